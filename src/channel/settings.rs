@@ -1,0 +1,66 @@
+//! What can be set per channel.
+
+use std::time::Duration;
+
+use crate::protocol::MAX_FRAME_LEN;
+
+/// What happens to a member whose queue is full or makes no progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// The member is disconnected: over `queue_bytes`, or no progress for `write_deadline`.
+    #[default]
+    Disconnect,
+    /// The oldest whole frames of its queue are dropped and counted; it is disconnected only when
+    /// it makes no progress at all for `write_deadline`.
+    DropOldest,
+    /// The publishers of the channel pause while the member's queue is over half of
+    /// `queue_bytes`; after `write_deadline` of that the member is disconnected.
+    Backpressure,
+}
+
+/// Settings of one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelSettings {
+    /// Most frames kept for members that join later; 0 keeps none.
+    pub history_frames: usize,
+    /// Most bytes of memory those frames may pin.
+    pub history_bytes: usize,
+    /// Frames older than this are not replayed.
+    pub history_age: Option<Duration>,
+    /// Most bytes queued for one member.
+    pub queue_bytes: usize,
+    /// Longest time without progress on a member's socket while something is queued for it.
+    pub write_deadline: Duration,
+    /// What happens to a member that cannot keep up.
+    pub slow_policy: SlowPolicy,
+    /// Whether a join frame with an empty message is sent to the other members.
+    pub announce_joins: bool,
+    /// How long a channel without members keeps its history before it is freed.
+    pub idle_ttl: Duration,
+}
+
+impl Default for ChannelSettings {
+    fn default() -> Self {
+        Self {
+            history_frames: 100,
+            history_bytes: 2 * MAX_FRAME_LEN,
+            history_age: None,
+            queue_bytes: 4 * MAX_FRAME_LEN,
+            write_deadline: Duration::from_secs(10),
+            slow_policy: SlowPolicy::Disconnect,
+            announce_joins: true,
+            idle_ttl: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Which settings apply to which channel: the first pattern that matches, else the default.
+///
+/// A pattern is a name in which `*` stands for any characters and `?` for one.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelRules {
+    /// For channels that no pattern matches.
+    pub default: ChannelSettings,
+    /// Checked in order.
+    pub patterns: Vec<(String, ChannelSettings)>,
+}

@@ -1,0 +1,2 @@
+//! The `mles` program: arguments to broker to exit code.
+fn main() {}

@@ -1,0 +1,20 @@
+//! The Mles v1 wire: frame header, body codec, keys, resync messages, and the frame scanner.
+//!
+//! Pure functions over byte slices. Nothing here reads a socket or a clock, allocates by a length
+//! that a peer announced, or panics on bytes that came from outside. What a peer sent wrong comes
+//! back as an error that says what was wrong and at which byte.
+
+mod body;
+mod cbor;
+mod error;
+mod header;
+mod key;
+mod resync;
+mod scan;
+
+pub use body::{BodyPrefix, Message, encode_frame, frame_len};
+pub use error::{BodyError, FrameError, KeyError, ResyncError};
+pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN};
+pub use key::{Cid, Key, Keyring, address_string};
+pub use resync::{ResyncLimits, decode_resync, encode_resync, is_resync};
+pub use scan::{BodyCheck, Run, Scan, Stop, frames, scan};

@@ -1,0 +1,109 @@
+//! What a broker is told: checked values only, whatever file or option they came from.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::channel::ChannelRules;
+use crate::protocol::{Keyring, MAX_FRAME_LEN};
+
+/// How far frames after the join are checked beyond magic and length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameCheck {
+    /// Not at all, as the protocol has it; peer servers need this, they forward frames of many
+    /// uids over one session.
+    #[default]
+    Off,
+    /// The body must decode and name the session's channel.
+    Channel,
+    /// The body must decode and name the session's channel and uid.
+    Sender,
+}
+
+/// Limits on connections; one set for all listeners of a broker.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest frame in bytes, header included.
+    pub max_frame: usize,
+    /// Longest uid in bytes.
+    pub max_uid: usize,
+    /// Longest channel name in bytes.
+    pub max_channel_name: usize,
+    /// Most channels that exist at once.
+    pub max_channels: usize,
+    /// Most connections at once, joined or not.
+    pub max_connections: usize,
+    /// Most connections at once from one IP address.
+    pub max_connections_per_address: usize,
+    /// Most connections at once that have not joined yet.
+    pub max_joining: usize,
+    /// Total time for a new connection to send its join frame.
+    pub join_deadline: Duration,
+    /// Memory in bytes, over all connections, for frames of which only a part has come.
+    pub partial_bytes: usize,
+    /// Most sessions kept whose client has closed its sending side; the oldest are let go first.
+    pub max_half_closed: usize,
+    /// How long a client may be unreachable before its session ends: sets TCP keepalive and
+    /// `TCP_USER_TIMEOUT`.
+    pub tcp_timeout: Duration,
+    /// What is checked in frames after the join.
+    pub check_names: NameCheck,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: MAX_FRAME_LEN,
+            max_uid: 512,
+            max_channel_name: 512,
+            max_channels: 100_000,
+            max_connections: 100_000,
+            max_connections_per_address: 10_000,
+            max_joining: 4096,
+            join_deadline: Duration::from_secs(5),
+            partial_bytes: 256 << 20,
+            max_half_closed: 1024,
+            tcp_timeout: Duration::from_secs(10),
+            check_names: NameCheck::Off,
+        }
+    }
+}
+
+/// Everything a broker needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// How many shards; `None` is one for each core this process may use.
+    pub shards: Option<usize>,
+    /// Whether each shard's thread is bound to one core.
+    pub pin: bool,
+    /// The secrets that joins are checked with.
+    pub keyring: Keyring,
+    /// Let anyone join: the key of a join frame is not checked when there is no secret, and
+    /// listening beyond loopback without a secret is not refused.
+    pub allow_anonymous: bool,
+    /// From this many members on, new members of a channel stay on the shard that accepted them.
+    pub spread_threshold: usize,
+    /// How long a stop may take to send what is queued.
+    pub drain_deadline: Duration,
+    /// Settings by channel.
+    pub channels: ChannelRules,
+    /// Limits on connections.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8077))],
+            shards: None,
+            pin: true,
+            keyring: Keyring::default(),
+            allow_anonymous: false,
+            spread_threshold: 512,
+            drain_deadline: Duration::from_secs(10),
+            channels: ChannelRules::default(),
+            limits: Limits::default(),
+        }
+    }
+}
