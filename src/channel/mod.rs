@@ -1,8 +1,28 @@
 //! The channel core: members, connection ids, one total order, history, slow-member policies.
 //!
 //! Pure: no I/O, no runtime, and no clock (time is passed in), so that every rule here can be
-//! tested against a naive model. What moves bytes lives in `shard`.
+//! tested against a naive model. What moves bytes between sockets and threads lives in `shard`.
+//!
+//! Invariants:
+//!
+//! * Everything delivered is a [`FrameRun`]: whole frames, checked before.
+//! * A member gets the history at its join, then every run delivered after it, in order, except
+//!   its own; never a part of a frame.
+//! * What a queue or a history holds is bounded by [`ChannelSettings`], counted in bytes of memory
+//!   kept alive.
 
+mod announce;
+mod fanout;
+mod history;
+mod outbox;
+mod owner;
+mod run;
 mod settings;
 
+pub use announce::Announcements;
+pub use fanout::{ConnId, Fanout, Member, MemberKey, SlowReason, Verdict};
+pub use history::History;
+pub use outbox::{Dropped, Outbox};
+pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};
+pub use run::FrameRun;
 pub use settings::{ChannelRules, ChannelSettings, SlowPolicy};

@@ -1,0 +1,39 @@
+//! Announcements of joins, collected so that a crowd of joiners costs one write a member.
+
+use bytes::{Bytes, BytesMut};
+
+use super::run::FrameRun;
+
+/// Empty join frames of a channel that are not yet delivered, in order.
+///
+/// A member that joins meanwhile starts behind its own announcement: it skips the bytes that were
+/// collected until then (see [`Announcements::pending`]).
+#[derive(Debug, Default)]
+pub struct Announcements {
+    bytes: BytesMut,
+    frames: u32,
+}
+
+impl Announcements {
+    /// Appends a join frame. Returns whether it is the first since the last [`Self::take`].
+    pub fn push(&mut self, frame: &[u8]) -> bool {
+        self.bytes.extend_from_slice(frame);
+        self.frames += 1;
+        self.frames == 1
+    }
+
+    /// Bytes collected.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes what was collected; `None` when there is nothing.
+    pub fn take(&mut self) -> Option<FrameRun> {
+        if self.frames == 0 {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        Some(FrameRun::exact(bytes, std::mem::take(&mut self.frames)))
+    }
+}

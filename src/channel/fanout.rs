@@ -1,0 +1,334 @@
+//! The members of a channel that live on one shard, and what is queued for each.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::outbox::{Dropped, Outbox};
+use super::run::FrameRun;
+use super::settings::{ChannelSettings, SlowPolicy};
+
+/// Identifies one session for the lifetime of a broker; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// No session: nobody is left out of a fan-out.
+    pub const NONE: Self = Self(0);
+}
+
+/// A member's place in its [`Fanout`]. Used again after the member has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberKey(u32);
+
+impl MemberKey {
+    fn new(index: usize) -> Self {
+        Self(u32::try_from(index).expect("fewer than 2^32 members"))
+    }
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Why a member has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowReason {
+    /// More than `queue_bytes` were queued for it.
+    QueueFull,
+    /// Its socket took nothing for `write_deadline`.
+    NoProgress,
+    /// It held the channel's publishers back for `write_deadline`.
+    HeldBack,
+}
+
+/// What enforcing the policy came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The member is within its limits, or is being waited for.
+    Keep,
+    /// These frames were dropped from its queue.
+    Dropped(Dropped),
+    /// The member has to be disconnected.
+    Disconnect(SlowReason),
+}
+
+/// Kept only for a member whose socket is full.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// When its socket last took something.
+    progress: Instant,
+}
+
+/// One member.
+#[derive(Debug)]
+pub struct Member<T> {
+    /// Its session.
+    pub conn: ConnId,
+    /// What the caller needs to reach it.
+    pub handle: T,
+    /// What is queued for it.
+    pub outbox: Outbox,
+    /// Bytes of the next run that are not for it: announcements from before it joined.
+    skip: u32,
+    dirty: bool,
+    stall: Option<Stall>,
+    /// Since when it has been over the high-water mark (backpressure only).
+    over_since: Option<Instant>,
+}
+
+impl<T> Member<T> {
+    /// Whether its socket is full and a task of its own waits for it.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stall.is_some()
+    }
+}
+
+/// Members on one shard. `T` is what the caller needs to reach a member.
+///
+/// Members with something queued are listed as dirty until [`Fanout::take_dirty`].
+#[derive(Debug)]
+pub struct Fanout<T> {
+    members: Slab<Member<T>>,
+    dirty: Vec<MemberKey>,
+    /// Members over the high-water mark.
+    over: usize,
+}
+
+impl<T> Default for Fanout<T> {
+    fn default() -> Self {
+        Self {
+            members: Slab::new(),
+            dirty: Vec::new(),
+            over: 0,
+        }
+    }
+}
+
+impl<T> Fanout<T> {
+    /// Adds a member. The first `skip` bytes of the next run are not for it.
+    pub fn insert(&mut self, conn: ConnId, handle: T, skip: u32) -> MemberKey {
+        let member = Member {
+            conn,
+            handle,
+            outbox: Outbox::default(),
+            skip,
+            dirty: false,
+            stall: None,
+            over_since: None,
+        };
+        MemberKey::new(self.members.insert(member))
+    }
+
+    /// Removes a member; `None` when `key` is not (or no longer) that of `conn`.
+    pub fn remove(&mut self, key: MemberKey, conn: ConnId) -> Option<Member<T>> {
+        self.get(key, conn)?;
+        let member = self.members.remove(key.index());
+        if member.over_since.is_some() {
+            self.over -= 1;
+        }
+        if self.members.is_empty() {
+            self.members = Slab::new();
+        }
+        Some(member)
+    }
+
+    /// The member at `key` if it is `conn`.
+    #[must_use]
+    pub fn get(&self, key: MemberKey, conn: ConnId) -> Option<&Member<T>> {
+        self.members.get(key.index()).filter(|m| m.conn == conn)
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether publishers have to pause: a member is over its high-water mark.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.over > 0
+    }
+
+    /// All members with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (MemberKey, &Member<T>)> {
+        self.members.iter().map(|(i, m)| (MemberKey::new(i), m))
+    }
+
+    /// Queues `run` for everyone but `except`, and returns how many members got it. Those whose
+    /// queue is over its limit with it are appended to `over`: try to write to them, then call
+    /// [`Fanout::enforce`].
+    pub fn deliver(
+        &mut self,
+        run: &FrameRun,
+        except: ConnId,
+        settings: &ChannelSettings,
+        over: &mut Vec<(MemberKey, ConnId)>,
+    ) -> usize {
+        let limit = high_water(settings);
+        let mut count = 0;
+        for (index, member) in &mut self.members {
+            if member.conn == except {
+                continue;
+            }
+            let mut bytes = run.bytes().clone();
+            if member.skip > 0 {
+                let skip = std::mem::take(&mut member.skip) as usize;
+                if skip >= bytes.len() {
+                    continue;
+                }
+                bytes = bytes.slice(skip..);
+            }
+            member.outbox.push(bytes);
+            count += 1;
+            if !member.dirty {
+                member.dirty = true;
+                self.dirty.push(MemberKey::new(index));
+            }
+            if member.outbox.bytes() > limit {
+                over.push((MemberKey::new(index), member.conn));
+            }
+        }
+        count
+    }
+
+    /// Queues `runs` for one member alone, outside the limits: its history at the join.
+    pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
+        let Some(member) = self.members.get_mut(key.index()) else {
+            return;
+        };
+        for run in runs {
+            member.outbox.push(run);
+        }
+        if !member.dirty && !member.outbox.is_empty() {
+            member.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Whether anyone has something queued that was not yet tried to be written.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes the list of dirty members, leaving `spare` (emptied) in its place. Entries may be of
+    /// members that have left since.
+    pub fn take_dirty(&mut self, mut spare: Vec<MemberKey>) -> Vec<MemberKey> {
+        spare.clear();
+        let list = std::mem::replace(&mut self.dirty, spare);
+        for key in &list {
+            if let Some(member) = self.members.get_mut(key.index()) {
+                member.dirty = false;
+            }
+        }
+        list
+    }
+
+    /// The member at `key`, whoever it is.
+    #[must_use]
+    pub fn at(&self, key: MemberKey) -> Option<&Member<T>> {
+        self.members.get(key.index())
+    }
+
+    /// Records that `n` bytes were written to the member.
+    pub fn wrote(&mut self, key: MemberKey, n: usize, now: Instant, settings: &ChannelSettings) {
+        let Some(member) = self.members.get_mut(key.index()) else {
+            return;
+        };
+        member.outbox.advance(n);
+        if let Some(stall) = &mut member.stall {
+            stall.progress = now;
+        }
+        if member.over_since.is_some() && member.outbox.bytes() <= low_water(settings) {
+            member.over_since = None;
+            self.over -= 1;
+        }
+    }
+
+    /// Records that the member's socket is full (`true`) or that all was written (`false`).
+    /// Returns whether that is news.
+    pub fn set_stalled(&mut self, key: MemberKey, stalled: bool, now: Instant) -> bool {
+        let Some(member) = self.members.get_mut(key.index()) else {
+            return false;
+        };
+        let news = member.stall.is_some() != stalled;
+        if news {
+            member.stall = stalled.then_some(Stall { progress: now });
+        }
+        news
+    }
+
+    /// When the member has to be disconnected if nothing changes; `None` while it is not stalled.
+    #[must_use]
+    pub fn deadline(&self, key: MemberKey, settings: &ChannelSettings) -> Option<Instant> {
+        let member = self.members.get(key.index())?;
+        let mut since = member.stall?.progress;
+        if let Some(over) = member.over_since {
+            since = since.min(over);
+        }
+        Some(since + settings.write_deadline)
+    }
+
+    /// Applies the policy to a member that was found over its limit, or whose deadline came.
+    pub fn enforce(&mut self, key: MemberKey, now: Instant, settings: &ChannelSettings) -> Verdict {
+        if self
+            .deadline(key, settings)
+            .is_some_and(|deadline| now >= deadline)
+        {
+            let held_back = self.members[key.index()].over_since.is_some();
+            let reason = if held_back {
+                SlowReason::HeldBack
+            } else {
+                SlowReason::NoProgress
+            };
+            return Verdict::Disconnect(reason);
+        }
+        let Some(member) = self.members.get_mut(key.index()) else {
+            return Verdict::Keep;
+        };
+        if member.outbox.bytes() <= high_water(settings) {
+            return Verdict::Keep;
+        }
+        match settings.slow_policy {
+            SlowPolicy::Disconnect => Verdict::Disconnect(SlowReason::QueueFull),
+            SlowPolicy::DropOldest => {
+                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes))
+            }
+            SlowPolicy::Backpressure => {
+                if member.over_since.is_none() {
+                    member.over_since = Some(now);
+                    self.over += 1;
+                }
+                Verdict::Keep
+            }
+        }
+    }
+
+    /// Empties the member's queue but for the rest of a frame that is partly written.
+    pub fn drop_queue(&mut self, key: MemberKey) -> Dropped {
+        let member = self.members.get_mut(key.index());
+        member.map(|m| m.outbox.drop_all()).unwrap_or_default()
+    }
+}
+
+/// Queued bytes from which on the policy acts.
+fn high_water(settings: &ChannelSettings) -> usize {
+    match settings.slow_policy {
+        SlowPolicy::Backpressure => settings.queue_bytes / 2,
+        SlowPolicy::Disconnect | SlowPolicy::DropOldest => settings.queue_bytes,
+    }
+}
+
+/// Queued bytes at which held-back publishers may go on.
+fn low_water(settings: &ChannelSettings) -> usize {
+    settings.queue_bytes / 4
+}

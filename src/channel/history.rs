@@ -1,0 +1,129 @@
+//! The last frames of a channel, kept for members that join later.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::run::FrameRun;
+use super::settings::ChannelSettings;
+
+/// Memory in bytes that a stored run costs besides its buffer: its entry here, and the reference
+/// count and allocator header of the buffer.
+const RUN_OVERHEAD: usize = 96;
+
+#[derive(Debug)]
+struct Stored {
+    run: FrameRun,
+    at: Instant,
+}
+
+impl Stored {
+    fn cost(&self) -> usize {
+        self.run.pinned() + RUN_OVERHEAD
+    }
+}
+
+/// A ring of runs, capped by frames, by bytes of memory, and by age.
+///
+/// What counts against the byte cap is the memory that is kept alive, not the length of the
+/// frames: a small slice must not pin a large read buffer.
+#[derive(Debug, Default)]
+pub struct History {
+    runs: VecDeque<Stored>,
+    frames: usize,
+    cost: usize,
+}
+
+impl History {
+    /// Stores the newest frames of `run` that the caps allow and lets the oldest go.
+    pub fn push(&mut self, run: &FrameRun, now: Instant, settings: &ChannelSettings) {
+        if settings.history_frames == 0 {
+            return;
+        }
+        let mut run = run.clone();
+        if run.frames() > settings.history_frames {
+            run.drop_front(run.frames() - settings.history_frames);
+        } else {
+            run.compact();
+        }
+        self.frames += run.frames();
+        let stored = Stored { run, at: now };
+        self.cost += stored.cost();
+        self.runs.push_back(stored);
+        self.trim(now, settings);
+    }
+
+    /// The frames to replay to a member that joins now, oldest first.
+    pub fn replay(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> impl Iterator<Item = Bytes> + use<'_> {
+        let age = settings.history_age;
+        self.runs
+            .iter()
+            .filter(move |stored| age.is_none_or(|age| now.duration_since(stored.at) <= age))
+            .map(|stored| stored.run.bytes().clone())
+    }
+
+    /// Frames kept.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Bytes of memory kept alive.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Lets go what is over the caps or too old.
+    pub fn trim(&mut self, now: Instant, settings: &ChannelSettings) {
+        if let Some(age) = settings.history_age {
+            while self
+                .runs
+                .front()
+                .is_some_and(|s| now.duration_since(s.at) > age)
+            {
+                self.pop_run();
+            }
+        }
+        while self.frames > settings.history_frames {
+            let over = self.frames - settings.history_frames;
+            self.drop_front(over);
+        }
+        while self.cost > settings.history_bytes && !self.runs.is_empty() {
+            self.drop_front(1);
+        }
+    }
+
+    /// Drops up to `n` frames of the oldest run.
+    fn drop_front(&mut self, n: usize) {
+        let Some(first) = self.runs.front_mut() else {
+            return;
+        };
+        if first.run.frames() <= n {
+            self.pop_run();
+            return;
+        }
+        self.frames -= n;
+        self.cost -= first.cost();
+        first.run.drop_front(n);
+        self.cost += first.cost();
+    }
+
+    fn pop_run(&mut self) {
+        if let Some(stored) = self.runs.pop_front() {
+            self.frames -= stored.run.frames();
+            self.cost -= stored.cost();
+        }
+    }
+}

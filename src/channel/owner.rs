@@ -1,0 +1,248 @@
+//! One channel, as its owning shard sees it: who is in it, in which order, and what it remembers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::announce::Announcements;
+use super::fanout::{ConnId, Fanout, Member, MemberKey};
+use super::history::History;
+use super::run::FrameRun;
+use super::settings::ChannelSettings;
+use crate::protocol::Cid;
+
+/// Where a member's connection lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the owning shard.
+    Local(MemberKey),
+    /// On the shard with this index.
+    Relay(u16),
+}
+
+/// A session in the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Whose it is.
+    pub conn: ConnId,
+    /// Where the connection lives.
+    pub place: Place,
+    /// Whether the client has closed its sending side. It still receives, but gives way to a new
+    /// session with its connection id: most such clients are gone altogether.
+    pub half_closed: bool,
+}
+
+/// The connection id is taken by a live session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CidInUse;
+
+/// A seat that was given up.
+#[derive(Debug)]
+pub struct Vacated<T> {
+    /// The seat.
+    pub seat: Seat,
+    /// The member, if it was local.
+    pub member: Option<Member<T>>,
+}
+
+/// What a successful join came to.
+#[derive(Debug)]
+pub struct Joined<T> {
+    /// History for the new member, oldest first; what is published from now on follows it.
+    pub replay: Vec<Bytes>,
+    /// Bytes at the start of the next run that are not for the new member.
+    pub skip: u32,
+    /// The half-closed session whose connection id it took over, already removed; disconnect it.
+    pub replaced: Option<Vacated<T>>,
+}
+
+/// A channel: connection ids, one order, history, and the members that live on this shard.
+///
+/// The order is the order of the calls to [`Channel::deliver`]: whatever is passed to it goes to
+/// the local members and, by the caller, to each shard of [`Channel::relays`], through queues that
+/// keep it.
+#[derive(Debug)]
+pub struct Channel<T> {
+    /// The members on this shard.
+    pub local: Fanout<T>,
+    settings: Arc<ChannelSettings>,
+    seats: HashMap<Cid, Seat>,
+    /// How many members each other shard has; shards without one are left out.
+    relays: Vec<(u16, u32)>,
+    history: History,
+    announcements: Announcements,
+    idle_since: Option<Instant>,
+}
+
+impl<T> Channel<T> {
+    /// An empty channel.
+    #[must_use]
+    pub fn new(settings: Arc<ChannelSettings>, now: Instant) -> Self {
+        Self {
+            local: Fanout::default(),
+            settings,
+            seats: HashMap::new(),
+            relays: Vec::new(),
+            history: History::default(),
+            announcements: Announcements::default(),
+            idle_since: Some(now),
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<ChannelSettings> {
+        &self.settings
+    }
+
+    /// How many members there are, on all shards.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether there is no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The other shards that have members.
+    pub fn relays(&self) -> impl Iterator<Item = u16> + '_ {
+        self.relays.iter().map(|&(shard, _)| shard)
+    }
+
+    /// The history.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`],
+    /// told how many bytes of the next run to skip; it is called only if the join succeeds.
+    ///
+    /// An `announcement` is collected and reaches the others with the next [`Channel::collected`].
+    /// A join that publishes has none: call [`Channel::collected`] first, then join, then
+    /// [`Channel::deliver`] and [`Channel::remember`] its frame.
+    ///
+    /// # Errors
+    ///
+    /// The connection id belongs to another session that is not half-closed.
+    pub fn join(
+        &mut self,
+        cid: Cid,
+        conn: ConnId,
+        announcement: Option<&[u8]>,
+        now: Instant,
+        place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
+    ) -> Result<Joined<T>, CidInUse> {
+        let replaced = match self.seats.get(&cid) {
+            Some(seat) if !seat.half_closed => return Err(CidInUse),
+            Some(&seat) => Some(self.vacate(cid, seat)),
+            None => None,
+        };
+        if let (Some(frame), false) = (announcement, self.is_empty()) {
+            self.announcements.push(frame);
+        }
+        let skip = self.announcements.pending();
+        let place = place(&mut self.local, skip);
+        if let Place::Relay(shard) = place {
+            match self.relays.iter_mut().find(|(s, _)| *s == shard) {
+                Some((_, members)) => *members += 1,
+                None => self.relays.push((shard, 1)),
+            }
+        }
+        self.seats.insert(
+            cid,
+            Seat {
+                conn,
+                place,
+                half_closed: false,
+            },
+        );
+        self.idle_since = None;
+        let replay = self.history.replay(now, &self.settings).collect();
+        Ok(Joined {
+            replay,
+            skip,
+            replaced,
+        })
+    }
+
+    /// Gives up the seat of `cid`; `None` if it is not `conn`'s.
+    pub fn leave(&mut self, cid: Cid, conn: ConnId, now: Instant) -> Option<Vacated<T>> {
+        let seat = *self.seats.get(&cid).filter(|s| s.conn == conn)?;
+        let vacated = self.vacate(cid, seat);
+        if self.is_empty() {
+            self.announcements.take();
+            self.seats = HashMap::new();
+            self.idle_since = Some(now);
+        }
+        Some(vacated)
+    }
+
+    /// Records that the client of `cid` has closed its sending side.
+    pub fn half_close(&mut self, cid: Cid, conn: ConnId) {
+        if let Some(seat) = self.seats.get_mut(&cid).filter(|s| s.conn == conn) {
+            seat.half_closed = true;
+        }
+    }
+
+    fn vacate(&mut self, cid: Cid, seat: Seat) -> Vacated<T> {
+        self.seats.remove(&cid);
+        let member = match seat.place {
+            Place::Local(key) => self.local.remove(key, seat.conn),
+            Place::Relay(shard) => {
+                if let Some(at) = self.relays.iter().position(|&(s, _)| s == shard) {
+                    self.relays[at].1 -= 1;
+                    if self.relays[at].1 == 0 {
+                        self.relays.swap_remove(at);
+                    }
+                }
+                None
+            }
+        };
+        Vacated { seat, member }
+    }
+
+    /// Whether announcements wait to be delivered.
+    #[must_use]
+    pub fn has_collected(&self) -> bool {
+        self.announcements.pending() > 0
+    }
+
+    /// Takes the announcements collected so far. They have to be delivered before anything else is.
+    pub fn collected(&mut self) -> Option<FrameRun> {
+        self.announcements.take()
+    }
+
+    /// Queues `run` for the local members but `except`: the next in the channel's order.
+    ///
+    /// The caller sends the same run to each of [`Channel::relays`] before the next call. See
+    /// [`Fanout::deliver`] for `over` and what is returned.
+    pub fn deliver(
+        &mut self,
+        run: &FrameRun,
+        except: ConnId,
+        over: &mut Vec<(MemberKey, ConnId)>,
+    ) -> usize {
+        self.local.deliver(run, except, &self.settings, over)
+    }
+
+    /// Stores `run` for members that join later.
+    pub fn remember(&mut self, run: &FrameRun, now: Instant) {
+        self.history.push(run, now, &self.settings);
+    }
+
+    /// Whether the channel may be freed: nobody is in it, and there is nothing to replay or it has
+    /// been idle for too long.
+    pub fn is_expired(&mut self, now: Instant) -> bool {
+        let Some(since) = self.idle_since else {
+            return false;
+        };
+        self.history.trim(now, &self.settings);
+        self.history.is_empty() || now.duration_since(since) >= self.settings.idle_ttl
+    }
+}

@@ -1,0 +1,74 @@
+//! A run: whole frames, back to back, in one shared buffer.
+
+use bytes::Bytes;
+
+use crate::protocol::frames;
+
+/// Whole frames, back to back, checked by the scanner before they got here.
+///
+/// Cloning shares the buffer.
+#[derive(Clone, Debug)]
+pub struct FrameRun {
+    bytes: Bytes,
+    frames: u32,
+    pinned: u32,
+}
+
+impl FrameRun {
+    /// A run of `frames` frames whose buffer holds nothing else.
+    #[must_use]
+    pub fn exact(bytes: Bytes, frames: u32) -> Self {
+        let pinned = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self {
+            bytes,
+            frames,
+            pinned,
+        }
+    }
+
+    /// A run that is a slice of a buffer of `capacity` bytes, all of which it keeps alive.
+    #[must_use]
+    pub fn slice_of(bytes: Bytes, frames: u32, capacity: usize) -> Self {
+        let pinned = u32::try_from(capacity.max(bytes.len())).unwrap_or(u32::MAX);
+        Self {
+            bytes,
+            frames,
+            pinned,
+        }
+    }
+
+    /// The frames.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// How many frames there are.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames as usize
+    }
+
+    /// Bytes of memory that the run keeps alive: the capacity of its buffer, not its length.
+    #[must_use]
+    pub fn pinned(&self) -> usize {
+        self.pinned as usize
+    }
+
+    /// Removes the first `n` frames, then copies the rest to a buffer of its own if it would
+    /// otherwise keep alive more than twice its length.
+    pub(super) fn drop_front(&mut self, n: usize) {
+        let n = n.min(self.frames());
+        let cut: usize = frames(&self.bytes).take(n).map(<[u8]>::len).sum();
+        self.bytes = self.bytes.slice(cut..);
+        self.frames -= u32::try_from(n).unwrap_or(u32::MAX);
+        self.compact();
+    }
+
+    /// Copies the run to a buffer of its own if it keeps alive more than twice its length.
+    pub(super) fn compact(&mut self) {
+        if self.pinned() > 2 * self.bytes.len() {
+            *self = Self::exact(Bytes::copy_from_slice(&self.bytes), self.frames);
+        }
+    }
+}
