@@ -1,7 +1,12 @@
 //! The ordinary message body: uid, channel, message.
-use super::error::BodyError;
-use super::key::{Cid, Key};
+
 use bytes::Bytes;
+
+use super::cbor;
+use super::error::BodyError;
+use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
+use super::key::{Cid, Key};
+use super::reader::Reader;
 
 /// One message, borrowed from the body it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,59 +19,93 @@ pub struct Message<'a> {
     pub message: &'a [u8],
 }
 
+const UID: &str = "uid";
+const CHANNEL: &str = "channel";
+const MESSAGE: &str = "message";
+
 impl<'a> Message<'a> {
     /// Decodes a whole body without copying.
     ///
+    /// The keys may come in any order, and lengths in any well-formed encoding.
+    ///
     /// # Errors
-    /// See [`BodyError`].
+    ///
+    /// Whatever makes `body` something else than one map of exactly these three keys with a text,
+    /// a text and a byte string, all of known length; see [`BodyError`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyError> {
-        let _ = body;
-        todo!()
+        let mut reader = Reader::new(body);
+        let (mut uid, mut channel, mut message) = (None, None, None);
+        // However many pairs are announced, the fourth is an error at the latest.
+        for _ in 0..reader.map()? {
+            let at = reader.at();
+            match reader.key()? {
+                b"uid" => *vacant(&mut uid, UID, at)? = Some(reader.text()?),
+                b"channel" => *vacant(&mut channel, CHANNEL, at)? = Some(reader.text()?),
+                b"message" => *vacant(&mut message, MESSAGE, at)? = Some(reader.bytes()?),
+                _ => return Err(BodyError::UnknownKey { at }),
+            }
+        }
+        let missing = |key| BodyError::MissingKey {
+            key,
+            at: reader.at(),
+        };
+        let decoded = Self {
+            uid: uid.ok_or(missing(UID))?,
+            channel: channel.ok_or(missing(CHANNEL))?,
+            message: message.ok_or(missing(MESSAGE))?,
+        };
+        reader.end()?;
+        Ok(decoded)
     }
+
     /// Length of the encoded body in bytes.
     #[must_use]
-    pub fn body_len(&self) -> usize {
-        todo!()
+    pub const fn body_len(&self) -> usize {
+        cbor::head_len(3)
+            + cbor::string_len(UID.len())
+            + cbor::string_len(self.uid.len())
+            + cbor::string_len(CHANNEL.len())
+            + cbor::string_len(self.channel.len())
+            + cbor::string_len(MESSAGE.len())
+            + cbor::string_len(self.message.len())
     }
-    /// Appends the encoded body to `out`.
+
+    /// Appends the encoded body to `out`: [`body_len`](Self::body_len) bytes, whether or not they
+    /// fit into one frame.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+        out.reserve(self.body_len());
+        cbor::append_message(out, self);
     }
 }
 
-/// The first bytes of every body that one (uid, channel) pair produces when encoded canonically
-/// (up to and including the `message` key), compared to tell cheaply that a frame carries the names its session joined with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BodyPrefix(Box<[u8]>);
-
-impl BodyPrefix {
-    /// The prefix for `uid` and `channel`.
-    #[must_use]
-    pub fn new(uid: &str, channel: &str) -> Self {
-        let _ = (uid, channel);
-        todo!()
-    }
-    /// The bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+/// The place for the value of a key that was not there before.
+fn vacant<'s, T>(
+    slot: &'s mut Option<T>,
+    key: &'static str,
+    at: usize,
+) -> Result<&'s mut Option<T>, BodyError> {
+    match slot {
+        None => Ok(slot),
+        Some(_) => Err(BodyError::DuplicateKey { key, at }),
     }
 }
 
-/// Encodes a whole frame.
+/// Encodes a whole frame, in one allocation of its exact size.
 ///
 /// # Errors
-/// [`BodyError::TooLong`] when the body would be over [`super::MAX_BODY_LEN`].
+///
+/// [`BodyError::TooLong`] when the body would be over [`MAX_BODY_LEN`].
 pub fn encode_frame(cid: Cid, key: Key, message: &Message<'_>) -> Result<Bytes, BodyError> {
-    let _ = (cid, key, message);
-    todo!()
-}
-
-/// Length in bytes of the frame that starts at `buf`, without checking it: for walking runs that
-/// were scanned before. `None` when fewer than 4 bytes are there.
-#[must_use]
-pub fn frame_len(buf: &[u8]) -> Option<usize> {
-    let _ = buf;
-    todo!()
+    let body_len = message.body_len();
+    if body_len > MAX_BODY_LEN {
+        return Err(BodyError::TooLong {
+            len: body_len,
+            limit: MAX_BODY_LEN,
+        });
+    }
+    let header = FrameHeader { body_len, cid, key };
+    let mut frame = Vec::with_capacity(HEADER_LEN + body_len);
+    frame.extend_from_slice(&header.encode());
+    cbor::append_message(&mut frame, message);
+    Ok(frame.into())
 }

@@ -1,27 +1,217 @@
-//! What can be wrong with bytes from a peer.
+//! What can be wrong with bytes from a peer, and where.
+//!
+//! Every offset `at` counts in bytes from the start of what the failing function was given, unless
+//! the variant says otherwise.
+
 use thiserror::Error;
-/// Something is wrong with a frame header.
+
+/// Something is wrong with a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("todo")]
-pub struct FrameError;
+pub enum FrameError {
+    /// The frame does not begin with [`super::MAGIC`]: not Mles v1, or out of step.
+    #[error("byte {at}: {found:#04x} where a frame begins with 'M'")]
+    BadMagic {
+        /// The byte that was there instead.
+        found: u8,
+        /// Where the frame begins.
+        at: usize,
+    },
+    /// The frame announces a body of no bytes.
+    #[error("byte {at}: frame without a body")]
+    EmptyBody {
+        /// Where the length field is.
+        at: usize,
+    },
+    /// The frame announces a body over the limit.
+    #[error("byte {at}: body of {len} bytes is over the limit of {limit}")]
+    TooLong {
+        /// Announced length in bytes.
+        len: usize,
+        /// Largest length allowed, in bytes.
+        limit: usize,
+        /// Where the length field is.
+        at: usize,
+    },
+    /// The body is not a message.
+    #[error("body at byte {at}: {error}")]
+    Body {
+        /// Where the body begins; the offsets in `error` count from there.
+        at: usize,
+        /// What is wrong with it.
+        error: BodyError,
+    },
+    /// The body names another uid than the one expected.
+    #[error("body at byte {at} names another uid")]
+    OtherUid {
+        /// Where the body begins.
+        at: usize,
+    },
+    /// The body names another channel than the one expected.
+    #[error("body at byte {at} names another channel")]
+    OtherChannel {
+        /// Where the body begins.
+        at: usize,
+    },
+}
+
 /// Something is wrong with a body.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("todo")]
 pub enum BodyError {
-    /// Too long.
+    /// The body ends before an item does: it is cut off, or a length in it is too large.
+    #[error("byte {at}: the body ends before this item does")]
+    Truncated {
+        /// Where the item begins.
+        at: usize,
+    },
+    /// An item of another type than the format has there.
+    #[error("byte {at}: {found} where there should be {expected}")]
+    WrongType {
+        /// Where the item begins.
+        at: usize,
+        /// The type that should be there.
+        expected: CborType,
+        /// The type that was found.
+        found: CborType,
+    },
+    /// A length or count that is not known in advance; allowed by CBOR, not by Mles.
+    #[error("byte {at}: {item} of indefinite length")]
+    Indefinite {
+        /// Where the item begins.
+        at: usize,
+        /// Its type.
+        item: CborType,
+    },
+    /// A length encoding that CBOR reserves.
+    #[error("byte {at}: malformed CBOR")]
+    Malformed {
+        /// Where the item begins.
+        at: usize,
+    },
+    /// A text that is not UTF-8.
+    #[error("byte {at}: text is not UTF-8")]
+    NotUtf8 {
+        /// The first byte that does not fit.
+        at: usize,
+    },
+    /// A key that the format does not have.
+    #[error("byte {at}: unknown key")]
+    UnknownKey {
+        /// Where the key begins.
+        at: usize,
+    },
+    /// A key that was there before.
+    #[error("byte {at}: second key {key:?}")]
+    DuplicateKey {
+        /// Which.
+        key: &'static str,
+        /// Where the second one begins.
+        at: usize,
+    },
+    /// A map ended without a key that it must have.
+    #[error("byte {at}: the map ends without the key {key:?}")]
+    MissingKey {
+        /// Which.
+        key: &'static str,
+        /// Where the map ends.
+        at: usize,
+    },
+    /// The body goes on after its one item.
+    #[error("byte {at}: {count} more bytes after the end")]
+    TrailingBytes {
+        /// Where it should have ended.
+        at: usize,
+        /// How many bytes follow.
+        count: usize,
+    },
+    /// A message too large to be encoded.
     #[error("body of {len} bytes is over the limit of {limit}")]
     TooLong {
-        /// Bytes.
+        /// Encoded length in bytes.
         len: usize,
-        /// Bytes.
+        /// Largest length allowed, in bytes.
         limit: usize,
     },
 }
-/// A session key does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("todo")]
-pub struct KeyError;
+
+/// The major types of CBOR (RFC 8949, section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CborType {
+    /// Major type 0.
+    Unsigned,
+    /// Major type 1.
+    Negative,
+    /// Major type 2.
+    Bytes,
+    /// Major type 3.
+    Text,
+    /// Major type 4.
+    Array,
+    /// Major type 5.
+    Map,
+    /// Major type 6.
+    Tag,
+    /// Major type 7: booleans, null, floats.
+    Simple,
+}
+
+impl std::fmt::Display for CborType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unsigned => "an unsigned integer",
+            Self::Negative => "a negative integer",
+            Self::Bytes => "a byte string",
+            Self::Text => "a text string",
+            Self::Array => "an array",
+            Self::Map => "a map",
+            Self::Tag => "a tag",
+            Self::Simple => "a simple value",
+        })
+    }
+}
+
 /// Something is wrong with a resync message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("todo")]
-pub struct ResyncError;
+pub enum ResyncError {
+    /// The message around the nested frames.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// There are no nested frames.
+    #[error("byte {at}: no nested frame")]
+    Empty {
+        /// Where the array begins.
+        at: usize,
+    },
+    /// More nested frames than allowed.
+    #[error("byte {at}: {count} nested frames are over the limit of {limit}")]
+    TooMany {
+        /// How many are announced.
+        count: u64,
+        /// How many are allowed.
+        limit: usize,
+        /// Where the array begins.
+        at: usize,
+    },
+    /// A nested frame is bad, or of another channel than the first one.
+    #[error("nested frame {index} at byte {at}: {error}")]
+    Frame {
+        /// Which, counted from 0.
+        index: usize,
+        /// Where it begins; the offsets in `error` count from there.
+        at: usize,
+        /// What is wrong with it.
+        error: FrameError,
+    },
+    /// A nested frame whose header announces another length than it has.
+    #[error("nested frame {index} at byte {at} has {len} bytes, its header says {announced}")]
+    FrameLength {
+        /// Which, counted from 0.
+        index: usize,
+        /// Where it begins.
+        at: usize,
+        /// Its length in bytes.
+        len: usize,
+        /// The length in bytes that its header announces; [`super::HEADER_LEN`] when it has no
+        /// whole header.
+        announced: usize,
+    },
+}

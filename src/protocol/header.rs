@@ -48,9 +48,88 @@ impl FrameHeader {
     ///
     /// # Errors
     ///
-    /// Wrong magic (told from the first byte on, however few bytes there are) or a zero length.
+    /// [`FrameError::BadMagic`] or [`FrameError::EmptyBody`], told as soon as the bytes that show
+    /// it are there.
     pub fn decode(buf: &[u8]) -> Result<Option<Self>, FrameError> {
-        let _ = buf;
-        todo!()
+        let Some(body_len) = Start::read(buf, 0, MAX_BODY_LEN)?.body_len() else {
+            return Ok(None);
+        };
+        let (Some(cid), Some(key)) = (
+            buf.get(4..).and_then(|cid| cid.first_chunk()),
+            buf.get(8..).and_then(|key| key.first_chunk()),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            body_len,
+            cid: Cid(u32::from_be_bytes(*cid)),
+            key: Key(u64::from_be_bytes(*key)),
+        }))
     }
+}
+
+/// What the first four bytes of a frame tell.
+pub(super) enum Start {
+    /// Fewer than four are there, nothing wrong so far.
+    Unknown,
+    /// The length of the body.
+    BodyLen(usize),
+}
+
+impl Start {
+    /// Reads the start of the frame at `buf[at..]`.
+    #[inline]
+    pub(super) fn read(buf: &[u8], at: usize, max_body: usize) -> Result<Self, FrameError> {
+        let buf = &buf[at..];
+        let Some(word) = buf.first_chunk().map(|word| u32::from_be_bytes(*word)) else {
+            return match buf.first() {
+                Some(&found) if found != MAGIC => Err(FrameError::BadMagic { found, at }),
+                _ => Ok(Self::Unknown),
+            };
+        };
+        let len = body_len(word);
+        // Less one, so that one comparison refuses zero as well.
+        if word >> 24 == u32::from(MAGIC) && len.wrapping_sub(1) < max_body {
+            Ok(Self::BodyLen(len))
+        } else {
+            Err(bad_start(word, at, max_body))
+        }
+    }
+
+    fn body_len(self) -> Option<usize> {
+        match self {
+            Self::Unknown => None,
+            Self::BodyLen(len) => Some(len),
+        }
+    }
+}
+
+#[cold]
+fn bad_start(word: u32, at: usize, max_body: usize) -> FrameError {
+    let [found, ..] = word.to_be_bytes();
+    let length_field = at + 1;
+    match body_len(word) {
+        _ if found != MAGIC => FrameError::BadMagic { found, at },
+        0 => FrameError::EmptyBody { at: length_field },
+        len => FrameError::TooLong {
+            len,
+            limit: max_body,
+            at: length_field,
+        },
+    }
+}
+
+/// The length of the body that the first four bytes of a frame announce.
+#[inline]
+fn body_len(word: u32) -> usize {
+    word as usize & MAX_BODY_LEN
+}
+
+/// Length in bytes of the frame that starts at `buf`, without checking it: for walking runs that
+/// were scanned before. `None` when fewer than 4 bytes are there.
+#[inline]
+#[must_use]
+pub fn frame_len(buf: &[u8]) -> Option<usize> {
+    let word = u32::from_be_bytes(*buf.first_chunk()?);
+    Some(HEADER_LEN + body_len(word))
 }

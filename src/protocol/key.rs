@@ -1,5 +1,14 @@
 //! Session keys: SipHash-2-4 over a list of strings, and who holds which secret.
+//!
+//! The protocol hashes with an all-zero SipHash key: a session key is an unkeyed 64-bit hash of a
+//! secret, not a modern MAC. Who reads it off the wire can replay it, and a weak secret can be
+//! guessed from it; only TLS helps against that.
+
+use std::fmt::{self, Write as _};
+use std::hash::Hasher as _;
 use std::net::SocketAddr;
+
+use siphasher::sip::SipHasher24;
 
 /// A session key: SipHash-2-4 with an all-zero 128-bit key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,46 +21,93 @@ pub struct Cid(pub u32);
 impl Key {
     /// Hashes `parts` in order, each followed by one byte 0xFF.
     pub fn from_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
-        let _ = parts.into_iter();
-        todo!()
+        let mut hasher = SipHasher24::new();
+        for part in parts {
+            hasher.write(part.as_bytes());
+            hasher.write(&[0xFF]);
+        }
+        Self(hasher.finish())
     }
+
     /// The default connection id: the low 32 bits.
     #[must_use]
-    pub fn cid(self) -> Cid {
-        todo!()
+    pub const fn cid(self) -> Cid {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        Cid(self.0 as u32)
     }
 }
 
 /// The secrets of a server or client: what a session key is made from besides uid and channel.
 ///
 /// `Debug` never shows a secret.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Keyring {
     shared: Option<String>,
     addr_key: Option<String>,
 }
 
 impl Keyring {
-    /// `shared`: one secret for all; `addr_key`: mixed with the client's address. Empty strings count as absent.
+    /// `shared` is one secret for all; without it keys are made from the client's address, mixed
+    /// with `addr_key` if there is one. Empty strings count as absent.
     #[must_use]
     pub fn new(shared: Option<String>, addr_key: Option<String>) -> Self {
-        Self { shared, addr_key }
+        let present = |secret: &String| !secret.is_empty();
+        Self {
+            shared: shared.filter(present),
+            addr_key: addr_key.filter(present),
+        }
     }
+
     /// Whether there is a secret at all; without one a key proves nothing.
     #[must_use]
-    pub fn is_secret(&self) -> bool {
-        todo!()
+    pub const fn is_secret(&self) -> bool {
+        self.shared.is_some() || self.addr_key.is_some()
     }
+
     /// Whether the client's address is part of the key (no shared key is set).
     #[must_use]
-    pub fn uses_address(&self) -> bool {
-        todo!()
+    pub const fn uses_address(&self) -> bool {
+        self.shared.is_none()
     }
-    /// The key a client at `client` must show to join `channel` as `uid`. IPv4-mapped IPv6 addresses hash as IPv4.
+
+    /// The key a client at `client` must show to join `channel` as `uid`.
+    ///
+    /// IPv4-mapped IPv6 addresses are hashed as IPv4: that is the address the client knows itself
+    /// by, whatever kind of socket the server accepted it on.
     #[must_use]
     pub fn session_key(&self, client: SocketAddr, uid: &str, channel: &str) -> Key {
-        let _ = (client, uid, channel);
-        todo!()
+        if let Some(shared) = &self.shared {
+            return Key::from_parts([shared, uid, channel]);
+        }
+        let address = address_string(SocketAddr::new(client.ip().to_canonical(), client.port()));
+        let secrets = [Some(address.as_str()), self.addr_key.as_deref()];
+        Key::from_parts(secrets.into_iter().flatten().chain([uid, channel]))
+    }
+
+    /// Whether `key` is the [`session_key`](Self::session_key) of that client and those names.
+    ///
+    /// Takes the same time whichever bits differ: two 64-bit numbers are compared at once.
+    #[must_use]
+    pub fn verify(&self, key: Key, client: SocketAddr, uid: &str, channel: &str) -> bool {
+        self.session_key(client, uid, channel) == key
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("shared", &self.shared.as_ref().map(|_| Hidden))
+            .field("addr_key", &self.addr_key.as_ref().map(|_| Hidden))
+            .finish()
+    }
+}
+
+/// Stands for a secret in `Debug` output.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -59,6 +115,14 @@ impl Keyring {
 /// hex groups. IPv4-mapped IPv6 addresses are written as they are given.
 #[must_use]
 pub fn address_string(addr: SocketAddr) -> String {
-    let _ = addr;
-    todo!()
+    let SocketAddr::V6(addr) = addr else {
+        return addr.to_string();
+    };
+    let mut out = String::from("[");
+    for (i, group) in addr.ip().segments().into_iter().enumerate() {
+        let separator = if i == 0 { "" } else { ":" };
+        write!(out, "{separator}{group:x}").expect("writing to a String does not fail");
+    }
+    write!(out, "]:{}", addr.port()).expect("writing to a String does not fail");
+    out
 }

@@ -6,15 +6,18 @@
 
 mod body;
 mod cbor;
+mod check;
 mod error;
 mod header;
 mod key;
+mod reader;
 mod resync;
 mod scan;
 
-pub use body::{BodyPrefix, Message, encode_frame, frame_len};
-pub use error::{BodyError, FrameError, KeyError, ResyncError};
-pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN};
+pub use body::{Message, encode_frame};
+pub use check::{BodyCheck, BodyPrefix};
+pub use error::{BodyError, CborType, FrameError, ResyncError};
+pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use resync::{ResyncLimits, decode_resync, encode_resync, is_resync};
-pub use scan::{BodyCheck, Run, Scan, Stop, frames, scan};
+pub use scan::{Run, Scan, Stop, frames, scan};

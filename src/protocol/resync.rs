@@ -1,8 +1,17 @@
 //! The resync message: a history sent upstream as the first body of a session.
-use super::error::ResyncError;
+
 use bytes::Bytes;
 
-/// Limits on a resync message.
+use super::body::Message;
+use super::cbor;
+use super::error::{BodyError, FrameError, ResyncError};
+use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
+use super::reader::Reader;
+
+const RESYNC_MESSAGE: &str = "resync_message";
+const ENCODED_MSG: &str = "encoded_msg";
+
+/// Limits on a resync message; its own length is limited by the frame it comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct ResyncLimits {
     /// Most nested frames.
@@ -14,24 +23,128 @@ pub struct ResyncLimits {
 /// Whether a body looks like a resync message (its first key), without checking the rest.
 #[must_use]
 pub fn is_resync(body: &[u8]) -> bool {
-    let _ = body;
-    todo!()
+    let mut reader = Reader::new(body);
+    reader.map().is_ok() && reader.key() == Ok(RESYNC_MESSAGE.as_bytes())
 }
 
-/// Decodes a resync body and checks every nested frame: magic, exact length, CBOR, one channel throughout.
-/// The frames are slices of `body`, in order; at least one.
+/// Decodes a resync body and checks every nested frame: magic, exact length, CBOR, and one channel
+/// throughout.
+///
+/// The frames are slices of `body`, in its order; there is at least one. Their keys are not
+/// checked.
 ///
 /// # Errors
-/// See [`ResyncError`]; the index of the offending frame is told.
+///
+/// See [`ResyncError`]; it names the first offending frame.
 pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Vec<Bytes>, ResyncError> {
-    let _ = (body, limits);
-    todo!()
+    let mut reader = Reader::new(body);
+    only_key(&mut reader, RESYNC_MESSAGE)?;
+    let at = reader.at();
+    let count = reader.array()?;
+    if count == 0 {
+        return Err(ResyncError::Empty { at });
+    }
+    let Some(count) = usize::try_from(count)
+        .ok()
+        .filter(|&count| count <= limits.max_frames)
+    else {
+        return Err(ResyncError::TooMany {
+            count,
+            limit: limits.max_frames,
+            at,
+        });
+    };
+    // Grows with the frames that are there, not by the announced count.
+    let mut frames = Vec::new();
+    let mut channel = None;
+    for index in 0..count {
+        only_key(&mut reader, ENCODED_MSG)?;
+        let frame = reader.bytes()?;
+        let at = reader.at() - frame.len();
+        let message = check_nested(frame, index, at, limits.max_body)?;
+        if *channel.get_or_insert(message.channel) != message.channel {
+            let error = FrameError::OtherChannel { at: HEADER_LEN };
+            return Err(ResyncError::Frame { index, at, error });
+        }
+        frames.push(body.slice(at..reader.at()));
+    }
+    reader.end()?;
+    Ok(frames)
 }
 
-/// Encodes `frames` as a resync body; the newest that fit into [`super::MAX_BODY_LEN`] are kept, and how many
-/// of the oldest were left out is told.
+/// Reads the head of a map with one pair, and the key of that pair.
+fn only_key(reader: &mut Reader<'_>, key: &'static str) -> Result<(), BodyError> {
+    let pairs = reader.map()?;
+    let at = reader.at();
+    if pairs == 0 {
+        return Err(BodyError::MissingKey { key, at });
+    }
+    if reader.key()? != key.as_bytes() || pairs > 1 {
+        return Err(BodyError::UnknownKey { at });
+    }
+    Ok(())
+}
+
+fn check_nested(
+    frame: &[u8],
+    index: usize,
+    at: usize,
+    max_body: usize,
+) -> Result<Message<'_>, ResyncError> {
+    let bad = |error| ResyncError::Frame { index, at, error };
+    let header = FrameHeader::decode(frame).map_err(bad)?;
+    let announced = HEADER_LEN + header.map_or(0, |header| header.body_len);
+    if header.is_none() || announced != frame.len() {
+        return Err(ResyncError::FrameLength {
+            index,
+            at,
+            len: frame.len(),
+            announced,
+        });
+    }
+    let body = &frame[HEADER_LEN..];
+    if body.len() > max_body {
+        return Err(bad(FrameError::TooLong {
+            len: body.len(),
+            limit: max_body,
+            at: 1,
+        }));
+    }
+    Message::decode(body).map_err(|error| {
+        bad(FrameError::Body {
+            at: HEADER_LEN,
+            error,
+        })
+    })
+}
+
+/// Encodes `frames`, oldest first, as a resync body of at most [`MAX_BODY_LEN`] bytes.
+///
+/// When not all fit, the newest are kept without a gap between them. Gives the body and how many
+/// of the oldest were left out; `None` when not even the newest fits or there is no frame.
 #[must_use]
-pub fn encode_resync(frames: &[Bytes]) -> (Vec<u8>, usize) {
-    let _ = frames;
-    todo!()
+pub fn encode_resync(frames: &[Bytes]) -> Option<(Vec<u8>, usize)> {
+    // The count's head is taken as long as it gets for all frames.
+    let outer =
+        cbor::head_len(1) + cbor::string_len(RESYNC_MESSAGE.len()) + cbor::head_len(frames.len());
+    let mut len = outer;
+    let mut kept = 0;
+    for frame in frames.iter().rev() {
+        let longer = len
+            + cbor::head_len(1)
+            + cbor::string_len(ENCODED_MSG.len())
+            + cbor::string_len(frame.len());
+        if longer > MAX_BODY_LEN {
+            break;
+        }
+        len = longer;
+        kept += 1;
+    }
+    if kept == 0 {
+        return None;
+    }
+    let left_out = frames.len() - kept;
+    let mut body = Vec::with_capacity(len);
+    cbor::append_resync(&mut body, &frames[left_out..]);
+    Some((body, left_out))
 }

@@ -1,13 +1,18 @@
 //! The frame scanner: finds the run of whole frames at the start of a buffer and checks each.
-use super::body::BodyPrefix;
-use super::error::FrameError;
+//!
+//! This is on the path of every frame. Without a body check it touches four bytes a frame; with
+//! one, a body encoded as we do costs one comparison.
 
-/// Whole frames, back to back.
+use super::check::{BodyCheck, check_names};
+use super::error::FrameError;
+use super::header::{HEADER_LEN, Start, frame_len};
+
+/// Whole frames, back to back, at the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Bytes.
+    /// Length in bytes.
     pub len: usize,
-    /// How many.
+    /// How many frames.
     pub frames: usize,
 }
 
@@ -16,13 +21,13 @@ pub struct Run {
 pub enum Stop {
     /// The buffer ended with the run.
     End,
-    /// A frame is incomplete: it begins at the end of the run. `need` is its whole length in bytes when its header
-    /// has come, else [`super::HEADER_LEN`].
+    /// The frame that begins at the end of the run has not come as a whole.
     Partial {
-        /// Bytes.
+        /// Its whole length in bytes when its first 4 bytes have come, else [`HEADER_LEN`].
         need: usize,
     },
-    /// The frame after the run is bad.
+    /// The frame that begins at the end of the run is bad; offsets count from the start of the
+    /// buffer.
     Bad(FrameError),
 }
 
@@ -35,27 +40,66 @@ pub struct Scan {
     pub stop: Stop,
 }
 
-/// Which bodies are let through after the join.
-#[derive(Clone, Debug, Default)]
-pub enum BodyCheck {
-    /// Any.
-    #[default]
-    Off,
-    /// The channel must be the session's.
-    Channel(BodyPrefix),
-    /// Uid and channel must be the session's.
-    Sender(BodyPrefix),
-}
-
-/// Scans `buf`.
+/// Finds the run of whole, good frames at the start of `buf`.
+///
+/// A frame is good when it begins with the magic, its body has 1 ..= `max_body` bytes, and `check`
+/// lets the body through. What is wrong with the first four bytes of a frame is told as soon as
+/// they are there, a body only when it has come as a whole.
 #[must_use]
 pub fn scan(buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
-    let _ = (buf, max_body, check);
-    todo!()
+    // One loop for each kind of check, so that none is made inside it.
+    match check {
+        BodyCheck::Off => scan_with(buf, max_body, |_, _| Ok(())),
+        BodyCheck::Channel(names) => {
+            scan_with(buf, max_body, |body, at| check_names(body, at, names, true))
+        }
+        BodyCheck::Sender(names) => scan_with(buf, max_body, |body, at| {
+            check_names(body, at, names, false)
+        }),
+    }
 }
 
-/// Walks a run that was scanned before, frame by frame.
+#[inline]
+fn scan_with(
+    buf: &[u8],
+    max_body: usize,
+    check: impl Fn(&[u8], usize) -> Result<(), FrameError>,
+) -> Scan {
+    let mut run = Run { len: 0, frames: 0 };
+    let stop = loop {
+        if run.len == buf.len() {
+            break Stop::End;
+        }
+        let body_len = match Start::read(buf, run.len, max_body) {
+            Ok(Start::BodyLen(len)) => len,
+            Ok(Start::Unknown) => break Stop::Partial { need: HEADER_LEN },
+            Err(error) => break Stop::Bad(error),
+        };
+        let body_at = run.len + HEADER_LEN;
+        let end = body_at + body_len;
+        let Some(body) = buf.get(body_at..end) else {
+            break Stop::Partial {
+                need: HEADER_LEN + body_len,
+            };
+        };
+        if let Err(error) = check(body, body_at) {
+            break Stop::Bad(error);
+        }
+        run.len = end;
+        run.frames += 1;
+    };
+    Scan { run, stop }
+}
+
+/// Walks a run that was scanned before, frame by frame, headers included.
+///
+/// It does not check anything again: on bytes that are no run it ends early or yields rubbish, but
+/// does not panic.
 pub fn frames(run: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let _ = run;
-    std::iter::empty()
+    let mut rest = run;
+    std::iter::from_fn(move || {
+        let (frame, tail) = rest.split_at_checked(frame_len(rest)?)?;
+        rest = tail;
+        Some(frame)
+    })
 }

@@ -1,0 +1,125 @@
+//! A strict reader for the CBOR subset that Mles bodies are made of.
+//!
+//! Bodies come from anyone, so they are read by this and not by serde_cbor, which nobody maintains.
+//! The caller asks for the item that the format has next and gets it or an error: nothing is
+//! skipped, so nothing recurses however deep the input nests, and nothing is allocated. Lengths may
+//! be encoded in any of CBOR's widths, but never run past the end of the input.
+
+use super::error::{BodyError, CborType};
+
+/// Reads one item after the other.
+pub(super) struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(input: &'a [u8]) -> Self {
+        Self { input, at: 0 }
+    }
+
+    /// Offset of the next item.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes have not been read.
+    pub(super) fn remaining(&self) -> usize {
+        self.input.len() - self.at
+    }
+
+    /// The head of a map: how many pairs follow.
+    pub(super) fn map(&mut self) -> Result<u64, BodyError> {
+        self.head(CborType::Map)
+    }
+
+    /// The head of an array: how many items follow.
+    pub(super) fn array(&mut self) -> Result<u64, BodyError> {
+        self.head(CborType::Array)
+    }
+
+    /// A byte string.
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], BodyError> {
+        self.string(CborType::Bytes)
+    }
+
+    /// A text string that need not be UTF-8: for keys, which are compared with known ones anyway.
+    pub(super) fn key(&mut self) -> Result<&'a [u8], BodyError> {
+        self.string(CborType::Text)
+    }
+
+    /// A text string.
+    pub(super) fn text(&mut self) -> Result<&'a str, BodyError> {
+        let bytes = self.string(CborType::Text)?;
+        let start = self.at - bytes.len();
+        std::str::from_utf8(bytes).map_err(|error| BodyError::NotUtf8 {
+            at: start + error.valid_up_to(),
+        })
+    }
+
+    /// Checks that everything was read.
+    pub(super) fn end(&self) -> Result<(), BodyError> {
+        match self.remaining() {
+            0 => Ok(()),
+            count => Err(BodyError::TrailingBytes { at: self.at, count }),
+        }
+    }
+
+    fn string(&mut self, expected: CborType) -> Result<&'a [u8], BodyError> {
+        let item = self.at;
+        let len = self.head(expected)?;
+        let rest = &self.input[self.at..];
+        let string = usize::try_from(len)
+            .ok()
+            .and_then(|len| rest.get(..len))
+            .ok_or(BodyError::Truncated { at: item })?;
+        self.at += string.len();
+        Ok(string)
+    }
+
+    /// The head of an item: its type, which must be `expected`, and its length or count.
+    fn head(&mut self, expected: CborType) -> Result<u64, BodyError> {
+        let item = self.at;
+        let truncated = BodyError::Truncated { at: item };
+        let Some((&first, rest)) = self.input[item..].split_first() else {
+            return Err(truncated);
+        };
+        let found = major_type(first);
+        if found != expected {
+            return Err(BodyError::WrongType {
+                at: item,
+                expected,
+                found,
+            });
+        }
+        let (len, width) = match first & 0x1F {
+            short @ 0..=23 => (Some(u64::from(short)), 0),
+            24 => (rest.first().map(|&n| u64::from(n)), 1),
+            25 => (rest.first_chunk().map(|&n| u16::from_be_bytes(n).into()), 2),
+            26 => (rest.first_chunk().map(|&n| u32::from_be_bytes(n).into()), 4),
+            27 => (rest.first_chunk().map(|&n| u64::from_be_bytes(n)), 8),
+            31 => {
+                return Err(BodyError::Indefinite {
+                    at: item,
+                    item: found,
+                });
+            }
+            _ => return Err(BodyError::Malformed { at: item }),
+        };
+        self.at = item + 1 + width;
+        len.ok_or(truncated)
+    }
+}
+
+fn major_type(first: u8) -> CborType {
+    match first >> 5 {
+        0 => CborType::Unsigned,
+        1 => CborType::Negative,
+        2 => CborType::Bytes,
+        3 => CborType::Text,
+        4 => CborType::Array,
+        5 => CborType::Map,
+        6 => CborType::Tag,
+        _ => CborType::Simple,
+    }
+}
