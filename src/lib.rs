@@ -13,10 +13,24 @@
 //! library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
 //! program.
 
+#[cfg(feature = "server")]
+mod broker;
 pub mod channel;
+#[cfg(feature = "server")]
+mod escape;
+#[cfg(feature = "server")]
+mod net;
 pub mod protocol;
 #[cfg(feature = "server")]
 mod settings;
+#[cfg(feature = "server")]
+mod shard;
 
 #[cfg(feature = "server")]
+pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
+#[cfg(feature = "server")]
+pub use net::ListenError;
+#[cfg(feature = "server")]
 pub use settings::{Limits, NameCheck, Settings};
+#[cfg(feature = "server")]
+pub use shard::stats::Stats;

@@ -214,6 +214,16 @@ impl<T> Fanout<T> {
         }
     }
 
+    /// Lists a member as dirty again: not all that is queued for it could be written.
+    pub fn mark_dirty(&mut self, key: MemberKey) {
+        let Some(member) = self.members.get_mut(key.index()) else {
+            return;
+        };
+        if !std::mem::replace(&mut member.dirty, true) {
+            self.dirty.push(key);
+        }
+    }
+
     /// Whether anyone has something queued that was not yet tried to be written.
     #[must_use]
     pub fn is_dirty(&self) -> bool {

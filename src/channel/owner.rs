@@ -97,6 +97,11 @@ impl<T> Channel<T> {
         &self.settings
     }
 
+    /// The local members, and the settings that go with them.
+    pub fn local_and_settings(&mut self) -> (&mut Fanout<T>, &Arc<ChannelSettings>) {
+        (&mut self.local, &self.settings)
+    }
+
     /// How many members there are, on all shards.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,299 @@
+//! The broker: builds shards and listeners, and owns the order in which they start and stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use thiserror::Error;
+
+use crate::net::{ListenError, Listeners, accept_forever, bind};
+use crate::settings::Settings;
+use crate::shard::stats::Stats;
+use crate::shard::thread::{Seed, seeds};
+use crate::shard::{Common, Phase, Shard};
+
+/// Most shards of one broker.
+pub const MAX_SHARDS: usize = 1024;
+
+/// Why a broker did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// It would have listened beyond loopback with nothing to check joins with.
+    #[error("refusing to listen on {0} without a key: anyone who can reach it could join")]
+    Unprotected(SocketAddr),
+    /// Nowhere to listen.
+    #[error("no address to listen on")]
+    NoListener,
+    /// No shards, or too many.
+    #[error("{0} shards: 1 to {MAX_SHARDS} are possible")]
+    Shards(usize),
+    /// A limit too small for any frame.
+    #[error("max_frame of {0} bytes is too small for any frame")]
+    MaxFrame(usize),
+    /// A thread could not be started.
+    #[error("cannot start a shard: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// How a broker ended when it was not by [`StopHandle`].
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// A task panicked. The broker stopped rather than serve a part of its channels.
+    #[error("a shard panicked; the broker has stopped")]
+    Panicked,
+    /// A shard could not run.
+    #[error("a shard failed: {0}")]
+    Shard(#[source] io::Error),
+}
+
+/// A running broker.
+///
+/// Dropping it stops it at once, without a drain, and waits for its threads.
+#[derive(Debug)]
+pub struct Broker {
+    common: Arc<Common>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Broker {
+    /// Starts a broker that listens on `settings.listen`. The listeners are bound when this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Nothing is left running.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let shards = shard_count(&settings)?;
+        for &address in &settings.listen {
+            check_protected(&settings, address)?;
+        }
+        let listeners: Result<Vec<_>, _> = settings
+            .listen
+            .iter()
+            .map(|&address| bind(address, shards.into()))
+            .collect();
+        Self::launch(settings, listeners?, shards)
+    }
+
+    /// Starts a broker on listeners that the caller has made; `settings.listen` is not used. All
+    /// shards accept from each of them.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Nothing is left running.
+    pub fn start_on(
+        settings: Settings,
+        listeners: impl IntoIterator<Item = TcpListener>,
+    ) -> Result<Self, StartError> {
+        let shards = shard_count(&settings)?;
+        let shared: io::Result<Vec<_>> = listeners
+            .into_iter()
+            .map(|l| Listeners::share(l, shards.into()))
+            .collect();
+        let shared = shared.map_err(StartError::Thread)?;
+        for listeners in &shared {
+            check_protected(&settings, listeners.address)?;
+        }
+        Self::launch(settings, shared, shards)
+    }
+
+    fn launch(
+        settings: Settings,
+        listeners: Vec<Listeners>,
+        shards: u16,
+    ) -> Result<Self, StartError> {
+        if listeners.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
+            return Err(StartError::MaxFrame(settings.limits.max_frame));
+        }
+        let addresses = listeners.iter().map(|l| l.address).collect();
+        let mut by_shard: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
+        for listeners in listeners {
+            by_shard
+                .iter_mut()
+                .zip(listeners.sockets)
+                .for_each(|(to, socket)| to.push(socket));
+        }
+        let (common, seeds) = seeds(settings, shards);
+        let mut broker = Self {
+            common,
+            threads: Vec::new(),
+            addresses,
+        };
+        for (seed, sockets) in seeds.into_iter().zip(by_shard) {
+            broker
+                .threads
+                .push(spawn(broker.common.clone(), seed, sockets)?);
+        }
+        Ok(broker)
+    }
+
+    /// The addresses it listens on, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many shards it has.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.common.shards()
+    }
+
+    /// What stops it, for use from any thread.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle {
+            common: self.common.clone(),
+        }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        stats_of(&self.common)
+    }
+
+    /// Lets the clients go within `settings.drain_deadline` and returns what was done in all.
+    /// Blocks; within a runtime use a blocking thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`BrokerError`].
+    pub fn stop(self) -> Result<Stats, BrokerError> {
+        self.stop_handle().drain();
+        self.wait()
+    }
+
+    /// Blocks until the broker has stopped, and returns what it has done.
+    ///
+    /// # Errors
+    ///
+    /// See [`BrokerError`].
+    pub fn wait(mut self) -> Result<Stats, BrokerError> {
+        let mut failed = Ok(());
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Err(BrokerError::Shard(error)),
+                Err(_) => failed = Err(BrokerError::Panicked),
+            }
+        }
+        if self.common.has_failed() && failed.is_ok() {
+            failed = Err(BrokerError::Panicked);
+        }
+        failed.map(|()| self.stats())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.common.advance(Phase::Stopped);
+        for thread in self.threads.drain(..) {
+            // How it ended was for `wait` to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Stops a broker from any thread.
+#[derive(Clone, Debug)]
+pub struct StopHandle {
+    common: Arc<Common>,
+}
+
+impl StopHandle {
+    /// Begins to let the clients go: no new ones, and each gets what is queued for it.
+    pub fn drain(&self) {
+        self.common.advance(Phase::Draining);
+    }
+
+    /// Stops at once.
+    pub fn abort(&self) {
+        self.common.advance(Phase::Stopped);
+    }
+
+    /// What the broker has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        stats_of(&self.common)
+    }
+}
+
+fn stats_of(common: &Common) -> Stats {
+    let mut stats = Stats {
+        connections: common.gate.connections() as u64,
+        channels: common.gate.channels() as u64,
+        ..Stats::default()
+    };
+    common.stats.iter().for_each(|shard| stats.add_shard(shard));
+    stats
+}
+
+fn shard_count(settings: &Settings) -> Result<u16, StartError> {
+    let cores = || {
+        std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_SHARDS)
+    };
+    let shards = settings.shards.unwrap_or_else(cores);
+    match u16::try_from(shards) {
+        Ok(count @ 1..) if shards <= MAX_SHARDS => Ok(count),
+        _ => Err(StartError::Shards(shards)),
+    }
+}
+
+fn check_protected(settings: &Settings, address: SocketAddr) -> Result<(), StartError> {
+    let is_open = !settings.keyring.is_secret() && !settings.allow_anonymous;
+    if is_open && !address.ip().to_canonical().is_loopback() {
+        return Err(StartError::Unprotected(address));
+    }
+    Ok(())
+}
+
+fn spawn(
+    common: Arc<Common>,
+    seed: Seed,
+    sockets: Vec<TcpListener>,
+) -> Result<JoinHandle<io::Result<()>>, StartError> {
+    let thread = std::thread::Builder::new().name(format!("mles-shard-{}", seed.id()));
+    let run = move || {
+        let ending = StopOthers { common };
+        let result = seed.run(|shard| listen(shard, sockets));
+        drop(ending);
+        result
+    };
+    thread.spawn(run).map_err(StartError::Thread)
+}
+
+fn listen(shard: &Rc<Shard>, sockets: Vec<TcpListener>) -> io::Result<()> {
+    for socket in sockets {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        shard.spawn(accept_forever(shard.clone(), listener));
+    }
+    Ok(())
+}
+
+/// Stops the other shards when one ends, for whatever reason: none can serve alone.
+struct StopOthers {
+    common: Arc<Common>,
+}
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.common.fail();
+        }
+        self.common.advance(Phase::Stopped);
+    }
+}

@@ -1,0 +1,126 @@
+//! The accept loop of one listener on one shard.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use super::join::join;
+use super::refusal::Refusal;
+use crate::shard::gate::Full;
+use crate::shard::{Phase, Shard};
+
+/// Waits after a failed accept: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Keepalive probes that may go unanswered before a connection counts as dead.
+const PROBES: u32 = 3;
+
+/// Accepts connections until the broker stops.
+pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener) {
+    let mut phase = shard.common.phase.subscribe();
+    let running = phase.wait_for(|phase| *phase != Phase::Running);
+    tokio::select! {
+        _ = running => {}
+        () = accept_all(&shard, &listener) => {}
+    }
+}
+
+async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener) {
+    let mut wait = BACKOFF.0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                wait = BACKOFF.0;
+                admit(shard, stream, peer);
+            }
+            Err(error) if is_of_one_connection(&error) => shard.stats().accept_errors.add(1),
+            Err(error) => {
+                // Out of file descriptors or memory: those who are served must not notice, so
+                // neither spin nor give up.
+                shard.stats().accept_errors.add(1);
+                if shard.log.admit() {
+                    tracing::error!(%error, ?wait, "cannot accept connections; trying again");
+                }
+                sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+/// Whether accept reported that one connection had died in the queue.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// Counts a new connection and starts its join, or turns it away.
+fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
+    shard.stats().accepted.add(1);
+    let gate = &shard.common.gate;
+    let permits = gate
+        .enter(peer.ip())
+        .and_then(|permit| Ok((permit, gate.begin_join()?)));
+    let (permit, join_permit) = match permits {
+        Ok(permits) => permits,
+        Err(full) => return turn_away(shard, peer, full),
+    };
+    if let Err(error) = configure(&stream, shard.common.settings.limits.tcp_timeout) {
+        tracing::debug!(%peer, %error, "cannot set socket options");
+    }
+    let task_shard = shard.clone();
+    shard.spawn(async move {
+        let result = join(&task_shard, stream, peer, permit).await;
+        drop(join_permit);
+        match result {
+            Ok(arrival) => task_shard.route(arrival),
+            Err(refusal) => refused(&task_shard, peer, &refusal),
+        }
+    });
+}
+
+/// Without delay, and with a dead peer noticed after `timeout`: idle connections by keepalive
+/// probes, busy ones by unacknowledged data (`TCP_USER_TIMEOUT`).
+fn configure(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    let second = Duration::from_secs(1);
+    let keepalive = TcpKeepalive::new()
+        .with_time((timeout / 2).max(second))
+        .with_interval((timeout / 2 / PROBES).max(second))
+        .with_retries(PROBES);
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(timeout))?;
+    Ok(())
+}
+
+fn turn_away(shard: &Shard, peer: SocketAddr, full: Full) {
+    shard.stats().turned_away.add(1);
+    if shard.log.admit() {
+        let limit = match full {
+            Full::Connections => "max_connections",
+            Full::Address => "max_connections_per_address",
+            Full::Joining => "max_joining",
+            Full::Channels => "max_channels",
+        };
+        tracing::warn!(%peer, limit, "connection turned away: at the limit");
+    }
+}
+
+fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
+    if matches!(refusal, Refusal::LeftSilently) {
+        return tracing::debug!(%peer, %refusal, "no join");
+    }
+    shard.stats().refused.add(1);
+    if shard.log.admit() {
+        tracing::warn!(%peer, %refusal, "join refused");
+    }
+}

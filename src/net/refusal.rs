@@ -1,0 +1,63 @@
+//! Why a connection does not get as far as its channel.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::protocol::{BodyError, FrameError, ResyncError};
+
+/// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    /// It closed the connection without a byte: a port scan, or a health check.
+    #[error("the client left without sending anything")]
+    LeftSilently,
+    /// It closed the connection inside its join frame.
+    #[error("the client left inside its join frame")]
+    LeftInside,
+    /// The join frame had not come as a whole when the time was up.
+    #[error("no whole join frame within join_deadline")]
+    TooSlow,
+    /// There is no memory left for incomplete frames.
+    #[error("no memory left for incomplete frames (partial_bytes)")]
+    Overdrawn,
+    /// The first bytes are no frame.
+    #[error("not a Mles v1 frame: {0}")]
+    Frame(#[from] FrameError),
+    /// The first body is no message.
+    #[error("join frame: {0}")]
+    Body(#[from] BodyError),
+    /// A resync message that does not hold what it should.
+    #[error("resync message: {0}")]
+    Resync(#[from] ResyncError),
+    /// A resync message, well-formed.
+    #[error("resync messages are not taken: this server keeps its own history")]
+    ResyncNotTaken,
+    /// The uid or the channel name is longer than allowed.
+    #[error("{what} of {len} bytes is over the limit of {limit}")]
+    NameTooLong {
+        /// Which of them.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// What is allowed, in bytes.
+        limit: usize,
+    },
+    /// The key is not the one that this server expects.
+    #[error("wrong key for uid {uid} and channel {channel}{}", if *.uses_address {
+        " (made from the client's address: a NAT or a proxy on the way changes it)"
+    } else {
+        ""
+    })]
+    WrongKey {
+        /// The uid, escaped.
+        uid: String,
+        /// The channel, escaped.
+        channel: String,
+        /// Whether the key depends on the client's address.
+        uses_address: bool,
+    },
+    /// The socket failed.
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,81 @@
+//! One session on the shard where it stays.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::gate::Permit;
+use super::hold::Hold;
+use super::ids::Home;
+use super::message::ChannelName;
+use crate::channel::{ConnId, MemberKey, SlowReason};
+use crate::protocol::{Cid, FrameError};
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is a member.
+    Joined,
+    /// It is a member whose client has closed its sending side.
+    HalfClosed,
+    /// The broker is stopping: it gets what is queued, then our side is closed.
+    Finishing,
+    /// It is no member any more and its socket is shut down.
+    Over,
+}
+
+/// A session. Its tasks and its seat in the channel share it.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) cid: Cid,
+    pub(super) peer: SocketAddr,
+    pub(super) uid: Box<str>,
+    pub(super) channel: ChannelName,
+    pub(super) home: Home,
+    pub(super) key: Cell<Option<MemberKey>>,
+    pub(super) phase: Cell<Phase>,
+    /// Holds the channel's publishers back.
+    pub(super) hold: Rc<Hold>,
+    /// The longest time it does so.
+    pub(super) hold_limit: Duration,
+    pub(super) writer: OwnedWriteHalf,
+    /// Keeps the session counted.
+    pub(super) _permit: Permit,
+}
+
+impl Conn {
+    /// Shuts the socket down in both directions, which wakes the session's tasks.
+    pub(super) fn shut_down(&self) {
+        // It fails only when the peer was faster.
+        let _ = SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Tells the client that nothing more will come.
+    pub(super) fn shut_down_write(&self) {
+        let _ = SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Write);
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The client closed it, or the network did.
+    ByPeer(std::io::Error),
+    /// What the client sent is no frame.
+    Protocol(FrameError),
+    /// The memory for incomplete frames is used up.
+    Overdrawn,
+    /// It could not keep up.
+    Slow(SlowReason),
+    /// A new session took its connection id.
+    Replaced,
+    /// Too many half-closed sessions.
+    TooManyHalfClosed,
+    /// The broker is stopping.
+    Stopping,
+}

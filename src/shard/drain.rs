@@ -1,0 +1,82 @@
+//! Stopping: clients are let go over a spread of time, each with all that was queued for it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Shard;
+use super::conn::{Conn, Ended, Phase};
+use crate::channel::MemberKey;
+
+/// Between two groups of clients that are let go.
+const TICK: Duration = Duration::from_millis(10);
+/// Clients let go at once even if the time allowed would do for smaller groups: 5,000 a second.
+const GROUP: usize = 50;
+/// How long a client that has got everything may take to close its side.
+const LINGER: Duration = Duration::from_millis(250);
+
+impl Shard {
+    /// Lets all clients of this shard go, over half of the time allowed at most so that they do
+    /// not come back all at once, and waits for them until that time is over.
+    pub(super) async fn drain(self: &Rc<Self>) {
+        let allowed = self.common.settings.drain_deadline;
+        let deadline = Instant::now() + allowed;
+        let conns = self.registry.borrow().members();
+        let ticks = (allowed / 2).as_millis() / TICK.as_millis();
+        let group = conns
+            .len()
+            .div_ceil(usize::try_from(ticks).unwrap_or(1).max(1))
+            .max(GROUP);
+        for conns in conns.chunks(group) {
+            for conn in conns {
+                self.finish(conn);
+            }
+            sleep(TICK).await;
+        }
+        drop(conns);
+        while self.sessions.get() > 0 && Instant::now() < deadline {
+            sleep_until((Instant::now() + TICK).min(deadline)).await;
+        }
+        let (sessions, frames) = self.end_all();
+        if sessions > 0 {
+            tracing::warn!(
+                shard = self.id.0,
+                sessions,
+                frames,
+                "stopped before these sessions had got all their frames"
+            );
+        }
+    }
+
+    /// Lets one client go: our side is closed as soon as its queue is empty.
+    fn finish(self: &Rc<Self>, conn: &Rc<Conn>) {
+        match conn.phase.get() {
+            Phase::Over => return,
+            Phase::Joined | Phase::HalfClosed | Phase::Finishing => {
+                conn.phase.set(Phase::Finishing);
+            }
+        }
+        if self.has_empty_queue(conn) {
+            self.close_write(conn);
+        }
+        let (shard, conn) = (self.clone(), conn.clone());
+        self.spawn(async move {
+            while !shard.has_empty_queue(&conn) {
+                sleep(TICK).await;
+            }
+            sleep(LINGER).await;
+            shard.end(&conn, Ended::Stopping);
+        });
+    }
+
+    /// Whether nothing is queued for the session, or it has given up its seat already.
+    fn has_empty_queue(&self, conn: &Conn) -> bool {
+        let mut registry = self.registry.borrow_mut();
+        let queued = |key: MemberKey| {
+            let target = registry.target(conn.home)?;
+            Some(!target.local.get(key, conn.id)?.outbox.is_empty())
+        };
+        !conn.key.get().and_then(queued).unwrap_or(false)
+    }
+}

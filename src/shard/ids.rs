@@ -1,0 +1,37 @@
+//! Names of things that more than one thread speaks of.
+
+use std::fmt;
+
+/// A shard, by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ShardId(pub(crate) u16);
+
+impl ShardId {
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A channel, for the shards that relay it. Never used twice: the serial number tells channels
+/// apart that had the same place one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChannelId {
+    pub(crate) owner: ShardId,
+    pub(crate) index: u32,
+    pub(crate) serial: u64,
+}
+
+/// Where a connection's channel is kept on the connection's own shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Home {
+    /// This shard owns the channel: index of its room.
+    Owned(u32),
+    /// Another shard does: index of the relay.
+    Relayed(u32),
+}

@@ -1,0 +1,159 @@
+//! The task that takes messages out of a shard's mailboxes.
+
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::Shard;
+use super::ids::ShardId;
+use super::mailbox::Mailbox;
+use super::message::{Arrival, Delivery, Request, Socket};
+
+/// Messages handled before the shard's other tasks have their turn.
+const TURN: usize = 64;
+
+/// The mailboxes of one shard.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) requests: Mailbox<Request>,
+    pub(super) deliveries: Mailbox<Delivery>,
+}
+
+impl Shard {
+    /// Handles messages from other shards for as long as the shard lives.
+    pub(super) async fn receive_forever(self: Rc<Self>, inbox: Inbox) {
+        let wake = self.common.wakes[self.id.index()].clone();
+        std::future::poll_fn(|cx| {
+            wake.register(cx.waker());
+            loop {
+                let handled = self.receive(&inbox);
+                if handled >= TURN {
+                    cx.waker().wake_by_ref();
+                    return Poll::<()>::Pending;
+                }
+                if handled == 0 && wake.sleep(|| self.is_idle(&inbox)) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Handles up to a turn of messages of each kind and returns how many it was.
+    fn receive(self: &Rc<Self>, inbox: &Inbox) -> usize {
+        self.send_kept();
+        let mut deliveries = 0;
+        while deliveries < TURN
+            && let Some(delivery) = inbox.deliveries.take()
+        {
+            self.on_delivery(delivery);
+            deliveries += 1;
+        }
+        if deliveries > 0 {
+            inbox.deliveries.made_room(&self.common.wakes);
+        }
+        let mut requests = 0;
+        while requests < TURN
+            && self.may_take_requests()
+            && let Some(request) = inbox.requests.take()
+        {
+            self.on_request(request);
+            requests += 1;
+        }
+        if requests > 0 {
+            inbox.requests.made_room(&self.common.wakes);
+        }
+        deliveries + requests
+    }
+
+    fn is_idle(&self, inbox: &Inbox) -> bool {
+        inbox.deliveries.is_empty() && (inbox.requests.is_empty() || !self.may_take_requests())
+    }
+
+    /// Requests have to wait while deliveries do: see `mailbox`.
+    fn may_take_requests(&self) -> bool {
+        self.deliveries.iter().all(super::mailbox::Outlet::is_clear)
+    }
+
+    /// Sends what found a mailbox full, and lets the readers go on when nothing is left of it.
+    fn send_kept(&self) {
+        if !self.congestion.is_held() {
+            return;
+        }
+        self.deliveries
+            .iter()
+            .for_each(super::mailbox::Outlet::send_kept);
+        self.requests
+            .iter()
+            .for_each(super::mailbox::Outlet::send_kept);
+        let clear = self.requests.iter().all(super::mailbox::Outlet::is_clear);
+        if clear && self.may_take_requests() {
+            self.congestion.set(false);
+        }
+    }
+
+    fn on_request(self: &Rc<Self>, request: Request) {
+        match request {
+            Request::Join(arrival) => {
+                let Arrival {
+                    socket,
+                    origin,
+                    identity,
+                    channel,
+                    join,
+                    is_silent,
+                    early,
+                } = *arrival;
+                let socket = Socket::Moved(socket);
+                self.seat(Arrival {
+                    socket,
+                    origin,
+                    identity,
+                    channel,
+                    join,
+                    is_silent,
+                    early,
+                });
+            }
+            Request::Publish { channel, conn, run } => {
+                let known = self.registry.borrow_mut().room_of(channel).is_some();
+                if known {
+                    self.publish_in(channel.index, conn, &run, Instant::now());
+                } else {
+                    self.stats().orphaned_frames.add(run.frames() as u64);
+                }
+            }
+            Request::Leave { channel, cid, conn } => {
+                let now = Instant::now();
+                let mut registry = self.registry.borrow_mut();
+                let left = registry
+                    .room_of(channel)
+                    .and_then(|room| room.channel.leave(cid, conn, now))
+                    .is_some();
+                drop(registry);
+                if left {
+                    self.close_if_expired(channel.index, now);
+                }
+            }
+            Request::HalfClose { channel, cid, conn } => {
+                if let Some(room) = self.registry.borrow_mut().room_of(channel) {
+                    room.channel.half_close(cid, conn);
+                }
+            }
+            Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
+        }
+    }
+
+    fn on_press(&self, channel: super::ids::ChannelId, shard: ShardId, on: bool) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room_of(channel) else {
+            return;
+        };
+        room.pressed.retain(|&pressed| pressed != shard);
+        if on {
+            room.pressed.push(shard);
+        }
+        drop(registry);
+        self.update_hold(channel.index);
+    }
+}

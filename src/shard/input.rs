@@ -1,0 +1,267 @@
+//! Reading frames from a socket.
+//!
+//! A connection that has nothing pending holds no buffer: its shard reads into one scratch buffer,
+//! and only when the socket is ready. A small run is copied out to its exact size; a large one
+//! takes the scratch buffer with it. What has come of an incomplete frame is kept by the
+//! connection, in a buffer that grows as bytes come, never by the length that was announced.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::channel::FrameRun;
+use crate::protocol::{BodyCheck, FrameError, Run, Stop, scan};
+
+/// Bytes asked for with one read.
+const CHUNK: usize = 64 << 10;
+/// An incomplete frame up to this size is copied in front of the next read; of a longer one the
+/// rest is read straight into its own buffer.
+const COPIED: usize = 4 << 10;
+/// Runs from this size on take the scratch buffer with them instead of being copied.
+const GIVEN: usize = CHUNK / 2;
+
+/// What all connections of a shard read with.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    buf: BytesMut,
+    /// Bytes of memory that may still be used for incomplete frames.
+    allowance: usize,
+}
+
+impl Scratch {
+    /// `allowance`: bytes of memory for incomplete frames, over all connections.
+    pub(crate) fn new(allowance: usize) -> Self {
+        Self {
+            buf: Self::fresh(),
+            allowance,
+        }
+    }
+
+    fn fresh() -> BytesMut {
+        BytesMut::with_capacity(CHUNK + COPIED)
+    }
+}
+
+/// The memory for incomplete frames is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overdrawn;
+
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Whole frames.
+    pub(crate) run: Option<FrameRun>,
+    /// What follows.
+    pub(crate) next: Next,
+}
+
+/// How to go on after a [`Step`].
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Wait for more.
+    Wait,
+    /// There is probably more in the socket: read again when others have had their turn.
+    Again,
+    /// The client has closed its sending side; whether it did so inside a frame.
+    Eof { torn: bool },
+    /// The bytes behind the run are no frame.
+    Bad(FrameError),
+    /// There is no memory left for the incomplete frame behind the run.
+    Overdrawn,
+}
+
+/// The incomplete frame of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    partial: BytesMut,
+    /// Length of the whole frame, once known.
+    need: usize,
+    /// What `partial` takes of the allowance.
+    charged: usize,
+}
+
+impl Input {
+    /// Starts with bytes that came earlier.
+    pub(crate) fn resume(
+        &mut self,
+        partial: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<(), Overdrawn> {
+        let need = match scan(partial, usize::MAX, &BodyCheck::Off).stop {
+            Stop::Partial { need } => need,
+            Stop::End | Stop::Bad(_) => 0,
+        };
+        self.keep(BytesMut::from(partial), need, scratch)
+    }
+
+    /// Takes out what has come of an incomplete frame.
+    pub(crate) fn take_partial(&mut self, scratch: &mut Scratch) -> Bytes {
+        let partial = std::mem::take(&mut self.partial);
+        self.release(scratch);
+        partial.freeze()
+    }
+
+    /// Gives its part of the allowance back; to be called when the connection ends.
+    pub(crate) fn release(&mut self, scratch: &mut Scratch) {
+        scratch.allowance += std::mem::take(&mut self.charged);
+        self.partial = BytesMut::new();
+        self.need = 0;
+    }
+
+    /// Reads once and returns what is whole. Nothing is lost when it is pending.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut OwnedReadHalf,
+        scratch: &mut Scratch,
+        max_body: usize,
+        check: &BodyCheck,
+    ) -> Poll<io::Result<Step>> {
+        if self.partial.len() > COPIED {
+            return self.poll_rest(cx, socket, scratch, max_body, check);
+        }
+        scratch.buf.clear();
+        scratch.buf.extend_from_slice(&self.partial);
+        let room = CHUNK;
+        let n = ready!(poll_read_buf(cx, socket, &mut scratch.buf, room))?;
+        if n == 0 {
+            return Poll::Ready(Ok(self.at_eof()));
+        }
+        self.release(scratch);
+        let found = scan(&scratch.buf, max_body, check);
+        let (run, kept) = self.take_run(found.run, &found.stop, scratch);
+        let next = if kept.is_ok() {
+            next(found.stop, n == room)
+        } else {
+            Next::Overdrawn
+        };
+        Poll::Ready(Ok(Step { run, next }))
+    }
+
+    /// Reads the rest of a long frame into the frame's own buffer.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut OwnedReadHalf,
+        scratch: &mut Scratch,
+        max_body: usize,
+        check: &BodyCheck,
+    ) -> Poll<io::Result<Step>> {
+        if self.make_room(scratch).is_err() {
+            return Poll::Ready(Ok(Step {
+                run: None,
+                next: Next::Overdrawn,
+            }));
+        }
+        let room = self.partial.capacity().min(self.need) - self.partial.len();
+        let n = ready!(poll_read_buf(cx, socket, &mut self.partial, room))?;
+        if n == 0 {
+            return Poll::Ready(Ok(self.at_eof()));
+        }
+        if self.partial.len() < self.need {
+            let next = if n == room { Next::Again } else { Next::Wait };
+            return Poll::Ready(Ok(Step { run: None, next }));
+        }
+        let found = scan(&self.partial, max_body, check);
+        let capacity = self.partial.capacity();
+        let frame = std::mem::take(&mut self.partial).freeze();
+        self.release(scratch);
+        let run = (found.run.frames > 0).then(|| FrameRun::slice_of(frame, 1, capacity));
+        Poll::Ready(Ok(Step {
+            run,
+            next: next(found.stop, n == room),
+        }))
+    }
+
+    fn at_eof(&self) -> Step {
+        Step {
+            run: None,
+            next: Next::Eof {
+                torn: !self.partial.is_empty(),
+            },
+        }
+    }
+
+    /// Makes the buffer of a long frame larger if it is full: to twice its size, and to the size
+    /// of the frame at most.
+    fn make_room(&mut self, scratch: &mut Scratch) -> Result<(), Overdrawn> {
+        let len = self.partial.len();
+        if len < self.partial.capacity().min(self.need) {
+            return Ok(());
+        }
+        let capacity = self.need.min((2 * len).max(CHUNK));
+        let mut larger = BytesMut::with_capacity(capacity);
+        larger.extend_from_slice(&self.partial);
+        self.keep(larger, self.need, scratch)
+    }
+
+    /// Takes the run out of the scratch buffer and keeps the incomplete frame behind it.
+    fn take_run(
+        &mut self,
+        run: Run,
+        stop: &Stop,
+        scratch: &mut Scratch,
+    ) -> (Option<FrameRun>, Result<(), Overdrawn>) {
+        let need = if let Stop::Partial { need } = stop {
+            *need
+        } else {
+            0
+        };
+        let frames = u32::try_from(run.frames).unwrap_or(u32::MAX);
+        if run.len >= GIVEN {
+            let mut given = std::mem::replace(&mut scratch.buf, Scratch::fresh());
+            let capacity = given.capacity();
+            let bytes = given.split_to(run.len).freeze();
+            let kept = self.keep(BytesMut::from(&given[..]), need, scratch);
+            return (Some(FrameRun::slice_of(bytes, frames, capacity)), kept);
+        }
+        if run.len == 0 && scratch.buf.len() >= GIVEN {
+            let given = std::mem::replace(&mut scratch.buf, Scratch::fresh());
+            return (None, self.keep(given, need, scratch));
+        }
+        let (whole, rest) = scratch.buf.split_at(run.len);
+        let (whole, rest) = (Bytes::copy_from_slice(whole), BytesMut::from(rest));
+        let run = (frames > 0).then(|| FrameRun::exact(whole, frames));
+        (run, self.keep(rest, need, scratch))
+    }
+
+    /// Makes `buf` the buffer of a frame of `need` bytes, within the allowance. Does nothing if
+    /// `need` is 0: there is no such frame.
+    fn keep(&mut self, buf: BytesMut, need: usize, scratch: &mut Scratch) -> Result<(), Overdrawn> {
+        if need == 0 {
+            return Ok(());
+        }
+        self.need = need;
+        let available = scratch.allowance + self.charged;
+        let left = available.checked_sub(buf.capacity()).ok_or(Overdrawn)?;
+        scratch.allowance = left;
+        self.charged = buf.capacity();
+        self.partial = buf;
+        Ok(())
+    }
+}
+
+fn next(stop: Stop, filled: bool) -> Next {
+    match stop {
+        Stop::Bad(error) => Next::Bad(error),
+        Stop::End | Stop::Partial { .. } if filled => Next::Again,
+        Stop::End | Stop::Partial { .. } => Next::Wait,
+    }
+}
+
+/// Polls one read of at most `room` bytes, appended to `buf`. Pending means nothing was read.
+fn poll_read_buf(
+    cx: &mut Context<'_>,
+    socket: &mut OwnedReadHalf,
+    buf: &mut BytesMut,
+    room: usize,
+) -> Poll<io::Result<usize>> {
+    let mut limited = buf.limit(room);
+    let read = pin!(socket.read_buf(&mut limited));
+    read.poll(cx)
+}

@@ -1,0 +1,315 @@
+//! How a session gets its seat: routed to the channel's owner, which keeps the connection or sends
+//! it back as a relay member.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::conn::{Conn, Phase as ConnPhase};
+use super::gate::Full;
+use super::hold::Hold;
+use super::ids::{Home, ShardId};
+use super::message::{Adoption, Arrival, ChannelName, Delivery, Identity, Request, Socket};
+use super::{Phase, Shard};
+use crate::channel::{ConnId, FrameRun, Place};
+use crate::escape::Escaped;
+
+/// How long announcements of joins are collected before they are delivered. They are hints: a few
+/// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
+const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
+
+/// Why a session with a valid join frame does not get a seat.
+#[derive(Debug)]
+enum Refused {
+    CidInUse,
+    TooManyChannels,
+    Stopping,
+    Socket(std::io::Error),
+}
+
+impl Shard {
+    /// Takes a session that has proved that it may join to the owner of its channel.
+    pub(crate) fn route(self: &Rc<Self>, arrival: Arrival<Socket>) {
+        let owner = self.common.owner(&arrival.channel);
+        if owner == self.id {
+            return self.seat(arrival);
+        }
+        let Arrival {
+            socket,
+            origin,
+            identity,
+            channel,
+            join,
+            is_silent,
+            early,
+        } = arrival;
+        let peer = identity.peer;
+        match socket.detach() {
+            Ok(socket) => {
+                self.stats().handed_over.add(1);
+                let arrival = Arrival {
+                    socket,
+                    origin,
+                    identity,
+                    channel,
+                    join,
+                    is_silent,
+                    early,
+                };
+                self.request(owner, Request::Join(Box::new(arrival)));
+            }
+            Err(error) => self.refuse(peer, &identity.uid, &channel, &Refused::Socket(error)),
+        }
+    }
+
+    /// Gives a session a seat in a channel of this shard.
+    pub(super) fn seat(self: &Rc<Self>, arrival: Arrival<Socket>) {
+        let peer = arrival.identity.peer;
+        let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
+        if let Err(refused) = self.try_seat(arrival) {
+            self.refuse(peer, &uid, &channel, &refused);
+        }
+    }
+
+    fn try_seat(self: &Rc<Self>, arrival: Arrival<Socket>) -> Result<(), Refused> {
+        if *self.common.phase.borrow() != Phase::Running {
+            return Err(Refused::Stopping);
+        }
+        let now = Instant::now();
+        let at = self.find_or_open(&arrival.channel, now)?;
+        if !arrival.is_silent {
+            self.deliver_collected(at, now);
+        }
+        let spread_to = self.spread_to(at, arrival.origin);
+        let conn = arrival.identity.conn;
+        let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
+        let result = match spread_to {
+            Some(shard) => self.seat_remote(at, shard, arrival, now),
+            None => self.seat_local(at, arrival, now),
+        };
+        if result.is_ok() {
+            self.stats().joined.add(1);
+            if let Some(run) = publishes {
+                self.publish_in(at, conn, &run, now);
+            }
+            self.announce_soon(at);
+        } else {
+            self.close_if_expired(at, now);
+        }
+        result
+    }
+
+    fn find_or_open(&self, name: &str, now: Instant) -> Result<u32, Refused> {
+        let mut registry = self.registry.borrow_mut();
+        if let Some(at) = registry.find(name) {
+            return Ok(at);
+        }
+        self.common
+            .gate
+            .open_channel()
+            .map_err(|_: Full| Refused::TooManyChannels)?;
+        Ok(registry.open(self.id, name, self.common.channel_settings(name), now))
+    }
+
+    /// The shard on which a new member of a hot channel stays, if that is not this one. The
+    /// channel is hot from the threshold on, until it has shrunk to less than half of it.
+    fn spread_to(&self, at: u32, origin: ShardId) -> Option<ShardId> {
+        let threshold = self.common.settings.spread_threshold;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at)?;
+        let members = room.channel.len();
+        room.is_spreading = members
+            >= if room.is_spreading {
+                threshold.div_ceil(2)
+            } else {
+                threshold
+            };
+        (room.is_spreading && origin != self.id).then_some(origin)
+    }
+
+    fn seat_local(
+        self: &Rc<Self>,
+        at: u32,
+        arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Arrival {
+            socket,
+            identity,
+            join,
+            is_silent,
+            early,
+            ..
+        } = arrival;
+        let stream = socket.attach().map_err(Refused::Socket)?;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let settings = room.channel.settings().clone();
+        let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
+        let (id, cid) = (identity.conn, identity.cid);
+        let (reader, conn) = Conn::new(
+            stream,
+            identity,
+            room.name.clone(),
+            Home::Owned(at),
+            room.hold.clone(),
+            settings.write_deadline,
+        );
+        let joined = room
+            .channel
+            .join(cid, id, announcement, now, |local, skip| {
+                let key = local.insert(id, conn.clone(), skip);
+                conn.key.set(Some(key));
+                Place::Local(key)
+            });
+        let joined = joined.map_err(|_| {
+            conn.phase.set(ConnPhase::Over);
+            Refused::CidInUse
+        })?;
+        if let Some(key) = conn.key.get() {
+            room.channel.local.replay(key, joined.replay);
+        }
+        registry.list_if_dirty(Home::Owned(at));
+        drop(registry);
+        self.wake_flusher();
+        if let Some(vacated) = joined.replaced {
+            self.let_go_replaced(at, vacated);
+        }
+        let shard = self.clone();
+        self.spawn(async move { shard.serve(conn, reader, early).await });
+        Ok(())
+    }
+
+    fn seat_remote(
+        self: &Rc<Self>,
+        at: u32,
+        shard: ShardId,
+        arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Arrival {
+            socket,
+            identity,
+            channel,
+            join,
+            is_silent,
+            early,
+            ..
+        } = arrival;
+        let socket = socket.detach().map_err(Refused::Socket)?;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let announces = is_silent && room.channel.settings().announce_joins;
+        let announcement = announces.then_some(&join[..]);
+        let place = |_: &mut _, _| Place::Relay(shard.0);
+        let joined = room
+            .channel
+            .join(identity.cid, identity.conn, announcement, now, place);
+        let joined = joined.map_err(|_| Refused::CidInUse)?;
+        let adoption = Adoption {
+            socket,
+            identity,
+            id: room.id,
+            channel,
+            replay: joined.replay,
+            skip: joined.skip,
+            held: room.hold.is_held(),
+            early,
+        };
+        drop(registry);
+        self.stats().spread.add(1);
+        self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
+        if let Some(vacated) = joined.replaced {
+            self.let_go_replaced(at, vacated);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that announcements collected in a room are delivered.
+    fn announce_soon(self: &Rc<Self>, at: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if !room.channel.has_collected() || std::mem::replace(&mut room.is_announcing, true) {
+            return;
+        }
+        let id = room.id;
+        let shard = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(ANNOUNCE_DELAY).await;
+            let known = shard
+                .registry
+                .borrow_mut()
+                .room_of(id)
+                .map(|r| r.is_announcing = false);
+            if known.is_some() {
+                shard.deliver_collected(id.index, Instant::now());
+            }
+        });
+    }
+
+    fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
+        let stats = self.stats();
+        stats.refused.add(1);
+        if matches!(why, Refused::CidInUse) {
+            stats.refused_duplicate.add(1);
+        }
+        if self.log.admit() {
+            let (uid, channel) = (Escaped(uid), Escaped(channel));
+            match why {
+                Refused::CidInUse => tracing::warn!(
+                    %peer, %uid, %channel,
+                    "join refused: a live session of this channel has the same connection id"
+                ),
+                Refused::TooManyChannels => tracing::warn!(
+                    %peer, %uid, %channel, "join refused: as many channels as max_channels allows"
+                ),
+                Refused::Stopping => {
+                    tracing::info!(%peer, %uid, %channel, "join refused: the broker is stopping");
+                }
+                Refused::Socket(error) => {
+                    tracing::warn!(%peer, %uid, %channel, %error, "join failed");
+                }
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// Splits the socket into the half its session task reads and the session itself.
+    pub(super) fn new(
+        stream: tokio::net::TcpStream,
+        identity: Identity,
+        channel: ChannelName,
+        home: Home,
+        hold: Rc<Hold>,
+        hold_limit: Duration,
+    ) -> (tokio::net::tcp::OwnedReadHalf, Rc<Self>) {
+        let (reader, writer) = stream.into_split();
+        let Identity {
+            conn,
+            cid,
+            peer,
+            uid,
+            permit,
+        } = identity;
+        debug_assert_ne!(conn, ConnId::NONE);
+        let conn = Self {
+            id: conn,
+            cid,
+            peer,
+            uid,
+            channel,
+            home,
+            key: Cell::new(None),
+            phase: Cell::new(ConnPhase::Joined),
+            hold,
+            hold_limit,
+            writer,
+            _permit: permit,
+        };
+        (reader, Rc::new(conn))
+    }
+}

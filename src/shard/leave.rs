@@ -1,0 +1,249 @@
+//! How sessions end.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::conn::{Conn, Ended, Phase};
+use super::ids::{Home, ShardId};
+use super::message::{Delivery, Request};
+use super::{Phase as BrokerPhase, Shard};
+use crate::channel::{Dropped, Place, SlowReason, Vacated};
+use crate::escape::Escaped;
+
+impl Shard {
+    /// Ends a session: gives up its seat and shuts its socket down. Does nothing if it is over.
+    pub(super) fn end(self: &Rc<Self>, conn: &Rc<Conn>, ended: Ended) {
+        if conn.phase.replace(Phase::Over) == Phase::Over {
+            return;
+        }
+        let unsent = self.vacate(conn);
+        conn.shut_down();
+        self.note_ended(conn, &ended, unsent);
+    }
+
+    /// The broker is stopping and the session has got all that was queued for it: closes our side.
+    /// The session ends when the client closes its own.
+    pub(super) fn close_write(self: &Rc<Self>, conn: &Rc<Conn>) {
+        self.vacate(conn);
+        conn.shut_down_write();
+    }
+
+    /// Gives up the session's seat. Returns what was still queued for it.
+    fn vacate(self: &Rc<Self>, conn: &Conn) -> Dropped {
+        let unsent = match conn.home {
+            Home::Owned(at) => self.vacate_room(at, conn),
+            Home::Relayed(at) => self.vacate_relay(at, conn),
+        };
+        self.stats().dropped_frames.add(unsent.frames as u64);
+        unsent
+    }
+
+    fn vacate_room(&self, at: u32, conn: &Conn) -> Dropped {
+        let now = Instant::now();
+        let vacated = self
+            .registry
+            .borrow_mut()
+            .room(at)
+            .and_then(|room| room.channel.leave(conn.cid, conn.id, now));
+        let member = vacated.and_then(|vacated| vacated.member);
+        self.update_hold(at);
+        self.close_if_expired(at, now);
+        member
+            .map(|mut member| member.outbox.drop_all())
+            .unwrap_or_default()
+    }
+
+    fn vacate_relay(self: &Rc<Self>, at: u32, conn: &Conn) -> Dropped {
+        let mut registry = self.registry.borrow_mut();
+        let Some(relay) = registry.relay_at(at) else {
+            return Dropped::default();
+        };
+        let channel = relay.id;
+        let member = conn
+            .key
+            .get()
+            .and_then(|key| relay.local.remove(key, conn.id));
+        let is_empty = relay.local.is_empty();
+        drop(registry);
+        let Some(mut member) = member else {
+            return Dropped::default();
+        };
+        self.update_pressure(conn.home);
+        let (cid, conn) = (conn.cid, conn.id);
+        self.request(channel.owner, Request::Leave { channel, cid, conn });
+        if is_empty && self.is_running() {
+            self.registry.borrow_mut().close_relay(at);
+        }
+        member.outbox.drop_all()
+    }
+
+    /// Frees a room if it has no members and nothing to remember. Not while the broker stops:
+    /// sessions that are being let go still refer to it.
+    pub(super) fn close_if_expired(&self, at: u32, now: Instant) {
+        if !self.is_running() {
+            return;
+        }
+        let mut registry = self.registry.borrow_mut();
+        if registry
+            .room(at)
+            .is_some_and(|room| room.channel.is_expired(now))
+        {
+            registry.close(at);
+            self.common.gate.close_channel();
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        *self.common.phase.borrow() == BrokerPhase::Running
+    }
+
+    /// Sees off a half-closed session whose connection id a new session has taken.
+    pub(super) fn let_go_replaced(self: &Rc<Self>, at: u32, vacated: Vacated<Rc<Conn>>) {
+        match (vacated.seat.place, vacated.member) {
+            (Place::Local(_), Some(mut member)) => {
+                let unsent = member.outbox.drop_all();
+                self.stats().dropped_frames.add(unsent.frames as u64);
+                member.handle.phase.set(Phase::Over);
+                member.handle.shut_down();
+                self.note_ended(&member.handle, &Ended::Replaced, unsent);
+            }
+            (Place::Relay(shard), _) => {
+                let id = self.registry.borrow_mut().room(at).map(|room| room.id);
+                if let Some(channel) = id {
+                    let conn = vacated.seat.conn;
+                    self.deliver_to(ShardId(shard), Delivery::Evict { channel, conn });
+                }
+            }
+            (Place::Local(_), None) => {}
+        }
+    }
+
+    /// Records that a session's client has closed its sending side, and lets the oldest such
+    /// session go when there are too many: most of them belong to clients that are gone, and with
+    /// nothing to send them nothing else would show it.
+    pub(super) fn half_close(self: &Rc<Self>, conn: &Rc<Conn>) {
+        conn.phase.set(Phase::HalfClosed);
+        let (cid, id) = (conn.cid, conn.id);
+        let mut registry = self.registry.borrow_mut();
+        match conn.home {
+            Home::Owned(at) => {
+                if let Some(room) = registry.room(at) {
+                    room.channel.half_close(cid, id);
+                }
+            }
+            Home::Relayed(at) => {
+                if let Some(channel) = registry.relay_at(at).map(|relay| relay.id) {
+                    self.request(
+                        channel.owner,
+                        Request::HalfClose {
+                            channel,
+                            cid,
+                            conn: id,
+                        },
+                    );
+                }
+            }
+        }
+        registry.half_closed.push_back(Rc::downgrade(conn));
+        let most = self.common.settings.limits.max_half_closed / self.common.shards();
+        let oldest = if registry.half_closed.len() > most.max(1) {
+            registry
+                .half_closed
+                .pop_front()
+                .and_then(|weak| weak.upgrade())
+        } else {
+            None
+        };
+        drop(registry);
+        if let Some(oldest) = oldest.filter(|conn| conn.phase.get() == Phase::HalfClosed) {
+            self.end(&oldest, Ended::TooManyHalfClosed);
+        }
+    }
+
+    /// Ends a relay member that has lost its seat.
+    pub(super) fn evict(self: &Rc<Self>, at: u32, conn: crate::channel::ConnId) {
+        let evicted = self.registry.borrow_mut().relay_at(at).and_then(|relay| {
+            let mut members = relay.local.iter();
+            members
+                .find(|(_, m)| m.conn == conn)
+                .map(|(_, m)| m.handle.clone())
+        });
+        if let Some(conn) = evicted {
+            self.end(&conn, Ended::Replaced);
+        }
+    }
+
+    /// Counts and logs frames that the policy dropped from a member's queue.
+    pub(super) fn note_dropped(&self, conn: &Conn, dropped: Dropped) {
+        self.stats().dropped_frames.add(dropped.frames as u64);
+        if dropped.frames > 0 && self.log.admit() {
+            let (uid, channel) = (Escaped(&conn.uid), Escaped(&conn.channel));
+            tracing::warn!(
+                peer = %conn.peer, %uid, %channel,
+                frames = dropped.frames, bytes = dropped.bytes,
+                "member is slow: dropped the oldest frames of its queue"
+            );
+        }
+    }
+
+    fn note_ended(&self, conn: &Conn, ended: &Ended, unsent: Dropped) {
+        let stats = self.stats();
+        let counter = match ended {
+            Ended::ByPeer(_) | Ended::Stopping => &stats.left,
+            Ended::Protocol(_) | Ended::Overdrawn => &stats.protocol_errors,
+            Ended::Slow(_) => &stats.slow_disconnects,
+            Ended::Replaced => &stats.replaced,
+            Ended::TooManyHalfClosed => &stats.half_closed_evicted,
+        };
+        counter.add(1);
+        let (peer, unsent) = (conn.peer, unsent.frames);
+        let (uid, channel) = (Escaped(&conn.uid), Escaped(&conn.channel));
+        match ended {
+            Ended::ByPeer(error) => {
+                tracing::debug!(%peer, %uid, %channel, unsent, %error, "session ended");
+            }
+            Ended::Stopping | Ended::Replaced => {
+                tracing::debug!(%peer, %uid, %channel, unsent, "session ended: {ended:?}");
+            }
+            _ if !self.log.admit() => {}
+            Ended::Protocol(error) => tracing::warn!(
+                %peer, %uid, %channel, unsent, %error, "session ended: protocol error"
+            ),
+            Ended::Overdrawn => tracing::warn!(
+                %peer, %uid, %channel, unsent,
+                "session ended: no memory left for incomplete frames (partial_bytes)"
+            ),
+            Ended::Slow(reason) => tracing::warn!(
+                %peer, %uid, %channel, unsent, "session ended: {}", slow_text(*reason)
+            ),
+            Ended::TooManyHalfClosed => tracing::warn!(
+                %peer, %uid, %channel, unsent,
+                "session ended: more half-closed sessions than max_half_closed"
+            ),
+        }
+    }
+
+    /// Ends what is left of the sessions when a stop may wait no longer. Returns how many there
+    /// were and how many frames they did not get.
+    pub(super) fn end_all(self: &Rc<Self>) -> (usize, usize) {
+        let conns = self.registry.borrow().members();
+        let mut frames = 0;
+        for conn in &conns {
+            if conn.phase.replace(Phase::Over) != Phase::Over {
+                let unsent = self.vacate(conn);
+                frames += unsent.frames;
+                conn.shut_down();
+                self.note_ended(conn, &Ended::Stopping, unsent);
+            }
+        }
+        (conns.len(), frames)
+    }
+}
+
+fn slow_text(reason: SlowReason) -> &'static str {
+    match reason {
+        SlowReason::QueueFull => "slow member, more than queue_bytes queued",
+        SlowReason::NoProgress => "slow member, no progress for write_deadline",
+        SlowReason::HeldBack => "slow member, held the publishers back for write_deadline",
+    }
+}

@@ -1,0 +1,183 @@
+//! The queues between shards.
+//!
+//! Every shard has two mailboxes, one for each class of message:
+//!
+//! * *deliveries* (owner → relay) are always taken out; handling one never sends a delivery;
+//! * *requests* (relay or acceptor → owner) are taken out only while none of the shard's own
+//!   deliveries is waiting for room; handling one may send deliveries.
+//!
+//! So a full queue of requests waits for deliveries, and deliveries wait for nothing: no cycle of
+//! full queues can form. A send never blocks the thread. What finds its mailbox full (by count or
+//! by bytes) is kept by the sender, in order, and while that is so the sender's shard reads no more
+//! from its own connections. What is kept is therefore bounded by what one read of one connection
+//! brings, and the pressure reaches the publishers through TCP.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::wake::Wake;
+
+/// Messages a mailbox takes before it is full.
+const CAPACITY: usize = 4096;
+/// Bytes of frames a mailbox takes before it is full. A larger message is let in when it is empty.
+const MAX_BYTES: isize = 32 << 20;
+
+/// Bytes of frames a message keeps alive.
+pub(crate) trait Weigh {
+    fn weight(&self) -> usize;
+}
+
+/// What the senders of one mailbox and its receiver share.
+#[derive(Debug)]
+struct Shared {
+    bytes: AtomicIsize,
+    /// By shard: whether it waits for room here.
+    waiting: Vec<AtomicBool>,
+}
+
+/// The receiving end: one for each shard and class.
+#[derive(Debug)]
+pub(crate) struct Mailbox<M> {
+    queue: Receiver<M>,
+    shared: Arc<Shared>,
+}
+
+/// The sending end that one shard holds of another shard's mailbox.
+#[derive(Debug)]
+pub(crate) struct Outlet<M> {
+    queue: Sender<M>,
+    shared: Arc<Shared>,
+    /// The index of the sending shard.
+    me: usize,
+    /// Wakes the receiving shard.
+    wake: Arc<Wake>,
+    /// What found the mailbox full, in order.
+    kept: RefCell<VecDeque<M>>,
+}
+
+/// Makes a mailbox whose shard is woken through `wake`, and one outlet for each of `shards` senders.
+pub(crate) fn mailbox<M>(shards: usize, wake: &Arc<Wake>) -> (Mailbox<M>, Vec<Outlet<M>>) {
+    let (tx, rx) = bounded(CAPACITY);
+    let waiting = (0..shards).map(|_| AtomicBool::new(false)).collect();
+    let shared = Arc::new(Shared {
+        bytes: AtomicIsize::new(0),
+        waiting,
+    });
+    let outlets = (0..shards)
+        .map(|me| Outlet {
+            queue: tx.clone(),
+            shared: shared.clone(),
+            me,
+            wake: wake.clone(),
+            kept: RefCell::default(),
+        })
+        .collect();
+    (Mailbox { queue: rx, shared }, outlets)
+}
+
+impl<M: Weigh> Mailbox<M> {
+    /// The next message.
+    pub(crate) fn take(&self) -> Option<M> {
+        let message = self.queue.try_recv().ok()?;
+        self.shared
+            .bytes
+            .fetch_sub(weight(&message), Ordering::Relaxed);
+        Some(message)
+    }
+
+    /// Whether there is no message.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Wakes the senders that wait for room. To be called after messages were taken.
+    pub(crate) fn made_room(&self, wakes: &[Arc<Wake>]) {
+        fence(Ordering::SeqCst);
+        for (waiting, wake) in self.shared.waiting.iter().zip(wakes) {
+            if waiting.load(Ordering::Relaxed) && waiting.swap(false, Ordering::AcqRel) {
+                wake.notify();
+            }
+        }
+    }
+}
+
+impl<M: Weigh> Outlet<M> {
+    /// Sends `message`, or keeps it behind those that are kept already. Returns whether it was
+    /// sent.
+    pub(crate) fn send(&self, message: M) -> bool {
+        let mut kept = self.kept.borrow_mut();
+        if kept.is_empty() {
+            match self.offer(message) {
+                Ok(()) => {
+                    self.wake.notify();
+                    return true;
+                }
+                Err(message) => kept.push_back(message),
+            }
+        } else {
+            kept.push_back(message);
+        }
+        drop(kept);
+        self.send_kept();
+        self.is_clear()
+    }
+
+    /// Sends as much as there is room for of what was kept.
+    pub(crate) fn send_kept(&self) {
+        let mut kept = self.kept.borrow_mut();
+        let mut sent = false;
+        while let Some(message) = kept.pop_front() {
+            match self.offer(message) {
+                Ok(()) => sent = true,
+                Err(message) => {
+                    kept.push_front(message);
+                    break;
+                }
+            }
+        }
+        if sent {
+            self.wake.notify();
+        }
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.kept.borrow().is_empty()
+    }
+
+    /// Pushes into the mailbox; on the way out with the message it is certain that the receiver
+    /// will wake this shard once it has made room.
+    fn offer(&self, message: M) -> Result<(), M> {
+        let Err(message) = self.try_push(message) else {
+            return Ok(());
+        };
+        self.shared.waiting[self.me].store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.try_push(message)
+    }
+
+    /// The weight is added after the push, so that a sender that fails leaves no trace by which
+    /// another could fail; the sum may therefore be off, even below zero, by what is being pushed.
+    fn try_push(&self, message: M) -> Result<(), M> {
+        let weight = weight(&message);
+        let queued = self.shared.bytes.load(Ordering::Relaxed);
+        if queued > 0 && queued + weight > MAX_BYTES {
+            return Err(message);
+        }
+        match self.queue.try_send(message) {
+            Ok(()) => {
+                self.shared.bytes.fetch_add(weight, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => Err(message),
+        }
+    }
+}
+
+fn weight<M: Weigh>(message: &M) -> isize {
+    isize::try_from(message.weight()).unwrap_or(isize::MAX / 2)
+}

@@ -1,0 +1,168 @@
+//! What shards tell each other. See `mailbox` for the two classes.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::gate::Permit;
+use super::ids::{ChannelId, ShardId};
+use super::mailbox::Weigh;
+use crate::channel::{ConnId, FrameRun};
+use crate::protocol::{Cid, FrameError};
+
+/// From a relay or an accepting shard to the owner of a channel.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// A connection has sent its join frame.
+    Join(Box<Arrival<std::net::TcpStream>>),
+    /// A relay member has published.
+    Publish {
+        channel: ChannelId,
+        conn: ConnId,
+        run: FrameRun,
+    },
+    /// A relay member is gone.
+    Leave {
+        channel: ChannelId,
+        cid: Cid,
+        conn: ConnId,
+    },
+    /// A relay member's client has closed its sending side.
+    HalfClose {
+        channel: ChannelId,
+        cid: Cid,
+        conn: ConnId,
+    },
+    /// Some relay member on that shard is over its high-water mark, or none is any more.
+    Press {
+        channel: ChannelId,
+        shard: ShardId,
+        on: bool,
+    },
+}
+
+/// From the owner of a channel to a shard with relay members.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// A new relay member.
+    Adopt(Box<Adoption>),
+    /// The next run in the channel's order, for every member but `except`.
+    Run {
+        channel: ChannelId,
+        except: ConnId,
+        run: FrameRun,
+    },
+    /// The member has lost its seat to a new session.
+    Evict { channel: ChannelId, conn: ConnId },
+    /// The channel's publishers have to pause, or may go on.
+    Hold { channel: ChannelId, on: bool },
+}
+
+const _: () = assert!(size_of::<Request>() <= 72 && size_of::<Delivery>() <= 72);
+
+impl Weigh for Request {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Join(arrival) => arrival.join.len() + arrival.early.weight(),
+            Self::Publish { run, .. } => run.pinned(),
+            Self::Leave { .. } | Self::HalfClose { .. } | Self::Press { .. } => 0,
+        }
+    }
+}
+
+impl Weigh for Delivery {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Run { run, .. } => run.pinned(),
+            // The replay shares its buffers with the channel's history.
+            Self::Adopt(adoption) => adoption.early.weight(),
+            Self::Evict { .. } | Self::Hold { .. } => 0,
+        }
+    }
+}
+
+/// Who a session belongs to.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) conn: ConnId,
+    pub(crate) cid: Cid,
+    pub(crate) peer: SocketAddr,
+    pub(crate) uid: Box<str>,
+    pub(crate) permit: Permit,
+}
+
+/// What a session has sent behind its join frame, before it had a place in its channel.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    /// Whole frames.
+    pub(crate) run: Option<FrameRun>,
+    /// The start of a frame.
+    pub(crate) partial: Bytes,
+    /// What was wrong with the bytes behind that; they are not kept.
+    pub(crate) bad: Option<FrameError>,
+}
+
+impl Early {
+    fn weight(&self) -> usize {
+        self.run.as_ref().map_or(0, FrameRun::pinned) + self.partial.len()
+    }
+}
+
+/// A connection that has proved that it may join, on its way to the channel's owner.
+#[derive(Debug)]
+pub(crate) struct Arrival<S> {
+    pub(crate) socket: S,
+    /// The shard that accepted it.
+    pub(crate) origin: ShardId,
+    pub(crate) identity: Identity,
+    pub(crate) channel: Box<str>,
+    /// The whole join frame.
+    pub(crate) join: Bytes,
+    /// Whether its message is empty.
+    pub(crate) is_silent: bool,
+    pub(crate) early: Early,
+}
+
+/// A connection on its way to the shard on which it will stay as a relay member.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    pub(crate) socket: std::net::TcpStream,
+    pub(crate) identity: Identity,
+    pub(crate) id: ChannelId,
+    pub(crate) channel: Box<str>,
+    pub(crate) replay: Vec<Bytes>,
+    pub(crate) skip: u32,
+    /// Whether the channel's publishers are paused.
+    pub(crate) held: bool,
+    pub(crate) early: Early,
+}
+
+/// A socket that may or may not be registered with this thread's runtime.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Here(TcpStream),
+    Moved(std::net::TcpStream),
+}
+
+impl Socket {
+    /// Registers it here if it is not.
+    pub(crate) fn attach(self) -> std::io::Result<TcpStream> {
+        match self {
+            Self::Here(stream) => Ok(stream),
+            Self::Moved(stream) => TcpStream::from_std(stream),
+        }
+    }
+
+    /// Takes it out of this thread's runtime.
+    pub(crate) fn detach(self) -> std::io::Result<std::net::TcpStream> {
+        match self {
+            Self::Here(stream) => stream.into_std(),
+            Self::Moved(stream) => Ok(stream),
+        }
+    }
+}
+
+/// A channel's name on one shard.
+pub(crate) type ChannelName = Rc<str>;

@@ -1,0 +1,257 @@
+//! Shards: one thread each, with a runtime of its own and the channels that hash to it.
+//!
+//! A shard owns its sessions' sockets, the rooms of its channels, and relays of channels that
+//! other shards own. Nothing of that is shared: between shards there are only the mailboxes, the
+//! wake flags, the counters, and the [`gate`] of the control plane.
+//!
+//! Invariants:
+//!
+//! * The owner of a channel alone decides its order. A publish by a relay member travels to the
+//!   owner and comes back to the members in that order.
+//! * A publish only queues. Sockets are written by the flusher, when every reader that was ready
+//!   has had its turn, or by the task of a member whose socket was full.
+//! * State is borrowed within one synchronous call and never across an `await`.
+//! * A panic in any task of a shard ends the broker: see [`Shard::spawn`].
+//!
+//! It must not know about listeners, the join handshake, or configuration files: that is `net`'s
+//! and `config`'s.
+
+mod conn;
+mod drain;
+mod flush;
+pub(crate) mod gate;
+mod hold;
+mod ids;
+mod inbox;
+pub(crate) mod input;
+mod join;
+mod leave;
+mod limiter;
+mod mailbox;
+pub(crate) mod message;
+mod publish;
+mod registry;
+mod relay;
+mod session;
+pub(crate) mod stats;
+mod sweep;
+pub(crate) mod thread;
+mod wake;
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher as _, RandomState};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use tokio::sync::watch;
+use wildmatch::WildMatch;
+
+use crate::channel::ChannelSettings;
+use crate::settings::Settings;
+use gate::Gate;
+use hold::Hold;
+pub(crate) use ids::ShardId;
+use input::Scratch;
+pub(crate) use limiter::LogLimiter;
+use mailbox::Outlet;
+use message::{Delivery, Request};
+use registry::Registry;
+use stats::ShardStats;
+use wake::Wake;
+
+/// What a broker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Serving.
+    Running,
+    /// Letting its clients go.
+    Draining,
+    /// Over: every shard returns at once.
+    Stopped,
+}
+
+/// What all shards of a broker share. Not on the message path.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) settings: Settings,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) stats: Vec<ShardStats>,
+    pub(crate) phase: watch::Sender<Phase>,
+    rules: Rules,
+    hasher: RandomState,
+    wakes: Vec<Arc<Wake>>,
+    /// Shards that still have sessions to let go.
+    undrained: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+/// Settings by channel name, with the patterns compiled.
+#[derive(Debug)]
+struct Rules {
+    default: Arc<ChannelSettings>,
+    patterns: Vec<(WildMatch, Arc<ChannelSettings>)>,
+}
+
+impl Common {
+    fn new(settings: Settings, shards: usize) -> Self {
+        let patterns = settings.channels.patterns.iter();
+        let rules = Rules {
+            default: Arc::new(settings.channels.default.clone()),
+            patterns: patterns
+                .map(|(pattern, settings)| (WildMatch::new(pattern), Arc::new(settings.clone())))
+                .collect(),
+        };
+        Self {
+            gate: Gate::new(settings.limits.clone()),
+            stats: (0..shards).map(|_| ShardStats::default()).collect(),
+            phase: watch::Sender::new(Phase::Running),
+            rules,
+            hasher: RandomState::new(),
+            wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),
+            undrained: AtomicUsize::new(shards),
+            panicked: AtomicBool::new(false),
+            settings,
+        }
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> usize {
+        self.wakes.len()
+    }
+
+    /// One shard has let its sessions go. The broker stops when all have.
+    fn drained(&self) {
+        if self.undrained.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.advance(Phase::Stopped);
+        }
+    }
+
+    /// Stops at once because a thread of this broker has panicked.
+    pub(crate) fn fail(&self) {
+        self.panicked.store(true, Ordering::Release);
+        self.advance(Phase::Stopped);
+    }
+
+    /// Whether a thread or task of this broker has panicked.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
+
+    /// Moves on to `phase`; never back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let later = *current < phase;
+            if later {
+                *current = phase;
+            }
+            later
+        });
+    }
+
+    /// The settings of the channel called `name`.
+    fn channel_settings(&self, name: &str) -> Arc<ChannelSettings> {
+        let matching = self
+            .rules
+            .patterns
+            .iter()
+            .find(|(pattern, _)| pattern.matches(name));
+        matching
+            .map_or(&self.rules.default, |(_, settings)| settings)
+            .clone()
+    }
+
+    /// The shard that owns the channel called `name`. The hash is keyed by a secret of this
+    /// process, so that nobody can choose names that all fall to one shard.
+    fn owner(&self, name: &str) -> ShardId {
+        let shards = self.shards() as u64;
+        let shard = self.hasher.hash_one(name) % shards;
+        ShardId(u16::try_from(shard).unwrap_or_default())
+    }
+}
+
+/// One shard, for its own thread.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) common: Arc<Common>,
+    /// Keeps one kind of client from flooding the log.
+    pub(crate) log: LogLimiter,
+    registry: RefCell<Registry>,
+    scratch: RefCell<Scratch>,
+    /// To the owners of channels, by shard.
+    requests: Vec<Outlet<Request>>,
+    /// To the shards with relay members, by shard.
+    deliveries: Vec<Outlet<Delivery>>,
+    /// Closed while another shard's mailbox is full.
+    congestion: Hold,
+    /// Wakes the flusher.
+    flusher: RefCell<Option<Waker>>,
+    /// Sessions whose task runs.
+    sessions: Cell<usize>,
+}
+
+impl Shard {
+    /// The counters of this shard.
+    pub(crate) fn stats(&self) -> &ShardStats {
+        &self.common.stats[self.id.index()]
+    }
+
+    /// What all connections of this shard read with.
+    pub(crate) fn scratch(&self) -> &RefCell<Scratch> {
+        &self.scratch
+    }
+
+    /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could
+    /// serve its channels only in part.
+    pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let guard = PanicGuard {
+            common: self.common.clone(),
+            shard: self.id,
+        };
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            task.await;
+        });
+    }
+
+    /// Sends to the owner of a channel. Only for other shards.
+    fn request(&self, to: ShardId, request: Request) {
+        if !self.requests[to.index()].send(request) {
+            self.note_congestion();
+        }
+    }
+
+    /// Sends to a shard with relay members. Only for other shards.
+    fn deliver_to(&self, to: ShardId, delivery: Delivery) {
+        if !self.deliveries[to.index()].send(delivery) {
+            self.note_congestion();
+        }
+    }
+
+    fn note_congestion(&self) {
+        if !self.congestion.is_held() {
+            self.congestion.set(true);
+            self.stats().congestions.add(1);
+        }
+    }
+}
+
+/// Stops the broker when it is dropped by a panic.
+struct PanicGuard {
+    common: Arc<Common>,
+    shard: ShardId,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                shard = self.shard.0,
+                "a task of this shard panicked; stopping"
+            );
+            self.common.fail();
+        }
+    }
+}

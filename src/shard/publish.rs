@@ -1,0 +1,180 @@
+//! The message path: a run from a publisher to the queues of its channel's members.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::Shard;
+use super::conn::{Conn, Ended};
+use super::flush::Wrote;
+use super::ids::{Home, ShardId};
+use super::message::{Delivery, Request};
+use crate::channel::{ConnId, FrameRun, MemberKey, Verdict};
+
+impl Shard {
+    /// Publishes what a session of this shard has sent.
+    pub(super) fn publish(self: &Rc<Self>, conn: &Conn, run: FrameRun) {
+        let stats = self.stats();
+        stats.frames_in.add(run.frames() as u64);
+        stats.bytes_in.add(run.bytes().len() as u64);
+        match conn.home {
+            Home::Owned(at) => self.publish_in(at, conn.id, &run, Instant::now()),
+            Home::Relayed(at) => {
+                let id = self
+                    .registry
+                    .borrow_mut()
+                    .relay_at(at)
+                    .map(|relay| relay.id);
+                match id {
+                    Some(channel) => {
+                        let request = Request::Publish {
+                            channel,
+                            conn: conn.id,
+                            run,
+                        };
+                        self.request(channel.owner, request);
+                    }
+                    None => stats.orphaned_frames.add(run.frames() as u64),
+                }
+            }
+        }
+    }
+
+    /// Makes `run` the next in the order of a channel of this shard, and stores it.
+    pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
+        self.deliver_collected(at, now);
+        self.sequence(at, from, run, now);
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.channel.remember(run, now);
+        }
+    }
+
+    /// Delivers the announcements that a room has collected. They are not stored.
+    pub(super) fn deliver_collected(self: &Rc<Self>, at: u32, now: Instant) {
+        let collected = self
+            .registry
+            .borrow_mut()
+            .room(at)
+            .and_then(|r| r.channel.collected());
+        if let Some(run) = collected {
+            self.sequence(at, ConnId::NONE, &run, now);
+        }
+    }
+
+    /// The next run in the channel's order: to the members here, and once to each relaying shard.
+    fn sequence(self: &Rc<Self>, at: u32, except: ConnId, run: &FrameRun, now: Instant) {
+        self.fan_out(Home::Owned(at), except, run, now);
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let channel = room.id;
+        for shard in room.channel.relays() {
+            let run = run.clone();
+            self.deliver_to(
+                ShardId(shard),
+                Delivery::Run {
+                    channel,
+                    except,
+                    run,
+                },
+            );
+        }
+    }
+
+    /// Queues `run` for the members on this shard.
+    pub(super) fn fan_out(
+        self: &Rc<Self>,
+        home: Home,
+        except: ConnId,
+        run: &FrameRun,
+        now: Instant,
+    ) {
+        let mut over = Vec::new();
+        let mut registry = self.registry.borrow_mut();
+        let Some(target) = registry.target(home) else {
+            return;
+        };
+        let count = target
+            .local
+            .deliver(run, except, target.settings, &mut over);
+        registry.list_if_dirty(home);
+        drop(registry);
+        self.stats().deliveries.add((count * run.frames()) as u64);
+        self.wake_flusher();
+        if !over.is_empty() {
+            self.enforce(home, &over, now);
+        }
+    }
+
+    /// Applies the policy to members whose queue went over its limit. Each gets the chance of a
+    /// write first: a burst alone makes nobody slow.
+    fn enforce(self: &Rc<Self>, home: Home, over: &[(MemberKey, ConnId)], now: Instant) {
+        for &(key, conn) in over {
+            let verdict = self.try_write_then_enforce(home, key, conn, now);
+            if let Some((conn, ended)) = verdict {
+                self.end(&conn, ended);
+            }
+        }
+        self.update_pressure(home);
+    }
+
+    fn try_write_then_enforce(
+        self: &Rc<Self>,
+        home: Home,
+        key: MemberKey,
+        conn: ConnId,
+        now: Instant,
+    ) -> Option<(Rc<Conn>, Ended)> {
+        let mut registry = self.registry.borrow_mut();
+        let target = registry.target(home)?;
+        let member = target.local.get(key, conn)?;
+        let handle = member.handle.clone();
+        if !member.is_stalled()
+            && let Wrote::Failed(error) = self.write(target.local, key, target.settings, now)
+        {
+            return Some((handle, Ended::ByPeer(error)));
+        }
+        match target.local.enforce(key, now, target.settings) {
+            Verdict::Keep => None,
+            Verdict::Dropped(dropped) => {
+                self.note_dropped(&handle, dropped);
+                None
+            }
+            Verdict::Disconnect(reason) => Some((handle, Ended::Slow(reason))),
+        }
+    }
+
+    /// Closes or opens the gate of the channel's publishers after queues have changed.
+    pub(super) fn update_pressure(&self, home: Home) {
+        match home {
+            Home::Owned(at) => self.update_hold(at),
+            Home::Relayed(at) => {
+                let mut registry = self.registry.borrow_mut();
+                let Some(relay) = registry.relay_at(at) else {
+                    return;
+                };
+                let on = relay.local.is_pressed();
+                if std::mem::replace(&mut relay.is_pressed, on) != on {
+                    let (channel, shard) = (relay.id, self.id);
+                    self.request(channel.owner, Request::Press { channel, shard, on });
+                }
+            }
+        }
+    }
+
+    /// Holds the publishers of a room on all shards while any shard has a member over its mark.
+    pub(super) fn update_hold(&self, at: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let on = room.channel.local.is_pressed() || !room.pressed.is_empty();
+        if room.hold.is_held() != on {
+            room.hold.set(on);
+            let channel = room.id;
+            for shard in room.channel.relays() {
+                self.deliver_to(ShardId(shard), Delivery::Hold { channel, on });
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The channels of one shard: those it owns and those it relays.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::conn::Conn;
+use super::hold::Hold;
+use super::ids::{ChannelId, Home, ShardId};
+use super::message::ChannelName;
+use crate::channel::{Channel, ChannelSettings, Fanout};
+
+/// A channel that this shard owns.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: ChannelName,
+    pub(super) id: ChannelId,
+    pub(super) channel: Channel<Rc<Conn>>,
+    pub(super) hold: Rc<Hold>,
+    /// Other shards with a member over its high-water mark.
+    pub(super) pressed: Vec<ShardId>,
+    /// Whether new members stay on the shard that accepted them.
+    pub(super) is_spreading: bool,
+    /// Whether a task is going to deliver the announcements collected.
+    pub(super) is_announcing: bool,
+    is_listed: bool,
+}
+
+/// A channel that another shard owns and that has members here.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) id: ChannelId,
+    pub(super) name: ChannelName,
+    pub(super) local: Fanout<Rc<Conn>>,
+    pub(super) settings: Arc<ChannelSettings>,
+    pub(super) hold: Rc<Hold>,
+    /// Whether the owner was told that a member here is over its high-water mark.
+    pub(super) is_pressed: bool,
+    is_listed: bool,
+}
+
+/// What fan-out needs of a channel, owned or relayed.
+pub(super) struct Target<'a> {
+    pub(super) local: &'a mut Fanout<Rc<Conn>>,
+    pub(super) settings: &'a Arc<ChannelSettings>,
+    is_listed: &'a mut bool,
+}
+
+/// All channels of one shard. Indices stay valid while a channel has members here.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    rooms: Slab<Room>,
+    names: HashMap<ChannelName, u32>,
+    relays: Slab<Relay>,
+    relay_ids: HashMap<ChannelId, u32>,
+    /// Channels with dirty members.
+    dirty: Vec<Home>,
+    /// Half-closed sessions, oldest first; those that are gone are skipped when met.
+    pub(super) half_closed: VecDeque<Weak<Conn>>,
+    next_serial: u64,
+}
+
+fn index(key: usize) -> u32 {
+    u32::try_from(key).expect("fewer than 2^32 channels")
+}
+
+impl Registry {
+    /// The room of that name.
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// Opens a room.
+    pub(super) fn open(
+        &mut self,
+        owner: ShardId,
+        name: &str,
+        settings: Arc<ChannelSettings>,
+        now: Instant,
+    ) -> u32 {
+        let entry = self.rooms.vacant_entry();
+        let at = index(entry.key());
+        let name: ChannelName = name.into();
+        self.next_serial += 1;
+        entry.insert(Room {
+            name: name.clone(),
+            id: ChannelId {
+                owner,
+                index: at,
+                serial: self.next_serial,
+            },
+            channel: Channel::new(settings, now),
+            hold: Rc::default(),
+            pressed: Vec::new(),
+            is_spreading: false,
+            is_announcing: false,
+            is_listed: false,
+        });
+        self.names.insert(name, at);
+        at
+    }
+
+    pub(super) fn room(&mut self, at: u32) -> Option<&mut Room> {
+        self.rooms.get_mut(at as usize)
+    }
+
+    /// The room that another shard means by `id`, if it still exists.
+    pub(super) fn room_of(&mut self, id: ChannelId) -> Option<&mut Room> {
+        self.room(id.index).filter(|room| room.id == id)
+    }
+
+    /// Frees a room.
+    pub(super) fn close(&mut self, at: u32) {
+        if let Some(room) = self.rooms.try_remove(at as usize) {
+            self.names.remove(&room.name);
+        }
+    }
+
+    /// Rooms that may be freed.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<u32> {
+        let expired = self
+            .rooms
+            .iter_mut()
+            .filter_map(|(key, room)| room.channel.is_expired(now).then(|| index(key)));
+        expired.collect()
+    }
+
+    /// The relay of `id`, made if there is none.
+    pub(super) fn relay_or_new(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        settings: impl FnOnce() -> Arc<ChannelSettings>,
+    ) -> u32 {
+        *self.relay_ids.entry(id).or_insert_with(|| {
+            index(self.relays.insert(Relay {
+                id,
+                name: name.into(),
+                local: Fanout::default(),
+                settings: settings(),
+                hold: Rc::default(),
+                is_pressed: false,
+                is_listed: false,
+            }))
+        })
+    }
+
+    pub(super) fn relay_at(&mut self, at: u32) -> Option<&mut Relay> {
+        self.relays.get_mut(at as usize)
+    }
+
+    pub(super) fn relay_of(&self, id: ChannelId) -> Option<u32> {
+        self.relay_ids.get(&id).copied()
+    }
+
+    /// Forgets a relay without members.
+    pub(super) fn close_relay(&mut self, at: u32) {
+        if let Some(relay) = self.relays.try_remove(at as usize) {
+            self.relay_ids.remove(&relay.id);
+        }
+    }
+
+    /// What fan-out needs of the channel at `home`.
+    pub(super) fn target(&mut self, home: Home) -> Option<Target<'_>> {
+        match home {
+            Home::Owned(at) => {
+                let room = self.rooms.get_mut(at as usize)?;
+                let (local, settings) = room.channel.local_and_settings();
+                Some(Target {
+                    local,
+                    settings,
+                    is_listed: &mut room.is_listed,
+                })
+            }
+            Home::Relayed(at) => {
+                let relay = self.relays.get_mut(at as usize)?;
+                Some(Target {
+                    local: &mut relay.local,
+                    settings: &relay.settings,
+                    is_listed: &mut relay.is_listed,
+                })
+            }
+        }
+    }
+
+    /// Lists the channel for the flusher if it has dirty members and is not listed yet.
+    pub(super) fn list_if_dirty(&mut self, home: Home) {
+        let Some(target) = self.target(home) else {
+            return;
+        };
+        if target.local.is_dirty() && !std::mem::replace(target.is_listed, true) {
+            self.dirty.push(home);
+        }
+    }
+
+    /// Whether the flusher has something to do.
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes the list of channels with dirty members, leaving `spare` (emptied) in its place.
+    pub(super) fn take_dirty(&mut self, mut spare: Vec<Home>) -> Vec<Home> {
+        spare.clear();
+        let list = std::mem::replace(&mut self.dirty, spare);
+        for &home in &list {
+            if let Some(target) = self.target(home) {
+                *target.is_listed = false;
+            }
+        }
+        list
+    }
+
+    /// All sessions on this shard that are members of a channel.
+    pub(super) fn members(&self) -> Vec<Rc<Conn>> {
+        let owned = self
+            .rooms
+            .iter()
+            .flat_map(|(_, room)| room.channel.local.iter());
+        let relayed = self.relays.iter().flat_map(|(_, relay)| relay.local.iter());
+        owned
+            .chain(relayed)
+            .map(|(_, member)| member.handle.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! What a shard counts. Written by its own thread only, read by any.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with one writer: adding is a load and a store, without a lock prefix.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the shard's own thread may call this.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one shard.
+        #[derive(Debug, Default)]
+        pub(crate) struct ShardStats {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// What a broker has done since it started, over all shards.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            /// Connections at this moment, joined or not.
+            pub connections: u64,
+            /// Channels at this moment, idle ones with history included.
+            pub channels: u64,
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            pub(crate) fn add_shard(&mut self, shard: &ShardStats) {
+                $(self.$name += shard.$name.get();)*
+            }
+
+            /// All figures with their names, in a fixed order.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [
+                    ("connections", self.connections),
+                    ("channels", self.channels),
+                    $((stringify!($name), self.$name),)*
+                ]
+                .into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Times that accepting failed, by lack of file descriptors or memory.
+    accept_errors,
+    /// Connections closed at once: over a limit of connections.
+    turned_away,
+    /// Sessions that joined a channel.
+    joined,
+    /// Connections refused at their join: malformed, too slow, wrong key, limits.
+    refused,
+    /// Refused because another live session has the connection id.
+    refused_duplicate,
+    /// Sessions handed to another shard at their join.
+    handed_over,
+    /// Sessions that stayed where they were accepted, as relay members of a hot channel.
+    spread,
+    /// Sessions ended by their client.
+    left,
+    /// Sessions ended because of what the client sent.
+    protocol_errors,
+    /// Sessions ended because they could not keep up.
+    slow_disconnects,
+    /// Half-closed sessions that gave way to a new one with the same connection id.
+    replaced,
+    /// Half-closed sessions let go because there were too many.
+    half_closed_evicted,
+    /// Frames received.
+    frames_in,
+    /// Their bytes.
+    bytes_in,
+    /// Frames queued for members: one frame for ten members counts ten.
+    deliveries,
+    /// Frames dropped from members' queues: by the policy `drop-oldest`, or with a session that
+    /// ended before it had taken them.
+    dropped_frames,
+    /// Frames of sessions that had lost their place in the channel.
+    orphaned_frames,
+    /// Times that a shard found another's mailbox full and held its own readers.
+    congestions,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, value)) in self.entries().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{name}={value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Building the shards of a broker and running each on its thread.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use core_affinity::CoreId;
+use tokio::runtime::Builder;
+
+use super::hold::Hold;
+use super::ids::ShardId;
+use super::inbox::Inbox;
+use super::input::Scratch;
+use super::limiter::LogLimiter;
+use super::mailbox::{Outlet, mailbox};
+use super::message::{Delivery, Request};
+use super::registry::Registry;
+use super::{Common, Phase, Shard};
+use crate::settings::Settings;
+
+/// A shard before it has a thread.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    id: ShardId,
+    common: Arc<Common>,
+    inbox: Inbox,
+    requests: Vec<Outlet<Request>>,
+    deliveries: Vec<Outlet<Delivery>>,
+    core: Option<CoreId>,
+}
+
+/// Makes the shards of a broker and the queues between them.
+pub(crate) fn seeds(settings: Settings, shards: u16) -> (Arc<Common>, Vec<Seed>) {
+    let count = usize::from(shards);
+    let cores = if settings.pin {
+        core_affinity::get_core_ids()
+    } else {
+        None
+    };
+    let cores = cores.unwrap_or_default();
+    let common = Arc::new(Common::new(settings, count));
+    let mut requests: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    let mut deliveries: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    let mut inboxes = Vec::new();
+    for wake in &common.wakes {
+        let (requests_in, outlets) = mailbox(count, wake);
+        requests
+            .iter_mut()
+            .zip(outlets)
+            .for_each(|(to, outlet)| to.push(outlet));
+        let (deliveries_in, outlets) = mailbox(count, wake);
+        deliveries
+            .iter_mut()
+            .zip(outlets)
+            .for_each(|(to, outlet)| to.push(outlet));
+        inboxes.push(Inbox {
+            requests: requests_in,
+            deliveries: deliveries_in,
+        });
+    }
+    let seeds = (0..shards).zip(inboxes).zip(requests).zip(deliveries);
+    let seeds = seeds.map(|(((id, inbox), requests), deliveries)| Seed {
+        id: ShardId(id),
+        common: common.clone(),
+        inbox,
+        requests,
+        deliveries,
+        // More shards than cores share them.
+        core: (!cores.is_empty()).then(|| cores[usize::from(id) % cores.len()]),
+    });
+    let seeds = seeds.collect();
+    (common, seeds)
+}
+
+impl Seed {
+    /// Which shard it will be.
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Runs the shard on this thread until the broker stops. `setup` is called once on the shard's
+    /// runtime, to start what brings connections in.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses what a runtime needs, or `setup` fails.
+    pub(crate) fn run(self, setup: impl FnOnce(&Rc<Shard>) -> io::Result<()>) -> io::Result<()> {
+        if let Some(core) = self.core
+            && !core_affinity::set_for_current(core)
+        {
+            tracing::warn!(
+                shard = self.id.0,
+                core = core.id,
+                "cannot bind the shard to its core"
+            );
+        }
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(Default::default())?;
+        runtime.block_on(async {
+            let (shard, inbox) = self.grow();
+            shard.spawn(shard.clone().receive_forever(inbox));
+            shard.spawn(shard.clone().flush_forever());
+            shard.spawn(shard.clone().sweep_forever());
+            setup(&shard)?;
+            shard.live().await;
+            Ok(())
+        })
+    }
+
+    fn grow(self) -> (Rc<Shard>, Inbox) {
+        let limits = &self.common.settings.limits;
+        let allowance = (limits.partial_bytes / self.common.shards()).max(2 * limits.max_frame);
+        let shard = Shard {
+            id: self.id,
+            log: LogLimiter::default(),
+            registry: RefCell::new(Registry::default()),
+            scratch: RefCell::new(Scratch::new(allowance)),
+            requests: self.requests,
+            deliveries: self.deliveries,
+            congestion: Hold::default(),
+            flusher: RefCell::new(None),
+            sessions: Cell::new(0),
+            common: self.common,
+        };
+        (Rc::new(shard), self.inbox)
+    }
+}
+
+impl Shard {
+    /// Waits until the broker stops, and takes part in its draining.
+    async fn live(self: &Rc<Self>) {
+        self.reached(Phase::Draining).await;
+        tokio::select! {
+            () = self.drain() => {}
+            () = self.reached(Phase::Stopped) => return,
+        }
+        self.common.drained();
+        self.reached(Phase::Stopped).await;
+    }
+
+    /// Waits until the broker has come to `phase` or beyond. Cancel safe.
+    async fn reached(&self, phase: Phase) {
+        let mut phases = self.common.phase.subscribe();
+        // It could only fail if the sender were gone, and `common` holds it.
+        let _ = phases.wait_for(|current| *current >= phase).await;
+    }
+}
