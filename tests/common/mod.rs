@@ -1,0 +1,252 @@
+//! What the tests share: a broker on a port of its own, and a client that speaks raw bytes.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(
+    unreachable_pub,
+    reason = "a module of test binaries, not of a library"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mles::protocol::{
+    Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame, frame_len,
+};
+use mles::{Broker, Settings};
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must not come.
+pub const SILENCE: Duration = Duration::from_millis(150);
+
+/// Settings for tests: a port of the system's choice, two shards wherever the test runs.
+pub fn settings() -> Settings {
+    Settings {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        shards: Some(2),
+        pin: false,
+        drain_deadline: Duration::from_secs(2),
+        ..Settings::default()
+    }
+}
+
+/// Starts a broker.
+pub fn start(settings: Settings) -> Broker {
+    Broker::start(settings).unwrap()
+}
+
+/// A frame, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub cid: Cid,
+    pub uid: String,
+    pub channel: String,
+    pub message: Vec<u8>,
+    /// The whole frame as it came.
+    pub raw: Vec<u8>,
+}
+
+/// A session, blocking, with nothing between the test and the bytes.
+#[derive(Debug)]
+pub struct Client {
+    pub stream: TcpStream,
+    pub uid: String,
+    pub channel: String,
+    pub key: Key,
+    pub cid: Cid,
+    pending: Vec<u8>,
+}
+
+impl Client {
+    /// Connects without sending anything.
+    pub fn connect(broker: &Broker) -> TcpStream {
+        let stream = TcpStream::connect(broker.local_addrs()[0]).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Joins with an empty message and without a secret.
+    pub fn join(broker: &Broker, uid: &str, channel: &str) -> Self {
+        Self::join_with(broker, &Keyring::default(), uid, channel, b"", None)
+    }
+
+    /// Joins, and waits until the broker counts the session.
+    pub fn join_and_wait(broker: &Broker, uid: &str, channel: &str) -> Self {
+        let before = broker.stats().joined;
+        let client = Self::join(broker, uid, channel);
+        wait_until("the session has joined", || broker.stats().joined > before);
+        client
+    }
+
+    /// Joins with everything chosen.
+    pub fn join_with(
+        broker: &Broker,
+        keyring: &Keyring,
+        uid: &str,
+        channel: &str,
+        message: &[u8],
+        cid: Option<Cid>,
+    ) -> Self {
+        let stream = Self::connect(broker);
+        let key = keyring.session_key(stream.local_addr().unwrap(), uid, channel);
+        let mut client = Self {
+            stream,
+            uid: uid.into(),
+            channel: channel.into(),
+            key,
+            cid: cid.unwrap_or(key.cid()),
+            pending: Vec::new(),
+        };
+        client.send(message);
+        client
+    }
+
+    /// The frame that this session would send for `message`.
+    pub fn frame(&self, message: &[u8]) -> Bytes {
+        let message = Message {
+            uid: &self.uid,
+            channel: &self.channel,
+            message,
+        };
+        encode_frame(self.cid, self.key, &message).unwrap()
+    }
+
+    pub fn send(&mut self, message: &[u8]) {
+        let frame = self.frame(message);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// The next frame, within [`PATIENCE`].
+    pub fn receive(&mut self) -> Received {
+        self.try_receive(PATIENCE)
+            .unwrap()
+            .expect("the broker closed the connection")
+    }
+
+    /// The next frame that is not an announcement of a join.
+    pub fn receive_message(&mut self) -> Received {
+        loop {
+            let received = self.receive();
+            if !received.message.is_empty() {
+                return received;
+            }
+        }
+    }
+
+    /// The payload of the next frame that is not an announcement, as text.
+    pub fn text(&mut self) -> String {
+        String::from_utf8(self.receive_message().message).unwrap()
+    }
+
+    /// The next frame, `None` at the end of the stream, an error when nothing comes in time.
+    pub fn try_receive(&mut self, patience: Duration) -> io::Result<Option<Received>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(received) = self.take_frame() {
+                return Ok(Some(received));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            let mut chunk = [0; 64 << 10];
+            match self.stream.read(&mut chunk) {
+                Ok(0) if self.pending.is_empty() => return Ok(None),
+                Ok(0) => panic!("the broker closed the connection inside a frame"),
+                Ok(n) => self.pending.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn take_frame(&mut self) -> Option<Received> {
+        let len = frame_len(&self.pending)?;
+        if self.pending.len() < len {
+            return None;
+        }
+        let raw: Vec<u8> = self.pending.drain(..len).collect();
+        let header = FrameHeader::decode(&raw).unwrap().unwrap();
+        let message = Message::decode(&raw[HEADER_LEN..]).unwrap();
+        Some(Received {
+            cid: header.cid,
+            uid: message.uid.into(),
+            channel: message.channel.into(),
+            message: message.message.into(),
+            raw,
+        })
+    }
+
+    /// Asserts that no message (announcements aside) comes for a while.
+    pub fn assert_silent(&mut self) {
+        loop {
+            match self.try_receive(SILENCE) {
+                Ok(Some(received)) if received.message.is_empty() => {}
+                Ok(other) => panic!("{} got {other:?}", self.uid),
+                Err(error) => return assert!(is_timeout(&error), "{error}"),
+            }
+        }
+    }
+
+    /// Asserts that the broker closes the connection without sending a message first.
+    pub fn assert_closed(&mut self) {
+        match self.try_receive(PATIENCE) {
+            Ok(None) => {}
+            Ok(Some(received)) if received.message.is_empty() => self.assert_closed(),
+            Ok(Some(received)) => panic!("got {received:?} instead of the end"),
+            Err(error) => assert!(
+                !is_timeout(&error),
+                "the broker did not close the connection"
+            ),
+        }
+    }
+
+    /// Closes the sending side.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// Whether a read or write gave up waiting.
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
+}
+
+/// Asserts that the broker closes `stream`, by EOF or by a reset.
+pub fn assert_closes(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buf = [0; 1024];
+    loop {
+        match stream.read(&mut buf) {
+            Ok(0) => return,
+            Ok(n) => panic!("the broker sent {n} bytes"),
+            Err(error) => {
+                return assert!(
+                    !is_timeout(&error),
+                    "the broker did not close the connection"
+                );
+            }
+        }
+    }
+}
+
+/// Waits until `condition` holds, for at most [`PATIENCE`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
