@@ -21,7 +21,9 @@ fn main() {
         }
     }
     settings.keyring = Keyring::new(key, addr_key);
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let broker = Broker::start(settings).expect("start");
     eprintln!("listening on {}", broker.local_addrs()[0]);
     broker.wait().expect("ran");

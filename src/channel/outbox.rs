@@ -7,9 +7,6 @@ use bytes::Bytes;
 
 use crate::protocol::{frame_len, frames};
 
-/// Queues of this many runs or fewer keep their allocation when they run empty.
-const KEEP_CAPACITY: usize = 4;
-
 /// Frames and bytes that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -22,10 +19,17 @@ pub struct Dropped {
 /// Runs queued for one member, in order.
 ///
 /// Every run starts at a frame boundary. Runs are shared with the other members, so a queue costs
-/// 32 bytes of its own a run.
+/// 32 bytes of its own a run. The first run has its place here: a member that keeps up never needs
+/// more, and an idle one holds no memory for its queue.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    runs: VecDeque<Bytes>,
+    /// Empty only when nothing is queued.
+    first: Bytes,
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 32 in every idle member"
+    )]
+    rest: Option<Box<VecDeque<Bytes>>>,
     /// Queued and not yet written, over all runs.
     bytes: usize,
     /// Written bytes of the first run. Kept apart from the run so that frame boundaries stay known.
@@ -36,13 +40,17 @@ impl Outbox {
     /// Appends a run.
     pub fn push(&mut self, run: Bytes) {
         self.bytes += run.len();
-        self.runs.push_back(run);
+        if self.first.is_empty() {
+            self.first = run;
+        } else if !run.is_empty() {
+            self.rest.get_or_insert_default().push_back(run);
+        }
     }
 
     /// Whether nothing waits to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.first.is_empty()
     }
 
     /// Bytes that wait to be written.
@@ -54,19 +62,23 @@ impl Outbox {
     /// The one slice to write, when there is exactly one.
     #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
-        (self.runs.len() == 1).then(|| &self.runs[0][self.written..])
+        (!self.is_empty() && self.rest.is_none()).then(|| &self.first[self.written..])
     }
 
     /// Fills `out` with what is to be written next and returns how many slices there are.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.written;
-        let mut count = 0;
-        for (run, slot) in self.runs.iter().zip(out) {
-            *slot = IoSlice::new(&run[skip..]);
-            skip = 0;
-            count += 1;
+        if self.is_empty() {
+            return 0;
         }
-        count
+        let rest = self
+            .rest
+            .iter()
+            .flat_map(|rest| rest.iter().map(|run| &run[..]));
+        let slices = std::iter::once(&self.first[self.written..]).chain(rest);
+        slices
+            .zip(out)
+            .map(|(slice, slot)| *slot = IoSlice::new(slice))
+            .count()
     }
 
     /// Takes `n` written bytes off the front.
@@ -74,15 +86,30 @@ impl Outbox {
         debug_assert!(n <= self.bytes, "wrote more than was queued");
         self.bytes -= n;
         self.written += n;
-        while let Some(run) = self.runs.front() {
-            if self.written < run.len() {
-                return;
-            }
-            self.written -= run.len();
-            self.runs.pop_front();
+        while self.written >= self.first.len() && !self.first.is_empty() {
+            self.written -= self.first.len();
+            self.pop();
         }
-        if self.runs.capacity() > KEEP_CAPACITY {
-            self.runs = VecDeque::new();
+    }
+
+    /// Takes the first run out.
+    fn pop(&mut self) -> Bytes {
+        let next = self
+            .rest
+            .as_mut()
+            .and_then(|rest| rest.pop_front())
+            .unwrap_or_default();
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+        std::mem::replace(&mut self.first, next)
+    }
+
+    /// Puts a run in front of the first.
+    fn push_front(&mut self, run: Bytes) {
+        let second = std::mem::replace(&mut self.first, run);
+        if !second.is_empty() {
+            self.rest.get_or_insert_default().push_front(second);
         }
     }
 
@@ -92,9 +119,7 @@ impl Outbox {
         let mut dropped = Dropped::default();
         let begun = self.take_begun_frame();
         while self.bytes > keep {
-            let Some(run) = self.runs.front_mut() else {
-                break;
-            };
+            let run = &mut self.first;
             let over = self.bytes - keep;
             let (mut cut, mut count) = (0, 0);
             for frame in frames(run) {
@@ -105,7 +130,7 @@ impl Outbox {
                 count += 1;
             }
             if cut == run.len() {
-                self.runs.pop_front();
+                self.pop();
             } else {
                 *run = run.slice(cut..);
             }
@@ -115,7 +140,7 @@ impl Outbox {
         }
         if let Some(rest) = begun {
             self.bytes += rest.len() - self.written;
-            self.runs.push_front(rest);
+            self.push_front(rest);
         }
         dropped
     }
@@ -128,7 +153,7 @@ impl Outbox {
     /// Takes the partly written frame off the front, as a run of its own that starts at the
     /// frame's start; `written` then counts within it. `None` at a frame boundary.
     fn take_begun_frame(&mut self) -> Option<Bytes> {
-        let run = self.runs.front_mut()?;
+        let run = &mut self.first;
         let mut start = 0;
         while start < self.written {
             let end = start + frame_len(&run[start..])?;
@@ -138,7 +163,7 @@ impl Outbox {
                 self.bytes -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
-                    self.runs.pop_front();
+                    self.pop();
                 }
                 return Some(frame);
             }

@@ -67,7 +67,7 @@ async fn read_first(
     shard: &Rc<Shard>,
     reader: &mut OwnedReadHalf,
 ) -> Result<(FrameRun, Early), Refusal> {
-    let max_body = shard.common.settings.limits.max_frame - HEADER_LEN;
+    let max_body = shard.max_body();
     let mut input = Charged {
         shard,
         input: Input::default(),

@@ -176,8 +176,7 @@ impl Shard {
         if let Some(vacated) = joined.replaced {
             self.let_go_replaced(at, vacated);
         }
-        let shard = self.clone();
-        self.spawn(async move { shard.serve(conn, reader, early).await });
+        self.serve(conn, reader, early);
         Ok(())
     }
 

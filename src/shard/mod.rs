@@ -40,15 +40,18 @@ mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher as _, RandomState};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
+use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use wildmatch::WildMatch;
 
 use crate::channel::ChannelSettings;
+use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
 use gate::Gate;
 use hold::Hold;
@@ -198,6 +201,11 @@ impl Shard {
         &self.common.stats[self.id.index()]
     }
 
+    /// Largest body in bytes.
+    pub(crate) fn max_body(&self) -> usize {
+        self.common.settings.limits.max_frame - HEADER_LEN
+    }
+
     /// What all connections of this shard read with.
     pub(crate) fn scratch(&self) -> &RefCell<Scratch> {
         &self.scratch
@@ -207,13 +215,9 @@ impl Shard {
     /// serve its channels only in part.
     pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         let guard = PanicGuard {
-            common: self.common.clone(),
-            shard: self.id,
+            shard: self.clone(),
         };
-        tokio::task::spawn_local(async move {
-            let _guard = guard;
-            task.await;
-        });
+        tokio::task::spawn_local(Guarded { task, guard });
     }
 
     /// Sends to the owner of a channel. Only for other shards.
@@ -238,20 +242,36 @@ impl Shard {
     }
 }
 
+pin_project! {
+    /// A task and its guard. Not an `async` block, which would hold the task twice over.
+    struct Guarded<F> {
+        #[pin]
+        task: F,
+        guard: PanicGuard,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().task.poll(cx)
+    }
+}
+
 /// Stops the broker when it is dropped by a panic.
 struct PanicGuard {
-    common: Arc<Common>,
-    shard: ShardId,
+    shard: Rc<Shard>,
 }
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!(
-                shard = self.shard.0,
+                shard = self.shard.id.0,
                 "a task of this shard panicked; stopping"
             );
-            self.common.fail();
+            self.shard.common.fail();
         }
     }
 }

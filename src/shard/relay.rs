@@ -96,7 +96,6 @@ impl Shard {
         if !self.is_running() {
             conn.phase.set(Phase::Finishing);
         }
-        let shard = self.clone();
-        self.spawn(async move { shard.serve(conn, reader, early).await });
+        self.serve(conn, reader, early);
     }
 }
