@@ -38,51 +38,65 @@ pub fn is_resync(body: &[u8]) -> bool {
 /// See [`ResyncError`]; it names the first offending frame.
 pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Vec<Bytes>, ResyncError> {
     let mut reader = Reader::new(body);
-    only_key(&mut reader, RESYNC_MESSAGE)?;
-    let at = reader.at();
-    let count = reader.array()?;
-    if count == 0 {
-        return Err(ResyncError::Empty { at });
-    }
-    let Some(count) = usize::try_from(count)
-        .ok()
-        .filter(|&count| count <= limits.max_frames)
-    else {
-        return Err(ResyncError::TooMany {
-            count,
-            limit: limits.max_frames,
-            at,
-        });
-    };
-    // Grows with the frames that are there, not by the announced count.
-    let mut frames = Vec::new();
-    let mut channel = None;
-    for index in 0..count {
-        only_key(&mut reader, ENCODED_MSG)?;
-        let frame = reader.bytes()?;
-        let at = reader.at() - frame.len();
-        let message = check_nested(frame, index, at, limits.max_body)?;
-        if *channel.get_or_insert(message.channel) != message.channel {
-            let error = FrameError::OtherChannel { at: HEADER_LEN };
-            return Err(ResyncError::Frame { index, at, error });
+    let frames = only_pair(&mut reader, RESYNC_MESSAGE, |reader| {
+        let count = frame_count(reader, limits.max_frames)?;
+        // Grows with the frames that are there, not by the announced count.
+        let mut frames = Vec::new();
+        let mut channel = None;
+        for index in 0..count {
+            let (at, frame) = only_pair(reader, ENCODED_MSG, |reader| {
+                let frame = reader.bytes()?;
+                Ok((reader.at() - frame.len(), frame))
+            })?;
+            let message = check_nested(frame, index, at, limits.max_body)?;
+            if *channel.get_or_insert(message.channel) != message.channel {
+                let error = FrameError::OtherChannel { at: HEADER_LEN };
+                return Err(ResyncError::Frame { index, at, error });
+            }
+            frames.push(body.slice_ref(frame));
         }
-        frames.push(body.slice(at..reader.at()));
-    }
+        Ok(frames)
+    })?;
     reader.end()?;
     Ok(frames)
 }
 
-/// Reads the head of a map with one pair, and the key of that pair.
-fn only_key(reader: &mut Reader<'_>, key: &'static str) -> Result<(), BodyError> {
+/// Reads a map of the one pair `key` and what `value` reads.
+fn only_pair<'a, T>(
+    reader: &mut Reader<'a>,
+    key: &'static str,
+    value: impl FnOnce(&mut Reader<'a>) -> Result<T, ResyncError>,
+) -> Result<T, ResyncError> {
     let pairs = reader.map()?;
     let at = reader.at();
     if pairs == 0 {
-        return Err(BodyError::MissingKey { key, at });
+        return Err(BodyError::MissingKey { key, at }.into());
     }
-    if reader.key()? != key.as_bytes() || pairs > 1 {
-        return Err(BodyError::UnknownKey { at });
+    if reader.key()? != key.as_bytes() {
+        return Err(BodyError::UnknownKey { at }.into());
     }
-    Ok(())
+    let value = value(reader)?;
+    if pairs > 1 {
+        let at = reader.at();
+        let second = reader.key()?;
+        return Err(if second == key.as_bytes() {
+            BodyError::DuplicateKey { key, at }.into()
+        } else {
+            BodyError::UnknownKey { at }.into()
+        });
+    }
+    Ok(value)
+}
+
+/// Reads the head of the array of nested frames: how many there are, at least one.
+fn frame_count(reader: &mut Reader<'_>, limit: usize) -> Result<usize, ResyncError> {
+    let at = reader.at();
+    let count = reader.array()?;
+    match usize::try_from(count) {
+        Ok(0) => Err(ResyncError::Empty { at }),
+        Ok(count) if count <= limit => Ok(count),
+        _ => Err(ResyncError::TooMany { count, limit, at }),
+    }
 }
 
 fn check_nested(
