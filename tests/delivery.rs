@@ -1,5 +1,6 @@
 //! What a member gets: history, then live, in one order, whole, never its own.
 
+#![cfg(feature = "server")]
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
