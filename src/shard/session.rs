@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -16,15 +17,19 @@ use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
 use crate::settings::NameCheck;
 
-/// A member that is being served. There is one for every connection, idle or not: what it needs
-/// only now and then is boxed.
+/// A member that is being served: the future of its task.
+///
+/// There is one for every connection, idle or not, so it is written out instead of being an
+/// `async` block, and what it needs only now and then is boxed.
 pub(super) struct Session {
     shard: Rc<Shard>,
     conn: Rc<Conn>,
     socket: OwnedReadHalf,
     input: Input,
-    /// Boxed, and absent when nothing is checked.
+    /// Absent when nothing is checked.
     check: Option<Box<BodyCheck>>,
+    /// What has to be over before the next read. Yields why the session has ended, if it has.
+    pause: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
 }
 
 impl Shard {
@@ -39,51 +44,54 @@ impl Shard {
             socket,
             input,
             check,
+            pause: None,
         };
         match session.take_early(early) {
-            Ok(()) => self.spawn(session.run()),
+            Ok(()) => self.spawn(session),
             Err(ended) => self.end(&session.conn, ended),
         }
     }
 }
 
-impl Session {
-    async fn run(mut self) {
-        let ended = loop {
-            if let Some(ended) = self.take_turn().await {
-                break ended;
-            }
-        };
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.poll_end(cx));
         self.shard.end(&self.conn, ended);
+        Poll::Ready(())
     }
+}
 
-    /// Reads once and publishes what came. Returns why the session has ended, if it has.
-    async fn take_turn(&mut self) -> Option<Ended> {
-        self.wait_for_gates().await;
-        let step = match poll_fn(|cx| self.poll_read(cx)).await {
-            Ok(step) => step,
-            Err(error) => return Some(Ended::ByPeer(error)),
-        };
-        match step {
-            Next::Wait => None,
-            Next::Again => {
-                yield_turn().await;
-                None
+impl Session {
+    /// Reads and publishes until the session ends.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                if let Some(ended) = ready!(pause.as_mut().poll(cx)) {
+                    return Poll::Ready(ended);
+                }
             }
-            Next::Eof { torn } => Some(Box::pin(self.after_eof(torn)).await),
-            Next::Bad(error) => Some(Ended::Protocol(error)),
-            Next::Overdrawn => Some(Ended::Overdrawn),
-        }
-    }
-
-    /// Waits while other shards are congested or the channel has a member that holds its
-    /// publishers back; the latter never longer than its limit.
-    async fn wait_for_gates(&self) {
-        if self.shard.congestion.is_held() {
-            self.shard.congestion.released().await;
-        }
-        if self.conn.hold.is_held() {
-            Box::pin(self.conn.hold.released_within(self.conn.hold_limit)).await;
+            let has_waited = self.pause.take().is_some();
+            if !has_waited && (self.shard.congestion.is_held() || self.conn.hold.is_held()) {
+                self.pause = Some(Box::pin(gates(self.shard.clone(), self.conn.clone())));
+                continue;
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(Next::Wait) => {}
+                Ok(Next::Again) => {
+                    // Every other task that is ready has its turn first, the flusher included.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(Next::Eof { torn }) => match self.at_eof(torn) {
+                    Some(ended) => return Poll::Ready(ended),
+                    None => self.pause = Some(Box::pin(gone(self.conn.clone()))),
+                },
+                Ok(Next::Bad(error)) => return Poll::Ready(Ended::Protocol(error)),
+                Ok(Next::Overdrawn) => return Poll::Ready(Ended::Overdrawn),
+                Err(error) => return Poll::Ready(Ended::ByPeer(error)),
+            }
         }
     }
 
@@ -127,21 +135,37 @@ impl Session {
             .map_err(|_| Ended::Overdrawn)
     }
 
-    /// The client has closed its sending side: it still gets what is published. That it is gone
-    /// altogether shows only when the socket fails.
-    async fn after_eof(&self, torn: bool) -> Ended {
+    /// The client has closed its sending side: it still gets what is published.
+    fn at_eof(&self, torn: bool) -> Option<Ended> {
         if torn {
             tracing::debug!(peer = %self.conn.peer, "client closed its side inside a frame");
         }
         match self.conn.phase.get() {
-            Phase::Over | Phase::Finishing => return Ended::Stopping,
-            Phase::Joined | Phase::HalfClosed => self.shard.half_close(&self.conn),
-        }
-        match self.socket.ready(Interest::ERROR).await {
-            Ok(_) => Ended::ByPeer(io::ErrorKind::ConnectionReset.into()),
-            Err(error) => Ended::ByPeer(error),
+            Phase::Over | Phase::Finishing => Some(Ended::Stopping),
+            Phase::Joined | Phase::HalfClosed => {
+                self.shard.half_close(&self.conn);
+                None
+            }
         }
     }
+}
+
+/// Waits while other shards are congested or the channel has a member that holds its publishers
+/// back; the latter never longer than its limit.
+async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
+    shard.congestion.released().await;
+    conn.hold.released_within(conn.hold_limit).await;
+    None
+}
+
+/// Waits until the socket of a half-closed session fails: only that shows that the client is gone
+/// altogether.
+async fn gone(conn: Rc<Conn>) -> Option<Ended> {
+    let error = match conn.writer.ready(Interest::ERROR).await {
+        Ok(_) => io::ErrorKind::ConnectionReset.into(),
+        Err(error) => error,
+    };
+    Some(Ended::ByPeer(error))
 }
 
 impl Drop for Session {
