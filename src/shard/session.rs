@@ -67,10 +67,10 @@ impl Session {
     /// Reads and publishes until the session ends.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            if let Some(pause) = &mut self.pause {
-                if let Some(ended) = ready!(pause.as_mut().poll(cx)) {
-                    return Poll::Ready(ended);
-                }
+            if let Some(pause) = &mut self.pause
+                && let Some(ended) = ready!(pause.as_mut().poll(cx))
+            {
+                return Poll::Ready(ended);
             }
             let has_waited = self.pause.take().is_some();
             if !has_waited && (self.shard.congestion.is_held() || self.conn.hold.is_held()) {
