@@ -1,12 +1,13 @@
 //! One session on the shard where it stays.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
 
 use super::gate::Permit;
 use super::hold::Hold;
@@ -44,6 +45,8 @@ pub(crate) struct Conn {
     /// The longest time it does so.
     pub(super) hold_limit: Duration,
     pub(super) writer: OwnedWriteHalf,
+    /// Wakes the task of a half-closed session, which has nothing left to read that would.
+    pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the session counted.
     pub(super) _permit: Permit,
 }
@@ -53,6 +56,9 @@ impl Conn {
     pub(super) fn shut_down(&self) {
         // It fails only when the peer was faster.
         let _ = SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Both);
+        if let Some(over) = self.over.get() {
+            over.notify_one();
+        }
     }
 
     /// Tells the client that nothing more will come.

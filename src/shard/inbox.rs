@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Shard;
 use super::ids::ShardId;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Outlet};
 use super::message::{Arrival, Delivery, Request, Socket};
 
 /// Messages handled before the shard's other tasks have their turn.
@@ -67,12 +67,15 @@ impl Shard {
     }
 
     fn is_idle(&self, inbox: &Inbox) -> bool {
-        inbox.deliveries.is_empty() && (inbox.requests.is_empty() || !self.may_take_requests())
+        inbox.deliveries.is_empty()
+            && (inbox.requests.is_empty() || !self.may_take_requests())
+            && self.deliveries.iter().all(Outlet::is_settled)
+            && self.requests.iter().all(Outlet::is_settled)
     }
 
     /// Requests have to wait while deliveries do: see `mailbox`.
     fn may_take_requests(&self) -> bool {
-        self.deliveries.iter().all(super::mailbox::Outlet::is_clear)
+        self.deliveries.iter().all(Outlet::is_clear)
     }
 
     /// Sends what found a mailbox full, and lets the readers go on when nothing is left of it.
@@ -80,13 +83,9 @@ impl Shard {
         if !self.congestion.is_held() {
             return;
         }
-        self.deliveries
-            .iter()
-            .for_each(super::mailbox::Outlet::send_kept);
-        self.requests
-            .iter()
-            .for_each(super::mailbox::Outlet::send_kept);
-        let clear = self.requests.iter().all(super::mailbox::Outlet::is_clear);
+        self.deliveries.iter().for_each(Outlet::send_kept);
+        self.requests.iter().for_each(Outlet::send_kept);
+        let clear = self.requests.iter().all(Outlet::is_clear);
         if clear && self.may_take_requests() {
             self.congestion.set(false);
         }

@@ -1,7 +1,7 @@
 //! How a session gets its seat: routed to the channel's owner, which keeps the connection or sends
 //! it back as a relay member.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -307,6 +307,7 @@ impl Conn {
             hold,
             hold_limit,
             writer,
+            over: OnceCell::new(),
             _permit: permit,
         };
         (reader, Rc::new(conn))

@@ -105,6 +105,7 @@ impl Shard {
                 self.stats().dropped_frames.add(unsent.frames as u64);
                 member.handle.phase.set(Phase::Over);
                 member.handle.shut_down();
+                self.update_hold(at);
                 self.note_ended(&member.handle, &Ended::Replaced, unsent);
             }
             (Place::Relay(shard), _) => {
@@ -123,6 +124,7 @@ impl Shard {
     /// nothing to send them nothing else would show it.
     pub(super) fn half_close(self: &Rc<Self>, conn: &Rc<Conn>) {
         conn.phase.set(Phase::HalfClosed);
+        conn.over.get_or_init(Rc::default);
         let (cid, id) = (conn.cid, conn.id);
         let mut registry = self.registry.borrow_mut();
         match conn.home {

@@ -149,6 +149,12 @@ impl<M: Weigh> Outlet<M> {
         self.kept.borrow().is_empty()
     }
 
+    /// Whether nothing is kept, or the receiver has yet to make room. To be looked at before this
+    /// shard goes to sleep: room made after that wakes it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_clear() || self.shared.waiting[self.me].load(Ordering::Relaxed)
+    }
+
     /// Pushes into the mailbox; on the way out with the message it is certain that the receiver
     /// will wake this shard once it has made room.
     fn offer(&self, message: M) -> Result<(), M> {

@@ -158,13 +158,17 @@ async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
     None
 }
 
-/// Waits until the socket of a half-closed session fails: only that shows that the client is gone
-/// altogether.
+/// Waits until the socket of a half-closed session fails, which alone shows that the client is gone
+/// altogether, or until the session is ended from this side.
 async fn gone(conn: Rc<Conn>) -> Option<Ended> {
-    let error = match conn.writer.ready(Interest::ERROR).await {
-        Ok(_) => io::ErrorKind::ConnectionReset.into(),
-        Err(error) => error,
+    let over = conn.over.get_or_init(Rc::default).clone();
+    let failed = tokio::select! {
+        ready = conn.writer.ready(Interest::ERROR) => ready,
+        () = over.notified() => return Some(Ended::Stopping),
     };
+    let error = failed
+        .err()
+        .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
     Some(Ended::ByPeer(error))
 }
 
