@@ -45,6 +45,9 @@ pub struct Limits {
     /// How long a client may be unreachable before its session ends: sets TCP keepalive and
     /// `TCP_USER_TIMEOUT`.
     pub tcp_timeout: Duration,
+    /// TCP congestion control of clients' connections, by the name the kernel gives it (Linux).
+    /// `None` leaves the system's choice, except for clients on this machine: those use `reno`.
+    pub tcp_congestion: Option<String>,
     /// What is checked in frames after the join.
     pub check_names: NameCheck,
 }
@@ -63,6 +66,7 @@ impl Default for Limits {
             partial_bytes: 256 << 20,
             max_half_closed: 1024,
             tcp_timeout: Duration::from_secs(10),
+            tcp_congestion: None,
             check_names: NameCheck::Off,
         }
     }
