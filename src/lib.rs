@@ -14,6 +14,8 @@
 //! program.
 
 pub mod channel;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod protocol;
 #[cfg(feature = "server")]
 mod settings;
