@@ -7,7 +7,8 @@
 //! delivered twice.
 //!
 //! The match ends, and everything is delivered from then on, with the last frame that was delivered
-//! before, with the first new one after a match, or with a silence of [`QUIET`].
+//! before, with the first new one after a match, with a silence of [`QUIET`], or after
+//! [`LONGEST`].
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// A replay comes at once: after this long without a frame it is over.
 const QUIET: Duration = Duration::from_millis(500);
+/// However fast frames come, this long after the join they are live ones.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The newest frames that were delivered, and how far a replay of them has come.
 #[derive(Debug)]
@@ -28,9 +31,12 @@ pub(super) struct Replay {
 
 #[derive(Debug)]
 struct Matching {
-    /// How many delivered frames, from the oldest on, can no longer be matched.
+    /// How many of the delivered frames were there before the replay.
+    known: usize,
+    /// How many of those, from the oldest on, can no longer be matched.
     passed: usize,
     matched: bool,
+    since: Instant,
     last: Instant,
 }
 
@@ -47,21 +53,25 @@ impl Replay {
 
     /// A new connection begins.
     pub(super) fn restart(&mut self, now: Instant) {
+        self.end_matching();
         self.matching = Some(Matching {
+            known: self.delivered.len(),
             passed: 0,
             matched: false,
+            since: now,
             last: now,
         });
     }
 
     /// Whether frames are being matched: the only time when a session's own frames come back.
     pub(super) fn is_matching(&mut self, now: Instant) -> bool {
-        if let Some(matching) = &mut self.matching {
-            if now.saturating_duration_since(matching.last) > QUIET {
-                self.matching = None;
-            } else {
-                matching.last = now;
-            }
+        let Some(matching) = &mut self.matching else {
+            return false;
+        };
+        let quiet = now.saturating_duration_since(matching.last) > QUIET;
+        matching.last = now;
+        if quiet || now.saturating_duration_since(matching.since) > LONGEST {
+            self.end_matching();
         }
         self.matching.is_some()
     }
@@ -72,13 +82,10 @@ impl Replay {
         if self.was_delivered(hash) {
             return false;
         }
-        if self.delivered.len() == self.limit {
-            self.delivered.pop_front();
-            if let Some(matching) = &mut self.matching {
-                matching.passed = matching.passed.saturating_sub(1);
-            }
-        }
         self.delivered.push_back(hash);
+        if self.matching.is_none() {
+            self.trim();
+        }
         true
     }
 
@@ -86,23 +93,35 @@ impl Replay {
         let Some(matching) = &mut self.matching else {
             return false;
         };
+        let candidates = matching.passed..matching.known;
         let found = self
             .delivered
-            .range(matching.passed..)
+            .range(candidates)
             .position(|&known| known == hash);
         match found {
             Some(skipped) => {
+                // What came before the first match is older than anything remembered.
+                self.delivered.truncate(matching.known);
                 matching.passed += skipped + 1;
                 matching.matched = true;
-                if matching.passed == self.delivered.len() {
-                    self.matching = None;
+                if matching.passed == matching.known {
+                    self.end_matching();
                 }
             }
-            // What is older than anything we remember comes before the first match.
-            None if matching.matched => self.matching = None,
+            None if matching.matched => self.end_matching(),
             None => {}
         }
         found.is_some()
+    }
+
+    fn end_matching(&mut self) {
+        self.matching = None;
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let excess = self.delivered.len().saturating_sub(self.limit);
+        self.delivered.drain(..excess);
     }
 }
 
@@ -162,6 +181,8 @@ mod tests {
     fn history_longer_than_the_memory_is_known_from_where_the_memory_begins() {
         let mut replay = reconnected(3, "abcdef");
         assert_eq!(accepted(&mut replay, "cdefg"), "cg");
+        replay.restart(Instant::now());
+        assert_eq!(accepted(&mut replay, "defgh"), "dh");
     }
 
     #[test]
@@ -178,9 +199,19 @@ mod tests {
     fn silence_ends_the_replay() {
         let mut replay = reconnected(100, "abc");
         let start = Instant::now();
+        replay.restart(start);
         assert!(replay.is_matching(start));
         assert!(replay.is_matching(start + QUIET));
         assert!(!replay.is_matching(start + 3 * QUIET));
         assert_eq!(accepted(&mut replay, "abc"), "abc");
+    }
+
+    #[test]
+    fn a_stream_without_pauses_does_not_count_as_a_replay_for_ever() {
+        let mut replay = reconnected(100, "abc");
+        let start = Instant::now();
+        replay.restart(start);
+        let ended = (1..).find(|&n| !replay.is_matching(start + n * QUIET));
+        assert_eq!(ended, Some(21));
     }
 }
