@@ -1,2 +1,7 @@
 //! The `mles` program: arguments to broker to exit code.
-fn main() {}
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
