@@ -16,6 +16,8 @@
 #[cfg(feature = "server")]
 mod broker;
 pub mod channel;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]

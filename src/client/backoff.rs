@@ -1,0 +1,67 @@
+//! Waits between attempts: exponential with full jitter.
+
+use std::time::Duration;
+
+/// The waits between attempts to connect.
+///
+/// Each wait is random between nothing and a ceiling that doubles with every failure ("full
+/// jitter"), so that clients that lost a server together do not come back together.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    initial: Duration,
+    cap: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub(super) const fn new(initial: Duration, cap: Duration) -> Self {
+        Self {
+            initial,
+            cap,
+            failures: 0,
+        }
+    }
+
+    /// The wait before the next attempt.
+    pub(super) fn next_wait(&mut self) -> Duration {
+        let ceiling = self.ceiling();
+        self.failures = self.failures.saturating_add(1);
+        ceiling.mul_f64(rand::random_range(0.0..=1.0))
+    }
+
+    /// Things are well again: the next wait is a short one.
+    pub(super) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn ceiling(&self) -> Duration {
+        let factor = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
+        self.initial.saturating_mul(factor).min(self.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ceilings_double_up_to_the_cap_and_start_again() {
+        let secs = Duration::from_secs;
+        let mut backoff = Backoff::new(secs(1), secs(10));
+        for ceiling in [1, 2, 4, 8, 10, 10] {
+            assert_eq!(backoff.ceiling(), secs(ceiling));
+            assert!(backoff.next_wait() <= secs(ceiling));
+        }
+        backoff.failures = u32::MAX;
+        assert!(backoff.next_wait() <= secs(10));
+        backoff.reset();
+        assert_eq!(backoff.ceiling(), secs(1));
+    }
+
+    #[test]
+    fn waits_are_spread() {
+        let mut backoff = Backoff::new(Duration::from_secs(8), Duration::from_secs(8));
+        let waits: Vec<_> = (0..200).map(|_| backoff.next_wait().as_secs()).collect();
+        assert!(waits.iter().any(|&wait| wait < 4) && waits.iter().any(|&wait| wait >= 4));
+    }
+}

@@ -1,0 +1,63 @@
+//! What can go wrong in a client.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::protocol::{BodyError, FrameError};
+
+/// What can go wrong in a client.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server's name is not `HOST` or `HOST:PORT`.
+    #[error("{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT")]
+    Address(String),
+    /// The server's name was not found, or none of its addresses could be connected to in time.
+    #[error("cannot connect to {server}: {source}")]
+    Connect {
+        /// The server as it was given.
+        server: String,
+        /// What happened with the last address that was tried.
+        source: io::Error,
+    },
+    /// The connection was closed soon after the join and before anything came: v1 servers refuse a
+    /// join that way and give no reason.
+    #[error(
+        "the server closed the connection {after:.1?} after the join without sending anything: \
+         the join was refused. Likely causes: a wrong or missing key; an address key while the \
+         server sees another address than this host does (NAT, proxy, container); another live \
+         session on this channel with the same connection id (the same uid joined twice: use \
+         another uid or a random connection id); a limit of the server on connections, channels \
+         or name lengths"
+    )]
+    Refused {
+        /// Time from the join to the end.
+        after: Duration,
+    },
+    /// The message does not fit into one frame, or a frame is not one.
+    #[error("cannot be sent: {0}")]
+    Message(#[from] BodyError),
+    /// What was to be sent as encoded frames is not a sequence of whole frames.
+    #[error("not a sequence of whole frames: {0}")]
+    Frames(String),
+    /// The server sent something that is no Mles v1 frame, or a frame over the client's limit.
+    #[error("the server sent a bad frame: {0}")]
+    Received(#[from] FrameError),
+    /// The server closed the connection in the middle of a frame.
+    #[error("the server closed the connection in the middle of a frame")]
+    Cut,
+    /// The session is over: nothing more can be published. The receiving side knows why.
+    #[error("the session is over")]
+    Closed,
+    /// The session's sending side was finished before.
+    #[error("the sending side is finished")]
+    Finished,
+    /// A blocking call took longer than the timeout that was set; it can be repeated.
+    #[error("timed out")]
+    TimedOut,
+    /// The connection failed.
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+}

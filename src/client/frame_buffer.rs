@@ -1,0 +1,200 @@
+//! From reads of any size to whole frames, without copying them.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::protocol::{BodyCheck, FrameError, HEADER_LEN, Stop, frame_len, scan};
+
+/// Least and most bytes asked for in one read. Between them the size follows the traffic: small
+/// messages held by the user pin little, and a flood costs few reads.
+const MIN_READ: usize = 4 << 10;
+const MAX_READ: usize = 256 << 10;
+
+/// Bytes that were read and not yet taken as frames.
+///
+/// Frames are slices of the buffer they were read into. While nothing is left of it here, it is
+/// owned by the frames alone, and the next read gets a new one.
+#[derive(Debug)]
+pub(super) struct FrameBuffer {
+    /// Whole, checked frames.
+    run: Bytes,
+    /// What was read after them.
+    rest: BytesMut,
+    /// Length of the frame that `rest` begins with, as far as known.
+    need: usize,
+    /// How much to ask for in the next read.
+    read_size: usize,
+    max_body: usize,
+}
+
+impl FrameBuffer {
+    /// For frames of at most `max_frame` bytes, header included.
+    pub(super) fn new(max_frame: usize) -> Self {
+        Self {
+            run: Bytes::new(),
+            rest: BytesMut::new(),
+            need: HEADER_LEN,
+            read_size: MIN_READ,
+            max_body: max_frame - HEADER_LEN,
+        }
+    }
+
+    /// The next whole frame, if it has come.
+    ///
+    /// # Errors
+    ///
+    /// What comes next is no frame, or one over the limit; the same error comes again from then on.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        if self.run.is_empty() && !self.rest.is_empty() {
+            self.scan()?;
+        }
+        Ok(frame_len(&self.run)
+            .filter(|&len| len <= self.run.len())
+            .map(|len| self.run.split_to(len)))
+    }
+
+    fn scan(&mut self) -> Result<(), FrameError> {
+        let found = scan(&self.rest, self.max_body, &BodyCheck::Off);
+        if found.run.len > 0 {
+            self.run = self.rest.split_to(found.run.len).freeze();
+        }
+        match found.stop {
+            // Good frames are handed out first; the next scan begins with the bad one.
+            Stop::Bad(error) if self.run.is_empty() => return Err(error),
+            Stop::Partial { need } => self.need = need,
+            Stop::End | Stop::Bad(_) => self.need = HEADER_LEN,
+        }
+        Ok(())
+    }
+
+    /// The place for the next read, with room for it.
+    ///
+    /// A large frame grows the buffer by at most doubling, never at once by the length it announces.
+    pub(super) fn space(&mut self) -> &mut BytesMut {
+        let have = self.rest.len();
+        let room = self.rest.capacity() - have;
+        let small = self.read_size / 2;
+        if room == 0 || (have < small && room < small) {
+            let missing = self.need.saturating_sub(have);
+            self.rest.reserve(missing.min(have).max(self.read_size));
+        }
+        &mut self.rest
+    }
+
+    /// Tells that the last read brought `len` bytes.
+    pub(super) fn filled(&mut self, len: usize) {
+        if self.rest.len() == self.rest.capacity() {
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        } else if len < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(MIN_READ);
+        }
+    }
+
+    /// Gives the memory back when there is nothing in it: for the time without traffic.
+    pub(super) fn release(&mut self) {
+        if self.rest.is_empty() {
+            self.rest = BytesMut::new();
+        }
+    }
+
+    /// Whether a part of a frame has come.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Forgets everything: the next bytes are those of another connection.
+    pub(super) fn clear(&mut self) {
+        self.run = Bytes::new();
+        self.rest = BytesMut::new();
+        self.need = HEADER_LEN;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::protocol::{Cid, Key, MAX_FRAME_LEN, Message, encode_frame};
+
+    fn frame(len: usize) -> Bytes {
+        let message = Message {
+            uid: "u",
+            channel: "c",
+            message: &vec![7; len],
+        };
+        encode_frame(Cid(1), Key(2), &message).unwrap()
+    }
+
+    fn feed(buffer: &mut FrameBuffer, bytes: &[u8]) {
+        buffer.space().extend_from_slice(bytes);
+        buffer.filled(bytes.len());
+    }
+
+    #[test]
+    fn gives_frames_that_come_byte_by_byte() {
+        let wire = [frame(0), frame(300)].concat();
+        let mut buffer = FrameBuffer::new(MAX_FRAME_LEN);
+        let mut got = Vec::new();
+        for &byte in &wire {
+            feed(&mut buffer, &[byte]);
+            got.extend(buffer.next_frame().unwrap());
+        }
+        assert_eq!(got, [frame(0), frame(300)]);
+        assert!(!buffer.is_mid_frame());
+    }
+
+    #[test]
+    fn slices_many_frames_out_of_one_read() {
+        let wire: Vec<u8> = (0..50).flat_map(frame).collect();
+        let mut buffer = FrameBuffer::new(MAX_FRAME_LEN);
+        feed(&mut buffer, &wire);
+        for len in 0..50 {
+            assert_eq!(buffer.next_frame().unwrap().unwrap(), frame(len));
+        }
+        assert_eq!(buffer.next_frame().unwrap(), None);
+    }
+
+    #[test]
+    fn good_frames_come_before_the_error() {
+        let mut buffer = FrameBuffer::new(MAX_FRAME_LEN);
+        feed(&mut buffer, &[&frame(3)[..], b"junk"].concat());
+        assert_eq!(buffer.next_frame().unwrap().unwrap(), frame(3));
+        assert!(matches!(
+            buffer.next_frame(),
+            Err(FrameError::BadMagic { .. })
+        ));
+        assert!(buffer.next_frame().is_err());
+    }
+
+    #[test]
+    fn refuses_a_frame_over_the_limit_by_its_header() {
+        let large = frame(100);
+        let mut buffer = FrameBuffer::new(large.len() - 1);
+        feed(&mut buffer, &large[..HEADER_LEN]);
+        assert!(matches!(
+            buffer.next_frame(),
+            Err(FrameError::TooLong { .. })
+        ));
+        let mut buffer = FrameBuffer::new(large.len());
+        feed(&mut buffer, &large);
+        assert_eq!(buffer.next_frame().unwrap().unwrap(), large);
+    }
+
+    #[test]
+    fn an_announced_length_is_not_allocated() {
+        let mut buffer = FrameBuffer::new(MAX_FRAME_LEN);
+        feed(&mut buffer, &[b'M', 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
+        assert_eq!(buffer.next_frame().unwrap(), None);
+        assert!(buffer.space().capacity() <= 2 * MIN_READ);
+        buffer.release();
+        assert!(buffer.is_mid_frame(), "a part of a frame is not released");
+    }
+
+    #[test]
+    fn an_idle_buffer_holds_no_memory() {
+        let mut buffer = FrameBuffer::new(MAX_FRAME_LEN);
+        feed(&mut buffer, &frame(10));
+        drop(buffer.next_frame().unwrap());
+        buffer.release();
+        assert_eq!(buffer.rest.capacity(), 0);
+    }
+}

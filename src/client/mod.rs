@@ -1,0 +1,67 @@
+//! Clients: join a channel, publish, receive its history and then what comes live.
+//!
+//! [`Client`] holds what all sessions have in common (server, uid, secrets, limits); each
+//! [`join`](Client::join) opens one connection for one channel.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), mles::client::Error> {
+//! use mles::client::Client;
+//!
+//! let client = Client::new("localhost", "alice").shared_key("secret");
+//! let mut session = client.join("news").await?;
+//! session.publish("hello").await?;
+//! while let Some(message) = session.recv().await? {
+//!     println!("{}: {}", message.uid(), message.text());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Publishing and receiving may happen in two tasks, see [`Session::split`]; without a runtime use
+//! [`blocking`].
+//!
+//! # What to know about the protocol
+//!
+//! * A server never answers a join. It sends the history if there is one, or it closes the
+//!   connection, which comes as [`Error::Refused`] from the first call that notices.
+//! * A server does not send a member its own messages, except as part of the history.
+//! * A session that publishes must also be read from: a server drops members whose queue fills up.
+//!   See [`Subscriber::drain`].
+//! * Messages are delivered at most once. What was written when a connection broke may be lost.
+//!
+//! # Invariants
+//!
+//! * No task, thread, timer or channel stands between a call and its socket; a session does work
+//!   only while one of its methods is being awaited.
+//! * An idle session holds no read buffer.
+//! * Frames leave whole: a dropped future never leaves half a frame behind on a connection that is
+//!   then used on.
+//!
+//! This module must not know anything about the server side beyond `protocol`.
+
+mod admission;
+mod backoff;
+pub mod blocking;
+mod config;
+mod error;
+mod frame_buffer;
+mod identity;
+mod outbox;
+mod publisher;
+mod received;
+mod reconnect;
+mod replay;
+mod server_addr;
+mod session;
+mod subscriber;
+mod transport;
+
+pub use config::{Client, DEFAULT_PORT};
+pub use error::Error;
+pub use publisher::Publisher;
+pub use received::Received;
+pub use reconnect::Reconnect;
+pub use session::Session;
+pub use subscriber::{Event, Subscriber};
+
+pub use crate::protocol::{Cid, Key, Keyring};

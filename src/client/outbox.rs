@@ -1,0 +1,131 @@
+//! Frames that are to be written.
+
+use crate::protocol::frame_len;
+
+/// From this many queued bytes on, queueing flushes first.
+pub(super) const AUTO_FLUSH: usize = 64 << 10;
+
+/// Whole frames back to back, and how far they were written to the present connection.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    frames: Vec<u8>,
+    written: usize,
+}
+
+impl Outbox {
+    /// Where to append whole frames.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.frames
+    }
+
+    /// What is to be written next.
+    pub(super) fn unwritten(&self) -> &[u8] {
+        &self.frames[self.written..]
+    }
+
+    /// Whether everything was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether it is time to flush.
+    pub(super) fn is_full(&self) -> bool {
+        self.unwritten().len() >= AUTO_FLUSH
+    }
+
+    /// Tells that the next `len` bytes were written.
+    pub(super) fn advance(&mut self, len: usize) {
+        self.written += len;
+        if self.written == self.frames.len() {
+            self.clear();
+        }
+    }
+
+    /// Keeps what is left of `run`, whole frames of which `written` bytes were written past this
+    /// (empty) outbox.
+    pub(super) fn keep_rest(&mut self, run: &[u8], written: usize) {
+        debug_assert!(self.is_empty(), "frames would be written out of order");
+        if written < run.len() {
+            let start = frame_start(run, written);
+            self.frames.extend_from_slice(&run[start..]);
+            self.written = written - start;
+        }
+    }
+
+    /// Begins again on another connection: with the frame that was not written as a whole, of which
+    /// the server cannot have taken anything.
+    pub(super) fn rewind(&mut self) {
+        let start = frame_start(&self.frames, self.written);
+        self.frames.drain(..start);
+        self.written = 0;
+    }
+
+    fn clear(&mut self) {
+        self.written = 0;
+        if self.frames.capacity() > 2 * AUTO_FLUSH {
+            self.frames = Vec::new();
+        } else {
+            self.frames.clear();
+        }
+    }
+}
+
+/// Where the frame begins that the byte at `at` belongs to.
+fn frame_start(run: &[u8], at: usize) -> usize {
+    let mut start = 0;
+    while let Some(len) = frame_len(&run[start..]) {
+        if start + len > at {
+            break;
+        }
+        start += len;
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::HEADER_LEN;
+
+    /// Frames of 17, 18 and 19 bytes.
+    fn run() -> Vec<u8> {
+        let frame = |body: u8| {
+            let mut frame = vec![body; HEADER_LEN + usize::from(body)];
+            frame[..4].copy_from_slice(&[b'M', 0, 0, body]);
+            frame
+        };
+        [frame(1), frame(2), frame(3)].concat()
+    }
+
+    #[test]
+    fn a_new_connection_begins_with_the_frame_that_was_cut() {
+        for (written, start) in [(0, 0), (16, 0), (17, 17), (34, 17), (35, 35), (53, 35)] {
+            let mut outbox = Outbox::default();
+            outbox.frames().extend(run());
+            outbox.advance(written);
+            assert_eq!(outbox.unwritten(), &run()[written..]);
+            outbox.rewind();
+            assert_eq!(outbox.unwritten(), &run()[start..], "after {written} bytes");
+        }
+    }
+
+    #[test]
+    fn keeps_the_rest_of_a_run_that_was_written_in_part() {
+        let mut outbox = Outbox::default();
+        outbox.keep_rest(&run(), 20);
+        assert_eq!(outbox.unwritten(), &run()[20..]);
+        outbox.rewind();
+        assert_eq!(outbox.unwritten(), &run()[17..]);
+        let rest = outbox.unwritten().len();
+        outbox.advance(rest);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_large_frame_leaves_no_memory_behind() {
+        let mut outbox = Outbox::default();
+        outbox.frames().resize(4 * AUTO_FLUSH, 0);
+        outbox.advance(4 * AUTO_FLUSH);
+        assert_eq!(outbox.frames().capacity(), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! A message as it was received.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Message};
+
+/// A message as it was received: one frame, checked, and where in it things are.
+///
+/// Clones and [`payload`](Self::payload) share the buffer that the frame was read into together
+/// with its neighbours (up to 256 KiB). To keep a message for long, copy what is needed of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Received {
+    frame: Bytes,
+    uid: Range<usize>,
+    channel: Range<usize>,
+    message: Range<usize>,
+}
+
+impl Received {
+    /// Checks the body of a whole frame.
+    pub(super) fn new(frame: Bytes) -> Result<Self, (Bytes, BodyError)> {
+        match Message::decode(&frame[HEADER_LEN..]) {
+            Ok(message) => Ok(Self {
+                uid: range_in(&frame, message.uid.as_bytes()),
+                channel: range_in(&frame, message.channel.as_bytes()),
+                message: range_in(&frame, message.message),
+                frame,
+            }),
+            Err(error) => Err((frame, error)),
+        }
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.str(&self.uid)
+    }
+
+    /// The channel that its sender named. Servers need not check it: it may differ from the
+    /// session's.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.str(&self.channel)
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.frame[self.message.clone()]
+    }
+
+    /// What was sent, as text; what is not UTF-8 in it is replaced.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.message())
+    }
+
+    /// What was sent, not borrowed and not copied.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        self.frame.slice(self.message.clone())
+    }
+
+    /// Whether this is the empty message that tells that its sender joined.
+    #[must_use]
+    pub fn is_announcement(&self) -> bool {
+        self.message.is_empty()
+    }
+
+    /// The connection id of the session that sent it.
+    #[must_use]
+    pub fn cid(&self) -> Option<Cid> {
+        header(&self.frame).map(|header| header.cid)
+    }
+
+    /// The whole frame, header included.
+    #[must_use]
+    pub const fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    fn str(&self, range: &Range<usize>) -> &str {
+        // Decoding has checked that it is UTF-8.
+        std::str::from_utf8(&self.frame[range.clone()]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("uid", &self.uid())
+            .field("channel", &self.channel())
+            .field("message", &self.payload())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The header of a frame that was scanned before.
+pub(super) fn header(frame: &[u8]) -> Option<FrameHeader> {
+    FrameHeader::decode(frame).ok().flatten()
+}
+
+/// Where `part`, a slice of `whole`, is in it.
+fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}

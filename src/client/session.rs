@@ -1,0 +1,185 @@
+//! A joined session: both halves.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+
+use super::admission::Admission;
+use super::config::Client;
+use super::error::Error;
+use super::identity::{CidChoice, Identity, Names};
+use super::publisher::Publisher;
+use super::received::Received;
+use super::reconnect::Reconnector;
+use super::subscriber::{Downlink, Event, Subscriber};
+use super::transport::{self, WriteHalf};
+
+/// One connection's membership of one channel.
+///
+/// A [`Stream`] of messages, which ends when the server closes the session.
+#[derive(Debug)]
+pub struct Session {
+    publisher: Publisher,
+    subscriber: Subscriber,
+}
+
+/// A connection on which the join was sent.
+pub(super) struct Joined {
+    pub(super) downlink: Downlink,
+    pub(super) writer: WriteHalf,
+    pub(super) identity: Identity,
+}
+
+/// Connects and sends the join.
+pub(super) async fn open(
+    client: &Client,
+    names: &Names,
+    cid: CidChoice,
+    first: &[u8],
+) -> Result<Joined, Error> {
+    let mut connection = transport::connect(&client.server, client.connect_timeout).await?;
+    let identity = Identity::new(&client.keyring, cid, names, connection.local);
+    let mut join = Vec::new();
+    identity.encode_into(names, first, &mut join)?;
+    timeout(client.join_timeout, connection.writer.write_all(&join))
+        .await
+        .map_err(|_| Error::Connect {
+            server: client.server.clone(),
+            source: std::io::ErrorKind::TimedOut.into(),
+        })??;
+    Ok(Joined {
+        downlink: Downlink {
+            reader: connection.reader,
+            admission: Admission::new(client.join_timeout),
+        },
+        writer: connection.writer,
+        identity,
+    })
+}
+
+impl Session {
+    pub(super) async fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
+        let joined = open(client, &names, client.cid, first).await?;
+        let (reconnector, uplink) = match &client.reconnect {
+            None => (None, None),
+            Some(settings) => {
+                let (reconnector, uplink) =
+                    Reconnector::new(client, settings, &names, joined.identity);
+                (Some(Box::new(reconnector)), Some(uplink))
+            }
+        };
+        Ok(Self {
+            publisher: Publisher::new(names, joined.identity, joined.writer, uplink),
+            subscriber: Subscriber::new(joined.downlink, client.max_frame, reconnector),
+        })
+    }
+
+    /// Publishes a message; see [`Publisher::publish`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publisher::publish`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for all of [`Publisher`]: the message goes out whole or not at all.
+    pub async fn publish(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.publisher.publish(message).await
+    }
+
+    /// The next message: the history first, then live ones; `None` when the server has closed the
+    /// session. See [`Subscriber::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Subscriber::next_event`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped future has taken nothing.
+    pub async fn recv(&mut self) -> Result<Option<Received>, Error> {
+        self.subscriber.recv().await
+    }
+
+    /// The next thing that happens; see [`Subscriber::next_event`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Subscriber::next_event`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped future has taken nothing.
+    pub async fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        self.subscriber.next_event().await
+    }
+
+    /// Writes what is queued and closes the sending side; see [`Publisher::finish`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publisher::finish`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it can be called again.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        self.publisher.finish().await
+    }
+
+    /// Both halves at once, to use one while the other is being awaited.
+    pub const fn halves(&mut self) -> (&mut Publisher, &mut Subscriber) {
+        (&mut self.publisher, &mut self.subscriber)
+    }
+
+    /// Takes the session apart, so that its halves can live in different tasks. The connection ends
+    /// when both are dropped.
+    #[must_use]
+    pub fn split(self) -> (Publisher, Subscriber) {
+        (self.publisher, self.subscriber)
+    }
+
+    /// Ends the session so that what was published arrives: writes what is queued, closes the
+    /// sending side, then reads and drops what comes for as long as `linger`, or until the server
+    /// closes.
+    ///
+    /// The reading has two reasons. A connection that is closed with unread data is reset, which can
+    /// cost the messages that the server has not read yet. And it takes a round trip to learn that a
+    /// join was refused: a `linger` of a few round trips finds out in most cases.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publisher::flush`] and [`Subscriber::drain`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection at once.
+    pub async fn close(self, linger: Duration) -> Result<(), Error> {
+        let Self {
+            mut publisher,
+            mut subscriber,
+        } = self;
+        subscriber.stop_reconnecting();
+        let finished = tokio::select! {
+            finished = publisher.finish() => finished,
+            ended = subscriber.drain() => return ended.and(Err(Error::Closed)),
+        };
+        match (timeout(linger, subscriber.drain()).await, finished) {
+            // The receiving side knows best why writing failed.
+            (Ok(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Ok(Ok(())) | Err(_), Ok(())) => Ok(()),
+        }
+    }
+}
+
+impl Stream for Session {
+    type Item = Result<Received, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.subscriber).poll_next(cx)
+    }
+}
