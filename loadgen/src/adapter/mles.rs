@@ -1,0 +1,126 @@
+//! Mles v1 frames, encoded by the library; a join instead of a subscription.
+
+use mles::protocol::{
+    BodyError, BodyPrefix, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame,
+};
+
+use super::{Adapter, Head, Publication, Role, Session, WireError};
+
+/// The key of the last field of a body, as CBOR text.
+const MESSAGE_KEY: &[u8] = b"\x67message";
+
+/// Mles without a shared key.
+pub(super) struct Mles {
+    payload_len: usize,
+    /// What stands before a payload of that length in a body of ours.
+    before_payload: Vec<u8>,
+}
+
+impl Mles {
+    /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
+    pub(super) fn new(payload_len: usize) -> Self {
+        let sample = Message { uid: "", channel: "", message: &vec![0; payload_len] };
+        let mut body = Vec::with_capacity(sample.body_len());
+        sample.encode_into(&mut body);
+        let names = BodyPrefix::new("", "").as_bytes().len();
+        let length = &body[names..body.len() - payload_len];
+        Self { payload_len, before_payload: [MESSAGE_KEY, length].concat() }
+    }
+}
+
+impl Adapter for Mles {
+    fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
+        frame(session, b"")
+    }
+
+    fn publication(
+        &self,
+        session: &Session<'_>,
+        payload: &[u8],
+    ) -> Result<Publication, WireError> {
+        let bytes = frame(session, payload)?;
+        Ok(Publication { payload_at: bytes.len() - payload.len(), bytes })
+    }
+
+    fn head(&self, received: &[u8]) -> Result<Head, WireError> {
+        let header = FrameHeader::decode(received);
+        let header = header.map_err(|error| WireError::Unexpected(error.to_string()))?;
+        let Some(header) = header else {
+            return Ok(Head::Partial);
+        };
+        let len = HEADER_LEN + header.body_len;
+        let head = len.saturating_sub(self.payload_len);
+        let Some(before) = received.get(HEADER_LEN..head.max(HEADER_LEN)) else {
+            return Ok(Head::Partial);
+        };
+        if before.ends_with(&self.before_payload) {
+            return Ok(Head::Delivery { head, payload: self.payload_len, tail: 0 });
+        }
+        let Some(body) = received.get(HEADER_LEN..len) else {
+            return Ok(Head::Partial);
+        };
+        match Message::decode(body) {
+            Ok(announcement) if announcement.message.is_empty() => Ok(Head::Control { len }),
+            Ok(_) => Err(WireError::unexpected(received)),
+            Err(error) => Err(WireError::Unexpected(error.to_string())),
+        }
+    }
+}
+
+/// A frame of this session. Connection ids are session numbers, so that no two members collide.
+fn frame(session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
+    let role = match session.role {
+        Role::Publisher => 'p',
+        Role::Subscriber => 's',
+    };
+    let uid = format!("{role}{}", session.number);
+    let channel = session.channel;
+    let key = Keyring::default().session_key(session.local, &uid, channel);
+    let message = Message { uid: &uid, channel, message };
+    match encode_frame(Cid(session.number), key, &message) {
+        Ok(frame) => Ok(frame.to_vec()),
+        Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
+        Err(error) => Err(WireError::Unexpected(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scanner::tests::{assert_scans, payload};
+    use super::*;
+
+    fn session(number: u32) -> Session<'static> {
+        let local = ([127, 0, 0, 1], 4000).into();
+        Session { local, role: Role::Publisher, number, channel: "lg.0" }
+    }
+
+    #[test]
+    fn messages_among_announcements_at_every_cut() {
+        // The CBOR length of the payload takes one, two and three bytes.
+        for len in [16, 100, 300] {
+            let mles = Mles::new(len);
+            let message = |sequence| {
+                mles.publication(&session(1), &payload(len, sequence)).expect("fits").bytes
+            };
+            let announcement = |number| mles.hello(&session(number)).expect("fits");
+            let stream = [
+                announcement(2),
+                message(0),
+                message(1),
+                announcement(3000),
+                message(2),
+                announcement(4),
+            ]
+            .concat();
+            assert_scans(&mles, len, &stream, 3, 0);
+        }
+    }
+
+    #[test]
+    fn messages_of_another_length_and_nonsense_are_refused() {
+        let mles = Mles::new(16);
+        let longer = mles.publication(&session(1), &[b'M'; 17]).expect("fits").bytes;
+        assert!(matches!(mles.head(&longer), Err(WireError::Unexpected(_))));
+        assert!(matches!(mles.head(b"HTTP/1.1 400\r\n\r\n"), Err(WireError::Unexpected(_))));
+    }
+}

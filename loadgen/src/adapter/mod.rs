@@ -1,0 +1,174 @@
+//! Brokers' wire formats, one file each, behind one small trait.
+//!
+//! An adapter says which bytes open a session, how a message is published, and where the next
+//! payload in the received bytes begins. It does no I/O and keeps no state, so that every broker
+//! is loaded, read and checked by the same code: sockets in [`crate::fleet`], the walk through
+//! received bytes in [`scanner`], verification in [`crate::verify`].
+//!
+//! An adapter must not look into payloads, nor do work per message: [`scanner`] asks it only when a
+//! head differs from the one before it.
+
+mod mles;
+mod mqtt;
+mod nats;
+mod redis;
+mod scanner;
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use thiserror::Error;
+
+pub(crate) use scanner::{MAX_CARRY, Scanner};
+
+/// A broker this program can speak with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Broker {
+    /// Mles v1.
+    Mles,
+    /// The NATS client protocol, core publish/subscribe.
+    Nats,
+    /// Redis PUBLISH/SUBSCRIBE over RESP2.
+    Redis,
+    /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
+    Mosquitto,
+}
+
+impl Broker {
+    /// The name used on the command line and in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mles => "mles",
+            Self::Nats => "nats",
+            Self::Redis => "redis",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
+
+    /// The adapter for this broker, for payloads of `payload_len` bytes.
+    pub(crate) fn adapter(self, payload_len: usize) -> Box<dyn Adapter> {
+        match self {
+            Self::Mles => Box::new(mles::Mles::new(payload_len)),
+            Self::Nats => Box::new(nats::Nats),
+            Self::Redis => Box::new(redis::Redis),
+            Self::Mosquitto => Box::new(mqtt::Mqtt),
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Sends; what it receives is drained and not counted.
+    Publisher,
+    /// Receives.
+    Subscriber,
+}
+
+/// One connection, as an adapter needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session<'a> {
+    /// Our end of the connection.
+    pub(crate) local: SocketAddr,
+    /// What it is for.
+    pub(crate) role: Role,
+    /// Unlike that of every other connection of this program's run.
+    pub(crate) number: u32,
+    /// The channel, subject or topic.
+    pub(crate) channel: &'a str,
+}
+
+/// A message as it goes over the wire, with the place to write stamps to.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    /// The bytes to send.
+    pub(crate) bytes: Vec<u8>,
+    /// Where in them the payload begins.
+    pub(crate) payload_at: usize,
+}
+
+/// What stands at the start of received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// Not enough bytes to tell.
+    Partial,
+    /// A message: `head` bytes, then `payload` bytes, then `tail` bytes.
+    Delivery {
+        head: usize,
+        payload: usize,
+        tail: usize,
+    },
+    /// Something of `len` bytes that needs no answer.
+    Control { len: usize },
+    /// Something of `len` bytes that [`Adapter::pong`] answers.
+    Ping { len: usize },
+}
+
+/// Bytes from a broker that make no sense, or say no.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum WireError {
+    /// Not what this broker's protocol has here.
+    #[error("unexpected bytes from the broker: {0}")]
+    Unexpected(String),
+    /// The broker reports an error.
+    #[error("the broker says: {0}")]
+    Refused(String),
+    /// A payload this protocol cannot carry.
+    #[error("a payload of {0} bytes does not fit this protocol")]
+    TooLong(usize),
+}
+
+impl WireError {
+    /// For bytes that are not what the protocol has; the first of them are quoted.
+    fn unexpected(bytes: &[u8]) -> Self {
+        Self::Unexpected(bytes[..bytes.len().min(64)].escape_ascii().to_string())
+    }
+
+    /// For an error line of the broker's.
+    fn refused(line: &[u8]) -> Self {
+        Self::Refused(line.trim_ascii().escape_ascii().to_string())
+    }
+}
+
+/// One broker's wire format.
+pub(crate) trait Adapter {
+    /// The first bytes to send on a new connection.
+    ///
+    /// # Errors
+    /// The session cannot be put into this protocol.
+    fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError>;
+
+    /// `payload` as a message to the session's channel.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`].
+    fn publication(
+        &self,
+        session: &Session<'_>,
+        payload: &[u8],
+    ) -> Result<Publication, WireError>;
+
+    /// What `received` begins with. Never asked about an empty slice.
+    ///
+    /// # Errors
+    /// Bytes that this protocol does not have there, or an error from the broker.
+    fn head(&self, received: &[u8]) -> Result<Head, WireError>;
+
+    /// The answer to [`Head::Ping`]; nothing for protocols without.
+    fn pong(&self) -> &'static [u8] {
+        b""
+    }
+}
+
+/// The line at the start of `bytes`, its CR LF included; `None` when it has not come whole.
+fn line(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    Some(&bytes[..end + 2])
+}
+
+/// A decimal number that fills `digits`.
+fn decimal(digits: &[u8]) -> Option<usize> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

@@ -1,0 +1,252 @@
+//! Many non-blocking connections to one broker, served by one thread.
+//!
+//! The load shares its machine with the broker, so this does little: one `epoll`, one read buffer
+//! for all connections, no work for a connection that is not ready. What arrives goes through
+//! [`Scanner`] to the caller's closure as stamps; what is to be sent waits in the connection's
+//! outbox until the socket takes it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+use thiserror::Error;
+
+use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
+use crate::interrupt::Interrupt;
+use crate::verify::Stamp;
+
+/// How long the kernel may take to connect to a broker that listens.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes read at once: several reads of a full socket, few enough to stay in the cache.
+const READ_LEN: usize = 256 << 10;
+/// Ready connections fetched at once.
+const EVENTS: usize = 1024;
+
+/// Why the connections to a broker are of no more use.
+#[derive(Debug, Error)]
+pub(crate) enum FleetError {
+    /// No connection.
+    #[error("cannot connect to the broker at {addr}: {source}")]
+    Connect {
+        /// Where to.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The broker let go of a connection that was still in use.
+    #[error("the broker closed the connection of a {0:?}")]
+    Closed(Role),
+    /// A socket or the poll failed.
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// What came makes no sense.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A connection's place in its fleet, counted from 0 in the order they were opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) usize);
+
+/// The connections.
+pub(crate) struct Fleet<'a> {
+    broker: SocketAddr,
+    adapter: &'a dyn Adapter,
+    payload_len: usize,
+    interrupt: &'a Interrupt,
+    poll: Poll,
+    events: Events,
+    links: Vec<Link>,
+    /// Room for a carried head, then [`READ_LEN`] bytes.
+    scratch: Box<[u8]>,
+}
+
+struct Link {
+    /// `None` once it was closed by us.
+    stream: Option<mio::net::TcpStream>,
+    role: Role,
+    scanner: Scanner,
+    outbox: Vec<u8>,
+    /// How much of the outbox is out.
+    written: usize,
+}
+
+impl<'a> Fleet<'a> {
+    /// No connections yet.
+    ///
+    /// # Errors
+    /// The system has no `epoll` instance left.
+    pub(crate) fn new(
+        broker: SocketAddr,
+        adapter: &'a dyn Adapter,
+        payload_len: usize,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, FleetError> {
+        Ok(Self {
+            broker,
+            adapter,
+            payload_len,
+            interrupt,
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS),
+            links: Vec::new(),
+            scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
+        })
+    }
+
+    /// Connects and sends the adapter's hello. `number` is the session's number in the whole run.
+    ///
+    /// # Errors
+    /// [`FleetError::Connect`], or the adapter cannot speak for this session.
+    pub(crate) fn open(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let refused = |source| FleetError::Connect { addr: self.broker, source };
+        let stream =
+            TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let local = stream.local_addr()?;
+        let outbox = self.adapter.hello(&Session { local, role, number, channel })?;
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let id = LinkId(self.links.len());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(id.0), interest)?;
+        let scanner = Scanner::default();
+        self.links.push(Link { stream: Some(stream), role, scanner, outbox, written: 0 });
+        self.flush(id)?;
+        Ok((id, local))
+    }
+
+    /// The message that `session`, opened here, publishes.
+    ///
+    /// # Errors
+    /// The payload does not fit the protocol.
+    pub(crate) fn publication(
+        &self,
+        session: &Session<'_>,
+        payload: &[u8],
+    ) -> Result<Publication, FleetError> {
+        Ok(self.adapter.publication(session, payload)?)
+    }
+
+    /// Closes a connection; its id stays taken.
+    pub(crate) fn close(&mut self, id: LinkId) {
+        if let Some(mut stream) = self.links[id.0].stream.take() {
+            // A socket that is about to be dropped leaves the poll with it.
+            let _ = self.poll.registry().deregister(&mut stream);
+        }
+    }
+
+    /// Bytes to send, behind those that wait; [`Fleet::flush`] sends them.
+    pub(crate) fn outbox(&mut self, id: LinkId) -> &mut Vec<u8> {
+        &mut self.links[id.0].outbox
+    }
+
+    /// Sends what waits and says whether all is out. What is not goes out by itself in later turns.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(crate) fn flush(&mut self, id: LinkId) -> Result<bool, FleetError> {
+        self.links[id.0].flush()
+    }
+
+    /// Waits up to `timeout` for connections that are ready and serves them: sends what waits,
+    /// answers pings, hands each message's stamp to `deliver`.
+    ///
+    /// # Errors
+    /// A connection is gone or received nonsense, or the user asked to stop.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Duration,
+        mut deliver: impl FnMut(LinkId, Stamp),
+    ) -> Result<(), FleetError> {
+        if self.interrupt.is_set() {
+            return Err(FleetError::Interrupted);
+        }
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &self.events {
+            let id = LinkId(event.token().0);
+            let link = &mut self.links[id.0];
+            if event.is_readable() {
+                link.receive(self.adapter, self.payload_len, &mut self.scratch, |stamp| {
+                    deliver(id, stamp);
+                })?;
+            }
+            // Pongs, or what the socket did not take before.
+            link.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Reads until the socket is empty.
+    fn receive(
+        &mut self,
+        adapter: &dyn Adapter,
+        payload_len: usize,
+        scratch: &mut [u8],
+        mut deliver: impl FnMut(Stamp),
+    ) -> Result<(), FleetError> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        loop {
+            let read = match stream.read(&mut scratch[MAX_CARRY..]) {
+                Ok(0) => return Err(FleetError::Closed(self.role)),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(lost(self.role, error)),
+            };
+            let start = MAX_CARRY - self.scanner.carry().len();
+            scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
+            let received = &scratch[start..MAX_CARRY + read];
+            let pings = self.scanner.scan(adapter, payload_len, received, &mut deliver)?;
+            for _ in 0..pings {
+                self.outbox.extend_from_slice(adapter.pong());
+            }
+            // A read that did not fill the buffer has emptied the socket; the next bytes make a
+            // new event.
+            if read < READ_LEN {
+                return Ok(());
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<bool, FleetError> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(true);
+        };
+        while self.written < self.outbox.len() {
+            match stream.write(&self.outbox[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(lost(self.role, error)),
+            }
+        }
+        self.outbox.clear();
+        self.written = 0;
+        Ok(true)
+    }
+}
+
+/// A reset is the broker's way of closing; anything else is a failure of its own.
+fn lost(role: Role, error: io::Error) -> FleetError {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed(role),
+        _ => FleetError::Io(error),
+    }
+}

@@ -1,0 +1,13 @@
+//! Broker processes: starting them with settings that compare, reading their cost, stopping them.
+//!
+//! What was started here is stopped here, by its process id, however this program comes to its end
+//! (short of SIGKILL): [`Running`] stops its process when dropped, and signals only set a flag.
+//! Nothing here knows a broker's protocol.
+
+mod launch;
+mod proc;
+mod running;
+
+pub(crate) use launch::{Programs, Recipe};
+pub(crate) use proc::{CpuTime, Memory, ProcError};
+pub(crate) use running::{Provenance, Running, StartError};

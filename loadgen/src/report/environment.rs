@@ -1,0 +1,63 @@
+//! The machine and the command, as far as they matter for repeating a run.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Where and how a report came about. What the system does not tell is empty.
+#[derive(Debug, Serialize)]
+pub(super) struct Environment {
+    /// Version of this program.
+    pub(super) loadgen: &'static str,
+    /// The arguments of this program.
+    pub(super) command: String,
+    /// Start, in seconds since 1970.
+    pub(super) started: u64,
+    pub(super) kernel: String,
+    pub(super) cpu: String,
+    /// Cores this program may use.
+    pub(super) cores: usize,
+    pub(super) memory_kib: u64,
+}
+
+impl Environment {
+    /// Of this machine, now.
+    pub(super) fn here() -> Self {
+        let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
+        let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            loadgen: env!("CARGO_PKG_VERSION"),
+            command: std::iter::once("loadgen".to_owned()).chain(args).collect::<Vec<_>>().join(" "),
+            started: since_1970.as_secs(),
+            kernel: proc("sys/kernel/osrelease").trim().to_owned(),
+            cpu: field(&proc("cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_kib: field(&proc("meminfo"), "MemTotal")
+                .split(' ')
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The value of the first line `name: value`.
+fn field(text: &str, name: &str) -> String {
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(key, _)| key.trim() == name);
+    found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "model\t\t: 85\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: Other\n";
+        assert_eq!(field(text, "model name"), "Some CPU @ 2 GHz");
+        assert_eq!(field(text, "MemTotal"), "");
+    }
+}

@@ -1,0 +1,216 @@
+//! Channels with their publishers and subscribers, connected and known to hear each other.
+//!
+//! Not every protocol acknowledges a subscription, so for all alike the first publisher of each
+//! channel sends probes until every subscriber of it has heard one. From then on a subscriber that
+//! misses a message has lost it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::ScenarioError;
+use crate::adapter::{Publication, Role, Session};
+use crate::fleet::{Fleet, LinkId};
+use crate::verify::{Stamp, Verifier};
+
+/// How long subscribers may take to hear a probe.
+const HEAR_DEADLINE: Duration = Duration::from_secs(30);
+/// Time between two probes.
+const PROBE_EVERY: Duration = Duration::from_millis(20);
+/// Connections opened before the fleet is served in between.
+const OPEN_AT_ONCE: usize = 32;
+
+/// How many of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) channels: usize,
+    /// Of each channel.
+    pub(super) publishers: u16,
+    /// Of each channel.
+    pub(super) subscribers: usize,
+    /// Bytes.
+    pub(super) payload: usize,
+}
+
+/// A connection just made.
+struct Opened {
+    link: LinkId,
+    local: SocketAddr,
+    number: u32,
+}
+
+/// One that receives.
+pub(super) struct Subscriber {
+    pub(super) channel: usize,
+    pub(super) verifier: Verifier,
+}
+
+/// One that sends.
+pub(super) struct Publisher {
+    pub(super) link: LinkId,
+    pub(super) channel: usize,
+    /// Which of its channel's.
+    pub(super) index: u16,
+    /// Messages handed to its outbox so far; the number of the next one.
+    pub(super) sent: u64,
+    publication: Publication,
+}
+
+impl Publisher {
+    /// Length of one message on the wire.
+    pub(super) fn message_len(&self) -> usize {
+        self.publication.bytes.len()
+    }
+
+    /// Appends the next message to `outbox`.
+    pub(super) fn publish(&mut self, outbox: &mut Vec<u8>) {
+        self.append(outbox, Stamp::new(self.index, self.sent));
+        self.sent += 1;
+    }
+
+    fn append(&self, outbox: &mut Vec<u8>, stamp: Stamp) {
+        let payload = outbox.len() + self.publication.payload_at;
+        outbox.extend_from_slice(&self.publication.bytes);
+        outbox[payload..payload + Stamp::LEN].copy_from_slice(&stamp.to_bytes());
+    }
+}
+
+/// All connections of a scenario. Subscribers are opened first, channel by channel, so a
+/// subscriber's place is its [`LinkId`].
+pub(super) struct Cast<'a> {
+    pub(super) fleet: Fleet<'a>,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) publishers: Vec<Publisher>,
+    channels: Vec<String>,
+}
+
+impl<'a> Cast<'a> {
+    /// Connects everyone over `fleet` and waits until all subscribers hear their channel.
+    ///
+    /// # Errors
+    /// A connection fails, or [`ScenarioError::Deaf`].
+    pub(super) fn assemble(fleet: Fleet<'a>, shape: Shape) -> Result<Self, ScenarioError> {
+        let run = run_name();
+        let channels = (0..shape.channels).map(|channel| format!("lg-{run}-{channel}")).collect();
+        let mut cast = Self { fleet, subscribers: Vec::new(), publishers: Vec::new(), channels };
+        for channel in 0..shape.channels {
+            for _ in 0..shape.subscribers {
+                cast.open(Role::Subscriber, channel)?;
+                let verifier = Verifier::new(usize::from(shape.publishers));
+                cast.subscribers.push(Subscriber { channel, verifier });
+            }
+        }
+        let payload = vec![b'.'; shape.payload];
+        for channel in 0..shape.channels {
+            for index in 0..shape.publishers {
+                let opened = cast.open(Role::Publisher, channel)?;
+                let publication = cast.publication(&opened, channel, &payload)?;
+                let link = opened.link;
+                cast.publishers.push(Publisher { link, channel, index, sent: 0, publication });
+            }
+        }
+        cast.probe()?;
+        Ok(cast)
+    }
+
+    /// Serves the connections once and sets `touched` for every channel that something came for.
+    ///
+    /// # Errors
+    /// A connection fails.
+    pub(super) fn turn(
+        &mut self,
+        timeout: Duration,
+        touched: &mut [bool],
+    ) -> Result<(), ScenarioError> {
+        let subscribers = &mut self.subscribers;
+        self.fleet.turn(timeout, |LinkId(place), stamp| {
+            // Publishers are members of their channel too in some protocols; what they get is
+            // not counted.
+            if let Some(subscriber) = subscribers.get_mut(place) {
+                subscriber.verifier.check(stamp);
+                touched[subscriber.channel] = true;
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Closes the publishers' connections.
+    pub(super) fn dismiss_publishers(&mut self) {
+        for publisher in self.publishers.drain(..) {
+            self.fleet.close(publisher.link);
+        }
+    }
+
+    fn open(&mut self, role: Role, channel: usize) -> Result<Opened, ScenarioError> {
+        let number = session_number();
+        let (link, local) = self.fleet.open(role, number, &self.channels[channel])?;
+        if link.0.is_multiple_of(OPEN_AT_ONCE) {
+            self.turn(Duration::ZERO, &mut vec![false; self.channels.len()])?;
+        }
+        Ok(Opened { link, local, number })
+    }
+
+    fn publication(
+        &self,
+        opened: &Opened,
+        channel: usize,
+        payload: &[u8],
+    ) -> Result<Publication, ScenarioError> {
+        let &Opened { local, number, .. } = opened;
+        let channel = &self.channels[channel];
+        let session = Session { local, role: Role::Publisher, number, channel };
+        Ok(self.fleet.publication(&session, payload)?)
+    }
+
+    fn probe(&mut self) -> Result<(), ScenarioError> {
+        let start = Instant::now();
+        let mut touched = vec![false; self.channels.len()];
+        loop {
+            let mut deaf = vec![0; self.channels.len()];
+            for subscriber in &self.subscribers {
+                deaf[subscriber.channel] += usize::from(!subscriber.verifier.heard_probe());
+            }
+            let all_deaf = deaf.iter().sum();
+            if all_deaf == 0 {
+                return Ok(());
+            }
+            if start.elapsed() > HEAR_DEADLINE {
+                return Err(ScenarioError::Deaf {
+                    deaf: all_deaf,
+                    all: self.subscribers.len(),
+                    seconds: HEAR_DEADLINE.as_secs(),
+                });
+            }
+            self.send_probes(&deaf)?;
+            let next = Instant::now() + PROBE_EVERY;
+            while Instant::now() < next {
+                self.turn(next.saturating_duration_since(Instant::now()), &mut touched)?;
+            }
+        }
+    }
+
+    fn send_probes(&mut self, deaf: &[usize]) -> Result<(), ScenarioError> {
+        let firsts = self.publishers.iter().filter(|publisher| publisher.index == 0);
+        for publisher in firsts.filter(|publisher| deaf[publisher.channel] > 0) {
+            if self.fleet.flush(publisher.link)? {
+                publisher.append(self.fleet.outbox(publisher.link), Stamp::probe());
+                self.fleet.flush(publisher.link)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number that no other session of this program's run has.
+fn session_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A name that no other run used, so that nobody else is on its channels; eight hex digits, to
+/// keep names of one length.
+fn run_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mixed = now.as_nanos() ^ (u128::from(std::process::id()) << 12);
+    format!("{:08x}", mixed & 0xFFFF_FFFF)
+}

@@ -1,0 +1,280 @@
+//! Fan-out as a windowed closed loop: publishers send as fast as subscribers get.
+//!
+//! Each publisher has a window: it sends while the slowest subscriber of its channel is less than
+//! the window behind. So nothing is lost to a broker's limit on slow consumers, and what is
+//! measured is a rate that the broker delivers, not one it accepts. `Unbatched` is a window of one
+//! message: the next is sent when all subscribers have the one before, so the broker never finds
+//! two messages of a publisher in one read.
+//!
+//! The measured window begins and ends with nothing under way, so the broker's CPU time in it
+//! belongs to the messages in it, all of them.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::cast::{Cast, Publisher, Shape, Subscriber};
+use super::{ScenarioError, Target};
+use crate::adapter::Broker;
+use crate::fleet::Fleet;
+use crate::interrupt::Interrupt;
+use crate::process::CpuTime;
+use crate::verify::Tally;
+
+/// After so long without any delivery what has not come counts as lost.
+const STALL: Duration = Duration::from_secs(10);
+/// How long late duplicates are waited for.
+const LINGER: Duration = Duration::from_millis(50);
+/// How long a turn waits for something to happen.
+const TURN: Duration = Duration::from_millis(100);
+/// Bytes handed to the kernel in one write, unless one message is longer.
+const WRITE_LEN: usize = 64 << 10;
+/// Payload bytes that a pipelined publisher has under way, unless four messages are more.
+pub(crate) const DEFAULT_WINDOW: usize = 256 << 10;
+
+/// How publishers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Many messages in a write, as many as the window has room for.
+    Pipelined,
+    /// One message in a write, the next after all subscribers have it.
+    Unbatched,
+}
+
+/// The load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Fanout {
+    /// Of each channel.
+    pub(crate) publishers: u16,
+    /// Of each channel.
+    pub(crate) subscribers: usize,
+    pub(crate) channels: usize,
+    /// Bytes of each message.
+    pub(crate) payload: usize,
+    pub(crate) mode: Mode,
+    /// Payload bytes that a pipelined publisher has under way, at least four messages.
+    pub(crate) window: usize,
+}
+
+impl Default for Fanout {
+    fn default() -> Self {
+        Self {
+            publishers: 1,
+            subscribers: 10,
+            channels: 1,
+            payload: 64,
+            mode: Mode::Pipelined,
+            window: DEFAULT_WINDOW,
+        }
+    }
+}
+
+/// When to stop sending.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Amount {
+    /// After a time.
+    Seconds(f64),
+    /// After so many messages of each publisher.
+    Messages(u64),
+}
+
+/// How long to load.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Timing {
+    /// Before anything is measured.
+    pub(crate) warm_up_seconds: f64,
+    /// What is measured.
+    pub(crate) measured: Amount,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// Messages published.
+    pub(crate) messages: u64,
+    /// From the first publish to the last delivery.
+    pub(crate) seconds: f64,
+    /// Deliveries, due and had.
+    pub(crate) tally: Tally,
+    /// The broker's CPU time, all threads; `None` when its process is not known.
+    pub(crate) server_cpu: Option<CpuTime>,
+    /// This program's.
+    pub(crate) tool_cpu: CpuTime,
+}
+
+impl Fanout {
+    /// Loads `broker` at `target`.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, lets go of a connection, or loses messages before anything
+    /// is measured. Loss while measuring is no error but in the outcome's tally.
+    pub(crate) fn run(
+        &self,
+        broker: Broker,
+        target: Target,
+        timing: Timing,
+        interrupt: &Interrupt,
+    ) -> Result<Outcome, ScenarioError> {
+        let adapter = broker.adapter(self.payload);
+        let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        let shape = Shape {
+            channels: self.channels,
+            publishers: self.publishers,
+            subscribers: self.subscribers,
+            payload: self.payload,
+        };
+        let mut run = Run {
+            cast: Cast::assemble(fleet, shape)?,
+            window: self.window_messages(),
+            publishers: usize::from(self.publishers),
+            subscribers: self.subscribers,
+            touched: vec![true; self.channels],
+            busy: vec![false; self.channels],
+        };
+        run.send(Amount::Seconds(timing.warm_up_seconds))?;
+        let before = run.tally();
+        if !before.is_clean() {
+            return Err(ScenarioError::WarmUp(before));
+        }
+        let (server, tool) = (cpu(target.pid)?, CpuTime::of_self()?);
+        let seconds = run.send(timing.measured)?.as_secs_f64();
+        let (server_after, tool_after) = (cpu(target.pid)?, CpuTime::of_self()?);
+        run.linger()?;
+        let tally = run.tally().since(&before);
+        Ok(Outcome {
+            messages: tally.expected / self.subscribers as u64,
+            seconds,
+            tally,
+            server_cpu: server_after.zip(server).map(|(after, before)| after.since(before)),
+            tool_cpu: tool_after.since(tool),
+        })
+    }
+
+    /// The window in messages.
+    fn window_messages(&self) -> u64 {
+        match self.mode {
+            Mode::Pipelined => (self.window / self.payload).max(4) as u64,
+            Mode::Unbatched => 1,
+        }
+    }
+}
+
+fn cpu(pid: Option<u32>) -> Result<Option<CpuTime>, ScenarioError> {
+    Ok(pid.map(CpuTime::of).transpose()?)
+}
+
+struct Run<'a> {
+    cast: Cast<'a>,
+    /// Messages.
+    window: u64,
+    /// Of each channel.
+    publishers: usize,
+    /// Of each channel.
+    subscribers: usize,
+    /// By channel: something came since its publishers were last looked at.
+    touched: Vec<bool>,
+    /// By channel: something is on its way.
+    busy: Vec<bool>,
+}
+
+impl Run<'_> {
+    /// Sends `amount`, waits until it is delivered, and says how long that took. Deliveries that
+    /// do not come within [`STALL`] are given up.
+    fn send(&mut self, amount: Amount) -> Result<Duration, ScenarioError> {
+        let start = Instant::now();
+        let mut limits: Vec<u64> = self.cast.publishers.iter().map(|sender| sender.sent).collect();
+        let end = match amount {
+            Amount::Seconds(seconds) => Some(start + Duration::from_secs_f64(seconds)),
+            Amount::Messages(_) => None,
+        };
+        for limit in &mut limits {
+            *limit = match amount {
+                Amount::Seconds(_) => u64::MAX,
+                Amount::Messages(messages) => limit.saturating_add(messages),
+            };
+        }
+        let mut last_delivery = start;
+        self.touched.fill(true);
+        loop {
+            if end.is_some_and(|end| Instant::now() >= end) {
+                limits.fill(0);
+            }
+            self.publish(&limits)?;
+            if !self.busy.contains(&true) {
+                return Ok(last_delivery - start);
+            }
+            self.cast.turn(TURN, &mut self.touched)?;
+            if self.touched.contains(&true) {
+                last_delivery = Instant::now();
+            } else if last_delivery.elapsed() > STALL {
+                return Ok(last_delivery - start);
+            }
+        }
+    }
+
+    /// Lets the publishers of touched channels send what their window has room for, each up to its
+    /// limit.
+    fn publish(&mut self, limits: &[u64]) -> Result<(), ScenarioError> {
+        let Cast { fleet, subscribers, publishers, .. } = &mut self.cast;
+        let publishers = publishers.chunks_mut(self.publishers).zip(limits.chunks(self.publishers));
+        let channels = subscribers.chunks(self.subscribers).zip(publishers);
+        for (channel, (subscribers, (publishers, limits))) in channels.enumerate() {
+            if !std::mem::take(&mut self.touched[channel]) {
+                continue;
+            }
+            self.busy[channel] = false;
+            for (publisher, &limit) in publishers.iter_mut().zip(limits) {
+                let acknowledged = slowest(subscribers, publisher.index);
+                let end = limit.min(acknowledged.saturating_add(self.window));
+                fill(fleet, publisher, end)?;
+                self.busy[channel] |= acknowledged < publisher.sent;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on receiving for a while after the last message that was due: a duplicate comes late.
+    fn linger(&mut self) -> Result<(), ScenarioError> {
+        let end = Instant::now() + LINGER;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.cast.turn(left, &mut self.touched)?;
+        }
+        Ok(())
+    }
+
+    fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        let sent: Vec<_> = self.cast.publishers.iter().map(|publisher| publisher.sent).collect();
+        let by_channel = sent.chunks(self.publishers);
+        let subscribers = self.cast.subscribers.chunks(self.subscribers);
+        for (sent, subscribers) in by_channel.zip(subscribers) {
+            for subscriber in subscribers {
+                all.add(&subscriber.verifier.tally(sent.iter().copied()));
+            }
+        }
+        all
+    }
+}
+
+/// What every one of `subscribers` has of a publisher.
+fn slowest(subscribers: &[Subscriber], publisher: u16) -> u64 {
+    let progress = |subscriber: &Subscriber| subscriber.verifier.progress(publisher.into());
+    subscribers.iter().map(progress).min().unwrap_or_default()
+}
+
+/// Sends messages up to number `end`, as far as the socket takes them.
+fn fill(fleet: &mut Fleet<'_>, publisher: &mut Publisher, end: u64) -> Result<(), ScenarioError> {
+    let batch = (WRITE_LEN / publisher.message_len()).max(1);
+    while fleet.flush(publisher.link)? && publisher.sent < end {
+        let outbox = fleet.outbox(publisher.link);
+        for _ in 0..batch {
+            if publisher.sent < end {
+                publisher.publish(outbox);
+            }
+        }
+    }
+    Ok(())
+}

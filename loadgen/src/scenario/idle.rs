@@ -1,0 +1,130 @@
+//! Memory of the broker's process per idle subscriber, as a slope.
+//!
+//! Subscribers are added up to each count in turn and left alone; the slope between the counts
+//! leaves out what the broker takes with nobody connected. What is read is the process' anonymous
+//! memory (`Anonymous` of `/proc/PID/smaps_rollup`): user space only, no socket buffers, no shared
+//! pages of the executable.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::cast::{Cast, Shape};
+use super::{ScenarioError, Target};
+use crate::adapter::Broker;
+use crate::fleet::{Fleet, FleetError};
+use crate::interrupt::Interrupt;
+use crate::process::{Memory, ProcError};
+
+/// Bytes of the one message that each subscriber hears before it is left alone.
+const PROBE_PAYLOAD: usize = 16;
+/// Between two looks at the connections while nothing should happen.
+const REST: Duration = Duration::from_millis(100);
+
+/// The load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Idle {
+    /// How many subscribers at each reading, ascending.
+    pub(crate) counts: Vec<usize>,
+    /// Of each channel.
+    pub(crate) per_channel: usize,
+    /// How long subscribers are left alone before a reading, in seconds.
+    pub(crate) settle_seconds: f64,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { counts: vec![2000, 8000], per_channel: 100, settle_seconds: 3.0 }
+    }
+}
+
+/// One reading.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct IdlePoint {
+    /// Idle subscribers.
+    pub(crate) subscribers: usize,
+    /// The broker process then.
+    pub(crate) memory: Memory,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct IdleResult {
+    /// The readings, the first with no subscriber.
+    pub(crate) points: Vec<IdlePoint>,
+    /// Anonymous bytes per subscriber: the slope from the smallest count to the largest.
+    pub(crate) bytes_per_subscriber: f64,
+}
+
+impl Idle {
+    /// Connects subscribers to `broker` at `target` and reads its process.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, lets go of an idle connection, or its process is not known.
+    pub(crate) fn run(
+        &self,
+        broker: Broker,
+        target: Target,
+        interrupt: &Interrupt,
+    ) -> Result<IdleResult, ScenarioError> {
+        let pid = target.pid.ok_or(ProcError::Unknown)?;
+        let adapter = broker.adapter(PROBE_PAYLOAD);
+        let mut casts: Vec<Cast<'_>> = Vec::new();
+        let mut connected = 0;
+        let mut points = vec![IdlePoint { subscribers: 0, memory: Memory::of(pid)? }];
+        for &count in &self.counts {
+            while connected < count {
+                // One cast per channel: few publishers are connected at a time.
+                let subscribers = self.per_channel.min(count - connected);
+                let shape =
+                    Shape { channels: 1, publishers: 1, subscribers, payload: PROBE_PAYLOAD };
+                let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;
+                let mut cast = Cast::assemble(fleet, shape)?;
+                cast.dismiss_publishers();
+                casts.push(cast);
+                connected += subscribers;
+            }
+            self.settle(&mut casts, interrupt)?;
+            points.push(IdlePoint { subscribers: connected, memory: Memory::of(pid)? });
+        }
+        Ok(IdleResult { bytes_per_subscriber: slope(&points), points })
+    }
+
+    /// Leaves the subscribers alone, but for pings to answer.
+    fn settle(&self, casts: &mut [Cast<'_>], interrupt: &Interrupt) -> Result<(), ScenarioError> {
+        let end = Instant::now() + Duration::from_secs_f64(self.settle_seconds);
+        while Instant::now() < end {
+            for cast in &mut *casts {
+                cast.turn(Duration::ZERO, &mut [false])?;
+            }
+            if interrupt.sleep(REST) {
+                return Err(FleetError::Interrupted.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes per subscriber between the first reading with subscribers and the last.
+fn slope(points: &[IdlePoint]) -> f64 {
+    let (Some(first), Some(last)) = (points.get(1), points.last()) else {
+        return 0.0;
+    };
+    let bytes = last.memory.anonymous_bytes as f64 - first.memory.anonymous_bytes as f64;
+    bytes / (last.subscribers - first.subscribers) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_leaves_out_what_nobody_connected_costs() {
+        let point = |subscribers, anonymous_bytes| IdlePoint {
+            subscribers,
+            memory: Memory { anonymous_bytes, rss_bytes: 0 },
+        };
+        let points = [point(0, 5_000), point(10, 70_000), point(20, 70_500), point(30, 72_000)];
+        assert!((slope(&points) - 100.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,128 @@
+//! What is done to a broker: the shapes of load, and the named ones that reports are made of.
+//!
+//! Scenarios know connections and stamps, not brokers: they run the same against each. A scenario
+//! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
+
+mod cast;
+mod fanout;
+mod idle;
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::fleet::FleetError;
+use crate::process::ProcError;
+use crate::verify::Tally;
+
+pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+pub(crate) use idle::{Idle, IdleResult};
+
+/// A scenario could not be brought to its end.
+#[derive(Debug, Error)]
+pub(crate) enum ScenarioError {
+    /// A connection failed.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The broker process could not be looked at.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    /// Subscribers that never heard a probe.
+    #[error("{deaf} of {all} subscribers got no message within {seconds} s of subscribing")]
+    Deaf {
+        /// How many.
+        deaf: usize,
+        /// Of how many.
+        all: usize,
+        /// The deadline.
+        seconds: u64,
+    },
+    /// The warm-up lost messages: there is no use in measuring.
+    #[error("messages went astray in the warm-up: {0:?}")]
+    WarmUp(Tally),
+}
+
+/// The broker under load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    /// Its process, when it is local and known.
+    pub(crate) pid: Option<u32>,
+}
+
+/// Scenarios by name, as `compare` runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Named {
+    /// 1 publisher → 10 subscribers, 64 bytes, pipelined
+    Fanout,
+    /// The same, one message in flight
+    FanoutUnbatched,
+    /// Eight of the former beside each other
+    #[value(name = "fanout-unbatched-x8")]
+    #[serde(rename = "fanout-unbatched-x8")]
+    FanoutUnbatchedX8,
+    /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-1000")]
+    #[serde(rename = "fanout-1000")]
+    Fanout1000,
+    /// 100 channels with 1 publisher → 10 subscribers each, 64 bytes, pipelined
+    Channels,
+    /// 1 publisher → 10 subscribers, 64 KiB, pipelined
+    Large,
+    /// Memory per idle subscriber
+    Idle,
+}
+
+impl Named {
+    /// All that the figures of the README need, in the order of their table.
+    pub(crate) const FIGURES: [Self; 7] = [
+        Self::Fanout,
+        Self::FanoutUnbatched,
+        Self::FanoutUnbatchedX8,
+        Self::Fanout1000,
+        Self::Channels,
+        Self::Large,
+        Self::Idle,
+    ];
+
+    /// The name used on the command line and in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fanout => "fanout",
+            Self::FanoutUnbatched => "fanout-unbatched",
+            Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
+            Self::Fanout1000 => "fanout-1000",
+            Self::Channels => "channels",
+            Self::Large => "large",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// What it does.
+    pub(crate) fn load(self) -> Load {
+        let fanout = Fanout::default();
+        Load::Fanout(match self {
+            Self::Fanout => fanout,
+            Self::FanoutUnbatched => Fanout { mode: Mode::Unbatched, ..fanout },
+            Self::FanoutUnbatchedX8 => Fanout { mode: Mode::Unbatched, channels: 8, ..fanout },
+            Self::Fanout1000 => Fanout { subscribers: 1000, ..fanout },
+            Self::Channels => Fanout { channels: 100, ..fanout },
+            Self::Large => Fanout { payload: 64 << 10, ..fanout },
+            Self::Idle => return Load::Idle(Idle::default()),
+        })
+    }
+}
+
+/// What a scenario does.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Load {
+    /// Messages to subscribers.
+    Fanout(Fanout),
+    /// Subscribers without messages.
+    Idle(Idle),
+}
