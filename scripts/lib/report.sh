@@ -1,0 +1,79 @@
+# Stages, their outcome, and the closing summary. Sourced by scripts/test.
+#
+# A stage is one command. What cargo's test runner says about its tests is read from the output:
+# `test result:` lines are summed, lines `SKIPPED name: reason` are tests that could not run here.
+# shellcheck shell=bash
+
+readonly STAGE_LIMIT=900 # seconds, after which a stage is taken for stuck
+
+passed=0
+failed=0
+skips=()
+stages=()
+failures=()
+stage_log=$(mktemp)
+
+# stage NAME COMMAND...: runs a command; a failure is noted and the next stage runs all the same.
+stage() {
+    local name=$1 start=$SECONDS outcome=ok status=0
+    shift
+    printf '\n==> %s: %s\n' "$name" "$*"
+    timeout --kill-after=10 "$STAGE_LIMIT" "$@" 2>&1 </dev/null | tee "$stage_log" || status=$?
+    count_tests "$name" "$status"
+    if ((status == 124 || status == 137)); then
+        outcome="stuck, ended after ${STAGE_LIMIT} s"
+    elif ((status != 0)); then
+        outcome="failed, exit code $status"
+    fi
+    stages+=("$(printf '%-34s %5d s  %s' "$name" $((SECONDS - start)) "$outcome")")
+}
+
+# count_tests STAGE STATUS: adds up what the runner reported.
+count_tests() {
+    local ok bad line skipped=0
+    read -r ok bad < <(
+        sed -nE 's/^test result: [^ ]+ ([0-9]+) passed; ([0-9]+) failed;.*/\1 \2/p' "$stage_log" |
+            awk '{ ok += $1; bad += $2 } END { print ok + 0, bad + 0 }'
+    )
+    # A test that finds it cannot run here says so and returns, so the runner counts it as passed.
+    while IFS= read -r line; do
+        skip "$1: ${line#SKIPPED }"
+        skipped=$((skipped + 1))
+    done < <(grep -oE 'SKIPPED [^ ]+: .*' "$stage_log" || true)
+    while IFS= read -r line; do
+        skip "$1: $line: marked as ignored"
+    done < <(sed -nE 's/^test (.*) \.\.\. ignored.*/\1/p' "$stage_log")
+    while IFS= read -r line; do
+        failures+=("$1: $line")
+    done < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$stage_log")
+    # A stage that failed without a failing test counts as one failure: the last line must not
+    # say "0 failed" then.
+    if (($2 != 0 && bad == 0)); then
+        bad=1
+        failures+=("$1")
+    fi
+    passed=$((passed + ok - skipped))
+    failed=$((failed + bad))
+}
+
+# skip WHAT: notes something that was left out, with its reason.
+skip() {
+    skips+=("$1")
+}
+
+# summary: prints everything again that matters and returns 1 if anything failed.
+summary() {
+    rm -f "$stage_log"
+    printf '\n==> stages\n'
+    printf '  %s\n' "${stages[@]}"
+    if ((${#skips[@]} > 0)); then
+        printf '\n==> skipped\n'
+        printf '  %s\n' "${skips[@]}"
+    fi
+    if ((${#failures[@]} > 0)); then
+        printf '\n==> failed\n'
+        printf '  %s\n' "${failures[@]}"
+    fi
+    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "${#skips[@]}"
+    ((failed == 0))
+}
