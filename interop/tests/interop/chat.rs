@@ -97,6 +97,5 @@ fn one_with_a_wrong_key_is_let_go(kind: ServerKind) {
         return;
     }
     let server = server_with(kind, Secrets::SHARED);
-    let mut stranger = ChatClient::join_with(&server, Secrets::NONE, "stranger", "chat");
-    stranger.wait_for_end();
+    ChatClient::join_and_end(&server, Secrets::NONE, "stranger", "chat");
 }

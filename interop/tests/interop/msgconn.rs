@@ -117,9 +117,12 @@ fn a_server_with_a_secret_refuses_it(kind: ServerKind) {
 
 fn it_can_come_back_to_a_restarted_server(kind: ServerKind) {
     let mut server = ServerSpec::new(kind).start();
-    let before = Conn::join_with(server.address(), "anna", "restart", "lost with the server");
+    let before = Conn::join(server.address(), "anna", "restart");
+    let other = Conn::join_with(server.address(), "bert", "restart", "before the restart");
+    assert_eq!(before.receive().unwrap(), "before the restart");
     server.restart();
     assert_eq!(before.receive(), None);
+    assert_eq!(other.receive(), None);
     let anna = Conn::join(server.address(), "anna", "restart");
     let bert = Conn::join(server.address(), "bert", "restart");
     anna.send("after the restart");

@@ -24,13 +24,23 @@ impl ChatClient {
         installed
     }
 
-    /// Starts it and answers its questions; `server` must be on the standard port.
+    /// Starts it, answers its questions and waits for its welcome, which it prints once it has
+    /// sent its join; `server` must be on the standard port.
     pub(crate) fn join(server: &Server, uid: &str, channel: &str) -> Self {
-        Self::join_with(server, server.secrets(), uid, channel)
+        let client = Self::start(server, server.secrets(), uid, channel);
+        client.process.wait_for("its welcome", |line| {
+            line.starts_with("Welcome ").then_some(())
+        });
+        client
     }
 
-    /// As [`join`](Self::join), with other secrets than the server's.
-    pub(crate) fn join_with(server: &Server, secrets: Secrets, uid: &str, channel: &str) -> Self {
+    /// Starts it with these secrets instead of the server's, and waits until it has ended because
+    /// the server closed the session.
+    pub(crate) fn join_and_end(server: &Server, secrets: Secrets, uid: &str, channel: &str) {
+        Self::start(server, secrets, uid, channel).process.wait();
+    }
+
+    fn start(server: &Server, secrets: Secrets, uid: &str, channel: &str) -> Self {
         assert_eq!(
             server.address().port(),
             8077,
@@ -53,9 +63,6 @@ impl ChatClient {
             process.wait_for(question, |line| (line == question).then_some(()));
             process.write_line(answer);
         }
-        process.wait_for("its welcome", |line| {
-            line.starts_with("Welcome ").then_some(())
-        });
         Self { process }
     }
 
@@ -80,11 +87,6 @@ impl ChatClient {
             .skip_while(|line| !line.starts_with("Welcome "))
             .skip(1)
             .collect()
-    }
-
-    /// Waits until it has ended because the server closed the session.
-    pub(crate) fn wait_for_end(&mut self) {
-        self.process.wait();
     }
 }
 

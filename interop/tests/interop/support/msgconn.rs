@@ -22,12 +22,12 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// Connects with an empty join frame.
+    /// Connects and sends an empty join frame.
     pub(crate) fn join(server: SocketAddr, uid: &str, channel: &str) -> Self {
         Self::open(uid, channel, move |conn| conn.connect(server))
     }
 
-    /// Connects with a join frame that is the first message too.
+    /// Connects and sends a join frame that is the first message too.
     pub(crate) fn join_with(server: SocketAddr, uid: &str, channel: &str, first: &str) -> Self {
         let first = first.as_bytes().to_vec();
         Self::open(uid, channel, move |conn| {
@@ -42,8 +42,17 @@ impl Conn {
     ) -> Self {
         let (calls, next_call) = channel();
         let (message, messages) = channel();
+        let (joined, when_joined) = channel();
         let conn = MsgConn::new(uid.to_owned(), channel_name.to_owned());
-        thread::spawn(move || run(connect(conn), &next_call, &message));
+        thread::spawn(move || {
+            let conn = connect(conn);
+            if joined.send(()).is_ok() {
+                run(conn, &next_call, &message);
+            }
+        });
+        when_joined
+            .recv_timeout(DEADLINE)
+            .expect("`MsgConn` did not connect");
         Self { calls, messages }
     }
 

@@ -139,7 +139,7 @@ impl Drop for Process {
             eprintln!("--- output of {}", self.name);
             for (_, line) in self.output.lines().iter() {
                 // Some lines are megabytes of test data.
-                eprintln!("{:.200}", line);
+                eprintln!("{:.500}", line);
             }
         }
     }
