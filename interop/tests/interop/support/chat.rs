@@ -1,0 +1,98 @@
+//! The `mles-client` 1.1.7 program, driven through its prompts.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::process::Process;
+use super::{Secrets, Server, in_package, skip};
+
+/// A running `mles-client` that has joined its channel.
+pub(crate) struct ChatClient {
+    process: Process,
+}
+
+impl ChatClient {
+    /// Whether `mles-client` is there; if not, says that the running test is skipped.
+    pub(crate) fn is_installed() -> bool {
+        let installed = binary().is_file();
+        if !installed {
+            skip(
+                "no mles-client 1.1.7; in interop/ run `cargo install mles-client \
+                 --version 1.1.7 --locked --root target/reference`, or set MLES_CLIENT_BIN",
+            );
+        }
+        installed
+    }
+
+    /// Starts it, answers its questions and waits for its welcome, which it prints once it has
+    /// sent its join; `server` must be on the standard port.
+    pub(crate) fn join(server: &Server, uid: &str, channel: &str) -> Self {
+        let client = Self::start(server, server.secrets(), uid, channel);
+        client.process.wait_for("its welcome", |line| {
+            line.starts_with("Welcome ").then_some(())
+        });
+        client
+    }
+
+    /// Starts it with these secrets instead of the server's, and waits until it has ended because
+    /// the server closed the session.
+    pub(crate) fn join_and_end(server: &Server, secrets: Secrets, uid: &str, channel: &str) {
+        Self::start(server, secrets, uid, channel).process.wait();
+    }
+
+    fn start(server: &Server, secrets: Secrets, uid: &str, channel: &str) -> Self {
+        assert_eq!(
+            server.address().port(),
+            8077,
+            "mles-client always uses port 8077"
+        );
+        let mut command = Command::new(binary());
+        command.arg(server.address().ip().to_string());
+        for (name, secret) in [
+            ("MLES_KEY", secrets.shared),
+            ("MLES_ADDR_KEY", secrets.address),
+        ] {
+            match secret {
+                Some(secret) => command.env(name, secret),
+                None => command.env_remove(name),
+            };
+        }
+        let mut process = Process::spawn(command);
+        // It takes what one read brings as one answer, so each waits for its question.
+        for (question, answer) in [("User name?", uid), ("Channel?", channel)] {
+            process.wait_for(question, |line| (line == question).then_some(()));
+            process.write_line(answer);
+        }
+        Self { process }
+    }
+
+    /// Types a line; it must have arrived somewhere before the next is typed, or the two may
+    /// become one message.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.process.write_line(line);
+    }
+
+    /// Waits until it shows `line` as a message from `uid`.
+    pub(crate) fn expect(&self, uid: &str, line: &str) {
+        let wanted = format!("{uid}:{line}");
+        self.process
+            .wait_for(&wanted, |shown| (shown == wanted).then_some(()));
+    }
+
+    /// The messages shown so far, as `uid:text`.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let lines = self.process.stdout();
+        lines
+            .into_iter()
+            .skip_while(|line| !line.starts_with("Welcome "))
+            .skip(1)
+            .collect()
+    }
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("MLES_CLIENT_BIN").map_or_else(
+        || in_package("target/reference/bin/mles-client"),
+        PathBuf::from,
+    )
+}

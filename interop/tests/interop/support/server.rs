@@ -1,0 +1,201 @@
+//! A server of either kind, as a process that can be killed and started again where it was.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
+
+use super::process::Process;
+use super::{Secrets, in_package};
+
+/// Whose server it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    /// Our broker: the program that `MLES_BIN` names, or the newest build of this repository.
+    Ours,
+    /// `mles_utils::server_run`.
+    Reference,
+}
+
+/// How a server is to be started.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerSpec {
+    kind: ServerKind,
+    listen: SocketAddr,
+    secrets: Secrets,
+    history_limit: usize,
+    peer: Option<SocketAddr>,
+}
+
+impl ServerSpec {
+    /// A server without secrets or upstream, with 100 frames of history, on a loopback address
+    /// that no other server uses.
+    pub(crate) fn new(kind: ServerKind) -> Self {
+        let listen = SocketAddr::from((own_loopback_address(), 0));
+        Self {
+            kind,
+            listen,
+            secrets: Secrets::NONE,
+            history_limit: 100,
+            peer: None,
+        }
+    }
+
+    pub(crate) fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    pub(crate) fn history_limit(mut self, frames: usize) -> Self {
+        self.history_limit = frames;
+        self
+    }
+
+    /// Makes it a peer of the server at `upstream`.
+    pub(crate) fn peer(mut self, upstream: SocketAddr) -> Self {
+        self.peer = Some(upstream);
+        self
+    }
+
+    /// On the port that `mles-client` cannot be told to change.
+    pub(crate) fn standard_port(mut self) -> Self {
+        self.listen.set_port(8077);
+        self
+    }
+
+    /// On another IP address.
+    pub(crate) fn ip(mut self, ip: IpAddr) -> Self {
+        self.listen.set_ip(ip);
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(self) -> Server {
+        let (process, address) = self.spawn();
+        Server {
+            spec: Self {
+                listen: address,
+                ..self
+            },
+            process,
+        }
+    }
+
+    fn spawn(&self) -> (Process, SocketAddr) {
+        let mut command = match self.kind {
+            ServerKind::Ours => self.our_command(),
+            ServerKind::Reference => self.reference_command(),
+        };
+        for (option, secret) in [
+            ("--key", self.secrets.shared),
+            ("--addr-key", self.secrets.address),
+        ] {
+            if let Some(secret) = secret {
+                command.args([option, secret]);
+            }
+        }
+        if let Some(peer) = self.peer {
+            command.args(["--peer", &peer.to_string()]);
+        }
+        command.args(["--history-limit", &self.history_limit.to_string()]);
+        let process = Process::spawn(command);
+        let address = process.wait_for("where it listens", |line| self.address_in(line));
+        (process, address)
+    }
+
+    fn our_command(&self) -> Command {
+        let mut command = our_program();
+        // Two shards on any machine, so that hand-over is part of what is tested.
+        command.args([
+            "serve",
+            "--listen",
+            &self.listen.to_string(),
+            "--shards",
+            "2",
+        ]);
+        command
+    }
+
+    fn reference_command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reference-server"));
+        command.arg(self.listen.to_string());
+        command
+    }
+
+    /// The address with the port it got, if `line` tells it.
+    fn address_in(&self, line: &str) -> Option<SocketAddr> {
+        line.split(|c: char| c.is_whitespace() || c == ',')
+            .map(|word| {
+                word.trim_start_matches("tcp://")
+                    .trim_end_matches(['.', ';'])
+            })
+            .filter_map(|word| word.parse::<SocketAddr>().ok())
+            .find(|address| address.ip() == self.listen.ip() && address.port() != 0)
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    spec: ServerSpec,
+    process: Process,
+}
+
+impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.spec.listen
+    }
+
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.spec.secrets
+    }
+
+    /// Kills it and starts it anew, empty, at the same address.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        (self.process, _) = self.spec.spawn();
+    }
+}
+
+/// The `mles` program, with an environment that cannot change what a test means.
+pub(super) fn our_program() -> Command {
+    let mut command = Command::new(our_binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MLES_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn our_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("MLES_BIN") {
+        return path.into();
+    }
+    let builds = ["../target/debug/mles", "../target/release/mles"].map(in_package);
+    newest(&builds).unwrap_or_else(|| {
+        panic!("no `mles` program: run `cargo build` in the repository's root, or set MLES_BIN")
+    })
+}
+
+fn newest(files: &[PathBuf]) -> Option<PathBuf> {
+    let modified = |file: &Path| -> Option<SystemTime> { file.metadata().ok()?.modified().ok() };
+    files
+        .iter()
+        .filter(|file| modified(file).is_some())
+        .max_by_key(|file| modified(file))
+        .cloned()
+}
+
+/// An address of 127.0.0.0/8 that belongs to this server alone: its port cannot be taken between
+/// its choice and its use, nor between two starts, and the standard port is free on it.
+fn own_loopback_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let server = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(
+        server < u8::MAX,
+        "more servers in one process than loopback addresses for them"
+    );
+    Ipv4Addr::new(127, 64 | (high & 0x3f), low, server)
+}
