@@ -40,6 +40,10 @@ pub struct Limits {
     pub join_deadline: Duration,
     /// Memory in bytes, over all connections, for frames of which only a part has come.
     pub partial_bytes: usize,
+    /// Memory in bytes for the histories of all channels, divided evenly among the shards. When a
+    /// shard's part is used up, a channel that is published to gives up its oldest frames, and idle
+    /// channels are freed before their time.
+    pub history_bytes_total: usize,
     /// Most sessions kept whose client has closed its sending side; the oldest are let go first.
     pub max_half_closed: usize,
     /// How long a client may be unreachable before its session ends: sets TCP keepalive and
@@ -64,6 +68,7 @@ impl Default for Limits {
             max_joining: 4096,
             join_deadline: Duration::from_secs(5),
             partial_bytes: 256 << 20,
+            history_bytes_total: 1 << 30,
             max_half_closed: 1024,
             tcp_timeout: Duration::from_secs(10),
             tcp_congestion: None,

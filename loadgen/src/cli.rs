@@ -129,7 +129,10 @@ impl FanoutArgs {
     pub(crate) fn resolve(self) -> FanoutOne {
         FanoutOne {
             broker: self.broker,
-            target: Target { addr: self.addr, pid: self.pid },
+            target: Target {
+                addr: self.addr,
+                pid: self.pid,
+            },
             load: Fanout {
                 publishers: self.publishers,
                 subscribers: self.subscribers.into(),
@@ -139,9 +142,10 @@ impl FanoutArgs {
                 window: self.window,
             },
             timing: match self.messages {
-                Some(messages) => {
-                    Timing { measured: Amount::Messages(messages), ..self.time.resolve() }
-                }
+                Some(messages) => Timing {
+                    measured: Amount::Messages(messages),
+                    ..self.time.resolve()
+                },
                 None => self.time.resolve(),
             },
         }
@@ -151,9 +155,15 @@ impl FanoutArgs {
 impl CompareArgs {
     /// The command's settings.
     pub(crate) fn resolve(self) -> Compare {
-        let scenarios =
-            if self.scenario.is_empty() { Named::FIGURES.to_vec() } else { self.scenario };
-        let scenarios = scenarios.into_iter().map(|it| (it.name().to_owned(), it.load())).collect();
+        let scenarios = if self.scenario.is_empty() {
+            Named::FIGURES.to_vec()
+        } else {
+            self.scenario
+        };
+        let scenarios = scenarios
+            .into_iter()
+            .map(|it| (it.name().to_owned(), it.load()))
+            .collect();
         self.brokers.resolve(scenarios, self.time.resolve())
     }
 }
@@ -166,7 +176,10 @@ impl IdleArgs {
     pub(crate) fn resolve(self) -> Result<Compare, clap::Error> {
         if self.counts.len() < 2 || self.counts[0] == 0 || !self.counts.is_sorted_by(|a, b| a < b) {
             let message = "--counts needs at least two numbers over 0, ascending\n";
-            return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, message));
+            return Err(clap::Error::raw(
+                clap::error::ErrorKind::ValueValidation,
+                message,
+            ));
         }
         let idle = Idle {
             counts: self.counts,
@@ -174,7 +187,10 @@ impl IdleArgs {
             settle_seconds: self.settle,
         };
         let scenarios = vec![(Named::Idle.name().to_owned(), Load::Idle(idle))];
-        let unused = Timing { warm_up_seconds: 0.0, measured: Amount::Seconds(0.0) };
+        let unused = Timing {
+            warm_up_seconds: 0.0,
+            measured: Amount::Seconds(0.0),
+        };
         Ok(self.brokers.resolve(scenarios, unused))
     }
 }
@@ -188,7 +204,10 @@ impl BrokerArgs {
             } else {
                 Selection::Exactly(self.brokers)
             },
-            programs: Programs { mles: self.mles_bin, shards: self.shards },
+            programs: Programs {
+                mles: self.mles_bin,
+                shards: self.shards,
+            },
             scenarios,
             rounds: self.rounds.into(),
             timing,
@@ -198,7 +217,10 @@ impl BrokerArgs {
 
 impl TimeArgs {
     fn resolve(&self) -> Timing {
-        Timing { warm_up_seconds: self.warm_up, measured: Amount::Seconds(self.seconds) }
+        Timing {
+            warm_up_seconds: self.warm_up,
+            measured: Amount::Seconds(self.seconds),
+        }
     }
 }
 
@@ -212,7 +234,9 @@ fn size(text: &str) -> Result<usize, String> {
         unit => return Err(format!("unknown unit {unit:?}: use B, KiB or MiB")),
     };
     let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 fn payload(text: &str) -> Result<usize, String> {
@@ -259,7 +283,11 @@ mod tests {
     fn counts_that_make_no_slope_are_refused() {
         for bad in ["2000", "8000,2000", "0,100", "5,5"] {
             let cli = Cli::try_parse_from(["loadgen", "idle", "--counts", bad]);
-            let Ok(Cli { command: Command::Idle(args), .. }) = cli else {
+            let Ok(Cli {
+                command: Command::Idle(args),
+                ..
+            }) = cli
+            else {
                 panic!("{bad} is a list of numbers");
             };
             assert!(args.resolve().is_err(), "{bad}");

@@ -108,19 +108,34 @@ impl<'a> Fleet<'a> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        let refused = |source| FleetError::Connect { addr: self.broker, source };
-        let stream =
-            TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
+        let refused = |source| FleetError::Connect {
+            addr: self.broker,
+            source,
+        };
+        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
-        let outbox = self.adapter.hello(&Session { local, role, number, channel })?;
+        let outbox = self.adapter.hello(&Session {
+            local,
+            role,
+            number,
+            channel,
+        })?;
         let mut stream = mio::net::TcpStream::from_std(stream);
         let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(id.0), interest)?;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(id.0), interest)?;
         let scanner = Scanner::default();
-        self.links.push(Link { stream: Some(stream), role, scanner, outbox, written: 0 });
+        self.links.push(Link {
+            stream: Some(stream),
+            role,
+            scanner,
+            outbox,
+            written: 0,
+        });
         self.flush(id)?;
         Ok((id, local))
     }
@@ -213,7 +228,9 @@ impl Link {
             let start = MAX_CARRY - self.scanner.carry().len();
             scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
             let received = &scratch[start..MAX_CARRY + read];
-            let pings = self.scanner.scan(adapter, payload_len, received, &mut deliver)?;
+            let pings = self
+                .scanner
+                .scan(adapter, payload_len, received, &mut deliver)?;
             for _ in 0..pings {
                 self.outbox.extend_from_slice(adapter.pong());
             }

@@ -52,7 +52,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let report = match cli.command {
         Command::Fanout(args) => args.resolve().run(&interrupt)?,
         Command::Compare(args) => args.resolve().run(&interrupt)?,
-        Command::Idle(args) => args.resolve().unwrap_or_else(|error| error.exit()).run(&interrupt)?,
+        Command::Idle(args) => args
+            .resolve()
+            .unwrap_or_else(|error| error.exit())
+            .run(&interrupt)?,
     };
     print!("{}", report.to_text());
     if let Some(json) = json {

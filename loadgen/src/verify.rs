@@ -136,7 +136,10 @@ impl Verifier {
     /// The account, given how many messages each publisher has sent. What has not come counts as
     /// lost.
     pub(crate) fn tally(&self, sent: impl IntoIterator<Item = u64>) -> Tally {
-        let mut tally = Tally { foreign: self.foreign, ..Tally::default() };
+        let mut tally = Tally {
+            foreign: self.foreign,
+            ..Tally::default()
+        };
         for (source, sent) in self.sources.iter().zip(sent) {
             let missing = source.missing();
             tally.expected += sent;
@@ -172,7 +175,11 @@ impl Source {
             self.next = sequence + 1;
             return;
         }
-        let gap = self.gaps.range(..=sequence).next_back().map(|(&start, &end)| (start, end));
+        let gap = self
+            .gaps
+            .range(..=sequence)
+            .next_back()
+            .map(|(&start, &end)| (start, end));
         let Some((start, end)) = gap.filter(|&(_, end)| sequence < end) else {
             self.duplicated += 1;
             return;
@@ -235,13 +242,21 @@ mod tests {
     #[test]
     fn a_late_one_that_comes_twice_is_both() {
         let tally = seen(&[0, 2, 1, 1], 3);
-        assert_eq!((tally.reordered, tally.duplicated, tally.delivered), (1, 1, 3));
+        assert_eq!(
+            (tally.reordered, tally.duplicated, tally.delivered),
+            (1, 1, 3)
+        );
     }
 
     #[test]
     fn publishers_are_told_apart_and_strangers_counted() {
         let mut verifier = Verifier::new(2);
-        for stamp in [Stamp::new(1, 0), Stamp::new(0, 0), Stamp::new(1, 1), Stamp::new(7, 0)] {
+        for stamp in [
+            Stamp::new(1, 0),
+            Stamp::new(0, 0),
+            Stamp::new(1, 1),
+            Stamp::new(7, 0),
+        ] {
             verifier.check(stamp);
         }
         let tally = verifier.tally([1, 2]);

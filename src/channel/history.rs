@@ -36,8 +36,15 @@ pub struct History {
 }
 
 impl History {
-    /// Stores the newest frames of `run` that the caps allow and lets the oldest go.
-    pub fn push(&mut self, run: &FrameRun, now: Instant, settings: &ChannelSettings) {
+    /// Stores the newest frames of `run` that the caps allow and lets the oldest go. `available`
+    /// is the memory in bytes that this history may have in all, if that is less than its own cap.
+    pub fn push(
+        &mut self,
+        run: &FrameRun,
+        now: Instant,
+        settings: &ChannelSettings,
+        available: usize,
+    ) {
         if settings.history_frames == 0 {
             return;
         }
@@ -52,6 +59,7 @@ impl History {
         self.cost += stored.cost();
         self.runs.push_back(stored);
         self.trim(now, settings);
+        self.trim_to(available);
     }
 
     /// The frames to replay to a member that joins now, oldest first.
@@ -100,7 +108,12 @@ impl History {
             let over = self.frames - settings.history_frames;
             self.drop_front(over);
         }
-        while self.cost > settings.history_bytes && !self.runs.is_empty() {
+        self.trim_to(settings.history_bytes);
+    }
+
+    /// Lets the oldest frames go until at most `bytes` of memory are kept alive.
+    fn trim_to(&mut self, bytes: usize) {
+        while self.cost > bytes && !self.runs.is_empty() {
             self.drop_front(1);
         }
     }

@@ -236,9 +236,16 @@ impl<T> Channel<T> {
         self.local.deliver(run, except, &self.settings, over)
     }
 
-    /// Stores `run` for members that join later.
-    pub fn remember(&mut self, run: &FrameRun, now: Instant) {
-        self.history.push(run, now, &self.settings);
+    /// Stores `run` for members that join later. `available` is the memory in bytes that the
+    /// history of this channel may have in all, if that is less than its own cap.
+    pub fn remember(&mut self, run: &FrameRun, now: Instant, available: usize) {
+        self.history.push(run, now, &self.settings, available);
+    }
+
+    /// Since when nobody is in it.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.idle_since
     }
 
     /// Whether the channel may be freed: nobody is in it, and there is nothing to replay or it has

@@ -43,9 +43,7 @@ impl Shard {
     pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
         self.deliver_collected(at, now);
         self.sequence(at, from, run, now);
-        if let Some(room) = self.registry.borrow_mut().room(at) {
-            room.channel.remember(run, now);
-        }
+        self.registry.borrow_mut().remember(at, run, now);
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.

@@ -11,7 +11,7 @@ use super::conn::Conn;
 use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
-use crate::channel::{Channel, ChannelSettings, Fanout};
+use crate::channel::{Channel, ChannelSettings, Fanout, FrameRun};
 
 /// A channel that this shard owns.
 #[derive(Debug)]
@@ -61,6 +61,20 @@ pub(super) struct Registry {
     /// Half-closed sessions, oldest first; those that are gone are skipped when met.
     pub(super) half_closed: VecDeque<Weak<Conn>>,
     next_serial: u64,
+    history: HistoryMemory,
+}
+
+/// The memory of all histories of one shard, in bytes.
+#[derive(Debug, Default)]
+struct HistoryMemory {
+    used: usize,
+    allowed: usize,
+}
+
+impl HistoryMemory {
+    fn changed(&mut self, before: usize, after: usize) {
+        self.used = self.used + after - before;
+    }
 }
 
 fn index(key: usize) -> u32 {
@@ -68,6 +82,18 @@ fn index(key: usize) -> u32 {
 }
 
 impl Registry {
+    /// A registry whose histories may take `history_bytes` of memory in all.
+    pub(super) fn new(history_bytes: usize) -> Self {
+        let history = HistoryMemory {
+            used: 0,
+            allowed: history_bytes,
+        };
+        Self {
+            history,
+            ..Self::default()
+        }
+    }
+
     /// The room of that name.
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
@@ -116,16 +142,63 @@ impl Registry {
     pub(super) fn close(&mut self, at: u32) {
         if let Some(room) = self.rooms.try_remove(at as usize) {
             self.names.remove(&room.name);
+            self.history.changed(room.channel.history().cost(), 0);
         }
     }
 
-    /// Rooms that may be freed.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<u32> {
-        let expired = self
-            .rooms
-            .iter_mut()
-            .filter_map(|(key, room)| room.channel.is_expired(now).then(|| index(key)));
-        expired.collect()
+    /// Stores `run` in a room's history, which gives up its oldest frames when the memory for all
+    /// histories is used up.
+    pub(super) fn remember(&mut self, at: u32, run: &FrameRun, now: Instant) {
+        let Some(room) = self.rooms.get_mut(at as usize) else {
+            return;
+        };
+        let before = room.channel.history().cost();
+        let others = self.history.used - before;
+        room.channel
+            .remember(run, now, self.history.allowed.saturating_sub(others));
+        self.history.changed(before, room.channel.history().cost());
+    }
+
+    /// Whether a room may be freed: see [`Channel::is_expired`].
+    pub(super) fn is_expired(&mut self, at: u32, now: Instant) -> bool {
+        let Some(room) = self.rooms.get_mut(at as usize) else {
+            return false;
+        };
+        let before = room.channel.history().cost();
+        let is_expired = room.channel.is_expired(now);
+        self.history.changed(before, room.channel.history().cost());
+        is_expired
+    }
+
+    /// Rooms to be freed: those that have expired, and of the other idle ones the oldest, until
+    /// histories take no more than three quarters of their memory: a channel in use should not
+    /// have to forget so that a forgotten one may remember.
+    pub(super) fn freeable(&mut self, now: Instant) -> Vec<u32> {
+        let rooms: Vec<u32> = self.rooms.iter().map(|(key, _)| index(key)).collect();
+        let mut freed = Vec::new();
+        let mut idle = Vec::new();
+        for at in rooms {
+            let is_expired = self.is_expired(at, now);
+            let Some(channel) = self.rooms.get(at as usize).map(|room| &room.channel) else {
+                continue;
+            };
+            let cost = channel.history().cost();
+            if is_expired {
+                freed.push((at, cost));
+            } else if let Some(since) = channel.idle_since() {
+                idle.push((since, at, cost));
+            }
+        }
+        let mut used = self.history.used - freed.iter().map(|(_, cost)| cost).sum::<usize>();
+        idle.sort_unstable();
+        for (_, at, cost) in idle {
+            if used <= self.history.allowed / 4 * 3 {
+                break;
+            }
+            used -= cost;
+            freed.push((at, cost));
+        }
+        freed.into_iter().map(|(at, _)| at).collect()
     }
 
     /// The relay of `id`, made if there is none.

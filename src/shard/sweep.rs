@@ -1,4 +1,4 @@
-//! Frees channels that have been without members for too long.
+//! Frees channels that have been without members for too long, or whose memory others need.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(50);
 
 impl Shard {
-    /// Sweeps for as long as the shard lives.
+    /// Sweeps until the broker stops.
     pub(super) async fn sweep_forever(self: Rc<Self>) {
         let channels = &self.common.settings.channels;
         let settings = channels
@@ -24,9 +24,13 @@ impl Shard {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            let expired = self.registry.borrow_mut().expired(now);
-            for at in expired {
-                self.close_if_expired(at, now);
+            if !self.is_running() {
+                return;
+            }
+            let mut registry = self.registry.borrow_mut();
+            for at in registry.freeable(now) {
+                registry.close(at);
+                self.common.gate.close_channel();
             }
         }
     }

@@ -112,10 +112,11 @@ impl Seed {
     fn grow(self) -> (Rc<Shard>, Inbox) {
         let limits = &self.common.settings.limits;
         let allowance = (limits.partial_bytes / self.common.shards()).max(2 * limits.max_frame);
+        let history = limits.history_bytes_total / self.common.shards();
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
-            registry: RefCell::new(Registry::default()),
+            registry: RefCell::new(Registry::new(history)),
             scratch: RefCell::new(Scratch::new(allowance)),
             requests: self.requests,
             deliveries: self.deliveries,

@@ -19,12 +19,19 @@ pub(super) struct Mles {
 impl Mles {
     /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
     pub(super) fn new(payload_len: usize) -> Self {
-        let sample = Message { uid: "", channel: "", message: &vec![0; payload_len] };
+        let sample = Message {
+            uid: "",
+            channel: "",
+            message: &vec![0; payload_len],
+        };
         let mut body = Vec::with_capacity(sample.body_len());
         sample.encode_into(&mut body);
         let names = BodyPrefix::new("", "").as_bytes().len();
         let length = &body[names..body.len() - payload_len];
-        Self { payload_len, before_payload: [MESSAGE_KEY, length].concat() }
+        Self {
+            payload_len,
+            before_payload: [MESSAGE_KEY, length].concat(),
+        }
     }
 }
 
@@ -33,13 +40,12 @@ impl Adapter for Mles {
         frame(session, b"")
     }
 
-    fn publication(
-        &self,
-        session: &Session<'_>,
-        payload: &[u8],
-    ) -> Result<Publication, WireError> {
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let bytes = frame(session, payload)?;
-        Ok(Publication { payload_at: bytes.len() - payload.len(), bytes })
+        Ok(Publication {
+            payload_at: bytes.len() - payload.len(),
+            bytes,
+        })
     }
 
     fn head(&self, received: &[u8]) -> Result<Head, WireError> {
@@ -54,7 +60,11 @@ impl Adapter for Mles {
             return Ok(Head::Partial);
         };
         if before.ends_with(&self.before_payload) {
-            return Ok(Head::Delivery { head, payload: self.payload_len, tail: 0 });
+            return Ok(Head::Delivery {
+                head,
+                payload: self.payload_len,
+                tail: 0,
+            });
         }
         let Some(body) = received.get(HEADER_LEN..len) else {
             return Ok(Head::Partial);
@@ -76,7 +86,11 @@ fn frame(session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
     let uid = format!("{role}{}", session.number);
     let channel = session.channel;
     let key = Keyring::default().session_key(session.local, &uid, channel);
-    let message = Message { uid: &uid, channel, message };
+    let message = Message {
+        uid: &uid,
+        channel,
+        message,
+    };
     match encode_frame(Cid(session.number), key, &message) {
         Ok(frame) => Ok(frame.to_vec()),
         Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
@@ -91,7 +105,12 @@ mod tests {
 
     fn session(number: u32) -> Session<'static> {
         let local = ([127, 0, 0, 1], 4000).into();
-        Session { local, role: Role::Publisher, number, channel: "lg.0" }
+        Session {
+            local,
+            role: Role::Publisher,
+            number,
+            channel: "lg.0",
+        }
     }
 
     #[test]
@@ -100,7 +119,9 @@ mod tests {
         for len in [16, 100, 300] {
             let mles = Mles::new(len);
             let message = |sequence| {
-                mles.publication(&session(1), &payload(len, sequence)).expect("fits").bytes
+                mles.publication(&session(1), &payload(len, sequence))
+                    .expect("fits")
+                    .bytes
             };
             let announcement = |number| mles.hello(&session(number)).expect("fits");
             let stream = [
@@ -119,8 +140,14 @@ mod tests {
     #[test]
     fn messages_of_another_length_and_nonsense_are_refused() {
         let mles = Mles::new(16);
-        let longer = mles.publication(&session(1), &[b'M'; 17]).expect("fits").bytes;
+        let longer = mles
+            .publication(&session(1), &[b'M'; 17])
+            .expect("fits")
+            .bytes;
         assert!(matches!(mles.head(&longer), Err(WireError::Unexpected(_))));
-        assert!(matches!(mles.head(b"HTTP/1.1 400\r\n\r\n"), Err(WireError::Unexpected(_))));
+        assert!(matches!(
+            mles.head(b"HTTP/1.1 400\r\n\r\n"),
+            Err(WireError::Unexpected(_))
+        ));
     }
 }

@@ -144,11 +144,7 @@ pub(crate) trait Adapter {
     ///
     /// # Errors
     /// [`WireError::TooLong`].
-    fn publication(
-        &self,
-        session: &Session<'_>,
-        payload: &[u8],
-    ) -> Result<Publication, WireError>;
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError>;
 
     /// What `received` begins with. Never asked about an empty slice.
     ///

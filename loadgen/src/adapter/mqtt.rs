@@ -29,13 +29,12 @@ impl Adapter for Mqtt {
         Ok(bytes)
     }
 
-    fn publication(
-        &self,
-        session: &Session<'_>,
-        payload: &[u8],
-    ) -> Result<Publication, WireError> {
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let bytes = packet(PUBLISH_QOS_0, &[&string(session.channel)?, payload])?;
-        Ok(Publication { payload_at: bytes.len() - payload.len(), bytes })
+        Ok(Publication {
+            payload_at: bytes.len() - payload.len(),
+            bytes,
+        })
     }
 
     fn head(&self, received: &[u8]) -> Result<Head, WireError> {
@@ -51,7 +50,11 @@ impl Adapter for Mqtt {
                 let head = fixed + 2 + usize::from(u16::from_be_bytes(*topic));
                 match len.checked_sub(head) {
                     _ if received.len() < head => Ok(Head::Partial),
-                    Some(payload) => Ok(Head::Delivery { head, payload, tail: 0 }),
+                    Some(payload) => Ok(Head::Delivery {
+                        head,
+                        payload,
+                        tail: 0,
+                    }),
                     None => Err(WireError::unexpected(received)),
                 }
             }
@@ -61,12 +64,10 @@ impl Adapter for Mqtt {
                 };
                 match (kind, ack) {
                     (CONNACK, [_, 0]) => Ok(Head::Control { len }),
-                    (SUBACK, [_, _, code]) if *code != SUBACK_FAILURE => {
-                        Ok(Head::Control { len })
-                    }
-                    (CONNACK, [_, code]) => {
-                        Err(WireError::Refused(format!("CONNACK with return code {code}")))
-                    }
+                    (SUBACK, [_, _, code]) if *code != SUBACK_FAILURE => Ok(Head::Control { len }),
+                    (CONNACK, [_, code]) => Err(WireError::Refused(format!(
+                        "CONNACK with return code {code}"
+                    ))),
                     (SUBACK, _) => Err(WireError::Refused("SUBACK with a failure".to_owned())),
                     _ => Err(WireError::unexpected(received)),
                 }
@@ -109,7 +110,11 @@ fn remaining_length(received: &[u8]) -> Result<Option<(usize, usize)>, WireError
             return Ok(Some((index + 2, remaining)));
         }
     }
-    if received.len() > 4 { Err(WireError::unexpected(received)) } else { Ok(None) }
+    if received.len() > 4 {
+        Err(WireError::unexpected(received))
+    } else {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
@@ -142,10 +147,20 @@ mod tests {
     #[test]
     fn refusals_and_nonsense_are_told_apart() {
         for refused in [b"\x20\x02\x00\x05".as_slice(), b"\x90\x03\x00\x01\x80"] {
-            assert!(matches!(Mqtt.head(refused), Err(WireError::Refused(_))), "{refused:?}");
+            assert!(
+                matches!(Mqtt.head(refused), Err(WireError::Refused(_))),
+                "{refused:?}"
+            );
         }
-        for bad in [b"HTTP/".as_slice(), b"\x30\xFF\xFF\xFF\xFF", b"\x30\x03\x00\x09abcdefghi"] {
-            assert!(matches!(Mqtt.head(bad), Err(WireError::Unexpected(_))), "{bad:?}");
+        for bad in [
+            b"HTTP/".as_slice(),
+            b"\x30\xFF\xFF\xFF\xFF",
+            b"\x30\x03\x00\x09abcdefghi",
+        ] {
+            assert!(
+                matches!(Mqtt.head(bad), Err(WireError::Unexpected(_))),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -17,11 +17,7 @@ impl Adapter for Nats {
         .into_bytes())
     }
 
-    fn publication(
-        &self,
-        session: &Session<'_>,
-        payload: &[u8],
-    ) -> Result<Publication, WireError> {
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let head = format!("PUB {} {}\r\n", session.channel, payload.len());
         Ok(Publication {
             payload_at: head.len(),
@@ -40,7 +36,11 @@ impl Adapter for Nats {
                 let size = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next();
                 let payload = size.and_then(decimal);
                 let payload = payload.ok_or_else(|| WireError::unexpected(line))?;
-                Ok(Head::Delivery { head: len, payload, tail: 2 })
+                Ok(Head::Delivery {
+                    head: len,
+                    payload,
+                    tail: 2,
+                })
             }
             b"PING" => Ok(Head::Ping { len }),
             b"INFO" | b"PONG" | b"+OK" => Ok(Head::Control { len }),
@@ -60,7 +60,12 @@ mod tests {
     use super::*;
 
     fn msg(sequence: u64) -> Vec<u8> {
-        [b"MSG lg.0 1 16\r\n".as_slice(), &payload(16, sequence), b"\r\n"].concat()
+        [
+            b"MSG lg.0 1 16\r\n".as_slice(),
+            &payload(16, sequence),
+            b"\r\n",
+        ]
+        .concat()
     }
 
     #[test]
@@ -81,7 +86,13 @@ mod tests {
     fn errors_and_nonsense_are_told_apart() {
         let refused = Nats.head(b"-ERR 'Maximum Payload Violation'\r\n");
         assert!(matches!(refused, Err(WireError::Refused(text)) if text.contains("Maximum")));
-        assert!(matches!(Nats.head(b"MSG lg.0 1 x\r\n"), Err(WireError::Unexpected(_))));
-        assert!(matches!(Nats.head(b"HTTP/1.1 400\r\n"), Err(WireError::Unexpected(_))));
+        assert!(matches!(
+            Nats.head(b"MSG lg.0 1 x\r\n"),
+            Err(WireError::Unexpected(_))
+        ));
+        assert!(matches!(
+            Nats.head(b"HTTP/1.1 400\r\n"),
+            Err(WireError::Unexpected(_))
+        ));
     }
 }

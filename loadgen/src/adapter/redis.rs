@@ -10,17 +10,15 @@ impl Adapter for Redis {
         let channel = session.channel;
         Ok(match session.role {
             Role::Publisher => Vec::new(),
-            Role::Subscriber => {
-                format!("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{channel}\r\n", channel.len()).into_bytes()
-            }
+            Role::Subscriber => format!(
+                "*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{channel}\r\n",
+                channel.len()
+            )
+            .into_bytes(),
         })
     }
 
-    fn publication(
-        &self,
-        session: &Session<'_>,
-        payload: &[u8],
-    ) -> Result<Publication, WireError> {
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let channel = session.channel;
         let head = format!(
             "*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n",
@@ -48,7 +46,10 @@ impl Adapter for Redis {
 
 /// A push of three: `message`, channel, payload; or `subscribe`, channel, `:count`.
 fn push(received: &[u8]) -> Result<Head, WireError> {
-    let mut cursor = Cursor { received, at: b"*3\r\n".len() };
+    let mut cursor = Cursor {
+        received,
+        at: b"*3\r\n".len(),
+    };
     let Some(kind) = cursor.bulk()? else {
         return Ok(Head::Partial);
     };
@@ -59,9 +60,11 @@ fn push(received: &[u8]) -> Result<Head, WireError> {
         return Ok(Head::Partial);
     };
     match kind {
-        b"message" => {
-            Ok(Head::Delivery { head: cursor.at, payload: bulk_len(last)?, tail: 2 })
-        }
+        b"message" => Ok(Head::Delivery {
+            head: cursor.at,
+            payload: bulk_len(last)?,
+            tail: 2,
+        }),
         b"subscribe" => Ok(Head::Control { len: cursor.at }),
         _ => Err(WireError::unexpected(received)),
     }
@@ -85,7 +88,10 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         };
         let len = bulk_len(line)?;
-        let bulk = self.received.get(self.at..).and_then(|rest| rest.get(..len));
+        let bulk = self
+            .received
+            .get(self.at..)
+            .and_then(|rest| rest.get(..len));
         self.at = self.at.saturating_add(len).saturating_add(2);
         Ok(bulk)
     }
@@ -123,8 +129,16 @@ mod tests {
     fn errors_and_nonsense_are_told_apart() {
         let refused = Redis.head(b"-NOAUTH Authentication required.\r\n");
         assert!(matches!(refused, Err(WireError::Refused(text)) if text.contains("NOAUTH")));
-        for bad in [b"*2\r\n".as_slice(), b"+OK\r\n", b"*3\r\n:7\r\n", b"*3\r\n$-1\r\n"] {
-            assert!(matches!(Redis.head(bad), Err(WireError::Unexpected(_))), "{bad:?}");
+        for bad in [
+            b"*2\r\n".as_slice(),
+            b"+OK\r\n",
+            b"*3\r\n:7\r\n",
+            b"*3\r\n$-1\r\n",
+        ] {
+            assert!(
+                matches!(Redis.head(bad), Err(WireError::Unexpected(_))),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -61,7 +61,11 @@ impl Scanner {
                         rest = self.pass(rest, len);
                         continue;
                     }
-                    Head::Delivery { head, payload, tail } => {
+                    Head::Delivery {
+                        head,
+                        payload,
+                        tail,
+                    } => {
                         if payload != payload_len {
                             return Err(WireError::unexpected(rest));
                         }
@@ -71,7 +75,9 @@ impl Scanner {
                     }
                 }
             }
-            let Some(stamp) = rest[self.head.len()..].first_chunk() else { break };
+            let Some(stamp) = rest[self.head.len()..].first_chunk() else {
+                break;
+            };
             let stamp = Stamp::from_bytes(*stamp);
             let whole = self.head.len() + self.body;
             if rest.len() < whole {
@@ -90,11 +96,7 @@ impl Scanner {
     }
 
     /// Skips what is left of the message that the last scan ended in.
-    fn finish_open<'a>(
-        &mut self,
-        received: &'a [u8],
-        deliver: &mut impl FnMut(Stamp),
-    ) -> &'a [u8] {
+    fn finish_open<'a>(&mut self, received: &'a [u8], deliver: &mut impl FnMut(Stamp)) -> &'a [u8] {
         let skipped = self.skip.min(received.len());
         self.skip -= skipped;
         if self.skip == 0
@@ -126,7 +128,11 @@ pub(super) mod tests {
     ) -> (Vec<Stamp>, usize) {
         let (mut scanner, mut stamps, mut pings) = (Scanner::default(), Vec::new(), 0);
         let mut rest = stream;
-        for piece in pieces.iter().copied().chain(std::iter::repeat(stream.len())) {
+        for piece in pieces
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(stream.len()))
+        {
             if rest.is_empty() {
                 break;
             }
@@ -137,7 +143,11 @@ pub(super) mod tests {
                 .expect("the stream is well formed");
             rest = later;
         }
-        assert!(scanner.carry().is_empty(), "left over: {:?}", scanner.carry());
+        assert!(
+            scanner.carry().is_empty(),
+            "left over: {:?}",
+            scanner.carry()
+        );
         assert_eq!(scanner.skip, 0);
         (stamps, pings)
     }
@@ -151,7 +161,9 @@ pub(super) mod tests {
         messages: u64,
         pings: usize,
     ) {
-        let expected: Vec<_> = (0..messages).map(|sequence| Stamp::new(0, sequence)).collect();
+        let expected: Vec<_> = (0..messages)
+            .map(|sequence| Stamp::new(0, sequence))
+            .collect();
         for cut in 1..=stream.len() {
             let found = feed(adapter, payload_len, stream, &[cut]);
             assert_eq!(found, (expected.clone(), pings), "cut at byte {cut}");

@@ -76,7 +76,11 @@ impl Compare {
                 Err(error) => return Err(error.into()),
             }
         }
-        if available.is_empty() { Err(CommandError::NoBroker) } else { Ok(available) }
+        if available.is_empty() {
+            Err(CommandError::NoBroker)
+        } else {
+            Ok(available)
+        }
     }
 
     fn scenario(
@@ -96,7 +100,11 @@ impl Compare {
         };
         for round in 1..=self.rounds {
             for (index, broker) in brokers.iter().enumerate() {
-                eprintln!("{name}: round {round} of {}, {}", self.rounds, broker.name());
+                eprintln!(
+                    "{name}: round {round} of {}, {}",
+                    self.rounds,
+                    broker.name()
+                );
                 let fresh = match load {
                     Load::Fanout(_) => None,
                     Load::Idle(_) => Some(start(broker)?),
@@ -104,7 +112,10 @@ impl Compare {
                 let Some((broker, running)) = fresh.as_ref().or(shared.get(index)) else {
                     continue;
                 };
-                let target = Target { addr: running.addr(), pid: Some(running.pid()) };
+                let target = Target {
+                    addr: running.addr(),
+                    pid: Some(running.pid()),
+                };
                 let under_load = (*broker, target);
                 if !run_once(report, name, load, under_load, self.timing, interrupt) {
                     return Ok(());

@@ -23,13 +23,25 @@ impl FanoutOne {
     /// # Errors
     /// The load could not be brought to its end.
     pub(crate) fn run(self, interrupt: &Interrupt) -> Result<Report, CommandError> {
-        let Self { broker, target, load, timing } = self;
+        let Self {
+            broker,
+            target,
+            load,
+            timing,
+        } = self;
         let outcome = load.run(broker, target, timing, interrupt)?;
         let mut report = Report::new(timing);
         let scenario = Self::SCENARIO.to_owned();
-        report.scenarios.insert(scenario.clone(), Load::Fanout(load));
+        report
+            .scenarios
+            .insert(scenario.clone(), Load::Fanout(load));
         let result = RunResult::Fanout(outcome);
-        report.runs.push(Run { scenario, broker, round: 1, result });
+        report.runs.push(Run {
+            scenario,
+            broker,
+            round: 1,
+            result,
+        });
         Ok(report)
     }
 }

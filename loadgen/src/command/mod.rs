@@ -48,9 +48,9 @@ fn run_once(
         .filter(|run| run.scenario == scenario && run.broker == broker)
         .count();
     let result = match load {
-        Load::Fanout(fanout) => {
-            fanout.run(broker, target, timing, interrupt).map(RunResult::Fanout)
-        }
+        Load::Fanout(fanout) => fanout
+            .run(broker, target, timing, interrupt)
+            .map(RunResult::Fanout),
         Load::Idle(idle) => idle.run(broker, target, interrupt).map(RunResult::Idle),
     };
     let result = match result {
@@ -61,6 +61,11 @@ fn run_once(
         Err(error) => RunResult::Failed(error.to_string()),
         Ok(result) => result,
     };
-    report.runs.push(Run { scenario: scenario.to_owned(), broker, round, result });
+    report.runs.push(Run {
+        scenario: scenario.to_owned(),
+        broker,
+        round,
+        result,
+    });
     true
 }

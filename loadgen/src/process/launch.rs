@@ -88,7 +88,15 @@ fn nats(program: PathBuf, port: u16) -> Recipe {
 
 fn redis(program: PathBuf, port: u16, dir: &Path) -> Recipe {
     let mut args = words(&["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    args.extend(words(&["--save", "", "--appendonly", "no", "--maxclients", "15000", "--dir"]));
+    args.extend(words(&[
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--maxclients",
+        "15000",
+        "--dir",
+    ]));
     args.push(dir.into());
     Recipe {
         program,
@@ -122,5 +130,8 @@ fn words(words: &[&str]) -> Vec<OsString> {
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(servers).map(|dir| dir.join(name)).find(|it| it.is_file())
+    std::env::split_paths(&path)
+        .chain(servers)
+        .map(|dir| dir.join(name))
+        .find(|it| it.is_file())
 }

@@ -72,9 +72,15 @@ impl CpuTime {
     fn under(process: &Path) -> Result<Self, ProcError> {
         let path = process.join("stat");
         let stat = read(&path)?;
-        let (user_ticks, system_ticks) =
-            ticks(&stat).ok_or(ProcError::Missing { path, what: "utime and stime" })?;
-        Ok(Self { nanoseconds: scheduled(&process.join("task"))?, user_ticks, system_ticks })
+        let (user_ticks, system_ticks) = ticks(&stat).ok_or(ProcError::Missing {
+            path,
+            what: "utime and stime",
+        })?;
+        Ok(Self {
+            nanoseconds: scheduled(&process.join("task"))?,
+            user_ticks,
+            system_ticks,
+        })
     }
 }
 
@@ -98,19 +104,31 @@ impl Memory {
         let field = |what| {
             kilobytes(&rollup, what)
                 .map(|kilobytes| kilobytes * 1024)
-                .ok_or_else(|| ProcError::Missing { path: path.clone(), what })
+                .ok_or_else(|| ProcError::Missing {
+                    path: path.clone(),
+                    what,
+                })
         };
-        Ok(Self { anonymous_bytes: field("Anonymous:")?, rss_bytes: field("Rss:")? })
+        Ok(Self {
+            anonymous_bytes: field("Anonymous:")?,
+            rss_bytes: field("Rss:")?,
+        })
     }
 }
 
 fn read(path: &Path) -> Result<String, ProcError> {
-    fs::read_to_string(path).map_err(|source| ProcError::Read { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| ProcError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Nanoseconds on a CPU of all threads under a `task` directory.
 fn scheduled(tasks: &Path) -> Result<u64, ProcError> {
-    let unreadable = |source| ProcError::Read { path: tasks.to_owned(), source };
+    let unreadable = |source| ProcError::Read {
+        path: tasks.to_owned(),
+        source,
+    };
     let mut sum = 0;
     for task in fs::read_dir(tasks).map_err(unreadable)? {
         let path = task.map_err(unreadable)?.path().join("schedstat");
@@ -119,8 +137,14 @@ fn scheduled(tasks: &Path) -> Result<u64, ProcError> {
             Err(ProcError::Read { source, .. }) if is_gone(&source) => continue,
             schedstat => schedstat?,
         };
-        let on_cpu = schedstat.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        sum += on_cpu.ok_or(ProcError::Missing { path, what: "time on CPU" })?;
+        let on_cpu = schedstat
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse::<u64>().ok());
+        sum += on_cpu.ok_or(ProcError::Missing {
+            path,
+            what: "time on CPU",
+        })?;
     }
     Ok(sum)
 }
@@ -173,7 +197,12 @@ mod tests {
                 }
             });
         });
-        assert!(Memory::of(std::process::id()).expect("this process exists").anonymous_bytes > 0);
+        assert!(
+            Memory::of(std::process::id())
+                .expect("this process exists")
+                .anonymous_bytes
+                > 0
+        );
     }
 
     #[test]

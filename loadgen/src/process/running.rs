@@ -103,13 +103,19 @@ impl Running {
         interrupt: &Interrupt,
     ) -> Result<Self, StartError> {
         let dir = tempfile::Builder::new().prefix("loadgen-").tempdir();
-        let failed = |source| StartError::Spawn { program: broker.name().into(), source };
+        let failed = |source| StartError::Spawn {
+            program: broker.name().into(),
+            source,
+        };
         let dir = dir.map_err(failed)?;
         let addr = free_address().map_err(failed)?;
         let recipe = programs
             .recipe(broker, addr.port(), dir.path())
             .ok_or(StartError::NotInstalled(broker))?;
-        let failed = |source| StartError::Spawn { program: recipe.program.clone(), source };
+        let failed = |source| StartError::Spawn {
+            program: recipe.program.clone(),
+            source,
+        };
         if let Some((path, text)) = &recipe.config {
             fs::write(path, text).map_err(failed)?;
         }
@@ -120,7 +126,12 @@ impl Running {
             command: command_line(&recipe),
             settings: recipe.settings,
         };
-        let mut running = Self { child, addr, provenance, _dir: dir };
+        let mut running = Self {
+            child,
+            addr,
+            provenance,
+            _dir: dir,
+        };
         running.wait_until_it_accepts(&recipe.program, &log, interrupt)?;
         Ok(running)
     }
@@ -149,10 +160,17 @@ impl Running {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             let ended = self.child.try_wait();
-            let failed = |source| StartError::Spawn { program: program.to_owned(), source };
+            let failed = |source| StartError::Spawn {
+                program: program.to_owned(),
+                source,
+            };
             if let Some(status) = ended.map_err(failed)? {
                 let (program, said) = (program.to_owned(), last_words(log));
-                return Err(StartError::Ended { program, status, said });
+                return Err(StartError::Ended {
+                    program,
+                    status,
+                    said,
+                });
             }
             if TcpStream::connect_timeout(&self.addr, LOOK).is_ok() {
                 return Ok(());
@@ -218,12 +236,22 @@ fn version(recipe: &Recipe) -> String {
         .args(recipe.version_args)
         .stdin(Stdio::null())
         .output();
-    let printed = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&printed).lines().next().unwrap_or_default().trim().to_owned()
+    let printed = output
+        .map(|output| [output.stdout, output.stderr].concat())
+        .unwrap_or_default();
+    String::from_utf8_lossy(&printed)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn last_words(log: &Path) -> String {
     let said = fs::read(log).unwrap_or_default();
     let end = &said[said.len().saturating_sub(LAST_WORDS)..];
-    end.trim_ascii().escape_ascii().to_string().replace("\\n", "\n")
+    end.trim_ascii()
+        .escape_ascii()
+        .to_string()
+        .replace("\\n", "\n")
 }

@@ -25,11 +25,18 @@ impl Environment {
     /// Of this machine, now.
     pub(super) fn here() -> Self {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
-        let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let args = std::env::args_os()
+            .skip(1)
+            .map(|arg| arg.to_string_lossy().into_owned());
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self {
             loadgen: env!("CARGO_PKG_VERSION"),
-            command: std::iter::once("loadgen".to_owned()).chain(args).collect::<Vec<_>>().join(" "),
+            command: std::iter::once("loadgen".to_owned())
+                .chain(args)
+                .collect::<Vec<_>>()
+                .join(" "),
             started: since_1970.as_secs(),
             kernel: proc("sys/kernel/osrelease").trim().to_owned(),
             cpu: field(&proc("cpuinfo"), "model name"),
@@ -47,7 +54,9 @@ impl Environment {
 fn field(text: &str, name: &str) -> String {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
     let found = fields.find(|(key, _)| key.trim() == name);
-    found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    found
+        .map(|(_, value)| value.trim().to_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

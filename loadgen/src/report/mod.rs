@@ -99,7 +99,10 @@ impl Report {
 
     /// How many runs failed, lost, doubled or reordered messages.
     pub(crate) fn failures(&self) -> usize {
-        self.runs.iter().filter(|run| !run.result.is_clean()).count()
+        self.runs
+            .iter()
+            .filter(|run| !run.result.is_clean())
+            .count()
     }
 
     /// The tables for a terminal, with what went wrong below them.
@@ -122,10 +125,20 @@ impl JsonFile {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn open(path: &Path) -> Result<Self, ReportError> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         match file {
-            Ok(file) => Ok(Self { path: path.to_owned(), file }),
-            Err(source) => Err(ReportError { path: path.to_owned(), source }),
+            Ok(file) => Ok(Self {
+                path: path.to_owned(),
+                file,
+            }),
+            Err(source) => Err(ReportError {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 

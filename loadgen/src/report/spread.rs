@@ -16,7 +16,11 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (&min, &max) = (sorted.first()?, sorted.last()?);
         let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Self { median: f64::midpoint(below, above), min, max })
+        Some(Self {
+            median: f64::midpoint(below, above),
+            min,
+            max,
+        })
     }
 }
 
@@ -27,8 +31,22 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle_whatever_the_order() {
         let of = |figures: &[f64]| Spread::of(figures.iter().copied());
-        assert_eq!(of(&[3.0, 1.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
-        assert_eq!(of(&[4.0, 1.0, 2.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
+        assert_eq!(
+            of(&[3.0, 1.0, 9.0]),
+            Some(Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 9.0
+            })
+        );
+        assert_eq!(
+            of(&[4.0, 1.0, 2.0, 9.0]),
+            Some(Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 9.0
+            })
+        );
         assert_eq!(of(&[]), None);
     }
 }

@@ -14,13 +14,26 @@ use crate::scenario::{IdleResult, Outcome};
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     let groups = groups(report);
-    for table in [fanout_table(&groups), idle_table(&groups)].into_iter().flatten() {
+    for table in [fanout_table(&groups), idle_table(&groups)]
+        .into_iter()
+        .flatten()
+    {
         let _ = writeln!(text, "{table}\n");
     }
     let here = &report.environment;
-    let _ = writeln!(text, "{} cores, {}, Linux {}", here.cores, here.cpu, here.kernel);
+    let _ = writeln!(
+        text,
+        "{} cores, {}, Linux {}",
+        here.cores, here.cpu, here.kernel
+    );
     for (broker, provenance) in &report.brokers {
-        let _ = writeln!(text, "{}: {}; {}", broker.name(), provenance.version, provenance.settings);
+        let _ = writeln!(
+            text,
+            "{}: {}; {}",
+            broker.name(),
+            provenance.version,
+            provenance.settings
+        );
     }
     for (broker, why) in &report.skipped {
         let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
@@ -28,7 +41,11 @@ pub(super) fn render(report: &Report) -> String {
     for run in &report.runs {
         if let Some(trouble) = trouble(run) {
             let (scenario, broker) = (&run.scenario, run.broker.name());
-            let _ = writeln!(text, "FAILED {scenario} {broker} round {}: {trouble}", run.round);
+            let _ = writeln!(
+                text,
+                "FAILED {scenario} {broker} round {}: {trouble}",
+                run.round
+            );
         }
     }
     if report.partial {
@@ -76,14 +93,17 @@ impl Group<'_> {
 fn groups(report: &Report) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for run in &report.runs {
-        let same = |group: &&mut Group<'_>| {
-            group.scenario == run.scenario && group.broker == run.broker
-        };
+        let same =
+            |group: &&mut Group<'_>| group.scenario == run.scenario && group.broker == run.broker;
         match groups.iter_mut().find(same) {
             Some(group) => group.runs.push(run),
             None => {
                 let (scenario, broker) = (run.scenario.as_str(), run.broker);
-                groups.push(Group { scenario, broker, runs: vec![run] });
+                groups.push(Group {
+                    scenario,
+                    broker,
+                    runs: vec![run],
+                });
             }
         }
     }
@@ -104,7 +124,9 @@ fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
     ]);
     for group in groups {
         let rate = |outcome: &Outcome| outcome.tally.delivered as f64 / outcome.seconds;
-        let Some(rate) = Spread::of(group.outcomes().map(rate)) else { continue };
+        let Some(rate) = Spread::of(group.outcomes().map(rate)) else {
+            continue;
+        };
         let tool = |outcome: &Outcome| per_delivery(outcome.tool_cpu.nanoseconds, outcome);
         let tool = Spread::of(group.outcomes().map(tool));
         let cpu = group.server_cpu();
@@ -119,7 +141,9 @@ fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
             cpu.map_or(String::new(), |cpu| {
                 format!("({:.4} – {:.4})", cpu.min / 1e3, cpu.max / 1e3)
             }),
-            ratio.map_or(String::new(), |(cpu, first)| format!("{:.2}", cpu.median / first.median)),
+            ratio.map_or(String::new(), |(cpu, first)| {
+                format!("{:.2}", cpu.median / first.median)
+            }),
             tool.map_or(String::new(), |tool| format!("{:.4}", tool.median / 1e3)),
             group.clean(),
         ]);
@@ -137,8 +161,14 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
     ]);
     for group in groups {
         let slopes = group.idles().map(|idle| idle.bytes_per_subscriber);
-        let Some(slope) = Spread::of(slopes) else { continue };
-        let points = group.idles().last().map(|idle| idle.points.as_slice()).unwrap_or_default();
+        let Some(slope) = Spread::of(slopes) else {
+            continue;
+        };
+        let points = group
+            .idles()
+            .last()
+            .map(|idle| idle.points.as_slice())
+            .unwrap_or_default();
         let points = points.iter().map(|point| {
             let mebibytes = point.memory.anonymous_bytes as f64 / f64::from(1 << 20);
             format!("{mebibytes:.1} at {}", point.subscribers)

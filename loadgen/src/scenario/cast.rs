@@ -91,8 +91,15 @@ impl<'a> Cast<'a> {
     /// A connection fails, or [`ScenarioError::Deaf`].
     pub(super) fn assemble(fleet: Fleet<'a>, shape: Shape) -> Result<Self, ScenarioError> {
         let run = run_name();
-        let channels = (0..shape.channels).map(|channel| format!("lg-{run}-{channel}")).collect();
-        let mut cast = Self { fleet, subscribers: Vec::new(), publishers: Vec::new(), channels };
+        let channels = (0..shape.channels)
+            .map(|channel| format!("lg-{run}-{channel}"))
+            .collect();
+        let mut cast = Self {
+            fleet,
+            subscribers: Vec::new(),
+            publishers: Vec::new(),
+            channels,
+        };
         for channel in 0..shape.channels {
             for _ in 0..shape.subscribers {
                 cast.open(Role::Subscriber, channel)?;
@@ -106,7 +113,13 @@ impl<'a> Cast<'a> {
                 let opened = cast.open(Role::Publisher, channel)?;
                 let publication = cast.publication(&opened, channel, &payload)?;
                 let link = opened.link;
-                cast.publishers.push(Publisher { link, channel, index, sent: 0, publication });
+                cast.publishers.push(Publisher {
+                    link,
+                    channel,
+                    index,
+                    sent: 0,
+                    publication,
+                });
             }
         }
         cast.probe()?;
@@ -147,7 +160,11 @@ impl<'a> Cast<'a> {
         if link.0.is_multiple_of(OPEN_AT_ONCE) {
             self.turn(Duration::ZERO, &mut vec![false; self.channels.len()])?;
         }
-        Ok(Opened { link, local, number })
+        Ok(Opened {
+            link,
+            local,
+            number,
+        })
     }
 
     fn publication(
@@ -158,7 +175,12 @@ impl<'a> Cast<'a> {
     ) -> Result<Publication, ScenarioError> {
         let &Opened { local, number, .. } = opened;
         let channel = &self.channels[channel];
-        let session = Session { local, role: Role::Publisher, number, channel };
+        let session = Session {
+            local,
+            role: Role::Publisher,
+            number,
+            channel,
+        };
         Ok(self.fleet.publication(&session, payload)?)
     }
 
@@ -190,7 +212,10 @@ impl<'a> Cast<'a> {
     }
 
     fn send_probes(&mut self, deaf: &[usize]) -> Result<(), ScenarioError> {
-        let firsts = self.publishers.iter().filter(|publisher| publisher.index == 0);
+        let firsts = self
+            .publishers
+            .iter()
+            .filter(|publisher| publisher.index == 0);
         for publisher in firsts.filter(|publisher| deaf[publisher.channel] > 0) {
             if self.fleet.flush(publisher.link)? {
                 publisher.append(self.fleet.outbox(publisher.link), Stamp::probe());
@@ -210,7 +235,9 @@ fn session_number() -> u32 {
 /// A name that no other run used, so that nobody else is on its channels; eight hex digits, to
 /// keep names of one length.
 fn run_name() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let mixed = now.as_nanos() ^ (u128::from(std::process::id()) << 12);
     format!("{:08x}", mixed & 0xFFFF_FFFF)
 }

@@ -148,7 +148,9 @@ impl Fanout {
             messages: tally.expected / self.subscribers as u64,
             seconds,
             tally,
-            server_cpu: server_after.zip(server).map(|(after, before)| after.since(before)),
+            server_cpu: server_after
+                .zip(server)
+                .map(|(after, before)| after.since(before)),
             tool_cpu: tool_after.since(tool),
         })
     }
@@ -185,7 +187,12 @@ impl Run<'_> {
     /// do not come within [`STALL`] are given up.
     fn send(&mut self, amount: Amount) -> Result<Duration, ScenarioError> {
         let start = Instant::now();
-        let mut limits: Vec<u64> = self.cast.publishers.iter().map(|sender| sender.sent).collect();
+        let mut limits: Vec<u64> = self
+            .cast
+            .publishers
+            .iter()
+            .map(|sender| sender.sent)
+            .collect();
         let end = match amount {
             Amount::Seconds(seconds) => Some(start + Duration::from_secs_f64(seconds)),
             Amount::Messages(_) => None,
@@ -218,8 +225,15 @@ impl Run<'_> {
     /// Lets the publishers of touched channels send what their window has room for, each up to its
     /// limit.
     fn publish(&mut self, limits: &[u64]) -> Result<(), ScenarioError> {
-        let Cast { fleet, subscribers, publishers, .. } = &mut self.cast;
-        let publishers = publishers.chunks_mut(self.publishers).zip(limits.chunks(self.publishers));
+        let Cast {
+            fleet,
+            subscribers,
+            publishers,
+            ..
+        } = &mut self.cast;
+        let publishers = publishers
+            .chunks_mut(self.publishers)
+            .zip(limits.chunks(self.publishers));
         let channels = subscribers.chunks(self.subscribers).zip(publishers);
         for (channel, (subscribers, (publishers, limits))) in channels.enumerate() {
             if !std::mem::take(&mut self.touched[channel]) {
@@ -247,7 +261,12 @@ impl Run<'_> {
 
     fn tally(&self) -> Tally {
         let mut all = Tally::default();
-        let sent: Vec<_> = self.cast.publishers.iter().map(|publisher| publisher.sent).collect();
+        let sent: Vec<_> = self
+            .cast
+            .publishers
+            .iter()
+            .map(|publisher| publisher.sent)
+            .collect();
         let by_channel = sent.chunks(self.publishers);
         let subscribers = self.cast.subscribers.chunks(self.subscribers);
         for (sent, subscribers) in by_channel.zip(subscribers) {

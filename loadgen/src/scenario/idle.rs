@@ -34,7 +34,11 @@ pub(crate) struct Idle {
 
 impl Default for Idle {
     fn default() -> Self {
-        Self { counts: vec![2000, 8000], per_channel: 100, settle_seconds: 3.0 }
+        Self {
+            counts: vec![2000, 8000],
+            per_channel: 100,
+            settle_seconds: 3.0,
+        }
     }
 }
 
@@ -71,13 +75,20 @@ impl Idle {
         let adapter = broker.adapter(PROBE_PAYLOAD);
         let mut casts: Vec<Cast<'_>> = Vec::new();
         let mut connected = 0;
-        let mut points = vec![IdlePoint { subscribers: 0, memory: Memory::of(pid)? }];
+        let mut points = vec![IdlePoint {
+            subscribers: 0,
+            memory: Memory::of(pid)?,
+        }];
         for &count in &self.counts {
             while connected < count {
                 // One cast per channel: few publishers are connected at a time.
                 let subscribers = self.per_channel.min(count - connected);
-                let shape =
-                    Shape { channels: 1, publishers: 1, subscribers, payload: PROBE_PAYLOAD };
+                let shape = Shape {
+                    channels: 1,
+                    publishers: 1,
+                    subscribers,
+                    payload: PROBE_PAYLOAD,
+                };
                 let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;
                 let mut cast = Cast::assemble(fleet, shape)?;
                 cast.dismiss_publishers();
@@ -85,9 +96,15 @@ impl Idle {
                 connected += subscribers;
             }
             self.settle(&mut casts, interrupt)?;
-            points.push(IdlePoint { subscribers: connected, memory: Memory::of(pid)? });
+            points.push(IdlePoint {
+                subscribers: connected,
+                memory: Memory::of(pid)?,
+            });
         }
-        Ok(IdleResult { bytes_per_subscriber: slope(&points), points })
+        Ok(IdleResult {
+            bytes_per_subscriber: slope(&points),
+            points,
+        })
     }
 
     /// Leaves the subscribers alone, but for pings to answer.
@@ -122,9 +139,17 @@ mod tests {
     fn the_slope_leaves_out_what_nobody_connected_costs() {
         let point = |subscribers, anonymous_bytes| IdlePoint {
             subscribers,
-            memory: Memory { anonymous_bytes, rss_bytes: 0 },
+            memory: Memory {
+                anonymous_bytes,
+                rss_bytes: 0,
+            },
         };
-        let points = [point(0, 5_000), point(10, 70_000), point(20, 70_500), point(30, 72_000)];
+        let points = [
+            point(0, 5_000),
+            point(10, 70_000),
+            point(20, 70_500),
+            point(30, 72_000),
+        ];
         assert!((slope(&points) - 100.0).abs() < 1e-9);
     }
 }

@@ -107,11 +107,27 @@ impl Named {
         let fanout = Fanout::default();
         Load::Fanout(match self {
             Self::Fanout => fanout,
-            Self::FanoutUnbatched => Fanout { mode: Mode::Unbatched, ..fanout },
-            Self::FanoutUnbatchedX8 => Fanout { mode: Mode::Unbatched, channels: 8, ..fanout },
-            Self::Fanout1000 => Fanout { subscribers: 1000, ..fanout },
-            Self::Channels => Fanout { channels: 100, ..fanout },
-            Self::Large => Fanout { payload: 64 << 10, ..fanout },
+            Self::FanoutUnbatched => Fanout {
+                mode: Mode::Unbatched,
+                ..fanout
+            },
+            Self::FanoutUnbatchedX8 => Fanout {
+                mode: Mode::Unbatched,
+                channels: 8,
+                ..fanout
+            },
+            Self::Fanout1000 => Fanout {
+                subscribers: 1000,
+                ..fanout
+            },
+            Self::Channels => Fanout {
+                channels: 100,
+                ..fanout
+            },
+            Self::Large => Fanout {
+                payload: 64 << 10,
+                ..fanout
+            },
             Self::Idle => return Load::Idle(Idle::default()),
         })
     }
