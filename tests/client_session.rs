@@ -266,6 +266,28 @@ async fn goes_on_receiving_after_it_finished_sending() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_the_end_by_closing_has_not_refused() {
+    let server = FakeServer::start();
+    let mut session = client(&server).join_with("news", "only").await.unwrap();
+    let mut peer = server.accept();
+    peer.read_frame();
+    session.finish().await.unwrap();
+    peer.expect_end();
+    drop(peer);
+    assert!(session.recv().await.unwrap().is_none());
+
+    // Its sending side is not closed before a refusal would have come.
+    let session = client(&server).join_with("news", "only").await.unwrap();
+    let mut peer = server.accept();
+    let answering = std::thread::spawn(move || {
+        peer.read_frame();
+        peer.expect_end();
+    });
+    session.close(Duration::from_millis(50)).await.unwrap();
+    answering.join().unwrap();
+}
+
+#[tokio::test]
 async fn halves_work_in_different_tasks() {
     let server = FakeServer::start();
     let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();

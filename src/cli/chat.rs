@@ -100,12 +100,12 @@ fn print(message: &Received) -> io::Result<()> {
     }
 }
 
-/// Leaves: what was said goes out, and what is coming is still printed.
+/// Leaves: what is coming is still printed, and a refusal still noticed.
 async fn end(mut session: Session) -> Result<(), Failure> {
-    session.finish().await?;
     let (_, subscriber) = session.halves();
     match timeout(LINGER, hear(subscriber)).await {
-        Ok(Err(Failure::ClosedByServer)) | Err(_) => Ok(()),
-        Ok(result) => result,
+        Err(_) => Ok(session.close(Duration::ZERO).await?),
+        Ok(Err(Failure::ClosedByServer)) => Ok(()),
+        Ok(ended) => ended,
     }
 }

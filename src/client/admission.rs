@@ -8,12 +8,14 @@ use super::error::Error;
 /// Whether the server has shown that it let us in.
 ///
 /// v1 has no answer to a join. Anything received is a yes, an end before that and soon after the
-/// join is a no; silence for long enough is a yes too.
+/// join is a no; silence for long enough is a yes too. Once we have closed our sending side, an
+/// orderly end may be the answer to that, as it is with the reference server.
 #[derive(Debug)]
 pub(super) struct Admission {
     joined: Instant,
     patience: Duration,
     heard: bool,
+    finished: bool,
 }
 
 impl Admission {
@@ -23,12 +25,18 @@ impl Admission {
             joined: Instant::now(),
             patience,
             heard: false,
+            finished: false,
         }
     }
 
     /// Something came.
     pub(super) fn heard(&mut self) {
         self.heard = true;
+    }
+
+    /// We have closed our sending side.
+    pub(super) fn finished(&mut self) {
+        self.finished = true;
     }
 
     /// Whether we were let in, as far as can be told by now.
@@ -42,6 +50,7 @@ impl Admission {
             return how.map_err(Error::Io);
         }
         match how {
+            Ok(()) if self.finished => Ok(()),
             Err(error) if !is_hangup(&error) => Err(Error::Io(error)),
             _ => Err(Error::Refused {
                 after: self.joined.elapsed(),

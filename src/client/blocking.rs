@@ -113,13 +113,16 @@ impl Session {
         std::iter::from_fn(|| self.recv().transpose())
     }
 
-    /// Closes the sending side; the session goes on receiving.
+    /// Closes the sending side; the session goes on receiving, unless the server ends it then, as the
+    /// reference server does.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when the connection is gone.
     pub fn finish(&mut self) -> Result<(), Error> {
-        Ok(self.stream.shutdown(Shutdown::Write)?)
+        self.stream.shutdown(Shutdown::Write)?;
+        self.admission.finished();
+        Ok(())
     }
 
     fn next_message(&mut self) -> Result<Option<Received>, Error> {

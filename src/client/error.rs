@@ -48,8 +48,9 @@ pub enum Error {
     /// The server closed the connection in the middle of a frame.
     #[error("the server closed the connection in the middle of a frame")]
     Cut,
-    /// The session is over: nothing more can be published. The receiving side knows why.
-    #[error("the session is over")]
+    /// The connection was closed and nothing more can be published, or, as the reason of a
+    /// reconnect, the server closed it in an orderly way. The receiving side knows more.
+    #[error("the connection was closed")]
     Closed,
     /// The session's sending side was finished before.
     #[error("the sending side is finished")]

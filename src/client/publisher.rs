@@ -134,8 +134,9 @@ impl Publisher {
         Ok(())
     }
 
-    /// Writes what is queued and closes the sending side; the session goes on receiving. Nothing
-    /// happens when that was done before.
+    /// Writes what is queued and closes the sending side; the session goes on receiving, unless the
+    /// server ends it then, as the reference server does (from a subscriber that was split off this
+    /// looks like a refusal when nothing had come before). Nothing happens when that was done before.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Admission;
 use super::config::Client;
@@ -118,7 +118,8 @@ impl Session {
         self.subscriber.next_event().await
     }
 
-    /// Writes what is queued and closes the sending side; see [`Publisher::finish`].
+    /// Writes what is queued and closes the sending side; see [`Publisher::finish`]. The session goes
+    /// on receiving, unless the server ends it then, as the reference server does.
     ///
     /// # Errors
     ///
@@ -128,7 +129,9 @@ impl Session {
     ///
     /// Cancel safe: it can be called again.
     pub async fn finish(&mut self) -> Result<(), Error> {
-        self.publisher.finish().await
+        self.publisher.finish().await?;
+        self.subscriber.sending_finished();
+        Ok(())
     }
 
     /// Both halves at once, to use one while the other is being awaited.
@@ -143,9 +146,9 @@ impl Session {
         (self.publisher, self.subscriber)
     }
 
-    /// Ends the session so that what was published arrives: writes what is queued, closes the
-    /// sending side, then reads and drops what comes for as long as `linger`, or until the server
-    /// closes.
+    /// Ends the session so that what was published arrives: writes what is queued, reads and drops
+    /// what comes for as long as `linger`, or until the server closes, and closes the sending side
+    /// meanwhile, when the server has shown that it let us in, or at the end.
     ///
     /// The reading has two reasons. A connection that is closed with unread data is reset, which can
     /// cost the messages that the server has not read yet. And it takes a round trip to learn that a
@@ -158,21 +161,22 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection at once.
-    pub async fn close(self, linger: Duration) -> Result<(), Error> {
-        let Self {
-            mut publisher,
-            mut subscriber,
-        } = self;
-        subscriber.stop_reconnecting();
-        let finished = tokio::select! {
-            finished = publisher.finish() => finished,
-            ended = subscriber.drain() => return ended.and(Err(Error::Closed)),
+    pub async fn close(mut self, linger: Duration) -> Result<(), Error> {
+        self.subscriber.stop_reconnecting();
+        let flushed = tokio::select! {
+            flushed = self.publisher.flush() => flushed,
+            ended = self.subscriber.drain() => return ended.and(Err(Error::Closed)),
         };
-        match (timeout(linger, subscriber.drain()).await, finished) {
-            // The receiving side knows best why writing failed.
-            (Ok(Err(error)), _) | (_, Err(error)) => Err(error),
-            (Ok(Ok(())) | Err(_), Ok(())) => Ok(()),
+        let deadline = Instant::now() + linger;
+        // When writing fails, the receiving side knows best why.
+        if let Ok(admission) = timeout_at(deadline, self.subscriber.admission()).await {
+            admission?;
         }
+        flushed?;
+        self.finish().await?;
+        timeout_at(deadline, self.subscriber.drain())
+            .await
+            .unwrap_or(Ok(()))
     }
 }
 

@@ -128,6 +128,23 @@ impl Subscriber {
         Ok(())
     }
 
+    /// The sending side was closed: the server may close the connection in turn.
+    pub(super) fn sending_finished(&mut self) {
+        if let State::Up(downlink) = &mut self.state {
+            downlink.admission.finished();
+        }
+    }
+
+    /// Reads and drops everything until the server has shown that it let us in.
+    pub(super) async fn admission(&mut self) -> Result<(), Error> {
+        while !matches!(&self.state, State::Up(downlink) if downlink.admission.granted()) {
+            if self.next_event().await?.is_none() {
+                return Err(Error::Closed);
+            }
+        }
+        Ok(())
+    }
+
     /// From now on a lost connection is the end.
     pub(super) fn stop_reconnecting(&mut self) {
         self.reconnector = None;
