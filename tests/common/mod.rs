@@ -115,18 +115,28 @@ impl Client {
         message: &[u8],
         cid: Option<Cid>,
     ) -> Self {
-        let stream = Self::connect(broker);
+        let mut client = Self::on(Self::connect(broker), keyring, uid, channel, cid);
+        client.send(message);
+        client
+    }
+
+    /// A session on `stream` that has not sent its join frame.
+    pub fn on(
+        stream: TcpStream,
+        keyring: &Keyring,
+        uid: &str,
+        channel: &str,
+        cid: Option<Cid>,
+    ) -> Self {
         let key = keyring.session_key(stream.local_addr().unwrap(), uid, channel);
-        let mut client = Self {
+        Self {
             stream,
             uid: uid.into(),
             channel: channel.into(),
             key,
             cid: cid.unwrap_or(key.cid()),
             pending: Vec::new(),
-        };
-        client.send(message);
-        client
+        }
     }
 
     /// The frame that this session would send for `message`.
@@ -288,14 +298,14 @@ impl Rng {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % n as u64).unwrap()
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(n).unwrap()).unwrap()
     }
 
     /// From the clock; a test prints it, and `MLES_TEST_SEED` repeats it.
     pub fn seeded() -> Self {
         let given = std::env::var("MLES_TEST_SEED").ok();
         let seed = given.map_or_else(
-            || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64,
+            || u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos()),
             |seed| seed.parse().unwrap(),
         );
         eprintln!("repeat with MLES_TEST_SEED={seed}");
