@@ -81,6 +81,8 @@ counters! {
     protocol_errors,
     /// Sessions ended because they could not keep up.
     slow_disconnects,
+    /// Sessions whose client closed its sending side, or so it seemed.
+    half_closed,
     /// Half-closed sessions that gave way to a new one with the same connection id.
     replaced,
     /// Half-closed sessions let go because there were too many.
