@@ -93,6 +93,8 @@ counters! {
     bytes_in,
     /// Frames queued for members: one frame for ten members counts ten.
     deliveries,
+    /// Writes to sockets that took something: each may be many frames.
+    writes,
     /// Frames dropped from members' queues: by the policy `drop-oldest`, or with a session that
     /// ended before it had taken them.
     dropped_frames,
