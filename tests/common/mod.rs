@@ -176,7 +176,8 @@ impl Client {
         String::from_utf8(self.receive_message().message).unwrap()
     }
 
-    /// The next frame, `None` at the end of the stream, an error when nothing comes in time.
+    /// The next frame, `None` at the end of the stream, an error when nothing comes in time or the
+    /// stream ends inside a frame.
     pub fn try_receive(&mut self, patience: Duration) -> io::Result<Option<Received>> {
         let deadline = Instant::now() + patience;
         loop {
@@ -191,7 +192,7 @@ impl Client {
             let mut chunk = [0; 64 << 10];
             match self.stream.read(&mut chunk) {
                 Ok(0) if self.pending.is_empty() => return Ok(None),
-                Ok(0) => panic!("the broker closed the connection inside a frame"),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.pending.extend_from_slice(&chunk[..n]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
