@@ -7,7 +7,10 @@ use std::thread::JoinHandle;
 
 use mles::protocol::Keyring;
 
-use super::{Client, Server, wait_until};
+use super::{Client, SILENCE, Server, is_timeout, wait_until};
+
+/// What a member sends to show that it is one.
+const KNOCK: &[u8] = b"knock";
 
 /// A publisher and its subscribers, each message of which has to reach all of them before the next
 /// is sent.
@@ -62,27 +65,32 @@ impl Bystanders {
 
 /// A publisher and three subscribers, all of them members when this returns.
 fn join_all(address: SocketAddr, channel: &str, keyring: &Keyring) -> Vec<Client> {
-    let mut publisher = Client::join_with(&address, keyring, "publisher", channel, b"", None);
-    let mut clients = Vec::new();
+    let join = |uid: &str| Client::join_with(&address, keyring, uid, channel, b"", None);
+    let mut clients = vec![join("publisher")];
     for i in 0..3 {
-        let uid = format!("subscriber {i}");
-        let client = Client::join_with(&address, keyring, &uid, channel, b"here", None);
-        // Seated as soon as another member has got its greeting.
-        assert_eq!(publisher.text(), "here");
+        let mut client = join(&format!("subscriber {i}"));
+        // A broker says nothing to who has joined: knock until the publisher hears it.
+        loop {
+            client.send(KNOCK);
+            match clients[0].try_receive(SILENCE) {
+                Ok(Some(frame)) if frame.uid == client.uid && frame.message == KNOCK => break,
+                Ok(frame) => assert!(frame.is_some(), "not let in"),
+                Err(error) => assert!(is_timeout(&error), "{error}"),
+            }
+        }
         clients.push(client);
     }
-    clients.insert(0, publisher);
     clients
 }
 
 fn talk(clients: &mut [Client], round: u64) {
-    let text = format!("round {round}");
+    let text = format!("round {round}").into_bytes();
     let (publisher, subscribers) = clients.split_first_mut().unwrap();
-    publisher.send(text.as_bytes());
+    publisher.send(&text);
     for subscriber in subscribers {
-        let mut got = subscriber.text();
-        while round == 0 && got == "here" {
-            got = subscriber.text();
+        let mut got = subscriber.receive_message().message;
+        while got == KNOCK {
+            got = subscriber.receive_message().message;
         }
         assert_eq!(got, text, "{}", subscriber.uid);
     }
