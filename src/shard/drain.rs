@@ -50,7 +50,7 @@ impl Shard {
     }
 
     /// Lets one client go: our side is closed as soon as its queue is empty.
-    fn finish(self: &Rc<Self>, conn: &Rc<Conn>) {
+    pub(super) fn finish(self: &Rc<Self>, conn: &Rc<Conn>) {
         match conn.phase.get() {
             Phase::Over => return,
             Phase::Joined | Phase::HalfClosed | Phase::Finishing => {

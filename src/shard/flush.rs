@@ -127,6 +127,7 @@ impl Shard {
             };
             match result {
                 Ok(n) => {
+                    self.stats().writes.add(1);
                     written += n;
                     local.wrote(key, n, now, settings);
                 }

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::net::tcp::OwnedReadHalf;
+
 use super::conn::{Conn, Phase as ConnPhase};
 use super::gate::Full;
 use super::hold::Hold;
 use super::ids::{Home, ShardId};
-use super::message::{Adoption, Arrival, ChannelName, Delivery, Identity, Request, Socket};
+use super::message::{Adoption, Arrival, ChannelName, Delivery, Early, Identity, Request, Socket};
 use super::{Phase, Shard};
 use crate::channel::{ConnId, FrameRun, Place};
 use crate::escape::Escaped;
@@ -26,6 +28,13 @@ enum Refused {
     TooManyChannels,
     Stopping,
     Socket(std::io::Error),
+}
+
+/// A session that has a seat on this shard and is not served yet.
+struct Newcomer {
+    conn: Rc<Conn>,
+    reader: OwnedReadHalf,
+    early: Early,
 }
 
 impl Shard {
@@ -84,20 +93,26 @@ impl Shard {
         let spread_to = self.spread_to(at, arrival.origin);
         let conn = arrival.identity.conn;
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
-        let result = match spread_to {
-            Some(shard) => self.seat_remote(at, shard, arrival, now),
-            None => self.seat_local(at, arrival, now),
+        let seated = match spread_to {
+            Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None),
+            None => self.seat_local(at, arrival, now).map(Some),
         };
-        if result.is_ok() {
-            self.stats().joined.add(1);
-            if let Some(run) = publishes {
-                self.publish_in(at, conn, &run, now);
-            }
-            self.announce_soon(at);
-        } else {
-            self.close_if_expired(at, now);
+        let newcomer = seated.inspect_err(|_| self.close_if_expired(at, now))?;
+        self.stats().joined.add(1);
+        if let Some(run) = publishes {
+            self.publish_in(at, conn, &run, now);
         }
-        result
+        self.announce_soon(at);
+        // Only now: what came behind the join frame follows it in the channel's order.
+        if let Some(Newcomer {
+            conn,
+            reader,
+            early,
+        }) = newcomer
+        {
+            self.serve(conn, reader, early);
+        }
+        Ok(())
     }
 
     fn find_or_open(&self, name: &str, now: Instant) -> Result<u32, Refused> {
@@ -133,7 +148,7 @@ impl Shard {
         at: u32,
         arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<Newcomer, Refused> {
         let Arrival {
             socket,
             identity,
@@ -176,8 +191,11 @@ impl Shard {
         if let Some(vacated) = joined.replaced {
             self.let_go_replaced(at, vacated);
         }
-        self.serve(conn, reader, early);
-        Ok(())
+        Ok(Newcomer {
+            conn,
+            reader,
+            early,
+        })
     }
 
     fn seat_remote(
@@ -285,7 +303,7 @@ impl Conn {
         home: Home,
         hold: Rc<Hold>,
         hold_limit: Duration,
-    ) -> (tokio::net::tcp::OwnedReadHalf, Rc<Self>) {
+    ) -> (OwnedReadHalf, Rc<Self>) {
         let (reader, writer) = stream.into_split();
         let Identity {
             conn,

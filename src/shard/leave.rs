@@ -125,6 +125,7 @@ impl Shard {
     pub(super) fn half_close(self: &Rc<Self>, conn: &Rc<Conn>) {
         conn.phase.set(Phase::HalfClosed);
         conn.over.get_or_init(Rc::default);
+        self.stats().half_closed.add(1);
         let (cid, id) = (conn.cid, conn.id);
         let mut registry = self.registry.borrow_mut();
         match conn.home {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Phase};
+use super::conn::Conn;
 use super::ids::{ChannelId, Home};
 use super::message::{Adoption, Delivery, Request};
 use crate::escape::Escaped;
@@ -93,9 +93,9 @@ impl Shard {
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);
         self.wake_flusher();
+        self.serve(conn.clone(), reader, early);
         if !self.is_running() {
-            conn.phase.set(Phase::Finishing);
+            self.finish(&conn);
         }
-        self.serve(conn, reader, early);
     }
 }

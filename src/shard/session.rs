@@ -136,9 +136,10 @@ impl Session {
     }
 
     /// The client has closed its sending side: it still gets what is published.
-    fn at_eof(&self, torn: bool) -> Option<Ended> {
+    fn at_eof(&mut self, torn: bool) -> Option<Ended> {
         if torn {
             tracing::debug!(peer = %self.conn.peer, "client closed its side inside a frame");
+            self.input.release(&mut self.shard.scratch.borrow_mut());
         }
         match self.conn.phase.get() {
             Phase::Over | Phase::Finishing => Some(Ended::Stopping),

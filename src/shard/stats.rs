@@ -81,6 +81,8 @@ counters! {
     protocol_errors,
     /// Sessions ended because they could not keep up.
     slow_disconnects,
+    /// Sessions whose client closed its sending side, or so it seemed.
+    half_closed,
     /// Half-closed sessions that gave way to a new one with the same connection id.
     replaced,
     /// Half-closed sessions let go because there were too many.
@@ -91,6 +93,8 @@ counters! {
     bytes_in,
     /// Frames queued for members: one frame for ten members counts ten.
     deliveries,
+    /// Writes to sockets that took something: each may be many frames.
+    writes,
     /// Frames dropped from members' queues: by the policy `drop-oldest`, or with a session that
     /// ended before it had taken them.
     dropped_frames,

@@ -25,6 +25,26 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test waits for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
+pub mod bystanders;
+pub mod child;
+
+/// Where a broker listens, whether it runs in this process or in another.
+pub trait Server {
+    fn address(&self) -> SocketAddr;
+}
+
+impl Server for Broker {
+    fn address(&self) -> SocketAddr {
+        self.local_addrs()[0]
+    }
+}
+
+impl Server for SocketAddr {
+    fn address(&self) -> SocketAddr {
+        *self
+    }
+}
+
 /// Settings for tests: a port of the system's choice, two shards wherever the test runs.
 pub fn settings() -> Settings {
     Settings {
@@ -65,8 +85,8 @@ pub struct Client {
 
 impl Client {
     /// Connects without sending anything.
-    pub fn connect(broker: &Broker) -> TcpStream {
-        let stream = TcpStream::connect(broker.local_addrs()[0]).unwrap();
+    pub fn connect(server: &impl Server) -> TcpStream {
+        let stream = TcpStream::connect(server.address()).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -74,7 +94,7 @@ impl Client {
     }
 
     /// Joins with an empty message and without a secret.
-    pub fn join(broker: &Broker, uid: &str, channel: &str) -> Self {
+    pub fn join(broker: &impl Server, uid: &str, channel: &str) -> Self {
         Self::join_with(broker, &Keyring::default(), uid, channel, b"", None)
     }
 
@@ -88,25 +108,35 @@ impl Client {
 
     /// Joins with everything chosen.
     pub fn join_with(
-        broker: &Broker,
+        broker: &impl Server,
         keyring: &Keyring,
         uid: &str,
         channel: &str,
         message: &[u8],
         cid: Option<Cid>,
     ) -> Self {
-        let stream = Self::connect(broker);
+        let mut client = Self::on(Self::connect(broker), keyring, uid, channel, cid);
+        client.send(message);
+        client
+    }
+
+    /// A session on `stream` that has not sent its join frame.
+    pub fn on(
+        stream: TcpStream,
+        keyring: &Keyring,
+        uid: &str,
+        channel: &str,
+        cid: Option<Cid>,
+    ) -> Self {
         let key = keyring.session_key(stream.local_addr().unwrap(), uid, channel);
-        let mut client = Self {
+        Self {
             stream,
             uid: uid.into(),
             channel: channel.into(),
             key,
             cid: cid.unwrap_or(key.cid()),
             pending: Vec::new(),
-        };
-        client.send(message);
-        client
+        }
     }
 
     /// The frame that this session would send for `message`.
@@ -146,7 +176,8 @@ impl Client {
         String::from_utf8(self.receive_message().message).unwrap()
     }
 
-    /// The next frame, `None` at the end of the stream, an error when nothing comes in time.
+    /// The next frame, `None` at the end of the stream, an error when nothing comes in time or the
+    /// stream ends inside a frame.
     pub fn try_receive(&mut self, patience: Duration) -> io::Result<Option<Received>> {
         let deadline = Instant::now() + patience;
         loop {
@@ -161,7 +192,7 @@ impl Client {
             let mut chunk = [0; 64 << 10];
             match self.stream.read(&mut chunk) {
                 Ok(0) if self.pending.is_empty() => return Ok(None),
-                Ok(0) => panic!("the broker closed the connection inside a frame"),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.pending.extend_from_slice(&chunk[..n]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -210,10 +241,21 @@ impl Client {
         }
     }
 
+    /// Goes away with a reset: the broker sees an error, not an end.
+    pub fn reset(self) {
+        reset(self.stream);
+    }
+
     /// Closes the sending side.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
+}
+
+/// Closes `stream` with a reset.
+pub fn reset(stream: TcpStream) {
+    let linger = Some(Duration::ZERO);
+    socket2::SockRef::from(&stream).set_linger(linger).unwrap();
 }
 
 /// Whether a read or write gave up waiting.
@@ -243,5 +285,31 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Small random numbers, the same for the same seed (SplitMix64).
+#[derive(Debug)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// Below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(n).unwrap()).unwrap()
+    }
+
+    /// From the clock; a test prints it, and `MLES_TEST_SEED` repeats it.
+    pub fn seeded() -> Self {
+        let given = std::env::var("MLES_TEST_SEED").ok();
+        let seed = given.map_or_else(
+            || u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos()),
+            |seed| seed.parse().unwrap(),
+        );
+        eprintln!("repeat with MLES_TEST_SEED={seed}");
+        Self(seed)
     }
 }
