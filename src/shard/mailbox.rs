@@ -12,17 +12,31 @@
 //! from its own connections. What is kept is therefore bounded by what one read of one connection
 //! brings, and the pressure reaches the publishers through TCP.
 
+#[cfg(mles_loom)]
+mod loom_queue;
+#[cfg(all(test, mles_loom))]
+mod loom_tests;
+#[cfg(all(test, not(mles_loom)))]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+#[cfg(not(mles_loom))]
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::TrySendError;
+#[cfg(not(mles_loom))]
+use crossbeam_channel::{Receiver, Sender, bounded};
+#[cfg(mles_loom)]
+use loom::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
+#[cfg(mles_loom)]
+use loom_queue::{Receiver, Sender, bounded};
 
 use super::wake::Wake;
 
-/// Messages a mailbox takes before it is full.
-const CAPACITY: usize = 4096;
+/// Messages a mailbox takes before it is full. Loom explores small worlds only.
+const CAPACITY: usize = if cfg!(mles_loom) { 2 } else { 4096 };
 /// Bytes of frames a mailbox takes before it is full. A larger message is let in when it is empty.
 const MAX_BYTES: isize = 32 << 20;
 
