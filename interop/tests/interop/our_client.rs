@@ -1,13 +1,15 @@
 //! Our `mles pub` and `mles sub` with the reference's server and clients.
 
 use crate::support::{
-    Conn, Secrets, ServerKind, ServerSpec, Session, large_text, publish, publish_lines, subscribe,
+    Conn, Secrets, ServerKind, ServerSpec, Session, exit_code_with, large_text, publish,
+    publish_lines, subscribe,
 };
 
 on_each_server!(
     pub_reaches_msgconn,
     sub_hears_msgconn,
     secrets_work_both_ways,
+    a_refused_join_has_an_exit_code,
     sub_gets_history,
     large_message_each_way,
     pub_into_a_channel_with_much_history,
@@ -51,6 +53,15 @@ fn secrets_work_both_ways(kind: ServerKind) {
         let subscriber = subscribe(&server, "bert", "cli", 2);
         peer.send("from the reference");
         assert_shows(&subscriber.lines(), &["from ours", "from the reference"]);
+    }
+}
+
+fn a_refused_join_has_an_exit_code(kind: ServerKind) {
+    const REFUSED: i32 = 3;
+    let server = ServerSpec::new(kind).secrets(Secrets::SHARED).start();
+    for subcommand in ["sub", "pub"] {
+        let code = exit_code_with(Secrets::ADDRESS, subcommand, &server);
+        assert_eq!(code, Some(REFUSED), "mles {subcommand}");
     }
 }
 

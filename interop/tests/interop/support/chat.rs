@@ -6,6 +6,9 @@ use std::process::Command;
 use super::process::Process;
 use super::{Secrets, Server, in_package, skip};
 
+/// What it asks for before it joins: the uid and the channel.
+const QUESTIONS: [&str; 2] = ["User name?", "Channel?"];
+
 /// A running `mles-client` that has joined its channel.
 pub(crate) struct ChatClient {
     process: Process,
@@ -59,7 +62,7 @@ impl ChatClient {
         }
         let mut process = Process::spawn(command);
         // It takes what one read brings as one answer, so each waits for its question.
-        for (question, answer) in [("User name?", uid), ("Channel?", channel)] {
+        for (question, answer) in QUESTIONS.into_iter().zip([uid, channel]) {
             process.wait_for(question, |line| (line == question).then_some(()));
             process.write_line(answer);
         }
@@ -81,11 +84,12 @@ impl ChatClient {
 
     /// The messages shown so far, as `uid:text`.
     pub(crate) fn shown(&self) -> Vec<String> {
-        let lines = self.process.stdout();
-        lines
+        // History may well be shown before the welcome.
+        let of_its_own = |line: &str| QUESTIONS.contains(&line) || line.starts_with("Welcome ");
+        self.process
+            .stdout()
             .into_iter()
-            .skip_while(|line| !line.starts_with("Welcome "))
-            .skip(1)
+            .filter(|line| !of_its_own(line))
             .collect()
     }
 }

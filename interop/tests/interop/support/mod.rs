@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(crate) use chat::ChatClient;
 pub(crate) use msgconn::Conn;
-pub(crate) use our_cli::{publish, publish_lines, subscribe};
+pub(crate) use our_cli::{exit_code_with, publish, publish_lines, subscribe};
 pub(crate) use server::{Server, ServerKind, ServerSpec};
 pub(crate) use session::Session;
 

@@ -8,7 +8,7 @@ use super::{Secrets, Server};
 
 /// Publishes one message with `mles pub` and waits until it is done.
 pub(crate) fn publish(server: &Server, uid: &str, channel: &str, message: &str) {
-    let mut command = client("pub", server, uid);
+    let mut command = client("pub", server, server.secrets(), uid);
     command.args([channel, message]);
     finish(Process::spawn(command));
 }
@@ -20,7 +20,7 @@ pub(crate) fn publish_lines<'a>(
     channel: &str,
     lines: impl IntoIterator<Item = &'a str>,
 ) {
-    let mut command = client("pub", server, uid);
+    let mut command = client("pub", server, server.secrets(), uid);
     command.arg(channel);
     let mut process = Process::spawn(command);
     for line in lines {
@@ -32,7 +32,7 @@ pub(crate) fn publish_lines<'a>(
 
 /// Starts `mles sub` for `count` messages.
 pub(crate) fn subscribe(server: &Server, uid: &str, channel: &str, count: usize) -> Subscriber {
-    let mut command = client("sub", server, uid);
+    let mut command = client("sub", server, server.secrets(), uid);
     command.args(["--count", &count.to_string(), channel]);
     Subscriber {
         process: Process::spawn(command),
@@ -53,7 +53,18 @@ impl Subscriber {
     }
 }
 
-fn client(subcommand: &str, server: &Server, uid: &str) -> Command {
+/// The exit code of `mles sub` or `mles pub` with these secrets instead of the server's.
+pub(crate) fn exit_code_with(secrets: Secrets, subcommand: &str, server: &Server) -> Option<i32> {
+    let mut command = client(subcommand, server, secrets, "stranger");
+    command.arg("cli");
+    if subcommand == "pub" {
+        command.arg("a message");
+    }
+    let (status, _) = Process::spawn(command).wait();
+    status.code()
+}
+
+fn client(subcommand: &str, server: &Server, secrets: Secrets, uid: &str) -> Command {
     let mut command = our_program();
     command.args([
         subcommand,
@@ -62,9 +73,8 @@ fn client(subcommand: &str, server: &Server, uid: &str) -> Command {
         "--uid",
         uid,
     ]);
-    let Secrets { shared, address } = server.secrets();
-    command.envs(shared.map(|key| ("MLES_KEY", key)));
-    command.envs(address.map(|key| ("MLES_ADDR_KEY", key)));
+    command.envs(secrets.shared.map(|key| ("MLES_KEY", key)));
+    command.envs(secrets.address.map(|key| ("MLES_ADDR_KEY", key)));
     command
 }
 
