@@ -16,8 +16,13 @@
 #[cfg(feature = "server")]
 mod broker;
 pub mod channel;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "cli")]
+mod config;
 #[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]

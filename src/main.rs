@@ -1,7 +1,5 @@
 //! The `mles` program: arguments to broker to exit code.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    mles::cli::main()
 }

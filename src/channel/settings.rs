@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::protocol::MAX_FRAME_LEN;
-
 /// What happens to a member whose queue is full or makes no progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlowPolicy {
@@ -43,9 +41,9 @@ impl Default for ChannelSettings {
     fn default() -> Self {
         Self {
             history_frames: 100,
-            history_bytes: 2 * MAX_FRAME_LEN,
+            history_bytes: 32 << 20,
             history_age: None,
-            queue_bytes: 4 * MAX_FRAME_LEN,
+            queue_bytes: 64 << 20,
             write_deadline: Duration::from_secs(10),
             slow_policy: SlowPolicy::Disconnect,
             announce_joins: true,

@@ -4,8 +4,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::client::{Publisher, Received, Reconnect, Session, Subscriber};
 use clap::builder::NonEmptyStringValueParser;
-use mles::client::{Publisher, Received, Reconnect, Session, Subscriber};
 use tokio::time::timeout;
 
 use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};

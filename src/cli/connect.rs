@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::client::{Client, Error, Keyring};
 use clap::builder::NonEmptyStringValueParser;
-use mles::client::{Client, Error, Keyring};
 
 /// Shown at the end of the help of every client command.
 pub(crate) const EXIT_CODES: &str = "\

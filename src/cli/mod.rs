@@ -1,51 +1,89 @@
-//! The command line.
+//! The `mles` program: one file for each command.
+//!
+//! A command turns arguments into calls of the library, and results into text and an exit code.
+//! Nothing here knows the wire or a channel. Results go to standard output, everything said to the
+//! person at the terminal to standard error.
 
 mod chat;
+mod check_config;
 mod connect;
 mod escape;
+mod exit;
+mod greeting;
 mod lines;
+mod logging;
+mod nofile;
+mod options;
 mod publish;
 mod serve;
+mod signals;
 mod subscribe;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{Parser, Subcommand};
 
-#[derive(clap::Parser)]
+#[derive(Parser)]
 #[command(
     name = "mles",
     version,
-    about = "A publish/subscribe broker and its clients"
+    about = "A publish/subscribe broker that speaks Mles v1, and its clients",
+    long_about = "A publish/subscribe broker that speaks Mles v1, and its clients.\n\n\
+                  `mles` alone is `mles serve`: a broker on 127.0.0.1:8077 for this machine.",
+    after_help = "Try it: run `mles` in one terminal, `mles sub room` in a second, and \
+                  `mles pub room hello` in a third.",
+    propagate_version = true
 )]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Pub(publish::PubArgs),
     Sub(subscribe::SubArgs),
     Chat(chat::ChatArgs),
+    CheckConfig(check_config::CheckConfigArgs),
 }
 
-/// Runs the command that the arguments name.
-pub(crate) fn main() -> ExitCode {
-    if std::env::args().nth(1).is_none_or(|arg| arg == "serve") {
-        serve::run();
-        return ExitCode::SUCCESS;
+/// Runs the program with the arguments of this process.
+///
+/// Help, version and wrong arguments end the process here, as clap does it.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default())) {
+        Command::Serve(args) => serve::run(args),
+        Command::Pub(args) => block_on(publish::run(args)),
+        Command::Sub(args) => block_on(subscribe::run(args)),
+        Command::Chat(args) => block_on(chat::run(args)),
+        Command::CheckConfig(args) => check_config::run(args),
     }
-    let command = Command::parse();
+}
+
+/// Runs a client's command.
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    match runtime {
+        Ok(runtime) => runtime.block_on(command),
         Err(error) => {
-            eprintln!("mles: {error}");
-            return ExitCode::FAILURE;
+            eprintln!("mles: cannot start: {error}");
+            ExitCode::from(exit::FAILED)
         }
-    };
-    runtime.block_on(async {
-        match command {
-            Command::Pub(args) => publish::run(args).await,
-            Command::Sub(args) => subscribe::run(args).await,
-            Command::Chat(args) => chat::run(args).await,
-        }
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_well_defined() {
+        Cli::command().debug_assert();
+    }
 }

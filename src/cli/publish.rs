@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::client::{Client, Error, Publisher, Session};
 use clap::builder::NonEmptyStringValueParser;
-use mles::client::{Client, Error, Publisher, Session};
 use tokio::sync::mpsc;
 
 use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::task::Poll;
 
+use crate::client::{Event, Received, Reconnect, Session};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::builder::NonEmptyStringValueParser;
-use mles::client::{Event, Received, Reconnect, Session};
 use serde::Serialize;
 
 use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};
@@ -125,7 +125,6 @@ pub(crate) fn report(event: Event) -> Option<Received> {
             eprintln!("mles: {error}; trying again in {retry_in:.1?}");
         }
         Event::Reconnected => eprintln!("mles: connected again"),
-        _ => {}
     }
     None
 }
