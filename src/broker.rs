@@ -131,9 +131,9 @@ impl Broker {
             addresses,
         };
         for (seed, sockets) in seeds.into_iter().zip(by_shard) {
-            broker
-                .threads
-                .push(spawn(broker.common.clone(), seed, sockets)?);
+            let setup = move |shard: &_| listen(shard, sockets);
+            let thread = spawn(broker.common.clone(), seed, setup)?;
+            broker.threads.push(thread);
         }
         Ok(broker)
     }
@@ -264,12 +264,12 @@ fn check_protected(settings: &Settings, address: SocketAddr) -> Result<(), Start
 fn spawn(
     common: Arc<Common>,
     seed: Seed,
-    sockets: Vec<TcpListener>,
+    setup: impl FnOnce(&Rc<Shard>) -> io::Result<()> + Send + 'static,
 ) -> Result<JoinHandle<io::Result<()>>, StartError> {
     let thread = std::thread::Builder::new().name(format!("mles-shard-{}", seed.id()));
     let run = move || {
         let ending = StopOthers { common };
-        let result = seed.run(|shard| listen(shard, sockets));
+        let result = seed.run(setup);
         drop(ending);
         result
     };
@@ -295,5 +295,61 @@ impl Drop for StopOthers {
             self.common.fail();
         }
         self.common.advance(Phase::Stopped);
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+mod tests {
+    use super::*;
+    use crate::shard::ShardId;
+
+    /// A broker without listeners whose shards begin with `setup`.
+    fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
+        let settings = Settings {
+            pin: false,
+            ..Settings::default()
+        };
+        let (common, seeds) = seeds(settings, 3);
+        let threads = seeds
+            .into_iter()
+            .map(|seed| spawn(common.clone(), seed, setup).unwrap());
+        Broker {
+            threads: threads.collect(),
+            common,
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_the_whole_broker() {
+        let broker = broker(|shard| {
+            if shard.id == ShardId(1) {
+                shard.spawn(async { panic!("meant by the test") });
+            }
+            Ok(())
+        });
+        assert!(matches!(broker.wait(), Err(BrokerError::Panicked)));
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_the_whole_broker() {
+        let broker = broker(|shard| {
+            assert_ne!(shard.id, ShardId(1), "meant by the test");
+            Ok(())
+        });
+        assert!(matches!(broker.wait(), Err(BrokerError::Panicked)));
+    }
+
+    #[test]
+    fn a_shard_that_cannot_run_ends_the_whole_broker() {
+        let broker = broker(|shard| match shard.id {
+            ShardId(1) => Err(io::Error::other("meant by the test")),
+            _ => Ok(()),
+        });
+        assert!(matches!(broker.wait(), Err(BrokerError::Shard(_))));
     }
 }

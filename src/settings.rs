@@ -38,7 +38,9 @@ pub struct Limits {
     pub max_joining: usize,
     /// Total time for a new connection to send its join frame.
     pub join_deadline: Duration,
-    /// Memory in bytes, over all connections, for frames of which only a part has come.
+    /// Memory in bytes, over all connections, for frames of which only a part has come: half of it
+    /// for members, half for connections that have not joined, divided evenly among the shards. A
+    /// shard always has enough for one frame of the largest size.
     pub partial_bytes: usize,
     /// Memory in bytes for the histories of all channels, divided evenly among the shards. When a
     /// shard's part is used up, a channel that is published to gives up its oldest frames, and idle

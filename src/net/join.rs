@@ -74,7 +74,7 @@ async fn read_first(
     };
     loop {
         let step = poll_fn(|cx| {
-            let mut scratch = shard.scratch().borrow_mut();
+            let mut scratch = shard.join_scratch().borrow_mut();
             input
                 .input
                 .poll_read(cx, reader, &mut scratch, max_body, &BodyCheck::Off)
@@ -89,7 +89,9 @@ async fn read_first(
         };
         match (step.run, bad) {
             (Some(run), bad) => {
-                let partial = input.input.take_partial(&mut shard.scratch().borrow_mut());
+                let partial = input
+                    .input
+                    .take_partial(&mut shard.join_scratch().borrow_mut());
                 return Ok((
                     run,
                     Early {
@@ -113,7 +115,8 @@ struct Charged<'a> {
 
 impl Drop for Charged<'_> {
     fn drop(&mut self) {
-        self.input.release(&mut self.shard.scratch().borrow_mut());
+        self.input
+            .release(&mut self.shard.join_scratch().borrow_mut());
     }
 }
 

@@ -25,7 +25,7 @@ const COPIED: usize = 4 << 10;
 /// Runs from this size on take the scratch buffer with them instead of being copied.
 const GIVEN: usize = CHUNK / 2;
 
-/// What all connections of a shard read with.
+/// What many connections of a shard read with, and the memory they share.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     buf: BytesMut,

@@ -183,6 +183,7 @@ pub(crate) struct Shard {
     pub(crate) log: LogLimiter,
     registry: RefCell<Registry>,
     scratch: RefCell<Scratch>,
+    join_scratch: RefCell<Scratch>,
     /// To the owners of channels, by shard.
     requests: Vec<Outlet<Request>>,
     /// To the shards with relay members, by shard.
@@ -206,9 +207,10 @@ impl Shard {
         self.common.settings.limits.max_frame - HEADER_LEN
     }
 
-    /// What all connections of this shard read with.
-    pub(crate) fn scratch(&self) -> &RefCell<Scratch> {
-        &self.scratch
+    /// What connections read with that have not joined. They have a buffer and an allowance of
+    /// their own: members must not suffer from what anyone can send.
+    pub(crate) fn join_scratch(&self) -> &RefCell<Scratch> {
+        &self.join_scratch
     }
 
     /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could

@@ -111,13 +111,16 @@ impl Seed {
 
     fn grow(self) -> (Rc<Shard>, Inbox) {
         let limits = &self.common.settings.limits;
-        let allowance = (limits.partial_bytes / self.common.shards()).max(2 * limits.max_frame);
+        // Half for the members, half for those that have not joined; in any case enough for one
+        // frame that grows from one buffer into the next.
+        let allowance = (limits.partial_bytes / self.common.shards() / 2).max(2 * limits.max_frame);
         let history = limits.history_bytes_total / self.common.shards();
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
             registry: RefCell::new(Registry::new(history)),
             scratch: RefCell::new(Scratch::new(allowance)),
+            join_scratch: RefCell::new(Scratch::new(allowance)),
             requests: self.requests,
             deliveries: self.deliveries,
             congestion: Hold::default(),

@@ -217,6 +217,24 @@ impl Client {
         })
     }
 
+    /// The next `n` bytes that are no announcement, whatever they mean; `None` if they have not come.
+    pub fn take_raw(&mut self, n: usize) -> Option<Vec<u8>> {
+        self.stream.set_read_timeout(Some(SILENCE)).unwrap();
+        let mut chunk = [0; 4096];
+        if let Ok(got) = self.stream.read(&mut chunk) {
+            self.pending.extend_from_slice(&chunk[..got]);
+        }
+        while let Some(len) = frame_len(&self.pending).filter(|&len| len <= self.pending.len()) {
+            let is_announcement = Message::decode(&self.pending[HEADER_LEN..len])
+                .is_ok_and(|message| message.message.is_empty());
+            if !is_announcement {
+                break;
+            }
+            self.pending.drain(..len);
+        }
+        (self.pending.len() >= n).then(|| self.pending.drain(..n).collect())
+    }
+
     /// Asserts that no message (announcements aside) comes for a while.
     pub fn assert_silent(&mut self) {
         loop {
