@@ -61,7 +61,11 @@ fn checked_label(message: &[u8]) -> String {
     let text = std::str::from_utf8(message).unwrap();
     let mut parts = text.splitn(3, ' ');
     let (label, len) = (parts.next().unwrap(), parts.next().unwrap());
-    assert_eq!(parts.next().unwrap().len(), len.parse().unwrap(), "{label}");
+    assert_eq!(
+        parts.next().unwrap().len(),
+        len.parse::<usize>().unwrap(),
+        "{label}"
+    );
     label.to_owned()
 }
 

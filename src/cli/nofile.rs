@@ -17,7 +17,7 @@ pub(super) fn make_room(settings: &mut Settings) {
             let room = room(limit, shards, settings.listen.len());
             let wanted = settings.limits.max_connections;
             if wanted > room {
-                tracing::warn!(
+                tracing::info!(
                     open_files = limit,
                     "max_connections lowered from {wanted} to {room}: each needs an open file; \
                      raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) for more"
