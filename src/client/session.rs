@@ -175,8 +175,8 @@ impl Session {
         flushed?;
         self.finish().await?;
         match timeout_at(deadline, self.subscriber.drain()).await {
-            // A server may end the session at our end of stream, in the middle of what it was sending: it has
-            // read everything by then.
+            // A server may end the session at our end of stream, in the middle of what it was
+            // sending: it has read everything by then.
             Ok(Err(Error::Cut)) | Err(_) => Ok(()),
             Ok(ended) => ended,
         }
