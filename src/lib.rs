@@ -41,3 +41,8 @@ pub use net::ListenError;
 pub use settings::{Limits, NameCheck, Settings};
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
+
+/// Runs the programs that the README shows.
+#[cfg(all(doctest, feature = "client", feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
