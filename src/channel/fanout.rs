@@ -34,7 +34,7 @@ impl MemberKey {
 /// Why a member has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowReason {
-    /// More than `queue_bytes` were queued for it.
+    /// More than `queue_bytes` were queued for it besides its history.
     QueueFull,
     /// Its socket took nothing for `write_deadline`.
     NoProgress,
@@ -69,6 +69,9 @@ pub struct Member<T> {
     pub handle: T,
     /// What is queued for it.
     pub outbox: Outbox,
+    /// Bytes of its history that are not written yet. They do not count against its limits: how
+    /// much history there is says nothing about how fast it is.
+    replay: usize,
     /// Bytes of the next run that are not for it: announcements from before it joined.
     skip: u32,
     dirty: bool,
@@ -82,6 +85,11 @@ impl<T> Member<T> {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stall.is_some()
+    }
+
+    /// What is queued besides its history.
+    fn live_bytes(&self) -> usize {
+        self.outbox.bytes() - self.replay
     }
 }
 
@@ -113,6 +121,7 @@ impl<T> Fanout<T> {
             conn,
             handle,
             outbox: Outbox::default(),
+            replay: 0,
             skip,
             dirty: false,
             stall: None,
@@ -193,19 +202,21 @@ impl<T> Fanout<T> {
                 member.dirty = true;
                 self.dirty.push(MemberKey::new(index));
             }
-            if member.outbox.bytes() > limit {
+            if member.live_bytes() > limit {
                 over.push((MemberKey::new(index), member.conn));
             }
         }
         count
     }
 
-    /// Queues `runs` for one member alone, outside the limits: its history at the join.
+    /// Queues `runs` for one member alone, outside the limits: its history, before anything is
+    /// delivered to it.
     pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
         let Some(member) = self.members.get_mut(key.index()) else {
             return;
         };
         for run in runs {
+            member.replay += run.len();
             member.outbox.push(run);
         }
         if !member.dirty && !member.outbox.is_empty() {
@@ -255,10 +266,11 @@ impl<T> Fanout<T> {
             return;
         };
         member.outbox.advance(n);
+        member.replay = member.replay.saturating_sub(n);
         if let Some(stall) = &mut member.stall {
             stall.progress = now;
         }
-        if member.over_since.is_some() && member.outbox.bytes() <= low_water(settings) {
+        if member.over_since.is_some() && member.live_bytes() <= low_water(settings) {
             member.over_since = None;
             self.over -= 1;
         }
@@ -305,13 +317,15 @@ impl<T> Fanout<T> {
         let Some(member) = self.members.get_mut(key.index()) else {
             return Verdict::Keep;
         };
-        if member.outbox.bytes() <= high_water(settings) {
+        if member.live_bytes() <= high_water(settings) {
             return Verdict::Keep;
         }
         match settings.slow_policy {
             SlowPolicy::Disconnect => Verdict::Disconnect(SlowReason::QueueFull),
             SlowPolicy::DropOldest => {
-                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes))
+                let dropped = member.outbox.drop_oldest(settings.queue_bytes);
+                member.replay = member.replay.saturating_sub(dropped.bytes);
+                Verdict::Dropped(dropped)
             }
             SlowPolicy::Backpressure => {
                 if member.over_since.is_none() {
@@ -321,12 +335,6 @@ impl<T> Fanout<T> {
                 Verdict::Keep
             }
         }
-    }
-
-    /// Empties the member's queue but for the rest of a frame that is partly written.
-    pub fn drop_queue(&mut self, key: MemberKey) -> Dropped {
-        let member = self.members.get_mut(key.index());
-        member.map(|m| m.outbox.drop_all()).unwrap_or_default()
     }
 }
 

@@ -8,8 +8,9 @@
 //! * Everything delivered is a [`FrameRun`]: whole frames, checked before.
 //! * A member gets the history at its join, then every run delivered after it, in order, except
 //!   its own; never a part of a frame.
-//! * What a queue or a history holds is bounded by [`ChannelSettings`], counted in bytes of memory
-//!   kept alive.
+//! * What a queue or a history holds is bounded by [`ChannelSettings`]: a history in bytes of memory
+//!   kept alive, a queue in bytes to be written, as its runs are shared by all members. With the
+//!   policy `backpressure` it can grow beyond by what was on its way when the publishers paused.
 
 mod announce;
 mod fanout;

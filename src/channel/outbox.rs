@@ -114,10 +114,13 @@ impl Outbox {
     }
 
     /// Drops the oldest whole frames until at most `keep` bytes are queued. A frame of which a
-    /// part has been written stays: the member must get the rest of it.
+    /// part has been written stays, even if the rest of it is more than that: the member must get
+    /// it.
     pub fn drop_oldest(&mut self, keep: usize) -> Dropped {
         let mut dropped = Dropped::default();
         let begun = self.take_begun_frame();
+        let rest = begun.as_ref().map_or(0, |frame| frame.len() - self.written);
+        let keep = keep.saturating_sub(rest);
         while self.bytes > keep {
             let run = &mut self.first;
             let over = self.bytes - keep;
@@ -138,9 +141,9 @@ impl Outbox {
             dropped.bytes += cut;
             dropped.frames += count;
         }
-        if let Some(rest) = begun {
-            self.bytes += rest.len() - self.written;
-            self.push_front(rest);
+        if let Some(frame) = begun {
+            self.bytes += rest;
+            self.push_front(frame);
         }
         dropped
     }

@@ -25,7 +25,7 @@ pub struct ChannelSettings {
     pub history_bytes: usize,
     /// Frames older than this are not replayed.
     pub history_age: Option<Duration>,
-    /// Most bytes queued for one member.
+    /// Most bytes queued for one member, besides the history it got when it joined.
     pub queue_bytes: usize,
     /// Longest time without progress on a member's socket while something is queued for it.
     pub write_deadline: Duration,
