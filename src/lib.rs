@@ -16,6 +16,10 @@
 #[cfg(feature = "server")]
 mod broker;
 pub mod channel;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+mod config;
 #[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]

@@ -1,0 +1,155 @@
+//! `mles serve`: configuration to running broker to exit code.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use thiserror::Error;
+use tracing_subscriber::filter::ParseError;
+
+use super::greeting::{access, announce, farewell};
+use super::options::ConfigOptions;
+use super::signals::{Killed, Signals};
+use super::{exit, logging, nofile};
+use crate::broker::{Broker, BrokerError, StartError};
+use crate::config::{ConfigError, Environment, Resolved, Sources, resolve};
+use crate::net::ListenError;
+
+/// The variable that names the file, when no option does.
+const CONFIG_VARIABLE: &str = "MLES_CONFIG";
+
+#[derive(clap::Args, Default)]
+#[command(
+    after_long_help = "Every option can also be set in the file and in the environment: --max-frame \
+        is max_frame in [limits] and MLES_MAX_FRAME, --log-level is level in [log] and \
+        MLES_LOG_LEVEL. Options win over the environment, and that over the file. Settings for \
+        some channels only are [[channel_rule]] tables of the file: a pattern, and any keys of \
+        [channel].\n\n\
+        Sizes are bytes or have a unit (512KiB, 64MiB, 1MB); durations need one (500ms, 10s, 5m, \
+        1h).\n\n\
+        Signals: SIGINT and SIGTERM let the clients go within --drain-deadline, a second one stops \
+        at once; SIGUSR1 logs what has been done so far; SIGHUP is ignored.\n\n\
+        Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong arguments, 70 a part of the \
+        broker failed while it ran, 130 or 143 stopped at once by a second signal.",
+    after_help = "See --help for the file, the environment, units, signals and exit codes."
+)]
+/// Run a broker
+///
+/// Listens, joins clients to channels and delivers what they publish, until it is told to stop.
+/// Without options it serves this machine only, on 127.0.0.1:8077, and lets anyone here join.
+pub(super) struct ServeArgs {
+    /// TOML file with settings; `mles check-config` checks one [env: MLES_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: ConfigOptions,
+}
+
+#[derive(Debug, Error)]
+enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the log level cannot be used: {0}")]
+    Log(#[from] ParseError),
+    #[error("cannot listen to signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("{0}{hint}", hint = start_hint(.0))]
+    Start(#[from] StartError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    #[error(transparent)]
+    Broken(#[from] BrokerError),
+}
+
+impl ServeError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Broken(_) => exit::BROKEN,
+            _ => exit::FAILED,
+        }
+    }
+}
+
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    let environment = Environment::of_process();
+    let from_environment = environment.get(CONFIG_VARIABLE).map(PathBuf::from);
+    let sources = Sources {
+        file: args.config.or(from_environment),
+        environment,
+        options: args.options.0,
+    };
+    match serve(&sources) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(Killed(signal))) => ExitCode::from(exit::SIGNAL + signal),
+        Err(error) => {
+            eprintln!("mles: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Runs a broker until it has stopped, by itself or by signals.
+fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
+    let Resolved {
+        config,
+        origins,
+        warnings,
+    } = resolve(sources)?;
+    logging::init(&config.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut settings = config.settings;
+    nofile::make_room(&mut settings, origins.is_set("max_connections"));
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(ServeError::Signals)?;
+    // Before the broker starts, so that a signal meanwhile is not lost and does not kill.
+    let signals = {
+        let _context = runtime.enter();
+        Signals::new().map_err(ServeError::Signals)?
+    };
+    let access = access(&settings);
+    let broker = Broker::start(settings)?;
+    announce(&broker, access, config.log.format);
+
+    let handle = broker.stop_handle();
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("mles-wait".to_owned())
+        .spawn(move || {
+            // Nobody listens any more after a second signal.
+            let _ = ended.send(broker.wait());
+        })
+        .map_err(ServeError::Thread)?;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = end => farewell(&ended.unwrap_or(Err(BrokerError::Panicked))?),
+            killed = signals.serve(handle) => return Ok(Some(killed)),
+        }
+        Ok(None)
+    })
+}
+
+/// What to do about an address that cannot be listened on.
+fn start_hint(error: &StartError) -> &'static str {
+    let StartError::Listen(ListenError { source, .. }) = error else {
+        return "";
+    };
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; stop what listens there (`ss -ltnp` shows it) or choose another port with --listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need privileges: choose another with --listen, or grant \
+             CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address (`ip address` shows those it has)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,122 @@
+//! What must hold between values that are each in range.
+
+use std::io;
+use std::path::Path;
+
+use super::error::{Fault, Problem};
+use super::origin::Origins;
+use super::{Config, Secret, Secrets};
+use crate::channel::ChannelSettings;
+
+/// Largest key file in bytes: anything larger is the wrong file.
+const MAX_KEY_FILE: u64 = 4096;
+
+/// Checks a configuration as a whole.
+pub(super) fn check(
+    config: &Config,
+    has_key: bool,
+    origins: &Origins,
+    problems: &mut Vec<Problem>,
+) {
+    let settings = &config.settings;
+    let mut report = |names: &[&str], fault| {
+        problems.push(Problem {
+            origin: origins.last_of(names),
+            fault,
+        });
+    };
+    let (partial, frame) = (settings.limits.partial_bytes, settings.limits.max_frame);
+    if partial < frame {
+        report(
+            &["partial_bytes", "max_frame"],
+            Fault::PartialBelowFrame { partial, frame },
+        );
+    }
+    for (i, &address) in settings.listen.iter().enumerate() {
+        if address.port() != 0 && settings.listen[..i].contains(&address) {
+            report(&["listen"], Fault::ListenTwice(address));
+        }
+    }
+    let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
+    let beyond_loopback =
+        |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
+    if let Some(&address) = settings.listen.iter().find(beyond_loopback)
+        && is_open
+    {
+        report(&["listen"], Fault::ListenWithoutKey(address));
+    }
+    check_channel(config, origins, problems);
+}
+
+/// Checks the settings of a rule, which stand in `config` as the default; `origins` has the rule's
+/// own. What the rule did not touch has been checked as the default.
+pub(super) fn check_rule(config: &Config, origins: &Origins, problems: &mut Vec<Problem>) {
+    let before = problems.len();
+    check_channel(config, origins, problems);
+    let is_own = |problem: &Problem| problem.origin.line() > 0;
+    let own = problems.split_off(before);
+    problems.extend(own.into_iter().filter(is_own));
+}
+
+fn check_channel(config: &Config, origins: &Origins, problems: &mut Vec<Problem>) {
+    let ChannelSettings {
+        history_frames: frames,
+        history_bytes,
+        queue_bytes: queue,
+        ..
+    } = config.settings.channels.default;
+    let frame = config.settings.limits.max_frame;
+    if queue < frame {
+        problems.push(Problem {
+            origin: origins.last_of(&["queue_bytes", "max_frame"]),
+            fault: Fault::QueueBelowFrame { queue, frame },
+        });
+    }
+    if history_bytes == 0 && frames > 0 {
+        problems.push(Problem {
+            origin: origins.last_of(&["history_bytes", "history_limit"]),
+            fault: Fault::HistoryWithoutBytes { frames },
+        });
+    }
+}
+
+/// The shared key, from wherever the highest layer has it.
+pub(super) fn key_from(secrets: &Secrets, origins: &Origins) -> Result<Option<Secret>, Problem> {
+    let (Some(path), key) = (&secrets.key_file, &secrets.key) else {
+        return Ok(secrets.key.clone());
+    };
+    let (key_origin, file_origin) = (origins.of("key"), origins.of("key_file"));
+    if let Some(key) = key {
+        if key_origin.rank() > file_origin.rank() {
+            return Ok(Some(key.clone()));
+        }
+        if key_origin.rank() == file_origin.rank() {
+            return Err(Problem {
+                origin: file_origin,
+                fault: Fault::KeyTwice,
+            });
+        }
+    }
+    let read = read_key(path).map_err(|fault| Problem {
+        origin: file_origin,
+        fault,
+    });
+    read.map(Some)
+}
+
+fn read_key(path: &Path) -> Result<Secret, Fault> {
+    let failed = |source| Fault::KeyFile {
+        path: path.to_owned(),
+        source,
+    };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_KEY_FILE {
+        return Err(failed(io::Error::other("larger than a key can be")));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let key = text.trim_end_matches(['\r', '\n']);
+    if key.is_empty() {
+        return Err(Fault::KeyFileEmpty(path.to_owned()));
+    }
+    Ok(Secret(key.to_owned()))
+}

@@ -1,0 +1,84 @@
+//! The environment as a layer of the configuration.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::error::{Fault, Problem};
+use super::form::{Arity, Given};
+use super::option::Opt;
+use super::origin::Origin;
+use super::resolve::Entry;
+use super::table::OPTIONS;
+
+const PREFIX: &str = "MLES_";
+
+/// Two names that differ by at most this many edits are taken for a slip of the finger.
+const SLIP: usize = 2;
+
+/// The variables whose names begin with `MLES_`. An empty one counts as not set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// The environment of this process.
+    pub(crate) fn of_process() -> Self {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        Self::new(std::env::vars_os().filter_map(text))
+    }
+
+    pub(super) fn new(variables: impl IntoIterator<Item = (String, OsString)>) -> Self {
+        let is_ours =
+            |(name, value): &(String, OsString)| name.starts_with(PREFIX) && !value.is_empty();
+        Self(variables.into_iter().filter(is_ours).collect())
+    }
+
+    /// The value of `name`, whatever it is.
+    pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.get(name)
+    }
+
+    /// What it sets.
+    pub(super) fn entries(&self, problems: &mut Vec<Problem>) -> Vec<Entry<'_>> {
+        let mut entries = Vec::new();
+        for opt in OPTIONS {
+            let Some(value) = self.0.get(&opt.env()) else {
+                continue;
+            };
+            let origin = Origin::Env(opt.env());
+            match value.to_str() {
+                Some(text) => entries.push(Entry {
+                    opt,
+                    given: given(opt, text),
+                    origin,
+                }),
+                None => problems.push(Problem {
+                    origin,
+                    fault: Fault::NotText,
+                }),
+            }
+        }
+        entries
+    }
+
+    /// Says which variables look like misspelt ones. Unknown ones are not errors: other programs
+    /// and other commands may use the prefix.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let known: Vec<_> = OPTIONS.iter().map(Opt::env).collect();
+        let slip = |name: &String| {
+            let meant = known
+                .iter()
+                .find(|known| strsim::damerau_levenshtein(known, name) <= SLIP)?;
+            (meant != name).then(|| format!("{name} is not read; did you mean {meant}?"))
+        };
+        let unknown = self.0.keys().filter(|name| !known.contains(name));
+        unknown.filter_map(slip).collect()
+    }
+}
+
+/// Lists are written with commas.
+fn given<'a>(opt: &Opt, text: &'a str) -> Given<'a> {
+    match opt.field.arity() {
+        Arity::Many => Given::words(text.split(',').map(str::trim)),
+        Arity::Switch | Arity::One => Given::Word(text),
+    }
+}

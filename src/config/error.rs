@@ -1,0 +1,110 @@
+//! What can be wrong with a configuration.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::origin::Origin;
+
+/// Everything that is wrong with a configuration: at least one problem.
+#[derive(Debug, Error)]
+pub(crate) struct ConfigError {
+    /// By place: the file from its first line on, then the environment, then options.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// An error if there are problems.
+    pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
+        problems.sort_by_key(|problem| (problem.origin.rank(), problem.origin.line()));
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Self { problems })
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            let newline = if i == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) origin: Origin,
+    pub(crate) fault: Fault,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Default => self.fault.fmt(f),
+            place => write!(f, "{place}: {}", self.fault),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("cannot read {path}: {source}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("not TOML: {0}")]
+    Syntax(String),
+    #[error("unknown key `{key}` {place}; {hint}")]
+    UnknownKey {
+        key: String,
+        place: String,
+        hint: String,
+    },
+    #[error("`{key}` is {found}; expected {expected}")]
+    Value {
+        key: &'static str,
+        found: String,
+        expected: String,
+    },
+    #[error("not UTF-8")]
+    NotText,
+    #[error("this rule has no `pattern`; expected one such as \"telemetry.*\"")]
+    NoPattern,
+    #[error("the pattern \"{pattern}\" is already in line {first}, and the first match applies")]
+    SamePattern { pattern: String, first: usize },
+    #[error(
+        "`queue_bytes` is {queue} bytes, less than the {frame} of `max_frame`: the largest frame \
+         could not be sent to anyone; raise `queue_bytes` or lower `max_frame`"
+    )]
+    QueueBelowFrame { queue: usize, frame: usize },
+    #[error(
+        "`partial_bytes` is {partial} bytes, less than the {frame} of `max_frame`: the largest \
+         frame could not be received; raise `partial_bytes` or lower `max_frame`"
+    )]
+    PartialBelowFrame { partial: usize, frame: usize },
+    #[error(
+        "`history_bytes` is 0, so none of the {frames} frames of `history_limit` could be kept; \
+         set `history_limit` to 0 too, or raise `history_bytes`"
+    )]
+    HistoryWithoutBytes { frames: usize },
+    #[error("`listen` has {0} twice")]
+    ListenTwice(SocketAddr),
+    #[error(
+        "refusing to listen on {0} without a key: anyone who can reach it could join; set a key \
+         (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or say --allow-anonymous"
+    )]
+    ListenWithoutKey(SocketAddr),
+    #[error("both `key` and `key_file` are set; keep one of them")]
+    KeyTwice,
+    #[error("cannot read the key from {path}: {source}")]
+    KeyFile { path: PathBuf, source: io::Error },
+    #[error("the key file {0} is empty")]
+    KeyFileEmpty(PathBuf),
+}

@@ -1,0 +1,249 @@
+//! The file as a layer of the configuration: TOML, with the line of everything in it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::error::{Fault, Problem};
+use super::form::Given;
+use super::option::{Opt, Section};
+use super::origin::Origin;
+use super::resolve::Entry;
+use super::table::OPTIONS;
+
+/// The name of the array of tables that holds rules for channels.
+pub(super) const RULES: &str = "channel_rule";
+/// The key of a rule that says which channels it is for.
+pub(super) const PATTERN: &str = "pattern";
+
+/// From this similarity on, of 0 to 1, an unknown key is taken for a misspelt one.
+const SIMILAR: f64 = 0.75;
+
+/// The settings of channels whose names match a pattern.
+pub(super) struct Rule<'a> {
+    pub(super) pattern: &'a str,
+    pub(super) origin: Origin,
+    pub(super) entries: Vec<Entry<'a>>,
+}
+
+/// What a file sets.
+#[derive(Default)]
+pub(super) struct Layer<'a> {
+    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) rules: Vec<Rule<'a>>,
+}
+
+/// The text of a file, and where its lines begin.
+pub(super) struct Source {
+    path: Arc<PathBuf>,
+    text: String,
+}
+
+type Key<'a> = &'a Spanned<DeString<'a>>;
+type Value<'a> = &'a Spanned<DeValue<'a>>;
+
+impl Source {
+    pub(super) fn read(path: &Path) -> Result<Self, Fault> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self::new(path, text)),
+            Err(source) => Err(Fault::Unreadable {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    pub(super) fn new(path: &Path, text: String) -> Self {
+        Self {
+            path: Arc::new(path.to_owned()),
+            text,
+        }
+    }
+
+    /// Parses the text. Only a syntax error ends it early.
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
+        DeTable::parse(&self.text).map_err(|error| Problem {
+            origin: self.origin(&error.span().unwrap_or_default()),
+            fault: Fault::Syntax(error.message().to_owned()),
+        })
+    }
+
+    /// Takes a parsed file apart.
+    pub(super) fn layer<'a>(
+        &self,
+        root: &'a DeTable<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Layer<'a> {
+        let mut reader = Reader {
+            source: self,
+            problems,
+        };
+        let mut layer = Layer::default();
+        for (key, value) in root {
+            let name: &str = key.get_ref();
+            let section = Section::ALL.into_iter().find(|s| s.name() == name);
+            match section {
+                Some(section) => layer.entries.extend(reader.section(section, value)),
+                None if name == RULES => layer.rules = reader.rules(value),
+                None => reader.unknown_at_root(key),
+            }
+        }
+        layer
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        let before = self.text.as_bytes().get(..span.start);
+        let newlines = before.map_or(0, |text| text.iter().filter(|&&b| b == b'\n').count());
+        Origin::File {
+            path: self.path.clone(),
+            line: newlines + 1,
+        }
+    }
+}
+
+/// Reads tables and collects what is wrong with them.
+struct Reader<'s, 'p> {
+    source: &'s Source,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Reader<'_, '_> {
+    fn section<'a>(&mut self, section: Section, value: Value<'a>) -> Vec<Entry<'a>> {
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong_type(
+                section.name(),
+                value,
+                &format!("a table, [{}]", section.name()),
+            );
+            return Vec::new();
+        };
+        let place = format!("in [{}]", section.name());
+        self.entries(section, table.iter(), &place)
+    }
+
+    fn entries<'a>(
+        &mut self,
+        section: Section,
+        table: impl Iterator<Item = (Key<'a>, Value<'a>)>,
+        place: &str,
+    ) -> Vec<Entry<'a>> {
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            match in_section(section).find(|opt| opt.key() == key.get_ref()) {
+                Some(opt) => entries.push(Entry {
+                    opt,
+                    given: value.get_ref().into(),
+                    origin: self.source.origin(&key.span()),
+                }),
+                None => self.unknown(key, section, place),
+            }
+        }
+        entries
+    }
+
+    fn rules<'a>(&mut self, value: Value<'a>) -> Vec<Rule<'a>> {
+        let DeValue::Array(rules) = value.get_ref() else {
+            self.wrong_type(RULES, value, &format!("tables, each headed [[{RULES}]]"));
+            return Vec::new();
+        };
+        rules.iter().filter_map(|rule| self.rule(rule)).collect()
+    }
+
+    fn rule<'a>(&mut self, value: Value<'a>) -> Option<Rule<'a>> {
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong_type(RULES, value, &format!("a table headed [[{RULES}]]"));
+            return None;
+        };
+        let (patterns, settings): (Vec<_>, Vec<_>) =
+            table.iter().partition(|(key, _)| key.get_ref() == PATTERN);
+        let place = format!("in [[{RULES}]]");
+        let entries = self.entries(Section::Channel, settings.into_iter(), &place);
+        let Some((key, pattern)) = patterns.first() else {
+            self.problem(&value.span(), Fault::NoPattern);
+            return None;
+        };
+        match pattern.get_ref() {
+            DeValue::String(pattern) if !pattern.is_empty() => Some(Rule {
+                pattern,
+                origin: self.source.origin(&key.span()),
+                entries,
+            }),
+            _ => {
+                self.wrong_type(PATTERN, pattern, "a string that is not empty");
+                None
+            }
+        }
+    }
+
+    fn unknown(&mut self, key: Key<'_>, section: Section, place: &str) {
+        let name: &str = key.get_ref();
+        let hint = elsewhere(name).unwrap_or_else(|| {
+            let pattern = (place.contains(RULES)).then_some(PATTERN);
+            let known = in_section(section).map(Opt::key).chain(pattern);
+            nearest(name, known.collect())
+        });
+        self.unknown_key(key, place, hint);
+    }
+
+    fn unknown_at_root(&mut self, key: Key<'_>) {
+        let name: &str = key.get_ref();
+        let known = Section::ALL.into_iter().map(Section::name).chain([RULES]);
+        let hint = elsewhere(name).unwrap_or_else(|| nearest(name, known.collect()));
+        self.unknown_key(key, "outside of any section", hint);
+    }
+
+    fn unknown_key(&mut self, key: Key<'_>, place: &str, hint: String) {
+        let fault = Fault::UnknownKey {
+            key: key.get_ref().to_string(),
+            place: place.to_owned(),
+            hint,
+        };
+        self.problem(&key.span(), fault);
+    }
+
+    fn wrong_type(&mut self, key: &'static str, value: Value<'_>, expected: &str) {
+        let fault = Fault::Value {
+            key,
+            found: Given::from(value.get_ref()).to_string(),
+            expected: expected.to_owned(),
+        };
+        self.problem(&value.span(), fault);
+    }
+
+    fn problem(&mut self, span: &Range<usize>, fault: Fault) {
+        let origin = self.source.origin(span);
+        self.problems.push(Problem { origin, fault });
+    }
+}
+
+fn in_section(section: Section) -> impl Iterator<Item = &'static Opt> {
+    OPTIONS.iter().filter(move |opt| opt.section == section)
+}
+
+/// Where a key belongs that is known in another section, or by its whole name.
+fn elsewhere(key: &str) -> Option<String> {
+    let opt = OPTIONS
+        .iter()
+        .find(|opt| opt.key() == key || opt.name == key)?;
+    Some(format!(
+        "`{}` belongs in [{}]",
+        opt.key(),
+        opt.section.name()
+    ))
+}
+
+/// Which of `known` was probably meant; all of them when none is similar.
+fn nearest(key: &str, known: Vec<&str>) -> String {
+    let score = |known: &str| strsim::jaro_winkler(key, known);
+    let best = known
+        .iter()
+        .max_by(|a, b| score(a).total_cmp(&score(b)))
+        .filter(|name| score(name) >= SIMILAR);
+    best.map_or_else(
+        || format!("known there: {}", known.join(", ")),
+        |name| format!("did you mean `{name}`?"),
+    )
+}

@@ -1,0 +1,112 @@
+//! Numbers: counts, sizes in bytes, durations.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{Form, Given, quoted};
+
+/// A number of things.
+pub(crate) struct Count(pub(crate) RangeInclusive<u64>);
+
+impl Form for Count {
+    type Value = usize;
+
+    fn read(&self, given: &Given<'_>) -> Option<usize> {
+        let value = given.integer()?;
+        in_range(value, &self.0)
+    }
+
+    fn write(&self, value: &usize) -> String {
+        value.to_string()
+    }
+
+    fn expected(&self) -> String {
+        format!("an integer from {} to {}", self.0.start(), self.0.end())
+    }
+
+    fn value_name(&self) -> String {
+        "N".to_owned()
+    }
+}
+
+/// A size: bytes, or a number with a unit.
+pub(crate) struct Size(pub(crate) RangeInclusive<u64>);
+
+impl Form for Size {
+    type Value = usize;
+
+    fn read(&self, given: &Given<'_>) -> Option<usize> {
+        let parse = || given.text()?.parse().ok().map(|ByteSize(bytes)| bytes);
+        let value = given.integer().or_else(parse)?;
+        in_range(value, &self.0)
+    }
+
+    fn write(&self, value: &usize) -> String {
+        let (number, unit) = exact_unit(*value as u64);
+        if unit.is_empty() {
+            number.to_string()
+        } else {
+            quoted(format_args!("{number}{unit}"))
+        }
+    }
+
+    fn expected(&self) -> String {
+        let text = |value| {
+            let (number, unit) = exact_unit(value);
+            format!("{number}{unit}")
+        };
+        format!(
+            "a size from {} to {}, in bytes or with a unit as in \"512KiB\" or \"1MB\"",
+            text(*self.0.start()),
+            text(*self.0.end())
+        )
+    }
+
+    fn value_name(&self) -> String {
+        "SIZE".to_owned()
+    }
+}
+
+/// A duration with its unit.
+pub(crate) struct Time(pub(crate) RangeInclusive<Duration>);
+
+impl Form for Time {
+    type Value = Duration;
+
+    fn read(&self, given: &Given<'_>) -> Option<Duration> {
+        let value = humantime::parse_duration(given.text()?).ok()?;
+        self.0.contains(&value).then_some(value)
+    }
+
+    fn write(&self, value: &Duration) -> String {
+        quoted(humantime::format_duration(*value))
+    }
+
+    fn expected(&self) -> String {
+        format!(
+            "a duration from {} to {}, with a unit as in \"500ms\", \"10s\" or \"5m\"",
+            humantime::format_duration(*self.0.start()),
+            humantime::format_duration(*self.0.end())
+        )
+    }
+
+    fn value_name(&self) -> String {
+        "DURATION".to_owned()
+    }
+}
+
+fn in_range(value: u64, range: &RangeInclusive<u64>) -> Option<usize> {
+    let value = range.contains(&value).then_some(value)?;
+    usize::try_from(value).ok()
+}
+
+/// `bytes` in the largest unit that says it exactly.
+fn exact_unit(bytes: u64) -> (u64, &'static str) {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let exact = units
+        .into_iter()
+        .find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or((bytes, ""), |(shift, unit)| (bytes >> shift, unit))
+}

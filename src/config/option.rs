@@ -1,0 +1,84 @@
+//! One option: its names in the file, in the environment and on the command line.
+
+use super::form::Field;
+
+/// A section of the file, and a heading of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Server,
+    Auth,
+    Channel,
+    Limits,
+    Log,
+}
+
+impl Section {
+    /// All of them, in the order in which they are shown.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Server,
+        Self::Auth,
+        Self::Channel,
+        Self::Limits,
+        Self::Log,
+    ];
+
+    /// Its name in the file.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Auth => "auth",
+            Self::Channel => "channel",
+            Self::Limits => "limits",
+            Self::Log => "log",
+        }
+    }
+
+    /// Its heading in the help.
+    pub(crate) const fn heading(self) -> &'static str {
+        match self {
+            Self::Server => "Server, [server] in the file",
+            Self::Auth => "Who may join, [auth] in the file",
+            Self::Channel => "Channels without a rule of their own, [channel] in the file",
+            Self::Limits => "Limits, [limits] in the file",
+            Self::Log => "Logs, [log] in the file",
+        }
+    }
+}
+
+/// One thing that can be set.
+pub(crate) struct Opt {
+    /// The section it stands in.
+    pub(crate) section: Section,
+    /// Its name, unique among all options.
+    pub(crate) name: &'static str,
+    /// The sentence in the help.
+    pub(crate) help: &'static str,
+    /// What it sets, and how values are written.
+    pub(crate) field: &'static dyn Field,
+}
+
+impl Opt {
+    /// Its key in the section: the name, without the section's own (`log_level` is `level` in
+    /// `[log]`).
+    pub(crate) fn key(&self) -> &'static str {
+        let rest = self.name.strip_prefix(self.section.name());
+        rest.and_then(|rest| rest.strip_prefix('_'))
+            .unwrap_or(self.name)
+    }
+
+    /// The option of the command line, without the dashes in front.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The environment variable.
+    pub(crate) fn env(&self) -> String {
+        format!("MLES_{}", self.name.to_uppercase())
+    }
+}
+
+impl std::fmt::Debug for Opt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.section.name(), self.name)
+    }
+}

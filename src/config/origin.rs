@@ -1,0 +1,79 @@
+//! Where a value came from, for error messages.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::option::Opt;
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// A line of the file, counted from 1.
+    File { path: Arc<PathBuf>, line: usize },
+    /// An environment variable.
+    Env(String),
+    /// An option of the command line.
+    Flag(String),
+}
+
+impl Origin {
+    /// Orders the layers: the higher one wins.
+    pub(super) const fn rank(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::Env(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+
+    pub(super) const fn line(&self) -> usize {
+        match self {
+            Self::File { line, .. } => *line,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) | Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where each option's value came from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins(HashMap<&'static str, Origin>);
+
+impl Origins {
+    pub(super) fn set(&mut self, opt: &'static Opt, origin: Origin) {
+        self.0.insert(opt.name, origin);
+    }
+
+    /// The origin of the option called `name`.
+    pub(super) fn of(&self, name: &str) -> Origin {
+        self.0.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether anyone has set the option called `name`.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The origin of whichever of `names` was set by the highest layer, the later line deciding
+    /// within a file: the one that a person would change first.
+    pub(super) fn last_of(&self, names: &[&str]) -> Origin {
+        let by_place = |origin: &Origin| (origin.rank(), origin.line());
+        let origins = names.iter().map(|name| self.of(name));
+        origins.max_by_key(by_place).unwrap_or_default()
+    }
+}

@@ -1,0 +1,65 @@
+//! A resolved configuration as a file that could be loaded again.
+
+use std::fmt;
+
+use super::file::{PATTERN, RULES};
+use super::form::quoted;
+use super::origin::Origins;
+use super::table::OPTIONS;
+use super::{Config, Opt, Resolved, Section};
+use crate::channel::ChannelSettings;
+
+/// Displays a configuration as TOML, with the origin of each value. Secrets are replaced by
+/// comments; all else is taken back by a load.
+pub(crate) struct AsToml<'a>(pub(crate) &'a Resolved);
+
+impl fmt::Display for AsToml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Resolved {
+            config, origins, ..
+        } = self.0;
+        writeln!(
+            f,
+            "# What `mles serve` would use. Secrets are left out: set them before loading this."
+        )?;
+        for section in Section::ALL {
+            writeln!(f, "\n[{}]", section.name())?;
+            for opt in options_of(section) {
+                line(config, opt, origins, f)?;
+            }
+        }
+        for (pattern, settings) in &config.settings.channels.patterns {
+            writeln!(f, "\n[[{RULES}]]\n{PATTERN} = {}", quoted(pattern))?;
+            rule(config, settings, f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A rule is written whole: what it took over from `[channel]` is part of it.
+fn rule(config: &Config, settings: &ChannelSettings, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Options of the section `channel` show the default: here, of a copy.
+    let mut copy = config.clone();
+    copy.settings.channels.default = settings.clone();
+    for opt in options_of(Section::Channel) {
+        if let Some(value) = opt.field.show(&copy) {
+            writeln!(f, "{} = {value}", opt.key())?;
+        }
+    }
+    Ok(())
+}
+
+fn options_of(section: Section) -> impl Iterator<Item = &'static Opt> {
+    OPTIONS.iter().filter(move |opt| opt.section == section)
+}
+
+fn line(config: &Config, opt: &Opt, origins: &Origins, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (key, origin) = (opt.key(), origins.of(opt.name));
+    match opt.field.show(config) {
+        None => writeln!(f, "# {key} is not set"),
+        Some(value) if opt.field.is_secret() => {
+            writeln!(f, "# {key} = {value}, from {origin}")
+        }
+        Some(value) => writeln!(f, "{key} = {value} # {origin}"),
+    }
+}

@@ -1,0 +1,183 @@
+//! From layers to one configuration.
+
+use std::path::PathBuf;
+
+use super::check::{check, check_rule, key_from};
+use super::env::Environment;
+use super::error::{ConfigError, Fault, Problem};
+use super::file::{Layer, Rule, Source};
+use super::form::{Given, Refused};
+use super::option::Opt;
+use super::origin::{Origin, Origins};
+use super::{Config, Secret};
+use crate::channel::ChannelSettings;
+use crate::protocol::Keyring;
+
+/// One value for one option.
+pub(super) struct Entry<'a> {
+    pub(super) opt: &'static Opt,
+    pub(super) given: Given<'a>,
+    pub(super) origin: Origin,
+}
+
+/// Where a configuration comes from, the weakest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// A TOML file.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment.
+    pub(crate) environment: Environment,
+    /// Options with what was said for each.
+    pub(crate) options: Vec<(&'static Opt, Vec<String>)>,
+}
+
+/// A configuration that has been checked as a whole.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Where each value came from.
+    pub(crate) origins: Origins,
+    /// What is allowed but probably not meant.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Puts the layers together and checks the result.
+///
+/// # Errors
+///
+/// Everything that is wrong, not only the first thing.
+pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
+    let source = match sources.file.as_deref().map(Source::read).transpose() {
+        Ok(source) => source,
+        Err(fault) => return only(Origin::Default, fault),
+    };
+    resolve_source(sources, source.as_ref())
+}
+
+/// As [`resolve`], with a file that has been read.
+pub(super) fn resolve_source(
+    sources: &Sources,
+    file: Option<&Source>,
+) -> Result<Resolved, ConfigError> {
+    let mut problems = Vec::new();
+    let root = match file.map(Source::parse).transpose() {
+        Ok(root) => root,
+        Err(problem) => return only(problem.origin, problem.fault),
+    };
+    let layer = match (file, &root) {
+        (Some(file), Some(root)) => file.layer(root.get_ref(), &mut problems),
+        _ => Layer::default(),
+    };
+
+    let mut config = Config::default();
+    let mut origins = Origins::default();
+    let environment = sources.environment.entries(&mut problems);
+    let entries = layer.entries.into_iter().chain(environment);
+    for entry in entries.chain(options(sources)) {
+        match set(&mut config, &entry) {
+            Ok(()) => origins.set(entry.opt, entry.origin),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    config.settings.channels.patterns = rules(&config, layer.rules, &mut problems);
+    let key = key_from(&config.secrets, &origins).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    // Values that were refused have kept their defaults: checking those together would blame them.
+    if problems.is_empty() {
+        check(&config, key.is_some(), &origins, &mut problems);
+    }
+    ConfigError::check(problems)?;
+
+    let warnings = warnings(&config, key.is_some(), &sources.environment);
+    config.settings.keyring = keyring(&config, key);
+    Ok(Resolved {
+        config,
+        origins,
+        warnings,
+    })
+}
+
+fn only(origin: Origin, fault: Fault) -> Result<Resolved, ConfigError> {
+    let problems = vec![Problem { origin, fault }];
+    Err(ConfigError { problems })
+}
+
+fn options(sources: &Sources) -> impl Iterator<Item = Entry<'_>> {
+    sources.options.iter().map(|(opt, words)| Entry {
+        opt,
+        given: Given::words(words.iter().map(String::as_str)),
+        origin: Origin::Flag(format!("--{}", opt.flag())),
+    })
+}
+
+fn set(config: &mut Config, entry: &Entry<'_>) -> Result<(), Problem> {
+    let result = entry.opt.field.set(config, &entry.given);
+    result.map_err(|Refused { found }| Problem {
+        origin: entry.origin.clone(),
+        fault: Fault::Value {
+            key: entry.opt.key(),
+            found,
+            expected: entry.opt.field.expected(),
+        },
+    })
+}
+
+/// The settings of each pattern: those of `[channel]`, as they came out of all layers, with the
+/// rule's own on top.
+fn rules(
+    config: &Config,
+    rules: Vec<Rule<'_>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, ChannelSettings)> {
+    let mut seen: Vec<(&str, usize)> = Vec::new();
+    let mut resolved = Vec::new();
+    for rule in rules {
+        if let Some((_, first)) = seen.iter().find(|(pattern, _)| *pattern == rule.pattern) {
+            problems.push(Problem {
+                origin: rule.origin,
+                fault: Fault::SamePattern {
+                    pattern: rule.pattern.to_owned(),
+                    first: *first,
+                },
+            });
+            continue;
+        }
+        seen.push((rule.pattern, rule.origin.line()));
+        // Options of the section `channel` set the default: here, of a copy.
+        let mut copy = config.clone();
+        let mut origins = Origins::default();
+        let mut refused = Vec::new();
+        for entry in rule.entries {
+            match set(&mut copy, &entry) {
+                Ok(()) => origins.set(entry.opt, entry.origin),
+                Err(problem) => refused.push(problem),
+            }
+        }
+        if refused.is_empty() && problems.is_empty() {
+            check_rule(&copy, &origins, problems);
+        }
+        problems.append(&mut refused);
+        resolved.push((rule.pattern.to_owned(), copy.settings.channels.default));
+    }
+    resolved
+}
+
+fn keyring(config: &Config, key: Option<Secret>) -> Keyring {
+    let addr_key = config.secrets.addr_key.clone();
+    Keyring::new(key.map(|key| key.0), addr_key.map(|key| key.0))
+}
+
+fn warnings(config: &Config, has_key: bool, environment: &Environment) -> Vec<String> {
+    let mut warnings = environment.warnings();
+    let has_addr_key = config.secrets.addr_key.is_some();
+    if has_key && has_addr_key {
+        warnings.push("addr_key has no effect: the shared key takes its place".to_owned());
+    }
+    if config.settings.allow_anonymous && (has_key || has_addr_key) {
+        warnings.push("allow_anonymous has no effect: a key is set".to_owned());
+    }
+    warnings
+}
