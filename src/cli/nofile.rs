@@ -8,24 +8,30 @@ const SPARE: u64 = 32;
 const PER_SHARD: u64 = 8;
 
 /// Raises the soft limit of open files to the hard one, and lowers `max_connections` to what fits.
-/// Says so if it had to.
-pub(super) fn make_room(settings: &mut Settings) {
-    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
-        Ok(limit) => {
-            let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-            let shards = settings.shards.unwrap_or_else(cores);
-            let room = room(limit, shards, settings.listen.len());
-            let wanted = settings.limits.max_connections;
-            if wanted > room {
-                tracing::info!(
-                    open_files = limit,
-                    "max_connections lowered from {wanted} to {room}: each needs an open file; \
-                     raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) for more"
-                );
-                settings.limits.max_connections = room;
-            }
+/// Says so if it had to: as a warning if somebody has asked for that many.
+pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) {
+    let limit = match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) => limit,
+        Err(error) => {
+            tracing::warn!("the limit of open files could not be raised: {error}");
+            return;
         }
-        Err(error) => tracing::warn!("the limit of open files could not be raised: {error}"),
+    };
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = settings.shards.unwrap_or_else(cores);
+    let room = room(limit, shards, settings.listen.len());
+    let wanted = settings.limits.max_connections;
+    if wanted <= room {
+        return;
+    }
+    settings.limits.max_connections = room;
+    if is_asked_for {
+        tracing::warn!(
+            "max_connections lowered from {wanted} to {room}: each needs an open file, and the \
+             hard limit of those is {limit}; raise it (ulimit -Hn, LimitNOFILE=)"
+        );
+    } else {
+        tracing::info!("at most {room} connections: the hard limit of open files is {limit}");
     }
 }
 

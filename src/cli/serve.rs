@@ -92,14 +92,16 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
 /// Runs a broker until it has stopped, by itself or by signals.
 fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
     let Resolved {
-        config, warnings, ..
+        config,
+        origins,
+        warnings,
     } = resolve(sources)?;
     logging::init(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let mut settings = config.settings;
-    nofile::make_room(&mut settings);
+    nofile::make_room(&mut settings, origins.is_set("max_connections"));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -118,7 +120,10 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("mles-wait".to_owned())
-        .spawn(move || drop(ended.send(broker.wait())))
+        .spawn(move || {
+            // Nobody listens any more after a second signal.
+            let _ = ended.send(broker.wait());
+        })
         .map_err(ServeError::Thread)?;
     runtime.block_on(async {
         tokio::select! {

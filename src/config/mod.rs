@@ -22,6 +22,8 @@ mod origin;
 mod print;
 mod resolve;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

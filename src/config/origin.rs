@@ -64,6 +64,11 @@ impl Origins {
         self.0.get(name).cloned().unwrap_or_default()
     }
 
+    /// Whether anyone has set the option called `name`.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The origin of whichever of `names` was set by the highest layer, the later line deciding
     /// within a file: the one that a person would change first.
     pub(super) fn last_of(&self, names: &[&str]) -> Origin {

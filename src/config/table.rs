@@ -19,7 +19,7 @@ const SMALLEST_FRAME: u64 = 64;
 /// No deadline is shorter: timers are not much finer.
 const BLINK: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3600);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
 macro_rules! place {
     ($($path:ident).+) => {
@@ -140,7 +140,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         help: "Frames older than this are not replayed",
         field: &OrWord {
             place: place!(settings.channels.default.history_age),
-            form: Time(BLINK..=YEAR),
+            form: Time(BLINK..=MONTH),
             word: "unlimited",
         },
     },
@@ -187,7 +187,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         help: "How long a channel without members keeps its history",
         field: &Always {
             place: place!(settings.channels.default.idle_ttl),
-            form: Time(Duration::ZERO..=YEAR),
+            form: Time(Duration::ZERO..=MONTH),
         },
     },
     Opt {

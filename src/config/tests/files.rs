@@ -1,0 +1,68 @@
+//! The files in `configs/`.
+
+use super::{Case, file};
+use crate::config::{OPTIONS, Section};
+
+const DEVELOPMENT: &str = include_str!("../../../configs/development.toml");
+const PRODUCTION: &str = include_str!("../../../configs/production.toml");
+const HIGH_FAN_OUT: &str = include_str!("../../../configs/high-fan-out.toml");
+
+fn with_key(text: &str) -> Case<'_> {
+    Case {
+        file: text,
+        environment: &[("MLES_KEY", "secret")],
+        ..Case::default()
+    }
+}
+
+#[test]
+fn development_works_as_it_is() {
+    let resolved = file(DEVELOPMENT).ok();
+    assert_eq!(resolved.warnings, [""; 0]);
+    assert_eq!(resolved.config.settings.shards, Some(2));
+}
+
+#[test]
+fn the_others_need_a_key_and_nothing_else() {
+    for text in [PRODUCTION, HIGH_FAN_OUT] {
+        let error = file(text).error();
+        assert!(error.contains("refusing to listen on [::]:8077"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert_eq!(with_key(text).ok().warnings, [""; 0]);
+    }
+}
+
+#[test]
+fn production_has_every_key_in_its_section() {
+    for section in Section::ALL {
+        let header = format!("[{}]", section.name());
+        let after = PRODUCTION
+            .lines()
+            .skip_while(|line| *line != header)
+            .skip(1);
+        let body: Vec<_> = after.take_while(|line| !line.starts_with('[')).collect();
+        for opt in OPTIONS.iter().filter(|opt| opt.section == section) {
+            let set = format!("{} = ", opt.key());
+            let is_named = |line: &&str| line.trim_start_matches("# ").starts_with(&set);
+            assert!(body.iter().any(is_named), "{opt:?}");
+        }
+    }
+    assert_eq!(
+        with_key(PRODUCTION)
+            .ok()
+            .config
+            .settings
+            .channels
+            .patterns
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn keys_that_are_commented_out_are_right_too() {
+    let text = PRODUCTION
+        .replace("# key = ", "key = ")
+        .replace("# addr_key = ", "addr_key = ");
+    file(&text).ok();
+}

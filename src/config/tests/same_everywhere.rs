@@ -1,0 +1,184 @@
+//! Every option has a key, a variable and an option of the command line, and every field of the
+//! settings has an option.
+
+use std::collections::BTreeSet;
+
+use super::{Case, file, value};
+use crate::channel::{ChannelRules, ChannelSettings};
+use crate::config::form::Arity;
+use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
+use crate::settings::{Limits, Settings};
+
+/// A value for each option that is not its default, as TOML.
+fn another(opt: &Opt) -> &'static str {
+    match opt.name {
+        "listen" => r#"["127.0.0.1:1", "[::1]:2"]"#,
+        "shards" => "3",
+        "pin" | "announce_joins" => "false",
+        "allow_anonymous" => "true",
+        "key" | "addr_key" => r#""secret""#,
+        "key_file" => r#""Cargo.toml""#,
+        "slow_policy" => r#""backpressure""#,
+        "check_names" => r#""sender""#,
+        "log_format" => r#""json""#,
+        "log_level" => r#""warn,mles::shard=debug""#,
+        "max_frame" => r#""1MiB""#,
+        "tcp_congestion" => r#""cubic""#,
+        "queue_bytes" | "partial_bytes" | "history_bytes" => r#""20MiB""#,
+        _ if opt.field.value_name() == "DURATION" => r#""7s""#,
+        _ => "77",
+    }
+}
+
+/// A TOML value as words of the command line.
+fn words(toml: &str) -> Vec<String> {
+    let word = |item: &str| item.trim().trim_matches('"').to_owned();
+    // Only the value of `listen` has brackets around all of it.
+    match toml.strip_prefix("[\"") {
+        Some(_) => toml[1..toml.len() - 1].split(',').map(word).collect(),
+        None => vec![word(toml)],
+    }
+}
+
+fn in_file(opt: &Opt, value: &str) -> String {
+    format!("[{}]\n{} = {value}\n", opt.section.name(), opt.key())
+}
+
+#[test]
+fn file_environment_and_options_set_the_same() {
+    for opt in OPTIONS {
+        let default = value(&file("").ok(), opt.name);
+        let text = in_file(opt, another(opt));
+        let by_file = file(&text).ok();
+        let expected = value(&by_file, opt.name);
+        assert_ne!(expected, default, "{opt:?}");
+
+        let words = words(another(opt));
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let by_environment = Case {
+            environment: &[(&opt.env(), &joined(opt, &words))],
+            ..Case::default()
+        };
+        assert_eq!(value(&by_environment.ok(), opt.name), expected, "{opt:?}");
+        let by_option = Case {
+            options: &[(opt.name, &words)],
+            ..Case::default()
+        };
+        assert_eq!(value(&by_option.ok(), opt.name), expected, "{opt:?}");
+    }
+}
+
+fn joined(opt: &Opt, words: &[&str]) -> String {
+    match opt.field.arity() {
+        Arity::Many => words.join(","),
+        // A list of levels has commas of its own.
+        Arity::One | Arity::Switch => words.concat(),
+    }
+}
+
+#[test]
+fn an_option_sets_nothing_but_its_own_field() {
+    let shown = |config: &Config| OPTIONS.iter().map(|opt| opt.field.show(config)).collect();
+    let defaults: Vec<_> = shown(&Config::default());
+    for (i, opt) in OPTIONS.iter().enumerate() {
+        let resolved = file(&in_file(opt, another(opt))).ok();
+        let values: Vec<_> = shown(&resolved.config);
+        for (j, (value, default)) in values.iter().zip(&defaults).enumerate() {
+            assert_eq!(value != default, i == j, "{opt:?} and {:?}", OPTIONS[j]);
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_follow_the_rule() {
+    let names: BTreeSet<_> = OPTIONS.iter().map(|opt| opt.name).collect();
+    assert_eq!(names.len(), OPTIONS.len());
+    for opt in OPTIONS {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        assert!(opt.name.chars().all(is_plain), "{opt:?}");
+    }
+    let level = super::opt("log_level");
+    assert_eq!(
+        (level.key(), level.flag().as_str(), level.env().as_str()),
+        ("level", "log-level", "MLES_LOG_LEVEL")
+    );
+}
+
+#[test]
+fn options_are_listed_by_section() {
+    let mut sections: Vec<_> = OPTIONS.iter().map(|opt| opt.section).collect();
+    sections.dedup();
+    assert_eq!(sections, Section::ALL);
+}
+
+/// Takes a struct apart without `..`, so that a new field does not compile until it is named here.
+macro_rules! fields {
+    ($type:ident { $($field:ident),* $(,)? }) => {{
+        let $type { $($field: _),* } = $type::default();
+        [$(stringify!($field)),*]
+    }};
+}
+
+#[test]
+fn every_field_of_the_settings_has_an_option() {
+    let limits = fields!(Limits {
+        max_frame,
+        max_uid,
+        max_channel_name,
+        max_channels,
+        max_connections,
+        max_connections_per_address,
+        max_joining,
+        join_deadline,
+        partial_bytes,
+        history_bytes_total,
+        max_half_closed,
+        tcp_timeout,
+        tcp_congestion,
+        check_names,
+    });
+    let channel = fields!(ChannelSettings {
+        history_frames,
+        history_bytes,
+        history_age,
+        queue_bytes,
+        write_deadline,
+        slow_policy,
+        announce_joins,
+        idle_ttl,
+    });
+    let settings = fields!(Settings {
+        listen,
+        shards,
+        pin,
+        keyring,
+        allow_anonymous,
+        spread_threshold,
+        drain_deadline,
+        channels,
+        limits,
+    });
+    // The default and the rules are the sections [channel] and [[channel_rule]].
+    let _ = fields!(ChannelRules { default, patterns });
+    for field in limits.into_iter().chain(channel).chain(settings) {
+        let names: &[&str] = match field {
+            "history_frames" => &["history_limit"],
+            "keyring" => &["key", "key_file", "addr_key"],
+            "channels" | "limits" => continue,
+            same => &[same],
+        };
+        for name in names {
+            let _ = super::opt(name);
+        }
+    }
+}
+
+#[test]
+fn the_default_port_is_that_of_the_settings() {
+    let ports: Vec<_> = Settings::default()
+        .listen
+        .iter()
+        .map(|a| a.port())
+        .collect();
+    assert_eq!(ports, [DEFAULT_PORT]);
+}
