@@ -34,21 +34,28 @@ impl Broker {
     fn start(args: &[&str]) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
         let mut child = command(&args).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let address = ([0, 0, 0, 0], 0).into();
+        let mut broker = Self {
+            child,
+            log,
+            address,
+        };
+        broker.address = broker.read_address();
+        broker
+    }
+
+    /// The first address in its log: where it listens.
+    fn read_address(&mut self) -> SocketAddr {
         loop {
             let mut line = String::new();
             assert!(
-                log.read_line(&mut line).unwrap() > 0,
+                self.log.read_line(&mut line).unwrap() > 0,
                 "ended before it listened"
             );
             let words = line.split(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | ';'));
-            let address = words.filter_map(|word| word.parse().ok()).next();
-            if let Some(address) = address {
-                return Self {
-                    child,
-                    log,
-                    address,
-                };
+            if let Some(address) = words.filter_map(|word| word.parse().ok()).next() {
+                return address;
             }
         }
     }

@@ -62,3 +62,13 @@ pub struct ChannelRules {
     /// Checked in order.
     pub patterns: Vec<(String, ChannelSettings)>,
 }
+
+impl ChannelRules {
+    /// The longest `write_deadline` that any channel can have.
+    #[must_use]
+    pub fn longest_write_deadline(&self) -> Duration {
+        let patterns = self.patterns.iter().map(|(_, settings)| settings);
+        let deadlines = patterns.map(|settings| settings.write_deadline);
+        deadlines.fold(self.default.write_deadline, Duration::max)
+    }
+}

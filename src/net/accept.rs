@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::join::join;
 use super::refusal::Refusal;
-use crate::settings::Limits;
+use crate::settings::Settings;
 use crate::shard::gate::Full;
 use crate::shard::{Phase, Shard};
 
@@ -79,7 +79,7 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
         Ok(permits) => permits,
         Err(full) => return turn_away(shard, peer, full),
     };
-    if let Err(error) = configure(&stream, peer, &shard.common.settings.limits) {
+    if let Err(error) = configure(&stream, peer, &shard.common.settings) {
         tracing::debug!(%peer, %error, "cannot set socket options");
     }
     let task_shard = shard.clone();
@@ -94,9 +94,11 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
 }
 
 /// Without delay, and with a dead peer noticed after `tcp_timeout`: idle connections by keepalive
-/// probes, busy ones by unacknowledged data (`TCP_USER_TIMEOUT`).
-fn configure(stream: &TcpStream, peer: SocketAddr, limits: &Limits) -> io::Result<()> {
+/// probes, busy ones by unacknowledged data (`TCP_USER_TIMEOUT`). The latter also ends connections
+/// whose client is there but reads nothing, so it leaves them the longest `write_deadline`.
+fn configure(stream: &TcpStream, peer: SocketAddr, settings: &Settings) -> io::Result<()> {
     let second = Duration::from_secs(1);
+    let limits = &settings.limits;
     let timeout = limits.tcp_timeout;
     let keepalive = TcpKeepalive::new()
         .with_time((timeout / 2).max(second))
@@ -107,7 +109,8 @@ fn configure(stream: &TcpStream, peer: SocketAddr, limits: &Limits) -> io::Resul
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     {
-        socket.set_tcp_user_timeout(Some(timeout))?;
+        let deadline = settings.channels.longest_write_deadline();
+        socket.set_tcp_user_timeout(Some(timeout.max(deadline)))?;
         if let Some(algorithm) = &limits.tcp_congestion {
             socket.set_tcp_congestion(algorithm.as_bytes())?;
         } else if peer.ip().to_canonical().is_loopback() {
