@@ -43,7 +43,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => join,
         5 => (at.clone(), vec(0..50_usize, 1..5)).prop_map(|(at, run)| Op::Publish(at, run)),
-        1 => at.clone().prop_map(Op::Leave),
+        3 => at.clone().prop_map(Op::Leave),
         2 => at.clone().prop_map(Op::HalfClose),
         1 => Just(Op::Announce),
         4 => (0..RELAYS, 1..5_usize).prop_map(|(shard, count)| Op::PumpTo(shard, count)),

@@ -1,4 +1,5 @@
 //! What comes out of reads of any size, what memory they take meanwhile, and what is given back.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::VecDeque;
 use std::pin::Pin;
