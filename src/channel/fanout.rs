@@ -323,9 +323,9 @@ impl<T> Fanout<T> {
         match settings.slow_policy {
             SlowPolicy::Disconnect => Verdict::Disconnect(SlowReason::QueueFull),
             SlowPolicy::DropOldest => {
-                let dropped = member.outbox.drop_oldest(settings.queue_bytes);
-                member.replay = member.replay.saturating_sub(dropped.bytes);
-                Verdict::Dropped(dropped)
+                // What is left of the history fits the limit now.
+                member.replay = 0;
+                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes))
             }
             SlowPolicy::Backpressure => {
                 if member.over_since.is_none() {

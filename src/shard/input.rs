@@ -5,14 +5,16 @@
 //! takes the scratch buffer with it. What has come of an incomplete frame is kept by the
 //! connection, in a buffer that grows as bytes come, never by the length that was announced.
 
+#[cfg(all(test, not(mles_loom)))]
+mod tests;
+
 use std::future::Future as _;
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, FrameError, Run, Stop, scan};
@@ -117,7 +119,7 @@ impl Input {
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &mut OwnedReadHalf,
+        socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
         max_body: usize,
         check: &BodyCheck,
@@ -147,7 +149,7 @@ impl Input {
     fn poll_rest(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &mut OwnedReadHalf,
+        socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
         max_body: usize,
         check: &BodyCheck,
@@ -257,7 +259,7 @@ fn next(stop: Stop, filled: bool) -> Next {
 /// Polls one read of at most `room` bytes, appended to `buf`. Pending means nothing was read.
 fn poll_read_buf(
     cx: &mut Context<'_>,
-    socket: &mut OwnedReadHalf,
+    socket: &mut (impl AsyncRead + Unpin),
     buf: &mut BytesMut,
     room: usize,
 ) -> Poll<io::Result<usize>> {

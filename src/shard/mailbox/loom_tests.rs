@@ -1,4 +1,5 @@
 //! The protocol for a full mailbox, explored by loom: whoever waits for room is woken.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -1,4 +1,5 @@
 //! One mailbox at its limits, and several threads that push against it.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::VecDeque;
 use std::task::Waker;
