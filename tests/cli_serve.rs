@@ -18,7 +18,12 @@ struct Broker {
 }
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mles"));
+    clean_command(env!("CARGO_BIN_EXE_mles"), args)
+}
+
+/// A command with nothing of the caller's settings in its environment.
+fn clean_command(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MLES_")) {
         command.env_remove(name);
     }
@@ -241,4 +246,25 @@ fn json_logs_are_objects_and_escape_names() {
         );
     }
     assert_eq!(refused, 1, "{log}");
+}
+
+#[test]
+fn a_number_of_connections_that_cannot_be_had_is_told() {
+    let mles = env!("CARGO_BIN_EXE_mles");
+    let limited = |option: &str| {
+        let script = format!("ulimit -n 256 && exec {mles} serve --listen 127.0.0.1:0 {option}");
+        let mut child = clean_command("sh", &["-c", &script]).spawn().unwrap();
+        let mut line = String::new();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        log.read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    let asked_for = limited("--max-connections 5000");
+    assert!(asked_for.contains("WARN"), "{asked_for}");
+    assert!(asked_for.contains("from 5000 to"), "{asked_for}");
+    let default = limited("");
+    assert!(default.contains("INFO"), "{default}");
+    assert!(default.contains("limit of open files is 256"), "{default}");
 }

@@ -78,12 +78,39 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
 
     use super::*;
+    use crate::config::{OPTIONS, Opt};
 
     #[test]
     fn arguments_are_well_defined() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_what_the_file_and_the_environment_take_and_nothing_else() {
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        let help = serve.render_long_help().to_string();
+        let flags: BTreeSet<_> = serve
+            .get_arguments()
+            .map(|arg| arg.get_long().unwrap().to_owned())
+            .collect();
+        let of_the_command_line_only = ["config", "help", "version"].map(str::to_owned);
+        let of_the_table = OPTIONS.iter().map(Opt::flag);
+        let known: BTreeSet<_> = of_the_table
+            .clone()
+            .chain(of_the_command_line_only)
+            .collect();
+        assert!(flags.is_subset(&known), "{flags:?}");
+        for flag in of_the_table {
+            assert!(flags.contains(&flag), "{flag}");
+            // The value follows: `--pin[=<true|false>]`, `--shards <N>`.
+            let is_shown = |end| help.contains(&format!("--{flag}{end}"));
+            assert!(is_shown(" <") || is_shown("[=<"), "{flag} in {help}");
+        }
     }
 }

@@ -12,8 +12,9 @@ use super::table::OPTIONS;
 
 const PREFIX: &str = "MLES_";
 
-/// Two names that differ by at most this many edits are taken for a slip of the finger.
-const SLIP: usize = 2;
+/// A name that differs from a known one by at most one edit for this many characters is taken for
+/// a slip of the finger. Short names differ by less from each other (`UID` and `PIN`).
+const CHARS_PER_SLIP: usize = 4;
 
 /// The variables whose names begin with `MLES_`. An empty one counts as not set.
 #[derive(Clone, Debug, Default)]
@@ -65,10 +66,11 @@ impl Environment {
     pub(super) fn warnings(&self) -> Vec<String> {
         let known: Vec<_> = OPTIONS.iter().map(Opt::env).collect();
         let slip = |name: &String| {
+            let slips = (name.len() - PREFIX.len()) / CHARS_PER_SLIP;
             let meant = known
                 .iter()
-                .find(|known| strsim::damerau_levenshtein(known, name) <= SLIP)?;
-            (meant != name).then(|| format!("{name} is not read; did you mean {meant}?"))
+                .find(|known| strsim::damerau_levenshtein(known, name) <= slips)?;
+            Some(format!("{name} is not read; did you mean {meant}?"))
         };
         let unknown = self.0.keys().filter(|name| !known.contains(name));
         unknown.filter_map(slip).collect()

@@ -19,7 +19,8 @@ const SMALLEST_FRAME: u64 = 64;
 /// No deadline is shorter: timers are not much finer.
 const BLINK: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3600);
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+/// As humantime counts it: messages say "1year".
+const YEAR: Duration = Duration::from_secs(31_557_600);
 
 macro_rules! place {
     ($($path:ident).+) => {
@@ -140,7 +141,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         help: "Frames older than this are not replayed",
         field: &OrWord {
             place: place!(settings.channels.default.history_age),
-            form: Time(BLINK..=MONTH),
+            form: Time(BLINK..=YEAR),
             word: "unlimited",
         },
     },
@@ -187,7 +188,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         help: "How long a channel without members keeps its history",
         field: &Always {
             place: place!(settings.channels.default.idle_ttl),
-            form: Time(Duration::ZERO..=MONTH),
+            form: Time(Duration::ZERO..=YEAR),
         },
     },
     Opt {

@@ -142,7 +142,7 @@ fn a_wrong_value_is_shown_with_what_is_allowed() {
         (
             "channel",
             "history_age = \"never\"",
-            "`history_age` is \"never\"; expected a duration from 10ms to 30days, with a unit as in \"500ms\", \"10s\" or \"5m\", or \"unlimited\"",
+            "`history_age` is \"never\"; expected a duration from 10ms to 1year, with a unit as in \"500ms\", \"10s\" or \"5m\", or \"unlimited\"",
         ),
         (
             "log",

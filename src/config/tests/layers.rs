@@ -1,5 +1,6 @@
 //! Which layer wins, what forms values may have, and what becomes of rules.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Case, file, value};
@@ -53,7 +54,11 @@ fn an_empty_variable_counts_as_not_set() {
 #[test]
 fn a_variable_that_looks_misspelt_is_pointed_out() {
     let case = Case {
-        environment: &[("MLES_MAX_FRME", "1"), ("MLES_SERVER", "x")],
+        environment: &[
+            ("MLES_MAX_FRME", "1"),
+            ("MLES_SERVER", "x"),
+            ("MLES_UID", "x"),
+        ],
         ..Case::default()
     };
     assert_eq!(
@@ -174,8 +179,8 @@ fn the_key_of_the_highest_layer_wins_whatever_its_form() {
         let keyring = Keyring::new(Some(secret.to_owned()), None);
         keyring.session_key(([127, 0, 0, 1], 1).into(), "u", "c")
     };
-    let path = key_file("from the key file\n");
-    let path = path.to_str().unwrap_or_default();
+    let key_file = KeyFile::new("from the key file\n");
+    let path = key_file.0.to_str().unwrap();
     let text = format!("[auth]\nkey_file = '{path}'");
     assert_eq!(key_of(&file(&text)), key("from the key file"));
     let over_file = Case {
@@ -232,12 +237,20 @@ fn what_is_printed_loads_again_and_holds_no_secret() {
     assert_eq!(values(&again), values(&printed));
 }
 
-/// A file with `text` that outlives the test.
-fn key_file(text: &str) -> std::path::PathBuf {
-    let name = format!("mles-key-{}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    if let Err(error) = std::fs::write(&path, text) {
-        panic!("{}: {error}", path.display());
+/// A key file that is gone when the test is over.
+struct KeyFile(PathBuf);
+
+impl KeyFile {
+    fn new(text: &str) -> Self {
+        let name = format!("mles-key-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
     }
-    path
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

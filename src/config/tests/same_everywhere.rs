@@ -17,7 +17,7 @@ fn another(opt: &Opt) -> &'static str {
         "pin" | "announce_joins" => "false",
         "allow_anonymous" => "true",
         "key" | "addr_key" => r#""secret""#,
-        "key_file" => r#""Cargo.toml""#,
+        "key_file" => r#""src/main.rs""#,
         "slow_policy" => r#""backpressure""#,
         "check_names" => r#""sender""#,
         "log_format" => r#""json""#,
