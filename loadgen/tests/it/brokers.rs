@@ -7,22 +7,29 @@ use std::time::{Duration, Instant};
 use crate::support::{loadgen_json, said, text};
 use rustix::process::{Pid, Signal, kill_process};
 
-const BROKERS: [(&str, &str); 3] = [
+/// Brokers and their programs. `mles` is there when the workspace was built.
+const BROKERS: [(&str, &str); 4] = [
+    ("mles", "mles"),
     ("nats", "nats-server"),
     ("redis", "redis-server"),
     ("mosquitto", "mosquitto"),
 ];
 
+/// Where `program` is: beside ours, or where Debian has servers.
+fn find(program: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name(program);
+    let installed = ["/usr/sbin", "/usr/bin"].map(|dir| Path::new(dir).join(program));
+    std::iter::once(beside)
+        .chain(installed)
+        .find(|it| it.is_file())
+}
+
 fn installed() -> Vec<&'static str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<_> = std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .collect();
-    let there = |program: &str| dirs.iter().any(|dir| dir.join(program).is_file());
-    let (found, missing): (Vec<_>, Vec<_>) =
-        BROKERS.into_iter().partition(|(_, program)| there(program));
+    let (found, missing): (Vec<_>, Vec<_>) = BROKERS
+        .into_iter()
+        .partition(|(_, program)| find(program).is_some());
     for (broker, program) in missing {
-        eprintln!("SKIPPED: {broker} is not tested, {program} is not installed");
+        eprintln!("SKIPPED: {broker} is not tested, {program} is not there");
     }
     found.into_iter().map(|(broker, _)| broker).collect()
 }
@@ -150,8 +157,9 @@ fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let children = || children_of(loadgen.id());
-    let child = wait_for(|| children().first().copied());
+    // The broker has worked for a while: it is under load, not being started.
+    let busy = |pid: &u32| cpu_ticks(*pid) > 20;
+    let child = wait_for(|| children_of(loadgen.id()).into_iter().find(busy));
     kill_process(Pid::from_child(&loadgen), Signal::INT).unwrap();
     let status = loadgen.wait_with_output().unwrap().status;
     assert_eq!(status.code(), Some(130));
@@ -181,6 +189,21 @@ fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// User and kernel time of a process, in ticks; 0 when it is gone.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum()
+}
+
 /// Starts a broker outside the program, as a user would.
 fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -190,21 +213,18 @@ fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
         .unwrap()
         .port();
     let number = port.to_string();
-    let (program, args) = match broker {
-        "nats" => ("nats-server", vec!["-a", "127.0.0.1", "-p", &number]),
-        "redis" => (
-            "redis-server",
-            vec!["--port", &number, "--bind", "127.0.0.1", "--save", ""],
-        ),
-        _ => ("mosquitto", vec!["-p", &number]),
+    let listen = format!("127.0.0.1:{port}");
+    let args = match broker {
+        "mles" => vec!["serve", "--listen", &listen],
+        "nats" => vec!["-a", "127.0.0.1", "-p", &number],
+        "redis" => vec!["--port", &number, "--bind", "127.0.0.1", "--save", ""],
+        _ => vec!["-p", &number],
     };
-    let program = ["/usr/sbin", "/usr/bin"]
-        .iter()
-        .map(|dir| Path::new(dir).join(program));
-    let program = program
+    let program = BROKERS
         .into_iter()
-        .find(|program| program.is_file())
-        .unwrap();
+        .find(|(name, _)| *name == broker)
+        .map(|(_, program)| program);
+    let program = program.and_then(find).expect("it is installed");
     let process = Command::new(program)
         .args(args)
         .current_dir(dir.path())
