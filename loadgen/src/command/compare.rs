@@ -4,12 +4,15 @@
 //! brokers alike. Brokers are started afresh for each scenario; for idle scenarios, which look at a
 //! process' memory, for each run.
 
-use super::{CommandError, run_once};
+use std::ops::ControlFlow;
+
+use super::CommandError;
 use crate::adapter::Broker;
+use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
 use crate::process::{Programs, Running, StartError};
-use crate::report::Report;
-use crate::scenario::{Load, Target, Timing};
+use crate::report::{Report, Run, RunResult};
+use crate::scenario::{Load, ScenarioError, Target, Timing};
 
 /// Which brokers to compare.
 #[derive(Clone, Debug)]
@@ -35,17 +38,23 @@ impl Compare {
     /// Runs everything and tells its progress on standard error.
     ///
     /// # Errors
-    /// A broker cannot be started. Runs that fail are in the report.
+    /// A broker cannot be started at all. Runs that fail are in the report.
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Report, CommandError> {
         let mut report = Report::new(self.timing);
-        let brokers = self.available(&mut report, interrupt)?;
+        let brokers = match self.available(&mut report, interrupt) {
+            Err(CommandError::Start(StartError::Interrupted)) => {
+                report.partial = true;
+                return Ok(report);
+            }
+            available => available?,
+        };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
-            match self.scenario(&mut report, name, load, &brokers, interrupt) {
-                Err(StartError::Interrupted) => report.partial = true,
-                result => result?,
-            }
-            if report.partial {
+            if self
+                .scenario(&mut report, (name, load), &brokers, interrupt)
+                .is_break()
+            {
+                report.partial = true;
                 break;
             }
         }
@@ -83,45 +92,73 @@ impl Compare {
         }
     }
 
+    /// All rounds of one scenario; `Break` when the user stopped it.
     fn scenario(
         &self,
         report: &mut Report,
-        name: &str,
-        load: &Load,
+        (name, load): (&str, &Load),
         brokers: &[Broker],
         interrupt: &Interrupt,
-    ) -> Result<(), StartError> {
-        let start = |&broker: &Broker| {
-            Running::start(broker, &self.programs, interrupt).map(|running| (broker, running))
-        };
-        let shared = match load {
-            Load::Fanout(_) => brokers.iter().map(start).collect::<Result<Vec<_>, _>>()?,
-            Load::Idle(_) => Vec::new(),
-        };
+    ) -> ControlFlow<()> {
+        let mut running: Vec<Option<Running>> = brokers.iter().map(|_| None).collect();
         for round in 1..=self.rounds {
-            for (index, broker) in brokers.iter().enumerate() {
+            for (running, &broker) in running.iter_mut().zip(brokers) {
                 eprintln!(
                     "{name}: round {round} of {}, {}",
                     self.rounds,
                     broker.name()
                 );
-                let fresh = match load {
-                    Load::Fanout(_) => None,
-                    Load::Idle(_) => Some(start(broker)?),
-                };
-                let Some((broker, running)) = fresh.as_ref().or(shared.get(index)) else {
-                    continue;
-                };
-                let target = Target {
-                    addr: running.addr(),
-                    pid: Some(running.pid()),
-                };
-                let under_load = (*broker, target);
-                if !run_once(report, name, load, under_load, self.timing, interrupt) {
-                    return Ok(());
-                }
+                let result = self.once(running, broker, load, interrupt)?;
+                let scenario = name.to_owned();
+                report.runs.push(Run {
+                    scenario,
+                    broker,
+                    round,
+                    result,
+                });
             }
         }
-        Ok(())
+        ControlFlow::Continue(())
+    }
+
+    /// One run, on the broker that is `running` or on a new one, which stays for the next run
+    /// where that makes no difference to it.
+    fn once(
+        &self,
+        running: &mut Option<Running>,
+        broker: Broker,
+        load: &Load,
+        interrupt: &Interrupt,
+    ) -> ControlFlow<(), RunResult> {
+        let started = match running.take() {
+            Some(running) => Ok(running),
+            None => Running::start(broker, &self.programs, interrupt),
+        };
+        let process = match started {
+            Ok(process) => process,
+            Err(StartError::Interrupted) => return ControlFlow::Break(()),
+            Err(error) => return ControlFlow::Continue(RunResult::Failed(error.to_string())),
+        };
+        let target = Target {
+            addr: process.addr(),
+            pid: Some(process.pid()),
+        };
+        let result = match load {
+            Load::Fanout(fanout) => fanout
+                .run(broker, target, self.timing, interrupt)
+                .map(RunResult::Fanout),
+            Load::Idle(idle) => idle.run(broker, target, interrupt).map(RunResult::Idle),
+        };
+        match result {
+            Err(ScenarioError::Fleet(FleetError::Interrupted)) => ControlFlow::Break(()),
+            // It may have brought the broker down: the next run gets another.
+            Err(error) => ControlFlow::Continue(RunResult::Failed(error.to_string())),
+            Ok(result) => {
+                if matches!(result, RunResult::Fanout(_)) {
+                    *running = Some(process);
+                }
+                ControlFlow::Continue(result)
+            }
+        }
     }
 }

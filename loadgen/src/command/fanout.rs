@@ -2,9 +2,10 @@
 
 use super::CommandError;
 use crate::adapter::Broker;
+use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
 use crate::report::{Report, Run, RunResult};
-use crate::scenario::{Fanout, Load, Target, Timing};
+use crate::scenario::{Fanout, Load, ScenarioError, Target, Timing};
 
 /// What to load, and how.
 #[derive(Debug)]
@@ -29,19 +30,23 @@ impl FanoutOne {
             load,
             timing,
         } = self;
-        let outcome = load.run(broker, target, timing, interrupt)?;
         let mut report = Report::new(timing);
         let scenario = Self::SCENARIO.to_owned();
         report
             .scenarios
-            .insert(scenario.clone(), Load::Fanout(load));
-        let result = RunResult::Fanout(outcome);
-        report.runs.push(Run {
-            scenario,
-            broker,
-            round: 1,
-            result,
-        });
+            .insert(scenario.clone(), Load::Fanout(load.clone()));
+        match load.run(broker, target, timing, interrupt) {
+            Err(ScenarioError::Fleet(FleetError::Interrupted)) => report.partial = true,
+            outcome => {
+                let result = RunResult::Fanout(outcome?);
+                report.runs.push(Run {
+                    scenario,
+                    broker,
+                    round: 1,
+                    result,
+                });
+            }
+        }
         Ok(report)
     }
 }

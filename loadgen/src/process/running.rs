@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -215,6 +216,9 @@ fn spawn(recipe: &Recipe, log: &Path) -> io::Result<Child> {
     let out = File::create(log)?;
     Command::new(&recipe.program)
         .args(&recipe.args)
+        // A group of its own: Ctrl-C on the terminal must not end it while it is measured; it is
+        // stopped when this program comes to that.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(out.try_clone()?)
         .stderr(out)

@@ -1,8 +1,8 @@
-//! The report as a person reads it.
+//! The report as a person reads it: tables in Markdown, so that they can be pasted as they are.
 
 use std::fmt::Write as _;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use super::spread::Spread;
@@ -114,16 +114,16 @@ fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
     let mut table = table(&[
         "scenario",
         "broker",
-        "deliveries/s",
-        "(min – max)",
-        "server CPU µs/delivery",
-        "(min – max)",
+        "1000 deliveries/s",
+        "(min–max)",
+        "server µs/delivery",
+        "(min–max)",
         "× first",
-        "loadgen µs/delivery",
+        "loadgen µs",
         "exact",
     ]);
     for group in groups {
-        let rate = |outcome: &Outcome| outcome.tally.delivered as f64 / outcome.seconds;
+        let rate = |outcome: &Outcome| outcome.tally.delivered as f64 / outcome.seconds / 1e3;
         let Some(rate) = Spread::of(group.outcomes().map(rate)) else {
             continue;
         };
@@ -136,10 +136,10 @@ fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
             group.scenario.to_owned(),
             group.broker.name().to_owned(),
             thousands(rate.median),
-            format!("({} – {})", thousands(rate.min), thousands(rate.max)),
+            format!("({}–{})", thousands(rate.min), thousands(rate.max)),
             cpu.map_or("–".to_owned(), |cpu| format!("{:.4}", cpu.median / 1e3)),
             cpu.map_or(String::new(), |cpu| {
-                format!("({:.4} – {:.4})", cpu.min / 1e3, cpu.max / 1e3)
+                format!("({:.4}–{:.4})", cpu.min / 1e3, cpu.max / 1e3)
             }),
             ratio.map_or(String::new(), |(cpu, first)| {
                 format!("{:.2}", cpu.median / first.median)
@@ -156,7 +156,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
         "scenario",
         "broker",
         "bytes/idle subscriber",
-        "(min – max)",
+        "(min–max)",
         "anonymous memory, MiB at subscribers",
     ]);
     for group in groups {
@@ -177,7 +177,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
             group.scenario.to_owned(),
             group.broker.name().to_owned(),
             format!("{:.0}", slope.median),
-            format!("({:.0} – {:.0})", slope.min, slope.max),
+            format!("({:.0}–{:.0})", slope.min, slope.max),
             points.collect::<Vec<_>>().join(", "),
         ]);
     }
@@ -186,7 +186,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(ASCII_MARKDOWN).set_header(header);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -54,8 +54,7 @@ pub(crate) struct Target {
 }
 
 /// Scenarios by name, as `compare` runs them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Named {
     /// 1 publisher → 10 subscribers, 64 bytes, pipelined
     Fanout,
@@ -63,11 +62,9 @@ pub(crate) enum Named {
     FanoutUnbatched,
     /// Eight of the former beside each other
     #[value(name = "fanout-unbatched-x8")]
-    #[serde(rename = "fanout-unbatched-x8")]
     FanoutUnbatchedX8,
     /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
     #[value(name = "fanout-1000")]
-    #[serde(rename = "fanout-1000")]
     Fanout1000,
     /// 100 channels with 1 publisher → 10 subscribers each, 64 bytes, pipelined
     Channels,

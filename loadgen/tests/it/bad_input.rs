@@ -1,0 +1,120 @@
+//! What cannot work is told in a line that says what and where, and by the exit code.
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use crate::support::{loadgen, said};
+
+/// Asserts that the program ends with `code` and names all of `words`.
+fn assert_fails(args: &[&str], code: i32, words: &[&str]) {
+    let output = loadgen(args);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{args:?} should name {word}: {said}");
+    }
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached() {
+    // A port that was free a moment ago.
+    let addr = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    assert_fails(
+        &["fanout", "--broker", "nats", "--addr", &addr],
+        1,
+        &["cannot connect", &addr],
+    );
+}
+
+#[test]
+fn a_peer_that_is_no_such_broker() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // The program hangs up when it has seen this.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            std::thread::park();
+        }
+    });
+    let args = [
+        "fanout",
+        "--broker",
+        "nats",
+        "--subscribers",
+        "1",
+        "--addr",
+        &addr,
+    ];
+    assert_fails(&args, 1, &["unexpected bytes", "HTTP/1.1 400"]);
+}
+
+#[test]
+fn names_that_do_not_exist() {
+    assert_fails(
+        &["compare", "--scenario", "nonsense"],
+        2,
+        &["nonsense", "fanout-1000"],
+    );
+    assert_fails(
+        &["compare", "--brokers", "kafka"],
+        2,
+        &["kafka", "mosquitto"],
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let path = "/nonexistent/report.json";
+    // The address would be an error too, had it come to that.
+    let args = [
+        "fanout",
+        "--broker",
+        "nats",
+        "--addr",
+        "127.0.0.1:1",
+        "--json",
+        path,
+    ];
+    assert_fails(&args, 1, &["cannot write", path]);
+}
+
+#[test]
+fn a_program_that_is_not_there_or_does_not_run() {
+    let only_mles = [
+        "compare",
+        "--brokers",
+        "mles",
+        "--scenario",
+        "fanout",
+        "--mles-bin",
+    ];
+    let missing = [only_mles.as_slice(), &["/nonexistent/mles"]].concat();
+    assert_fails(&missing, 1, &["cannot start", "/nonexistent/mles"]);
+    let fails = [only_mles.as_slice(), &["/bin/false"]].concat();
+    assert_fails(&fails, 1, &["/bin/false", "exit status: 1"]);
+}
+
+#[test]
+fn figures_that_make_no_sense() {
+    let fanout = ["fanout", "--broker", "nats", "--addr", "127.0.0.1:1"];
+    for (option, value) in [
+        ("--payload", "7"),
+        ("--payload", "1GB"),
+        ("--subscribers", "0"),
+        ("--seconds", "-1"),
+        ("--mode", "fast"),
+    ] {
+        let option = format!("{option}={value}");
+        assert_fails(
+            &[fanout.as_slice(), &[option.as_str()]].concat(),
+            2,
+            &[value],
+        );
+    }
+    assert_fails(&["idle", "--counts", "5,2"], 2, &["--counts"]);
+}

@@ -1,0 +1,7 @@
+//! The program as its users run it.
+#![allow(clippy::unwrap_used, unreachable_pub)] // a test program
+
+mod bad_input;
+mod brokers;
+mod support;
+mod tampering;
