@@ -12,7 +12,8 @@ pub enum SlowPolicy {
     /// it makes no progress at all for `write_deadline`.
     DropOldest,
     /// The publishers of the channel pause while the member's queue is over half of
-    /// `queue_bytes`; after `write_deadline` of that the member is disconnected.
+    /// `queue_bytes`; after `write_deadline` of that the member is disconnected. What each
+    /// publisher has sent in one read before it pauses is queued on top.
     Backpressure,
 }
 
