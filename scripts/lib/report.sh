@@ -41,8 +41,8 @@ count_tests() {
         skipped=$((skipped + 1))
     done < <(grep -oE 'SKIPPED [^ ]+: .*' "$stage_log" || true)
     while IFS= read -r line; do
-        skip "$1: $line: marked as ignored"
-    done < <(sed -nE 's/^test (.*) \.\.\. ignored.*/\1/p' "$stage_log")
+        skip "$1: $line"
+    done < <(sed -nE 's/^test (.*) \.\.\. (ignored.*)/\1: \2/p' "$stage_log")
     while IFS= read -r line; do
         failures+=("$1: $line")
     done < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$stage_log")
