@@ -15,11 +15,10 @@ pub struct Announcements {
 }
 
 impl Announcements {
-    /// Appends a join frame. Returns whether it is the first since the last [`Self::take`].
-    pub fn push(&mut self, frame: &[u8]) -> bool {
+    /// Appends a join frame.
+    pub fn push(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
         self.frames += 1;
-        self.frames == 1
     }
 
     /// Bytes collected.

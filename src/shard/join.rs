@@ -100,6 +100,7 @@ impl Shard {
         let newcomer = seated.inspect_err(|_| self.close_if_expired(at, now))?;
         self.stats().joined.add(1);
         if let Some(run) = publishes {
+            self.note_received(&run);
             self.publish_in(at, conn, &run, now);
         }
         self.announce_soon(at);

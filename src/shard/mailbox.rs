@@ -10,7 +10,9 @@
 //! full queues can form. A send never blocks the thread. What finds its mailbox full (by count or
 //! by bytes) is kept by the sender, in order, and while that is so the sender's shard reads no more
 //! from its own connections. What is kept is therefore bounded by what one read of one connection
-//! brings, and the pressure reaches the publishers through TCP.
+//! brings, and the pressure reaches the publishers through TCP. Connections that are on their way to
+//! their seat come on top, each with what was read behind its join frame: their number is bounded by
+//! `max_connections`.
 
 #[cfg(mles_loom)]
 mod loom_queue;

@@ -13,9 +13,7 @@ use crate::channel::{ConnId, FrameRun, MemberKey, Verdict};
 impl Shard {
     /// Publishes what a session of this shard has sent.
     pub(super) fn publish(self: &Rc<Self>, conn: &Conn, run: FrameRun) {
-        let stats = self.stats();
-        stats.frames_in.add(run.frames() as u64);
-        stats.bytes_in.add(run.bytes().len() as u64);
+        self.note_received(&run);
         match conn.home {
             Home::Owned(at) => self.publish_in(at, conn.id, &run, Instant::now()),
             Home::Relayed(at) => {
@@ -33,10 +31,16 @@ impl Shard {
                         };
                         self.request(channel.owner, request);
                     }
-                    None => stats.orphaned_frames.add(run.frames() as u64),
+                    None => self.stats().orphaned_frames.add(run.frames() as u64),
                 }
             }
         }
+    }
+
+    /// Counts frames that a session has published.
+    pub(super) fn note_received(&self, run: &FrameRun) {
+        self.stats().frames_in.add(run.frames() as u64);
+        self.stats().bytes_in.add(run.bytes().len() as u64);
     }
 
     /// Makes `run` the next in the order of a channel of this shard, and stores it.

@@ -61,7 +61,8 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     accepted,
-    /// Times that accepting failed, by lack of file descriptors or memory.
+    /// Times that accepting failed: no file descriptors or memory, or a connection that was gone
+    /// again.
     accept_errors,
     /// Connections closed at once: over a limit of connections.
     turned_away,
@@ -75,7 +76,7 @@ counters! {
     handed_over,
     /// Sessions that stayed where they were accepted, as relay members of a hot channel.
     spread,
-    /// Sessions ended by their client.
+    /// Sessions ended by their client, or by a stop.
     left,
     /// Sessions ended because of what the client sent.
     protocol_errors,
@@ -87,7 +88,7 @@ counters! {
     replaced,
     /// Half-closed sessions let go because there were too many.
     half_closed_evicted,
-    /// Frames received.
+    /// Frames published: those received after the join, and join frames with a message.
     frames_in,
     /// Their bytes.
     bytes_in,
