@@ -96,3 +96,14 @@ proptest! {
         world.settle();
     }
 }
+
+#[test]
+fn announcements_of_an_emptied_channel_are_forgotten() {
+    let mut world = World::new(settings(0));
+    world.join(1, None, true, false);
+    world.join(2, None, true, false);
+    world.leave(0);
+    world.leave(0);
+    world.join(3, None, true, false);
+    world.settle();
+}
