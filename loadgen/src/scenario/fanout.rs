@@ -141,17 +141,23 @@ impl Fanout {
         }
         let (server, tool) = (cpu(target.pid)?, CpuTime::of_self()?);
         let seconds = run.send(timing.measured)?.as_secs_f64();
-        let (server_after, tool_after) = (cpu(target.pid)?, CpuTime::of_self()?);
+        let server = cpu(target.pid)?
+            .zip(server)
+            .map(|(after, before)| after.since(before));
+        let tool_cpu = CpuTime::of_self()?.since(tool);
         run.linger()?;
         let tally = run.tally().since(&before);
+        if let (Some(pid), Some(CpuTime { nanoseconds: 0, .. })) = (target.pid, server)
+            && tally.delivered > 0
+        {
+            return Err(ScenarioError::NotTheBroker(pid));
+        }
         Ok(Outcome {
             messages: tally.expected / self.subscribers as u64,
             seconds,
             tally,
-            server_cpu: server_after
-                .zip(server)
-                .map(|(after, before)| after.since(before)),
-            tool_cpu: tool_after.since(tool),
+            server_cpu: server,
+            tool_cpu,
         })
     }
 

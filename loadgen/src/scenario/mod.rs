@@ -39,6 +39,9 @@ pub(crate) enum ScenarioError {
         /// The deadline.
         seconds: u64,
     },
+    /// The process that was named did not do the work.
+    #[error("process {0} used no CPU time while it was loaded: it is not the broker")]
+    NotTheBroker(u32),
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),

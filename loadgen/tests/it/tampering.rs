@@ -1,6 +1,8 @@
 //! The verification, end to end: a relay that loses, doubles or delays one message is found out.
 
-use crate::support::{PAYLOAD, Tamper, loadgen_json, relay};
+use crate::support::{PAYLOAD, Tamper, loadgen, loadgen_json, relay, said};
+use std::process::Command;
+
 use serde_json::Value;
 
 const SUBSCRIBERS: u64 = 3;
@@ -71,4 +73,29 @@ fn a_forged_message_fails_the_run_twice_over() {
     let (code, tally) = tally(Tamper::Forge, "pipelined");
     assert_eq!((code, &tally["foreign"]), (Some(1), &Value::from(1)));
     assert_eq!(tally["lost"], 1);
+}
+
+#[test]
+fn a_process_that_does_not_do_the_work_is_not_measured() {
+    let addr = relay(Tamper::Nothing).to_string();
+    let mut other = Command::new("/bin/sleep").arg("600").spawn().unwrap();
+    let pid = other.id().to_string();
+    let args = [
+        "fanout",
+        "--broker",
+        "mles",
+        "--messages",
+        "100",
+        "--warm-up",
+        "0",
+    ];
+    let output = loadgen(&[args.as_slice(), &["--addr", &addr, "--pid", &pid]].concat());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("is not the broker"),
+        "{}",
+        said(&output)
+    );
 }
