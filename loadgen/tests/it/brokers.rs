@@ -51,7 +51,9 @@ fn every_installed_broker_delivers_every_message_once() {
             "--warm-up",
             "0.1",
         ]);
-        assert_eq!(output.status.code(), Some(0), "{broker}: {}", said(&output));
+        let complaint = said(&output);
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
         assert_eq!(report["schema"], "mles-loadgen/1");
         assert!(
             report["brokers"][broker]["version"]
@@ -101,7 +103,9 @@ fn several_publishers_and_channels_are_told_apart() {
         ]);
         process.kill().unwrap();
         process.wait().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{broker}: {}", said(&output));
+        let complaint = said(&output);
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
         let tally = &report["runs"][0]["result"]["fanout"]["tally"];
         assert_eq!(tally["delivered"], 3 * 4 * 5 * 100, "{broker}");
         assert!(
@@ -125,7 +129,9 @@ fn idle_subscribers_cost_memory() {
             "--rounds",
             "1",
         ]);
-        assert_eq!(output.status.code(), Some(0), "{broker}: {}", said(&output));
+        let complaint = said(&output);
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
         let idle = &report["runs"][0]["result"]["idle"];
         assert_eq!(idle["points"][2]["subscribers"], 1100);
         assert!(
