@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mles::channel::{Channel, ChannelSettings, ConnId, FrameRun, History, MemberKey, Place};
+use mles::channel::{
+    Channel, ChannelSettings, ConnId, FrameRun, History, MemberKey, Origin, Place,
+};
 use mles::protocol::{Cid, Key, Message, encode_frame};
 
 fn run(frames: u32) -> FrameRun {
@@ -66,7 +68,7 @@ fn publish(c: &mut Criterion) {
                     b.iter(|| {
                         for _ in 0..runs {
                             channel.deliver(black_box(&run), ConnId(1), &mut over);
-                            channel.remember(&run, now, usize::MAX);
+                            channel.remember(&run, Origin::Member, now, usize::MAX);
                         }
                         keys = drain(&mut channel, std::mem::take(&mut keys), now);
                     });
@@ -90,11 +92,11 @@ fn history(c: &mut Criterion) {
         let run = run(frames);
         let mut full = History::default();
         while full.frames() < settings.history_frames {
-            full.push(&run, now, &settings, usize::MAX);
+            full.push(&run, Origin::Member, now, &settings, usize::MAX);
         }
         group.throughput(Throughput::Elements(frames.into()));
         group.bench_function(BenchmarkId::new("push runs of", frames), |b| {
-            b.iter(|| full.push(black_box(&run), now, &settings, usize::MAX));
+            b.iter(|| full.push(black_box(&run), Origin::Member, now, &settings, usize::MAX));
         });
         group.throughput(Throughput::Elements(full.frames() as u64));
         group.bench_function(BenchmarkId::new("replay runs of", frames), |b| {

@@ -28,6 +28,8 @@ mod escape;
 #[cfg(feature = "server")]
 mod net;
 pub mod protocol;
+#[cfg(any(feature = "client", feature = "server"))]
+mod server_name;
 #[cfg(feature = "server")]
 mod settings;
 #[cfg(feature = "server")]
@@ -37,8 +39,10 @@ mod shard;
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
+#[cfg(any(feature = "client", feature = "server"))]
+pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
-pub use settings::{Limits, NameCheck, Settings};
+pub use settings::{Limits, NameCheck, PeerSettings, Settings};
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
 

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::channel::ChannelRules;
-use crate::protocol::{Keyring, MAX_FRAME_LEN};
+use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
+use crate::server_name::ServerName;
 
 /// How far frames after the join are checked beyond magic and length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +80,45 @@ impl Default for Limits {
     }
 }
 
+/// Upstream servers, and how links to them behave. Without an upstream there are no links.
+///
+/// A link is a session with an upstream server for one channel. There is one for each channel that
+/// has members.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// Tried in order; the first that takes a link keeps it until the link breaks.
+    pub upstreams: Vec<ServerName>,
+    /// The connection id of all links; `None` keeps that of the member for which a link was opened.
+    /// Of the servers with one static id, each channel has a link from one only: a group whose
+    /// other servers stand by.
+    pub cid: Option<Cid>,
+    /// The ceiling of the first wait after a link broke or could not be had; it doubles with every
+    /// failure. Each wait is random between nothing and its ceiling ("full jitter").
+    pub backoff: Duration,
+    /// The highest ceiling.
+    pub backoff_max: Duration,
+    /// A link that has held for this long is stable: the next wait is a short one again.
+    pub stable_after: Duration,
+    /// How long connecting to one address may take.
+    pub connect_timeout: Duration,
+    /// How long the link of a channel without members is kept.
+    pub linger: Duration,
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        Self {
+            upstreams: Vec::new(),
+            cid: None,
+            backoff: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            stable_after: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -101,6 +141,8 @@ pub struct Settings {
     pub channels: ChannelRules,
     /// Limits on connections.
     pub limits: Limits,
+    /// Upstream servers.
+    pub peer: PeerSettings,
 }
 
 impl Default for Settings {
@@ -115,6 +157,7 @@ impl Default for Settings {
             drain_deadline: Duration::from_secs(10),
             channels: ChannelRules::default(),
             limits: Limits::default(),
+            peer: PeerSettings::default(),
         }
     }
 }

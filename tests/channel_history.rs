@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use frames::Frames;
-use mles::channel::{ChannelSettings, FrameRun, History};
+use mles::channel::{ChannelSettings, FrameRun, History, Origin};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ proptest! {
                     let (whole, count) = (made.concat(), u32::try_from(made.len()).unwrap());
                     let capacity = whole.len() + slack;
                     let run = FrameRun::slice_of(whole.into(), count, capacity);
-                    history.push(&run, now, &settings, available);
+                    history.push(&run, Origin::Member, now, &settings, available);
                     published.extend(made.into_iter().map(|frame| (frame, now)));
                     trimmed_at = now;
                 }
@@ -129,7 +129,8 @@ proptest! {
         let mut history = History::default();
         let settings = ChannelSettings::default();
         let now = Instant::now();
-        history.push(&FrameRun::slice_of(frame.clone(), 1, capacity), now, &settings, usize::MAX);
+        let run = FrameRun::slice_of(frame.clone(), 1, capacity);
+        history.push(&run, Origin::Member, now, &settings, usize::MAX);
         let kept: Vec<Bytes> = history.replay(now, &settings).collect();
         let is_shared = kept[0].as_ptr() == frame.as_ptr();
         prop_assert_eq!(is_shared, capacity <= 2 * frame.len());

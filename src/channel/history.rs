@@ -7,15 +7,27 @@ use bytes::Bytes;
 
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
+use crate::protocol::frames;
 
 /// Memory in bytes that a stored run costs besides its buffer: its entry here, and the reference
 /// count and allocator header of the buffer.
 const RUN_OVERHEAD: usize = 96;
 
+/// Where a stored frame came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A member published it here; that member may be a server for which this one is the upstream.
+    #[default]
+    Member,
+    /// It came down from this server's upstream with that index.
+    Upstream(u8),
+}
+
 #[derive(Debug)]
 struct Stored {
     run: FrameRun,
     at: Instant,
+    origin: Origin,
 }
 
 impl Stored {
@@ -41,6 +53,7 @@ impl History {
     pub fn push(
         &mut self,
         run: &FrameRun,
+        origin: Origin,
         now: Instant,
         settings: &ChannelSettings,
         available: usize,
@@ -55,7 +68,11 @@ impl History {
             run.compact();
         }
         self.frames += run.frames();
-        let stored = Stored { run, at: now };
+        let stored = Stored {
+            run,
+            at: now,
+            origin,
+        };
         self.cost += stored.cost();
         self.runs.push_back(stored);
         self.trim(now, settings);
@@ -68,11 +85,32 @@ impl History {
         now: Instant,
         settings: &ChannelSettings,
     ) -> impl Iterator<Item = Bytes> + use<'_> {
+        self.young(now, settings)
+            .map(|stored| stored.run.bytes().clone())
+    }
+
+    /// The same frames one by one, each a slice of its run.
+    pub fn entries(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> impl Iterator<Item = (Bytes, Origin)> + use<'_> {
+        self.young(now, settings).flat_map(|stored| {
+            let run = stored.run.bytes();
+            frames(run).map(|frame| (run.slice_ref(frame), stored.origin))
+        })
+    }
+
+    /// What is not too old to be replayed.
+    fn young(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> impl Iterator<Item = &Stored> + use<'_> {
         let age = settings.history_age;
         self.runs
             .iter()
             .filter(move |stored| age.is_none_or(|age| now.duration_since(stored.at) <= age))
-            .map(|stored| stored.run.bytes().clone())
     }
 
     /// Frames kept.

@@ -22,7 +22,7 @@ mod settings;
 
 pub use announce::Announcements;
 pub use fanout::{ConnId, Fanout, Member, MemberKey, SlowReason, Verdict};
-pub use history::History;
+pub use history::{History, Origin};
 pub use outbox::{Dropped, Outbox};
 pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};
 pub use run::FrameRun;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::announce::Announcements;
 use super::fanout::{ConnId, Fanout, Member, MemberKey};
-use super::history::History;
+use super::history::{History, Origin};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::Cid;
@@ -238,8 +238,9 @@ impl<T> Channel<T> {
 
     /// Stores `run` for members that join later. `available` is the memory in bytes that the
     /// history of this channel may have in all, if that is less than its own cap.
-    pub fn remember(&mut self, run: &FrameRun, now: Instant, available: usize) {
-        self.history.push(run, now, &self.settings, available);
+    pub fn remember(&mut self, run: &FrameRun, origin: Origin, now: Instant, available: usize) {
+        self.history
+            .push(run, origin, now, &self.settings, available);
     }
 
     /// Since when nobody is in it.

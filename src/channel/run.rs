@@ -1,8 +1,8 @@
 //! A run: whole frames, back to back, in one shared buffer.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::protocol::frames;
+use crate::protocol::{frames, is_presence};
 
 /// Whole frames, back to back, checked by the scanner before they got here.
 ///
@@ -53,6 +53,26 @@ impl FrameRun {
     #[must_use]
     pub fn pinned(&self) -> usize {
         self.pinned as usize
+    }
+
+    /// The run without frames that only tell of somebody's presence: what a history keeps of what
+    /// another server has passed on. `None` if nothing is left.
+    #[must_use]
+    pub fn without_presence(&self) -> Option<Self> {
+        let hints = frames(&self.bytes).filter(|f| is_presence(f)).count();
+        if hints == 0 {
+            return Some(self.clone());
+        }
+        if hints == self.frames() {
+            return None;
+        }
+        let kept = frames(&self.bytes).filter(|f| !is_presence(f));
+        let bytes = kept.fold(BytesMut::new(), |mut bytes, frame| {
+            bytes.extend_from_slice(frame);
+            bytes
+        });
+        let frames = self.frames - u32::try_from(hints).unwrap_or(u32::MAX);
+        Some(Self::exact(bytes.freeze(), frames))
     }
 
     /// Removes the first `n` frames, then copies the rest to a buffer of its own if it would

@@ -25,7 +25,8 @@ use super::error::Error;
 use super::frame_buffer::FrameBuffer;
 use super::identity::{Identity, Names};
 use super::received::Received;
-use super::{server_addr, transport};
+use super::transport;
+use crate::server_name::ServerName;
 
 /// One connection's membership of one channel, for programs without a runtime.
 ///
@@ -167,7 +168,8 @@ impl Session {
 }
 
 fn connect(client: &Client) -> Result<TcpStream, Error> {
-    let target = server_addr::parse(&client.server)?;
+    let target: ServerName = client.server.parse()?;
+    let target = (target.host(), target.port());
     let failed = |source| Error::Connect {
         server: client.server.clone(),
         source,

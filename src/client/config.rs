@@ -9,9 +9,6 @@ use super::reconnect::Reconnect;
 use super::session::Session;
 use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN};
 
-/// The port of a Mles v1 server (PROTOCOL: v1 on TCP).
-pub const DEFAULT_PORT: u16 = 8077;
-
 /// A client: where the server is, who we are, and the limits. Cheap to clone, opens nothing.
 ///
 /// Setters take and return the client, so that they can be chained.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError};
+use crate::server_name::BadServerName;
 
 /// What can go wrong in a client.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The server's name is not `HOST` or `HOST:PORT`.
-    #[error("{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT")]
-    Address(String),
+    #[error(transparent)]
+    Address(#[from] BadServerName),
     /// The server's name was not found, or none of its addresses could be connected to in time.
     #[error("cannot connect to {server}: {source}")]
     Connect {

@@ -51,12 +51,12 @@ mod publisher;
 mod received;
 mod reconnect;
 mod replay;
-mod server_addr;
 mod session;
 mod subscriber;
 mod transport;
 
-pub use config::{Client, DEFAULT_PORT};
+pub use crate::protocol::DEFAULT_PORT;
+pub use config::Client;
 pub use error::Error;
 pub use publisher::Publisher;
 pub use received::Received;

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, tcp};
 use tokio::time::timeout;
 
 use super::error::Error;
-use super::server_addr;
+use crate::server_name::ServerName;
 
 /// The receiving half of a connection.
 pub(super) type ReadHalf = tcp::OwnedReadHalf;
@@ -37,12 +37,14 @@ pub(super) struct Connection {
 
 /// Connects to the first address of `server` that answers; each has `patience`.
 pub(super) async fn connect(server: &str, patience: Duration) -> Result<Connection, Error> {
-    let target = server_addr::parse(server)?;
+    let target: ServerName = server.parse()?;
     let failed = |source| Error::Connect {
         server: server.to_owned(),
         source,
     };
-    let stream = connect_any(target, patience).await.map_err(failed)?;
+    let stream = connect_any((target.host(), target.port()), patience)
+        .await
+        .map_err(failed)?;
     prepare(&SockRef::from(&stream)).map_err(failed)?;
     let local = stream.local_addr().map_err(failed)?;
     let (reader, writer) = stream.into_split();

@@ -45,6 +45,16 @@ pub(super) fn check(
     {
         report(&["listen"], Fault::ListenWithoutKey(address));
     }
+    let peer = &settings.peer;
+    if peer.backoff > peer.backoff_max {
+        report(
+            &["peer_backoff", "peer_backoff_max"],
+            Fault::BackoffOverMax {
+                backoff: peer.backoff,
+                max: peer.backoff_max,
+            },
+        );
+    }
     check_channel(config, origins, problems);
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -101,6 +102,8 @@ pub(crate) enum Fault {
          (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or say --allow-anonymous"
     )]
     ListenWithoutKey(SocketAddr),
+    #[error("`backoff` of [peer] is {backoff:?}, more than the {max:?} of `backoff_max`")]
+    BackoffOverMax { backoff: Duration, max: Duration },
     #[error("both `key` and `key_file` are set; keep one of them")]
     KeyTwice,
     #[error("cannot read the key from {path}: {source}")]

@@ -37,8 +37,7 @@ pub(crate) use print::AsToml;
 pub(crate) use resolve::{Resolved, Sources, resolve};
 pub(crate) use table::OPTIONS;
 
-/// The port of Mles v1 over TCP.
-pub(crate) const DEFAULT_PORT: u16 = 8077;
+pub(crate) use crate::protocol::DEFAULT_PORT;
 
 /// What `mles serve` is told.
 #[derive(Clone, Debug, Default)]

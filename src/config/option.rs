@@ -8,16 +8,18 @@ pub(crate) enum Section {
     Server,
     Auth,
     Channel,
+    Peer,
     Limits,
     Log,
 }
 
 impl Section {
     /// All of them, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Server,
         Self::Auth,
         Self::Channel,
+        Self::Peer,
         Self::Limits,
         Self::Log,
     ];
@@ -28,6 +30,7 @@ impl Section {
             Self::Server => "server",
             Self::Auth => "auth",
             Self::Channel => "channel",
+            Self::Peer => "peer",
             Self::Limits => "limits",
             Self::Log => "log",
         }
@@ -39,6 +42,7 @@ impl Section {
             Self::Server => "Server, [server] in the file",
             Self::Auth => "Who may join, [auth] in the file",
             Self::Channel => "Channels without a rule of their own, [channel] in the file",
+            Self::Peer => "Upstream servers, [peer] in the file",
             Self::Limits => "Limits, [limits] in the file",
             Self::Log => "Logs, [log] in the file",
         }
@@ -59,11 +63,13 @@ pub(crate) struct Opt {
 
 impl Opt {
     /// Its key in the section: the name, without the section's own (`log_level` is `level` in
-    /// `[log]`).
+    /// `[log]`). What `peer` alone names is `upstreams` in `[peer]`.
     pub(crate) fn key(&self) -> &'static str {
-        let rest = self.name.strip_prefix(self.section.name());
-        rest.and_then(|rest| rest.strip_prefix('_'))
-            .unwrap_or(self.name)
+        match self.name.strip_prefix(self.section.name()) {
+            Some("") => "upstreams",
+            Some(rest) => rest.strip_prefix('_').unwrap_or(self.name),
+            None => self.name,
+        }
     }
 
     /// The option of the command line, without the dashes in front.

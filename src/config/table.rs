@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::form::{
-    Addresses, Always, Count, File, Filter, Hidden, Maybe, Name, OneOf, OrWord, Place, Size,
-    Switch, Time,
+    Addresses, Always, ConnectionId, Count, File, Filter, Hidden, Maybe, Name, OneOf, OrWord,
+    Place, Servers, Size, Switch, Time,
 };
 use super::option::{Opt, Section};
 use crate::broker::MAX_SHARDS;
@@ -189,6 +189,73 @@ pub(crate) static OPTIONS: &[Opt] = &[
         field: &Always {
             place: place!(settings.channels.default.idle_ttl),
             form: Time(Duration::ZERO..=YEAR),
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer",
+        help: "Upstream server, HOST[:PORT]: every channel with members gets a link to it; can be \
+               repeated, for servers to be tried in order",
+        field: &Always {
+            place: place!(settings.peer.upstreams),
+            form: Servers,
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_cid",
+        help: "Connection id of all links, for a group of servers of which each channel needs only \
+               one to be linked; member keeps that of the member for which a link is opened",
+        field: &OrWord {
+            place: place!(settings.peer.cid),
+            form: ConnectionId,
+            word: "member",
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_backoff",
+        help: "Longest first wait after a link broke; it doubles with every failure, and each wait \
+               is random between nothing and that",
+        field: &Always {
+            place: place!(settings.peer.backoff),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_backoff_max",
+        help: "Longest wait between two attempts",
+        field: &Always {
+            place: place!(settings.peer.backoff_max),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_stable_after",
+        help: "A link that has held this long starts again with the first wait when it breaks",
+        field: &Always {
+            place: place!(settings.peer.stable_after),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_connect_timeout",
+        help: "How long connecting to one address of an upstream may take",
+        field: &Always {
+            place: place!(settings.peer.connect_timeout),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_linger",
+        help: "How long the link of a channel without members is kept",
+        field: &Always {
+            place: place!(settings.peer.linger),
+            form: Time(Duration::ZERO..=HOUR),
         },
     },
     Opt {

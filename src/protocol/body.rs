@@ -78,6 +78,13 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Whether a whole frame is a message with nothing in it: a hint that its sender is present.
+#[must_use]
+pub fn is_presence(frame: &[u8]) -> bool {
+    let body = frame.get(HEADER_LEN..).unwrap_or_default();
+    Message::decode(body).is_ok_and(|message| message.message.is_empty())
+}
+
 /// The place for the value of a key that was not there before.
 fn vacant<'s, T>(
     slot: &'s mut Option<T>,

@@ -14,10 +14,13 @@ mod reader;
 mod resync;
 mod scan;
 
-pub use body::{Message, encode_frame};
+pub use body::{Message, encode_frame, is_presence};
 pub use check::{BodyCheck, BodyPrefix};
 pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use resync::{ResyncLimits, decode_resync, encode_resync, is_resync};
 pub use scan::{Run, Scan, Stop, frames, scan};
+
+/// The port of Mles v1 over TCP.
+pub const DEFAULT_PORT: u16 = 8077;

@@ -29,10 +29,22 @@ pub(super) enum Phase {
     Over,
 }
 
+/// What is at the other end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A client, or a server that has not said that it is one.
+    Client,
+    /// A server for which this one is the upstream.
+    Downstream,
+    /// This server's upstream.
+    Upstream,
+}
+
 /// A session. Its tasks and its seat in the channel share it.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(super) id: ConnId,
+    pub(super) role: Role,
     pub(super) cid: Cid,
     pub(super) peer: SocketAddr,
     pub(super) uid: Box<str>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::conn::{Conn, Phase as ConnPhase};
+use super::conn::{Conn, Phase as ConnPhase, Role};
 use super::gate::Full;
 use super::hold::Hold;
 use super::ids::{Home, ShardId};
@@ -316,6 +316,7 @@ impl Conn {
         debug_assert_ne!(conn, ConnId::NONE);
         let conn = Self {
             id: conn,
+            role: Role::Client,
             cid,
             peer,
             uid,

@@ -8,7 +8,7 @@ use super::conn::{Conn, Ended};
 use super::flush::Wrote;
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
-use crate::channel::{ConnId, FrameRun, MemberKey, Verdict};
+use crate::channel::{ConnId, FrameRun, MemberKey, Origin, Verdict};
 
 impl Shard {
     /// Publishes what a session of this shard has sent.
@@ -47,7 +47,9 @@ impl Shard {
     pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
         self.deliver_collected(at, now);
         self.sequence(at, from, run, now);
-        self.registry.borrow_mut().remember(at, run, now);
+        self.registry
+            .borrow_mut()
+            .remember(at, run, Origin::Member, now);
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.

@@ -11,7 +11,7 @@ use super::conn::Conn;
 use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
-use crate::channel::{Channel, ChannelSettings, Fanout, FrameRun};
+use crate::channel::{Channel, ChannelSettings, Fanout, FrameRun, Origin};
 
 /// A channel that this shard owns.
 #[derive(Debug)]
@@ -148,14 +148,14 @@ impl Registry {
 
     /// Stores `run` in a room's history, which gives up its oldest frames when the memory for all
     /// histories is used up.
-    pub(super) fn remember(&mut self, at: u32, run: &FrameRun, now: Instant) {
+    pub(super) fn remember(&mut self, at: u32, run: &FrameRun, origin: Origin, now: Instant) {
         let Some(room) = self.rooms.get_mut(at as usize) else {
             return;
         };
         let before = room.channel.history().cost();
         let others = self.history.used - before;
-        room.channel
-            .remember(run, now, self.history.allowed.saturating_sub(others));
+        let available = self.history.allowed.saturating_sub(others);
+        room.channel.remember(run, origin, now, available);
         self.history.changed(before, room.channel.history().cost());
     }
 

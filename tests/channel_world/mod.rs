@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, FrameRun, MemberKey, Place, Vacated,
+    Channel, ChannelSettings, ConnId, Fanout, FrameRun, MemberKey, Origin, Place, Vacated,
 };
 use mles::protocol::Cid;
 
@@ -301,7 +301,8 @@ impl World {
         self.announce();
         let run = run(frames);
         self.sequence(from, &run);
-        self.channel.remember(&run, self.now, usize::MAX);
+        self.channel
+            .remember(&run, Origin::Member, self.now, usize::MAX);
         for Seat { conn, .. } in self.seats.iter().filter(|seat| seat.conn != from) {
             let at = usize::try_from(conn.0).unwrap() - 1;
             self.sessions[at].expected.extend_from_slice(frames);

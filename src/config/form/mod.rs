@@ -5,6 +5,7 @@
 
 mod given;
 mod number;
+mod server;
 mod word;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use super::Config;
 
 pub(crate) use given::Given;
 pub(super) use number::{Count, Size, Time};
+pub(super) use server::{ConnectionId, Servers};
 pub(super) use word::{Addresses, File, Filter, Hidden, Name, OneOf, Switch};
 
 /// How many values an option takes.

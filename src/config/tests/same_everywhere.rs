@@ -7,7 +7,7 @@ use super::{Case, file, value};
 use crate::channel::{ChannelRules, ChannelSettings};
 use crate::config::form::Arity;
 use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
-use crate::settings::{Limits, Settings};
+use crate::settings::{Limits, PeerSettings, Settings};
 
 /// A value for each option that is not its default, as TOML.
 fn another(opt: &Opt) -> &'static str {
@@ -16,6 +16,7 @@ fn another(opt: &Opt) -> &'static str {
         "shards" => "3",
         "pin" | "announce_joins" => "false",
         "allow_anonymous" => "true",
+        "peer" => r#"["a", "b:1"]"#,
         "key" | "addr_key" => r#""secret""#,
         "key_file" => r#""src/main.rs""#,
         "slow_policy" => r#""backpressure""#,
@@ -157,14 +158,28 @@ fn every_field_of_the_settings_has_an_option() {
         drain_deadline,
         channels,
         limits,
+        peer,
+    });
+    let peer = fields!(PeerSettings {
+        upstreams,
+        cid,
+        backoff,
+        backoff_max,
+        stable_after,
+        connect_timeout,
+        linger,
     });
     // The default and the rules are the sections [channel] and [[channel_rule]].
     let _ = fields!(ChannelRules { default, patterns });
+    for field in peer {
+        let known = |opt: &&Opt| opt.section == Section::Peer && opt.key() == field;
+        assert!(OPTIONS.iter().any(|opt| known(&opt)), "{field}");
+    }
     for field in limits.into_iter().chain(channel).chain(settings) {
         let names: &[&str] = match field {
             "history_frames" => &["history_limit"],
             "keyring" => &["key", "key_file", "addr_key"],
-            "channels" | "limits" => continue,
+            "channels" | "limits" | "peer" => continue,
             same => &[same],
         };
         for name in names {

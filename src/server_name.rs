@@ -1,0 +1,132 @@
+//! `HOST[:PORT]`, as users write servers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::protocol::DEFAULT_PORT;
+
+/// A server by name or address, and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerName {
+    host: String,
+    port: u16,
+}
+
+/// It is not `HOST` or `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT")]
+pub struct BadServerName(pub String);
+
+impl ServerName {
+    /// The name or the address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; [`DEFAULT_PORT`] if none was given.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = BadServerName;
+
+    fn from_str(text: &str) -> Result<Self, BadServerName> {
+        let (host, port) = split(text).ok_or_else(|| BadServerName(text.to_owned()))?;
+        let host = host.to_owned();
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// Splits a server's name into host and port.
+///
+/// A bare IPv6 address has no port; with a port it stands in brackets.
+fn split(server: &str) -> Option<(&str, u16)> {
+    let (host, port) = if let Some(rest) = server.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        match rest {
+            "" => (host, None),
+            _ => (host, Some(rest.strip_prefix(':')?)),
+        }
+    } else {
+        match server.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (server, None),
+        }
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return None;
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) => port.parse().ok().filter(|&port| port != 0)?,
+    };
+    Some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_users_write() {
+        for (text, host, port, shown) in [
+            ("localhost", "localhost", 8077, "localhost:8077"),
+            (
+                "broker.example:80",
+                "broker.example",
+                80,
+                "broker.example:80",
+            ),
+            ("127.0.0.1:1", "127.0.0.1", 1, "127.0.0.1:1"),
+            ("::1", "::1", 8077, "[::1]:8077"),
+            ("[::1]", "::1", 8077, "[::1]:8077"),
+            ("[fe80::1%eth0]:9", "fe80::1%eth0", 9, "[fe80::1%eth0]:9"),
+        ] {
+            let name: ServerName = text.parse().expect(text);
+            assert_eq!((name.host(), name.port()), (host, port), "{text}");
+            assert_eq!(name.to_string(), shown);
+            assert_eq!(
+                shown.parse().as_ref(),
+                Ok(&name),
+                "what is shown can be read"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_server() {
+        for text in [
+            "",
+            ":80",
+            "host:",
+            "host:x",
+            "host:0",
+            "host:65536",
+            "[::1",
+            "[::1]80",
+            "[]:80",
+            "tcp://host",
+            "a b",
+        ] {
+            let bad = BadServerName(text.to_owned());
+            assert_eq!(text.parse::<ServerName>(), Err(bad));
+        }
+    }
+}
