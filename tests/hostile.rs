@@ -13,7 +13,10 @@ use std::io::Write as _;
 use bytes::Bytes;
 use common::bystanders::Bystanders;
 use common::{Client, Rng, assert_closes, reset, settings, start, wait_until};
-use mles::protocol::{FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame, encode_resync};
+use mles::protocol::{
+    FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message, NestedFrame, encode_frame,
+    encode_resync,
+};
 use mles::{Broker, NameCheck, Settings};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
@@ -138,7 +141,11 @@ fn a_resync_as_first_frame_is_refused() {
     for frames in forgeries {
         let refused = broker.stats().refused;
         let mut stream = Client::connect(&broker);
-        let (body, _) = encode_resync(&frames).unwrap();
+        let frames = frames.into_iter();
+        let frames: Vec<_> = frames
+            .map(|frame| NestedFrame { frame, seq: None })
+            .collect();
+        let (body, _) = encode_resync(&frames, None, MAX_BODY_LEN).unwrap();
         stream.write_all(&frame_around(&body)).unwrap();
         wait_until("it is refused", || broker.stats().refused > refused);
         assert_closes(&mut stream);

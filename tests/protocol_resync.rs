@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use mles::protocol::{
-    BodyError, CborType, Cid, FrameError, HEADER_LEN, Key, MAX_BODY_LEN, Message, ResyncError,
-    ResyncLimits, decode_resync, encode_frame, encode_resync, is_resync,
+    BodyError, CborType, Cid, FrameError, HEADER_LEN, Key, MAX_BODY_LEN, Message, NestedFrame,
+    Resync, ResyncError, ResyncLimits, decode_resync, encode_frame, encode_resync, is_resync,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,9 +25,24 @@ fn frame(channel: &str, payload: &[u8]) -> Bytes {
     encode_frame(Cid(1), Key(2), &message).unwrap()
 }
 
+fn nested(frames: &[Bytes]) -> Vec<NestedFrame> {
+    let frames = frames.iter().cloned();
+    frames
+        .map(|frame| NestedFrame { frame, seq: None })
+        .collect()
+}
+
+/// What a message of these frames and nothing else is decoded as.
+fn plain(frames: &[Bytes]) -> Resync {
+    Resync {
+        frames: nested(frames),
+        link: None,
+    }
+}
+
 /// A resync body of the given frames, good or not.
 fn resync(frames: &[Bytes]) -> Bytes {
-    let (body, left_out) = encode_resync(frames).unwrap();
+    let (body, left_out) = encode_resync(&nested(frames), None, MAX_BODY_LEN).unwrap();
     assert_eq!(left_out, 0);
     body.into()
 }
@@ -43,7 +58,7 @@ proptest! {
         let frames: Vec<_> = payloads.iter().map(|payload| frame("c", payload)).collect();
         let body = resync(&frames);
         prop_assert!(is_resync(&body));
-        prop_assert_eq!(decode_resync(&body, LIMITS), Ok(frames));
+        prop_assert_eq!(decode_resync(&body, LIMITS), Ok(plain(&frames)));
     }
 
     #[test]
@@ -73,9 +88,9 @@ proptest! {
             let index = index.index(body.len());
             body[index] = byte;
         }
-        if let Ok(frames) = decode_resync(&body.into(), LIMITS) {
-            let channel = |frame: &Bytes| {
-                Message::decode(&frame[HEADER_LEN..]).unwrap().channel.to_owned()
+        if let Ok(Resync { frames, .. }) = decode_resync(&body.into(), LIMITS) {
+            let channel = |nested: &NestedFrame| {
+                Message::decode(&nested.frame[HEADER_LEN..]).unwrap().channel.to_owned()
             };
             prop_assert!(frames.iter().all(|frame| channel(frame) == channel(&frames[0])));
         }
@@ -86,7 +101,7 @@ proptest! {
 fn nested_frames_share_the_memory_of_the_body() {
     let body = resync(&[frame("c", b"payload")]);
     let nested = decode_resync(&body, LIMITS).unwrap();
-    assert_eq!(nested[0].as_ptr(), body[FIRST..].as_ptr());
+    assert_eq!(nested.frames[0].frame.as_ptr(), body[FIRST..].as_ptr());
 }
 
 #[test]
@@ -254,29 +269,35 @@ fn malformed_around_the_frames() {
 }
 
 #[test]
-fn the_newest_that_fit_are_kept() {
-    assert_eq!(encode_resync(&[]), None);
+fn the_first_and_the_newest_that_fit_are_kept() {
+    let encode = |frames: &[Bytes], max_body| encode_resync(&nested(frames), None, max_body);
+    assert_eq!(encode(&[], MAX_BODY_LEN), None);
 
-    let newest = frame("c", b"newest");
-    let alone = resync(std::slice::from_ref(&newest)).len();
-    // Map, key and head of the second frame, whose length needs four bytes.
-    let room = MAX_BODY_LEN - alone - (1 + 12 + 5);
+    let [first, oldest, newest] = ["first", "oldest", "newest"].map(|m| frame("c", m.as_bytes()));
     let overhead = frame("c", &[0; 0x1_0000]).len() - 0x1_0000;
-    let filling = frame("c", &vec![0; room - overhead]);
-    let too_much = frame("c", &vec![0; room - overhead + 1]);
-    let oldest = frame("c", b"oldest");
+    let two = resync(&[first.clone(), newest.clone()]).len();
+    // Map, key and head of the second frame, whose length needs four bytes.
+    let room = MAX_BODY_LEN - two - (1 + 12 + 5) - overhead;
+    let filling = frame("c", &vec![0; room]);
+    let too_much = frame("c", &vec![0; room + 1]);
 
-    let (body, left_out) =
-        encode_resync(&[oldest.clone(), filling.clone(), newest.clone()]).unwrap();
+    let frames = [&first, &oldest, &filling, &newest].map(Clone::clone);
+    let (body, left_out) = encode(&frames, usize::MAX).unwrap();
     assert_eq!((body.len(), left_out), (MAX_BODY_LEN, 1));
     let kept = decode_resync(&body.into(), LIMITS).unwrap();
-    assert_eq!(kept, [filling, newest.clone()]);
+    assert_eq!(kept, plain(&[first.clone(), filling, newest.clone()]));
 
     // The oldest would fit, but not without a gap.
-    let (body, left_out) = encode_resync(&[oldest, too_much, newest.clone()]).unwrap();
-    assert_eq!((body.len(), left_out), (alone, 2));
-    assert_eq!(decode_resync(&body.into(), LIMITS).unwrap(), [newest]);
+    let frames = [&first, &oldest, &too_much, &newest].map(Clone::clone);
+    let (body, left_out) = encode(&frames, MAX_BODY_LEN).unwrap();
+    assert_eq!((body.len(), left_out), (two, 2));
+    let kept = decode_resync(&body.into(), LIMITS).unwrap();
+    assert_eq!(kept, plain(&[first.clone(), newest.clone()]));
 
-    let biggest = frame("c", &vec![0; MAX_BODY_LEN - overhead + HEADER_LEN]);
-    assert_eq!(encode_resync(&[biggest]), None);
+    // A bound of the caller, and a first frame that does not fit it.
+    let alone = resync(std::slice::from_ref(&first));
+    let frames = [first, newest];
+    assert_eq!(encode(&frames, two), Some((resync(&frames).to_vec(), 0)));
+    assert_eq!(encode(&frames, two - 1), Some((alone.to_vec(), 1)));
+    assert_eq!(encode(&frames, alone.len() - 1), None);
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use mles::protocol::{
-    BodyCheck, BodyPrefix, FrameHeader, HEADER_LEN, Key, MAX_BODY_LEN, Message, ResyncLimits, Run,
-    Stop, address_string, decode_resync, encode_frame, encode_resync, frames, is_resync, scan,
+    BodyCheck, BodyPrefix, FrameHeader, HEADER_LEN, Key, MAX_BODY_LEN, Message, NestedFrame,
+    Resync, ResyncLimits, Run, Stop, address_string, decode_resync, encode_frame, encode_resync,
+    frames, is_resync, scan,
 };
 use serde_json::Value;
 
@@ -122,7 +123,10 @@ fn resync() {
     let body = Bytes::from(unhex(str_of(&all["resync"], "cbor_hex")));
     let nested: Vec<_> = vectors("frames")
         .iter()
-        .map(|frame| Bytes::from(unhex(str_of(frame, "frame_hex"))))
+        .map(|frame| NestedFrame {
+            frame: unhex(str_of(frame, "frame_hex")).into(),
+            seq: None,
+        })
         .collect();
     assert_eq!(
         nested.len() as u64,
@@ -134,7 +138,13 @@ fn resync() {
         max_body: MAX_BODY_LEN,
     };
     assert!(is_resync(&body));
-    assert_eq!(decode_resync(&body, limits), Ok(nested.clone()));
-    assert_eq!(encode_resync(&nested), Some((body.to_vec(), 0)));
-    assert!(frames(&nested.concat()).eq(nested.iter()));
+    let encoded = encode_resync(&nested, None, MAX_BODY_LEN);
+    assert_eq!(encoded, Some((body.to_vec(), 0)));
+    let together: Vec<_> = nested.iter().flat_map(|n| n.frame.to_vec()).collect();
+    assert!(frames(&together).eq(nested.iter().map(|n| &n.frame[..])));
+    let resync = Resync {
+        frames: nested,
+        link: None,
+    };
+    assert_eq!(decode_resync(&body, limits), Ok(resync));
 }

@@ -86,7 +86,7 @@ pub fn is_presence(frame: &[u8]) -> bool {
 }
 
 /// The place for the value of a key that was not there before.
-fn vacant<'s, T>(
+pub(super) fn vacant<'s, T>(
     slot: &'s mut Option<T>,
     key: &'static str,
     at: usize,

@@ -3,13 +3,24 @@
 //! serde_cbor is unmaintained (RUSTSEC-2021-0127), so it only ever encodes: no byte from a peer
 //! reaches it. Decoding is `reader`'s.
 
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::body::Message;
+use super::link::LinkHello;
+use super::resync::NestedFrame;
 
 /// Length in bytes of the shortest head that announces a length or count of `n`.
 pub(super) const fn head_len(n: usize) -> usize {
+    unsigned_len(n as u64)
+}
+
+/// Length in bytes of a string of `len` bytes, head included.
+pub(super) const fn string_len(len: usize) -> usize {
+    head_len(len) + len
+}
+
+/// Length in bytes of an unsigned integer.
+pub(super) const fn unsigned_len(n: u64) -> usize {
     match n {
         0..=23 => 1,
         24..=0xFF => 2,
@@ -17,11 +28,6 @@ pub(super) const fn head_len(n: usize) -> usize {
         0x1_0000..=0xFFFF_FFFF => 5,
         _ => 9,
     }
-}
-
-/// Length in bytes of a string of `len` bytes, head included.
-pub(super) const fn string_len(len: usize) -> usize {
-    head_len(len) + len
 }
 
 /// Appends the body of an ordinary message to `out`.
@@ -36,14 +42,35 @@ pub(super) fn append_message(out: &mut Vec<u8>, message: &Message<'_>) {
     );
 }
 
-/// Appends a resync body with `frames` to `out`.
-pub(super) fn append_resync(out: &mut Vec<u8>, frames: &[Bytes]) {
+/// Appends a resync body with the frames `first` and `rest` to `out`.
+pub(super) fn append_resync(
+    out: &mut Vec<u8>,
+    first: &NestedFrame,
+    rest: &[NestedFrame],
+    link: Option<&LinkHello>,
+) {
     append(
         out,
         &ResyncBody {
-            resync_message: Nested(frames),
+            resync_message: Nested(first, rest),
+            link: link.map(Hello::from),
         },
     );
+}
+
+/// Appends the body of the notice that a link has joined to `out`.
+pub(super) fn append_welcome(out: &mut Vec<u8>, replay: u64, path: &[u64]) {
+    append(out, &Notice::Welcome { replay, path });
+}
+
+/// Appends the body of the notice of a path to `out`.
+pub(super) fn append_path(out: &mut Vec<u8>, path: &[u64]) {
+    append(out, &Notice::Path(path));
+}
+
+/// Appends the body of the notice that a link is refused to `out`.
+pub(super) fn append_refused(out: &mut Vec<u8>, word: &str) {
+    append(out, &Notice::Refused(word));
 }
 
 fn append(out: &mut Vec<u8>, body: &impl Serialize) {
@@ -64,11 +91,51 @@ struct MessageBody<'a> {
 #[derive(Serialize)]
 struct ResyncBody<'a> {
     resync_message: Nested<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Hello>,
 }
 
 #[derive(Serialize)]
-struct NestedFrame<'a> {
+struct Frame<'a> {
     encoded_msg: ByteString<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Hello {
+    server: u64,
+    id: u64,
+    window: u64,
+    sent: u64,
+}
+
+/// A map of the one pair that the notice is.
+#[derive(Serialize)]
+enum Notice<'a> {
+    #[serde(rename = "link_welcome")]
+    Welcome { replay: u64, path: &'a [u64] },
+    #[serde(rename = "link_path")]
+    Path(&'a [u64]),
+    #[serde(rename = "link_refused")]
+    Refused(&'a str),
+}
+
+impl From<&LinkHello> for Hello {
+    fn from(hello: &LinkHello) -> Self {
+        let LinkHello {
+            server,
+            id,
+            window,
+            sent,
+        } = *hello;
+        Self {
+            server,
+            id,
+            window,
+            sent,
+        }
+    }
 }
 
 /// Serialized as one byte string; serde would make a slice an array of numbers.
@@ -80,13 +147,15 @@ impl Serialize for ByteString<'_> {
     }
 }
 
-/// Serialized as an array of [`NestedFrame`].
-struct Nested<'a>(&'a [Bytes]);
+/// Serialized as an array of [`Frame`].
+struct Nested<'a>(&'a NestedFrame, &'a [NestedFrame]);
 
 impl Serialize for Nested<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|frame| NestedFrame {
-            encoded_msg: ByteString(frame),
+        let frames = std::iter::once(self.0).chain(self.1);
+        serializer.collect_seq(frames.map(|nested| Frame {
+            encoded_msg: ByteString(&nested.frame),
+            seq: nested.seq,
         }))
     }
 }

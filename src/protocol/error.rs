@@ -214,4 +214,13 @@ pub enum ResyncError {
         /// whole header.
         announced: usize,
     },
+    /// A nested frame has a `seq` that cannot be: there is no `link`, it is the first frame, or the
+    /// number is not above the one before or more than the link has sent.
+    #[error("nested frame {index}: seq {seq} does not fit")]
+    Sequence {
+        /// Which, counted from 0.
+        index: usize,
+        /// Its `seq`.
+        seq: u64,
+    },
 }

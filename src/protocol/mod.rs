@@ -1,4 +1,5 @@
-//! The Mles v1 wire: frame header, body codec, keys, resync messages, and the frame scanner.
+//! The Mles v1 wire: frame header, body codec, keys, resync messages, links between servers, and
+//! the frame scanner.
 //!
 //! Pure functions over byte slices. Nothing here reads a socket or a clock, allocates by a length
 //! that a peer announced, or panics on bytes that came from outside. What a peer sent wrong comes
@@ -10,6 +11,7 @@ mod check;
 mod error;
 mod header;
 mod key;
+mod link;
 mod reader;
 mod resync;
 mod scan;
@@ -19,7 +21,8 @@ pub use check::{BodyCheck, BodyPrefix};
 pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
-pub use resync::{ResyncLimits, decode_resync, encode_resync, is_resync};
+pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
+pub use resync::{NestedFrame, Resync, ResyncLimits, decode_resync, encode_resync, is_resync};
 pub use scan::{Run, Scan, Stop, frames, scan};
 
 /// The port of Mles v1 over TCP.

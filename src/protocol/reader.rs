@@ -2,8 +2,8 @@
 //!
 //! Bodies come from anyone, so they are read by this and not by serde_cbor, which nobody maintains.
 //! The caller asks for the item that the format has next and gets it or an error: nothing is
-//! skipped, so nothing recurses however deep the input nests, and nothing is allocated. Lengths may
-//! be encoded in any of CBOR's widths, but never run past the end of the input.
+//! skipped, so nothing recurses however deep the input nests, and nothing is allocated. Lengths and
+//! integers may be encoded in any of CBOR's widths, but lengths never run past the end of the input.
 
 use super::error::{BodyError, CborType};
 
@@ -36,6 +36,12 @@ impl<'a> Reader<'a> {
     /// The head of an array: how many items follow.
     pub(super) fn array(&mut self) -> Result<u64, BodyError> {
         self.head(CborType::Array)
+    }
+
+    /// An unsigned integer.
+    pub(super) fn unsigned(&mut self) -> Result<u64, BodyError> {
+        // Its value stands where other items have their length.
+        self.head(CborType::Unsigned)
     }
 
     /// A byte string.
@@ -77,7 +83,7 @@ impl<'a> Reader<'a> {
         Ok(string)
     }
 
-    /// The head of an item: its type, which must be `expected`, and its length or count.
+    /// The head of an item: its type, which must be `expected`, and its length, count or value.
     fn head(&mut self, expected: CborType) -> Result<u64, BodyError> {
         let item = self.at;
         let truncated = BodyError::Truncated { at: item };

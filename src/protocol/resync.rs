@@ -1,4 +1,15 @@
 //! The resync message: a history sent upstream as the first body of a session.
+//!
+//! In v1 it is a map of the one key `resync_message`: an array of maps, each of the one key
+//! `encoded_msg`, a byte string that holds a whole frame. Servers of this project add two keys,
+//! which others ignore:
+//!
+//! * `link` in the outer map, behind `resync_message`: see [`LinkHello`].
+//! * `seq` in a nested map, behind `encoded_msg`: the frame did not come from the upstream; it is
+//!   the frame with that number, from 1, that the link has offered. It needs `link`, rises from
+//!   frame to frame, and is never on the first frame, which stands for the join.
+//!
+//! Any further key is refused.
 
 use bytes::Bytes;
 
@@ -6,10 +17,31 @@ use super::body::Message;
 use super::cbor;
 use super::error::{BodyError, FrameError, ResyncError};
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
+use super::link::LinkHello;
 use super::reader::Reader;
 
 const RESYNC_MESSAGE: &str = "resync_message";
+const LINK: &str = "link";
 const ENCODED_MSG: &str = "encoded_msg";
+const SEQ: &str = "seq";
+
+/// A frame inside a resync message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NestedFrame {
+    /// The whole frame, header included.
+    pub frame: Bytes,
+    /// Which of the frames that the link has offered it is, if it did not come from the upstream.
+    pub seq: Option<u64>,
+}
+
+/// A resync message, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resync {
+    /// The frames in order; at least one.
+    pub frames: Vec<NestedFrame>,
+    /// What the server has said of itself, if it is one of this project.
+    pub link: Option<LinkHello>,
+}
 
 /// Limits on a resync message; its own length is limited by the frame it comes in.
 #[derive(Clone, Copy, Debug)]
@@ -30,62 +62,111 @@ pub fn is_resync(body: &[u8]) -> bool {
 /// Decodes a resync body and checks every nested frame: magic, exact length, CBOR, and one channel
 /// throughout.
 ///
-/// The frames are slices of `body`, in its order; there is at least one. Their keys are not
-/// checked.
+/// The frames are slices of `body`, in its order. Their keys are not checked.
 ///
 /// # Errors
 ///
 /// See [`ResyncError`]; it names the first offending frame.
-pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Vec<Bytes>, ResyncError> {
+pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, ResyncError> {
     let mut reader = Reader::new(body);
-    let frames = only_pair(&mut reader, RESYNC_MESSAGE, |reader| {
-        let count = frame_count(reader, limits.max_frames)?;
-        // Grows with the frames that are there, not by the announced count.
-        let mut frames = Vec::new();
-        let mut channel = None;
-        for index in 0..count {
-            let (at, frame) = only_pair(reader, ENCODED_MSG, |reader| {
-                let frame = reader.bytes()?;
-                Ok((reader.at() - frame.len(), frame))
-            })?;
-            let message = check_nested(frame, index, at, limits.max_body)?;
-            if *channel.get_or_insert(message.channel) != message.channel {
-                let error = FrameError::OtherChannel { at: HEADER_LEN };
-                return Err(ResyncError::Frame { index, at, error });
-            }
-            frames.push(body.slice_ref(frame));
-        }
-        Ok(frames)
-    })?;
+    let (frames, link) = one_or_two(
+        &mut reader,
+        (RESYNC_MESSAGE, |reader| nested(reader, body, limits)),
+        (LINK, LinkHello::read),
+    )?;
     reader.end()?;
+    check_sequence(&frames, link.as_ref())?;
+    Ok(Resync { frames, link })
+}
+
+/// Reads the array of nested frames, which are slices of `body`.
+fn nested<'a>(
+    reader: &mut Reader<'a>,
+    body: &Bytes,
+    limits: ResyncLimits,
+) -> Result<Vec<NestedFrame>, ResyncError> {
+    let count = frame_count(reader, limits.max_frames)?;
+    // Grows with the frames that are there, not by the announced count.
+    let mut frames = Vec::new();
+    let mut channel = None;
+    for index in 0..count {
+        let place = |reader: &mut Reader<'a>| {
+            let frame = reader.bytes()?;
+            Ok((reader.at() - frame.len(), frame))
+        };
+        let ((at, frame), seq) = one_or_two(reader, (ENCODED_MSG, place), (SEQ, Reader::unsigned))?;
+        let message = check_nested(frame, index, at, limits.max_body)?;
+        if *channel.get_or_insert(message.channel) != message.channel {
+            let error = FrameError::OtherChannel { at: HEADER_LEN };
+            return Err(ResyncError::Frame { index, at, error });
+        }
+        let frame = body.slice_ref(frame);
+        frames.push(NestedFrame { frame, seq });
+    }
     Ok(frames)
 }
 
-/// Reads a map of the one pair `key` and what `value` reads.
-fn only_pair<'a, T>(
+/// Checks that every `seq` is where it may be and above the one before.
+fn check_sequence(frames: &[NestedFrame], link: Option<&LinkHello>) -> Result<(), ResyncError> {
+    let sent = link.map_or(0, |link| link.sent);
+    let mut last = 0;
+    for (index, frame) in frames.iter().enumerate() {
+        let Some(seq) = frame.seq else {
+            continue;
+        };
+        if index == 0 || seq <= last || seq > sent {
+            return Err(ResyncError::Sequence { index, seq });
+        }
+        last = seq;
+    }
+    Ok(())
+}
+
+/// Reads a map of the pair `key`, and maybe the pair `option` behind it.
+fn one_or_two<'a, T, U>(
     reader: &mut Reader<'a>,
-    key: &'static str,
-    value: impl FnOnce(&mut Reader<'a>) -> Result<T, ResyncError>,
-) -> Result<T, ResyncError> {
+    (key, value): (
+        &'static str,
+        impl FnOnce(&mut Reader<'a>) -> Result<T, ResyncError>,
+    ),
+    (option, more): (
+        &'static str,
+        impl FnOnce(&mut Reader<'a>) -> Result<U, BodyError>,
+    ),
+) -> Result<(T, Option<U>), ResyncError> {
     let pairs = reader.map()?;
-    let at = reader.at();
     if pairs == 0 {
+        let at = reader.at();
         return Err(BodyError::MissingKey { key, at }.into());
     }
-    if reader.key()? != key.as_bytes() {
-        return Err(BodyError::UnknownKey { at }.into());
-    }
+    expect_key(reader, Some(key), &[])?;
     let value = value(reader)?;
-    if pairs > 1 {
-        let at = reader.at();
-        let second = reader.key()?;
-        return Err(if second == key.as_bytes() {
-            BodyError::DuplicateKey { key, at }.into()
-        } else {
-            BodyError::UnknownKey { at }.into()
-        });
+    if pairs == 1 {
+        return Ok((value, None));
     }
-    Ok(value)
+    expect_key(reader, Some(option), &[key])?;
+    let more = more(reader)?;
+    if pairs > 2 {
+        expect_key(reader, None, &[key, option])?;
+    }
+    Ok((value, Some(more)))
+}
+
+/// Reads a key, which must be `expected`; the map has had the keys `seen` before.
+fn expect_key(
+    reader: &mut Reader<'_>,
+    expected: Option<&'static str>,
+    seen: &[&'static str],
+) -> Result<(), BodyError> {
+    let at = reader.at();
+    let found = reader.key()?;
+    if expected.is_some_and(|key| key.as_bytes() == found) {
+        return Ok(());
+    }
+    Err(match seen.iter().find(|key| key.as_bytes() == found) {
+        Some(&key) => BodyError::DuplicateKey { key, at },
+        None => BodyError::UnknownKey { at },
+    })
 }
 
 /// Reads the head of the array of nested frames: how many there are, at least one.
@@ -132,33 +213,63 @@ fn check_nested(
     })
 }
 
-/// Encodes `frames`, oldest first, as a resync body of at most [`MAX_BODY_LEN`] bytes.
+/// Encodes `frames`, oldest first, as a resync body of at most `max_body` bytes, and of
+/// [`MAX_BODY_LEN`] in any case.
 ///
-/// When not all fit, the newest are kept without a gap between them. Gives the body and how many
-/// of the oldest were left out; `None` when not even the newest fits or there is no frame.
+/// The first frame, which authenticates, is always kept. When not all fit, the newest of the others
+/// are kept without a gap between them. Gives the body and how many were left out; `None` when not
+/// even the first fits or there is none.
 #[must_use]
-pub fn encode_resync(frames: &[Bytes]) -> Option<(Vec<u8>, usize)> {
+pub fn encode_resync(
+    frames: &[NestedFrame],
+    link: Option<&LinkHello>,
+    max_body: usize,
+) -> Option<(Vec<u8>, usize)> {
+    let max_body = max_body.min(MAX_BODY_LEN);
+    let (first, rest) = frames.split_first()?;
     // The count's head is taken as long as it gets for all frames.
-    let outer =
-        cbor::head_len(1) + cbor::string_len(RESYNC_MESSAGE.len()) + cbor::head_len(frames.len());
-    let mut len = outer;
+    let mut len = cbor::head_len(1)
+        + cbor::string_len(RESYNC_MESSAGE.len())
+        + cbor::head_len(frames.len())
+        + link.map_or(0, link_len)
+        + nested_len(first);
+    if len > max_body {
+        return None;
+    }
     let mut kept = 0;
-    for frame in frames.iter().rev() {
-        let longer = len
-            + cbor::head_len(1)
-            + cbor::string_len(ENCODED_MSG.len())
-            + cbor::string_len(frame.len());
-        if longer > MAX_BODY_LEN {
+    for frame in rest.iter().rev() {
+        let longer = len + nested_len(frame);
+        if longer > max_body {
             break;
         }
         len = longer;
         kept += 1;
     }
-    if kept == 0 {
-        return None;
-    }
-    let left_out = frames.len() - kept;
+    let left_out = rest.len() - kept;
     let mut body = Vec::with_capacity(len);
-    cbor::append_resync(&mut body, &frames[left_out..]);
+    cbor::append_resync(&mut body, first, &rest[left_out..], link);
     Some((body, left_out))
+}
+
+/// Length in bytes of a nested frame with the map around it.
+fn nested_len(nested: &NestedFrame) -> usize {
+    let seq = nested.seq.map_or(0, |seq| {
+        cbor::string_len(SEQ.len()) + cbor::unsigned_len(seq)
+    });
+    cbor::head_len(1)
+        + cbor::string_len(ENCODED_MSG.len())
+        + cbor::string_len(nested.frame.len())
+        + seq
+}
+
+/// Length in bytes of the pair `link`.
+fn link_len(link: &LinkHello) -> usize {
+    let pairs = [
+        ("server", link.server),
+        ("id", link.id),
+        ("window", link.window),
+        ("sent", link.sent),
+    ];
+    let pairs = pairs.map(|(key, n)| cbor::string_len(key.len()) + cbor::unsigned_len(n));
+    cbor::string_len(LINK.len()) + cbor::head_len(4) + pairs.iter().sum::<usize>()
 }

@@ -1,0 +1,223 @@
+//! What two servers of this project tell each other about a link: an extension of v1.
+//!
+//! A *link* is the session of a server with its upstream for one channel. Its first frame is a
+//! resync message in which the server says who it is ([`LinkHello`]); the upstream answers with
+//! notices ([`LinkNotice`]). Servers that do not know the extension ignore the hello, and are never
+//! sent a notice.
+//!
+//! A notice is a frame whose header has the link's id as its key, and whose body is a map of one
+//! pair:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `link_welcome` | map of `replay` (unsigned) and `path` (array of unsigned) |
+//! | `link_path` | array of unsigned |
+//! | `link_refused` | text: `key`, `cid`, `loop`, `limit`, `stopping` or `resync` |
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::body::vacant;
+use super::cbor;
+use super::error::BodyError;
+use super::header::{FrameHeader, HEADER_LEN};
+use super::key::{Cid, Key};
+use super::reader::Reader;
+
+/// Most servers in the path of a notice: more than any sensible depth.
+pub const MAX_LINK_PATH: usize = 64;
+
+/// What the lower server of a link says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkHello {
+    /// The server: random for each process.
+    pub server: u64,
+    /// The link: random for each channel and upstream, the same after a reconnect for as long as
+    /// the server remembers what it has exchanged with the upstream.
+    pub id: u64,
+    /// How many of the newest frames it recognises when they are replayed to it.
+    pub window: u64,
+    /// How many frames of its own it has offered on this link, this resync message included.
+    pub sent: u64,
+}
+
+/// What the upper server of a link tells the lower one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkNotice {
+    /// The link has joined. First on its session.
+    Welcome {
+        /// How many frames of history follow; what comes after them is live.
+        replay: u64,
+        /// See [`LinkNotice::Path`].
+        path: Vec<u64>,
+    },
+    /// The servers above the lower one for this channel have changed. The upper server of the link
+    /// comes first, then its own upstreams, as far as known.
+    Path(Vec<u64>),
+    /// The link is not taken; the session ends.
+    Refused(LinkRefusal),
+}
+
+/// Why a link is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkRefusal {
+    /// The key is not the one that the upstream expects.
+    Key,
+    /// The connection id belongs to a live session of the channel.
+    Cid,
+    /// The lower server is above the upstream, or is the upstream.
+    Loop,
+    /// A limit of the upstream: on channels, on lengths of names.
+    Limit,
+    /// The upstream is stopping.
+    Stopping,
+    /// The resync message is bad.
+    Resync,
+}
+
+impl LinkRefusal {
+    const ALL: [Self; 6] = [
+        Self::Key,
+        Self::Cid,
+        Self::Loop,
+        Self::Limit,
+        Self::Stopping,
+        Self::Resync,
+    ];
+
+    /// The word on the wire.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Cid => "cid",
+            Self::Loop => "loop",
+            Self::Limit => "limit",
+            Self::Stopping => "stopping",
+            Self::Resync => "resync",
+        }
+    }
+}
+
+impl fmt::Display for LinkRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "wrong key",
+            Self::Cid => "the connection id is in use",
+            Self::Loop => "the servers form a loop",
+            Self::Limit => "over a limit of the upstream",
+            Self::Stopping => "the upstream is stopping",
+            Self::Resync => "the upstream does not accept the resync message",
+        })
+    }
+}
+
+impl LinkNotice {
+    /// The whole frame for the link with the id `link`. Of a path longer than [`MAX_LINK_PATH`] the
+    /// first servers are kept.
+    #[must_use]
+    pub fn encode(&self, link: u64, cid: Cid) -> Bytes {
+        let mut frame = vec![0; HEADER_LEN];
+        match self {
+            Self::Welcome { replay, path } => {
+                cbor::append_welcome(&mut frame, *replay, within_bound(path));
+            }
+            Self::Path(path) => cbor::append_path(&mut frame, within_bound(path)),
+            Self::Refused(why) => cbor::append_refused(&mut frame, why.word()),
+        }
+        let header = FrameHeader {
+            body_len: frame.len() - HEADER_LEN,
+            cid,
+            key: Key(link),
+        };
+        frame[..HEADER_LEN].copy_from_slice(&header.encode());
+        frame.into()
+    }
+
+    /// Decodes a whole frame that came down a link with the id `link`. `None` if it is anything
+    /// else than a notice for that link: an ordinary frame.
+    #[must_use]
+    pub fn decode(frame: &[u8], link: u64) -> Option<Self> {
+        let header = FrameHeader::decode(frame).ok()??;
+        let body = &frame[HEADER_LEN..];
+        if header.key != Key(link) || header.body_len != body.len() {
+            return None;
+        }
+        Self::decode_body(body)
+    }
+
+    fn decode_body(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        if reader.map() != Ok(1) {
+            return None;
+        }
+        let notice = match reader.key().ok()? {
+            b"link_welcome" => welcome(&mut reader)?,
+            b"link_path" => Self::Path(path(&mut reader)?),
+            b"link_refused" => {
+                let word = reader.text().ok()?;
+                let mut known = LinkRefusal::ALL.into_iter();
+                Self::Refused(known.find(|why| why.word() == word)?)
+            }
+            _ => return None,
+        };
+        reader.end().ok()?;
+        Some(notice)
+    }
+}
+
+fn within_bound(path: &[u64]) -> &[u64] {
+    &path[..path.len().min(MAX_LINK_PATH)]
+}
+
+fn welcome(reader: &mut Reader<'_>) -> Option<LinkNotice> {
+    let (mut replay, mut servers) = (None, None);
+    for _ in 0..reader.map().ok()? {
+        match reader.key().ok()? {
+            b"replay" if replay.is_none() => replay = Some(reader.unsigned().ok()?),
+            b"path" if servers.is_none() => servers = Some(path(reader)?),
+            _ => return None,
+        }
+    }
+    Some(LinkNotice::Welcome {
+        replay: replay?,
+        path: servers?,
+    })
+}
+
+fn path(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
+    let count = usize::try_from(reader.array().ok()?).ok()?;
+    if count > MAX_LINK_PATH {
+        return None;
+    }
+    (0..count).map(|_| reader.unsigned().ok()).collect()
+}
+
+impl LinkHello {
+    /// Reads the hello of a resync message: a map of four unsigned integers, in any order.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
+        let (mut server, mut id, mut window, mut sent) = (None, None, None, None);
+        // However many pairs are announced, the fifth is an error at the latest.
+        for _ in 0..reader.map()? {
+            let at = reader.at();
+            let (slot, key) = match reader.key()? {
+                b"server" => (&mut server, "server"),
+                b"id" => (&mut id, "id"),
+                b"window" => (&mut window, "window"),
+                b"sent" => (&mut sent, "sent"),
+                _ => return Err(BodyError::UnknownKey { at }),
+            };
+            *vacant(slot, key, at)? = Some(reader.unsigned()?);
+        }
+        let missing = |key| BodyError::MissingKey {
+            key,
+            at: reader.at(),
+        };
+        Ok(Self {
+            server: server.ok_or(missing("server"))?,
+            id: id.ok_or(missing("id"))?,
+            window: window.ok_or(missing("window"))?,
+            sent: sent.ok_or(missing("sent"))?,
+        })
+    }
+}
