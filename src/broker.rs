@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 
 use crate::net::{ListenError, Listeners, accept_forever, bind};
+use crate::peer::LinkStatus;
 use crate::settings::Settings;
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
@@ -164,6 +165,12 @@ impl Broker {
         stats_of(&self.common)
     }
 
+    /// How its links to upstream servers stand, sorted by channel.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkStatus> {
+        links_of(&self.common)
+    }
+
     /// Lets the clients go within `settings.drain_deadline` and returns what was done in all.
     /// Blocks; within a runtime use a blocking thread.
     ///
@@ -228,6 +235,18 @@ impl StopHandle {
     pub fn stats(&self) -> Stats {
         stats_of(&self.common)
     }
+
+    /// How the broker's links to upstream servers stand, sorted by channel.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkStatus> {
+        links_of(&self.common)
+    }
+}
+
+fn links_of(common: &Common) -> Vec<LinkStatus> {
+    let mut links: Vec<_> = common.links.iter().map(|link| link.status()).collect();
+    links.sort_by(|a, b| a.channel.cmp(&b.channel));
+    links
 }
 
 fn stats_of(common: &Common) -> Stats {

@@ -13,6 +13,8 @@
 //! library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
 //! program.
 
+#[cfg(any(feature = "client", feature = "server"))]
+mod backoff;
 #[cfg(feature = "server")]
 mod broker;
 pub mod channel;
@@ -27,6 +29,8 @@ mod config;
 mod escape;
 #[cfg(feature = "server")]
 mod net;
+#[cfg(feature = "server")]
+mod peer;
 pub mod protocol;
 #[cfg(any(feature = "client", feature = "server"))]
 mod server_name;
@@ -39,6 +43,8 @@ mod shard;
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
+#[cfg(feature = "server")]
+pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]

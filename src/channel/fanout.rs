@@ -75,6 +75,8 @@ pub struct Member<T> {
     /// Bytes of the next run that are not for it: announcements from before it joined.
     skip: u32,
     dirty: bool,
+    /// What happens to it when it is slow, if that is not what the channel's settings say.
+    policy: Option<SlowPolicy>,
     stall: Option<Stall>,
     /// Since when it has been over the high-water mark (backpressure only).
     over_since: Option<Instant>,
@@ -124,10 +126,18 @@ impl<T> Fanout<T> {
             replay: 0,
             skip,
             dirty: false,
+            policy: None,
             stall: None,
             over_since: None,
         };
         MemberKey::new(self.members.insert(member))
+    }
+
+    /// Gives a member a policy of its own, whatever the channel's is.
+    pub fn set_policy(&mut self, key: MemberKey, policy: SlowPolicy) {
+        if let Some(member) = self.members.get_mut(key.index()) {
+            member.policy = Some(policy);
+        }
     }
 
     /// Removes a member; `None` when `key` is not (or no longer) that of `conn`.
@@ -182,7 +192,7 @@ impl<T> Fanout<T> {
         settings: &ChannelSettings,
         over: &mut Vec<(MemberKey, ConnId)>,
     ) -> usize {
-        let limit = high_water(settings);
+        let limit = high_water(settings.slow_policy, settings);
         let mut count = 0;
         for (index, member) in &mut self.members {
             if member.conn == except {
@@ -317,10 +327,11 @@ impl<T> Fanout<T> {
         let Some(member) = self.members.get_mut(key.index()) else {
             return Verdict::Keep;
         };
-        if member.live_bytes() <= high_water(settings) {
+        let policy = member.policy.unwrap_or(settings.slow_policy);
+        if member.live_bytes() <= high_water(policy, settings) {
             return Verdict::Keep;
         }
-        match settings.slow_policy {
+        match policy {
             SlowPolicy::Disconnect => Verdict::Disconnect(SlowReason::QueueFull),
             SlowPolicy::DropOldest => {
                 // What is left of the history fits the limit now.
@@ -339,8 +350,8 @@ impl<T> Fanout<T> {
 }
 
 /// Queued bytes from which on the policy acts.
-fn high_water(settings: &ChannelSettings) -> usize {
-    match settings.slow_policy {
+fn high_water(policy: SlowPolicy, settings: &ChannelSettings) -> usize {
+    match policy {
         SlowPolicy::Backpressure => settings.queue_bytes / 2,
         SlowPolicy::Disconnect | SlowPolicy::DropOldest => settings.queue_bytes,
     }

@@ -65,7 +65,7 @@ pub struct Joined<T> {
 /// keep it.
 #[derive(Debug)]
 pub struct Channel<T> {
-    /// The members on this shard.
+    /// The members on this shard: those with a seat, and links to an upstream, which have none.
     pub local: Fanout<T>,
     settings: Arc<ChannelSettings>,
     seats: HashMap<Cid, Seat>,
@@ -112,6 +112,12 @@ impl<T> Channel<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
+    }
+
+    /// Whether a session with that connection id is in it.
+    #[must_use]
+    pub fn has_seat(&self, cid: Cid) -> bool {
+        self.seats.contains_key(&cid)
     }
 
     /// The other shards that have members.
@@ -249,10 +255,10 @@ impl<T> Channel<T> {
         self.idle_since
     }
 
-    /// Whether the channel may be freed: nobody is in it, and there is nothing to replay or it has
-    /// been idle for too long.
+    /// Whether the channel may be freed: nobody is in it, not even without a seat, and there is
+    /// nothing to replay or it has been idle for too long.
     pub fn is_expired(&mut self, now: Instant) -> bool {
-        let Some(since) = self.idle_since else {
+        let Some(since) = self.idle_since.filter(|_| self.local.is_empty()) else {
             return false;
         };
         self.history.trim(now, &self.settings);

@@ -1,5 +1,7 @@
 //! A run: whole frames, back to back, in one shared buffer.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{frames, is_presence};
@@ -53,6 +55,17 @@ impl FrameRun {
     #[must_use]
     pub fn pinned(&self) -> usize {
         self.pinned as usize
+    }
+
+    /// The `frames` frames at `range`, which begins and ends at a frame boundary; `None` if there
+    /// are none.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>, frames: u32) -> Option<Self> {
+        (frames > 0).then(|| Self {
+            bytes: self.bytes.slice(range),
+            frames,
+            pinned: self.pinned,
+        })
     }
 
     /// The run without frames that only tell of somebody's presence: what a history keeps of what

@@ -40,7 +40,6 @@
 //! This module must not know anything about the server side beyond `protocol`.
 
 mod admission;
-mod backoff;
 pub mod blocking;
 mod config;
 mod error;

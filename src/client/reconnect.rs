@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::backoff::Backoff;
 use super::config::Client;
 use super::error::Error;
 use super::identity::{CidChoice, Identity, Names};
@@ -17,6 +16,7 @@ use super::received::Received;
 use super::replay::Replay;
 use super::session::{Joined, open};
 use super::transport::WriteHalf;
+use crate::backoff::{Backoff, jittered};
 use crate::protocol::{Cid, Key};
 
 /// How a session comes back after its connection was lost.
@@ -139,7 +139,7 @@ impl Reconnector {
     /// The connection was lost, or an attempt failed: how long until the next one, and that one.
     pub(super) fn retry(&mut self) -> (Duration, Attempt) {
         self.uplink.send_replace(Uplink::Down);
-        let wait = self.backoff.next_wait();
+        let wait = jittered(self.backoff.next_ceiling());
         let target = Arc::clone(&self.target);
         let attempt = async move {
             tokio::time::sleep(wait).await;

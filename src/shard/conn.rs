@@ -59,8 +59,8 @@ pub(crate) struct Conn {
     pub(super) writer: OwnedWriteHalf,
     /// Wakes the task of a half-closed session, which has nothing left to read that would.
     pub(super) over: OnceCell<Rc<Notify>>,
-    /// Keeps the session counted.
-    pub(super) _permit: Permit,
+    /// Keeps the session counted, if it was accepted here.
+    pub(super) _permit: Option<Permit>,
 }
 
 impl Conn {

@@ -131,6 +131,7 @@ impl Shard {
                     .is_some();
                 drop(registry);
                 if left {
+                    self.uplink_emptied(channel.index);
                     self.close_if_expired(channel.index, now);
                 }
             }

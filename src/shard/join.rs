@@ -91,7 +91,8 @@ impl Shard {
             self.deliver_collected(at, now);
         }
         let spread_to = self.spread_to(at, arrival.origin);
-        let conn = arrival.identity.conn;
+        let (conn, cid) = (arrival.identity.conn, arrival.identity.cid);
+        let uid = arrival.identity.uid.clone();
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
         let seated = match spread_to {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None),
@@ -99,6 +100,7 @@ impl Shard {
         };
         let newcomer = seated.inspect_err(|_| self.close_if_expired(at, now))?;
         self.stats().joined.add(1);
+        self.want_uplink(at, &uid, cid);
         if let Some(run) = publishes {
             self.note_received(&run);
             self.publish_in(at, conn, &run, now);
@@ -328,7 +330,7 @@ impl Conn {
             hold_limit,
             writer,
             over: OnceCell::new(),
-            _permit: permit,
+            _permit: Some(permit),
         };
         (reader, Rc::new(conn))
     }

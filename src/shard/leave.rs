@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::conn::{Conn, Ended, Phase};
+use super::conn::{Conn, Ended, Phase, Role};
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
 use super::{Phase as BrokerPhase, Shard};
@@ -18,7 +18,15 @@ impl Shard {
         }
         let unsent = self.vacate(conn);
         conn.shut_down();
-        self.note_ended(conn, &ended, unsent);
+        self.note_end(conn, &ended, unsent);
+    }
+
+    fn note_end(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
+        if conn.role == Role::Upstream {
+            self.uplink_ended(conn, ended, unsent);
+        } else {
+            self.note_ended(conn, ended, unsent);
+        }
     }
 
     /// The broker is stopping and the session has got all that was queued for it: closes our side.
@@ -34,19 +42,25 @@ impl Shard {
             Home::Owned(at) => self.vacate_room(at, conn),
             Home::Relayed(at) => self.vacate_relay(at, conn),
         };
-        self.stats().dropped_frames.add(unsent.frames as u64);
+        // What a link has not taken is still in the history, and goes up with the next resync.
+        if conn.role != Role::Upstream {
+            self.stats().dropped_frames.add(unsent.frames as u64);
+        }
         unsent
     }
 
-    fn vacate_room(&self, at: u32, conn: &Conn) -> Dropped {
+    fn vacate_room(self: &Rc<Self>, at: u32, conn: &Conn) -> Dropped {
         let now = Instant::now();
-        let vacated = self
-            .registry
-            .borrow_mut()
-            .room(at)
-            .and_then(|room| room.channel.leave(conn.cid, conn.id, now));
-        let member = vacated.and_then(|vacated| vacated.member);
+        let mut registry = self.registry.borrow_mut();
+        let member = registry.room(at).and_then(|room| {
+            if conn.role == Role::Upstream {
+                return room.channel.local.remove(conn.key.get()?, conn.id);
+            }
+            room.channel.leave(conn.cid, conn.id, now)?.member
+        });
+        drop(registry);
         self.update_hold(at);
+        self.uplink_emptied(at);
         self.close_if_expired(at, now);
         member
             .map(|mut member| member.outbox.drop_all())
@@ -236,14 +250,14 @@ impl Shard {
                 let unsent = self.vacate(conn);
                 frames += unsent.frames;
                 conn.shut_down();
-                self.note_ended(conn, &Ended::Stopping, unsent);
+                self.note_end(conn, &Ended::Stopping, unsent);
             }
         }
         (conns.len(), frames)
     }
 }
 
-fn slow_text(reason: SlowReason) -> &'static str {
+pub(super) fn slow_text(reason: SlowReason) -> &'static str {
     match reason {
         SlowReason::QueueFull => "slow member, more than queue_bytes queued",
         SlowReason::NoProgress => "slow member, no progress for write_deadline",

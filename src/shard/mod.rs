@@ -33,9 +33,11 @@ mod publish;
 mod registry;
 mod relay;
 mod session;
+pub(crate) mod socket;
 pub(crate) mod stats;
 mod sweep;
 pub(crate) mod thread;
+mod uplink;
 mod wake;
 
 use std::cell::{Cell, RefCell};
@@ -46,15 +48,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use dashmap::DashMap;
 use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use wildmatch::WildMatch;
 
 use crate::channel::ChannelSettings;
+use crate::peer::known::Digester;
+use crate::peer::status::LinkEntry;
 use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
 use gate::Gate;
 use hold::Hold;
+use ids::ChannelId;
 pub(crate) use ids::ShardId;
 use input::Scratch;
 pub(crate) use limiter::LogLimiter;
@@ -82,6 +88,12 @@ pub(crate) struct Common {
     pub(crate) gate: Arc<Gate>,
     pub(crate) stats: Vec<ShardStats>,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Names this broker to other servers; random.
+    pub(crate) server_id: u64,
+    /// The links to upstreams, by channel.
+    pub(crate) links: DashMap<ChannelId, Arc<LinkEntry>>,
+    /// Hashes frames that pass over links.
+    digester: Digester,
     rules: Rules,
     hasher: RandomState,
     wakes: Vec<Arc<Wake>>,
@@ -110,6 +122,9 @@ impl Common {
             gate: Gate::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
             phase: watch::Sender::new(Phase::Running),
+            server_id: rand::random(),
+            links: DashMap::new(),
+            digester: Digester::default(),
             rules,
             hasher: RandomState::new(),
             wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),

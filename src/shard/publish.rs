@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Ended};
+use super::conn::{Conn, Ended, Role};
 use super::flush::Wrote;
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
@@ -13,6 +13,9 @@ use crate::channel::{ConnId, FrameRun, MemberKey, Origin, Verdict};
 impl Shard {
     /// Publishes what a session of this shard has sent.
     pub(super) fn publish(self: &Rc<Self>, conn: &Conn, run: FrameRun) {
+        if conn.role == Role::Upstream {
+            return self.publish_from_upstream(conn, &run);
+        }
         self.note_received(&run);
         match conn.home {
             Home::Owned(at) => self.publish_in(at, conn.id, &run, Instant::now()),
@@ -45,11 +48,31 @@ impl Shard {
 
     /// Makes `run` the next in the order of a channel of this shard, and stores it.
     pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
+        self.publish_as(at, from, run, Origin::Member, now);
+    }
+
+    /// The same for a run that may have come down from an upstream.
+    pub(super) fn publish_as(
+        self: &Rc<Self>,
+        at: u32,
+        from: ConnId,
+        run: &FrameRun,
+        origin: Origin,
+        now: Instant,
+    ) {
         self.deliver_collected(at, now);
         self.sequence(at, from, run, now);
-        self.registry
-            .borrow_mut()
-            .remember(at, run, Origin::Member, now);
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let Some(uplink) = &mut room.uplink else {
+            return registry.remember(at, run, origin, now);
+        };
+        if let Some(run) = run.without_presence() {
+            uplink.note_stored(&run, origin);
+            registry.remember(at, &run, origin, now);
+        }
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.
@@ -71,6 +94,9 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
+        if let Some(uplink) = &room.uplink {
+            uplink.note_sent(run, except);
+        }
         let channel = room.id;
         for shard in room.channel.relays() {
             let run = run.clone();

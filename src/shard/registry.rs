@@ -11,6 +11,7 @@ use super::conn::Conn;
 use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
+use super::uplink::Uplink;
 use crate::channel::{Channel, ChannelSettings, Fanout, FrameRun, Origin};
 
 /// A channel that this shard owns.
@@ -22,6 +23,8 @@ pub(super) struct Room {
     pub(super) hold: Rc<Hold>,
     /// Other shards with a member over its high-water mark.
     pub(super) pressed: Vec<ShardId>,
+    /// The link to an upstream, once there was one.
+    pub(super) uplink: Option<Box<Uplink>>,
     /// Whether new members stay on the shard that accepted them.
     pub(super) is_spreading: bool,
     /// Whether a task is going to deliver the announcements collected.
@@ -121,6 +124,7 @@ impl Registry {
             channel: Channel::new(settings, now),
             hold: Rc::default(),
             pressed: Vec::new(),
+            uplink: None,
             is_spreading: false,
             is_announcing: false,
             is_listed: false,

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::Shard;
-use super::conn::{Conn, Ended, Phase};
+use super::conn::{Conn, Ended, Phase, Role};
 use super::input::{Input, Next};
 use super::message::Early;
 use crate::channel::FrameRun;
@@ -142,6 +142,10 @@ impl Session {
             self.input.release(&mut self.shard.scratch.borrow_mut());
         }
         match self.conn.phase.get() {
+            Phase::Joined if self.conn.role == Role::Upstream => {
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the upstream");
+                Some(Ended::ByPeer(error))
+            }
             Phase::Over | Phase::Finishing => Some(Ended::Stopping),
             Phase::Joined | Phase::HalfClosed => {
                 self.shard.half_close(&self.conn);
@@ -180,9 +184,11 @@ impl Drop for Session {
     }
 }
 
+/// A session with another server carries frames of many uids.
 fn body_check(names: NameCheck, conn: &Conn) -> Option<BodyCheck> {
     let prefix = || BodyPrefix::new(&conn.uid, &conn.channel);
     match names {
+        NameCheck::Sender if conn.role != Role::Client => Some(BodyCheck::Channel(prefix())),
         NameCheck::Off => None,
         NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
         NameCheck::Sender => Some(BodyCheck::Sender(prefix())),

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 /// The waits between attempts to connect.
 ///
-/// Each wait is random between nothing and a ceiling that doubles with every failure ("full
-/// jitter"), so that clients that lost a server together do not come back together.
+/// Each wait is to be [`jittered`]: random between nothing and a ceiling that doubles with every
+/// failure ("full jitter"), so that all who lost a server together do not come back together.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     initial: Duration,
     cap: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) const fn new(initial: Duration, cap: Duration) -> Self {
+    pub(crate) const fn new(initial: Duration, cap: Duration) -> Self {
         Self {
             initial,
             cap,
@@ -22,15 +22,15 @@ impl Backoff {
         }
     }
 
-    /// The wait before the next attempt.
-    pub(super) fn next_wait(&mut self) -> Duration {
+    /// The longest that the wait before the next attempt may be.
+    pub(crate) fn next_ceiling(&mut self) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(rand::random_range(0.0..=1.0))
+        ceiling
     }
 
     /// Things are well again: the next wait is a short one.
-    pub(super) const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 
@@ -38,6 +38,11 @@ impl Backoff {
         let factor = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
         self.initial.saturating_mul(factor).min(self.cap)
     }
+}
+
+/// A random part of `ceiling`.
+pub(crate) fn jittered(ceiling: Duration) -> Duration {
+    ceiling.mul_f64(rand::random_range(0.0..=1.0))
 }
 
 #[cfg(test)]
@@ -50,18 +55,18 @@ mod tests {
         let mut backoff = Backoff::new(secs(1), secs(10));
         for ceiling in [1, 2, 4, 8, 10, 10] {
             assert_eq!(backoff.ceiling(), secs(ceiling));
-            assert!(backoff.next_wait() <= secs(ceiling));
+            assert!(jittered(backoff.next_ceiling()) <= secs(ceiling));
         }
         backoff.failures = u32::MAX;
-        assert!(backoff.next_wait() <= secs(10));
+        assert_eq!(backoff.next_ceiling(), secs(10));
         backoff.reset();
         assert_eq!(backoff.ceiling(), secs(1));
     }
 
     #[test]
     fn waits_are_spread() {
-        let mut backoff = Backoff::new(Duration::from_secs(8), Duration::from_secs(8));
-        let waits: Vec<_> = (0..200).map(|_| backoff.next_wait().as_secs()).collect();
+        let ceiling = Duration::from_secs(8);
+        let waits: Vec<_> = (0..200).map(|_| jittered(ceiling).as_secs()).collect();
         assert!(waits.iter().any(|&wait| wait < 4) && waits.iter().any(|&wait| wait >= 4));
     }
 }

@@ -1,0 +1,148 @@
+//! Which frames have passed between this server and one upstream, so that they are recognised when
+//! the upstream replays its history.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+
+/// Digests of the newest frames that both sides have, oldest first.
+///
+/// A digest is a 64-bit hash with a key of this process, so that nobody can make two frames that
+/// share one. Frames are told apart by all of their bytes, header included.
+#[derive(Debug)]
+pub(crate) struct Known {
+    digests: VecDeque<u64>,
+    limit: usize,
+}
+
+/// Hashes frames, with one key for the whole process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digester(RandomState);
+
+impl Digester {
+    /// The digest of a whole frame.
+    pub(crate) fn digest(&self, frame: &[u8]) -> u64 {
+        self.0.hash_one(frame)
+    }
+}
+
+impl Known {
+    /// Nothing yet; at most `limit` digests.
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self {
+            digests: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// Most digests kept.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Records one more frame.
+    pub(crate) fn push(&mut self, digest: u64) {
+        if self.digests.len() >= self.limit {
+            self.digests.pop_front();
+        }
+        self.digests.push_back(digest);
+    }
+
+    /// Begins to recognise a replay of `frames` frames, or of an unknown number.
+    pub(crate) fn begin_replay(&self, frames: Option<u64>) -> Replay {
+        let mut known = HashMap::new();
+        if frames != Some(0) {
+            for &digest in &self.digests {
+                *known.entry(digest).or_insert(0) += 1;
+            }
+        }
+        Replay {
+            known,
+            left: frames,
+        }
+    }
+}
+
+/// A replay that is coming in: which of its frames are known already.
+///
+/// Frames count: one that came three times before is known three times.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    known: HashMap<u64, u32>,
+    left: Option<u64>,
+}
+
+impl Replay {
+    /// Whether the next frame of the replay is known.
+    pub(crate) fn is_known(&mut self, digest: u64) -> bool {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(1);
+        }
+        match self.known.get_mut(&digest) {
+            Some(count @ 1..) => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all of it has come, as far as its length is known.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(limit: usize, frames: &[u64]) -> Known {
+        let mut known = Known::new(limit);
+        frames.iter().for_each(|&digest| known.push(digest));
+        known
+    }
+
+    fn recognised(replay: &mut Replay, frames: &[u64]) -> Vec<bool> {
+        frames.iter().map(|&f| replay.is_known(f)).collect()
+    }
+
+    #[test]
+    fn equal_frames_are_known_as_often_as_they_came() {
+        let mut replay = known(10, &[1, 2, 1]).begin_replay(Some(5));
+        assert_eq!(
+            recognised(&mut replay, &[1, 1, 1, 2, 3]),
+            [true, true, false, true, false]
+        );
+        assert!(replay.is_over());
+    }
+
+    #[test]
+    fn only_the_newest_are_kept() {
+        let mut replay = known(2, &[1, 2, 3]).begin_replay(Some(3));
+        assert_eq!(recognised(&mut replay, &[1, 2, 3]), [false, true, true]);
+    }
+
+    #[test]
+    fn a_second_replay_is_recognised_like_the_first() {
+        let known = known(10, &[7]);
+        for _ in 0..2 {
+            assert!(known.begin_replay(Some(1)).is_known(7));
+        }
+    }
+
+    #[test]
+    fn a_replay_of_unknown_length_is_not_over_by_itself() {
+        let mut replay = known(10, &[7]).begin_replay(None);
+        assert!(replay.is_known(7) && !replay.is_known(7));
+        assert!(!replay.is_over());
+        assert!(Known::new(1).begin_replay(Some(0)).is_over());
+    }
+
+    #[test]
+    fn digests_differ_between_processes_and_frames() {
+        let (one, other) = (Digester::default(), Digester::default());
+        assert_eq!(one.digest(b"a"), one.digest(b"a"));
+        assert_ne!(one.digest(b"a"), one.digest(b"b"));
+        assert_ne!(one.digest(b"a"), other.digest(b"a"));
+    }
+}

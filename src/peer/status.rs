@@ -1,0 +1,166 @@
+//! What a link tells about itself to any thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// Where a link stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// Its channel has no members and it has been closed; the history of the channel is kept.
+    Idle,
+    /// A connection is being opened.
+    Connecting,
+    /// The join is sent; the upstream has not shown that it took it.
+    Joining,
+    /// Frames pass both ways.
+    Up,
+    /// Waiting for the next attempt.
+    Waiting,
+    /// Waiting for the next attempt, because the upstream refused the last one.
+    Refused,
+    /// Left out because the servers' links form a ring; tried again from time to time.
+    Loop,
+}
+
+/// One link: the session of one channel with the upstream server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// The channel.
+    pub channel: String,
+    /// The upstream in use, or to be tried next.
+    pub upstream: String,
+    /// Where it stands.
+    pub state: LinkState,
+    /// Since when it has been up.
+    pub connected_since: Option<SystemTime>,
+    /// Why the last attempt failed, or the last link ended.
+    pub last_failure: Option<String>,
+    /// The counters, over all sessions of the link.
+    pub counts: LinkCounts,
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a link has done so far.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct LinkCounts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The same, written by one thread and read by any.
+        #[derive(Debug, Default)]
+        pub(crate) struct LinkCounters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl LinkCounters {
+            fn read(&self) -> LinkCounts {
+                LinkCounts {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Sessions that the upstream took.
+    connects,
+    /// Attempts that failed, and links that ended.
+    failures,
+    /// Frames queued for the upstream, those of resyncs included.
+    frames_up,
+    /// Their bytes.
+    bytes_up,
+    /// Frames that came down and were passed on.
+    frames_down,
+    /// Their bytes.
+    bytes_down,
+    /// Resyncs with at least one frame of the history.
+    resyncs,
+    /// Frames that came down a second time, in a replay, and were not passed on.
+    duplicates_suppressed,
+    /// Frames published here that had left the history before the upstream could get them, or were
+    /// left out of a resync that would have been too large.
+    frames_lost,
+}
+
+/// A link's entry in the directory: written by its shard, read by any thread.
+#[derive(Debug)]
+pub(crate) struct LinkEntry {
+    channel: Box<str>,
+    pub(crate) counters: LinkCounters,
+    standing: Mutex<Standing>,
+}
+
+/// What changes with the state.
+#[derive(Clone, Debug)]
+struct Standing {
+    upstream: String,
+    state: LinkState,
+    connected_since: Option<SystemTime>,
+    last_failure: Option<String>,
+}
+
+impl LinkEntry {
+    pub(crate) fn new(channel: &str) -> Self {
+        Self {
+            channel: channel.into(),
+            counters: LinkCounters::default(),
+            standing: Mutex::new(Standing {
+                upstream: String::new(),
+                state: LinkState::Idle,
+                connected_since: None,
+                last_failure: None,
+            }),
+        }
+    }
+
+    /// Adds to a counter. Only the link's own shard may call this.
+    pub(crate) fn add(&self, counter: impl Fn(&LinkCounters) -> &AtomicU64, n: u64) {
+        let counter = counter(&self.counters);
+        counter.store(
+            counter.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Records where the link stands.
+    pub(crate) fn set(&self, state: LinkState, upstream: &str) {
+        let mut standing = self.standing();
+        standing.connected_since = match (&state, standing.connected_since) {
+            (LinkState::Up, None) => Some(SystemTime::now()),
+            (LinkState::Up, since) => since,
+            _ => None,
+        };
+        standing.state = state;
+        upstream.clone_into(&mut standing.upstream);
+    }
+
+    /// Records why it failed.
+    pub(crate) fn set_failure(&self, failure: String) {
+        self.standing().last_failure = Some(failure);
+    }
+
+    /// What it tells.
+    pub(crate) fn status(&self) -> LinkStatus {
+        let standing = self.standing().clone();
+        LinkStatus {
+            channel: self.channel.to_string(),
+            upstream: standing.upstream,
+            state: standing.state,
+            connected_since: standing.connected_since,
+            last_failure: standing.last_failure,
+            counts: self.counters.read(),
+        }
+    }
+
+    /// Nothing in it can be half done, so a panic elsewhere does not matter.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,140 @@
+//! The task that brings a link up, and the end of a link that nobody needs.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::time::{sleep, sleep_until};
+
+use super::connect::connect;
+use crate::peer::link::{Failure, SETTLE, Step};
+use crate::peer::status::LinkState;
+use crate::shard::Shard;
+use crate::shard::ids::ChannelId;
+
+impl Shard {
+    /// Starts the task that connects. It ends when the link stands or is not needed any more.
+    pub(super) fn drive_uplink(self: &Rc<Self>, id: ChannelId) {
+        let driver = {
+            let mut registry = self.registry.borrow_mut();
+            let Some(uplink) = registry.room_of(id).and_then(|room| room.uplink.as_mut()) else {
+                return;
+            };
+            uplink.driver = uplink.driver.wrapping_add(1);
+            uplink.driver
+        };
+        self.spawn(self.clone().drive(id, driver));
+    }
+
+    async fn drive(self: Rc<Self>, id: ChannelId, driver: u32) {
+        let peer = &self.common.settings.peer;
+        loop {
+            match self.uplink_step(id, driver) {
+                Step::Rest => return,
+                Step::Wait(until) => sleep_until(until.into()).await,
+                Step::Connect(target) => {
+                    let stream = connect(&peer.upstreams[target], peer.connect_timeout).await;
+                    match stream.and_then(|stream| self.attach(id, driver, target, stream)) {
+                        Ok(()) => {
+                            sleep(SETTLE).await;
+                            return self.settle(id, driver);
+                        }
+                        Err(error) => self.not_connected(id, driver, &error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the link's task has to do next.
+    fn uplink_step(&self, id: ChannelId, driver: u32) -> Step {
+        if !self.is_running() {
+            return Step::Rest;
+        }
+        let mut registry = self.registry.borrow_mut();
+        let uplink = registry.room_of(id).and_then(|room| room.uplink.as_mut());
+        let Some(uplink) = uplink.filter(|uplink| uplink.driver == driver) else {
+            return Step::Rest;
+        };
+        let step = uplink.link.next(Instant::now());
+        if let Step::Connect(_) = step {
+            uplink.show(LinkState::Connecting);
+        }
+        step
+    }
+
+    fn not_connected(&self, id: ChannelId, driver: u32, error: &std::io::Error) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room_of(id) else {
+            return;
+        };
+        let Some(uplink) = room.uplink.as_mut().filter(|u| u.driver == driver) else {
+            return;
+        };
+        if !uplink.link.is_idle() {
+            let upstream = &self.common.settings.peer.upstreams[uplink.link.target()];
+            let failure = Failure::Unreachable(format!("{upstream}: {error}"));
+            uplink.fail(&room.name, failure, LinkState::Waiting, Instant::now());
+        }
+    }
+
+    /// The join was not refused so far: it was taken, even if the upstream does not say so.
+    fn settle(&self, id: ChannelId, driver: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room_of(id) else {
+            return;
+        };
+        let Some(uplink) = room.uplink.as_mut().filter(|u| u.driver == driver) else {
+            return;
+        };
+        uplink.taken(&room.name, Instant::now());
+        if let Some(session) = &mut uplink.session
+            && !session.is_welcome
+        {
+            session.replay = None;
+        }
+    }
+
+    /// The last member has left: closes the link, unless somebody comes meanwhile.
+    pub(in crate::shard) fn uplink_emptied(self: &Rc<Self>, at: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if !room.channel.is_empty() || room.uplink.is_none() || !self.is_running() {
+            return;
+        }
+        let id = room.id;
+        drop(registry);
+        let shard = self.clone();
+        self.spawn(async move {
+            sleep(shard.common.settings.peer.linger).await;
+            shard.close_idle_uplink(id);
+        });
+    }
+
+    fn close_idle_uplink(self: &Rc<Self>, id: ChannelId) {
+        let linger = self.common.settings.peer.linger;
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room_of(id) else {
+            return;
+        };
+        let idle_since = room.channel.idle_since();
+        let Some(uplink) = room.uplink.as_mut() else {
+            return;
+        };
+        // Whoever emptied it last has a task of its own.
+        if idle_since.is_none_or(|since| since.elapsed() < linger) {
+            return;
+        }
+        uplink.link.rest();
+        let conn = uplink.session.as_ref().map(|session| session.conn.clone());
+        if conn.is_none() {
+            uplink.show(LinkState::Idle);
+        }
+        drop(registry);
+        match conn {
+            Some(conn) => self.finish(&conn),
+            None => self.close_if_expired(id.index, Instant::now()),
+        }
+    }
+}

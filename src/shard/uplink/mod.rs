@@ -1,0 +1,314 @@
+//! Links to an upstream server: one session for each channel that has members.
+//!
+//! When a channel of this shard gets its first member and the broker has an upstream, the owner
+//! opens a session with it, on its own runtime. That session is a member of the channel without a
+//! seat: what is published here goes up through its outbox, what comes down is published like any
+//! member's. Its first frame is a resync with the history, so that nothing that was published while
+//! there was no link is missing above; what the upstream replays is recognised and not passed on
+//! twice. When the decisions are not about sockets they are `peer`'s.
+//!
+//! Invariants:
+//!
+//! * Members never wait for a link. One that cannot keep up is closed and opened again, whatever
+//!   the channel's policy is: only a resync can put right what it missed.
+//! * Every frame that is stored here and did not come from an upstream has the next number in that
+//!   upstream's eyes (`Target::offered`), whether or not there is a link at that moment.
+//! * A channel with a link stores no presence hints.
+
+mod attach;
+mod connect;
+mod drive;
+mod incoming;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::conn::{Conn, Ended};
+use super::ids::{ChannelId, Home};
+use super::leave::slow_text;
+use super::{Common, Shard};
+use crate::backoff::jittered;
+use crate::channel::{ConnId, Dropped, FrameRun, Origin};
+use crate::escape::Escaped;
+use crate::peer::known::{Digester, Known, Replay};
+use crate::peer::link::{Failure, Link, LinkSettings, News};
+use crate::peer::status::{LinkEntry, LinkState};
+use crate::protocol::{Cid, LinkRefusal, frames};
+use crate::settings::PeerSettings;
+
+/// The fewest digests kept of frames that have passed over a link.
+const MIN_KNOWN: usize = 4096;
+
+/// The link of one channel, and what it remembers of each upstream.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    link: Link,
+    entry: Entry,
+    /// Whose join frame goes up.
+    member: (Box<str>, Cid),
+    /// By upstream, in the order of the settings.
+    targets: Vec<Target>,
+    session: Option<UpSession>,
+    /// Counts the tasks that drive the link; only the newest may.
+    driver: u32,
+    digester: Digester,
+}
+
+/// What is remembered of one upstream for as long as the channel exists.
+#[derive(Debug)]
+struct Target {
+    /// Names the link to that upstream, over all its sessions.
+    id: u64,
+    /// Frames stored here that did not come from that upstream: the number of the newest.
+    offered: u64,
+    /// Up to which of them the upstream has been sent, as far as we know.
+    delivered: u64,
+    /// Up to which of them are in `known`.
+    exchanged: u64,
+    known: Known,
+}
+
+/// The session that stands, or is being joined.
+#[derive(Debug)]
+struct UpSession {
+    conn: Rc<Conn>,
+    target: usize,
+    /// Until the upstream's replay is over.
+    replay: Option<Replay>,
+    /// Whether it has shown that it is a server like this one.
+    is_welcome: bool,
+    /// Why we end it, or why it said it does.
+    failure: Option<Failure>,
+}
+
+/// A link's place in the directory, for as long as the link exists.
+#[derive(Debug)]
+struct Entry {
+    common: Arc<Common>,
+    id: ChannelId,
+    shared: Arc<LinkEntry>,
+}
+
+impl Entry {
+    fn new(common: &Arc<Common>, id: ChannelId, channel: &str) -> Self {
+        let shared = Arc::new(LinkEntry::new(channel));
+        common.links.insert(id, shared.clone());
+        let common = common.clone();
+        Self { common, id, shared }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.common.links.remove(&self.id);
+    }
+}
+
+impl Uplink {
+    fn new(
+        common: &Arc<Common>,
+        id: ChannelId,
+        channel: &str,
+        member: (&str, Cid),
+        history: usize,
+    ) -> Self {
+        let peer = &common.settings.peer;
+        let target = |_| Target {
+            id: rand::random(),
+            offered: 0,
+            delivered: 0,
+            exchanged: 0,
+            known: Known::new(known_limit(history)),
+        };
+        Self {
+            link: Link::new(link_settings(peer), jittered),
+            entry: Entry::new(common, id, channel),
+            member: (member.0.into(), member.1),
+            targets: peer.upstreams.iter().map(target).collect(),
+            session: None,
+            driver: 0,
+            digester: common.digester.clone(),
+        }
+    }
+
+    /// Numbers frames that were stored, for each upstream they did not come from.
+    pub(super) fn note_stored(&mut self, run: &FrameRun, origin: Origin) {
+        let linked = self.session.as_ref().map(|session| session.target);
+        for (index, target) in self.targets.iter_mut().enumerate() {
+            if is_from(origin, index) {
+                continue;
+            }
+            target.offered += run.frames() as u64;
+            if linked == Some(index) {
+                for frame in frames(run.bytes()) {
+                    target.known.push(self.digester.digest(frame));
+                }
+                target.exchanged = target.offered;
+            }
+        }
+    }
+
+    /// Counts a run that was queued for all members but `except`.
+    pub(super) fn note_sent(&self, run: &FrameRun, except: ConnId) {
+        if self.session.as_ref().is_some_and(|s| s.conn.id != except) {
+            self.count_up(run.frames(), run.bytes().len());
+        }
+    }
+
+    fn count_up(&self, frames: usize, bytes: usize) {
+        let entry = &self.entry.shared;
+        entry.add(|counters| &counters.frames_up, frames as u64);
+        entry.add(|counters| &counters.bytes_up, bytes as u64);
+    }
+
+    /// Tells where the link stands.
+    fn show(&self, state: LinkState) {
+        let upstreams = &self.entry.common.settings.peer.upstreams;
+        let name = upstreams.get(self.link.target()).map(ToString::to_string);
+        self.entry.shared.set(state, &name.unwrap_or_default());
+    }
+
+    /// Logs what has changed, once.
+    fn tell(&self, channel: &str, news: Option<News>) {
+        let upstreams = &self.entry.common.settings.peer.upstreams;
+        let (count, channel) = (upstreams.len(), Escaped(channel));
+        match news {
+            None => {}
+            Some(News::Up) => {
+                let upstream = &upstreams[self.link.target().min(count - 1)];
+                tracing::info!(%channel, %upstream, "link up");
+            }
+            Some(News::Failed(failure)) => {
+                tracing::warn!(%channel, "{failure}; trying again");
+            }
+        }
+    }
+}
+
+/// Whether a frame of that origin came from the upstream with that index.
+fn is_from(origin: Origin, upstream: usize) -> bool {
+    matches!(origin, Origin::Upstream(index) if usize::from(index) == upstream)
+}
+
+/// How many digests of frames are kept, for a history of `frames`.
+fn known_limit(frames: usize) -> usize {
+    MIN_KNOWN.max(frames.saturating_mul(2).min(1 << 20))
+}
+
+fn link_settings(peer: &PeerSettings) -> LinkSettings {
+    LinkSettings {
+        upstreams: peer.upstreams.len(),
+        backoff: peer.backoff,
+        backoff_max: peer.backoff_max,
+        stable_after: peer.stable_after,
+    }
+}
+
+impl Shard {
+    /// A member has joined a channel of this shard: sees to it that there is a link, if the broker
+    /// has an upstream.
+    pub(super) fn want_uplink(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
+        if self.common.settings.peer.upstreams.is_empty() {
+            return;
+        }
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let history = room.channel.settings().history_frames;
+        let uplink = room.uplink.get_or_insert_with(|| {
+            Box::new(Uplink::new(
+                &self.common,
+                room.id,
+                &room.name,
+                (uid, cid),
+                history,
+            ))
+        });
+        if uplink.link.start(Instant::now()) {
+            uplink.member = (uid.into(), cid);
+            let id = room.id;
+            drop(registry);
+            self.drive_uplink(id);
+        }
+    }
+
+    /// A session with the upstream has ended.
+    pub(super) fn uplink_ended(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
+        let Home::Owned(at) = conn.home else {
+            return;
+        };
+        let now = Instant::now();
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let Some(uplink) = room.uplink.as_mut() else {
+            return;
+        };
+        let Some(session) = uplink.session.take_if(|s| Rc::ptr_eq(&s.conn, conn)) else {
+            return;
+        };
+        if uplink.link.is_up() {
+            let target = &mut uplink.targets[session.target];
+            let sent = target.offered.saturating_sub(unsent.frames as u64);
+            target.delivered = target.delivered.max(sent);
+        }
+        let id = room.id;
+        if uplink.link.is_idle() {
+            uplink.show(LinkState::Idle);
+            // Somebody may have come while the link was being closed.
+            if !room.channel.is_empty() && uplink.link.start(now) {
+                drop(registry);
+                self.drive_uplink(id);
+            }
+            return;
+        }
+        let failure = session.failure.unwrap_or_else(|| failure_of(ended));
+        let state = state_after(&failure);
+        uplink.fail(&room.name, failure, state, now);
+        drop(registry);
+        self.set_upstream_path(at, Vec::new());
+        self.drive_uplink(id);
+    }
+}
+
+impl Uplink {
+    /// The attempt or the session has failed.
+    fn fail(&mut self, channel: &str, failure: Failure, state: LinkState, now: Instant) {
+        self.entry.shared.add(|counters| &counters.failures, 1);
+        self.entry.shared.set_failure(failure.to_string());
+        let news = self.link.ended(failure, now);
+        self.show(state);
+        self.tell(channel, news);
+    }
+}
+
+fn failure_of(ended: &Ended) -> Failure {
+    match ended {
+        Ended::ByPeer(error) => Failure::Broken(error.to_string()),
+        Ended::Slow(reason) => Failure::Dropped(slow_text(*reason).to_owned()),
+        Ended::Protocol(error) => Failure::Dropped(format!("the upstream sent no frame: {error}")),
+        Ended::Overdrawn => {
+            Failure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
+        }
+        Ended::Replaced | Ended::TooManyHalfClosed | Ended::Stopping => {
+            Failure::Broken("closed here".to_owned())
+        }
+    }
+}
+
+fn state_after(failure: &Failure) -> LinkState {
+    match failure {
+        Failure::Loop | Failure::Refused(LinkRefusal::Loop) => LinkState::Loop,
+        Failure::Refused(_) | Failure::Closed => LinkState::Refused,
+        Failure::Unreachable(_) | Failure::Broken(_) | Failure::Dropped(_) => LinkState::Waiting,
+    }
+}
+
+impl Shard {
+    fn set_upstream_path(&self, at: u32, path: Vec<u64>) {
+        let _ = (at, path, self.id);
+    }
+}
