@@ -14,6 +14,8 @@
 //!   both sides remember.
 
 #[cfg(feature = "server")]
+pub(crate) mod echo;
+#[cfg(feature = "server")]
 pub(crate) mod known;
 #[cfg(feature = "server")]
 pub(crate) mod link;

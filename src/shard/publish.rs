@@ -88,7 +88,7 @@ impl Shard {
     }
 
     /// The next run in the channel's order: to the members here, and once to each relaying shard.
-    fn sequence(self: &Rc<Self>, at: u32, except: ConnId, run: &FrameRun, now: Instant) {
+    pub(super) fn sequence(self: &Rc<Self>, at: u32, except: ConnId, run: &FrameRun, now: Instant) {
         self.fan_out(Home::Owned(at), except, run, now);
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {

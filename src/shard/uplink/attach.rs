@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::{Target, UpSession, Uplink, is_from};
 use crate::channel::{Origin, SlowPolicy};
 use crate::escape::Escaped;
+use crate::peer::echo::EchoGuard;
 use crate::peer::status::LinkState;
 use crate::protocol::{
     Cid, FrameHeader, HEADER_LEN, Key, LinkHello, MAX_BODY_LEN, Message, NestedFrame, encode_frame,
@@ -220,6 +221,7 @@ impl Uplink {
             target,
             replay: Some(link.known.begin_replay(None)),
             is_welcome: false,
+            echo: EchoGuard::default(),
             failure: None,
         });
         self.link.connected(now);

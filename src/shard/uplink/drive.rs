@@ -73,7 +73,7 @@ impl Shard {
         if !uplink.link.is_idle() {
             let upstream = &self.common.settings.peer.upstreams[uplink.link.target()];
             let failure = Failure::Unreachable(format!("{upstream}: {error}"));
-            uplink.fail(&room.name, failure, LinkState::Waiting, Instant::now());
+            uplink.fail(&room.name, failure, &self.log);
         }
     }
 
@@ -86,7 +86,7 @@ impl Shard {
         let Some(uplink) = room.uplink.as_mut().filter(|u| u.driver == driver) else {
             return;
         };
-        uplink.taken(&room.name, Instant::now());
+        uplink.taken(&room.name, Instant::now(), &self.log);
         if let Some(session) = &mut uplink.session
             && !session.is_welcome
         {

@@ -7,10 +7,10 @@ use super::{UpSession, Uplink};
 use crate::channel::{FrameRun, Origin};
 use crate::peer::link::Failure;
 use crate::peer::status::LinkState;
-use crate::protocol::{FrameHeader, LinkNotice, frames};
-use crate::shard::Shard;
+use crate::protocol::{FrameHeader, Key, LinkNotice, Message, encode_frame, frames};
 use crate::shard::conn::{Conn, Ended};
 use crate::shard::ids::Home;
+use crate::shard::{LogLimiter, Shard};
 
 /// A run from the upstream, sorted.
 struct Sifted {
@@ -18,6 +18,10 @@ struct Sifted {
     runs: Vec<FrameRun>,
     /// What the upstream has told this server.
     notices: Vec<LinkNotice>,
+    /// Whether something came back that went up here.
+    is_echo: bool,
+    /// Whether the probe for a ring came back.
+    is_ring: bool,
     target: usize,
 }
 
@@ -40,6 +44,23 @@ impl Shard {
             self.note_received(run);
             self.publish_as(at, conn.id, run, origin, now);
         }
+        if sifted.is_echo {
+            self.send_probe(at, conn, now);
+        }
+        if sifted.is_ring {
+            self.give_up(at, conn, Failure::Loop);
+        }
+    }
+
+    /// Gives the members a frame that comes down from above if there is a ring.
+    fn send_probe(self: &Rc<Self>, at: u32, conn: &Conn, now: Instant) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        let probe = room.and_then(|room| room.uplink.as_deref()?.probe(&room.name));
+        drop(registry);
+        if let Some(probe) = probe {
+            self.sequence(at, conn.id, &probe, now);
+        }
     }
 
     fn sift(&self, at: u32, conn: &Conn, run: &FrameRun, now: Instant) -> Option<Sifted> {
@@ -49,11 +70,11 @@ impl Shard {
         let session = uplink
             .session
             .take_if(|session| session.conn.id == conn.id)?;
-        let (sifted, session) = uplink.sift(session, run);
+        let (sifted, session) = uplink.sift(session, run, now);
         uplink.session = Some(session);
         let is_refused = |notice: &LinkNotice| matches!(notice, LinkNotice::Refused(_));
         if !sifted.notices.iter().any(is_refused) {
-            uplink.taken(&room.name, now);
+            uplink.taken(&room.name, now, &self.log);
         }
         Some(sifted)
     }
@@ -104,27 +125,55 @@ impl Shard {
     }
 }
 
+/// What a frame from above is.
+enum Read {
+    Frame,
+    Notice(LinkNotice),
+    Probe,
+}
+
+impl UpSession {
+    /// Whether a frame from above makes it worth probing for a ring. An upstream that tells who is
+    /// above it needs no probe.
+    fn is_echo(&mut self, digest: u64, now: Instant) -> bool {
+        !self.is_welcome && self.replay.is_none() && self.echo.came(digest, now)
+    }
+}
+
 impl Uplink {
     /// Takes notices and known frames out of a run. What is left shares the run's buffer.
-    fn sift(&mut self, mut session: UpSession, run: &FrameRun) -> (Sifted, UpSession) {
+    fn sift(
+        &mut self,
+        mut session: UpSession,
+        run: &FrameRun,
+        now: Instant,
+    ) -> (Sifted, UpSession) {
         let target = session.target;
         let mut sifted = Sifted {
             runs: Vec::new(),
             notices: Vec::new(),
+            is_echo: false,
+            is_ring: false,
             target,
         };
         let (mut start, mut end, mut kept) = (0, 0, 0);
         let mut suppressed = 0;
         for frame in frames(run.bytes()) {
-            let is_new = match self.notice(&session, frame) {
-                Some(notice) => {
+            let is_new = match self.read(&session, frame) {
+                Read::Notice(notice) => {
                     self.on_welcome(&mut session, &notice);
                     sifted.notices.push(notice);
                     false
                 }
-                None => {
-                    let is_new = self.is_new(&mut session, frame);
+                Read::Probe => {
+                    sifted.is_ring = true;
+                    false
+                }
+                Read::Frame => {
+                    let digest = self.digester.digest(frame);
+                    let is_new = self.is_new(&mut session, digest);
                     suppressed += u64::from(!is_new);
+                    sifted.is_echo |= is_new && session.is_echo(digest, now);
                     is_new
                 }
             };
@@ -147,10 +196,27 @@ impl Uplink {
         (sifted, session)
     }
 
-    fn notice(&self, session: &UpSession, frame: &[u8]) -> Option<LinkNotice> {
+    /// Frames whose key is the id of the link are not from any client.
+    fn read(&self, session: &UpSession, frame: &[u8]) -> Read {
         let id = self.targets[session.target].id;
-        let header = FrameHeader::decode(frame).ok().flatten()?;
-        (header.key.0 == id).then(|| LinkNotice::decode(frame, id))?
+        let header = FrameHeader::decode(frame).ok().flatten();
+        if header.is_none_or(|header| header.key.0 != id) {
+            return Read::Frame;
+        }
+        LinkNotice::decode(frame, id).map_or(Read::Probe, Read::Notice)
+    }
+
+    /// A frame that comes back here from above only if the servers' links form a ring.
+    fn probe(&self, channel: &str) -> Option<FrameRun> {
+        let session = self.session.as_ref()?;
+        let message = Message {
+            uid: &self.member.0,
+            channel,
+            message: &[],
+        };
+        let id = Key(self.targets[session.target].id);
+        let frame = encode_frame(session.conn.cid, id, &message).ok()?;
+        Some(FrameRun::exact(frame, 1))
     }
 
     fn on_welcome(&mut self, session: &mut UpSession, notice: &LinkNotice) {
@@ -162,8 +228,7 @@ impl Uplink {
     }
 
     /// Whether a frame is not known, and records it if so.
-    fn is_new(&mut self, session: &mut UpSession, frame: &[u8]) -> bool {
-        let digest = self.digester.digest(frame);
+    fn is_new(&mut self, session: &mut UpSession, digest: u64) -> bool {
         if let Some(replay) = &mut session.replay {
             let is_known = replay.is_known(digest);
             if replay.is_over() {
@@ -178,11 +243,11 @@ impl Uplink {
     }
 
     /// The upstream has taken the link, as far as one can tell.
-    pub(super) fn taken(&mut self, channel: &str, now: Instant) {
+    pub(super) fn taken(&mut self, channel: &str, now: Instant, log: &LogLimiter) {
         if let Some(news) = self.link.taken(now) {
             self.entry.shared.add(|counters| &counters.connects, 1);
             self.show(LinkState::Up);
-            self.tell(channel, Some(news));
+            self.tell(channel, Some(news), log);
         }
     }
 }

@@ -27,10 +27,11 @@ use std::time::Instant;
 use super::conn::{Conn, Ended};
 use super::ids::{ChannelId, Home};
 use super::leave::slow_text;
-use super::{Common, Shard};
+use super::{Common, LogLimiter, Shard};
 use crate::backoff::jittered;
 use crate::channel::{ConnId, Dropped, FrameRun, Origin};
 use crate::escape::Escaped;
+use crate::peer::echo::EchoGuard;
 use crate::peer::known::{Digester, Known, Replay};
 use crate::peer::link::{Failure, Link, LinkSettings, News};
 use crate::peer::status::{LinkEntry, LinkState};
@@ -76,8 +77,10 @@ struct UpSession {
     target: usize,
     /// Until the upstream's replay is over.
     replay: Option<Replay>,
-    /// Whether it has shown that it is a server like this one.
+    /// Whether it has shown that it is a server like this one, which tells who is above it.
     is_welcome: bool,
+    /// Watches for a ring when it is another.
+    echo: EchoGuard,
     /// Why we end it, or why it said it does.
     failure: Option<Failure>,
 }
@@ -134,15 +137,17 @@ impl Uplink {
 
     /// Numbers frames that were stored, for each upstream they did not come from.
     pub(super) fn note_stored(&mut self, run: &FrameRun, origin: Origin) {
-        let linked = self.session.as_ref().map(|session| session.target);
+        let mut session = self.session.as_mut();
         for (index, target) in self.targets.iter_mut().enumerate() {
             if is_from(origin, index) {
                 continue;
             }
             target.offered += run.frames() as u64;
-            if linked == Some(index) {
+            if let Some(session) = session.as_mut().filter(|s| s.target == index) {
                 for frame in frames(run.bytes()) {
-                    target.known.push(self.digester.digest(frame));
+                    let digest = self.digester.digest(frame);
+                    target.known.push(digest);
+                    session.echo.sent(digest);
                 }
                 target.exchanged = target.offered;
             }
@@ -170,11 +175,12 @@ impl Uplink {
     }
 
     /// Logs what has changed, once.
-    fn tell(&self, channel: &str, news: Option<News>) {
+    fn tell(&self, channel: &str, news: Option<News>, log: &LogLimiter) {
         let upstreams = &self.entry.common.settings.peer.upstreams;
         let (count, channel) = (upstreams.len(), Escaped(channel));
         match news {
             None => {}
+            Some(_) if !log.admit() => {}
             Some(News::Up) => {
                 let upstream = &upstreams[self.link.target().min(count - 1)];
                 tracing::info!(%channel, %upstream, "link up");
@@ -239,7 +245,6 @@ impl Shard {
         let Home::Owned(at) = conn.home else {
             return;
         };
-        let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -256,18 +261,20 @@ impl Shard {
             target.delivered = target.delivered.max(sent);
         }
         let id = room.id;
+        if !self.is_running() {
+            return uplink.show(LinkState::Idle);
+        }
         if uplink.link.is_idle() {
             uplink.show(LinkState::Idle);
             // Somebody may have come while the link was being closed.
-            if !room.channel.is_empty() && uplink.link.start(now) {
+            if !room.channel.is_empty() && uplink.link.start(Instant::now()) {
                 drop(registry);
                 self.drive_uplink(id);
             }
             return;
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
-        let state = state_after(&failure);
-        uplink.fail(&room.name, failure, state, now);
+        uplink.fail(&room.name, failure, &self.log);
         drop(registry);
         self.set_upstream_path(at, Vec::new());
         self.drive_uplink(id);
@@ -276,12 +283,13 @@ impl Shard {
 
 impl Uplink {
     /// The attempt or the session has failed.
-    fn fail(&mut self, channel: &str, failure: Failure, state: LinkState, now: Instant) {
+    fn fail(&mut self, channel: &str, failure: Failure, log: &LogLimiter) {
+        let state = state_after(&failure);
         self.entry.shared.add(|counters| &counters.failures, 1);
         self.entry.shared.set_failure(failure.to_string());
-        let news = self.link.ended(failure, now);
+        let news = self.link.ended(failure, Instant::now());
         self.show(state);
-        self.tell(channel, news);
+        self.tell(channel, news, log);
     }
 }
 
