@@ -1,15 +1,15 @@
 //! Suspects a ring of servers that cannot say who they are.
 //!
-//! A v1 server never sends a frame back to the session it came from. When a frame that this server
-//! has sent up comes down again, then either two users have sent the very same frame on two
-//! servers, or the links form a ring. A probe tells which: a frame that only this server can have
-//! made is given to the members below, and if it comes down from above there is a ring.
+//! In a ring every frame goes round both ways. What this server has sent up comes down again, which
+//! a v1 server never does by itself; and what a member has sent comes from that member again and
+//! again. But users may send equal frames too. A probe tells which it is: a frame that only this
+//! server can have made goes up and to the members, and if it comes back there is a ring.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How many of the newest frames sent up are watched for.
-const WATCHED: usize = 64;
+/// From so many equal frames on, among those watched for, a member may be a ring.
+const REPEATS: usize = 16;
 /// The shortest time between two probes: members see them as hints of presence.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -21,24 +21,37 @@ pub(crate) struct EchoGuard {
 }
 
 impl EchoGuard {
-    /// A frame with this digest goes up.
-    pub(crate) fn sent(&mut self, digest: u64) {
-        if self.sent.len() >= WATCHED {
+    /// How many of the newest frames sent up are watched for.
+    pub(crate) const WATCHED: usize = 64;
+
+    /// A frame with this digest goes up. Returns whether to probe for a ring.
+    pub(crate) fn sent(&mut self, digest: u64, now: Instant) -> bool {
+        if self.sent.len() >= Self::WATCHED {
             self.sent.pop_front();
         }
         self.sent.push_back(digest);
+        let equal = self.sent.iter().filter(|&&sent| sent == digest);
+        equal.count() >= REPEATS && self.is_due(now)
     }
 
     /// A frame with this digest came down. Returns whether to probe for a ring.
     pub(crate) fn came(&mut self, digest: u64, now: Instant) -> bool {
+        self.sent.contains(&digest) && self.is_due(now)
+    }
+
+    /// Whether a probe has been sent.
+    pub(crate) const fn has_probed(&self) -> bool {
+        self.probed.is_some()
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self
             .probed
             .is_none_or(|probed| now.duration_since(probed) >= PROBE_INTERVAL);
-        let probe = is_due && self.sent.contains(&digest);
-        if probe {
+        if is_due {
             self.probed = Some(now);
         }
-        probe
+        is_due
     }
 }
 
@@ -49,15 +62,26 @@ mod tests {
     #[test]
     fn only_what_was_sent_is_an_echo() {
         let (mut guard, now) = (EchoGuard::default(), Instant::now());
-        guard.sent(1);
-        assert!(!guard.came(2, now));
-        assert!(guard.came(1, now));
+        guard.sent(1, now);
+        assert!(!guard.came(2, now) && !guard.has_probed());
+        assert!(guard.came(1, now) && guard.has_probed());
+    }
+
+    #[test]
+    fn a_frame_that_is_sent_up_again_and_again_is_suspect() {
+        let (mut guard, now) = (EchoGuard::default(), Instant::now());
+        for _ in 1..REPEATS {
+            assert!(!guard.sent(1, now));
+            assert!(!guard.sent(2, now) || guard.has_probed());
+        }
+        assert!(guard.sent(1, now));
+        assert!(!guard.sent(1, now), "once is enough");
     }
 
     #[test]
     fn probes_are_rare() {
         let (mut guard, now) = (EchoGuard::default(), Instant::now());
-        guard.sent(1);
+        guard.sent(1, now);
         assert!(guard.came(1, now));
         assert!(!guard.came(1, now + PROBE_INTERVAL / 2));
         assert!(guard.came(1, now + PROBE_INTERVAL));
@@ -66,8 +90,9 @@ mod tests {
     #[test]
     fn what_was_sent_long_ago_is_forgotten() {
         let (mut guard, now) = (EchoGuard::default(), Instant::now());
-        guard.sent(0);
-        (1..=WATCHED as u64).for_each(|digest| guard.sent(digest));
+        for digest in 0..=EchoGuard::WATCHED as u64 {
+            guard.sent(digest, now);
+        }
         assert!(!guard.came(0, now));
         assert!(guard.came(1, now));
     }

@@ -48,6 +48,9 @@ impl Shard {
 
     /// Makes `run` the next in the order of a channel of this shard, and stores it.
     pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
+        if !self.common.settings.peer.upstreams.is_empty() {
+            self.check_for_ring(at, run);
+        }
         self.publish_as(at, from, run, Origin::Member, now);
     }
 
@@ -94,9 +97,8 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        if let Some(uplink) = &room.uplink {
-            uplink.note_sent(run, except);
-        }
+        let uplink = room.uplink.as_mut();
+        let is_suspect = uplink.is_some_and(|uplink| uplink.note_sent(run, except, now));
         let channel = room.id;
         for shard in room.channel.relays() {
             let run = run.clone();
@@ -108,6 +110,10 @@ impl Shard {
                     run,
                 },
             );
+        }
+        drop(registry);
+        if is_suspect {
+            self.send_probe(at, now);
         }
     }
 

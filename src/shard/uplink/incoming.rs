@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{UpSession, Uplink};
-use crate::channel::{FrameRun, Origin};
+use crate::channel::{ConnId, FrameRun, Origin};
 use crate::peer::link::Failure;
 use crate::peer::status::LinkState;
 use crate::protocol::{FrameHeader, Key, LinkNotice, Message, encode_frame, frames};
@@ -45,21 +45,33 @@ impl Shard {
             self.publish_as(at, conn.id, run, origin, now);
         }
         if sifted.is_echo {
-            self.send_probe(at, conn, now);
+            self.send_probe(at, now);
         }
         if sifted.is_ring {
             self.give_up(at, conn, Failure::Loop);
         }
     }
 
-    /// Gives the members a frame that comes down from above if there is a ring.
-    fn send_probe(self: &Rc<Self>, at: u32, conn: &Conn, now: Instant) {
+    /// Ends the link if a member brings the probe back.
+    pub(in crate::shard) fn check_for_ring(self: &Rc<Self>, at: u32, run: &FrameRun) {
+        let mut registry = self.registry.borrow_mut();
+        let uplink = registry.room(at).and_then(|room| room.uplink.as_deref());
+        let session = uplink.and_then(|uplink| uplink.probed_in(run));
+        let conn = session.map(|session| session.conn.clone());
+        drop(registry);
+        if let Some(conn) = conn {
+            self.give_up(at, &conn, Failure::Loop);
+        }
+    }
+
+    /// Sends a frame round that comes back if there is a ring.
+    pub(in crate::shard) fn send_probe(self: &Rc<Self>, at: u32, now: Instant) {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at);
         let probe = room.and_then(|room| room.uplink.as_deref()?.probe(&room.name));
         drop(registry);
         if let Some(probe) = probe {
-            self.sequence(at, conn.id, &probe, now);
+            self.sequence(at, ConnId::NONE, &probe, now);
         }
     }
 
@@ -136,7 +148,7 @@ impl UpSession {
     /// Whether a frame from above makes it worth probing for a ring. An upstream that tells who is
     /// above it needs no probe.
     fn is_echo(&mut self, digest: u64, now: Instant) -> bool {
-        !self.is_welcome && self.replay.is_none() && self.echo.came(digest, now)
+        !self.is_welcome && self.echo.came(digest, now)
     }
 }
 
@@ -206,7 +218,14 @@ impl Uplink {
         LinkNotice::decode(frame, id).map_or(Read::Probe, Read::Notice)
     }
 
-    /// A frame that comes back here from above only if the servers' links form a ring.
+    /// The session whose probe is in a run of a member's.
+    fn probed_in(&self, run: &FrameRun) -> Option<&UpSession> {
+        let session = self.session.as_ref().filter(|s| s.echo.has_probed())?;
+        let is_probe = |frame| matches!(self.read(session, frame), Read::Probe);
+        frames(run.bytes()).any(is_probe).then_some(session)
+    }
+
+    /// A frame that comes back here only if the servers' links form a ring.
     fn probe(&self, channel: &str) -> Option<FrameRun> {
         let session = self.session.as_ref()?;
         let message = Message {

@@ -137,28 +137,35 @@ impl Uplink {
 
     /// Numbers frames that were stored, for each upstream they did not come from.
     pub(super) fn note_stored(&mut self, run: &FrameRun, origin: Origin) {
-        let mut session = self.session.as_mut();
+        let linked = self.session.as_ref().map(|session| session.target);
         for (index, target) in self.targets.iter_mut().enumerate() {
             if is_from(origin, index) {
                 continue;
             }
             target.offered += run.frames() as u64;
-            if let Some(session) = session.as_mut().filter(|s| s.target == index) {
+            if linked == Some(index) {
                 for frame in frames(run.bytes()) {
-                    let digest = self.digester.digest(frame);
-                    target.known.push(digest);
-                    session.echo.sent(digest);
+                    target.known.push(self.digester.digest(frame));
                 }
                 target.exchanged = target.offered;
             }
         }
     }
 
-    /// Counts a run that was queued for all members but `except`.
-    pub(super) fn note_sent(&self, run: &FrameRun, except: ConnId) {
-        if self.session.as_ref().is_some_and(|s| s.conn.id != except) {
-            self.count_up(run.frames(), run.bytes().len());
+    /// Counts a run that was queued for all members but `except`. Returns whether to probe for a
+    /// ring.
+    pub(super) fn note_sent(&mut self, run: &FrameRun, except: ConnId, now: Instant) -> bool {
+        let Some(session) = self.session.as_mut().filter(|s| s.conn.id != except) else {
+            return false;
+        };
+        let mut is_suspect = false;
+        if !session.is_welcome {
+            for frame in frames(run.bytes()).take(EchoGuard::WATCHED) {
+                is_suspect |= session.echo.sent(self.digester.digest(frame), now);
+            }
         }
+        self.count_up(run.frames(), run.bytes().len());
+        is_suspect
     }
 
     fn count_up(&self, frames: usize, bytes: usize) {
