@@ -120,6 +120,12 @@ impl<T> Channel<T> {
         self.seats.contains_key(&cid)
     }
 
+    /// Whether a live session has that connection id: one that would not give way to another.
+    #[must_use]
+    pub fn is_taken(&self, cid: Cid) -> bool {
+        self.seats.get(&cid).is_some_and(|seat| !seat.half_closed)
+    }
+
     /// The other shards that have members.
     pub fn relays(&self) -> impl Iterator<Item = u16> + '_ {
         self.relays.iter().map(|&(shard, _)| shard)

@@ -13,7 +13,8 @@ use super::refusal::Refusal;
 use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::protocol::{
-    BodyCheck, FrameHeader, HEADER_LEN, Message, ResyncLimits, decode_resync, frame_len, is_resync,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, LinkRefusal, Message, Resync, ResyncLimits,
+    decode_resync, frame_len, is_resync,
 };
 use crate::settings::{Limits, Settings};
 use crate::shard::Shard;
@@ -43,23 +44,34 @@ pub(super) async fn join(
     let (run, early) = first.map_err(|_| Refusal::TooSlow)??;
     let (join, early) = split_first(run, early);
     let stream = reader.reunite(writer).map_err(|_| Refusal::LeftInside)?;
-    let claim = check(settings, &join, peer)?;
+    let entry = check(settings, &join, peer)?;
     let identity = Identity {
         conn: shard.common.gate.next_conn(),
-        cid: claim.header.cid,
+        cid: entry.cid,
         peer,
-        uid: claim.message.uid.into(),
+        uid: entry.uid,
         permit,
     };
-    Ok(Arrival {
+    let arrival = Arrival {
         socket: Socket::Here(stream),
         origin: shard.id,
         identity,
-        channel: claim.message.channel.into(),
-        is_silent: claim.message.message.is_empty(),
-        join: join.clone(),
+        channel: entry.channel,
+        is_silent: entry.is_silent,
+        join: entry.join,
+        resync: entry.resync,
         early,
-    })
+    };
+    if entry.has_key {
+        return Ok(arrival);
+    }
+    let refusal = Refusal::WrongKey {
+        uid: Escaped(&arrival.identity.uid).to_string(),
+        channel: Escaped(&arrival.channel).to_string(),
+        uses_address: settings.keyring.uses_address(),
+    };
+    shard.turn_link_away(arrival, LinkRefusal::Key);
+    Err(refusal)
 }
 
 /// Reads until there is a whole frame. What it has charged is given back however it ends.
@@ -137,38 +149,67 @@ fn split_first(run: FrameRun, mut early: Early) -> (Bytes, Early) {
     (join, early)
 }
 
-/// What a join frame claims, once it is found to be true.
-struct Claim<'a> {
-    header: FrameHeader,
-    message: Message<'a>,
+/// What a first frame says.
+struct Entry {
+    cid: Cid,
+    uid: Box<str>,
+    channel: Box<str>,
+    is_silent: bool,
+    /// The join frame: the first frame itself, or the first in a resync.
+    join: Bytes,
+    resync: Option<Box<Resync>>,
+    /// Whether its key is right.
+    has_key: bool,
 }
 
-fn check<'a>(settings: &Settings, join: &'a Bytes, peer: SocketAddr) -> Result<Claim<'a>, Refusal> {
-    let header = FrameHeader::decode(join)?.ok_or(Refusal::LeftInside)?;
-    let body = join.slice(HEADER_LEN..);
-    if is_resync(&body) {
-        let limits = ResyncLimits {
-            max_frames: MAX_RESYNC_FRAMES,
-            max_body: settings.limits.max_frame - HEADER_LEN,
-        };
-        decode_resync(&body, limits)?;
-        return Err(Refusal::ResyncNotTaken);
-    }
+fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, Refusal> {
+    let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
+    let body = first.slice(HEADER_LEN..);
+    let (join, resync) = if is_resync(&body) {
+        let resync = check_resync(settings, &body)?;
+        // A buffer of its own: it may outlive the resync.
+        (
+            Bytes::copy_from_slice(&resync.frames[0].frame),
+            Some(resync),
+        )
+    } else {
+        (first.clone(), None)
+    };
+    let inner = FrameHeader::decode(&join)?.ok_or(Refusal::LeftInside)?;
     let message = Message::decode(&join[HEADER_LEN..])?;
     check_lengths(&settings.limits, &message)?;
     let anyone = settings.allow_anonymous && !settings.keyring.is_secret();
-    if !anyone
-        && !settings
-            .keyring
-            .verify(header.key, peer, message.uid, message.channel)
-    {
-        return Err(Refusal::WrongKey {
-            uid: Escaped(message.uid).to_string(),
-            channel: Escaped(message.channel).to_string(),
-            uses_address: settings.keyring.uses_address(),
-        });
+    let is_key = |key| {
+        let keyring = &settings.keyring;
+        keyring.verify(key, peer, message.uid, message.channel)
+    };
+    // Of a resync, the key of the first frame in it counts; but some servers set the outer one only.
+    let has_key = anyone || is_key(inner.key) || is_key(header.key);
+    Ok(Entry {
+        cid: header.cid,
+        uid: message.uid.into(),
+        channel: message.channel.into(),
+        is_silent: message.message.is_empty(),
+        has_key,
+        join,
+        resync,
+    })
+}
+
+/// Checks a resync message and each frame in it.
+fn check_resync(settings: &Settings, body: &Bytes) -> Result<Box<Resync>, Refusal> {
+    let limits = ResyncLimits {
+        max_frames: MAX_RESYNC_FRAMES,
+        max_body: settings.limits.max_frame - HEADER_LEN,
+    };
+    let resync = decode_resync(body, limits)?;
+    for nested in &resync.frames {
+        check_lengths(
+            &settings.limits,
+            &Message::decode(&nested.frame[HEADER_LEN..])?,
+        )?;
     }
-    Ok(Claim { header, message })
+    Ok(Box::new(resync))
 }
 
 fn check_lengths(limits: &Limits, message: &Message<'_>) -> Result<(), Refusal> {

@@ -30,9 +30,6 @@ pub(super) enum Refusal {
     /// A resync message that does not hold what it should.
     #[error("resync message: {0}")]
     Resync(#[from] ResyncError),
-    /// A resync message, well-formed.
-    #[error("resync messages are not taken: this server keeps its own history")]
-    ResyncNotTaken,
     /// The uid or the channel name is longer than allowed.
     #[error("{what} of {len} bytes is over the limit of {limit}")]
     NameTooLong {

@@ -20,6 +20,8 @@ pub(crate) mod known;
 #[cfg(feature = "server")]
 pub(crate) mod link;
 #[cfg(feature = "server")]
+pub(crate) mod merge;
+#[cfg(feature = "server")]
 pub(crate) mod status;
 
 #[cfg(feature = "server")]

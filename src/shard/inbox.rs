@@ -1,5 +1,6 @@
 //! The task that takes messages out of a shard's mailboxes.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use super::Shard;
 use super::ids::ShardId;
 use super::mailbox::{Mailbox, Outlet};
-use super::message::{Arrival, Delivery, Request, Socket};
+use super::message::{Delivery, Request, Socket};
 
 /// Messages handled before the shard's other tasks have their turn.
 const TURN: usize = 64;
@@ -94,25 +95,9 @@ impl Shard {
     fn on_request(self: &Rc<Self>, request: Request) {
         match request {
             Request::Join(arrival) => {
-                let Arrival {
-                    socket,
-                    origin,
-                    identity,
-                    channel,
-                    join,
-                    is_silent,
-                    early,
-                } = *arrival;
-                let socket = Socket::Moved(socket);
-                self.seat(Arrival {
-                    socket,
-                    origin,
-                    identity,
-                    channel,
-                    join,
-                    is_silent,
-                    early,
-                });
+                let moved = |socket| Ok::<_, Infallible>(Socket::Moved(socket));
+                let Ok(arrival) = arrival.try_map(moved);
+                self.seat(arrival);
             }
             Request::Publish { channel, conn, run } => {
                 let known = self.registry.borrow_mut().room_of(channel).is_some();

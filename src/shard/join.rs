@@ -16,6 +16,7 @@ use super::message::{Adoption, Arrival, ChannelName, Delivery, Early, Identity, 
 use super::{Phase, Shard};
 use crate::channel::{ConnId, FrameRun, Place};
 use crate::escape::Escaped;
+use crate::protocol::{LinkRefusal, Resync};
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
@@ -27,6 +28,7 @@ enum Refused {
     CidInUse,
     TooManyChannels,
     Stopping,
+    Link(LinkRefusal),
     Socket(std::io::Error),
 }
 
@@ -44,31 +46,14 @@ impl Shard {
         if owner == self.id {
             return self.seat(arrival);
         }
-        let Arrival {
-            socket,
-            origin,
-            identity,
-            channel,
-            join,
-            is_silent,
-            early,
-        } = arrival;
-        let peer = identity.peer;
-        match socket.detach() {
-            Ok(socket) => {
+        let peer = arrival.identity.peer;
+        let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
+        match arrival.try_map(Socket::detach) {
+            Ok(arrival) => {
                 self.stats().handed_over.add(1);
-                let arrival = Arrival {
-                    socket,
-                    origin,
-                    identity,
-                    channel,
-                    join,
-                    is_silent,
-                    early,
-                };
                 self.request(owner, Request::Join(Box::new(arrival)));
             }
-            Err(error) => self.refuse(peer, &identity.uid, &channel, &Refused::Socket(error)),
+            Err(error) => self.refuse(peer, &uid, &channel, &Refused::Socket(error)),
         }
     }
 
@@ -76,12 +61,19 @@ impl Shard {
     pub(super) fn seat(self: &Rc<Self>, arrival: Arrival<Socket>) {
         let peer = arrival.identity.peer;
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
-        if let Err(refused) = self.try_seat(arrival) {
+        let result = match self.link_refusal(&arrival) {
+            Some(refusal) => {
+                self.turn_link_away(arrival, refusal);
+                Err(Refused::Link(refusal))
+            }
+            None => self.try_seat(arrival),
+        };
+        if let Err(refused) = result {
             self.refuse(peer, &uid, &channel, &refused);
         }
     }
 
-    fn try_seat(self: &Rc<Self>, arrival: Arrival<Socket>) -> Result<(), Refused> {
+    fn try_seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) -> Result<(), Refused> {
         if *self.common.phase.borrow() != Phase::Running {
             return Err(Refused::Stopping);
         }
@@ -90,17 +82,29 @@ impl Shard {
         if !arrival.is_silent {
             self.deliver_collected(at, now);
         }
-        let spread_to = self.spread_to(at, arrival.origin);
+        let resync = arrival.resync.take();
+        // Servers carry many members' frames, and what they bring is merged here.
+        let spread_to = match resync {
+            Some(_) => None,
+            None => self.spread_to(at, arrival.origin),
+        };
         let (conn, cid) = (arrival.identity.conn, arrival.identity.cid);
         let uid = arrival.identity.uid.clone();
-        let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
+        // The join frame of a resync is one of its frames.
+        let publishes = (!arrival.is_silent && resync.is_none())
+            .then(|| FrameRun::exact(arrival.join.clone(), 1));
         let seated = match spread_to {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None),
-            None => self.seat_local(at, arrival, now).map(Some),
+            None => self
+                .seat_local(at, arrival, resync.as_deref(), now)
+                .map(Some),
         };
         let newcomer = seated.inspect_err(|_| self.close_if_expired(at, now))?;
         self.stats().joined.add(1);
         self.want_uplink(at, &uid, cid);
+        if let (Some(resync), Some(newcomer)) = (&resync, &newcomer) {
+            self.merge_resync(at, &newcomer.conn, resync, now);
+        }
         if let Some(run) = publishes {
             self.note_received(&run);
             self.publish_in(at, conn, &run, now);
@@ -150,6 +154,7 @@ impl Shard {
         self: &Rc<Self>,
         at: u32,
         arrival: Arrival<Socket>,
+        resync: Option<&Resync>,
         now: Instant,
     ) -> Result<Newcomer, Refused> {
         let Arrival {
@@ -166,9 +171,14 @@ impl Shard {
         let settings = room.channel.settings().clone();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.conn, identity.cid);
+        let role = match resync {
+            Some(Resync { link: Some(_), .. }) => Role::Downstream,
+            _ => Role::Client,
+        };
         let (reader, conn) = Conn::new(
             stream,
             identity,
+            role,
             room.name.clone(),
             Home::Owned(at),
             room.hold.clone(),
@@ -185,7 +195,8 @@ impl Shard {
             conn.phase.set(ConnPhase::Over);
             Refused::CidInUse
         })?;
-        if let Some(key) = conn.key.get() {
+        // A server gets what it lacks when the resync is merged.
+        if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
             room.channel.local.replay(key, joined.replay);
         }
         registry.list_if_dirty(Home::Owned(at));
@@ -273,7 +284,7 @@ impl Shard {
     fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
         let stats = self.stats();
         stats.refused.add(1);
-        if matches!(why, Refused::CidInUse) {
+        if matches!(why, Refused::CidInUse | Refused::Link(LinkRefusal::Cid)) {
             stats.refused_duplicate.add(1);
         }
         if self.log.admit() {
@@ -285,6 +296,9 @@ impl Shard {
                 ),
                 Refused::TooManyChannels => tracing::warn!(
                     %peer, %uid, %channel, "join refused: as many channels as max_channels allows"
+                ),
+                Refused::Link(refusal) => tracing::warn!(
+                    %peer, %uid, %channel, "link of a server refused: {refusal}"
                 ),
                 Refused::Stopping => {
                     tracing::info!(%peer, %uid, %channel, "join refused: the broker is stopping");
@@ -302,6 +316,7 @@ impl Conn {
     pub(super) fn new(
         stream: tokio::net::TcpStream,
         identity: Identity,
+        role: Role,
         channel: ChannelName,
         home: Home,
         hold: Rc<Hold>,
@@ -318,7 +333,7 @@ impl Conn {
         debug_assert_ne!(conn, ConnId::NONE);
         let conn = Self {
             id: conn,
-            role: Role::Client,
+            role,
             cid,
             peer,
             uid,

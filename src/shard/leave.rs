@@ -56,6 +56,9 @@ impl Shard {
             if conn.role == Role::Upstream {
                 return room.channel.local.remove(conn.key.get()?, conn.id);
             }
+            if let Some(downlinks) = &mut room.downlinks {
+                downlinks.leave(conn.id);
+            }
             room.channel.leave(conn.cid, conn.id, now)?.member
         });
         drop(registry);

@@ -10,7 +10,7 @@ use super::gate::Permit;
 use super::ids::{ChannelId, ShardId};
 use super::mailbox::Weigh;
 use crate::channel::{ConnId, FrameRun};
-use crate::protocol::{Cid, FrameError};
+use crate::protocol::{Cid, FrameError, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ const _: () = assert!(size_of::<Request>() <= 72 && size_of::<Delivery>() <= 72)
 impl Weigh for Request {
     fn weight(&self) -> usize {
         match self {
-            Self::Join(arrival) => arrival.join.len() + arrival.early.weight(),
+            Self::Join(arrival) => arrival.weight(),
             Self::Publish { run, .. } => run.pinned(),
             Self::Leave { .. } | Self::HalfClose { .. } | Self::Press { .. } => 0,
         }
@@ -122,7 +122,39 @@ pub(crate) struct Arrival<S> {
     pub(crate) join: Bytes,
     /// Whether its message is empty.
     pub(crate) is_silent: bool,
+    /// The history that a server has sent instead of a mere join frame.
+    pub(crate) resync: Option<Box<Resync>>,
     pub(crate) early: Early,
+}
+
+impl<S> Arrival<S> {
+    /// The same with its socket made something else.
+    pub(crate) fn try_map<T, E>(
+        self,
+        socket: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<Arrival<T>, E> {
+        Ok(Arrival {
+            socket: socket(self.socket)?,
+            origin: self.origin,
+            identity: self.identity,
+            channel: self.channel,
+            join: self.join,
+            is_silent: self.is_silent,
+            resync: self.resync,
+            early: self.early,
+        })
+    }
+
+    /// What the server below says of itself, if it is one of this project.
+    pub(crate) fn hello(&self) -> Option<LinkHello> {
+        self.resync.as_ref()?.link
+    }
+
+    fn weight(&self) -> usize {
+        let nested = self.resync.iter().flat_map(|resync| &resync.frames);
+        let nested = nested.map(|nested| nested.frame.len());
+        self.join.len() + nested.sum::<usize>() + self.early.weight()
+    }
 }
 
 /// A connection on its way to the shard on which it will stay as a relay member.

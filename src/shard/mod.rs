@@ -17,6 +17,7 @@
 //! and `config`'s.
 
 mod conn;
+mod downlink;
 mod drain;
 mod flush;
 pub(crate) mod gate;

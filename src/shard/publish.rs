@@ -69,12 +69,27 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        let Some(uplink) = &mut room.uplink else {
+        if room.uplink.is_none() && room.downlinks.is_none() {
             return registry.remember(at, run, origin, now);
-        };
+        }
+        drop(registry);
         if let Some(run) = run.without_presence() {
-            uplink.note_stored(&run, origin);
-            registry.remember(at, &run, origin, now);
+            self.store_linked(at, from, &run, origin, now);
+        }
+    }
+
+    /// Stores a run of a channel that other servers have as well.
+    fn store_linked(&self, at: u32, from: ConnId, run: &FrameRun, origin: Origin, now: Instant) {
+        let mut registry = self.registry.borrow_mut();
+        registry.remember(at, run, origin, now);
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if let Some(uplink) = &mut room.uplink {
+            uplink.note_stored(run, origin);
+        }
+        if let Some(downlinks) = &mut room.downlinks {
+            downlinks.note_stored(from, run.frames(), room.channel.history());
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::conn::Conn;
+use super::downlink::Downlinks;
 use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
@@ -23,6 +24,8 @@ pub(super) struct Room {
     pub(super) hold: Rc<Hold>,
     /// Other shards with a member over its high-water mark.
     pub(super) pressed: Vec<ShardId>,
+    /// The servers below, once there was one.
+    pub(super) downlinks: Option<Box<Downlinks>>,
     /// The link to an upstream, once there was one.
     pub(super) uplink: Option<Box<Uplink>>,
     /// Whether new members stay on the shard that accepted them.
@@ -124,6 +127,7 @@ impl Registry {
             channel: Channel::new(settings, now),
             hold: Rc::default(),
             pressed: Vec::new(),
+            downlinks: None,
             uplink: None,
             is_spreading: false,
             is_announcing: false,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::Conn;
+use super::conn::{Conn, Role};
 use super::ids::{ChannelId, Home};
 use super::message::{Adoption, Delivery, Request};
 use crate::escape::Escaped;
@@ -82,6 +82,7 @@ impl Shard {
         let (reader, conn) = Conn::new(
             stream,
             identity,
+            Role::Client,
             relay.name.clone(),
             Home::Relayed(at),
             relay.hold.clone(),

@@ -88,6 +88,12 @@ counters! {
     replaced,
     /// Half-closed sessions let go because there were too many.
     half_closed_evicted,
+    /// Resync messages merged: servers below that linked up, or came back.
+    resyncs,
+    /// Frames in them that were new, and published.
+    resync_frames,
+    /// Frames in them that were known.
+    resync_known,
     /// Frames published: those received after the join, and join frames with a message.
     frames_in,
     /// Their bytes.

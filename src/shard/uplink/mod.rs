@@ -51,6 +51,8 @@ pub(super) struct Uplink {
     /// By upstream, in the order of the settings.
     targets: Vec<Target>,
     session: Option<UpSession>,
+    /// The servers above this one, the upstream first, as far as it has told them.
+    path: Vec<u64>,
     /// Counts the tasks that drive the link; only the newest may.
     driver: u32,
     digester: Digester,
@@ -130,9 +132,22 @@ impl Uplink {
             member: (member.0.into(), member.1),
             targets: peer.upstreams.iter().map(target).collect(),
             session: None,
+            path: Vec::new(),
             driver: 0,
             digester: common.digester.clone(),
         }
+    }
+
+    /// The servers above this one, the upstream first, as far as it has told them.
+    pub(super) fn path(&self) -> &[u64] {
+        &self.path
+    }
+
+    /// Records them. Returns whether that is news.
+    pub(super) fn set_path(&mut self, path: Vec<u64>) -> bool {
+        let is_news = self.path != path;
+        self.path = path;
+        is_news
     }
 
     /// Numbers frames that were stored, for each upstream they did not come from.
@@ -319,11 +334,5 @@ fn state_after(failure: &Failure) -> LinkState {
         Failure::Loop | Failure::Refused(LinkRefusal::Loop) => LinkState::Loop,
         Failure::Refused(_) | Failure::Closed => LinkState::Refused,
         Failure::Unreachable(_) | Failure::Broken(_) | Failure::Dropped(_) => LinkState::Waiting,
-    }
-}
-
-impl Shard {
-    fn set_upstream_path(&self, at: u32, path: Vec<u64>) {
-        let _ = (at, path, self.id);
     }
 }

@@ -1,0 +1,251 @@
+//! Servers below this one: their resyncs, what they are told, and what is remembered of them.
+//!
+//! A server's link is a member like any other. What differs is its first frame, which is merged
+//! with the history in the same call that seats it, so that nothing comes between; and that hints
+//! of presence which it passes on are not stored.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::sleep;
+
+use super::Shard;
+use super::conn::{Conn, Phase as ConnPhase};
+use super::ids::Home;
+use super::message::{Arrival, Socket};
+use super::registry::Room;
+use crate::channel::{ConnId, FrameRun, History};
+use crate::peer::known::Digester;
+use crate::peer::merge::{Item, Memory, Merge, Shelf};
+use crate::protocol::{LinkNotice, LinkRefusal, NestedFrame, Resync, is_presence};
+
+/// New frames of a resync are copied out of it into runs of about this size.
+const RUN_BYTES: usize = 32 << 10;
+/// How long the connection of a refused link is kept so that the reason arrives.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// What a channel remembers of the servers below, and those that are linked now.
+#[derive(Debug, Default)]
+pub(super) struct Downlinks {
+    memory: Memory,
+    linked: Vec<Linked>,
+}
+
+/// A server that has told the id of its link.
+#[derive(Debug)]
+struct Linked {
+    conn: Rc<Conn>,
+    link: u64,
+}
+
+impl Downlinks {
+    /// Forgets the session of a server, not the server.
+    pub(super) fn leave(&mut self, conn: ConnId) {
+        self.linked.retain(|linked| linked.conn.id != conn);
+    }
+
+    /// Frames that a member has published are the newest of the history.
+    pub(super) fn note_stored(&mut self, from: ConnId, frames: usize, history: &History) {
+        if let Some(linked) = self.linked.iter().find(|linked| linked.conn.id == from) {
+            let end = history.stored();
+            let first = end - history.frames() as u64;
+            self.memory
+                .received(linked.link, end - frames as u64..end, first);
+        }
+    }
+}
+
+impl Shard {
+    /// Why a server is not let in, if that can be told before it has a seat.
+    pub(super) fn link_refusal(&self, arrival: &Arrival<Socket>) -> Option<LinkRefusal> {
+        let hello = arrival.hello()?;
+        if !self.is_running() {
+            return Some(LinkRefusal::Stopping);
+        }
+        if hello.server == self.common.server_id {
+            return Some(LinkRefusal::Loop);
+        }
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.find(&arrival.channel)?;
+        let room = registry.room(at)?;
+        if room.path().contains(&hello.server) {
+            return Some(LinkRefusal::Loop);
+        }
+        let is_taken = room.channel.is_taken(arrival.identity.cid);
+        is_taken.then_some(LinkRefusal::Cid)
+    }
+
+    /// Tells a server why it is not let in, and closes its connection.
+    pub(crate) fn turn_link_away(self: &Rc<Self>, arrival: Arrival<Socket>, refusal: LinkRefusal) {
+        let Some(hello) = arrival.hello() else {
+            return;
+        };
+        let notice = LinkNotice::Refused(refusal).encode(hello.id, arrival.identity.cid);
+        if let Ok(stream) = arrival.socket.attach() {
+            // The socket of a new connection has room for that; if not, the reason stays untold.
+            let _ = stream.try_write(&notice);
+            self.spawn(async move {
+                sleep(LINGER).await;
+                drop(stream);
+            });
+        }
+    }
+
+    /// Takes what is new of a server's history, and sends it what it lacks.
+    pub(super) fn merge_resync(
+        self: &Rc<Self>,
+        at: u32,
+        conn: &Rc<Conn>,
+        resync: &Resync,
+        now: Instant,
+    ) {
+        let frames: Vec<_> = resync
+            .frames
+            .iter()
+            .filter(|n| !is_presence(&n.frame))
+            .collect();
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let (merge, replay) = room.merge(resync, &frames, &self.common.digester, now);
+        let welcome = resync.link.map(|hello| {
+            let notice = LinkNotice::Welcome {
+                replay: replay.len() as u64,
+                path: self.path_of(room),
+            };
+            notice.encode(hello.id, conn.cid)
+        });
+        if let Some(key) = conn.key.get() {
+            let replay = welcome.into_iter().chain(replay);
+            room.channel.local.replay(key, replay);
+        }
+        registry.list_if_dirty(Home::Owned(at));
+        drop(registry);
+        self.wake_flusher();
+        let stats = self.stats();
+        stats.resyncs.add(1);
+        stats.resync_frames.add(merge.new.len() as u64);
+        stats
+            .resync_known
+            .add((frames.len() - merge.new.len()) as u64);
+        let new: Vec<_> = merge.new.iter().map(|&index| frames[index]).collect();
+        for run in runs(&new) {
+            self.note_received(&run);
+            self.publish_in(at, conn.id, &run, now);
+        }
+        // Only now: the merge has counted these frames as come over the link already.
+        if let Some(hello) = resync.link {
+            self.link_down(at, conn, hello.id);
+        }
+    }
+
+    /// From now on what the server sends is counted.
+    fn link_down(&self, at: u32, conn: &Rc<Conn>, link: u64) {
+        let mut registry = self.registry.borrow_mut();
+        if let Some(room) = registry.room(at)
+            && conn.phase.get() == ConnPhase::Joined
+        {
+            let conn = conn.clone();
+            let downlinks = room.downlinks.get_or_insert_default();
+            downlinks.linked.push(Linked { conn, link });
+        }
+    }
+
+    /// The upstream of this server has told which servers are above it for a channel: those below
+    /// are told in turn.
+    pub(super) fn set_upstream_path(self: &Rc<Self>, at: u32, path: Vec<u64>) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if !room.set_path(path) {
+            return;
+        }
+        let notice = LinkNotice::Path(self.path_of(room));
+        let linked = room
+            .downlinks
+            .iter()
+            .flat_map(|downlinks| &downlinks.linked);
+        for linked in linked.filter(|linked| linked.conn.phase.get() == ConnPhase::Joined) {
+            if let Some(key) = linked.conn.key.get() {
+                let notice = notice.encode(linked.link, linked.conn.cid);
+                room.channel.local.replay(key, [notice]);
+            }
+        }
+        registry.list_if_dirty(Home::Owned(at));
+        drop(registry);
+        self.wake_flusher();
+    }
+
+    /// The servers that a server below has above it: this one first.
+    fn path_of(&self, room: &Room) -> Vec<u64> {
+        std::iter::once(self.common.server_id)
+            .chain(room.path().iter().copied())
+            .collect()
+    }
+}
+
+impl Room {
+    /// The servers above this one for the channel.
+    fn path(&self) -> &[u64] {
+        self.uplink.as_deref().map_or(&[], |uplink| uplink.path())
+    }
+
+    /// Records them. Returns whether that is news.
+    fn set_path(&mut self, path: Vec<u64>) -> bool {
+        self.uplink
+            .as_deref_mut()
+            .is_some_and(|uplink| uplink.set_path(path))
+    }
+
+    /// Finds out which of `frames` are new, and which of the history the server lacks.
+    fn merge(
+        &mut self,
+        resync: &Resync,
+        frames: &[&NestedFrame],
+        digester: &Digester,
+        now: Instant,
+    ) -> (Merge, Vec<Bytes>) {
+        let item = |nested: &&NestedFrame| Item {
+            digest: digester.digest(&nested.frame),
+            seq: nested.seq,
+        };
+        let items: Vec<_> = frames.iter().map(item).collect();
+        let history = self.channel.history();
+        let history_frames: Vec<_> = history
+            .entries(now, self.channel.settings())
+            .map(|(frame, _)| frame)
+            .collect();
+        let digests = history_frames.iter().map(|frame| digester.digest(frame));
+        let digests: Vec<_> = digests.collect();
+        let shelf = Shelf {
+            digests: &digests,
+            end: history.stored(),
+        };
+        let downlinks = self.downlinks.get_or_insert_default();
+        let merge = downlinks.memory.merge(resync.link.as_ref(), shelf, &items);
+        let replay = merge.replay.iter().map(|&at| history_frames[at].clone());
+        let replay = replay.collect();
+        (merge, replay)
+    }
+}
+
+/// Copies frames into runs of their own: slices would keep the whole resync alive.
+fn runs(frames: &[&NestedFrame]) -> Vec<FrameRun> {
+    let mut runs = Vec::new();
+    let (mut bytes, mut count) = (BytesMut::new(), 0);
+    for nested in frames {
+        if !bytes.is_empty() && bytes.len() + nested.frame.len() > RUN_BYTES {
+            runs.push(FrameRun::exact(bytes.split().freeze(), count));
+            count = 0;
+        }
+        bytes.extend_from_slice(&nested.frame);
+        count += 1;
+    }
+    if count > 0 {
+        runs.push(FrameRun::exact(bytes.freeze(), count));
+    }
+    runs
+}
