@@ -45,8 +45,6 @@ pub struct History {
     runs: VecDeque<Stored>,
     frames: usize,
     cost: usize,
-    /// Frames ever stored: the newest of them are kept.
-    stored: u64,
 }
 
 impl History {
@@ -60,7 +58,6 @@ impl History {
         settings: &ChannelSettings,
         available: usize,
     ) {
-        self.stored += run.frames() as u64;
         if settings.history_frames == 0 {
             return;
         }
@@ -120,12 +117,6 @@ impl History {
     #[must_use]
     pub fn frames(&self) -> usize {
         self.frames
-    }
-
-    /// Frames stored in all; those kept are the newest of them.
-    #[must_use]
-    pub fn stored(&self) -> u64 {
-        self.stored
     }
 
     /// Bytes of memory kept alive.

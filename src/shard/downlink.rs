@@ -15,10 +15,10 @@ use super::conn::{Conn, Phase as ConnPhase};
 use super::ids::Home;
 use super::message::{Arrival, Socket};
 use super::registry::Room;
-use crate::channel::{ConnId, FrameRun, History};
+use crate::channel::{ConnId, FrameRun};
 use crate::peer::known::Digester;
-use crate::peer::merge::{Item, Memory, Merge, Shelf};
-use crate::protocol::{LinkNotice, LinkRefusal, NestedFrame, Resync, is_presence};
+use crate::peer::merge::{Item, Memory, Merge};
+use crate::protocol::{LinkNotice, LinkRefusal, NestedFrame, Resync, frames, is_presence};
 
 /// New frames of a resync are copied out of it into runs of about this size.
 const RUN_BYTES: usize = 32 << 10;
@@ -26,7 +26,7 @@ const RUN_BYTES: usize = 32 << 10;
 const LINGER: Duration = Duration::from_millis(250);
 
 /// What a channel remembers of the servers below, and those that are linked now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Downlinks {
     memory: Memory,
     linked: Vec<Linked>,
@@ -45,13 +45,13 @@ impl Downlinks {
         self.linked.retain(|linked| linked.conn.id != conn);
     }
 
-    /// Frames that a member has published are the newest of the history.
-    pub(super) fn note_stored(&mut self, from: ConnId, frames: usize, history: &History) {
+    /// Records what was stored, and who sent it.
+    pub(super) fn note_stored(&mut self, from: ConnId, run: &FrameRun, digester: &Digester) {
+        for frame in frames(run.bytes()) {
+            self.memory.stored(digester.digest(frame));
+        }
         if let Some(linked) = self.linked.iter().find(|linked| linked.conn.id == from) {
-            let end = history.stored();
-            let first = end - history.frames() as u64;
-            self.memory
-                .received(linked.link, end - frames as u64..end, first);
+            self.memory.received(linked.link, run.frames());
         }
     }
 }
@@ -100,16 +100,13 @@ impl Shard {
         resync: &Resync,
         now: Instant,
     ) {
-        let frames: Vec<_> = resync
-            .frames
-            .iter()
-            .filter(|n| !is_presence(&n.frame))
-            .collect();
+        let brought = resync.frames.iter().filter(|n| !is_presence(&n.frame));
+        let brought: Vec<_> = brought.collect();
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
         };
-        let (merge, replay) = room.merge(resync, &frames, &self.common.digester, now);
+        let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
                 replay: replay.len() as u64,
@@ -129,8 +126,8 @@ impl Shard {
         stats.resync_frames.add(merge.new.len() as u64);
         stats
             .resync_known
-            .add((frames.len() - merge.new.len()) as u64);
-        let new: Vec<_> = merge.new.iter().map(|&index| frames[index]).collect();
+            .add((brought.len() - merge.new.len()) as u64);
+        let new: Vec<_> = merge.new.iter().map(|&index| brought[index]).collect();
         for run in runs(&new) {
             self.note_received(&run);
             self.publish_in(at, conn.id, &run, now);
@@ -148,8 +145,9 @@ impl Shard {
             && conn.phase.get() == ConnPhase::Joined
         {
             let conn = conn.clone();
-            let downlinks = room.downlinks.get_or_insert_default();
-            downlinks.linked.push(Linked { conn, link });
+            if let Some(downlinks) = &mut room.downlinks {
+                downlinks.linked.push(Linked { conn, link });
+            }
         }
     }
 
@@ -200,11 +198,11 @@ impl Room {
             .is_some_and(|uplink| uplink.set_path(path))
     }
 
-    /// Finds out which of `frames` are new, and which of the history the server lacks.
+    /// Finds out which of what was brought is new, and which of the history the server lacks.
     fn merge(
         &mut self,
         resync: &Resync,
-        frames: &[&NestedFrame],
+        brought: &[&NestedFrame],
         digester: &Digester,
         now: Instant,
     ) -> (Merge, Vec<Bytes>) {
@@ -212,21 +210,22 @@ impl Room {
             digest: digester.digest(&nested.frame),
             seq: nested.seq,
         };
-        let items: Vec<_> = frames.iter().map(item).collect();
+        let items: Vec<_> = brought.iter().map(item).collect();
         let history = self.channel.history();
-        let history_frames: Vec<_> = history
-            .entries(now, self.channel.settings())
-            .map(|(frame, _)| frame)
-            .collect();
-        let digests = history_frames.iter().map(|frame| digester.digest(frame));
-        let digests: Vec<_> = digests.collect();
-        let shelf = Shelf {
-            digests: &digests,
-            end: history.stored(),
-        };
-        let downlinks = self.downlinks.get_or_insert_default();
-        let merge = downlinks.memory.merge(resync.link.as_ref(), shelf, &items);
-        let replay = merge.replay.iter().map(|&at| history_frames[at].clone());
+        let settings = self.channel.settings();
+        let entries = history.entries(now, settings);
+        let history: Vec<_> = entries.map(|(frame, _)| frame).collect();
+        let downlinks = self.downlinks.get_or_insert_with(|| {
+            let digests = history.iter().map(|frame| digester.digest(frame));
+            Box::new(Downlinks {
+                memory: Memory::new(digests, settings.history_frames),
+                linked: Vec::new(),
+            })
+        });
+        let merge = downlinks
+            .memory
+            .merge(resync.link.as_ref(), history.len(), &items);
+        let replay = merge.replay.iter().map(|&at| history[at].clone());
         let replay = replay.collect();
         (merge, replay)
     }

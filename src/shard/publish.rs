@@ -89,7 +89,7 @@ impl Shard {
             uplink.note_stored(run, origin);
         }
         if let Some(downlinks) = &mut room.downlinks {
-            downlinks.note_stored(from, run.frames(), room.channel.history());
+            downlinks.note_stored(from, run, &self.common.digester);
         }
     }
 

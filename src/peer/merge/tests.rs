@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Item, MAX_LINKS, Memory, Merge, Shelf};
+use super::{Item, MAX_DIGESTS, MAX_LINKS, Memory, Merge};
 use crate::protocol::LinkHello;
 
 /// A channel whose history keeps the newest `limit` frames, and all that was ever stored.
@@ -24,7 +24,7 @@ struct Server {
 impl Channel {
     fn new(limit: usize) -> Self {
         Self {
-            memory: Memory::default(),
+            memory: Memory::new(std::iter::empty(), limit),
             stored: Vec::new(),
             limit,
         }
@@ -36,25 +36,19 @@ impl Channel {
 
     fn publish(&mut self, frames: &[u64]) {
         self.stored.extend(frames);
+        frames.iter().for_each(|&digest| self.memory.stored(digest));
     }
 
     /// Takes frames that come over a link.
     fn receive(&mut self, link: u64, frames: &[u64]) {
-        let start = self.stored.len() as u64;
         self.publish(frames);
-        let end = self.stored.len() as u64;
-        let first = end - self.history().len() as u64;
-        self.memory.received(link, start..end, first);
+        self.memory.received(link, frames.len());
     }
 
     /// Merges a resync; gives what was new and what is replayed.
     fn merge(&mut self, hello: Option<&LinkHello>, items: &[Item]) -> (Vec<u64>, Vec<u64>) {
         let history = self.history().to_vec();
-        let shelf = Shelf {
-            digests: &history,
-            end: self.stored.len() as u64,
-        };
-        let Merge { new, replay } = self.memory.merge(hello, shelf, items);
+        let Merge { new, replay } = self.memory.merge(hello, history.len(), items);
         let new: Vec<_> = new.iter().map(|&at| items[at].digest).collect();
         self.publish(&new);
         (new, replay.iter().map(|&at| history[at]).collect())
@@ -162,10 +156,11 @@ fn frames_that_came_another_way_are_not_doubled() {
 }
 
 #[test]
-fn frames_of_a_first_resync_are_known_in_the_second_even_if_forgotten() {
+fn what_the_history_forgot_is_not_taken_from_a_stranger_either() {
     let mut channel = Channel::new(2);
     assert_eq!(channel.merge(None, &plain(&[1, 2, 3])).0, [1, 2, 3]);
-    channel.publish(&[8, 9]);
+    channel.publish(&[4, 8, 9]);
+    assert_eq!(channel.merge(None, &plain(&[1, 2, 3, 4])).0, [0; 0]);
     assert_eq!(channel.merge(None, &plain(&[1, 2, 3, 3])).0, [3]);
     assert_eq!(channel.merge(None, &plain(&[1, 2, 3, 3])).0, [0; 0]);
 }
@@ -216,6 +211,16 @@ fn the_oldest_links_are_forgotten() {
     }
     assert_eq!(channel.memory.links.len(), MAX_LINKS);
     assert_eq!(channel.memory.order.len(), MAX_LINKS);
+}
+
+#[test]
+fn digests_are_bounded() {
+    let mut channel = Channel::new(2);
+    channel.publish(&[1, 2]);
+    channel.publish(&vec![0; MAX_DIGESTS - 1]);
+    assert_eq!(channel.merge(None, &plain(&[1, 2])).0, [1]);
+    let seeded = Memory::new([1, 2, 3].into_iter(), 2 * MAX_DIGESTS);
+    assert_eq!((seeded.end, seeded.limit), (3, 2 * MAX_DIGESTS));
 }
 
 fn counts(frames: &[u64]) -> HashMap<u64, usize> {
