@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::sleep;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
 use super::Shard;
 use super::conn::{Conn, Phase as ConnPhase};
@@ -82,12 +83,17 @@ impl Shard {
             return;
         };
         let notice = LinkNotice::Refused(refusal).encode(hello.id, arrival.identity.cid);
-        if let Ok(stream) = arrival.socket.attach() {
-            // The socket of a new connection has room for that; if not, the reason stays untold.
-            let _ = stream.try_write(&notice);
+        if let Ok(mut stream) = arrival.socket.attach() {
             self.spawn(async move {
-                sleep(LINGER).await;
-                drop(stream);
+                // If the server does not take it, the reason stays untold. What it sends meanwhile
+                // is taken out of the socket: closing one with data in it would cut the reason off.
+                let tell = async {
+                    stream.write_all(&notice).await?;
+                    stream.shutdown().await?;
+                    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+                };
+                let _ = timeout(LINGER, tell).await;
+                drop(arrival.identity);
             });
         }
     }
