@@ -47,18 +47,26 @@ impl Known {
         self.digests.push_back(digest);
     }
 
-    /// Begins to recognise a replay of `frames` frames, or of an unknown number.
-    pub(crate) fn begin_replay(&self, frames: Option<u64>) -> Replay {
+    /// Begins to recognise a replay of a number of frames that nobody has told.
+    pub(crate) fn begin_replay(&self) -> Replay {
         let mut known = HashMap::new();
-        if frames != Some(0) {
-            for &digest in &self.digests {
-                *known.entry(digest).or_insert(0) += 1;
+        for &digest in &self.digests {
+            *known.entry(digest).or_insert(0) += 1;
+        }
+        Replay { known, left: None }
+    }
+
+    /// Begins to recognise a replay of `frames` frames, from which the sender has already left out
+    /// one frame for each of `shown`: those are not to be left out twice.
+    pub(crate) fn begin_rest(&self, frames: u64, shown: &[u64]) -> Replay {
+        let mut replay = self.begin_replay();
+        for digest in shown {
+            if let Some(count @ 1..) = replay.known.get_mut(digest) {
+                *count -= 1;
             }
         }
-        Replay {
-            known,
-            left: frames,
-        }
+        replay.left = Some(frames);
+        replay
     }
 }
 
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn equal_frames_are_known_as_often_as_they_came() {
-        let mut replay = known(10, &[1, 2, 1]).begin_replay(Some(5));
+        let mut replay = known(10, &[1, 2, 1]).begin_rest(5, &[]);
         assert_eq!(
             recognised(&mut replay, &[1, 1, 1, 2, 3]),
             [true, true, false, true, false]
@@ -117,8 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_sender_has_left_out_is_not_left_out_again() {
+        let mut replay = known(10, &[1, 1, 2]).begin_rest(4, &[1, 9]);
+        assert_eq!(
+            recognised(&mut replay, &[1, 1, 2, 9]),
+            [true, false, true, false]
+        );
+    }
+
+    #[test]
     fn only_the_newest_are_kept() {
-        let mut replay = known(2, &[1, 2, 3]).begin_replay(Some(3));
+        let mut replay = known(2, &[1, 2, 3]).begin_rest(3, &[]);
         assert_eq!(recognised(&mut replay, &[1, 2, 3]), [false, true, true]);
     }
 
@@ -126,16 +143,16 @@ mod tests {
     fn a_second_replay_is_recognised_like_the_first() {
         let known = known(10, &[7]);
         for _ in 0..2 {
-            assert!(known.begin_replay(Some(1)).is_known(7));
+            assert!(known.begin_replay().is_known(7));
         }
     }
 
     #[test]
     fn a_replay_of_unknown_length_is_not_over_by_itself() {
-        let mut replay = known(10, &[7]).begin_replay(None);
+        let mut replay = known(10, &[7]).begin_replay();
         assert!(replay.is_known(7) && !replay.is_known(7));
         assert!(!replay.is_over());
-        assert!(Known::new(1).begin_replay(Some(0)).is_over());
+        assert!(Known::new(1).begin_rest(0, &[]).is_over());
     }
 
     #[test]

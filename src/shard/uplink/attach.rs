@@ -211,15 +211,19 @@ impl Uplink {
         let link = &mut self.targets[target];
         let lost = (opening.first - 1).saturating_sub(link.delivered);
         link.delivered += lost;
-        let unseen = |nested: &&NestedFrame| nested.seq > Some(link.exchanged);
-        for nested in opening.history.iter().filter(unseen) {
-            link.known.push(self.digester.digest(&nested.frame));
+        let history = opening.history.iter();
+        let shown: Vec<_> = history.map(|n| self.digester.digest(&n.frame)).collect();
+        for (nested, &digest) in opening.history.iter().zip(&shown) {
+            if nested.seq > Some(link.exchanged) {
+                link.known.push(digest);
+            }
         }
         link.exchanged = link.offered;
         self.session = Some(UpSession {
             conn,
             target,
-            replay: Some(link.known.begin_replay(None)),
+            replay: Some(link.known.begin_replay()),
+            shown,
             is_welcome: false,
             echo: EchoGuard::default(),
             failure: None,

@@ -91,6 +91,7 @@ impl Shard {
             && !session.is_welcome
         {
             session.replay = None;
+            session.shown = Vec::new();
         }
     }
 

@@ -242,7 +242,8 @@ impl Uplink {
         if let &LinkNotice::Welcome { replay, .. } = notice {
             session.is_welcome = true;
             let known = &self.targets[session.target].known;
-            session.replay = (replay > 0).then(|| known.begin_replay(Some(replay)));
+            let shown = std::mem::take(&mut session.shown);
+            session.replay = (replay > 0).then(|| known.begin_rest(replay, &shown));
         }
     }
 

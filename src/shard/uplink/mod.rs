@@ -79,6 +79,8 @@ struct UpSession {
     target: usize,
     /// Until the upstream's replay is over.
     replay: Option<Replay>,
+    /// Digests of the frames that the first frame has shown to the upstream, until it answers.
+    shown: Vec<u64>,
     /// Whether it has shown that it is a server like this one, which tells who is above it.
     is_welcome: bool,
     /// Watches for a ring when it is another.
