@@ -20,18 +20,30 @@ pub(super) fn access(settings: &Settings) -> &'static str {
     }
 }
 
+/// Where channels are linked to, in words to follow the rest; nothing without an upstream.
+pub(super) fn upstreams(settings: &Settings) -> String {
+    let names = settings.peer.upstreams.iter().map(ToString::to_string);
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; links to {}", names.join(", else "))
+    }
+}
+
 /// Says that the broker is up: to a person in two lines that stand out, in JSON as an event. As
 /// information, it is left out where the log level leaves that out.
-pub(super) fn announce(broker: &Broker, access: &str, format: LogFormat) {
+pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, format: LogFormat) {
     let addresses = list(broker.local_addrs());
     let shards = broker.shards();
     match format {
-        LogFormat::Json => tracing::info!(addresses, shards, access, "listening"),
+        LogFormat::Json => tracing::info!(addresses, shards, access, upstreams, "listening"),
         LogFormat::Human if tracing::enabled!(Level::INFO) => {
             let plural = if shards == 1 { "" } else { "s" };
             let version = env!("CARGO_PKG_VERSION");
             eprintln!(
-                "mles {version} listens on {addresses} with {shards} shard{plural}; {access}"
+                "mles {version} listens on {addresses} with {shards} shard{plural}; \
+                 {access}{upstreams}"
             );
             let server = broker
                 .local_addrs()

@@ -20,6 +20,12 @@ pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let shards = settings.shards.unwrap_or_else(cores);
     let room = room(limit, shards, settings.listen.len());
+    // Each may be the only member of a channel, and that channel has a link.
+    let room = if settings.peer.upstreams.is_empty() {
+        room
+    } else {
+        (room / 2).max(1)
+    };
     let wanted = settings.limits.max_connections;
     if wanted <= room {
         return;
@@ -27,8 +33,9 @@ pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) {
     settings.limits.max_connections = room;
     if is_asked_for {
         tracing::warn!(
-            "max_connections lowered from {wanted} to {room}: each needs an open file, and the \
-             hard limit of those is {limit}; raise it (ulimit -Hn, LimitNOFILE=)"
+            "max_connections lowered from {wanted} to {room}: each needs an open file, with an \
+             upstream two, and the hard limit of those is {limit}; raise it (ulimit -Hn, \
+             LimitNOFILE=)"
         );
     } else {
         tracing::info!("at most {room} connections: the hard limit of open files is {limit}");

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
-use super::greeting::{access, announce, farewell};
+use super::greeting::{access, announce, farewell, upstreams};
 use super::options::ConfigOptions;
 use super::signals::{Killed, Signals};
 use super::{exit, logging, nofile};
@@ -28,7 +28,7 @@ const CONFIG_VARIABLE: &str = "MLES_CONFIG";
         Sizes are bytes or have a unit (512KiB, 64MiB, 1MB); durations need one (500ms, 10s, 5m, \
         1h).\n\n\
         Signals: SIGINT and SIGTERM let the clients go within --drain-deadline, a second one stops \
-        at once; SIGUSR1 logs what has been done so far; SIGHUP is ignored.\n\n\
+        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP is ignored.\n\n\
         Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong arguments, 70 a part of the \
         broker failed while it ran, 130 or 143 stopped at once by a second signal.",
     after_help = "See --help for the file, the environment, units, signals and exit codes."
@@ -112,9 +112,9 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
         let _context = runtime.enter();
         Signals::new().map_err(ServeError::Signals)?
     };
-    let access = access(&settings);
+    let (access, upstreams) = (access(&settings), upstreams(&settings));
     let broker = Broker::start(settings)?;
-    announce(&broker, access, config.log.format);
+    announce(&broker, access, &upstreams, config.log.format);
 
     let handle = broker.stop_handle();
     let (ended, end) = tokio::sync::oneshot::channel();

@@ -50,7 +50,7 @@ impl Signals {
                     is_draining = true;
                     broker.drain();
                 }
-                Request::Stats => tracing::info!("{}", broker.stats()),
+                Request::Stats => tell(&broker),
                 Request::Hangup => tracing::info!("SIGHUP: ignored, there is nothing to reload"),
             }
         }
@@ -63,5 +63,20 @@ impl Signals {
             _ = self.hangup.recv() => Request::Hangup,
             _ = self.user.recv() => Request::Stats,
         }
+    }
+}
+
+/// Most links that are logged one by one.
+const LISTED: usize = 100;
+
+/// Logs what the broker has done, and how its links stand.
+fn tell(broker: &StopHandle) {
+    tracing::info!("{}", broker.stats());
+    let links = broker.links();
+    for link in links.iter().take(LISTED) {
+        tracing::info!("{link}");
+    }
+    if links.len() > LISTED {
+        tracing::info!("and {} links more", links.len() - LISTED);
     }
 }

@@ -1,8 +1,11 @@
 //! What a link tells about itself to any thread.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use crate::escape::Escaped;
 
 /// Where a link stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,48 @@ pub struct LinkStatus {
     pub counts: LinkCounts,
 }
 
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Joining => "joining",
+            Self::Up => "up",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Loop => "loop",
+        })
+    }
+}
+
+/// One line: `link channel=… upstream=… state=…` and the counters, as in the statistics.
+impl fmt::Display for LinkStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            channel,
+            upstream,
+            state,
+            ..
+        } = self;
+        let channel = Escaped(channel);
+        write!(
+            f,
+            "link channel={channel} upstream={upstream} state={state}"
+        )?;
+        if let Some(since) = self.connected_since {
+            let seconds = since.elapsed().unwrap_or_default().as_secs();
+            write!(f, " up_seconds={seconds}")?;
+        }
+        for (name, value) in self.counts.entries() {
+            write!(f, " {name}={value}")?;
+        }
+        match &self.last_failure {
+            Some(failure) => write!(f, " last_failure={failure:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a link has done so far.
@@ -49,6 +94,13 @@ macro_rules! counts {
         #[non_exhaustive]
         pub struct LinkCounts {
             $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl LinkCounts {
+            /// All figures with their names, in a fixed order.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
         }
 
         /// The same, written by one thread and read by any.

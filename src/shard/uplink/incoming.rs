@@ -93,7 +93,9 @@ impl Shard {
 
     fn on_notice(self: &Rc<Self>, at: u32, conn: &Conn, notice: LinkNotice) {
         match notice {
-            LinkNotice::Welcome { path, .. } | LinkNotice::Path(path) => self.on_path(at, path),
+            LinkNotice::Welcome { path, .. } | LinkNotice::Path(path) => {
+                self.on_path(at, conn, path);
+            }
             LinkNotice::Refused(refusal) => {
                 self.give_up(at, conn, Failure::Refused(refusal));
             }
@@ -101,22 +103,16 @@ impl Shard {
     }
 
     /// The upstream tells which servers are above this one. If this one is among them the links
-    /// form a ring, and of the ring's servers the one with the least id gives its link up.
-    fn on_path(self: &Rc<Self>, at: u32, path: Vec<u64>) {
+    /// form a ring, and of the ring's servers the one with the least id gives its link up. The others
+    /// pass on what they know of the ring, so that the one gets to know.
+    fn on_path(self: &Rc<Self>, at: u32, conn: &Conn, mut path: Vec<u64>) {
         let own = self.common.server_id;
-        match path.iter().position(|&server| server == own) {
-            None => self.set_upstream_path(at, path),
-            Some(end) if path[..end].iter().all(|&server| own < server) => {
-                let mut registry = self.registry.borrow_mut();
-                let uplink = registry.room(at).and_then(|room| room.uplink.as_deref());
-                let conn = uplink.and_then(|uplink| uplink.session.as_ref());
-                let conn = conn.map(|session| session.conn.clone());
-                drop(registry);
-                if let Some(conn) = conn {
-                    self.give_up(at, &conn, Failure::Loop);
-                }
-            }
-            Some(_) => {}
+        let end = path.iter().position(|&server| server == own);
+        path.truncate(end.unwrap_or(path.len()));
+        if end.is_some() && path.iter().all(|&server| own < server) {
+            self.give_up(at, conn, Failure::Loop);
+        } else {
+            self.set_upstream_path(at, path);
         }
     }
 
