@@ -5,12 +5,12 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → channel → protocol
-//!                       client ─────────────────────────→ protocol
+//! main, cli → config → broker → net → shard → channel, peer → protocol
+//!                       client ───────────────────────────────→ protocol
 //! ```
 //!
-//! `protocol` and `channel` are pure: no I/O, no clock, no runtime. They are what is left of the
-//! library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
+//! `protocol`, `channel` and `peer` are pure: no I/O, no clock, no runtime. The first two are what is
+//! left of the library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
 //! program.
 
 #[cfg(any(feature = "client", feature = "server"))]
