@@ -184,10 +184,12 @@ impl Drop for Session {
     }
 }
 
-/// A session with another server carries frames of many uids.
+/// A session with another server carries frames of many uids, and that with the upstream notices as
+/// well.
 fn body_check(names: NameCheck, conn: &Conn) -> Option<BodyCheck> {
     let prefix = || BodyPrefix::new(&conn.uid, &conn.channel);
     match names {
+        _ if conn.role == Role::Upstream => None,
         NameCheck::Sender if conn.role != Role::Client => Some(BodyCheck::Channel(prefix())),
         NameCheck::Off => None,
         NameCheck::Channel => Some(BodyCheck::Channel(prefix())),

@@ -280,22 +280,15 @@ impl Shard {
             return;
         };
         if uplink.link.is_up() {
-            let target = &mut uplink.targets[session.target];
-            let sent = target.offered.saturating_sub(unsent.frames as u64);
-            target.delivered = target.delivered.max(sent);
+            // What one upstream has is not lost to the others.
+            for target in &mut uplink.targets {
+                let sent = target.offered.saturating_sub(unsent.frames as u64);
+                target.delivered = target.delivered.max(sent);
+            }
         }
         let id = room.id;
-        if !self.is_running() {
+        if uplink.link.is_idle() || !self.is_running() {
             return uplink.show(LinkState::Idle);
-        }
-        if uplink.link.is_idle() {
-            uplink.show(LinkState::Idle);
-            // Somebody may have come while the link was being closed.
-            if !room.channel.is_empty() && uplink.link.start(Instant::now()) {
-                drop(registry);
-                self.drive_uplink(id);
-            }
-            return;
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
         uplink.fail(&room.name, failure, &self.log);
