@@ -25,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test waits for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
+pub mod below;
 pub mod bystanders;
 pub mod child;
 
