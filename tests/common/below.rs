@@ -5,11 +5,11 @@ use std::io::Write as _;
 use bytes::Bytes;
 use mles::Broker;
 use mles::protocol::{
-    Cid, FrameHeader, HEADER_LEN, Key, Keyring, LinkHello, LinkNotice, MAX_BODY_LEN, Message,
-    NestedFrame, encode_frame, encode_resync,
+    Cid, FrameHeader, Key, Keyring, LinkHello, LinkNotice, MAX_BODY_LEN, Message, NestedFrame,
+    encode_frame, encode_resync, is_presence,
 };
 
-use super::{Client, wait_until};
+use super::{Client, PATIENCE};
 
 /// The link's id, unless another is chosen.
 pub const LINK: u64 = 0xABCD;
@@ -102,22 +102,15 @@ pub fn open(broker: &Broker, uid: &str) -> Below {
     Below::new(broker, &Keyring::default(), uid)
 }
 
-/// The next notice on a link.
+/// The next notice on a link; only announcements may come before it.
 pub fn notice(client: &mut Client) -> LinkNotice {
-    let mut bytes = Vec::new();
-    wait_until("a notice has come", || {
-        let want = if bytes.len() < HEADER_LEN {
-            HEADER_LEN
-        } else {
-            let header = FrameHeader::decode(&bytes).unwrap().unwrap();
-            HEADER_LEN + header.body_len
-        };
-        if bytes.len() == want && want > HEADER_LEN {
-            return true;
+    loop {
+        let frame = client.try_receive_raw(PATIENCE).unwrap();
+        let frame = frame.expect("the broker closed the connection");
+        let link = FrameHeader::decode(&frame).unwrap().unwrap().key.0;
+        match LinkNotice::decode(&frame, link) {
+            Some(notice) => return notice,
+            None => assert!(is_presence(&frame), "a message instead of a notice"),
         }
-        bytes.extend(client.take_raw(want - bytes.len()).unwrap_or_default());
-        false
-    });
-    let link = FrameHeader::decode(&bytes).unwrap().unwrap().key.0;
-    LinkNotice::decode(&bytes, link).expect("a notice of this link")
+    }
 }
