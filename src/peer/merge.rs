@@ -216,8 +216,9 @@ impl Stock {
         let pile = self.piles.entry(item.digest).or_default();
         let (is_known, at) = match (received, item.seq) {
             (None, _) => (false, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
-            // It went down the link.
-            (Some(_), None) => (true, pile.shelved.pop()),
+            // It went down the link, and the oldest equal ones did first. If it was a newer one, the
+            // replay has one more of them than the server lacks, and the server knows it.
+            (Some(_), None) => (true, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
             // It came over the link, unless it had come another way before.
             (Some(received), Some(seq)) if seq <= received => {
                 (true, pile.own.pop().or_else(|| pile.shelved.pop()))
