@@ -6,7 +6,7 @@ use ciborium::Value;
 use mles::protocol::{
     BodyError, CborType, Cid, FrameHeader, HEADER_LEN, Key, LinkHello, LinkNotice, LinkRefusal,
     MAX_BODY_LEN, MAX_LINK_PATH, Message, NestedFrame, Resync, ResyncError, ResyncLimits,
-    decode_resync, encode_frame, encode_resync,
+    decode_resync, encode_frame, encode_resync, resync_link,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -162,6 +162,21 @@ proptest! {
     }
 
     #[test]
+    fn whom_to_tell_is_read_whatever_the_frames_are(
+        mut resync in linked(),
+        forged in vec(any::<u8>(), 0..50),
+        seq: u64,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (frame, seq) = (forged.into(), Some(seq));
+        resync.frames.push(NestedFrame { frame, seq });
+        let body = encode(&resync);
+        prop_assert!(decode_resync(&body, LIMITS).is_err());
+        prop_assert_eq!(resync_link(&body), resync.link);
+        prop_assert_eq!(resync_link(&body[..cut.index(body.len())]), None);
+    }
+
+    #[test]
     fn damage_to_a_link_does_not_panic(
         resync in linked(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -174,7 +189,9 @@ proptest! {
             let index = index.index(body.len());
             body[index] = byte;
         }
+        let read = resync_link(&body);
         if let Ok(Resync { frames, link }) = decode_resync(&body.into(), LIMITS) {
+            prop_assert_eq!(read, link);
             let seqs: Vec<_> = frames.iter().filter_map(|nested| nested.seq).collect();
             prop_assert!(seqs.is_sorted_by(|a, b| a < b));
             let sent = link.map_or(0, |link| link.sent);

@@ -13,8 +13,8 @@ use super::refusal::Refusal;
 use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, LinkRefusal, Message, Resync, ResyncLimits,
-    decode_resync, frame_len, is_resync,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, Resync, ResyncLimits, decode_resync,
+    frame_len, is_resync, resync_link,
 };
 use crate::settings::{Limits, Settings};
 use crate::shard::Shard;
@@ -44,7 +44,13 @@ pub(super) async fn join(
     let (run, early) = first.map_err(|_| Refusal::TooSlow)??;
     let (join, early) = split_first(run, early);
     let stream = reader.reunite(writer).map_err(|_| Refusal::LeftInside)?;
-    let entry = check(settings, &join, peer)?;
+    let entry = match check(settings, &join, peer) {
+        Ok(entry) => entry,
+        Err(refusal) => {
+            tell(shard, stream, permit, &join, &refusal);
+            return Err(refusal);
+        }
+    };
     let identity = Identity {
         conn: shard.common.gate.next_conn(),
         cid: entry.cid,
@@ -52,7 +58,7 @@ pub(super) async fn join(
         uid: entry.uid,
         permit,
     };
-    let arrival = Arrival {
+    Ok(Arrival {
         socket: Socket::Here(stream),
         origin: shard.id,
         identity,
@@ -61,17 +67,16 @@ pub(super) async fn join(
         join: entry.join,
         resync: entry.resync,
         early,
-    };
-    if entry.has_key {
-        return Ok(arrival);
+    })
+}
+
+/// Tells a server why its link is refused, if its first frame says whom to tell.
+fn tell(shard: &Rc<Shard>, stream: TcpStream, permit: Permit, first: &Bytes, refusal: &Refusal) {
+    let hello = first.get(HEADER_LEN..).and_then(resync_link);
+    let header = FrameHeader::decode(first).ok().flatten();
+    if let (Some(hello), Some(header), Some(why)) = (hello, header, refusal.for_link()) {
+        shard.turn_link_away(Socket::Here(stream), permit, hello.id, header.cid, why);
     }
-    let refusal = Refusal::WrongKey {
-        uid: Escaped(&arrival.identity.uid).to_string(),
-        channel: Escaped(&arrival.channel).to_string(),
-        uses_address: settings.keyring.uses_address(),
-    };
-    shard.turn_link_away(arrival, LinkRefusal::Key);
-    Err(refusal)
 }
 
 /// Reads until there is a whole frame. What it has charged is given back however it ends.
@@ -158,8 +163,6 @@ struct Entry {
     /// The join frame: the first frame itself, or the first in a resync.
     join: Bytes,
     resync: Option<Box<Resync>>,
-    /// Whether its key is right.
-    has_key: bool,
 }
 
 fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, Refusal> {
@@ -184,13 +187,18 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, 
         keyring.verify(key, peer, message.uid, message.channel)
     };
     // Of a resync, the key of the first frame in it counts; but some servers set the outer one only.
-    let has_key = anyone || is_key(inner.key) || is_key(header.key);
+    if !anyone && !is_key(inner.key) && !is_key(header.key) {
+        return Err(Refusal::WrongKey {
+            uid: Escaped(message.uid).to_string(),
+            channel: Escaped(message.channel).to_string(),
+            uses_address: settings.keyring.uses_address(),
+        });
+    }
     Ok(Entry {
         cid: header.cid,
         uid: message.uid.into(),
         channel: message.channel.into(),
         is_silent: message.message.is_empty(),
-        has_key,
         join,
         resync,
     })

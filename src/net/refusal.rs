@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::protocol::{BodyError, FrameError, ResyncError};
+use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
 #[derive(Debug, Error)]
@@ -57,4 +57,22 @@ pub(super) enum Refusal {
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
+}
+
+impl Refusal {
+    /// The same as a server is told it, when the join frame is that of a link.
+    pub(super) fn for_link(&self) -> Option<LinkRefusal> {
+        match self {
+            Self::Resync(_) => Some(LinkRefusal::Resync),
+            Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
+            Self::WrongKey { .. } => Some(LinkRefusal::Key),
+            Self::LeftSilently
+            | Self::LeftInside
+            | Self::TooSlow
+            | Self::Overdrawn
+            | Self::Frame(_)
+            | Self::Body(_)
+            | Self::Io(_) => None,
+        }
+    }
 }

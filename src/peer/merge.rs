@@ -105,7 +105,7 @@ impl Memory {
         let link = hello.and_then(|hello| self.links.get(&hello.id));
         let is_known = link.is_some();
         let received = link.map(|link| link.received);
-        let mut stock = Stock::new(self, history, link);
+        let mut stock = Stock::new(self, history, link, !items.is_empty());
         let mut new = Vec::new();
         for (index, item) in items.iter().enumerate() {
             if !stock.accounts_for(item, received) {
@@ -178,7 +178,8 @@ struct Stock {
 }
 
 impl Stock {
-    fn new(memory: &Memory, history: usize, link: Option<&Link>) -> Self {
+    /// `is_asked` is whether there are frames to be accounted for.
+    fn new(memory: &Memory, history: usize, link: Option<&Link>, is_asked: bool) -> Self {
         let len = memory.digests.len();
         let mut stock = Self {
             piles: HashMap::new(),
@@ -192,6 +193,9 @@ impl Stock {
         // What came over the link is not replayed to it.
         for range in link.iter().flat_map(|link| &link.own) {
             stock.is_used[index(range.start)..index(range.end)].fill(true);
+        }
+        if !is_asked {
+            return stock;
         }
         for (at, &digest) in memory.digests.iter().enumerate().rev() {
             let pile = stock.piles.entry(digest).or_default();
@@ -212,8 +216,9 @@ impl Stock {
         let pile = self.piles.entry(item.digest).or_default();
         let (is_known, at) = match (received, item.seq) {
             (None, _) => (false, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
-            // It went down the link.
-            (Some(_), None) => (true, pile.shelved.pop()),
+            // It went down the link, and the oldest equal ones did first. If it was a newer one, the
+            // replay has one more of them than the server lacks, and the server knows it.
+            (Some(_), None) => (true, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
             // It came over the link, unless it had come another way before.
             (Some(received), Some(seq)) if seq <= received => {
                 (true, pile.own.pop().or_else(|| pile.shelved.pop()))

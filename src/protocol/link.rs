@@ -38,7 +38,8 @@ pub struct LinkHello {
     pub id: u64,
     /// How many of the newest frames it recognises when they are replayed to it.
     pub window: u64,
-    /// How many frames of its own it has offered on this link, this resync message included.
+    /// How many frames that did not come from the upstream it has offered on this link, this
+    /// resync message included: those with an empty message do not count.
     pub sent: u64,
 }
 

@@ -22,7 +22,9 @@ pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
-pub use resync::{NestedFrame, Resync, ResyncLimits, decode_resync, encode_resync, is_resync};
+pub use resync::{
+    NestedFrame, Resync, ResyncLimits, decode_resync, encode_resync, is_resync, resync_link,
+};
 pub use scan::{Run, Scan, Stop, frames, scan};
 
 /// The port of Mles v1 over TCP.

@@ -6,8 +6,9 @@
 //!
 //! * `link` in the outer map, behind `resync_message`: see [`LinkHello`].
 //! * `seq` in a nested map, behind `encoded_msg`: the frame did not come from the upstream; it is
-//!   the frame with that number, from 1, that the link has offered. It needs `link`, rises from
-//!   frame to frame, and is never on the first frame, which stands for the join.
+//!   the frame with that number, from 1, that the link has offered. Frames with an empty message
+//!   have no number. It needs `link`, rises from frame to frame, and is never on the first frame,
+//!   which stands for the join.
 //!
 //! Any further key is refused.
 
@@ -77,6 +78,26 @@ pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, Resyn
     reader.end()?;
     check_sequence(&frames, link.as_ref())?;
     Ok(Resync { frames, link })
+}
+
+/// The `link` of a resync body that may be bad in any other way: whom to tell so.
+#[must_use]
+pub fn resync_link(body: &[u8]) -> Option<LinkHello> {
+    let mut reader = Reader::new(body);
+    let frames = |reader: &mut Reader<'_>| {
+        // However many are announced, the first that is not there ends it.
+        for _ in 0..reader.array()? {
+            let frame = |reader: &mut Reader<'_>| Ok(reader.bytes().map(drop)?);
+            one_or_two(reader, (ENCODED_MSG, frame), (SEQ, Reader::unsigned))?;
+        }
+        Ok(())
+    };
+    let read = one_or_two(
+        &mut reader,
+        (RESYNC_MESSAGE, frames),
+        (LINK, LinkHello::read),
+    );
+    read.ok()?.1
 }
 
 /// Reads the array of nested frames, which are slices of `body`.

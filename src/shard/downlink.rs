@@ -12,14 +12,17 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::Shard;
-use super::conn::{Conn, Phase as ConnPhase};
+use super::conn::{Conn, Ended, Phase as ConnPhase};
+use super::gate::Permit;
 use super::ids::Home;
-use super::message::{Arrival, Socket};
+use super::message::Socket;
 use super::registry::Room;
 use crate::channel::{ConnId, FrameRun};
 use crate::peer::known::Digester;
 use crate::peer::merge::{Item, Memory, Merge};
-use crate::protocol::{LinkNotice, LinkRefusal, NestedFrame, Resync, frames, is_presence};
+use crate::protocol::{
+    Cid, LinkHello, LinkNotice, LinkRefusal, NestedFrame, Resync, frames, is_presence,
+};
 
 /// New frames of a resync are copied out of it into runs of about this size.
 const RUN_BYTES: usize = 32 << 10;
@@ -58,32 +61,23 @@ impl Downlinks {
 }
 
 impl Shard {
-    /// Why a server is not let in, if that can be told before it has a seat.
-    pub(super) fn link_refusal(&self, arrival: &Arrival<Socket>) -> Option<LinkRefusal> {
-        let hello = arrival.hello()?;
-        if !self.is_running() {
-            return Some(LinkRefusal::Stopping);
-        }
-        if hello.server == self.common.server_id {
-            return Some(LinkRefusal::Loop);
-        }
-        let mut registry = self.registry.borrow_mut();
-        let at = registry.find(&arrival.channel)?;
-        let room = registry.room(at)?;
-        if room.path().contains(&hello.server) {
-            return Some(LinkRefusal::Loop);
-        }
-        let is_taken = room.channel.is_taken(arrival.identity.cid);
-        is_taken.then_some(LinkRefusal::Cid)
+    /// Whether a link would close a ring of servers.
+    pub(super) fn is_ring(&self, room: &Room, hello: &LinkHello) -> bool {
+        hello.server == self.common.server_id || room.path().contains(&hello.server)
     }
 
-    /// Tells a server why it is not let in, and closes its connection.
-    pub(crate) fn turn_link_away(self: &Rc<Self>, arrival: Arrival<Socket>, refusal: LinkRefusal) {
-        let Some(hello) = arrival.hello() else {
-            return;
-        };
-        let notice = LinkNotice::Refused(refusal).encode(hello.id, arrival.identity.cid);
-        if let Ok(mut stream) = arrival.socket.attach() {
+    /// Tells a server why its link is not taken, and closes the connection. The connection stays
+    /// counted until then.
+    pub(crate) fn turn_link_away(
+        self: &Rc<Self>,
+        socket: Socket,
+        permit: Permit,
+        link: u64,
+        cid: Cid,
+        why: LinkRefusal,
+    ) {
+        let notice = LinkNotice::Refused(why).encode(link, cid);
+        if let Ok(mut stream) = socket.attach() {
             self.spawn(async move {
                 // If the server does not take it, the reason stays untold. What it sends meanwhile
                 // is taken out of the socket: closing one with data in it would cut the reason off.
@@ -93,8 +87,19 @@ impl Shard {
                     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
                 };
                 let _ = timeout(LINGER, tell).await;
-                drop(arrival.identity);
+                drop(permit);
             });
+        }
+    }
+
+    /// Ends the session before of a link that has come again.
+    fn end_older(self: &Rc<Self>, at: u32, link: u64) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        let older = room.and_then(|room| room.session_of(link));
+        drop(registry);
+        if let Some(older) = older {
+            self.end(&older, Ended::Replaced);
         }
     }
 
@@ -108,6 +113,9 @@ impl Shard {
     ) {
         let brought = resync.frames.iter().filter(|n| !is_presence(&n.frame));
         let brought: Vec<_> = brought.collect();
+        if let Some(hello) = resync.link {
+            self.end_older(at, hello.id);
+        }
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -202,6 +210,21 @@ impl Room {
         self.uplink
             .as_deref_mut()
             .is_some_and(|uplink| uplink.set_path(path))
+    }
+
+    fn session_of(&self, link: u64) -> Option<Rc<Conn>> {
+        let mut linked = self.downlinks.as_deref()?.linked.iter();
+        let linked = linked.find(|linked| linked.link == link)?;
+        Some(linked.conn.clone())
+    }
+
+    /// Makes the session before of a link that has come again give up its connection id. A server
+    /// opens a link again only when it is done with the session before, even if nothing of that
+    /// has come here: it could not, when the network failed.
+    pub(super) fn release(&mut self, link: u64) {
+        if let Some(older) = self.session_of(link) {
+            self.channel.half_close(older.cid, older.id);
+        }
     }
 
     /// Finds out which of what was brought is new, and which of the history the server lacks.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::net::tcp::OwnedReadHalf;
 
+use super::Shard;
 use super::conn::{Conn, Phase as ConnPhase, Role};
 use super::gate::Full;
 use super::hold::Hold;
 use super::ids::{Home, ShardId};
 use super::message::{Adoption, Arrival, ChannelName, Delivery, Early, Identity, Request, Socket};
-use super::{Phase, Shard};
 use crate::channel::{ConnId, FrameRun, Place};
 use crate::escape::Escaped;
 use crate::protocol::{LinkRefusal, Resync};
@@ -28,8 +28,21 @@ enum Refused {
     CidInUse,
     TooManyChannels,
     Stopping,
-    Link(LinkRefusal),
+    Ring,
     Socket(std::io::Error),
+}
+
+impl Refused {
+    /// The same as a server is told it.
+    fn for_link(&self) -> Option<LinkRefusal> {
+        match self {
+            Self::CidInUse => Some(LinkRefusal::Cid),
+            Self::TooManyChannels => Some(LinkRefusal::Limit),
+            Self::Stopping => Some(LinkRefusal::Stopping),
+            Self::Ring => Some(LinkRefusal::Loop),
+            Self::Socket(_) => None,
+        }
+    }
 }
 
 /// A session that has a seat on this shard and is not served yet.
@@ -61,24 +74,55 @@ impl Shard {
     pub(super) fn seat(self: &Rc<Self>, arrival: Arrival<Socket>) {
         let peer = arrival.identity.peer;
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
-        let result = match self.link_refusal(&arrival) {
-            Some(refusal) => {
-                self.turn_link_away(arrival, refusal);
-                Err(Refused::Link(refusal))
+        let now = Instant::now();
+        let result = match self.admit(&arrival, now) {
+            Ok(at) => {
+                let seated = self.try_seat(at, arrival, now);
+                seated.inspect_err(|_| self.close_if_expired(at, now))
             }
-            None => self.try_seat(arrival),
+            Err(refused) => {
+                if let (Some(hello), Some(why)) = (arrival.hello(), refused.for_link()) {
+                    let Identity { cid, permit, .. } = arrival.identity;
+                    self.turn_link_away(arrival.socket, permit, hello.id, cid, why);
+                }
+                Err(refused)
+            }
         };
         if let Err(refused) = result {
             self.refuse(peer, &uid, &channel, &refused);
         }
     }
 
-    fn try_seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) -> Result<(), Refused> {
-        if *self.common.phase.borrow() != Phase::Running {
+    /// Finds or opens the room of a session, if it may have a seat there.
+    fn admit(&self, arrival: &Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
+        if !self.is_running() {
             return Err(Refused::Stopping);
         }
-        let now = Instant::now();
         let at = self.find_or_open(&arrival.channel, now)?;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let hello = arrival.hello();
+        if let Some(hello) = &hello {
+            room.release(hello.id);
+        }
+        let refused = if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
+            Refused::Ring
+        } else if room.channel.is_taken(arrival.identity.cid) {
+            Refused::CidInUse
+        } else {
+            return Ok(at);
+        };
+        drop(registry);
+        self.close_if_expired(at, now);
+        Err(refused)
+    }
+
+    fn try_seat(
+        self: &Rc<Self>,
+        at: u32,
+        mut arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<(), Refused> {
         if !arrival.is_silent {
             self.deliver_collected(at, now);
         }
@@ -99,7 +143,7 @@ impl Shard {
                 .seat_local(at, arrival, resync.as_deref(), now)
                 .map(Some),
         };
-        let newcomer = seated.inspect_err(|_| self.close_if_expired(at, now))?;
+        let newcomer = seated?;
         self.stats().joined.add(1);
         self.want_uplink(at, &uid, cid);
         if let (Some(resync), Some(newcomer)) = (&resync, &newcomer) {
@@ -284,7 +328,7 @@ impl Shard {
     fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
         let stats = self.stats();
         stats.refused.add(1);
-        if matches!(why, Refused::CidInUse | Refused::Link(LinkRefusal::Cid)) {
+        if matches!(why, Refused::CidInUse) {
             stats.refused_duplicate.add(1);
         }
         if self.log.admit() {
@@ -297,8 +341,8 @@ impl Shard {
                 Refused::TooManyChannels => tracing::warn!(
                     %peer, %uid, %channel, "join refused: as many channels as max_channels allows"
                 ),
-                Refused::Link(refusal) => tracing::warn!(
-                    %peer, %uid, %channel, "link of a server refused: {refusal}"
+                Refused::Ring => tracing::warn!(
+                    %peer, %uid, %channel, "link of a server refused: it would close a ring"
                 ),
                 Refused::Stopping => {
                     tracing::info!(%peer, %uid, %channel, "join refused: the broker is stopping");

@@ -120,6 +120,11 @@ impl Shard {
             (Place::Local(_), Some(mut member)) => {
                 let unsent = member.outbox.drop_all();
                 self.stats().dropped_frames.add(unsent.frames as u64);
+                if let Some(room) = self.registry.borrow_mut().room(at)
+                    && let Some(downlinks) = &mut room.downlinks
+                {
+                    downlinks.leave(vacated.seat.conn);
+                }
                 member.handle.phase.set(Phase::Over);
                 member.handle.shut_down();
                 self.update_hold(at);

@@ -142,8 +142,13 @@ impl Session {
             self.input.release(&mut self.shard.scratch.borrow_mut());
         }
         match self.conn.phase.get() {
-            Phase::Joined if self.conn.role == Role::Upstream => {
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the upstream");
+            // A server closes a link as a whole; and its next one must not wait for this one.
+            Phase::Joined if self.conn.role != Role::Client => {
+                let error = match self.conn.role {
+                    Role::Upstream => "closed by the upstream",
+                    Role::Downstream | Role::Client => "closed by the server below",
+                };
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, error);
                 Some(Ended::ByPeer(error))
             }
             Phase::Over | Phase::Finishing => Some(Ended::Stopping),

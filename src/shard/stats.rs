@@ -84,7 +84,8 @@ counters! {
     slow_disconnects,
     /// Sessions whose client closed its sending side, or so it seemed.
     half_closed,
-    /// Half-closed sessions that gave way to a new one with the same connection id.
+    /// Sessions that gave way to a new one: half-closed ones with its connection id, and those of a
+    /// link that has come again.
     replaced,
     /// Half-closed sessions let go because there were too many.
     half_closed_evicted,
@@ -94,7 +95,8 @@ counters! {
     resync_frames,
     /// Frames in them that were known.
     resync_known,
-    /// Frames published: those received after the join, and join frames with a message.
+    /// Frames published: those received after the join, join frames with a message, and what is new
+    /// in resync messages.
     frames_in,
     /// Their bytes.
     bytes_in,

@@ -25,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test waits for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
+pub mod below;
 pub mod bystanders;
 pub mod child;
 
@@ -179,10 +180,26 @@ impl Client {
     /// The next frame, `None` at the end of the stream, an error when nothing comes in time or the
     /// stream ends inside a frame.
     pub fn try_receive(&mut self, patience: Duration) -> io::Result<Option<Received>> {
+        let raw = self.try_receive_raw(patience)?;
+        Ok(raw.map(|raw| {
+            let header = FrameHeader::decode(&raw).unwrap().unwrap();
+            let message = Message::decode(&raw[HEADER_LEN..]).unwrap();
+            Received {
+                cid: header.cid,
+                uid: message.uid.into(),
+                channel: message.channel.into(),
+                message: message.message.into(),
+                raw,
+            }
+        }))
+    }
+
+    /// The same for a frame whatever its body is.
+    pub fn try_receive_raw(&mut self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(received) = self.take_frame() {
-                return Ok(Some(received));
+            if let Some(raw) = self.take_frame() {
+                return Ok(Some(raw));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -200,21 +217,9 @@ impl Client {
         }
     }
 
-    fn take_frame(&mut self) -> Option<Received> {
+    fn take_frame(&mut self) -> Option<Vec<u8>> {
         let len = frame_len(&self.pending)?;
-        if self.pending.len() < len {
-            return None;
-        }
-        let raw: Vec<u8> = self.pending.drain(..len).collect();
-        let header = FrameHeader::decode(&raw).unwrap().unwrap();
-        let message = Message::decode(&raw[HEADER_LEN..]).unwrap();
-        Some(Received {
-            cid: header.cid,
-            uid: message.uid.into(),
-            channel: message.channel.into(),
-            message: message.message.into(),
-            raw,
-        })
+        (self.pending.len() >= len).then(|| self.pending.drain(..len).collect())
     }
 
     /// The next `n` bytes that are no announcement, whatever they mean; `None` if they have not come.

@@ -166,6 +166,18 @@ fn what_the_history_forgot_is_not_taken_from_a_stranger_either() {
 }
 
 #[test]
+fn a_server_is_sent_what_equals_something_older_that_it_has() {
+    let mut channel = Channel::new(1);
+    let mut server = Server::new(7);
+    channel.link(&server);
+    channel.publish(&[1]);
+    server.receive(&[1]);
+    // The link breaks.
+    channel.publish(&[1]);
+    assert_eq!(channel.link(&server), (vec![], vec![1]));
+}
+
+#[test]
 fn a_server_is_sent_what_it_lacks_but_never_its_own() {
     let mut channel = Channel::new(100);
     let mut server = Server::new(7);
