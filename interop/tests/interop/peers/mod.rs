@@ -15,6 +15,7 @@
 
 mod chains;
 mod clients;
+mod groups;
 mod restart;
 
 use std::thread;

@@ -200,6 +200,14 @@ impl Server {
             .wait_for_times(count, told, |line| line.contains(told).then_some(()));
     }
 
+    /// Waits until one of our servers has told that a link was refused or lost.
+    pub(crate) fn wait_for_failed_link(&self) {
+        assert_eq!(self.spec.kind, ServerKind::Ours);
+        let told = "trying again";
+        self.process
+            .wait_for(told, |line| line.contains(told).then_some(()));
+    }
+
     /// Waits until a reference server has let the first session in since it started.
     pub(crate) fn wait_for_first_join(&self) {
         assert_eq!(self.spec.kind, ServerKind::Reference, "ours does not tell");
