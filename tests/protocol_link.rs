@@ -35,8 +35,11 @@ fn uint() -> impl Strategy<Value = u64> {
 }
 
 prop_compose! {
-    fn hello()(server in uint(), id in uint(), window in uint(), sent in uint()) -> LinkHello {
-        LinkHello { server, id, window, sent }
+    fn hello()(
+        server in uint(), id in uint(), window in uint(), sent in uint(),
+        got in option::of(uint()),
+    ) -> LinkHello {
+        LinkHello { server, id, window, sent, got }
     }
 }
 
@@ -69,7 +72,14 @@ fn notice() -> impl Strategy<Value = LinkNotice> {
         LinkRefusal::Resync,
     ]);
     prop_oneof![
-        (uint(), path()).prop_map(|(replay, path)| LinkNotice::Welcome { replay, path }),
+        (uint(), any::<bool>(), uint(), path()).prop_map(|(replay, counted, given, path)| {
+            LinkNotice::Welcome {
+                replay,
+                counted,
+                given,
+                path,
+            }
+        }),
         path().prop_map(LinkNotice::Path),
         why.prop_map(LinkNotice::Refused),
     ]
@@ -99,12 +109,14 @@ fn by_ciborium(resync: &Resync) -> Value {
 }
 
 fn by_name(link: LinkHello) -> Pairs {
-    vec![
+    let mut pairs: Pairs = vec![
         ("server".into(), link.server.into()),
         ("id".into(), link.id.into()),
         ("window".into(), link.window.into()),
         ("sent".into(), link.sent.into()),
-    ]
+    ];
+    pairs.extend(link.got.map(|got| ("got".into(), got.into())));
+    pairs
 }
 
 fn bytes_of(value: &Value) -> Bytes {
@@ -242,6 +254,7 @@ fn a_number_that_cannot_be_is_refused() {
         id: 2,
         window: 3,
         sent: 10,
+        got: None,
     });
     let decode = |seqs: &[Option<u64>], link| {
         let frames = seqs.iter().map(|&seq| NestedFrame {
@@ -273,6 +286,7 @@ fn nothing_but_the_two_keys_is_added() {
             id: 2,
             window: 3,
             sent: 0,
+            got: None,
         }),
     };
     let refusal = |change: &dyn Fn(&mut Pairs)| {
@@ -350,14 +364,22 @@ fn what_is_no_notice_is_an_ordinary_frame() {
     assert_eq!(notice(map(&[])), None);
     assert_eq!(notice(path(1)), None);
 
-    let reversed = [("path", path(1)), ("replay", 3.into())];
-    let (replay, servers) = (3, vec![1]);
+    let reversed = [
+        ("path", path(1)),
+        ("given", 5.into()),
+        ("counted", true.into()),
+        ("replay", 3.into()),
+    ];
     let expected = LinkNotice::Welcome {
-        replay,
-        path: servers,
+        replay: 3,
+        counted: true,
+        given: 5,
+        path: vec![1],
     };
     assert_eq!(welcome(&reversed), Some(expected));
-    assert_eq!(welcome(&reversed[..1]), None);
+    assert_eq!(welcome(&reversed[..3]), None);
+    let number = [&reversed[..2], &[("counted", 1.into())], &reversed[3..]].concat();
+    assert_eq!(welcome(&number), None);
     assert_eq!(welcome(&[("path", path(1)), ("path", path(1))]), None);
     assert_eq!(welcome(&[("path", path(1)), ("x", 3.into())]), None);
     assert_eq!(LinkNotice::decode(&frame(b"hello"), 2), None);

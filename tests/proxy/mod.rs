@@ -244,6 +244,10 @@ fn pump(control: &Control, pair: &Pair, mut from: &TcpStream, to: &TcpStream) {
         };
         if mode == Mode::Swallow {
             pair.has_lost.store(true, Ordering::Release);
+            if control.mode() != Mode::Swallow {
+                // It changed meanwhile, and whoever changed it did not know of this loss.
+                return pair.cut(Cut::Reset);
+            }
             continue;
         }
         if pass(control, mode, &buf[..n], to).is_err() {

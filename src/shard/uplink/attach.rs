@@ -115,6 +115,7 @@ impl Shard {
             id: link.id,
             window: link.known.limit() as u64,
             sent: link.offered,
+            got: link.got,
         };
         let max_body = (settings.limits.max_frame - HEADER_LEN).min(MAX_BODY_LEN);
         let (body, left_out) = encode_resync(&nested, Some(&hello), max_body)
@@ -228,6 +229,7 @@ impl Uplink {
             conn,
             target,
             replay: Some(link.known.begin_replay()),
+            counting: None,
             shown,
             is_welcome: false,
             echo: EchoGuard::default(),
