@@ -2,7 +2,6 @@
 //! it back as a relay member.
 
 use std::cell::{Cell, OnceCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,36 +13,13 @@ use super::gate::Full;
 use super::hold::Hold;
 use super::ids::{Home, ShardId};
 use super::message::{Adoption, Arrival, ChannelName, Delivery, Early, Identity, Request, Socket};
+use super::refused::Refused;
 use crate::channel::{ConnId, FrameRun, Place};
-use crate::escape::Escaped;
-use crate::protocol::{LinkRefusal, Resync};
+use crate::protocol::Resync;
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
-
-/// Why a session with a valid join frame does not get a seat.
-#[derive(Debug)]
-enum Refused {
-    CidInUse,
-    TooManyChannels,
-    Stopping,
-    Ring,
-    Socket(std::io::Error),
-}
-
-impl Refused {
-    /// The same as a server is told it.
-    fn for_link(&self) -> Option<LinkRefusal> {
-        match self {
-            Self::CidInUse => Some(LinkRefusal::Cid),
-            Self::TooManyChannels => Some(LinkRefusal::Limit),
-            Self::Stopping => Some(LinkRefusal::Stopping),
-            Self::Ring => Some(LinkRefusal::Loop),
-            Self::Socket(_) => None,
-        }
-    }
-}
 
 /// A session that has a seat on this shard and is not served yet.
 struct Newcomer {
@@ -323,35 +299,6 @@ impl Shard {
                 shard.deliver_collected(id.index, Instant::now());
             }
         });
-    }
-
-    fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
-        let stats = self.stats();
-        stats.refused.add(1);
-        if matches!(why, Refused::CidInUse) {
-            stats.refused_duplicate.add(1);
-        }
-        if self.log.admit() {
-            let (uid, channel) = (Escaped(uid), Escaped(channel));
-            match why {
-                Refused::CidInUse => tracing::warn!(
-                    %peer, %uid, %channel,
-                    "join refused: a live session of this channel has the same connection id"
-                ),
-                Refused::TooManyChannels => tracing::warn!(
-                    %peer, %uid, %channel, "join refused: as many channels as max_channels allows"
-                ),
-                Refused::Ring => tracing::warn!(
-                    %peer, %uid, %channel, "link of a server refused: it would close a ring"
-                ),
-                Refused::Stopping => {
-                    tracing::info!(%peer, %uid, %channel, "join refused: the broker is stopping");
-                }
-                Refused::Socket(error) => {
-                    tracing::warn!(%peer, %uid, %channel, %error, "join failed");
-                }
-            }
-        }
     }
 }
 

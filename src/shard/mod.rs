@@ -31,6 +31,7 @@ mod limiter;
 mod mailbox;
 pub(crate) mod message;
 mod publish;
+mod refused;
 mod registry;
 mod relay;
 mod session;

@@ -165,16 +165,21 @@ impl Shard {
     }
 }
 
-/// The link speaks for a member that is still there, if there is one on this shard.
+/// The link speaks for the member for which it was opened, as long as that is there and its
+/// connection id is free above; else for another one on this shard, each in turn.
 fn choose_member(room: &mut Room) {
     let Some(uplink) = room.uplink.as_deref_mut() else {
         return;
     };
-    if room.channel.has_seat(uplink.member.1) {
+    let (_, cid) = uplink.member;
+    let was_taken = std::mem::take(&mut uplink.is_cid_taken);
+    if room.channel.has_seat(cid) && !was_taken {
         return;
     }
-    let mut members = room.channel.local.iter().map(|(_, member)| &member.handle);
-    if let Some(conn) = members.find(|conn| conn.role != Role::Upstream) {
+    let members = room.channel.local.iter().map(|(_, member)| &member.handle);
+    let others = members.filter(|conn| conn.role != Role::Upstream && conn.cid != cid);
+    let next = others.min_by_key(|conn| (conn.cid < cid, conn.cid));
+    if let Some(conn) = next {
         uplink.member = (conn.uid.clone(), conn.cid);
     }
 }

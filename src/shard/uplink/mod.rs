@@ -48,6 +48,9 @@ pub(super) struct Uplink {
     entry: Entry,
     /// Whose join frame goes up.
     member: (Box<str>, Cid),
+    /// Whether the upstream has said that somebody there has its connection id. A server that says
+    /// so tells of rings as well, so another id may be tried.
+    is_cid_taken: bool,
     /// By upstream, in the order of the settings.
     targets: Vec<Target>,
     session: Option<UpSession>,
@@ -132,6 +135,7 @@ impl Uplink {
             link: Link::new(link_settings(peer), jittered),
             entry: Entry::new(common, id, channel),
             member: (member.0.into(), member.1),
+            is_cid_taken: false,
             targets: peer.upstreams.iter().map(target).collect(),
             session: None,
             path: Vec::new(),
@@ -302,6 +306,7 @@ impl Uplink {
     /// The attempt or the session has failed.
     fn fail(&mut self, channel: &str, failure: Failure, log: &LogLimiter) {
         let state = state_after(&failure);
+        self.is_cid_taken = failure == Failure::Refused(LinkRefusal::Cid);
         self.entry.shared.add(|counters| &counters.failures, 1);
         self.entry.shared.set_failure(failure.to_string());
         let news = self.link.ended(failure, Instant::now());
