@@ -76,6 +76,11 @@ impl Memory {
         }
     }
 
+    /// Whether a link was here before.
+    pub(crate) fn knows(&self, link: u64) -> bool {
+        self.links.contains_key(&link)
+    }
+
     /// Records that a frame was stored.
     pub(crate) fn stored(&mut self, digest: u64) {
         if self.digests.len() >= self.limit {

@@ -40,6 +40,7 @@ pub(super) struct Downlinks {
 #[derive(Debug)]
 struct Linked {
     conn: Rc<Conn>,
+    server: u64,
     link: u64,
 }
 
@@ -92,11 +93,12 @@ impl Shard {
         }
     }
 
-    /// Ends the session before of a link that has come again.
-    fn end_older(self: &Rc<Self>, at: u32, link: u64) {
+    /// Ends the session before of a server that has come again: what is still on its way there is
+    /// in the new one's resync.
+    fn end_older(self: &Rc<Self>, at: u32, server: u64) {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at);
-        let older = room.and_then(|room| room.session_of(link));
+        let older = room.and_then(|room| room.session_of(server));
         drop(registry);
         if let Some(older) = older {
             self.end(&older, Ended::Replaced);
@@ -114,12 +116,13 @@ impl Shard {
         let brought = resync.frames.iter().filter(|n| !is_presence(&n.frame));
         let brought: Vec<_> = brought.collect();
         if let Some(hello) = resync.link {
-            self.end_older(at, hello.id);
+            self.end_older(at, hello.server);
         }
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
         };
+        let is_stranger = !room.knows(resync);
         let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
@@ -141,6 +144,9 @@ impl Shard {
         stats
             .resync_known
             .add((brought.len() - merge.new.len()) as u64);
+        if is_stranger && !merge.new.is_empty() {
+            self.renew_uplink(at);
+        }
         let new: Vec<_> = merge.new.iter().map(|&index| brought[index]).collect();
         for run in runs(&new) {
             self.note_received(&run);
@@ -148,19 +154,23 @@ impl Shard {
         }
         // Only now: the merge has counted these frames as come over the link already.
         if let Some(hello) = resync.link {
-            self.link_down(at, conn, hello.id);
+            self.link_down(at, conn, hello);
         }
     }
 
     /// From now on what the server sends is counted.
-    fn link_down(&self, at: u32, conn: &Rc<Conn>, link: u64) {
+    fn link_down(&self, at: u32, conn: &Rc<Conn>, hello: LinkHello) {
         let mut registry = self.registry.borrow_mut();
         if let Some(room) = registry.room(at)
             && conn.phase.get() == ConnPhase::Joined
         {
             let conn = conn.clone();
             if let Some(downlinks) = &mut room.downlinks {
-                downlinks.linked.push(Linked { conn, link });
+                downlinks.linked.push(Linked {
+                    conn,
+                    server: hello.server,
+                    link: hello.id,
+                });
             }
         }
     }
@@ -212,19 +222,29 @@ impl Room {
             .is_some_and(|uplink| uplink.set_path(path))
     }
 
-    fn session_of(&self, link: u64) -> Option<Rc<Conn>> {
+    /// The session of a server, which has one at most for each channel.
+    fn session_of(&self, server: u64) -> Option<Rc<Conn>> {
         let mut linked = self.downlinks.as_deref()?.linked.iter();
-        let linked = linked.find(|linked| linked.link == link)?;
+        let linked = linked.find(|linked| linked.server == server)?;
         Some(linked.conn.clone())
     }
 
-    /// Makes the session before of a link that has come again give up its connection id. A server
+    /// Makes the session before of a server that has come again give up its connection id. A server
     /// opens a link again only when it is done with the session before, even if nothing of that
     /// has come here: it could not, when the network failed.
-    pub(super) fn release(&mut self, link: u64) {
-        if let Some(older) = self.session_of(link) {
+    pub(super) fn release(&mut self, server: u64) {
+        if let Some(older) = self.session_of(server) {
             self.channel.half_close(older.cid, older.id);
         }
+    }
+
+    /// Whether the server that brings a resync has been linked here before.
+    fn knows(&self, resync: &Resync) -> bool {
+        let memory = self.downlinks.as_ref().map(|downlinks| &downlinks.memory);
+        resync
+            .link
+            .zip(memory)
+            .is_some_and(|(hello, memory)| memory.knows(hello.id))
     }
 
     /// Finds out which of what was brought is new, and which of the history the server lacks.

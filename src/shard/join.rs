@@ -79,7 +79,7 @@ impl Shard {
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let hello = arrival.hello();
         if let Some(hello) = &hello {
-            room.release(hello.id);
+            room.release(hello.server);
         }
         let refused = if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
             Refused::Ring

@@ -97,6 +97,10 @@ impl World {
         let address = self.servers[at].address();
         // Two listeners on one address would share its connections: the old one goes first.
         drop(self.servers.remove(at));
+        if let Some(link) = at.checked_sub(1) {
+            // What it had on its way is lost with it, as with a machine that dies.
+            self.proxies[link].cut(Cut::Reset);
+        }
         let server = start_at(address, settings);
         self.joined += 10;
         let number = self.joined;

@@ -232,6 +232,7 @@ impl Uplink {
             is_welcome: false,
             echo: EchoGuard::default(),
             failure: None,
+            is_renewed: false,
         });
         self.link.connected(now);
         let entry = &self.entry.shared;

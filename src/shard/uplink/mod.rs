@@ -90,6 +90,8 @@ struct UpSession {
     echo: EchoGuard,
     /// Why we end it, or why it said it does.
     failure: Option<Failure>,
+    /// Whether we end it to begin another one at once.
+    is_renewed: bool,
 }
 
 /// A link's place in the directory, for as long as the link exists.
@@ -268,6 +270,34 @@ impl Shard {
         }
     }
 
+    /// Old frames are about to be published: the history of a server below that was not linked here
+    /// before. The upstream may have got them another way, through a server that was in this one's
+    /// place. So they go up in a resync, in which it recognises them, and as from a new link: one
+    /// that is remembered would be taken at its word that they are new.
+    ///
+    /// Not if the upstream has shown that it cannot recognise anything.
+    pub(super) fn renew_uplink(self: &Rc<Self>, at: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
+            return;
+        };
+        for target in &mut uplink.targets {
+            target.id = rand::random();
+        }
+        let is_up = uplink.link.is_up();
+        let Some(session) = uplink.session.as_mut() else {
+            return;
+        };
+        if is_up && !session.is_welcome {
+            return;
+        }
+        session.is_renewed = true;
+        let conn = session.conn.clone();
+        drop(registry);
+        self.end(&conn, Ended::Replaced);
+    }
+
     /// A session with the upstream has ended.
     pub(super) fn uplink_ended(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
         let Home::Owned(at) = conn.home else {
@@ -293,6 +323,12 @@ impl Shard {
         let id = room.id;
         if uplink.link.is_idle() || !self.is_running() {
             return uplink.show(LinkState::Idle);
+        }
+        if session.is_renewed {
+            uplink.link.renew(Instant::now());
+            uplink.show(LinkState::Waiting);
+            drop(registry);
+            return self.drive_uplink(id);
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
         uplink.fail(&room.name, failure, &self.log);
