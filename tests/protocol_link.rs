@@ -35,8 +35,9 @@ fn uint() -> impl Strategy<Value = u64> {
 }
 
 prop_compose! {
-    fn hello()(server in uint(), id in uint(), window in uint(), sent in uint()) -> LinkHello {
-        LinkHello { server, id, window, sent }
+    fn hello()(server in uint(), id in uint(), window in uint(), sent in uint(), old in uint())
+    -> LinkHello {
+        LinkHello { server, id, window, sent, old }
     }
 }
 
@@ -104,6 +105,7 @@ fn by_name(link: LinkHello) -> Pairs {
         ("id".into(), link.id.into()),
         ("window".into(), link.window.into()),
         ("sent".into(), link.sent.into()),
+        ("old".into(), link.old.into()),
     ]
 }
 
@@ -152,7 +154,7 @@ proptest! {
     #[test]
     fn the_keys_of_a_hello_may_come_in_any_order(
         resync in linked(),
-        order in Just([0, 1, 2, 3]).prop_shuffle(),
+        order in Just([0, 1, 2, 3, 4]).prop_shuffle(),
     ) {
         let mut value = by_ciborium(&resync);
         let pairs = by_name(resync.link.unwrap());
@@ -242,6 +244,7 @@ fn a_number_that_cannot_be_is_refused() {
         id: 2,
         window: 3,
         sent: 10,
+        old: 0,
     });
     let decode = |seqs: &[Option<u64>], link| {
         let frames = seqs.iter().map(|&seq| NestedFrame {
@@ -273,6 +276,7 @@ fn nothing_but_the_two_keys_is_added() {
             id: 2,
             window: 3,
             sent: 0,
+            old: 0,
         }),
     };
     let refusal = |change: &dyn Fn(&mut Pairs)| {

@@ -108,6 +108,7 @@ struct Hello {
     id: u64,
     window: u64,
     sent: u64,
+    old: u64,
 }
 
 /// A map of the one pair that the notice is.
@@ -128,12 +129,14 @@ impl From<&LinkHello> for Hello {
             id,
             window,
             sent,
+            old,
         } = *hello;
         Self {
             server,
             id,
             window,
             sent,
+            old,
         }
     }
 }

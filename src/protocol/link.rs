@@ -41,6 +41,9 @@ pub struct LinkHello {
     /// How many frames that did not come from the upstream it has offered on this link, this
     /// resync message included: those with an empty message do not count.
     pub sent: u64,
+    /// Up to which of them the upstream may have got one another way before: they were in the
+    /// history of a server below, which may have been linked to it through another server.
+    pub old: u64,
 }
 
 /// What the upper server of a link tells the lower one.
@@ -195,10 +198,11 @@ fn path(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
 }
 
 impl LinkHello {
-    /// Reads the hello of a resync message: a map of four unsigned integers, in any order.
+    /// Reads the hello of a resync message: a map of five unsigned integers, in any order.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
-        let (mut server, mut id, mut window, mut sent) = (None, None, None, None);
-        // However many pairs are announced, the fifth is an error at the latest.
+        let (mut server, mut id, mut window) = (None, None, None);
+        let (mut sent, mut old) = (None, None);
+        // However many pairs are announced, the sixth is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
             let (slot, key) = match reader.key()? {
@@ -206,6 +210,7 @@ impl LinkHello {
                 b"id" => (&mut id, "id"),
                 b"window" => (&mut window, "window"),
                 b"sent" => (&mut sent, "sent"),
+                b"old" => (&mut old, "old"),
                 _ => return Err(BodyError::UnknownKey { at }),
             };
             *vacant(slot, key, at)? = Some(reader.unsigned()?);
@@ -219,6 +224,7 @@ impl LinkHello {
             id: id.ok_or(missing("id"))?,
             window: window.ok_or(missing("window"))?,
             sent: sent.ok_or(missing("sent"))?,
+            old: old.ok_or(missing("old"))?,
         })
     }
 }

@@ -290,7 +290,8 @@ fn link_len(link: &LinkHello) -> usize {
         ("id", link.id),
         ("window", link.window),
         ("sent", link.sent),
+        ("old", link.old),
     ];
     let pairs = pairs.map(|(key, n)| cbor::string_len(key.len()) + cbor::unsigned_len(n));
-    cbor::string_len(LINK.len()) + cbor::head_len(4) + pairs.iter().sum::<usize>()
+    cbor::string_len(LINK.len()) + cbor::head_len(pairs.len()) + pairs.iter().sum::<usize>()
 }

@@ -40,7 +40,6 @@ pub(super) struct Downlinks {
 #[derive(Debug)]
 struct Linked {
     conn: Rc<Conn>,
-    server: u64,
     link: u64,
 }
 
@@ -93,12 +92,11 @@ impl Shard {
         }
     }
 
-    /// Ends the session before of a server that has come again: what is still on its way there is
-    /// in the new one's resync.
-    fn end_older(self: &Rc<Self>, at: u32, server: u64) {
+    /// Ends the session before of a link that has come again.
+    fn end_older(self: &Rc<Self>, at: u32, link: u64) {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at);
-        let older = room.and_then(|room| room.session_of(server));
+        let older = room.and_then(|room| room.session_of(link));
         drop(registry);
         if let Some(older) = older {
             self.end(&older, Ended::Replaced);
@@ -116,13 +114,15 @@ impl Shard {
         let brought = resync.frames.iter().filter(|n| !is_presence(&n.frame));
         let brought: Vec<_> = brought.collect();
         if let Some(hello) = resync.link {
-            self.end_older(at, hello.server);
+            self.end_older(at, hello.id);
         }
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
         };
-        let is_stranger = !room.knows(resync);
+        let is_stranger = resync
+            .link
+            .is_none_or(|hello| room.received_from(&hello).is_none());
         let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
@@ -145,7 +145,7 @@ impl Shard {
             .resync_known
             .add((brought.len() - merge.new.len()) as u64);
         if is_stranger && !merge.new.is_empty() {
-            self.renew_uplink(at);
+            self.renew_uplink(at, merge.new.len() as u64);
         }
         let new: Vec<_> = merge.new.iter().map(|&index| brought[index]).collect();
         for run in runs(&new) {
@@ -154,23 +154,19 @@ impl Shard {
         }
         // Only now: the merge has counted these frames as come over the link already.
         if let Some(hello) = resync.link {
-            self.link_down(at, conn, hello);
+            self.link_down(at, conn, hello.id);
         }
     }
 
     /// From now on what the server sends is counted.
-    fn link_down(&self, at: u32, conn: &Rc<Conn>, hello: LinkHello) {
+    fn link_down(&self, at: u32, conn: &Rc<Conn>, link: u64) {
         let mut registry = self.registry.borrow_mut();
         if let Some(room) = registry.room(at)
             && conn.phase.get() == ConnPhase::Joined
         {
             let conn = conn.clone();
             if let Some(downlinks) = &mut room.downlinks {
-                downlinks.linked.push(Linked {
-                    conn,
-                    server: hello.server,
-                    link: hello.id,
-                });
+                downlinks.linked.push(Linked { conn, link });
             }
         }
     }
@@ -222,29 +218,30 @@ impl Room {
             .is_some_and(|uplink| uplink.set_path(path))
     }
 
-    /// The session of a server, which has one at most for each channel.
-    fn session_of(&self, server: u64) -> Option<Rc<Conn>> {
+    fn session_of(&self, link: u64) -> Option<Rc<Conn>> {
         let mut linked = self.downlinks.as_deref()?.linked.iter();
-        let linked = linked.find(|linked| linked.server == server)?;
+        let linked = linked.find(|linked| linked.link == link)?;
         Some(linked.conn.clone())
     }
 
-    /// Makes the session before of a server that has come again give up its connection id. A server
+    /// Makes the session before of a link that has come again give up its connection id. A server
     /// opens a link again only when it is done with the session before, even if nothing of that
     /// has come here: it could not, when the network failed.
-    pub(super) fn release(&mut self, server: u64) {
-        if let Some(older) = self.session_of(server) {
+    pub(super) fn release(&mut self, link: u64) {
+        if let Some(older) = self.session_of(link) {
             self.channel.half_close(older.cid, older.id);
         }
     }
 
-    /// Whether the server that brings a resync has been linked here before.
-    fn knows(&self, resync: &Resync) -> bool {
-        let memory = self.downlinks.as_ref().map(|downlinks| &downlinks.memory);
-        resync
-            .link
-            .zip(memory)
-            .is_some_and(|(hello, memory)| memory.knows(hello.id))
+    /// Whether a session of a link has been overtaken by a later one: it was given up below, and
+    /// what it brings has come already.
+    pub(super) fn is_overtaken(&self, hello: &LinkHello) -> bool {
+        let received = self.received_from(hello);
+        self.session_of(hello.id).is_some() && received > Some(hello.sent)
+    }
+
+    fn received_from(&self, hello: &LinkHello) -> Option<u64> {
+        self.downlinks.as_ref()?.memory.received_from(hello.id)
     }
 
     /// Finds out which of what was brought is new, and which of the history the server lacks.

@@ -50,6 +50,7 @@ impl Below {
             id: LINK,
             window: 1000,
             sent,
+            old: 0,
         });
         self
     }

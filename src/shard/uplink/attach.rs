@@ -115,6 +115,7 @@ impl Shard {
             id: link.id,
             window: link.known.limit() as u64,
             sent: link.offered,
+            old: link.old,
         };
         let max_body = (settings.limits.max_frame - HEADER_LEN).min(MAX_BODY_LEN);
         let (body, left_out) = encode_resync(&nested, Some(&hello), max_body)

@@ -70,6 +70,8 @@ struct Target {
     offered: u64,
     /// Up to which of them the upstream has been sent, as far as we know.
     delivered: u64,
+    /// Up to which of them the upstream may have got one another way.
+    old: u64,
     /// Up to which of them are in `known`.
     exchanged: u64,
     known: Known,
@@ -130,6 +132,7 @@ impl Uplink {
             id: rand::random(),
             offered: 0,
             delivered: 0,
+            old: 0,
             exchanged: 0,
             known: Known::new(known_limit(history)),
         };
@@ -270,20 +273,18 @@ impl Shard {
         }
     }
 
-    /// Old frames are about to be published: the history of a server below that was not linked here
-    /// before. The upstream may have got them another way, through a server that was in this one's
-    /// place. So they go up in a resync, in which it recognises them, and as from a new link: one
-    /// that is remembered would be taken at its word that they are new.
-    ///
-    /// Not if the upstream has shown that it cannot recognise anything.
-    pub(super) fn renew_uplink(self: &Rc<Self>, at: u32) {
+    /// That many old frames are about to be published: they were in the history of a server below
+    /// that has not been linked here before. The upstream may have got them another way: through a
+    /// server that was in this one's place, or this one itself before it was restarted. So they go
+    /// up in a resync, in which it can recognise them; unless it has shown that it cannot.
+    pub(super) fn renew_uplink(self: &Rc<Self>, at: u32, frames: u64) {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at);
         let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
             return;
         };
         for target in &mut uplink.targets {
-            target.id = rand::random();
+            target.old = target.offered + frames;
         }
         let is_up = uplink.link.is_up();
         let Some(session) = uplink.session.as_mut() else {
