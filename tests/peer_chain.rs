@@ -49,9 +49,12 @@ fn a_server_in_the_middle_that_comes_back_empty() {
 #[test]
 fn a_server_in_the_middle_that_comes_back_empty_and_far_from_the_root() {
     let mut world = World::new(CHAIN, |_| {});
-    for delay in [20, 50, 100] {
+    for delay in [20, 50, 100].map(Duration::from_millis) {
         world.publish_during(10);
-        world.proxies[0].set(Mode::Delay(Duration::from_millis(delay)));
+        world.proxies[0].set(Mode::Delay {
+            up: delay,
+            down: delay,
+        });
         world.restart(1);
         world.publish_during(5);
     }

@@ -148,7 +148,11 @@ impl World {
         let which = rng.below(self.proxies.len());
         let proxy = &self.proxies[which];
         match rng.below(9) {
-            0 => proxy.set(Mode::Delay(Duration::from_millis(1 + rng.below(20) as u64))),
+            0 => {
+                let mut delay = || Duration::from_millis(rng.below(20) as u64);
+                let (up, down) = (delay(), delay());
+                proxy.set(Mode::Delay { up, down });
+            }
             1 => proxy.set(Mode::Throttle(1 + rng.below(300))),
             2 => proxy.set(Mode::Stall),
             3 => proxy.set(Mode::Swallow),
