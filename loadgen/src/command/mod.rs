@@ -5,7 +5,9 @@
 //! the others; Ctrl-C does, and what was measured until then is kept.
 
 mod compare;
-mod fanout;
+mod load;
+mod one;
+mod sweep;
 
 use thiserror::Error;
 
@@ -13,7 +15,8 @@ use crate::process::StartError;
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
-pub(crate) use fanout::FanoutOne;
+pub(crate) use one::One;
+pub(crate) use sweep::{Steps, Sweep};
 
 /// A command could not do anything.
 #[derive(Debug, Error)]
@@ -21,7 +24,7 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The one scenario there was could not be run.
+    /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// No broker is installed.
