@@ -55,12 +55,6 @@ pub(super) struct OpenLoopArgs {
     lag_percentile: Option<f64>,
 }
 
-/// Every message is due at a time that is set before the run, and its latency counts from then: if
-/// something keeps it from being sent, that is in its latency. Service time counts from when it was
-/// handed to its socket; lag is the difference, per message.
-///
-/// A run is invalid, and the exit code 1, when loadgen itself was too late (--max-lag), or when less
-/// than 95 % of the messages came within the measured time.
 #[derive(Debug, Args)]
 pub(crate) struct LatencyArgs {
     #[command(flatten)]
@@ -74,8 +68,6 @@ pub(crate) struct LatencyArgs {
     time: TimeArgs,
 }
 
-/// One message at a time: the next is sent when all receivers have the one before. Payloads are
-/// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
 #[derive(Debug, Args)]
 pub(crate) struct SeedArgs {
     #[command(flatten)]
@@ -91,8 +83,6 @@ pub(crate) struct SeedArgs {
     warm_up_samples: u64,
 }
 
-/// A rate is sustained when its run is valid and exact (see `loadgen help latency`). Each rate is
-/// a run of the report; the one beyond the knee is no failure.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     #[command(flatten)]
@@ -106,6 +96,9 @@ pub(crate) struct SweepArgs {
     /// Each rate is so many times the one before
     #[arg(long, default_value_t = 1.5, value_parser = factor)]
     factor: f64,
+    /// How often a rate is run before it counts as not sustained
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    tries: u8,
     #[command(flatten)]
     open_loop: OpenLoopArgs,
     #[command(flatten)]
@@ -216,6 +209,7 @@ impl SweepArgs {
                 to: self.to,
                 factor: self.factor,
             },
+            tries: self.tries.into(),
             timing: self.time.measured()?,
         })
     }

@@ -12,7 +12,7 @@ use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 use crate::process::{Programs, Running, StartError};
 use crate::report::{Report, Run, RunResult};
-use crate::scenario::{Load, Target, Timing, is_interrupt};
+use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
 
 /// Which brokers to compare.
@@ -154,7 +154,7 @@ impl Compare {
             pid: Some(process.pid()),
         };
         match runner.run((name, load), (broker, target), round) {
-            result if is_interrupt(&result) => ControlFlow::Break(()),
+            Err(error) if error.is_interrupt() => ControlFlow::Break(()),
             // It may have brought the broker down: the next run gets another.
             Err(error) => failed(error.to_string()),
             Ok(run) => {

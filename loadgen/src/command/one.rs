@@ -5,7 +5,7 @@ use super::load::Runner;
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
-use crate::scenario::{Load, Target, Timing, is_interrupt};
+use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
 
 /// What to load, and how.
@@ -36,11 +36,9 @@ impl One {
         };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
-            let run = runner.run((name, load), (self.broker, self.target), 1);
-            if is_interrupt(&run) {
-                report.partial = true;
-            } else {
-                report.push(run?);
+            match runner.run((name, load), (self.broker, self.target), 1) {
+                Err(error) if error.is_interrupt() => report.partial = true,
+                run => report.push(run?),
             }
             if report.partial {
                 break;

@@ -1,15 +1,15 @@
 //! `loadgen sweep`: latency at higher and higher rates, until the broker does not keep up.
 //!
 //! Rates are geometric. The last rate that was sustained and the first that was not are the two
-//! sides of the knee; the run beyond it is in the report, and is no failure: it is what was looked
-//! for.
+//! sides of the knee. A machine's mood is no knee, so a rate gets several tries. Runs that went wrong
+//! are in the report, but are no failures: a rate that is not sustained is what was looked for.
 
 use super::CommandError;
 use super::load::Runner;
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::{Knee, Report, Run, RunResult};
-use crate::scenario::{Latency, ScenarioError, Target, Timing, is_interrupt};
+use crate::scenario::{Latency, ScenarioError, Target, Timing};
 use crate::watch::Watch;
 
 /// Which rates, and over what.
@@ -19,6 +19,8 @@ pub(crate) struct Sweep {
     pub(crate) target: Target,
     pub(crate) latency: Latency,
     pub(crate) steps: Steps,
+    /// How often a rate is run before it counts as not sustained.
+    pub(crate) tries: usize,
     pub(crate) timing: Timing,
 }
 
@@ -62,35 +64,63 @@ impl Sweep {
         };
         let mut knee = Knee::default();
         for rate in self.steps.rates() {
+            let mut tries = Vec::new();
+            let is_first = knee.sustained.is_none();
+            match self.run_rate(rate, is_first, &mut runner, &mut tries) {
+                Err(error) if error.is_interrupt() => report.partial = true,
+                outcome => outcome?,
+            }
             let (name, load) = self.latency.at(rate);
-            report.scenarios.insert(name.clone(), load.clone());
-            let run = runner.run((&name, &load), (self.broker, self.target), 1);
-            if is_interrupt(&run) {
-                report.partial = true;
+            report.scenarios.insert(name, load);
+            let trouble = tries.last().and_then(Run::trouble);
+            for mut run in tries {
+                let is_excused = trouble.is_none() || knee.sustained.is_some();
+                run.excused = is_excused && run.trouble().is_some();
+                report.push(run);
+            }
+            if report.partial {
                 break;
             }
-            let mut run = match run {
-                Err(error @ ScenarioError::Fleet(_)) if knee.sustained.is_none() => {
-                    return Err(error.into());
-                }
-                Err(error) => Run::new(&name, self.broker, 1, RunResult::Failed(error.to_string())),
-                Ok(run) => run,
-            };
-            run.beyond_knee = knee.sustained.is_some() && run.trouble().is_some();
-            let trouble = run.trouble();
-            report.push(run);
             if trouble.is_some() {
                 knee.not_sustained = Some(rate);
                 knee.why = trouble;
-            } else {
-                knee.sustained = Some(rate);
-            }
-            if report.partial || knee.not_sustained.is_some() {
                 break;
             }
+            knee.sustained = Some(rate);
         }
         report.knee = Some(knee);
         Ok(report)
+    }
+
+    /// Runs `rate` until it is sustained or was tried often enough. A connection that fails at the
+    /// first rate of all is an error.
+    fn run_rate(
+        &self,
+        rate: f64,
+        is_first: bool,
+        runner: &mut Runner<'_>,
+        tries: &mut Vec<Run>,
+    ) -> Result<(), ScenarioError> {
+        let (name, load) = self.latency.at(rate);
+        for number in 1..=self.tries {
+            let run = runner.run((&name, &load), (self.broker, self.target), number);
+            let run = match run {
+                Err(error @ ScenarioError::Fleet(_)) if is_first || error.is_interrupt() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let failed = RunResult::Failed(error.to_string());
+                    Run::new(&name, self.broker, number, failed)
+                }
+                Ok(run) => run,
+            };
+            let is_enough = run.trouble().is_none();
+            tries.push(run);
+            if is_enough {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -64,15 +64,17 @@ fn row(run: &Run) -> Row<'_> {
     if let Some((tally, server, tool)) = run.result.cost() {
         row.delivered = Some(tally.delivered);
         row.expected = Some(tally.expected);
-        row.server_us_per_delivery = server.map(|cpu| per_delivery(cpu, tally) / 1e3);
-        row.loadgen_us_per_delivery = Some(per_delivery(tool, tally) / 1e3);
+        row.server_us_per_delivery = server.map(|cpu| rounded(per_delivery(cpu, tally) / 1e3));
+        row.loadgen_us_per_delivery = Some(rounded(per_delivery(tool, tally) / 1e3));
     }
     match &run.result {
         RunResult::Fanout(outcome) => {
-            row.deliveries_per_second = Some(outcome.tally.delivered as f64 / outcome.seconds);
+            row.deliveries_per_second =
+                Some(rounded(outcome.tally.delivered as f64 / outcome.seconds));
         }
         RunResult::Latency(outcome) => {
-            row.deliveries_per_second = Some(outcome.tally.delivered as f64 / outcome.seconds);
+            row.deliveries_per_second =
+                Some(rounded(outcome.tally.delivered as f64 / outcome.seconds));
             row.times(&outcome.latency);
             row.service_p50_us = Some(micros(&outcome.service, 50.0));
             row.service_p99_us = Some(micros(&outcome.service, 99.0));
@@ -80,7 +82,9 @@ fn row(run: &Run) -> Row<'_> {
             row.lag_max_us = Some(micros(&outcome.lag, 100.0));
         }
         RunResult::Seed(outcome) => row.times(&outcome.times),
-        RunResult::Idle(idle) => row.bytes_per_idle_subscriber = Some(idle.bytes_per_subscriber),
+        RunResult::Idle(idle) => {
+            row.bytes_per_idle_subscriber = Some(rounded(idle.bytes_per_subscriber))
+        }
         RunResult::Failed(_) => {}
     }
     row
@@ -93,13 +97,18 @@ impl Row<'_> {
         self.p99_us = Some(micros(times, 99.0));
         self.p99_9_us = Some(micros(times, 99.9));
         self.max_us = Some(micros(times, 100.0));
-        self.mean_us = Some(times.mean() / 1e3);
-        self.deviation_us = Some(times.deviation() / 1e3);
+        self.mean_us = Some(rounded(times.mean() / 1e3));
+        self.deviation_us = Some(rounded(times.deviation() / 1e3));
     }
 }
 
 fn micros(times: &Distribution, percent: f64) -> f64 {
     times.percentile(percent) as f64 / 1e3
+}
+
+/// To four digits behind the point: more would be noise.
+fn rounded(figure: f64) -> f64 {
+    (figure * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tables of latencies. The percentiles of several rounds are those of all their deliveries
+//! Tables of latencies, with service time and lag far out beside them. The percentiles of several rounds are those of all their deliveries
 //! together: percentiles are never averaged.
 
 use comfy_table::Table;
@@ -14,18 +14,15 @@ pub(super) fn latency_table(groups: &[Group<'_>]) -> Option<Table> {
     let mut table = table(&[
         "scenario",
         "broker",
-        "delivered/s",
+        "messages/s",
         "p50 µs",
         "p90",
         "p99",
         "p99.9",
         "max",
         "mean",
-        "service p50",
         "service p99",
-        "lag p50",
         "lag p99",
-        "lag max",
         "server µs/delivery",
         "(min–max)",
         "valid",
@@ -56,11 +53,8 @@ pub(super) fn latency_table(groups: &[Group<'_>]) -> Option<Table> {
             micros(latency.percentile(99.9)),
             micros(latency.max()),
             micros_of(latency.mean()),
-            micros(service.percentile(50.0)),
             micros(service.percentile(99.0)),
-            micros(lag.percentile(50.0)),
             micros(lag.percentile(99.0)),
-            micros(lag.max()),
             cpu,
             cpu_spread,
             group.valid(),

@@ -72,9 +72,9 @@ impl Report {
     }
 
     /// How many runs failed, do not count, lost, doubled or reordered messages; those that a sweep
-    /// did beyond the knee are left out.
+    /// excuses are left out.
     pub(crate) fn failures(&self) -> usize {
-        let failed = |run: &&Run| !run.beyond_knee && run.trouble().is_some();
+        let failed = |run: &&Run| !run.excused && run.trouble().is_some();
         self.runs.iter().filter(failed).count()
     }
 

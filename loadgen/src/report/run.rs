@@ -14,9 +14,10 @@ pub(crate) struct Run {
     pub(crate) broker: Broker,
     /// Counted from 1.
     pub(crate) round: usize,
-    /// A sweep went on until a rate that the broker does not sustain, and this is it.
+    /// A sweep tries a rate again, and goes on until one is not sustained: what went wrong with this
+    /// run is no failure.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) beyond_knee: bool,
+    pub(crate) excused: bool,
     pub(crate) result: RunResult,
 }
 
@@ -54,7 +55,7 @@ impl Run {
             scenario: scenario.to_owned(),
             broker,
             round,
-            beyond_knee: false,
+            excused: false,
             result,
         }
     }
@@ -116,5 +117,33 @@ impl RunResult {
             Self::Seed(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
             Self::Idle(_) | Self::Failed(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Report;
+    use crate::scenario::{Amount, Timing};
+
+    #[test]
+    fn what_a_sweep_excuses_is_no_failure() {
+        let mut report = Report::new(Timing {
+            warm_up_seconds: 0.0,
+            measured: Amount::Seconds(1.0),
+        });
+        let failed = || {
+            let result = RunResult::Failed("too much".to_owned());
+            Run::new("latency-10", Broker::Mles, 1, result)
+        };
+        report.push(failed());
+        assert_eq!(report.failures(), 1);
+        report.push(Run {
+            excused: true,
+            ..failed()
+        });
+        assert_eq!(report.failures(), 1);
+        let text = report.to_text();
+        assert_eq!(text.matches("FAILED latency-10 mles").count(), 1, "{text}");
     }
 }

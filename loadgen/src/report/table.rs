@@ -43,7 +43,7 @@ pub(super) fn render(report: &Report) -> String {
         let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
     }
     for run in &report.runs {
-        if let Some(trouble) = run.trouble().filter(|_| !run.beyond_knee) {
+        if let Some(trouble) = run.trouble().filter(|_| !run.excused) {
             let (scenario, broker) = (&run.scenario, run.broker.name());
             let word = if run.result.is_exact() {
                 "INVALID"

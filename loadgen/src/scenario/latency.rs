@@ -16,7 +16,7 @@ use super::meter::Meter;
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Timetable};
-use super::{Load, ScenarioError, Target, is_interrupt};
+use super::{Load, ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
@@ -159,10 +159,9 @@ impl Latency {
         let measured = measured?;
         let recorder = measured.recorder;
         let cost = meter.stop(recorder.latency.count())?;
-        let linger = open_loop.cast().linger();
-        let partial = measured.interrupted || is_interrupt(&linger);
+        let mut partial = measured.interrupted;
         if !partial {
-            linger?;
+            partial = ScenarioError::interrupted(open_loop.cast().linger())?.is_none();
         }
         let tally = open_loop.cast().tally().since(&before);
         let each = (self.subscribers as u64).max(1);
@@ -202,12 +201,14 @@ impl Latency {
         let mut recorder = Recorder::start(length, feed);
         let outcome = open_loop.run(table, length, &mut recorder);
         recorder.finish();
-        let interrupted = is_measured && is_interrupt(&outcome);
-        let unsent = if interrupted { 0 } else { outcome? };
+        let unsent = match outcome {
+            outcome if is_measured => ScenarioError::interrupted(outcome)?,
+            outcome => Some(outcome?),
+        };
         Ok(Measured {
             recorder,
-            unsent,
-            interrupted,
+            interrupted: unsent.is_none(),
+            unsent: unsent.unwrap_or_default(),
         })
     }
 

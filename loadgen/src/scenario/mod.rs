@@ -56,9 +56,19 @@ pub(crate) enum ScenarioError {
     WarmUp(Tally),
 }
 
-/// Whether it ended because the user asked to stop.
-pub(crate) fn is_interrupt<T>(result: &Result<T, ScenarioError>) -> bool {
-    matches!(result, Err(ScenarioError::Fleet(FleetError::Interrupted)))
+impl ScenarioError {
+    /// Whether the user asked to stop.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Fleet(FleetError::Interrupted))
+    }
+
+    /// What came of something that was worth as much as it got to: `None` when the user stopped it.
+    fn interrupted<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
+        match result {
+            Err(error) if error.is_interrupt() => Ok(None),
+            result => result.map(Some),
+        }
+    }
 }
 
 /// The broker under load.

@@ -119,7 +119,10 @@ impl<'a> OpenLoop<'a> {
             _ => Duration::ZERO,
         };
         self.cast.serve(wait, |_, mark| {
-            recorder.delivered(mark, recorder.now());
+            // A probe may have been under way when all had heard another.
+            if !mark.stamp.is_probe() {
+                recorder.delivered(mark, recorder.now());
+            }
         })
     }
 

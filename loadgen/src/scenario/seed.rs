@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::cast::{Cast, STALL, Shape, TURN};
 use super::meter::Meter;
-use super::{Load, ScenarioError, Target, is_interrupt};
+use super::{Load, ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
@@ -111,10 +111,7 @@ impl Seed {
         if outcome.is_ok() {
             outcome = cast.linger();
         }
-        let partial = is_interrupt(&outcome);
-        if !partial {
-            outcome?;
-        }
+        let partial = ScenarioError::interrupted(outcome)?.is_none();
         Ok(SeedOutcome {
             times,
             partial,

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::support::{loadgen_json, said, text};
+use crate::support::{loadgen_json, said, text, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Brokers and their programs. `mles` is there when the workspace was built.
@@ -24,7 +23,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|it| it.is_file())
 }
 
-fn installed() -> Vec<&'static str> {
+pub fn installed() -> Vec<&'static str> {
     let (found, missing): (Vec<_>, Vec<_>) = BROKERS
         .into_iter()
         .partition(|(_, program)| find(program).is_some());
@@ -174,18 +173,6 @@ fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
     assert_eq!(report["partial"], true);
 }
 
-/// Polls for what must come about within a generous time.
-fn wait_for<T>(mut there: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(it) = there() {
-            return it;
-        }
-        assert!(Instant::now() < deadline, "it did not come about");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn children_of(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
@@ -211,7 +198,7 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 /// Starts a broker outside the program, as a user would.
-fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
+pub fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -221,7 +208,7 @@ fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
     let number = port.to_string();
     let listen = format!("127.0.0.1:{port}");
     let args = match broker {
-        "mles" => vec!["serve", "--listen", &listen],
+        "mles" => vec!["serve", "--listen", &listen, "--allow-anonymous"],
         "nats" => vec!["-a", "127.0.0.1", "-p", &number],
         "redis" => vec!["--port", &number, "--bind", "127.0.0.1", "--save", ""],
         _ => vec!["-p", &number],

@@ -3,5 +3,8 @@
 
 mod bad_input;
 mod brokers;
+mod faults;
+mod latency;
+mod started;
 mod support;
 mod tampering;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use mles::protocol::{HEADER_LEN, Message, frame_len};
 use serde_json::Value;
@@ -134,4 +135,16 @@ pub fn text(path: &Path) -> &str {
 /// What the program wrote to standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Polls for what must come about within a generous time.
+pub fn wait_for<T>(mut there: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(it) = there() {
+            return it;
+        }
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
