@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
 use crate::command::{Compare, FanoutOne, Selection};
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Start brokers on loopback and read their memory per idle subscriber
     Idle(IdleArgs),
+    /// Copy bytes between mles sessions: what `--brokers null` runs
+    NullRelay(NullRelayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +79,13 @@ pub(crate) struct FanoutArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct NullRelayArgs {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 struct TimeArgs {
     /// How long to measure
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
@@ -94,6 +103,9 @@ struct BrokerArgs {
     /// The mles program [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     mles_bin: Option<PathBuf>,
+    /// The reference-server program [default: beside this one, or built in interop]
+    #[arg(long, value_name = "PATH")]
+    reference_bin: Option<PathBuf>,
     /// Shards of mles [default: its own]
     #[arg(long)]
     shards: Option<usize>,
@@ -201,16 +213,16 @@ impl IdleArgs {
 
 impl BrokerArgs {
     fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
-        let all = [Broker::Mles, Broker::Nats, Broker::Redis, Broker::Mosquitto];
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(all.to_vec())
+                Selection::Installed(Broker::value_variants().to_vec())
             } else {
                 Selection::Exactly(self.brokers)
             },
             programs: Programs {
                 mles: self.mles_bin,
                 shards: self.shards,
+                reference: self.reference_bin,
             },
             scenarios,
             rounds: self.rounds.into(),

@@ -17,6 +17,7 @@ mod cli;
 mod command;
 mod fleet;
 mod interrupt;
+mod null;
 mod process;
 mod report;
 mod scenario;
@@ -28,6 +29,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use interrupt::Interrupt;
+use null::NullRelay;
 use report::JsonFile;
 
 type Failure = Box<dyn std::error::Error>;
@@ -50,6 +52,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let json = cli.json.as_deref().map(JsonFile::open).transpose()?;
     let report = match cli.command {
+        Command::NullRelay(args) => {
+            NullRelay::bind(args.listen)?.run(&interrupt)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Fanout(args) => args.resolve().run(&interrupt)?,
         Command::Compare(args) => args.resolve().run(&interrupt)?,
         Command::Idle(args) => args
