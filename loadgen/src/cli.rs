@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
-use crate::command::{Compare, FanoutOne, Selection};
+use crate::command::{Compare, FanoutOne, Selection, Start};
 use crate::process::Programs;
 use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Target, Timing};
 use crate::verify::Stamp;
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Start brokers on loopback and read their memory per idle subscriber
     Idle(IdleArgs),
+    /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
+    Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs
     NullRelay(NullRelayArgs),
 }
@@ -96,10 +98,16 @@ struct TimeArgs {
 }
 
 #[derive(Debug, Args)]
-struct BrokerArgs {
-    /// Brokers to compare [default: all that are installed]
-    #[arg(long, value_delimiter = ',')]
-    brokers: Vec<Broker>,
+pub(crate) struct StartArgs {
+    /// Which
+    #[arg(long)]
+    broker: Broker,
+    #[command(flatten)]
+    programs: ProgramArgs,
+}
+
+#[derive(Debug, Args)]
+struct ProgramArgs {
     /// The mles program [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     mles_bin: Option<PathBuf>,
@@ -109,6 +117,15 @@ struct BrokerArgs {
     /// Shards of mles [default: its own]
     #[arg(long)]
     shards: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+struct BrokerArgs {
+    /// Brokers to compare [default: all that are installed]
+    #[arg(long, value_delimiter = ',')]
+    brokers: Vec<Broker>,
+    #[command(flatten)]
+    programs: ProgramArgs,
     /// How often each scenario is run over each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -211,6 +228,26 @@ impl IdleArgs {
     }
 }
 
+impl StartArgs {
+    /// The command's settings.
+    pub(crate) fn resolve(self) -> Start {
+        Start {
+            broker: self.broker,
+            programs: self.programs.resolve(),
+        }
+    }
+}
+
+impl ProgramArgs {
+    fn resolve(self) -> Programs {
+        Programs {
+            mles: self.mles_bin,
+            shards: self.shards,
+            reference: self.reference_bin,
+        }
+    }
+}
+
 impl BrokerArgs {
     fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
         Compare {
@@ -219,11 +256,7 @@ impl BrokerArgs {
             } else {
                 Selection::Exactly(self.brokers)
             },
-            programs: Programs {
-                mles: self.mles_bin,
-                shards: self.shards,
-                reference: self.reference_bin,
-            },
+            programs: self.programs.resolve(),
             scenarios,
             rounds: self.rounds.into(),
             timing,

@@ -52,6 +52,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let json = cli.json.as_deref().map(JsonFile::open).transpose()?;
     let report = match cli.command {
+        Command::Start(args) => {
+            args.resolve().run(&interrupt)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::NullRelay(args) => {
             NullRelay::bind(args.listen)?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);

@@ -6,6 +6,7 @@
 
 mod compare;
 mod fanout;
+mod start;
 
 use thiserror::Error;
 
@@ -14,6 +15,7 @@ use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
 pub(crate) use fanout::FanoutOne;
+pub(crate) use start::Start;
 
 /// A command could not do anything.
 #[derive(Debug, Error)]

@@ -90,6 +90,8 @@ pub(crate) struct Running {
     process: OwnChild,
     addr: SocketAddr,
     provenance: Provenance,
+    program: PathBuf,
+    log: PathBuf,
     _helper: Option<OwnChild>,
     _dir: TempDir,
 }
@@ -124,11 +126,14 @@ impl Running {
             start(&helper.start, helper.addr, &log, interrupt)
         });
         let helper = helper.transpose()?;
-        let process = start(&recipe.start, addr, &dir.path().join("log"), interrupt)?;
+        let log = dir.path().join("log");
+        let process = start(&recipe.start, addr, &log, interrupt)?;
         Ok(Self {
             process,
             addr,
             provenance: Provenance::of(&recipe),
+            program: recipe.start.program,
+            log,
             _helper: helper,
             _dir: dir,
         })
@@ -142,6 +147,14 @@ impl Running {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// That it still runs.
+    ///
+    /// # Errors
+    /// [`StartError::Ended`].
+    pub(crate) fn check(&mut self) -> Result<(), StartError> {
+        check(&mut self.process, &self.program, &self.log)
     }
 
     /// What it is.
@@ -170,33 +183,42 @@ fn start(
     log: &Path,
     interrupt: &Interrupt,
 ) -> Result<OwnChild, StartError> {
-    let program = || invocation.program.clone();
-    let failed = |source| StartError::Spawn {
-        program: program(),
+    let program = &invocation.program;
+    let child = OwnChild::spawn(invocation, log);
+    let mut child = child.map_err(|source| StartError::Spawn {
+        program: program.clone(),
         source,
-    };
-    let mut child = OwnChild::spawn(invocation, log).map_err(failed)?;
+    })?;
     let deadline = Instant::now() + START_DEADLINE;
     loop {
-        if let Some(status) = child.ended().map_err(failed)? {
-            return Err(StartError::Ended {
-                program: program(),
-                status,
-                said: last_words(log),
-            });
-        }
+        check(&mut child, program, log)?;
         if TcpStream::connect_timeout(&addr, LOOK).is_ok() {
             return Ok(child);
         }
         if Instant::now() > deadline {
             return Err(StartError::Silent {
-                program: program(),
+                program: program.clone(),
                 said: last_words(log),
             });
         }
         if interrupt.sleep(LOOK) {
             return Err(StartError::Interrupted);
         }
+    }
+}
+
+fn check(child: &mut OwnChild, program: &Path, log: &Path) -> Result<(), StartError> {
+    match child.ended() {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => Err(StartError::Ended {
+            program: program.to_owned(),
+            status,
+            said: last_words(log),
+        }),
+        Err(source) => Err(StartError::Spawn {
+            program: program.to_owned(),
+            source,
+        }),
     }
 }
 

@@ -3,5 +3,9 @@
 
 mod bad_input;
 mod brokers;
+mod interrupt;
+mod proxy;
+mod started;
 mod support;
 mod tampering;
+mod units;

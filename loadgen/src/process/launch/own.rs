@@ -7,6 +7,7 @@ use super::{Invocation, Place, Recipe, Version, words};
 pub(super) fn mles(program: PathBuf, place: Place<'_>, shards: Option<usize>) -> Recipe {
     let listen = format!("127.0.0.1:{}", place.port);
     let mut args = words(&["serve", "--listen", &listen, "--history-limit", "0"]);
+    args.push("--allow-anonymous".into());
     if let Some(shards) = shards {
         args.extend(words(&["--shards", &shards.to_string()]));
     }
@@ -19,7 +20,7 @@ pub(super) fn mles(program: PathBuf, place: Place<'_>, shards: Option<usize>) ->
         helper: None,
         files: Vec::new(),
         version: Version::Printed(&["--version"]),
-        settings: "no history; no key",
+        settings: "no history; no key, anyone may join",
     }
 }
 
