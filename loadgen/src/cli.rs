@@ -126,6 +126,9 @@ struct BrokerArgs {
     brokers: Vec<Broker>,
     #[command(flatten)]
     programs: ProgramArgs,
+    /// Install Debian's packages of brokers that are missing; needs root
+    #[arg(long)]
+    install: bool,
     /// How often each scenario is run over each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -257,6 +260,7 @@ impl BrokerArgs {
                 Selection::Exactly(self.brokers)
             },
             programs: self.programs.resolve(),
+            install: self.install,
             scenarios,
             rounds: self.rounds.into(),
             timing,

@@ -10,7 +10,7 @@ mod start;
 
 use thiserror::Error;
 
-use crate::process::StartError;
+use crate::process::{InstallError, StartError};
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
@@ -23,6 +23,9 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Brokers that were missing could not be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The one scenario there was could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

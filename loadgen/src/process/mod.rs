@@ -5,10 +5,12 @@
 //! Nothing here knows a broker's protocol.
 
 mod child;
+mod install;
 mod launch;
 mod proc;
 mod running;
 
+pub(crate) use install::{InstallError, install};
 pub(crate) use launch::Programs;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use running::{Provenance, Running, StartError};

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::child::{LOOK, OwnChild};
+use super::install::package;
 use super::launch::{Invocation, Place, Programs, Recipe, Version};
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
@@ -59,17 +60,16 @@ pub(crate) enum StartError {
     Interrupted,
 }
 
-fn hint(broker: Broker) -> &'static str {
-    match broker {
-        Broker::Mles => " beside this program (build it, or say where with --mles-bin)",
-        Broker::Nats => " (Debian package nats-server)",
-        Broker::Redis => " (Debian package redis-server)",
-        Broker::Mosquitto => " (Debian package mosquitto)",
-        Broker::Rabbitmq | Broker::RabbitmqMqtt => " (Debian package rabbitmq-server)",
-        Broker::Reference => {
-            " near this program (cargo build --release in interop, or say where with --reference-bin)"
+fn hint(broker: Broker) -> String {
+    match (broker, package(broker)) {
+        (_, Some(package)) => format!(" (Debian package {package}; as root, --install brings it)"),
+        (Broker::Mles, _) => {
+            " beside this program (build it, or say where with --mles-bin)".to_owned()
         }
-        Broker::Null => ": this program does not find itself",
+        (Broker::Reference, _) => " near this program (cargo build --release in interop, or say \
+                                   where with --reference-bin)"
+            .to_owned(),
+        _ => String::new(),
     }
 }
 

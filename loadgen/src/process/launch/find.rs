@@ -12,6 +12,11 @@ const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const REFERENCE_IN_TREE: &str = "../../interop/target/release/reference-server";
 
 impl Programs {
+    /// Whether `broker` is there to be started.
+    pub(crate) fn has(&self, broker: Broker) -> bool {
+        self.find(broker).is_some()
+    }
+
     /// Where the program of `broker` is; what the user named is taken as it is.
     pub(super) fn find(&self, broker: Broker) -> Option<PathBuf> {
         let named = match broker {
@@ -43,7 +48,7 @@ fn beside(path: &str) -> Option<PathBuf> {
 }
 
 /// The first `name` in `PATH`, or in the directories for servers that a user's `PATH` may lack.
-pub(super) fn in_path(name: &str) -> Option<PathBuf> {
+pub(in crate::process) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)

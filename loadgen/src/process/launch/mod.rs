@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::adapter::Broker;
 
+pub(super) use find::in_path;
+
 /// Where brokers' programs are, and what the user wants of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {
