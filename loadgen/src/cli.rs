@@ -3,13 +3,14 @@
 mod latency;
 mod value;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
-use crate::command::{Compare, One, Selection};
+use crate::command::{Compare, One, Selection, Start};
 use crate::process::Programs;
 use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
 use crate::verify::Stamp;
@@ -71,6 +72,10 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
+    Start(StartArgs),
+    /// Copy bytes between mles sessions: what `--brokers null` runs
+    NullRelay(NullRelayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +108,13 @@ pub(crate) struct FanoutArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct NullRelayArgs {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 struct TimeArgs {
     /// How long to measure
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
@@ -113,16 +125,37 @@ struct TimeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Which
+    #[arg(long)]
+    broker: Broker,
+    #[command(flatten)]
+    programs: ProgramArgs,
+}
+
+#[derive(Debug, Args)]
+struct ProgramArgs {
+    /// The mles program [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    mles_bin: Option<PathBuf>,
+    /// The reference-server program [default: beside this one, or built in interop]
+    #[arg(long, value_name = "PATH")]
+    reference_bin: Option<PathBuf>,
+    /// Shards of mles [default: its own]
+    #[arg(long)]
+    shards: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 struct BrokerArgs {
     /// Brokers to compare [default: all that are installed]
     #[arg(long, value_delimiter = ',')]
     brokers: Vec<Broker>,
-    /// The mles program [default: the one beside this program]
-    #[arg(long, value_name = "PATH")]
-    mles_bin: Option<PathBuf>,
-    /// Shards of mles [default: its own]
+    #[command(flatten)]
+    programs: ProgramArgs,
+    /// Install Debian's packages of brokers that are missing; needs root
     #[arg(long)]
-    shards: Option<usize>,
+    install: bool,
     /// How often each scenario is run over each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -228,19 +261,36 @@ impl IdleArgs {
     }
 }
 
+impl StartArgs {
+    /// The command's settings.
+    pub(crate) fn resolve(self) -> Start {
+        Start {
+            broker: self.broker,
+            programs: self.programs.resolve(),
+        }
+    }
+}
+
+impl ProgramArgs {
+    fn resolve(self) -> Programs {
+        Programs {
+            mles: self.mles_bin,
+            shards: self.shards,
+            reference: self.reference_bin,
+        }
+    }
+}
+
 impl BrokerArgs {
     fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
-        let all = [Broker::Mles, Broker::Nats, Broker::Redis, Broker::Mosquitto];
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(all.to_vec())
+                Selection::Installed(Broker::value_variants().to_vec())
             } else {
                 Selection::Exactly(self.brokers)
             },
-            programs: Programs {
-                mles: self.mles_bin,
-                shards: self.shards,
-            },
+            programs: self.programs.resolve(),
+            install: self.install,
             scenarios,
             rounds: self.rounds.into(),
             timing,

@@ -21,6 +21,7 @@ mod distribution;
 mod fleet;
 mod interrupt;
 mod mark;
+mod null;
 mod process;
 mod report;
 mod scenario;
@@ -33,6 +34,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use interrupt::Interrupt;
+use null::NullRelay;
 use report::Outputs;
 use watch::{IntervalLog, Watch};
 
@@ -58,6 +60,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let log = cli.interval_log.as_deref();
     let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
     let report = match cli.command {
+        Command::Start(args) => {
+            args.resolve().run(&interrupt)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::NullRelay(args) => {
+            NullRelay::bind(args.listen)?.run(&interrupt)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Fanout(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,

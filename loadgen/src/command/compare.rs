@@ -10,7 +10,7 @@ use super::CommandError;
 use super::load::Runner;
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
-use crate::process::{Programs, Running, StartError};
+use crate::process::{Programs, Running, StartError, install};
 use crate::report::{Report, Run, RunResult};
 use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
@@ -24,11 +24,21 @@ pub(crate) enum Selection {
     Exactly(Vec<Broker>),
 }
 
+impl Selection {
+    fn list(&self) -> &[Broker] {
+        match self {
+            Self::Installed(brokers) | Self::Exactly(brokers) => brokers,
+        }
+    }
+}
+
 /// What to compare, and how.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) brokers: Selection,
     pub(crate) programs: Programs,
+    /// Whether to install brokers that are missing.
+    pub(crate) install: bool,
     /// Names and loads, in their order.
     pub(crate) scenarios: Vec<(String, Load)>,
     pub(crate) rounds: usize,
@@ -39,12 +49,15 @@ impl Compare {
     /// Runs everything and tells its progress on standard error.
     ///
     /// # Errors
-    /// A broker cannot be started at all. Runs that fail are in the report.
+    /// A broker cannot be installed or started at all. Runs that fail are in the report.
     pub(crate) fn run(
         &self,
         interrupt: &Interrupt,
         watch: &mut Watch,
     ) -> Result<Report, CommandError> {
+        if self.install {
+            install(self.brokers.list(), &self.programs)?;
+        }
         let mut report = Report::new(self.timing);
         let brokers = match self.available(&mut report, interrupt) {
             Err(CommandError::Start(StartError::Interrupted)) => {
@@ -77,12 +90,9 @@ impl Compare {
         report: &mut Report,
         interrupt: &Interrupt,
     ) -> Result<Vec<Broker>, CommandError> {
-        let (brokers, must_be_there) = match &self.brokers {
-            Selection::Installed(brokers) => (brokers, false),
-            Selection::Exactly(brokers) => (brokers, true),
-        };
+        let must_be_there = matches!(self.brokers, Selection::Exactly(_));
         let mut available = Vec::new();
-        for &broker in brokers {
+        for &broker in self.brokers.list() {
             match Running::start(broker, &self.programs, interrupt) {
                 Ok(running) => {
                     report.brokers.insert(broker, running.provenance().clone());

@@ -7,15 +7,17 @@
 mod compare;
 mod load;
 mod one;
+mod start;
 mod sweep;
 
 use thiserror::Error;
 
-use crate::process::StartError;
+use crate::process::{InstallError, StartError};
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
 pub(crate) use one::One;
+pub(crate) use start::Start;
 pub(crate) use sweep::{Steps, Sweep};
 
 /// A command could not do anything.
@@ -24,6 +26,9 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Brokers that were missing could not be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

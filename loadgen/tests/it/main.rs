@@ -4,7 +4,10 @@
 mod bad_input;
 mod brokers;
 mod faults;
+mod interrupt;
 mod latency;
+mod proxy;
 mod started;
 mod support;
 mod tampering;
+mod units;
