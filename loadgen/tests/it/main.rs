@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod brokers;
+mod faults;
 mod interrupt;
+mod latency;
 mod proxy;
 mod started;
 mod support;
