@@ -6,6 +6,12 @@
 mod cast;
 mod fanout;
 mod idle;
+mod latency;
+mod meter;
+mod open_loop;
+mod recorder;
+mod seed;
+mod timetable;
 
 use std::net::SocketAddr;
 
@@ -19,6 +25,9 @@ use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
 pub(crate) use idle::{Idle, IdleResult};
+pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
+pub(crate) use seed::{Seed, SeedOutcome};
+pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
 #[derive(Debug, Error)]
@@ -45,6 +54,21 @@ pub(crate) enum ScenarioError {
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),
+}
+
+impl ScenarioError {
+    /// Whether the user asked to stop.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Fleet(FleetError::Interrupted))
+    }
+
+    /// What came of something that was worth as much as it got to: `None` when the user stopped it.
+    fn interrupted<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
+        match result {
+            Err(error) if error.is_interrupt() => Ok(None),
+            result => result.map(Some),
+        }
+    }
 }
 
 /// The broker under load.
@@ -75,6 +99,10 @@ pub(crate) enum Named {
     Large,
     /// Memory per idle subscriber
     Idle,
+    /// Latency in an open loop, once for each of `--rates`
+    Latency,
+    /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
+    Seed,
 }
 
 impl Named {
@@ -99,37 +127,42 @@ impl Named {
             Self::Channels => "channels",
             Self::Large => "large",
             Self::Idle => "idle",
+            Self::Latency => "latency",
+            Self::Seed => "seed",
         }
     }
 
-    /// What it does.
-    pub(crate) fn load(self) -> Load {
+    /// What it does, by the names in reports: `latency` at each of `rates`, the others as they are.
+    pub(crate) fn loads(self, latency: &Latency, rates: &[f64]) -> Vec<(String, Load)> {
         let fanout = Fanout::default();
-        Load::Fanout(match self {
-            Self::Fanout => fanout,
-            Self::FanoutUnbatched => Fanout {
+        let load = match self {
+            Self::Latency => return rates.iter().map(|&rate| latency.at(rate)).collect(),
+            Self::Seed => return Seed::default().both(),
+            Self::Idle => Load::Idle(Idle::default()),
+            Self::Fanout => Load::Fanout(fanout),
+            Self::FanoutUnbatched => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 ..fanout
-            },
-            Self::FanoutUnbatchedX8 => Fanout {
+            }),
+            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 channels: 8,
                 ..fanout
-            },
-            Self::Fanout1000 => Fanout {
+            }),
+            Self::Fanout1000 => Load::Fanout(Fanout {
                 subscribers: 1000,
                 ..fanout
-            },
-            Self::Channels => Fanout {
+            }),
+            Self::Channels => Load::Fanout(Fanout {
                 channels: 100,
                 ..fanout
-            },
-            Self::Large => Fanout {
+            }),
+            Self::Large => Load::Fanout(Fanout {
                 payload: 64 << 10,
                 ..fanout
-            },
-            Self::Idle => return Load::Idle(Idle::default()),
-        })
+            }),
+        };
+        vec![(self.name().to_owned(), load)]
     }
 }
 
@@ -141,4 +174,8 @@ pub(crate) enum Load {
     Fanout(Fanout),
     /// Subscribers without messages.
     Idle(Idle),
+    /// Messages on a schedule.
+    Latency(Latency),
+    /// One message at a time, until all have it.
+    Seed(Seed),
 }
