@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
 use crate::command::{Compare, One, Selection, Start};
+use crate::library::Client;
 use crate::process::Programs;
 use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
 use crate::verify::Stamp;
@@ -104,7 +105,16 @@ pub(crate) struct FanoutArgs {
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     time: TimeArgs,
+}
+
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// What speaks with the broker
+    #[arg(long, default_value = "lean")]
+    client: Client,
 }
 
 #[derive(Debug, Args)]
@@ -165,9 +175,12 @@ struct BrokerArgs {
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// Scenarios to run [default: all, the figures of the README]
+    /// Scenarios to run [default: the figures of the README; with --client library fanout,
+    /// fanout-unbatched and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
+    #[command(flatten)]
+    client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
     #[command(flatten)]
@@ -199,6 +212,7 @@ impl FanoutArgs {
             payload: self.payload,
             mode: self.mode,
             window: self.window,
+            client: self.client.client,
         };
         let timing = match self.messages {
             Some(messages) => Timing {
@@ -216,12 +230,14 @@ impl CompareArgs {
     /// The command's settings.
     ///
     /// # Errors
-    /// An option is for a scenario that is not run, or there is no time to measure latencies.
+    /// An option is for a scenario that is not run, or there is no time to measure latencies, or a
+    /// scenario cannot be run by the client that was chosen.
     pub(crate) fn resolve(self) -> Result<Compare, clap::Error> {
-        let scenarios = if self.scenario.is_empty() {
-            Named::FIGURES.to_vec()
-        } else {
-            self.scenario
+        let client = self.client.client;
+        let scenarios = match (self.scenario.is_empty(), client) {
+            (false, _) => self.scenario,
+            (true, Client::Lean) => Named::FIGURES.to_vec(),
+            (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
         };
         let is_latency_run = scenarios.contains(&Named::Latency);
         if is_latency_run && self.time.seconds == 0.0 {
@@ -231,7 +247,13 @@ impl CompareArgs {
         let scenarios = scenarios
             .into_iter()
             .flat_map(|it| it.loads(&latency, &rates))
-            .collect();
+            .map(|(name, load)| {
+                let load = load.by(client).ok_or_else(|| {
+                    invalid(&format!("--client library cannot run scenario {name}"))
+                })?;
+                Ok((name, load))
+            })
+            .collect::<Result<_, clap::Error>>()?;
         Ok(self.brokers.resolve(scenarios, self.time.resolve()))
     }
 }

@@ -5,13 +5,15 @@
 //!
 //! ```text
 //! main, cli → command → scenario → fleet → adapter → verify
+//!           ↘ null              ↘ library            (client libraries instead)
 //!                     ↘ process            (brokers' processes)
 //!                     ↘ watch              (progress, interval log)
 //!                     ↘ report             (JSON, CSV, percentiles, table)
 //! ```
 //!
-//! A broker's protocol is in its file of `adapter`, how it is started in `process::launch`; nothing
-//! else differs between brokers.
+//! A broker's protocol is in its file of `adapter`, its client library in that of `library`, how it is
+//! started in `process::launch`; nothing else differs between brokers. `null` is itself a broker, the
+//! least there can be, and runs as a process of its own.
 
 mod adapter;
 mod alarm;
@@ -20,6 +22,7 @@ mod command;
 mod distribution;
 mod fleet;
 mod interrupt;
+mod library;
 mod mark;
 mod null;
 mod process;

@@ -136,7 +136,7 @@ pub(crate) enum WireError {
 
 impl WireError {
     /// For bytes that are not what the protocol has; the first of them are quoted.
-    fn unexpected(bytes: &[u8]) -> Self {
+    pub(crate) fn unexpected(bytes: &[u8]) -> Self {
         Self::Unexpected(bytes[..bytes.len().min(64)].escape_ascii().to_string())
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) scenarios: BTreeMap<String, Load>,
     /// The brokers that were started here.
     pub(crate) brokers: BTreeMap<Broker, Provenance>,
+    /// Name and version of what spoke with each.
+    pub(crate) clients: BTreeMap<Broker, String>,
     /// Brokers that were left out, and why.
     pub(crate) skipped: BTreeMap<Broker, String>,
     /// In the order they were done.
@@ -58,6 +60,7 @@ impl Report {
             timing,
             scenarios: BTreeMap::new(),
             brokers: BTreeMap::new(),
+            clients: BTreeMap::new(),
             skipped: BTreeMap::new(),
             runs: Vec::new(),
             knee: None,
@@ -68,6 +71,10 @@ impl Report {
     /// Adds a run. One that was stopped makes the report a part of what it was to be.
     pub(crate) fn push(&mut self, run: Run) {
         self.partial |= run.result.is_partial();
+        if let Some(load) = self.scenarios.get(&run.scenario) {
+            let client = load.client().describe(run.broker);
+            self.clients.insert(run.broker, client);
+        }
         self.runs.push(run);
     }
 

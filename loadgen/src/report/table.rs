@@ -39,6 +39,9 @@ pub(super) fn render(report: &Report) -> String {
             provenance.settings
         );
     }
+    for (broker, client) in &report.clients {
+        let _ = writeln!(text, "client of {}: {client}", broker.name());
+    }
     for (broker, why) in &report.skipped {
         let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
     }

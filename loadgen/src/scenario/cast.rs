@@ -15,13 +15,13 @@ use crate::mark::Mark;
 use crate::verify::{Stamp, Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
-const HEAR_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const HEAR_DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two probes.
-const PROBE_EVERY: Duration = Duration::from_millis(20);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// Connections opened before the fleet is served in between.
 const OPEN_AT_ONCE: usize = 32;
 /// How long late duplicates are waited for.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 /// After so long without any delivery what has not come counts as lost.
 pub(super) const STALL: Duration = Duration::from_secs(10);
 /// How long a turn waits for something to happen.
@@ -298,14 +298,14 @@ impl<'a, M: Mark> Cast<'a, M> {
 }
 
 /// A number that no other session of this program's run has.
-fn session_number() -> u32 {
+pub(super) fn session_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A name that no other run used, so that nobody else is on its channels; eight hex digits, to
 /// keep names of one length.
-fn run_name() -> String {
+pub(super) fn run_name() -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

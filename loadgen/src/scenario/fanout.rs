@@ -21,6 +21,7 @@ use super::{ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
+use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 
@@ -50,6 +51,8 @@ pub(crate) struct Fanout {
     pub(crate) mode: Mode,
     /// Payload bytes that a pipelined publisher has under way, at least four messages.
     pub(crate) window: usize,
+    /// What speaks with the broker.
+    pub(crate) client: Client,
 }
 
 impl Default for Fanout {
@@ -61,6 +64,7 @@ impl Default for Fanout {
             payload: 64,
             mode: Mode::Pipelined,
             window: DEFAULT_WINDOW,
+            client: Client::Lean,
         }
     }
 }
@@ -126,6 +130,9 @@ impl Fanout {
         timing: Timing,
         interrupt: &Interrupt,
     ) -> Result<Outcome, ScenarioError> {
+        if self.client == Client::Library {
+            return self.run_by_library(broker, target, timing, interrupt);
+        }
         let adapter = broker.adapter(self.payload);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
@@ -162,7 +169,7 @@ impl Fanout {
     }
 
     /// The window in messages.
-    fn window_messages(&self) -> u64 {
+    pub(super) fn window_messages(&self) -> u64 {
         match self.mode {
             Mode::Pipelined => (self.window / self.payload).max(4) as u64,
             Mode::Unbatched => 1,

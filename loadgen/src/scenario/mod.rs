@@ -3,6 +3,7 @@
 //! Scenarios know connections and stamps, not brokers: they run the same against each. A scenario
 //! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
 
+mod by_library;
 mod cast;
 mod fanout;
 mod idle;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::fleet::FleetError;
+use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
 use crate::verify::Tally;
 
@@ -35,6 +37,9 @@ pub(crate) enum ScenarioError {
     /// A connection failed.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// A client library failed.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// The broker process could not be looked at.
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -163,6 +168,24 @@ impl Named {
             }),
         };
         vec![(self.name().to_owned(), load)]
+    }
+}
+
+impl Load {
+    /// What speaks with the broker.
+    pub(crate) fn client(&self) -> Client {
+        match self {
+            Self::Fanout(fanout) => fanout.client,
+            Self::Idle(_) | Self::Latency(_) | Self::Seed(_) => Client::Lean,
+        }
+    }
+
+    /// The same by another client; `None` where only the lean one can do it.
+    pub(crate) fn by(self, client: Client) -> Option<Self> {
+        match self {
+            Self::Fanout(fanout) => Some(Self::Fanout(Fanout { client, ..fanout })),
+            other => (client == Client::Lean).then_some(other),
+        }
     }
 }
 

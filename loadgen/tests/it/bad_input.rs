@@ -69,6 +69,11 @@ fn names_that_do_not_exist() {
         2,
         &["kafka", "mosquitto"],
     );
+    assert_fails(
+        &["compare", "--client", "library", "--scenario", "idle"],
+        2,
+        &["--client library", "idle"],
+    );
 }
 
 #[test]

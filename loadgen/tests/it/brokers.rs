@@ -84,17 +84,21 @@ fn tells_publishers_and_channels_apart(broker: &str) {
         return;
     };
     let addr = started.addr.to_string();
-    let args = ["fanout", "--broker", broker, "--addr", &addr];
-    let shape = ["--publishers", "3", "--channels", "4", "--subscribers", "5"];
-    let few = ["--messages", "100", "--warm-up", "0.1"];
-    let small = ["--payload", "8", "--window", "1KiB"];
-    let (output, report) = loadgen_json(&[args.as_slice(), &shape, &few, &small].concat());
-    let complaint = said(&output);
-    let code = output.status.code();
-    assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
-    let outcome = &report["runs"][0]["result"]["fanout"];
-    assert_eq!(outcome["tally"]["delivered"], 3 * 4 * 5 * 100, "{broker}");
-    assert!(outcome["server_cpu"].is_null(), "no --pid was given");
+    for client in ["lean", "library"] {
+        let args = ["fanout", "--broker", broker, "--addr", &addr];
+        let shape = ["--publishers", "3", "--channels", "4", "--subscribers", "5"];
+        let few = ["--messages", "100", "--warm-up", "0.1"];
+        let small = ["--payload", "8", "--window", "1KiB", "--client", client];
+        let (output, report) = loadgen_json(&[args.as_slice(), &shape, &few, &small].concat());
+        let what = format!("{broker}, {client}: {}", said(&output));
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{what}{:#}", report["runs"]);
+        assert_eq!(report["scenarios"]["custom"]["client"], client, "{what}");
+        assert!(report["clients"][broker].is_string(), "{what}");
+        let outcome = &report["runs"][0]["result"]["fanout"];
+        assert_eq!(outcome["tally"]["delivered"], 3 * 4 * 5 * 100, "{what}");
+        assert!(outcome["server_cpu"].is_null(), "no --pid was given");
+    }
 }
 
 fn takes_memory_for_idle_subscribers(broker: &str) {
@@ -120,19 +124,30 @@ fn is_found_out_when_tampered_with(broker: &str) {
         return;
     };
     let (messages, payload) = (MESSAGES.to_string(), PAYLOAD.to_string());
-    for (tamper, finding) in [
-        (Tamper::Nothing, None),
-        (Tamper::Lose, Some("lost")),
-        (Tamper::Double, Some("duplicated")),
-        (Tamper::Delay, Some("reordered")),
-        (Tamper::Forge, Some("foreign")),
+    for (client, tamper, finding) in [
+        ("lean", Tamper::Nothing, None),
+        ("lean", Tamper::Lose, Some("lost")),
+        ("lean", Tamper::Double, Some("duplicated")),
+        ("lean", Tamper::Delay, Some("reordered")),
+        ("lean", Tamper::Forge, Some("foreign")),
+        // The check is the same; what is tested is that libraries do not come between.
+        ("library", Tamper::Nothing, None),
+        ("library", Tamper::Double, Some("duplicated")),
+        ("library", Tamper::Delay, Some("reordered")),
     ] {
         let addr = proxy(broker, started.addr, tamper).to_string();
         let args = ["fanout", "--broker", broker, "--addr", &addr];
         let shape = ["--subscribers", "3", "--warm-up", "0"];
-        let load = ["--messages", &messages, "--payload", &payload];
+        let load = [
+            "--messages",
+            &messages,
+            "--payload",
+            &payload,
+            "--client",
+            client,
+        ];
         let (output, report) = loadgen_json(&[args.as_slice(), &shape, &load].concat());
-        let what = format!("{broker}, {tamper:?}: {}", said(&output));
+        let what = format!("{broker}, {client}, {tamper:?}: {}", said(&output));
         assert_eq!(
             output.status.code(),
             Some(i32::from(finding.is_some())),
