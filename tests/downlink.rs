@@ -86,6 +86,22 @@ fn a_link_that_comes_again_takes_the_place_of_its_session_before() {
     }
 }
 
+/// What a session has sent may come later than its successor, over a network that loses packets.
+#[test]
+fn a_session_that_comes_after_its_successor_changes_nothing() {
+    let broker = start(settings());
+    let mut member = Client::join_and_wait(&broker, "member", "room");
+    let history = [("a", Some(1)), ("b", Some(2))];
+    let (mut later, ..) = welcomed(with_cid(&broker, 7).says(2).has(&history));
+    let mut earlier = with_cid(&broker, 8).says(1).has(&history[..1]).join();
+    assert_closes(&mut earlier.stream);
+    assert_eq!(broker.stats().refused, 1);
+    later.send(b"c");
+    assert_eq!(texts(&mut member, 3), ["a", "b", "c"]);
+    member.send(b"down");
+    assert_eq!(later.text(), "down");
+}
+
 #[test]
 fn another_link_does_not_take_its_place() {
     let broker = start(settings());

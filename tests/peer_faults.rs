@@ -12,131 +12,22 @@
 
 mod common;
 mod peer_world;
-mod proxy;
 
 use std::time::Duration;
 
 use common::{Rng, Server as _, start, wait_until};
-use mles::{Broker, LinkState, Settings};
+use mles::LinkState;
+use peer_world::proxy::{Cut, Mode};
+use peer_world::world::{STAR, World};
 use peer_world::{
     CHANNEL, Publisher, Recorder, all_sent, expect_history, free_address, link, peer_settings,
     start_at, state, wait_for_link,
 };
-use proxy::{Cut, Mode, Proxy};
-
-/// A root and two servers below it, each behind a proxy of its own.
-struct World {
-    root: Broker,
-    peers: Vec<Broker>,
-    proxies: Vec<Proxy>,
-    publishers: Vec<Publisher>,
-    recorders: Vec<Recorder>,
-}
-
-impl World {
-    fn new(adjust: impl Fn(&mut Settings)) -> Self {
-        let adjusted = |mut settings: Settings| {
-            adjust(&mut settings);
-            settings
-        };
-        let root = start(adjusted(peer_settings(&[])));
-        let proxies: Vec<_> = (0..2).map(|_| Proxy::to(root.address())).collect();
-        let below = proxies
-            .iter()
-            .map(|p| adjusted(peer_settings(&[p.address])));
-        let peers: Vec<_> = below.map(start).collect();
-        let servers: Vec<_> = std::iter::once(&root).chain(&peers).collect();
-        let numbered = || servers.iter().zip([10, 20, 30]);
-        let recorders = numbered().map(|(s, n)| Recorder::join(*s, &format!("r{n}"), n));
-        let recorders: Vec<_> = recorders.collect();
-        let publishers = numbered().map(|(s, n)| Publisher::join(*s, &format!("p{n}"), n + 1));
-        let publishers: Vec<_> = publishers.collect();
-        peers.iter().for_each(wait_for_link);
-        Self {
-            root,
-            peers,
-            proxies,
-            publishers,
-            recorders,
-        }
-    }
-
-    fn publish(&mut self) {
-        self.publishers.iter_mut().for_each(Publisher::publish);
-    }
-
-    /// Publishes on all servers for a while.
-    fn publish_during(&mut self, rounds: usize) {
-        for _ in 0..rounds {
-            self.publish();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// The faults are over: everything is everywhere, once, and stays so.
-    fn converges(mut self) {
-        self.proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
-        self.proxies
-            .iter()
-            .for_each(|proxy| proxy.cut_after(usize::MAX >> 2));
-        self.publish();
-        self.peers.iter().for_each(wait_for_link);
-        self.publish();
-        let sent = all_sent(&self.publishers);
-        self.recorders
-            .iter()
-            .for_each(|recorder| recorder.expect(&sent));
-        let servers = std::iter::once(&self.root).chain(&self.peers);
-        for (number, server) in (90..).zip(servers) {
-            expect_history(server, number, &sent);
-        }
-        for (recorder, publisher) in self.recorders.iter().zip(&self.publishers) {
-            let got = recorder.got();
-            let own: Vec<_> = got
-                .iter()
-                .filter(|text| publisher.sent().contains(text))
-                .collect();
-            assert!(
-                own.iter().eq(&publisher.sent().iter().collect::<Vec<_>>()),
-                "in order"
-            );
-        }
-        for peer in &self.peers {
-            assert_eq!(link(peer).unwrap().counts.frames_lost, 0);
-        }
-    }
-}
-
-/// One fault of each kind that a plan is made of, and how long it lasts, in rounds of publishing.
-fn random_fault(world: &mut World, rng: &mut Rng) {
-    let which = rng.below(world.proxies.len());
-    let proxy = &world.proxies[which];
-    match rng.below(9) {
-        0 => proxy.set(Mode::Delay(Duration::from_millis(1 + rng.below(20) as u64))),
-        1 => proxy.set(Mode::Throttle(1 + rng.below(300))),
-        2 => proxy.set(Mode::Stall),
-        3 => proxy.set(Mode::Swallow),
-        4 => proxy.cut(Cut::Close),
-        5 => proxy.cut(Cut::Reset),
-        6 | 7 => proxy.cut_after(rng.below(20_000)),
-        _ => {
-            proxy.set(Mode::Refuse);
-            proxy.cut(Cut::Reset);
-        }
-    }
-    let rounds = 3 + rng.below(20);
-    world.publish_during(rounds);
-    world.proxies[which].set(Mode::Pass);
-    if rng.below(2) == 0 {
-        let rounds = rng.below(15);
-        world.publish_during(rounds);
-    }
-}
 
 fn plan(mut rng: Rng) {
-    let mut world = World::new(|_| {});
+    let mut world = World::new(STAR, |_| {});
     for _ in 0..15 {
-        random_fault(&mut world, &mut rng);
+        world.random_fault(&mut rng);
     }
     world.converges();
 }
@@ -163,7 +54,7 @@ fn any_faults_with_a_seed_of_today() {
 
 #[test]
 fn a_link_that_flaps() {
-    let mut world = World::new(|_| {});
+    let mut world = World::new(STAR, |_| {});
     for round in 0..30 {
         world.publish_during(3);
         let cut = if round % 2 == 0 {
@@ -179,7 +70,7 @@ fn a_link_that_flaps() {
 /// The first frame of a link is cut at any place, more than once.
 #[test]
 fn a_resync_that_is_cut() {
-    let mut world = World::new(|_| {});
+    let mut world = World::new(STAR, |_| {});
     let mut rng = Rng(7);
     for _ in 0..12 {
         world.proxies[0].set(Mode::Refuse);
@@ -196,8 +87,8 @@ fn a_resync_that_is_cut() {
 #[test]
 fn a_root_that_comes_back_empty_gets_its_history_back() {
     let mut rng = Rng::seeded();
-    let mut world = World::new(|_| {});
-    let address = world.root.address();
+    let mut world = World::new(STAR, |_| {});
+    let address = world.servers[0].address();
     world.publish_during(30);
     wait_until("all is at the first peer", || {
         world.recorders[1].has_all(&all_sent(&world.publishers))
@@ -206,7 +97,7 @@ fn a_root_that_comes_back_empty_gets_its_history_back() {
     // Nobody publishes on the root while it dies: what it has not passed on dies with it.
     let first = world.publishers.remove(0);
     let recorder = world.recorders.remove(0);
-    drop((recorder, world.root));
+    drop((recorder, world.servers.remove(0)));
     world.publishers.iter_mut().for_each(Publisher::publish);
     let mut restarted = start_at(address, settings.clone());
     for _ in 0..3 {
@@ -217,7 +108,7 @@ fn a_root_that_comes_back_empty_gets_its_history_back() {
         restarted = start_at(address, settings.clone());
     }
     world.publishers.iter_mut().for_each(Publisher::publish);
-    world.peers.iter().for_each(wait_for_link);
+    world.servers.iter().for_each(wait_for_link);
     let sent = all_sent(world.publishers.iter().chain([&first]));
     world
         .recorders
@@ -230,7 +121,9 @@ fn a_root_that_comes_back_empty_gets_its_history_back() {
 #[test]
 fn a_window_that_has_moved_on_doubles_nothing() {
     let window = 20;
-    let mut world = World::new(|settings| settings.channels.default.history_frames = window);
+    let mut world = World::new(STAR, |settings| {
+        settings.channels.default.history_frames = window
+    });
     world.publish_during(window);
     let shared = all_sent(&world.publishers);
     world
@@ -252,7 +145,7 @@ fn a_window_that_has_moved_on_doubles_nothing() {
         let own = peer_world::count(&world.publishers[1].sent()[below..]);
         wait_until("it is published below", || world.recorders[1].has_all(&own));
         world.proxies[0].set(Mode::Pass);
-        wait_for_link(&world.peers[0]);
+        wait_for_link(&world.servers[1]);
         world.publish();
         for (recorder, at) in world.recorders.iter().zip(0..) {
             let last = world
@@ -279,9 +172,11 @@ fn a_window_that_has_moved_on_doubles_nothing() {
 #[test]
 fn equal_frames_are_counted_when_a_link_comes_back() {
     let window = 20;
-    let mut world = World::new(|settings| settings.channels.default.history_frames = window);
+    let mut world = World::new(STAR, |settings| {
+        settings.channels.default.history_frames = window
+    });
     let keyring = mles::protocol::Keyring::default();
-    let tick = |server: &Broker, number, count| {
+    let tick = |server: &mles::Broker, number, count| {
         let cid = Some(mles::protocol::Cid(number));
         let mut client = common::Client::join_with(server, &keyring, "clock", CHANNEL, b"", cid);
         for _ in 0..count {
@@ -290,7 +185,7 @@ fn equal_frames_are_counted_when_a_link_comes_back() {
         client
     };
     let ticks = |count| [("tick".to_owned(), count)].into();
-    let mut clocks = vec![tick(&world.root, 100, 2 * window)];
+    let mut clocks = vec![tick(&world.servers[0], 100, 2 * window)];
     let mut expected = 2 * window;
     world
         .recorders
@@ -299,15 +194,15 @@ fn equal_frames_are_counted_when_a_link_comes_back() {
     for round in 0..4 {
         world.proxies[0].set(Mode::Refuse);
         world.proxies[0].cut(Cut::Reset);
-        clocks.push(tick(&world.root, 101 + round, 3));
-        clocks.push(tick(&world.peers[0], 201 + round, 4));
-        let frames_in = || world.peers[0].stats().frames_in;
+        clocks.push(tick(&world.servers[0], 101 + round, 3));
+        clocks.push(tick(&world.servers[1], 201 + round, 4));
+        let frames_in = || world.servers[1].stats().frames_in;
         wait_until("the peer's own are published", || {
-            frames_in() as usize >= expected + 4
+            usize::try_from(frames_in()).unwrap() >= expected + 4
         });
         expected += 7;
         world.proxies[0].set(Mode::Pass);
-        wait_for_link(&world.peers[0]);
+        wait_for_link(&world.servers[1]);
         world
             .recorders
             .iter()

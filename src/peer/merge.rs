@@ -7,7 +7,8 @@
 //! A link that was here before says with each frame where it came from: down this very link, or
 //! which of the frames that the link has offered it is. Together with how many of these have come,
 //! that tells what is new, however long ago the frame was. Only a frame that has not come over the
-//! link is looked up in the history: it may have come another way.
+//! link is looked up in the history: it may have come another way. If the sender says that it is an
+//! old one, it is looked up among all that are remembered.
 //!
 //! In the other direction the upstream counts the frames that it has given on a link, and the server
 //! below says how many of these have come: what follows is what it lacks. If it cannot say, it is sent
@@ -86,6 +87,11 @@ impl Memory {
         }
     }
 
+    /// Up to which of the frames that a link has offered they have come, if it was here before.
+    pub(crate) fn received_from(&self, link: u64) -> Option<u64> {
+        self.links.get(&link).map(|link| link.received)
+    }
+
     /// Records that a frame was stored.
     pub(crate) fn stored(&mut self, digest: u64) {
         if self.digests.len() >= self.limit {
@@ -115,7 +121,10 @@ impl Memory {
     ) -> Merge {
         let link = hello.and_then(|hello| self.links.get(&hello.id));
         let is_known = link.is_some();
-        let received = link.map(|link| link.received);
+        let received = link.map(|link| Received {
+            up_to: link.received,
+            old: hello.map_or(0, |hello| hello.old),
+        });
         let mut stock = Stock::new(self, history, link, !items.is_empty());
         let mut new = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -198,6 +207,22 @@ enum Use {
     Free,
 }
 
+impl Pile {
+    /// The oldest that came another way.
+    fn any_other(&mut self) -> Option<usize> {
+        self.forgotten.pop().or_else(|| self.shelved.pop())
+    }
+}
+
+/// What a remembered link's own frames are told by, by their numbers.
+#[derive(Clone, Copy)]
+struct Received {
+    /// Up to which they have come over the link.
+    up_to: u64,
+    /// Up to which they may have come another way, however long ago.
+    old: u64,
+}
+
 /// What the frames of a resync can be accounted for by, and has not been used up.
 struct Stock {
     piles: HashMap<u64, Pile>,
@@ -239,19 +264,20 @@ impl Stock {
         stock
     }
 
-    /// Whether a frame is known, and uses up what tells so. `received` is up to which of its own
-    /// frames the link's have come, if it is remembered.
-    fn accounts_for(&mut self, item: &Item, received: Option<u64>) -> bool {
+    /// Whether a frame is known, and uses up what tells so. `received` is there if the link is
+    /// remembered.
+    fn accounts_for(&mut self, item: &Item, received: Option<Received>) -> bool {
         let pile = self.piles.entry(item.digest).or_default();
         let (is_known, at) = match (received, item.seq) {
-            (None, _) => (false, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
+            (None, _) => (false, pile.any_other()),
             // It went down the link, and the oldest equal ones did first. If it was a newer one, the
             // replay has one more of them than the server lacks, and the server knows it.
-            (Some(_), None) => (true, pile.forgotten.pop().or_else(|| pile.shelved.pop())),
+            (Some(_), None) => (true, pile.any_other()),
             // It came over the link, unless it had come another way before.
-            (Some(received), Some(seq)) if seq <= received => {
+            (Some(received), Some(seq)) if seq <= received.up_to => {
                 (true, pile.own.pop().or_else(|| pile.shelved.pop()))
             }
+            (Some(received), Some(seq)) if seq <= received.old => (false, pile.any_other()),
             (Some(_), Some(_)) => (false, pile.shelved.pop()),
         };
         if let Some(at) = at.filter(|&at| self.uses[at] == Use::Free) {

@@ -120,6 +120,7 @@ struct Hello {
     id: u64,
     window: u64,
     sent: u64,
+    old: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     got: Option<u64>,
 }
@@ -147,6 +148,7 @@ impl From<&LinkHello> for Hello {
             id,
             window,
             sent,
+            old,
             got,
         } = *hello;
         Self {
@@ -154,6 +156,7 @@ impl From<&LinkHello> for Hello {
             id,
             window,
             sent,
+            old,
             got,
         }
     }

@@ -41,6 +41,9 @@ pub struct LinkHello {
     /// How many frames that did not come from the upstream it has offered on this link, this
     /// resync message included: those with an empty message do not count.
     pub sent: u64,
+    /// Up to which of them the upstream may have got one another way before: they were in the
+    /// history of a server below, which may have been linked to it through another server.
+    pub old: u64,
     /// How many of the frames that the upstream has given on this link have come, as the upstream
     /// counts; `None` if that is not known. Those with an empty message do not count.
     pub got: Option<u64>,
@@ -216,8 +219,8 @@ impl LinkHello {
     /// Reads the hello of a resync message: a map of unsigned integers, in any order.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
         let (mut server, mut id, mut window) = (None, None, None);
-        let (mut sent, mut got) = (None, None);
-        // However many pairs are announced, the sixth is an error at the latest.
+        let (mut sent, mut old, mut got) = (None, None, None);
+        // However many pairs are announced, the seventh is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
             let (slot, key) = match reader.key()? {
@@ -226,6 +229,7 @@ impl LinkHello {
                 b"window" => (&mut window, "window"),
                 b"sent" => (&mut sent, "sent"),
                 b"got" => (&mut got, "got"),
+                b"old" => (&mut old, "old"),
                 _ => return Err(BodyError::UnknownKey { at }),
             };
             *vacant(slot, key, at)? = Some(reader.unsigned()?);
@@ -240,6 +244,7 @@ impl LinkHello {
             window: window.ok_or(missing("window"))?,
             sent: sent.ok_or(missing("sent"))?,
             got,
+            old: old.ok_or(missing("old"))?,
         })
     }
 }

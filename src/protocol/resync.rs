@@ -290,9 +290,10 @@ fn link_len(link: &LinkHello) -> usize {
         ("id", link.id),
         ("window", link.window),
         ("sent", link.sent),
+        ("old", link.old),
     ];
     let len = |(key, n): (&str, u64)| cbor::string_len(key.len()) + cbor::unsigned_len(n);
     let pairs = pairs.map(len);
     let got = link.got.map_or(0, |got| len(("got", got)));
-    cbor::string_len(LINK.len()) + cbor::head_len(5) + pairs.iter().sum::<usize>() + got
+    cbor::string_len(LINK.len()) + cbor::head_len(6) + pairs.iter().sum::<usize>() + got
 }

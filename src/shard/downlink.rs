@@ -120,6 +120,9 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
+        let is_stranger = resync
+            .link
+            .is_none_or(|hello| room.received_from(&hello).is_none());
         let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
@@ -143,6 +146,9 @@ impl Shard {
         stats
             .resync_known
             .add((brought.len() - merge.new.len()) as u64);
+        if is_stranger && !merge.new.is_empty() {
+            self.renew_uplink(at, merge.new.len() as u64);
+        }
         let new: Vec<_> = merge.new.iter().map(|&index| brought[index]).collect();
         for run in runs(&new) {
             self.note_received(&run);
@@ -227,6 +233,17 @@ impl Room {
         if let Some(older) = self.session_of(link) {
             self.channel.half_close(older.cid, older.id);
         }
+    }
+
+    /// Whether a session of a link has been overtaken by a later one: it was given up below, and
+    /// what it brings has come already.
+    pub(super) fn is_overtaken(&self, hello: &LinkHello) -> bool {
+        let received = self.received_from(hello);
+        self.session_of(hello.id).is_some() && received > Some(hello.sent)
+    }
+
+    fn received_from(&self, hello: &LinkHello) -> Option<u64> {
+        self.downlinks.as_ref()?.memory.received_from(hello.id)
     }
 
     /// Finds out which of what was brought is new, and which of the history the server lacks.

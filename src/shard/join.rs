@@ -78,10 +78,13 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let hello = arrival.hello();
-        if let Some(hello) = &hello {
+        let is_overtaken = hello.is_some_and(|hello| room.is_overtaken(&hello));
+        if let Some(hello) = hello.filter(|_| !is_overtaken) {
             room.release(hello.id);
         }
-        let refused = if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
+        let refused = if is_overtaken {
+            Refused::Overtaken
+        } else if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
             Refused::Ring
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refused::CidInUse

@@ -13,6 +13,7 @@ pub(super) enum Refused {
     TooManyChannels,
     Stopping,
     Ring,
+    Overtaken,
     Socket(std::io::Error),
 }
 
@@ -24,7 +25,7 @@ impl Refused {
             Self::TooManyChannels => Some(LinkRefusal::Limit),
             Self::Stopping => Some(LinkRefusal::Stopping),
             Self::Ring => Some(LinkRefusal::Loop),
-            Self::Socket(_) => None,
+            Self::Overtaken | Self::Socket(_) => None,
         }
     }
 }
@@ -49,6 +50,9 @@ impl Shard {
                 ),
                 Refused::Ring => tracing::warn!(
                     %peer, %uid, %channel, "link of a server refused: it would close a ring"
+                ),
+                Refused::Overtaken => tracing::info!(
+                    %peer, %uid, %channel, "link of a server refused: a later session of it is there"
                 ),
                 Refused::Stopping => {
                     tracing::info!(%peer, %uid, %channel, "join refused: the broker is stopping");

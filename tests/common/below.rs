@@ -51,6 +51,7 @@ impl Below {
             window: 1000,
             sent,
             got: None,
+            old: 0,
         });
         self
     }

@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 use mles::protocol::{Cid, Keyring};
 use mles::{Broker, LinkState, LinkStatus, Settings};
 
-use super::common::{Client, PATIENCE, SILENCE, Server, is_timeout, settings, wait_until};
+use crate::common::{Client, PATIENCE, SILENCE, Server, is_timeout, settings, wait_until};
+
+pub mod proxy;
+pub mod world;
 
 /// The one channel of these tests.
 pub const CHANNEL: &str = "room";
@@ -200,6 +203,15 @@ impl Publisher {
             name: name.to_owned(),
             sent: Vec::new(),
         }
+    }
+
+    /// Joins another server, or the same once more.
+    pub fn rejoin(&mut self, server: &impl Server, number: u32) {
+        let sent = std::mem::take(&mut self.sent);
+        *self = Self {
+            sent,
+            ..Self::join(server, &self.name, number)
+        };
     }
 
     pub fn publish(&mut self) {

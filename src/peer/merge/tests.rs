@@ -20,6 +20,7 @@ struct Server {
     history: Vec<Item>,
     sent: u64,
     got: Option<u64>,
+    old: u64,
 }
 
 impl Channel {
@@ -75,6 +76,7 @@ impl Server {
             window: 1000,
             sent: self.sent,
             got: self.got,
+            old: self.old,
         }
     }
 
@@ -155,6 +157,18 @@ fn frames_that_came_another_way_are_not_doubled() {
     // It reached the channel through another server while the link was down.
     channel.publish(&[5]);
     assert_eq!(channel.link(&server), (vec![], vec![]));
+}
+
+#[test]
+fn what_came_another_way_long_ago_is_not_doubled_if_the_server_says_that_it_is_old() {
+    let mut channel = Channel::new(1);
+    let mut server = Server::new(7);
+    channel.link(&server);
+    channel.publish(&[5, 6, 7]);
+    server.publish(&[5, 6]);
+    server.old = 2;
+    server.publish(&[5]);
+    assert_eq!(channel.link(&server).0, [5], "the last one is new");
 }
 
 #[test]

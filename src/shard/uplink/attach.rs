@@ -116,6 +116,7 @@ impl Shard {
             window: link.known.limit() as u64,
             sent: link.offered,
             got: link.got,
+            old: link.old,
         };
         let max_body = (settings.limits.max_frame - HEADER_LEN).min(MAX_BODY_LEN);
         let (body, left_out) = encode_resync(&nested, Some(&hello), max_body)
@@ -234,6 +235,7 @@ impl Uplink {
             is_welcome: false,
             echo: EchoGuard::default(),
             failure: None,
+            is_renewed: false,
         });
         self.link.connected(now);
         let entry = &self.entry.shared;

@@ -70,6 +70,8 @@ struct Target {
     offered: u64,
     /// Up to which of them the upstream has been sent, as far as we know.
     delivered: u64,
+    /// Up to which of them the upstream may have got one another way.
+    old: u64,
     /// Up to which of them are in `known`.
     exchanged: u64,
     known: Known,
@@ -95,6 +97,8 @@ struct UpSession {
     echo: EchoGuard,
     /// Why we end it, or why it said it does.
     failure: Option<Failure>,
+    /// Whether we end it to begin another one at once.
+    is_renewed: bool,
 }
 
 /// A link's place in the directory, for as long as the link exists.
@@ -133,6 +137,7 @@ impl Uplink {
             id: rand::random(),
             offered: 0,
             delivered: 0,
+            old: 0,
             exchanged: 0,
             known: Known::new(known_limit(history)),
             got: None,
@@ -274,6 +279,32 @@ impl Shard {
         }
     }
 
+    /// That many old frames are about to be published: they were in the history of a server below
+    /// that has not been linked here before. The upstream may have got them another way: through a
+    /// server that was in this one's place, or this one itself before it was restarted. So they go
+    /// up in a resync, in which it can recognise them; unless it has shown that it cannot.
+    pub(super) fn renew_uplink(self: &Rc<Self>, at: u32, frames: u64) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
+            return;
+        };
+        for target in &mut uplink.targets {
+            target.old = target.offered + frames;
+        }
+        let is_up = uplink.link.is_up();
+        let Some(session) = uplink.session.as_mut() else {
+            return;
+        };
+        if is_up && !session.is_welcome {
+            return;
+        }
+        session.is_renewed = true;
+        let conn = session.conn.clone();
+        drop(registry);
+        self.end(&conn, Ended::Replaced);
+    }
+
     /// A session with the upstream has ended.
     pub(super) fn uplink_ended(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
         let Home::Owned(at) = conn.home else {
@@ -299,6 +330,12 @@ impl Shard {
         let id = room.id;
         if uplink.link.is_idle() || !self.is_running() {
             return uplink.show(LinkState::Idle);
+        }
+        if session.is_renewed {
+            uplink.link.renew(Instant::now());
+            uplink.show(LinkState::Waiting);
+            drop(registry);
+            return self.drive_uplink(id);
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
         uplink.fail(&room.name, failure, &self.log);

@@ -1,20 +1,10 @@
 //! A TCP proxy between two servers that does what networks do: it delays, throttles, stalls, swallows,
 //! cuts anywhere, and refuses.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-#![allow(
-    unreachable_pub,
-    reason = "a module of test binaries, not of a library"
-)]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,14 +15,18 @@ const TICK: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Each read is passed on this much later.
-    Delay(Duration),
+    /// Each read is passed on this much later, on the way to the server and back.
+    Delay {
+        up: Duration,
+        down: Duration,
+    },
     /// This many bytes every [`TICK`].
     Throttle(usize),
     /// Nothing is read nor passed on: a path that is gone for a while.
     Stall,
-    /// What comes is read and lost. Connections that lost something never work again; they are
-    /// reset when the mode changes: a path through a box that has forgotten them.
+    /// What comes is read and lost, the end of a connection included. Connections that lost
+    /// something never work again; they are reset when the mode changes: a path through a box that
+    /// has forgotten them.
     Swallow,
     /// New connections are closed at once; those that stand are passed.
     Refuse,
@@ -53,25 +47,45 @@ struct Control {
     accepted: AtomicUsize,
     /// Bytes that pass until the connection that carries them is reset; negative is never.
     left: AtomicI64,
-    connections: Mutex<Vec<Arc<Pair>>>,
+    connections: Mutex<Vec<Weak<Pair>>>,
 }
 
+/// Both connections of one that passes the proxy. The threads that pump own it: it is closed when
+/// they have ended.
 #[derive(Debug)]
 struct Pair {
     client: TcpStream,
     server: TcpStream,
-    has_lost: AtomicBool,
+    is_cut: AtomicBool,
 }
 
 impl Pair {
     fn cut(&self, cut: Cut) {
         for stream in [&self.client, &self.server] {
-            if cut == Cut::Reset {
-                let linger = Some(Duration::ZERO);
-                let _ = socket2::SockRef::from(stream).set_linger(linger);
-            }
-            let _ = stream.shutdown(Shutdown::Both);
+            // Either may have failed already.
+            let _ = match cut {
+                Cut::Close => stream.shutdown(Shutdown::Write),
+                Cut::Reset => socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            };
         }
+        self.is_cut.store(true, Ordering::Release);
+    }
+
+    /// Something is lost: reads and loses what follows, and resets when the mode changes.
+    fn lose(&self, control: &Control, mut from: &TcpStream) {
+        let mut buf = [0; 4096];
+        while control.mode() == Mode::Swallow && !self.has_ended(control) {
+            match from.read(&mut buf) {
+                Ok(1..) => {}
+                Err(error) if is_idle(&error) => {}
+                Ok(0) | Err(_) => std::thread::sleep(TICK),
+            }
+        }
+        self.cut(Cut::Reset);
+    }
+
+    fn has_ended(&self, control: &Control) -> bool {
+        control.has_stopped() || self.is_cut.load(Ordering::Acquire)
     }
 }
 
@@ -116,20 +130,13 @@ impl Proxy {
 
     pub fn set(&self, mode: Mode) {
         *self.control.mode.lock().unwrap() = mode;
-        if mode != Mode::Swallow {
-            let connections = self.control.connections.lock().unwrap();
-            let lost = |pair: &&Arc<Pair>| pair.has_lost.load(Ordering::Acquire);
-            connections
-                .iter()
-                .filter(lost)
-                .for_each(|p| p.cut(Cut::Reset));
-        }
     }
 
     /// Ends all connections.
     pub fn cut(&self, cut: Cut) {
-        let connections = self.control.connections.lock().unwrap();
-        connections.iter().for_each(|pair| pair.cut(cut));
+        let mut connections = self.control.connections.lock().unwrap();
+        let left = connections.drain(..).filter_map(|pair| pair.upgrade());
+        left.for_each(|pair| pair.cut(cut));
     }
 
     /// Resets the connection that carries the `bytes`th byte from now on, in the middle of a write.
@@ -202,13 +209,18 @@ fn accept(
             stream.set_nonblocking(false).unwrap();
             stream.set_nodelay(true).unwrap();
             stream.set_read_timeout(Some(TICK)).unwrap();
+            stream.set_write_timeout(Some(TICK)).unwrap();
         }
         let pair = Arc::new(Pair {
             client,
             server,
-            has_lost: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
         });
-        control.connections.lock().unwrap().push(pair.clone());
+        control
+            .connections
+            .lock()
+            .unwrap()
+            .push(Arc::downgrade(&pair));
         for up in [true, false] {
             let (control, pair) = (control.clone(), pair.clone());
             let pump = std::thread::spawn(move || {
@@ -217,7 +229,7 @@ fn accept(
                 } else {
                     (&pair.server, &pair.client)
                 };
-                pump(&control, &pair, from, to);
+                pump(&control, &pair, (from, to), up);
             });
             threads.lock().unwrap().push(pump);
         }
@@ -225,59 +237,82 @@ fn accept(
 }
 
 /// Passes bytes one way until the connection ends.
-fn pump(control: &Control, pair: &Pair, mut from: &TcpStream, to: &TcpStream) {
+fn pump(control: &Control, pair: &Pair, (mut from, to): (&TcpStream, &TcpStream), up: bool) {
     let mut buf = vec![0; 16 << 10];
-    while !control.has_stopped() {
+    while !pair.has_ended(control) {
         let mode = control.mode();
         if mode == Mode::Stall {
             std::thread::sleep(TICK);
             continue;
         }
         let n = match from.read(&mut buf) {
-            Ok(0) => {
-                let _ = to.shutdown(Shutdown::Write);
-                return;
-            }
-            Ok(n) => n,
             Err(error) if is_idle(&error) => continue,
             Err(_) => return pair.cut(Cut::Reset),
+            Ok(n) => n,
         };
         if mode == Mode::Swallow {
-            pair.has_lost.store(true, Ordering::Release);
-            if control.mode() != Mode::Swallow {
-                // It changed meanwhile, and whoever changed it did not know of this loss.
+            return pair.lose(control, from);
+        }
+        if n == 0 {
+            // If it has failed, the other pump sees it.
+            let _ = to.shutdown(Shutdown::Write);
+            return;
+        }
+        let Pass { delay, chunk } = pass(mode, up);
+        std::thread::sleep(delay);
+        let passed = control.until_cut(n);
+        for chunk in buf[..passed.unwrap_or(n)].chunks(chunk) {
+            if chunk.len() < n && control.mode() == mode {
+                std::thread::sleep(TICK);
+            }
+            if write_all(control, pair, chunk, to).is_err() {
                 return pair.cut(Cut::Reset);
             }
-            continue;
         }
-        if pass(control, mode, &buf[..n], to).is_err() {
+        if passed.is_some() {
             return pair.cut(Cut::Reset);
         }
     }
 }
 
+/// How bytes are passed on.
+struct Pass {
+    delay: Duration,
+    /// How many at once.
+    chunk: usize,
+}
+
+fn pass(mode: Mode, is_up: bool) -> Pass {
+    let delay = match mode {
+        Mode::Delay { up, .. } if is_up => up,
+        Mode::Delay { down, .. } => down,
+        _ => Duration::ZERO,
+    };
+    let chunk = match mode {
+        Mode::Throttle(rate) => rate.max(1),
+        _ => usize::MAX,
+    };
+    Pass { delay, chunk }
+}
+
+/// Writes all, however long the other side takes to read it, unless the connection is cut.
+fn write_all(
+    control: &Control,
+    pair: &Pair,
+    mut bytes: &[u8],
+    mut to: &TcpStream,
+) -> io::Result<()> {
+    while !bytes.is_empty() && !pair.has_ended(control) {
+        match to.write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if is_idle(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn is_idle(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
-}
-
-/// Writes what was read, as the mode has it; an error when the connection is to be reset.
-fn pass(control: &Control, mode: Mode, bytes: &[u8], mut to: &TcpStream) -> io::Result<()> {
-    if let Some(passed) = control.until_cut(bytes.len()) {
-        to.write_all(&bytes[..passed])?;
-        return Err(io::ErrorKind::ConnectionReset.into());
-    }
-    match mode {
-        Mode::Delay(delay) => {
-            std::thread::sleep(delay);
-            to.write_all(bytes)
-        }
-        Mode::Throttle(rate) => bytes.chunks(rate.max(1)).try_for_each(|chunk| {
-            if control.mode() == mode {
-                std::thread::sleep(TICK);
-            }
-            to.write_all(chunk)
-        }),
-        Mode::Pass | Mode::Stall | Mode::Swallow | Mode::Refuse => to.write_all(bytes),
-    }
 }

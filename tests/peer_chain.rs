@@ -1,0 +1,72 @@
+//! Three servers, one below the other: what holds for one link holds for two in a row.
+
+#![cfg(feature = "server")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod common;
+mod peer_world;
+
+use std::time::Duration;
+
+use common::Rng;
+use peer_world::proxy::Mode;
+use peer_world::world::{CHAIN, World};
+
+fn plan(mut rng: Rng) {
+    let mut world = World::new(CHAIN, |_| {});
+    for _ in 0..15 {
+        world.random_fault(&mut rng);
+    }
+    world.converges();
+}
+
+#[test]
+fn faults_on_both_links() {
+    (1..=3).for_each(|seed| plan(Rng(seed)));
+    plan(Rng::seeded());
+}
+
+/// The server between two others loses its memory while both sides publish.
+fn restart(at: usize, mut rng: Rng) {
+    let mut world = World::new(CHAIN, |_| {});
+    for _ in 0..5 {
+        world.publish_during(5 + rng.below(20));
+        world.restart(at);
+    }
+    world.publish_during(5);
+    world.converges();
+}
+
+#[test]
+fn a_server_in_the_middle_that_comes_back_empty() {
+    restart(1, Rng::seeded());
+}
+
+/// It hears from below what it has not heard from above yet.
+#[test]
+fn a_server_in_the_middle_that_comes_back_empty_and_far_from_the_root() {
+    let mut world = World::new(CHAIN, |_| {});
+    for delay in [20, 50, 100].map(Duration::from_millis) {
+        world.publish_during(10);
+        world.proxies[0].set(Mode::Delay {
+            up: delay,
+            down: delay,
+        });
+        world.restart(1);
+        world.publish_during(5);
+    }
+    world.converges();
+}
+
+#[test]
+fn a_root_that_comes_back_empty() {
+    restart(0, Rng::seeded());
+}
+
+#[test]
+fn a_server_at_the_end_that_comes_back_empty() {
+    restart(2, Rng::seeded());
+}

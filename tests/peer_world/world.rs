@@ -1,0 +1,173 @@
+//! A few linked servers with a faulty network between them, and members on each.
+
+use std::time::Duration;
+
+use mles::{Broker, Settings};
+
+use super::proxy::{Cut, Mode, Proxy};
+use super::{
+    Publisher, Recorder, all_sent, count, expect_history, link, peer_settings, start_at,
+    wait_for_link,
+};
+use crate::common::{Rng, Server as _, start, wait_until};
+
+/// Which servers there are: for each but the first, the root, which one is its upstream.
+pub type Shape = &'static [usize];
+
+/// A root and two servers below it.
+pub const STAR: Shape = &[0, 0];
+/// A root, a server below it, and one below that.
+pub const CHAIN: Shape = &[0, 1];
+
+/// Linked servers, each link through a proxy of its own; on each server a member that publishes
+/// and one that writes down what it gets.
+pub struct World {
+    pub servers: Vec<Broker>,
+    /// In front of the upstream of the second server and of those behind it.
+    pub proxies: Vec<Proxy>,
+    /// By server, like the recorders.
+    pub publishers: Vec<Publisher>,
+    pub recorders: Vec<Recorder>,
+    settings: Vec<Settings>,
+    /// The number of the last member to join.
+    joined: u32,
+    restarted: Vec<usize>,
+}
+
+impl World {
+    pub fn new(shape: Shape, adjust: impl Fn(&mut Settings)) -> Self {
+        let mut world = Self {
+            servers: Vec::new(),
+            proxies: Vec::new(),
+            publishers: Vec::new(),
+            recorders: Vec::new(),
+            settings: Vec::new(),
+            joined: 0,
+            restarted: Vec::new(),
+        };
+        world.add(None, &adjust);
+        for &upstream in shape {
+            world.add(Some(upstream), &adjust);
+        }
+        world.wait_for_links();
+        world
+    }
+
+    fn add(&mut self, upstream: Option<usize>, adjust: impl Fn(&mut Settings)) {
+        let proxy = upstream.map(|upstream| Proxy::to(self.servers[upstream].address()));
+        let addresses: Vec<_> = proxy.iter().map(|proxy| proxy.address).collect();
+        let mut settings = peer_settings(&addresses);
+        adjust(&mut settings);
+        let server = start(settings.clone());
+        self.proxies.extend(proxy);
+        self.settings.push(settings);
+        self.joined += 10;
+        let number = self.joined;
+        let (recorder, publisher) = (format!("r{number}"), format!("p{number}"));
+        self.recorders
+            .push(Recorder::join(&server, &recorder, number));
+        self.publishers
+            .push(Publisher::join(&server, &publisher, number + 1));
+        self.servers.push(server);
+    }
+
+    /// Publishes once on every server.
+    pub fn publish(&mut self) {
+        self.publishers.iter_mut().for_each(Publisher::publish);
+    }
+
+    /// Publishes on all servers for a while.
+    pub fn publish_during(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.publish();
+            // Paces the test; nothing depends on it.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills a server and starts it again on the same address, with nothing in it and with new
+    /// members. What the old ones have published must be somewhere else by then, or it is lost.
+    pub fn restart(&mut self, at: usize) {
+        let own = count(self.publishers[at].sent());
+        wait_until("its members' messages have left it", || {
+            let others = self.recorders.iter().enumerate().filter(|(i, _)| *i != at);
+            others.into_iter().any(|(_, other)| other.has_all(&own))
+        });
+        let settings = self.settings[at].clone();
+        let address = self.servers[at].address();
+        // Two listeners on one address would share its connections: the old one goes first.
+        drop(self.servers.remove(at));
+        if let Some(link) = at.checked_sub(1) {
+            // What it had on its way is lost with it, as with a machine that dies.
+            self.proxies[link].cut(Cut::Reset);
+        }
+        let server = start_at(address, settings);
+        self.joined += 10;
+        let number = self.joined;
+        self.recorders[at] = Recorder::join(&server, &format!("new r{number}"), number);
+        self.publishers[at].rejoin(&server, number + 1);
+        self.servers.insert(at, server);
+        self.restarted.push(at);
+    }
+
+    pub fn wait_for_links(&self) {
+        self.servers[1..].iter().for_each(wait_for_link);
+    }
+
+    /// The faults are over: everything is everywhere, once, and stays so.
+    pub fn converges(mut self) {
+        for proxy in &self.proxies {
+            proxy.cut_after(usize::MAX >> 2);
+            proxy.set(Mode::Pass);
+        }
+        self.publish();
+        self.wait_for_links();
+        self.publish();
+        let sent = all_sent(&self.publishers);
+        self.recorders
+            .iter()
+            .for_each(|recorder| recorder.expect(&sent));
+        for (number, server) in (9000..).zip(&self.servers) {
+            expect_history(server, number, &sent);
+        }
+        let stayed = |at: &usize| !self.restarted.contains(at);
+        for at in (0..self.servers.len()).filter(stayed) {
+            let (recorder, publisher) = (&self.recorders[at], &self.publishers[at]);
+            let got = recorder.got();
+            let own = got.iter().filter(|text| publisher.sent().contains(text));
+            assert!(own.eq(publisher.sent()), "in order");
+        }
+        for server in &self.servers[1..] {
+            assert_eq!(link(server).unwrap().counts.frames_lost, 0);
+        }
+    }
+
+    /// One fault of some kind at one of the links, for some rounds of publishing, and sometimes a
+    /// time without.
+    pub fn random_fault(&mut self, rng: &mut Rng) {
+        let which = rng.below(self.proxies.len());
+        let proxy = &self.proxies[which];
+        match rng.below(9) {
+            0 => {
+                let mut delay = || Duration::from_millis(rng.below(20) as u64);
+                let (up, down) = (delay(), delay());
+                proxy.set(Mode::Delay { up, down });
+            }
+            1 => proxy.set(Mode::Throttle(1 + rng.below(300))),
+            2 => proxy.set(Mode::Stall),
+            3 => proxy.set(Mode::Swallow),
+            4 => proxy.cut(Cut::Close),
+            5 => proxy.cut(Cut::Reset),
+            6 | 7 => proxy.cut_after(rng.below(20_000)),
+            _ => {
+                proxy.set(Mode::Refuse);
+                proxy.cut(Cut::Reset);
+            }
+        }
+        self.publish_during(3 + rng.below(20));
+        self.proxies[which].set(Mode::Pass);
+        if rng.below(2) == 0 {
+            self.publish_during(rng.below(15));
+        }
+    }
+}
