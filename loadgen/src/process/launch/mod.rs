@@ -113,16 +113,22 @@ impl Programs {
 }
 
 fn nats(program: PathBuf, place: Place<'_>) -> Recipe {
+    let config = place.dir.join("nats.conf");
+    // The default refuses the large payload of the seed.
+    let text = "max_payload: 8MB\n".to_owned();
+    let mut args = words(&["--addr", "127.0.0.1", "--port", &place.port.to_string()]);
+    args.extend(["--config".into(), config.clone().into()]);
     Recipe {
         start: Invocation {
             program,
-            args: words(&["--addr", "127.0.0.1", "--port", &place.port.to_string()]),
+            args,
             env: Vec::new(),
         },
         helper: None,
-        files: Vec::new(),
+        files: vec![(config, text)],
         version: Version::Printed(&["--version"]),
-        settings: "core NATS, no JetStream; clients connect with verbose and pedantic off",
+        settings: "core NATS, no JetStream; clients connect with verbose and pedantic off; \
+                   max_payload raised to 8 MB",
     }
 }
 
