@@ -4,28 +4,26 @@
 //! them. The load is the same window, the check the same verifier; what differs is who waits: a task
 //! for each subscriber, and one future for each publisher of a phase. All of ours run on one thread.
 
-use std::cell::{Cell, RefCell};
+mod sender;
+
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::future::try_join_all;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::cast::{HEAR_DEADLINE, LINGER, PROBE_EVERY, STALL, WRITE_LEN, run_name, session_number};
+use super::cast::{HEAR_DEADLINE, LINGER, PROBE_EVERY, STALL, run_name, session_number};
 use super::fanout::{Amount, Fanout, Outcome, Timing};
 use super::meter::Meter;
 use super::{ScenarioError, Target};
 use crate::adapter::{Broker, WireError};
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::library::{
-    Amqp, Library, LibraryError, Mles, Mqtt, Nats, Publisher, Redis, Session, Subscriber,
-};
-use crate::verify::{Stamp, Tally, Verifier};
+use crate::library::{Amqp, Library, Mles, Mqtt, Nats, Publisher, Redis, Session, Subscriber};
+use crate::verify::{Stamp, Tally};
+use sender::{Room, Sender};
 
 /// How often the user's wish to stop, and the lack of deliveries, are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -71,88 +69,6 @@ impl Fanout {
             let mut run = Run::<L>::assemble(self, target, interrupt).await?;
             run.measure(target, timing).await
         })
-    }
-}
-
-/// A channel: what its subscribers have seen.
-struct Room {
-    verifiers: Vec<RefCell<Verifier>>,
-    /// Told of each delivery.
-    delivery: Notify,
-    last_delivery: Cell<Instant>,
-}
-
-impl Room {
-    fn new(load: &Fanout) -> Self {
-        let publishers = usize::from(load.publishers);
-        let verifier = || RefCell::new(Verifier::new(publishers));
-        Self {
-            verifiers: (0..load.subscribers).map(|_| verifier()).collect(),
-            delivery: Notify::new(),
-            last_delivery: Cell::new(Instant::now()),
-        }
-    }
-
-    /// What every subscriber has of a publisher.
-    fn slowest(&self, publisher: u16) -> u64 {
-        let progress = |it: &RefCell<Verifier>| it.borrow().progress(publisher.into());
-        let all = self.verifiers.iter().map(progress);
-        all.min().unwrap_or_default()
-    }
-
-    fn deaf(&self) -> usize {
-        let is_deaf = |it: &&RefCell<Verifier>| !it.borrow().heard_probe();
-        self.verifiers.iter().filter(is_deaf).count()
-    }
-}
-
-/// One that sends.
-struct Sender<P> {
-    publisher: P,
-    room: Rc<Room>,
-    /// Which of its channel's.
-    index: u16,
-    /// The number of the next message.
-    sent: u64,
-    /// Bytes of each message.
-    payload: usize,
-}
-
-impl<P: Publisher> Sender<P> {
-    /// Sends up to message `limit`, or until `end`, no more than `window` messages ahead of the
-    /// slowest subscriber, and waits until that has them all.
-    async fn send(
-        &mut self,
-        limit: u64,
-        end: Option<Instant>,
-        window: u64,
-    ) -> Result<(), LibraryError> {
-        let batch = (WRITE_LEN / self.payload).max(1) as u64;
-        loop {
-            // Made before looking, so that no delivery in between is missed.
-            let delivery = self.room.delivery.notified();
-            let acknowledged = self.room.slowest(self.index);
-            let is_over = end.is_some_and(|end| Instant::now() >= end) || self.sent >= limit;
-            if is_over && acknowledged >= self.sent {
-                return Ok(());
-            }
-            let until = limit.min(acknowledged.saturating_add(window));
-            if is_over || self.sent >= until {
-                delivery.await;
-                continue;
-            }
-            let next = until.min(self.sent + batch);
-            let stamps = (self.sent..next).map(|sequence| Stamp::new(self.index, sequence));
-            let messages = stamps.map(|stamp| self.message(stamp)).collect();
-            self.sent = next;
-            self.publisher.publish(messages).await?;
-        }
-    }
-
-    fn message(&self, stamp: Stamp) -> Bytes {
-        let mut message = vec![b'.'; self.payload];
-        message[..Stamp::LEN].copy_from_slice(&stamp.to_bytes());
-        message.into()
     }
 }
 
