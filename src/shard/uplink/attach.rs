@@ -109,7 +109,9 @@ impl Shard {
             frame: join,
             seq: None,
         }];
-        nested.extend(numbered(history, link, target));
+        let max_uid = settings.limits.max_uid;
+        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, max_uid);
+        nested.extend(numbered(history, link, target).filter(is_taken));
         let hello = LinkHello {
             server: self.common.server_id,
             id: link.id,
@@ -184,6 +186,13 @@ fn choose_member(room: &mut Room) {
     if let Some(conn) = next {
         uplink.member = (conn.uid.clone(), conn.cid);
     }
+}
+
+/// Whether a server with the same limits takes a frame in a resync of that channel. Unless names are
+/// checked members can send any frame, and one that is not taken has the whole resync refused.
+fn is_taken(frame: &[u8], channel: &str, max_uid: usize) -> bool {
+    let message = frame.get(HEADER_LEN..).map(Message::decode);
+    matches!(message, Some(Ok(m)) if m.channel == channel && m.uid.len() <= max_uid)
 }
 
 /// Gives each frame of a history that did not come from the upstream its number.

@@ -1,6 +1,8 @@
 //! Servers that are killed and start again, empty: those below give them the history back, and no
 //! member of one of our servers that stayed gets anything twice.
 
+use mles_utils::Msg;
+
 use super::{CHANNEL, Chain, Ours, Reference, at_once, join, messages_until, tell_all};
 use crate::support::{Secrets, Server, ServerKind, ServerSpec, Session, large_text};
 
@@ -57,6 +59,30 @@ fn a_root_gets_its_history_from_our_peer() {
             }
         },
     );
+}
+
+/// Unless names are checked, a member can send what no server of ours takes in a resync.
+#[test]
+fn frames_that_are_no_messages_of_the_channel_hold_nothing_up() {
+    at_once(&[Ours, Reference], |root| {
+        let mut chain = Chain::start(&[root, Ours], Secrets::SHARED);
+        let mut members = chain.members("hello");
+        let other = |uid: &str, channel: &str| {
+            let message = b"in the way".to_vec();
+            Msg::new(uid.to_owned(), channel.to_owned(), message).encode()
+        };
+        members[1].send_body(b"\xff no message".to_vec());
+        members[1].send_body(other("member 1", "another channel"));
+        members[1].send_body(other(&"x".repeat(1000), CHANNEL));
+        members[1].send("after");
+        members[0].texts_until("after");
+        chain.root().restart();
+        wait_for_resync(&chain.0[0], &chain.0[1], 2);
+        let mut late = join(&chain.0[0], "late");
+        let mut messages = messages_until(&mut late, "after");
+        messages.retain(|text| text != "in the way");
+        assert_eq!(messages, ["hello", "after"]);
+    });
 }
 
 /// The server in the middle hands down nothing that is known below.

@@ -103,6 +103,12 @@ impl Session {
         self.stream.write_all(&frame).unwrap();
     }
 
+    /// Sends a frame with this body.
+    pub(crate) fn send_body(&mut self, body: Vec<u8>) {
+        let frame = self.with_header(body);
+        self.stream.write_all(&frame).unwrap();
+    }
+
     fn with_header(&self, body: Vec<u8>) -> Vec<u8> {
         let header = MsgHdr::new(u32::try_from(body.len()).unwrap(), self.cid, self.key);
         [header.encode(), body].concat()
