@@ -24,13 +24,17 @@ use crate::shard::message::Early;
 use crate::shard::registry::Room;
 use crate::shard::socket::configure;
 
-/// The first frame of a link.
+/// What a link begins with.
 struct Opening {
+    /// The resync.
     frame: Bytes,
     cid: Cid,
     /// The frames of the history in it.
     history: Vec<NestedFrame>,
-    /// The number of the first of them that did not come from the upstream, or the next number.
+    /// The rest of the history, which follows it as ordinary frames: no upstream can know these,
+    /// and a v1 server does not store what a resync brings to a channel that it has.
+    fresh: Vec<NestedFrame>,
+    /// The number of the first of all these that did not come from the upstream, or the next number.
     first: u64,
 }
 
@@ -71,7 +75,9 @@ impl Shard {
         room.channel
             .local
             .set_policy(member, SlowPolicy::Disconnect);
-        room.channel.local.replay(member, [opening.frame.clone()]);
+        let fresh = opening.fresh.iter().map(|nested| nested.frame.clone());
+        let opened = std::iter::once(opening.frame.clone()).chain(fresh);
+        room.channel.local.replay(member, opened);
         conn.key.set(Some(member));
         if let Some(uplink) = room.uplink.as_deref_mut() {
             uplink.begin(target, conn.clone(), &opening, &room.name, now);
@@ -83,8 +89,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Makes the first frame: the join, then the history, with the number of each frame that the
-    /// upstream does not know from itself.
+    /// Makes the first frame: the join, then what of the history the upstream may know, with the
+    /// number of each frame that it does not know from itself. The rest follows.
     fn opening(
         &self,
         room: &Room,
@@ -111,12 +117,15 @@ impl Shard {
         }];
         let max_uid = settings.limits.max_uid;
         let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, max_uid);
-        nested.extend(numbered(history, link, target).filter(is_taken));
+        let sent = link.exchanged.max(link.old).min(link.offered);
+        let (fresh, known): (Vec<_>, Vec<_>) =
+            numbered(history, link, target).partition(|nested| nested.seq > Some(sent));
+        nested.extend(known.into_iter().filter(is_taken));
         let hello = LinkHello {
             server: self.common.server_id,
             id: link.id,
             window: link.known.limit() as u64,
-            sent: link.offered,
+            sent,
             got: link.got,
             old: link.old,
         };
@@ -124,7 +133,7 @@ impl Shard {
         let (body, left_out) = encode_resync(&nested, Some(&hello), max_body)
             .ok_or_else(|| io::Error::other("the join does not fit into max_frame"))?;
         let history = nested.split_off(1 + left_out);
-        let first = history.iter().find_map(|nested| nested.seq);
+        let first = history.iter().chain(&fresh).find_map(|nested| nested.seq);
         let header = FrameHeader {
             body_len: body.len(),
             cid,
@@ -137,6 +146,7 @@ impl Shard {
             frame: frame.freeze(),
             cid,
             history,
+            fresh,
             first: first.unwrap_or(link.offered + 1),
         })
     }
@@ -227,9 +237,11 @@ impl Uplink {
         let link = &mut self.targets[target];
         let lost = (opening.first - 1).saturating_sub(link.delivered);
         link.delivered += lost;
-        let history = opening.history.iter();
-        let shown: Vec<_> = history.map(|n| self.digester.digest(&n.frame)).collect();
-        for (nested, &digest) in opening.history.iter().zip(&shown) {
+        let digest = |nested: &NestedFrame| self.digester.digest(&nested.frame);
+        let shown: Vec<_> = opening.history.iter().map(digest).collect();
+        let shown_too = opening.history.iter().zip(shown.iter().copied());
+        let fresh = opening.fresh.iter().map(|nested| (nested, digest(nested)));
+        for (nested, digest) in shown_too.chain(fresh) {
             if nested.seq > Some(link.exchanged) {
                 link.known.push(digest);
             }
@@ -248,10 +260,12 @@ impl Uplink {
         });
         self.link.connected(now);
         let entry = &self.entry.shared;
-        let frames = opening.history.len();
-        entry.add(|counters| &counters.resyncs, u64::from(frames > 0));
+        let resynced = opening.history.len();
+        entry.add(|counters| &counters.resyncs, u64::from(resynced > 0));
         entry.add(|counters| &counters.frames_lost, lost);
-        self.count_up(frames, opening.frame.len());
+        let fresh: usize = opening.fresh.iter().map(|nested| nested.frame.len()).sum();
+        self.count_up(resynced + opening.fresh.len(), opening.frame.len() + fresh);
+        self.shared_with(target);
         self.show(LinkState::Joining);
         if lost > 0 {
             tracing::warn!(

@@ -167,6 +167,14 @@ impl Uplink {
         is_news
     }
 
+    /// What one upstream is sent, another may get from it.
+    fn shared_with(&mut self, target: usize) {
+        let others = self.targets.iter_mut().enumerate();
+        for (_, other) in others.filter(|(index, _)| *index != target) {
+            other.old = other.offered;
+        }
+    }
+
     /// Numbers frames that were stored, for each upstream they did not come from.
     pub(super) fn note_stored(&mut self, run: &FrameRun, origin: Origin) {
         let linked = self.session.as_ref().map(|session| session.target);
@@ -181,6 +189,9 @@ impl Uplink {
                 }
                 target.exchanged = target.offered;
             }
+        }
+        if let Some(linked) = linked {
+            self.shared_with(linked);
         }
     }
 
