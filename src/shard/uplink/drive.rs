@@ -1,8 +1,10 @@
 //! The task that brings a link up, and the end of a link that nobody needs.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until};
 
 use super::connect::connect;
@@ -26,23 +28,46 @@ impl Shard {
     }
 
     async fn drive(self: Rc<Self>, id: ChannelId, driver: u32) {
-        let peer = &self.common.settings.peer;
         loop {
             match self.uplink_step(id, driver) {
                 Step::Rest => return,
                 Step::Wait(until) => sleep_until(until.into()).await,
                 Step::Connect(target) => {
-                    let stream = connect(&peer.upstreams[target], peer.connect_timeout).await;
-                    match stream.and_then(|stream| self.attach(id, driver, target, stream)) {
+                    let stream = self.reach(id, target).await;
+                    let attach = |stream| {
+                        let attached = self.attach(id, driver, target, stream);
+                        attached.map_err(|error| self.unreachable(target, &error))
+                    };
+                    match stream.and_then(attach) {
                         Ok(()) => {
                             sleep(SETTLE).await;
                             return self.settle(id, driver);
                         }
-                        Err(error) => self.not_connected(id, driver, &error),
+                        Err(failure) => self.not_linked(id, driver, failure),
                     }
                 }
             }
         }
+    }
+
+    /// Connects to an upstream. If it was part of a ring before, that is found out first.
+    async fn reach(self: &Rc<Self>, id: ChannelId, target: usize) -> Result<TcpStream, Failure> {
+        let peer = &self.common.settings.peer;
+        let unreachable = |error| self.unreachable(target, &error);
+        let connect = || connect(&peer.upstreams[target], peer.connect_timeout);
+        let stream = connect().await.map_err(unreachable)?;
+        if !self.is_wary(id) {
+            return Ok(stream);
+        }
+        match self.scout(id, target, stream).await.map_err(unreachable)? {
+            Some(ring) => Err(ring),
+            None => connect().await.map_err(unreachable),
+        }
+    }
+
+    fn unreachable(&self, target: usize, error: &io::Error) -> Failure {
+        let upstream = &self.common.settings.peer.upstreams[target];
+        Failure::Unreachable(format!("{upstream}: {error}"))
     }
 
     /// What the link's task has to do next.
@@ -62,7 +87,7 @@ impl Shard {
         step
     }
 
-    fn not_connected(&self, id: ChannelId, driver: u32, error: &std::io::Error) {
+    fn not_linked(&self, id: ChannelId, driver: u32, failure: Failure) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room_of(id) else {
             return;
@@ -71,8 +96,6 @@ impl Shard {
             return;
         };
         if !uplink.link.is_idle() {
-            let upstream = &self.common.settings.peer.upstreams[uplink.link.target()];
-            let failure = Failure::Unreachable(format!("{upstream}: {error}"));
             uplink.fail(&room.name, failure, &self.log);
         }
     }

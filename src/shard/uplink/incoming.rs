@@ -55,8 +55,12 @@ impl Shard {
     /// Ends the link if a member brings the probe back.
     pub(in crate::shard) fn check_for_ring(self: &Rc<Self>, at: u32, run: &FrameRun) {
         let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room(at).and_then(|room| room.uplink.as_deref());
-        let session = uplink.and_then(|uplink| uplink.probed_in(run));
+        let room = registry.room(at);
+        let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
+            return;
+        };
+        uplink.scouted_in(run);
+        let session = uplink.probed_in(run);
         let conn = session.map(|session| session.conn.clone());
         drop(registry);
         if let Some(conn) = conn {
@@ -213,6 +217,18 @@ impl Uplink {
             return Read::Frame;
         }
         LinkNotice::decode(frame, id).map_or(Read::Probe, Read::Notice)
+    }
+
+    /// Notes if the probe that was sent ahead of a link is in a run of a member's.
+    fn scouted_in(&mut self, run: &FrameRun) {
+        if self.scouting.is_none() {
+            return;
+        }
+        let keys = frames(run.bytes()).filter_map(|frame| FrameHeader::decode(frame).ok()?);
+        let mut keys = keys.map(|header| header.key.0);
+        if keys.any(|key| self.targets.iter().any(|target| target.id == key)) {
+            self.scouting = Some(true);
+        }
     }
 
     /// The session whose probe is in a run of a member's.

@@ -19,6 +19,7 @@ mod attach;
 mod connect;
 mod drive;
 mod incoming;
+mod scout;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,6 +57,10 @@ pub(super) struct Uplink {
     session: Option<UpSession>,
     /// The servers above this one, the upstream first, as far as it has told them.
     path: Vec<u64>,
+    /// Whether a v1 server above has turned out to be part of a ring.
+    is_wary: bool,
+    /// While it is found out whether the ring still stands: whether the probe has come back.
+    scouting: Option<bool>,
     /// Counts the tasks that drive the link; only the newest may.
     driver: u32,
     digester: Digester,
@@ -150,6 +155,8 @@ impl Uplink {
             targets: peer.upstreams.iter().map(target).collect(),
             session: None,
             path: Vec::new(),
+            is_wary: false,
+            scouting: None,
             driver: 0,
             digester: common.digester.clone(),
         }
@@ -349,6 +356,7 @@ impl Shard {
             return self.drive_uplink(id);
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
+        uplink.is_wary = failure == Failure::Loop && !session.is_welcome;
         uplink.fail(&room.name, failure, &self.log);
         drop(registry);
         self.set_upstream_path(at, Vec::new());
