@@ -17,6 +17,7 @@ mod chains;
 mod clients;
 mod groups;
 mod restart;
+mod rings;
 
 use std::thread;
 

@@ -78,6 +78,10 @@ impl ServerSpec {
         self
     }
 
+    pub(crate) fn kind(&self) -> ServerKind {
+        self.kind
+    }
+
     /// Where it will listen, if its port is given.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listen

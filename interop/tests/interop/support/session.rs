@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Instant;
 
 use mles_utils::{Msg, MsgHdr, ResyncMsg};
 
@@ -135,6 +136,21 @@ impl Session {
             uid: message.get_uid().clone(),
             message: message.get_message().clone(),
         })
+    }
+
+    /// Waits until something has come or the session has ended; false if nothing has by `end`.
+    pub(crate) fn has_more(&self, end: Instant) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        self.stream.set_read_timeout(Some(left)).unwrap();
+        let came = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        !matches!(
+            came.map_err(|error| error.kind()),
+            Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        )
     }
 
     /// The next frame whose message is not empty.

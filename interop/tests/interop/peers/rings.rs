@@ -1,0 +1,90 @@
+//! Servers of both kinds whose links form a ring: a message goes round a few times at most, and
+//! then there is silence.
+//!
+//! Links keep the connection id of the member they were opened for, so a ring ends where that
+//! member is. It does not if all links of a server have one id, or if a reference server opens
+//! several links for one channel: then our servers find the ring by what goes round.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Ours, Reference, at_once, join};
+use crate::support::{Secrets, Server, ServerKind, ServerSpec, Session};
+
+/// How long a ring is watched. Our links try again several times meanwhile.
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// Most copies of a message that a member may get before the ring is found.
+const COPIES: usize = 20;
+
+#[test]
+fn a_ring_is_silent() {
+    at_once(&RINGS, |kinds| stays_silent(kinds, None));
+}
+
+#[test]
+fn a_ring_with_a_static_cid_is_silent() {
+    at_once(&RINGS, |kinds| stays_silent(kinds, Some(0x00C0_FFEE)));
+}
+
+const RINGS: [&[ServerKind]; 6] = [
+    &[Ours, Reference],
+    &[Reference, Ours],
+    &[Ours, Ours, Reference],
+    &[Ours, Reference, Ours],
+    &[Ours, Reference, Reference],
+    &[Reference, Reference, Ours],
+];
+
+fn stays_silent(kinds: &[ServerKind], cid: Option<u32>) {
+    let servers = ring(kinds, cid);
+    let join = |(at, server)| join(server, &format!("member {at}"));
+    let mut members: Vec<_> = servers.iter().enumerate().map(join).collect();
+    for member in &mut members {
+        member.send("once");
+    }
+    for received in watch(&mut members) {
+        assert!(received <= COPIES * kinds.len(), "{received} messages");
+    }
+    assert_eq!(watch(&mut members), vec![0; kinds.len()]);
+}
+
+/// Each server is a peer of the next, and the last of the first. Ours have `cid` for all links.
+fn ring(kinds: &[ServerKind], cid: Option<u32>) -> Vec<Server> {
+    let spec = |&kind| {
+        let spec = ServerSpec::new(kind).secrets(Secrets::SHARED);
+        spec.standard_port()
+    };
+    let specs: Vec<_> = kinds.iter().map(spec).collect();
+    let mut above: Vec<_> = specs.iter().map(ServerSpec::address).collect();
+    above.rotate_left(1);
+    let linked = specs.into_iter().zip(above).map(|(spec, above)| {
+        let spec = spec.peer(above);
+        match cid {
+            Some(cid) if spec.kind() == Ours => spec.peer_cid(cid),
+            _ => spec,
+        }
+    });
+    linked.map(ServerSpec::start).collect()
+}
+
+/// How many messages each member receives within the window.
+fn watch(members: &mut [Session]) -> Vec<usize> {
+    let end = Instant::now() + WINDOW;
+    let messages = |member: &mut Session| {
+        let mut count = 0;
+        while member.has_more(end) {
+            let frame = member.receive().unwrap();
+            count += usize::from(!frame.message.is_empty());
+        }
+        count
+    };
+    thread::scope(|scope| {
+        let watching = members
+            .iter_mut()
+            .map(|member| scope.spawn(|| messages(member)));
+        let watching: Vec<_> = watching.collect();
+        let counts = watching.into_iter().map(|thread| thread.join().unwrap());
+        counts.collect()
+    })
+}
