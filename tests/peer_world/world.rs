@@ -53,6 +53,22 @@ impl World {
         world
     }
 
+    /// Lets the network fail in many ways, one after the other, and checks what comes of it. Where
+    /// the members are, on the shards of their channels or on others, is left to chance as well.
+    pub fn suffer(shape: Shape, mut rng: Rng) {
+        let (shards, is_spread) = (1 + rng.below(3), rng.below(2) == 0);
+        let mut world = Self::new(shape, |settings| {
+            settings.shards = Some(shards);
+            if is_spread {
+                settings.spread_threshold = 0;
+            }
+        });
+        for _ in 0..15 {
+            world.random_fault(&mut rng);
+        }
+        world.converges();
+    }
+
     fn add(&mut self, upstream: Option<usize>, adjust: impl Fn(&mut Settings)) {
         let proxy = upstream.map(|upstream| Proxy::to(self.servers[upstream].address()));
         let addresses: Vec<_> = proxy.iter().map(|proxy| proxy.address).collect();
@@ -158,7 +174,10 @@ impl World {
             3 => proxy.set(Mode::Swallow),
             4 => proxy.cut(Cut::Close),
             5 => proxy.cut(Cut::Reset),
-            6 | 7 => proxy.cut_after(rng.below(20_000)),
+            6 | 7 => {
+                let magnitude = 4 + rng.below(14);
+                proxy.cut_after(rng.below(1 << magnitude));
+            }
             _ => {
                 proxy.set(Mode::Refuse);
                 proxy.cut(Cut::Reset);
