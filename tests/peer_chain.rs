@@ -30,6 +30,25 @@ fn any_faults_with_a_seed_of_today() {
     World::suffer(CHAIN, Rng::seeded());
 }
 
+fn faults_and_restarts(rng: Rng) {
+    World::suffer_with(CHAIN, rng, World::restart_sometimes);
+}
+
+#[test]
+fn faults_and_restarts_with_seed_1() {
+    faults_and_restarts(Rng(1));
+}
+
+#[test]
+fn faults_and_restarts_with_seed_2() {
+    faults_and_restarts(Rng(2));
+}
+
+#[test]
+fn faults_and_restarts_with_a_seed_of_today() {
+    faults_and_restarts(Rng::seeded());
+}
+
 /// A server loses its memory again and again while all publish.
 fn restart(at: usize, mut rng: Rng) {
     let mut world = World::new(CHAIN, |_| {});

@@ -45,6 +45,16 @@ fn any_faults_with_a_seed_of_today() {
 }
 
 #[test]
+fn faults_and_restarts_with_seed_1() {
+    World::suffer_with(STAR, Rng(1), World::restart_sometimes);
+}
+
+#[test]
+fn faults_and_restarts_with_a_seed_of_today() {
+    World::suffer_with(STAR, Rng::seeded(), World::restart_sometimes);
+}
+
+#[test]
 fn a_link_that_flaps() {
     let mut world = World::new(STAR, |_| {});
     for round in 0..30 {
