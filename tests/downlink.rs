@@ -20,7 +20,7 @@ use mles::{Broker, NameCheck, Settings};
 fn welcomed(below: Below) -> (Client, u64, Vec<u64>) {
     let mut client = below.join();
     match notice(&mut client) {
-        LinkNotice::Welcome { replay, path } => (client, replay, path),
+        LinkNotice::Welcome { replay, path, .. } => (client, replay, path),
         other => panic!("{other:?} instead of a welcome"),
     }
 }

@@ -170,6 +170,49 @@ fn a_window_that_has_moved_on_doubles_nothing() {
     }
 }
 
+/// Nothing but equal frames, more than the histories hold: only counts tell which are missing.
+#[test]
+fn equal_frames_are_counted_when_a_link_comes_back() {
+    let window = 20;
+    let mut world = World::new(STAR, |settings| {
+        settings.channels.default.history_frames = window
+    });
+    let keyring = mles::protocol::Keyring::default();
+    let tick = |server: &mles::Broker, number, count| {
+        let cid = Some(mles::protocol::Cid(number));
+        let mut client = common::Client::join_with(server, &keyring, "clock", CHANNEL, b"", cid);
+        for _ in 0..count {
+            client.send(b"tick");
+        }
+        client
+    };
+    let ticks = |count| [("tick".to_owned(), count)].into();
+    let mut clocks = vec![tick(&world.servers[0], 100, 2 * window)];
+    let mut expected = 2 * window;
+    world
+        .recorders
+        .iter()
+        .for_each(|r| r.expect(&ticks(expected)));
+    for round in 0..4 {
+        world.proxies[0].set(Mode::Refuse);
+        world.proxies[0].cut(Cut::Reset);
+        clocks.push(tick(&world.servers[0], 101 + round, 3));
+        clocks.push(tick(&world.servers[1], 201 + round, 4));
+        let frames_in = || world.servers[1].stats().frames_in;
+        wait_until("the peer's own are published", || {
+            usize::try_from(frames_in()).unwrap() >= expected + 4
+        });
+        expected += 7;
+        world.proxies[0].set(Mode::Pass);
+        wait_for_link(&world.servers[1]);
+        world
+            .recorders
+            .iter()
+            .for_each(|r| r.expect(&ticks(expected)));
+    }
+    world.publishers.clear();
+}
+
 /// The upstream takes the connection and reads nothing.
 #[test]
 fn a_stuck_upstream_keeps_nobody_waiting() {

@@ -35,9 +35,11 @@ fn uint() -> impl Strategy<Value = u64> {
 }
 
 prop_compose! {
-    fn hello()(server in uint(), id in uint(), window in uint(), sent in uint(), old in uint())
-    -> LinkHello {
-        LinkHello { server, id, window, sent, old }
+    fn hello()(
+        server in uint(), id in uint(), window in uint(), sent in uint(),
+        old in uint(), got in option::of(uint()),
+    ) -> LinkHello {
+        LinkHello { server, id, window, sent, old, got }
     }
 }
 
@@ -70,7 +72,14 @@ fn notice() -> impl Strategy<Value = LinkNotice> {
         LinkRefusal::Resync,
     ]);
     prop_oneof![
-        (uint(), path()).prop_map(|(replay, path)| LinkNotice::Welcome { replay, path }),
+        (uint(), any::<bool>(), uint(), path()).prop_map(|(replay, counted, given, path)| {
+            LinkNotice::Welcome {
+                replay,
+                counted,
+                given,
+                path,
+            }
+        }),
         path().prop_map(LinkNotice::Path),
         why.prop_map(LinkNotice::Refused),
     ]
@@ -100,13 +109,15 @@ fn by_ciborium(resync: &Resync) -> Value {
 }
 
 fn by_name(link: LinkHello) -> Pairs {
-    vec![
+    let mut pairs: Pairs = vec![
         ("server".into(), link.server.into()),
         ("id".into(), link.id.into()),
         ("window".into(), link.window.into()),
         ("sent".into(), link.sent.into()),
         ("old".into(), link.old.into()),
-    ]
+    ];
+    pairs.extend(link.got.map(|got| ("got".into(), got.into())));
+    pairs
 }
 
 fn bytes_of(value: &Value) -> Bytes {
@@ -154,11 +165,11 @@ proptest! {
     #[test]
     fn the_keys_of_a_hello_may_come_in_any_order(
         resync in linked(),
-        order in Just([0, 1, 2, 3, 4]).prop_shuffle(),
+        order in Just([0, 1, 2, 3, 4, 5]).prop_shuffle(),
     ) {
         let mut value = by_ciborium(&resync);
         let pairs = by_name(resync.link.unwrap());
-        let pairs = order.map(|at| pairs[at].clone()).to_vec();
+        let pairs = order.iter().filter_map(|&at| pairs.get(at).cloned()).collect();
         value.as_map_mut().unwrap()[1].1 = Value::Map(pairs);
         prop_assert_eq!(decode_resync(&bytes_of(&value), LIMITS), Ok(resync));
     }
@@ -244,6 +255,7 @@ fn a_number_that_cannot_be_is_refused() {
         id: 2,
         window: 3,
         sent: 10,
+        got: None,
         old: 0,
     });
     let decode = |seqs: &[Option<u64>], link| {
@@ -276,6 +288,7 @@ fn nothing_but_the_two_keys_is_added() {
             id: 2,
             window: 3,
             sent: 0,
+            got: None,
             old: 0,
         }),
     };
@@ -354,14 +367,22 @@ fn what_is_no_notice_is_an_ordinary_frame() {
     assert_eq!(notice(map(&[])), None);
     assert_eq!(notice(path(1)), None);
 
-    let reversed = [("path", path(1)), ("replay", 3.into())];
-    let (replay, servers) = (3, vec![1]);
+    let reversed = [
+        ("path", path(1)),
+        ("given", 5.into()),
+        ("counted", true.into()),
+        ("replay", 3.into()),
+    ];
     let expected = LinkNotice::Welcome {
-        replay,
-        path: servers,
+        replay: 3,
+        counted: true,
+        given: 5,
+        path: vec![1],
     };
     assert_eq!(welcome(&reversed), Some(expected));
-    assert_eq!(welcome(&reversed[..1]), None);
+    assert_eq!(welcome(&reversed[..3]), None);
+    let number = [&reversed[..2], &[("counted", 1.into())], &reversed[3..]].concat();
+    assert_eq!(welcome(&number), None);
     assert_eq!(welcome(&[("path", path(1)), ("path", path(1))]), None);
     assert_eq!(welcome(&[("path", path(1)), ("x", 3.into())]), None);
     assert_eq!(LinkNotice::decode(&frame(b"hello"), 2), None);

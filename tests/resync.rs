@@ -19,7 +19,7 @@ use mles::{Broker, Settings};
 
 fn replay(client: &mut Client) -> u64 {
     match notice(client) {
-        LinkNotice::Welcome { replay, path } => {
+        LinkNotice::Welcome { replay, path, .. } => {
             assert_eq!(path.len(), 1, "this server is the root");
             replay
         }

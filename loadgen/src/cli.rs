@@ -1,17 +1,24 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod latency;
+mod value;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
-use crate::command::{Compare, FanoutOne, Selection};
+use crate::command::{Compare, One, Selection, Start};
+use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Target, Timing};
+use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
 use crate::verify::Stamp;
+use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
+use value::{payload_of, seconds, size};
 
-/// One load, many brokers: deliveries per second and the broker's CPU time for each.
+/// One load, many brokers: latencies, deliveries per second, and the broker's CPU time for each.
 ///
 /// Every message carries a number, and every subscriber checks that it got each message once and in
 /// order; loss, duplicates and reordering make the exit code 1.
@@ -27,6 +34,15 @@ pub(crate) struct Cli {
     /// Write all runs and the environment as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the figures of all runs as CSV to this file, a line for each
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write latencies by percentile as HdrHistogram files to this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// Write latencies second by second as a HdrHistogram interval log to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) interval_log: Option<PathBuf>,
 }
 
 /// What to do.
@@ -38,19 +54,35 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Start brokers on loopback and read their memory per idle subscriber
     Idle(IdleArgs),
+    /// Send at a given rate to one broker that runs already, and measure latencies
+    ///
+    /// Every message is due at a time that is set before the run, and its latency counts from then:
+    /// if something keeps it from being sent, that is in its latency. Service time counts from when
+    /// it was handed to its socket; lag is the difference, per message.
+    ///
+    /// A run is invalid, and the exit code 1, when loadgen itself was too late (--max-lag), or when
+    /// less than 95 % of the messages came within the measured time.
+    Latency(LatencyArgs),
+    /// Raise the rate on one broker that runs already until it does not keep up
+    ///
+    /// A rate is sustained when one of its runs is valid and exact, see `loadgen help latency`. All
+    /// runs are in the report; those that find the knee are no failures.
+    Sweep(SweepArgs),
+    /// Time until all of 100 receivers have a message, on one broker that runs already
+    ///
+    /// One message at a time: the next is sent when all receivers have the one before. Payloads are
+    /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
+    Seed(SeedArgs),
+    /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
+    Start(StartArgs),
+    /// Copy bytes between mles sessions: what `--brokers null` runs
+    NullRelay(NullRelayArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct FanoutArgs {
-    /// What it speaks
-    #[arg(long)]
-    broker: Broker,
-    /// Where it listens
-    #[arg(long, value_name = "IP:PORT")]
-    addr: SocketAddr,
-    /// Its process id, to read its CPU time
-    #[arg(long)]
-    pid: Option<u32>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Publishers of each channel
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..1000))]
     publishers: u16,
@@ -61,7 +93,7 @@ pub(crate) struct FanoutArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     channels: u16,
     /// Size of each message, at least 8 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "64", value_parser = payload)]
+    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>)]
     payload: usize,
     /// How publishers send
     #[arg(long, default_value = "pipelined")]
@@ -73,7 +105,23 @@ pub(crate) struct FanoutArgs {
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     time: TimeArgs,
+}
+
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// What speaks with the broker
+    #[arg(long, default_value = "lean")]
+    client: Client,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NullRelayArgs {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -87,16 +135,37 @@ struct TimeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Which
+    #[arg(long)]
+    broker: Broker,
+    #[command(flatten)]
+    programs: ProgramArgs,
+}
+
+#[derive(Debug, Args)]
+struct ProgramArgs {
+    /// The mles program [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    mles_bin: Option<PathBuf>,
+    /// The reference-server program [default: beside this one, or built in interop]
+    #[arg(long, value_name = "PATH")]
+    reference_bin: Option<PathBuf>,
+    /// Shards of mles [default: its own]
+    #[arg(long)]
+    shards: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 struct BrokerArgs {
     /// Brokers to compare [default: all that are installed]
     #[arg(long, value_delimiter = ',')]
     brokers: Vec<Broker>,
-    /// The mles program [default: the one beside this program]
-    #[arg(long, value_name = "PATH")]
-    mles_bin: Option<PathBuf>,
-    /// Shards of mles [default: its own]
+    #[command(flatten)]
+    programs: ProgramArgs,
+    /// Install Debian's packages of brokers that are missing; needs root
     #[arg(long)]
-    shards: Option<usize>,
+    install: bool,
     /// How often each scenario is run over each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -106,11 +175,16 @@ struct BrokerArgs {
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// Scenarios to run [default: all, the figures of the README]
+    /// Scenarios to run [default: the figures of the README; with --client library fanout,
+    /// fanout-unbatched and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     time: TimeArgs,
+    #[command(flatten)]
+    latency: CompareLatencyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -130,45 +204,57 @@ pub(crate) struct IdleArgs {
 
 impl FanoutArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> FanoutOne {
-        FanoutOne {
-            broker: self.broker,
-            target: Target {
-                addr: self.addr,
-                pid: self.pid,
+    pub(crate) fn resolve(self) -> One {
+        let load = Fanout {
+            publishers: self.publishers,
+            subscribers: self.subscribers.into(),
+            channels: self.channels.into(),
+            payload: self.payload,
+            mode: self.mode,
+            window: self.window,
+            client: self.client.client,
+        };
+        let timing = match self.messages {
+            Some(messages) => Timing {
+                measured: Amount::Messages(messages),
+                ..self.time.resolve()
             },
-            load: Fanout {
-                publishers: self.publishers,
-                subscribers: self.subscribers.into(),
-                channels: self.channels.into(),
-                payload: self.payload,
-                mode: self.mode,
-                window: self.window,
-            },
-            timing: match self.messages {
-                Some(messages) => Timing {
-                    measured: Amount::Messages(messages),
-                    ..self.time.resolve()
-                },
-                None => self.time.resolve(),
-            },
-        }
+            None => self.time.resolve(),
+        };
+        let scenarios = vec![("custom".to_owned(), Load::Fanout(load))];
+        self.target.resolve(scenarios, timing)
     }
 }
 
 impl CompareArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> Compare {
-        let scenarios = if self.scenario.is_empty() {
-            Named::FIGURES.to_vec()
-        } else {
-            self.scenario
+    ///
+    /// # Errors
+    /// An option is for a scenario that is not run, or there is no time to measure latencies, or a
+    /// scenario cannot be run by the client that was chosen.
+    pub(crate) fn resolve(self) -> Result<Compare, clap::Error> {
+        let client = self.client.client;
+        let scenarios = match (self.scenario.is_empty(), client) {
+            (false, _) => self.scenario,
+            (true, Client::Lean) => Named::FIGURES.to_vec(),
+            (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
         };
+        let is_latency_run = scenarios.contains(&Named::Latency);
+        if is_latency_run && self.time.seconds == 0.0 {
+            return Err(invalid("--seconds must be over 0 for scenario latency"));
+        }
+        let (latency, rates) = self.latency.resolve(is_latency_run)?;
         let scenarios = scenarios
             .into_iter()
-            .map(|it| (it.name().to_owned(), it.load()))
-            .collect();
-        self.brokers.resolve(scenarios, self.time.resolve())
+            .flat_map(|it| it.loads(&latency, &rates))
+            .map(|(name, load)| {
+                let load = load.by(client).ok_or_else(|| {
+                    invalid(&format!("--client library cannot run scenario {name}"))
+                })?;
+                Ok((name, load))
+            })
+            .collect::<Result<_, clap::Error>>()?;
+        Ok(self.brokers.resolve(scenarios, self.time.resolve()))
     }
 }
 
@@ -179,10 +265,8 @@ impl IdleArgs {
     /// The counts do not make a slope.
     pub(crate) fn resolve(self) -> Result<Compare, clap::Error> {
         if self.counts.len() < 2 || self.counts[0] == 0 || !self.counts.is_sorted_by(|a, b| a < b) {
-            let message = "--counts needs at least two numbers over 0, ascending\n";
-            return Err(clap::Error::raw(
-                clap::error::ErrorKind::ValueValidation,
-                message,
+            return Err(invalid(
+                "--counts needs at least two numbers over 0, ascending",
             ));
         }
         let idle = Idle {
@@ -199,19 +283,36 @@ impl IdleArgs {
     }
 }
 
+impl StartArgs {
+    /// The command's settings.
+    pub(crate) fn resolve(self) -> Start {
+        Start {
+            broker: self.broker,
+            programs: self.programs.resolve(),
+        }
+    }
+}
+
+impl ProgramArgs {
+    fn resolve(self) -> Programs {
+        Programs {
+            mles: self.mles_bin,
+            shards: self.shards,
+            reference: self.reference_bin,
+        }
+    }
+}
+
 impl BrokerArgs {
     fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
-        let all = [Broker::Mles, Broker::Nats, Broker::Redis, Broker::Mosquitto];
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(all.to_vec())
+                Selection::Installed(Broker::value_variants().to_vec())
             } else {
                 Selection::Exactly(self.brokers)
             },
-            programs: Programs {
-                mles: self.mles_bin,
-                shards: self.shards,
-            },
+            programs: self.programs.resolve(),
+            install: self.install,
             scenarios,
             rounds: self.rounds.into(),
             timing,
@@ -228,36 +329,9 @@ impl TimeArgs {
     }
 }
 
-/// A size in bytes: digits, then nothing, `B`, `KiB` or `MiB`.
-fn size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit: usize = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        unit => return Err(format!("unknown unit {unit:?}: use B, KiB or MiB")),
-    };
-    let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "too large".to_owned())
-}
-
-fn payload(text: &str) -> Result<usize, String> {
-    match size(text)? {
-        short if short < Stamp::LEN => Err(format!("at least {} bytes are needed", Stamp::LEN)),
-        payload => Ok(payload),
-    }
-}
-
-/// Seconds: finite, not negative, at most a day.
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if (0.0..=86_400.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("must be between 0 and 86400".to_owned())
-    }
+/// Arguments that make no sense together.
+fn invalid(why: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{why}\n"))
 }
 
 #[cfg(test)]
@@ -269,18 +343,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_have_units_and_limits() {
-        assert_eq!(size("64"), Ok(64));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert_eq!(size("2MiB"), Ok(2 << 20));
-        for bad in ["", "KiB", "-1", "1kb", "1.5MiB", "99999999999999999MiB"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        assert!(payload("7").is_err());
-        assert!(seconds("NaN").is_err() && seconds("-1").is_err() && seconds("inf").is_err());
     }
 
     #[test]

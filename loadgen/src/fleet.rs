@@ -2,7 +2,7 @@
 //!
 //! The load shares its machine with the broker, so this does little: one `epoll`, one read buffer
 //! for all connections, no work for a connection that is not ready. What arrives goes through
-//! [`Scanner`] to the caller's closure as stamps; what is to be sent waits in the connection's
+//! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,8 +13,9 @@ use mio::{Events, Interest, Poll, Token};
 use thiserror::Error;
 
 use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
+use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
-use crate::verify::Stamp;
+use crate::mark::Mark;
 
 /// How long the kernel may take to connect to a broker that listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,50 +53,68 @@ pub(crate) enum FleetError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LinkId(pub(crate) usize);
 
-/// The connections.
-pub(crate) struct Fleet<'a> {
+/// The connections; every payload on them begins with an `M`.
+pub(crate) struct Fleet<'a, M> {
     broker: SocketAddr,
     adapter: &'a dyn Adapter,
     payload_len: usize,
     interrupt: &'a Interrupt,
     poll: Poll,
     events: Events,
-    links: Vec<Link>,
+    alarm: Alarm,
+    links: Vec<Link<M>>,
     /// Room for a carried head, then [`READ_LEN`] bytes.
     scratch: Box<[u8]>,
 }
 
-struct Link {
+struct Link<M> {
     /// `None` once it was closed by us.
     stream: Option<mio::net::TcpStream>,
     role: Role,
-    scanner: Scanner,
+    scanner: Scanner<M>,
     outbox: Vec<u8>,
     /// How much of the outbox is out.
     written: usize,
 }
 
-impl<'a> Fleet<'a> {
+impl<'a, M: Mark> Fleet<'a, M> {
     /// No connections yet.
     ///
     /// # Errors
-    /// The system has no `epoll` instance left.
+    /// The system has no `epoll` instance or timer left.
     pub(crate) fn new(
         broker: SocketAddr,
         adapter: &'a dyn Adapter,
         payload_len: usize,
         interrupt: &'a Interrupt,
     ) -> Result<Self, FleetError> {
+        let poll = Poll::new()?;
         Ok(Self {
             broker,
             adapter,
             payload_len,
             interrupt,
-            poll: Poll::new()?,
+            alarm: Alarm::new(poll.registry())?,
+            poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
             scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
         })
+    }
+
+    /// Serves at most `connections` in each turn, so that a turn with work for all of them does not
+    /// keep the caller from something more urgent.
+    pub(crate) fn limit_turns(&mut self, connections: usize) {
+        self.events = Events::with_capacity(connections);
+    }
+
+    /// Ends a turn that waits `after` from now, to the microsecond; a turn's own timeout counts in
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// The system refuses the time.
+    pub(crate) fn wake_after(&self, after: Duration) -> Result<(), FleetError> {
+        Ok(self.alarm.set(after)?)
     }
 
     /// Connects and sends the adapter's hello. `number` is the session's number in the whole run.
@@ -165,6 +184,11 @@ impl<'a> Fleet<'a> {
         &mut self.links[id.0].outbox
     }
 
+    /// Whether nothing waits to be sent.
+    pub(crate) fn is_flushed(&self, id: LinkId) -> bool {
+        self.links[id.0].outbox.is_empty()
+    }
+
     /// Sends what waits and says whether all is out. What is not goes out by itself in later turns.
     ///
     /// # Errors
@@ -174,14 +198,14 @@ impl<'a> Fleet<'a> {
     }
 
     /// Waits up to `timeout` for connections that are ready and serves them: sends what waits,
-    /// answers pings, hands each message's stamp to `deliver`.
+    /// answers pings, hands each message's mark to `deliver`.
     ///
     /// # Errors
     /// A connection is gone or received nonsense, or the user asked to stop.
     pub(crate) fn turn(
         &mut self,
         timeout: Duration,
-        mut deliver: impl FnMut(LinkId, Stamp),
+        mut deliver: impl FnMut(LinkId, M),
     ) -> Result<(), FleetError> {
         if self.interrupt.is_set() {
             return Err(FleetError::Interrupted);
@@ -190,12 +214,16 @@ impl<'a> Fleet<'a> {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        for event in &self.events {
+        for event in self
+            .events
+            .iter()
+            .filter(|event| event.token() != Alarm::TOKEN)
+        {
             let id = LinkId(event.token().0);
             let link = &mut self.links[id.0];
             if event.is_readable() {
-                link.receive(self.adapter, self.payload_len, &mut self.scratch, |stamp| {
-                    deliver(id, stamp);
+                link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
+                    deliver(id, mark);
                 })?;
             }
             // Pongs, or what the socket did not take before.
@@ -205,14 +233,14 @@ impl<'a> Fleet<'a> {
     }
 }
 
-impl Link {
+impl<M: Mark> Link<M> {
     /// Reads until the socket is empty.
     fn receive(
         &mut self,
         adapter: &dyn Adapter,
         payload_len: usize,
         scratch: &mut [u8],
-        mut deliver: impl FnMut(Stamp),
+        mut deliver: impl FnMut(M),
     ) -> Result<(), FleetError> {
         let Some(stream) = &mut self.stream else {
             return Ok(());

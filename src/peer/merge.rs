@@ -10,6 +10,10 @@
 //! link is looked up in the history: it may have come another way. If the sender says that it is an
 //! old one, it is looked up among all that are remembered.
 //!
+//! In the other direction the upstream counts the frames that it has given on a link, and the server
+//! below says how many of these have come: what follows is what it lacks. If it cannot say, it is sent
+//! what it has not shown that it has, and has to recognise the rest itself.
+//!
 //! Of a link that is not remembered, or of a server that says nothing, a frame is new unless it is
 //! among the frames whose digests are remembered, which are many more than those of the history.
 
@@ -38,6 +42,10 @@ pub(crate) struct Merge {
     pub(crate) new: Vec<usize>,
     /// Which frames of the history the sender lacks, by index, in order.
     pub(crate) replay: Vec<usize>,
+    /// Whether that is just what follows [`LinkHello::got`].
+    pub(crate) counted: bool,
+    /// How many frames the link has been given when it has these.
+    pub(crate) given: u64,
 }
 
 /// What a channel remembers of the servers below it, and of what it has stored since the first of
@@ -60,6 +68,8 @@ pub(crate) struct Memory {
 struct Link {
     /// Up to which of the frames that it has offered have come.
     received: u64,
+    /// How many frames that came over it were stored.
+    stored: u64,
     /// The numbers of the frames that came over it, in order.
     own: VecDeque<Range<u64>>,
 }
@@ -97,6 +107,7 @@ impl Memory {
         let first = self.first();
         if let Some(link) = self.links.get_mut(&link) {
             link.received = link.received.saturating_add(count as u64);
+            link.stored += count as u64;
             link.add_own(own, first);
         }
     }
@@ -121,15 +132,23 @@ impl Memory {
                 new.push(index);
             }
         }
-        let mut replay = stock.left();
+        let given = self.end - link.map_or(0, |link| link.stored);
+        let got = hello.filter(|_| is_known).and_then(|hello| hello.got);
+        let missing = got.and_then(|got| given.checked_sub(got));
+        let mut replay = stock.left(missing);
         if let Some(hello) = hello {
-            if is_known {
+            if is_known && missing.is_none() {
                 let window = usize::try_from(hello.window).unwrap_or(usize::MAX);
                 replay.drain(..replay.len().saturating_sub(window));
             }
             self.remember(hello, new.len());
         }
-        Merge { new, replay }
+        Merge {
+            new,
+            replay,
+            counted: missing.is_some(),
+            given,
+        }
     }
 
     /// Remembers a link that has brought `new` frames, which will be stored next.
@@ -144,6 +163,7 @@ impl Memory {
         let (own, first) = (self.end..self.end + new as u64, self.first());
         let link = self.links.entry(hello.id).or_default();
         link.received = link.received.max(hello.sent);
+        link.stored += new as u64;
         link.add_own(own, first);
     }
 
@@ -177,6 +197,16 @@ struct Pile {
     forgotten: Vec<usize>,
 }
 
+/// What a frame that is remembered is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It came over the link, and is not given to it.
+    Own,
+    /// It accounts for a frame of the resync.
+    Used,
+    Free,
+}
+
 impl Pile {
     /// The oldest that came another way.
     fn any_other(&mut self) -> Option<usize> {
@@ -196,8 +226,8 @@ struct Received {
 /// What the frames of a resync can be accounted for by, and has not been used up.
 struct Stock {
     piles: HashMap<u64, Pile>,
-    /// By index: whether a frame is of no use any more, to account for one or to be replayed.
-    is_used: Vec<bool>,
+    /// By index: what a frame is good for.
+    uses: Vec<Use>,
     /// The index of the first frame of the history.
     shelf: usize,
 }
@@ -208,23 +238,22 @@ impl Stock {
         let len = memory.digests.len();
         let mut stock = Self {
             piles: HashMap::new(),
-            is_used: vec![false; len],
+            uses: vec![Use::Free; len],
             shelf: len.saturating_sub(history),
         };
         let index = |number: u64| {
             let at = number.saturating_sub(memory.first());
             usize::try_from(at).unwrap_or(usize::MAX).min(len)
         };
-        // What came over the link is not replayed to it.
         for range in link.iter().flat_map(|link| &link.own) {
-            stock.is_used[index(range.start)..index(range.end)].fill(true);
+            stock.uses[index(range.start)..index(range.end)].fill(Use::Own);
         }
         if !is_asked {
             return stock;
         }
         for (at, &digest) in memory.digests.iter().enumerate().rev() {
             let pile = stock.piles.entry(digest).or_default();
-            if stock.is_used[at] {
+            if stock.uses[at] == Use::Own {
                 pile.own.push(at);
             } else if at >= stock.shelf {
                 pile.shelved.push(at);
@@ -251,19 +280,23 @@ impl Stock {
             (Some(received), Some(seq)) if seq <= received.old => (false, pile.any_other()),
             (Some(_), Some(_)) => (false, pile.shelved.pop()),
         };
-        if let Some(at) = at {
-            self.is_used[at] = true;
+        if let Some(at) = at.filter(|&at| self.uses[at] == Use::Free) {
+            self.uses[at] = Use::Used;
         }
         is_known || at.is_some()
     }
 
-    /// The frames of the history that are left, by index in it.
-    fn left(&self) -> Vec<usize> {
-        let history = self.is_used[self.shelf..].iter().enumerate();
-        history
-            .filter(|(_, used)| !**used)
-            .map(|(at, _)| at)
-            .collect()
+    /// The frames of the history that are left, by index in it: of those that the link was given
+    /// the newest `missing`, if that is known.
+    fn left(&self, missing: Option<u64>) -> Vec<usize> {
+        let missing = missing.and_then(|missing| usize::try_from(missing).ok());
+        let history = self.uses[self.shelf..].iter().enumerate();
+        let given = history.filter(|(_, it)| **it != Use::Own).rev();
+        let newest = given.take(missing.unwrap_or(usize::MAX));
+        let free = newest.filter(|(_, it)| **it == Use::Free);
+        let mut left: Vec<_> = free.map(|(at, _)| at).collect();
+        left.reverse();
+        left
     }
 }
 

@@ -59,8 +59,20 @@ pub(super) fn append_resync(
 }
 
 /// Appends the body of the notice that a link has joined to `out`.
-pub(super) fn append_welcome(out: &mut Vec<u8>, replay: u64, path: &[u64]) {
-    append(out, &Notice::Welcome { replay, path });
+pub(super) fn append_welcome(
+    out: &mut Vec<u8>,
+    replay: u64,
+    counted: bool,
+    given: u64,
+    path: &[u64],
+) {
+    let welcome = Notice::Welcome {
+        replay,
+        counted,
+        given,
+        path,
+    };
+    append(out, &welcome);
 }
 
 /// Appends the body of the notice of a path to `out`.
@@ -109,13 +121,20 @@ struct Hello {
     window: u64,
     sent: u64,
     old: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    got: Option<u64>,
 }
 
 /// A map of the one pair that the notice is.
 #[derive(Serialize)]
 enum Notice<'a> {
     #[serde(rename = "link_welcome")]
-    Welcome { replay: u64, path: &'a [u64] },
+    Welcome {
+        replay: u64,
+        counted: bool,
+        given: u64,
+        path: &'a [u64],
+    },
     #[serde(rename = "link_path")]
     Path(&'a [u64]),
     #[serde(rename = "link_refused")]
@@ -130,6 +149,7 @@ impl From<&LinkHello> for Hello {
             window,
             sent,
             old,
+            got,
         } = *hello;
         Self {
             server,
@@ -137,6 +157,7 @@ impl From<&LinkHello> for Hello {
             window,
             sent,
             old,
+            got,
         }
     }
 }

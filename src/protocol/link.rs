@@ -10,7 +10,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `link_welcome` | map of `replay` (unsigned) and `path` (array of unsigned) |
+//! | `link_welcome` | map of `replay` and `given` (unsigned), `counted` (boolean) and `path` (array of unsigned) |
 //! | `link_path` | array of unsigned |
 //! | `link_refused` | text: `key`, `cid`, `loop`, `limit`, `stopping` or `resync` |
 
@@ -44,6 +44,9 @@ pub struct LinkHello {
     /// Up to which of them the upstream may have got one another way before: they were in the
     /// history of a server below, which may have been linked to it through another server.
     pub old: u64,
+    /// How many of the frames that the upstream has given on this link have come, as the upstream
+    /// counts; `None` if that is not known. Those with an empty message do not count.
+    pub got: Option<u64>,
 }
 
 /// What the upper server of a link tells the lower one.
@@ -53,6 +56,11 @@ pub enum LinkNotice {
     Welcome {
         /// How many frames of history follow; what comes after them is live.
         replay: u64,
+        /// Whether these are just what follows [`LinkHello::got`]; else some may be known.
+        counted: bool,
+        /// How many frames have been given on this link when the replay is over. Both sides count
+        /// on from there.
+        given: u64,
         /// See [`LinkNotice::Path`].
         path: Vec<u64>,
     },
@@ -123,8 +131,14 @@ impl LinkNotice {
     pub fn encode(&self, link: u64, cid: Cid) -> Bytes {
         let mut frame = vec![0; HEADER_LEN];
         match self {
-            Self::Welcome { replay, path } => {
-                cbor::append_welcome(&mut frame, *replay, within_bound(path));
+            Self::Welcome {
+                replay,
+                counted,
+                given,
+                path,
+            } => {
+                let path = within_bound(path);
+                cbor::append_welcome(&mut frame, *replay, *counted, *given, path);
             }
             Self::Path(path) => cbor::append_path(&mut frame, within_bound(path)),
             Self::Refused(why) => cbor::append_refused(&mut frame, why.word()),
@@ -175,16 +189,20 @@ fn within_bound(path: &[u64]) -> &[u64] {
 }
 
 fn welcome(reader: &mut Reader<'_>) -> Option<LinkNotice> {
-    let (mut replay, mut servers) = (None, None);
+    let (mut replay, mut counted, mut given, mut servers) = (None, None, None, None);
     for _ in 0..reader.map().ok()? {
         match reader.key().ok()? {
             b"replay" if replay.is_none() => replay = Some(reader.unsigned().ok()?),
+            b"counted" if counted.is_none() => counted = Some(reader.boolean().ok()?),
+            b"given" if given.is_none() => given = Some(reader.unsigned().ok()?),
             b"path" if servers.is_none() => servers = Some(path(reader)?),
             _ => return None,
         }
     }
     Some(LinkNotice::Welcome {
         replay: replay?,
+        counted: counted?,
+        given: given?,
         path: servers?,
     })
 }
@@ -198,11 +216,11 @@ fn path(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
 }
 
 impl LinkHello {
-    /// Reads the hello of a resync message: a map of five unsigned integers, in any order.
+    /// Reads the hello of a resync message: a map of unsigned integers, in any order.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
         let (mut server, mut id, mut window) = (None, None, None);
-        let (mut sent, mut old) = (None, None);
-        // However many pairs are announced, the sixth is an error at the latest.
+        let (mut sent, mut old, mut got) = (None, None, None);
+        // However many pairs are announced, the seventh is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
             let (slot, key) = match reader.key()? {
@@ -210,6 +228,7 @@ impl LinkHello {
                 b"id" => (&mut id, "id"),
                 b"window" => (&mut window, "window"),
                 b"sent" => (&mut sent, "sent"),
+                b"got" => (&mut got, "got"),
                 b"old" => (&mut old, "old"),
                 _ => return Err(BodyError::UnknownKey { at }),
             };
@@ -224,6 +243,7 @@ impl LinkHello {
             id: id.ok_or(missing("id"))?,
             window: window.ok_or(missing("window"))?,
             sent: sent.ok_or(missing("sent"))?,
+            got,
             old: old.ok_or(missing("old"))?,
         })
     }

@@ -49,6 +49,16 @@ impl<'a> Reader<'a> {
         self.string(CborType::Bytes)
     }
 
+    /// True or false.
+    pub(super) fn boolean(&mut self) -> Result<bool, BodyError> {
+        let at = self.at;
+        match self.head(CborType::Simple)? {
+            20 => Ok(false),
+            21 => Ok(true),
+            _ => Err(BodyError::Malformed { at }),
+        }
+    }
+
     /// A text string that need not be UTF-8: for keys, which are compared with known ones anyway.
     pub(super) fn key(&mut self) -> Result<&'a [u8], BodyError> {
         self.string(CborType::Text)

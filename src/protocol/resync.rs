@@ -292,6 +292,8 @@ fn link_len(link: &LinkHello) -> usize {
         ("sent", link.sent),
         ("old", link.old),
     ];
-    let pairs = pairs.map(|(key, n)| cbor::string_len(key.len()) + cbor::unsigned_len(n));
-    cbor::string_len(LINK.len()) + cbor::head_len(pairs.len()) + pairs.iter().sum::<usize>()
+    let len = |(key, n): (&str, u64)| cbor::string_len(key.len()) + cbor::unsigned_len(n);
+    let pairs = pairs.map(len);
+    let got = link.got.map_or(0, |got| len(("got", got)));
+    cbor::string_len(LINK.len()) + cbor::head_len(6) + pairs.iter().sum::<usize>() + got
 }

@@ -127,6 +127,8 @@ impl Shard {
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
                 replay: replay.len() as u64,
+                counted: merge.counted,
+                given: merge.given,
                 path: self.path_of(room),
             };
             notice.encode(hello.id, conn.cid)

@@ -50,6 +50,7 @@ impl Below {
             id: LINK,
             window: 1000,
             sent,
+            got: None,
             old: 0,
         });
         self

@@ -8,6 +8,7 @@
 //! An adapter must not look into payloads, nor do work per message: [`scanner`] asks it only when a
 //! head differs from the one before it.
 
+mod amqp;
 mod mles;
 mod mqtt;
 mod nats;
@@ -24,7 +25,7 @@ pub(crate) use scanner::{MAX_CARRY, Scanner};
 
 /// A broker this program can speak with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Broker {
     /// Mles v1.
     Mles,
@@ -34,6 +35,14 @@ pub(crate) enum Broker {
     Redis,
     /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
     Mosquitto,
+    /// AMQP 0-9-1, as RabbitMQ speaks it.
+    Rabbitmq,
+    /// MQTT 3.1.1 at QoS 0 over RabbitMQ's plugin.
+    RabbitmqMqtt,
+    /// Mles v1, as the reference server 1.1.7 speaks it.
+    Reference,
+    /// Mles v1 over a relay built into this program that only copies: the floor of the tool.
+    Null,
 }
 
 impl Broker {
@@ -44,16 +53,21 @@ impl Broker {
             Self::Nats => "nats",
             Self::Redis => "redis",
             Self::Mosquitto => "mosquitto",
+            Self::Rabbitmq => "rabbitmq",
+            Self::RabbitmqMqtt => "rabbitmq-mqtt",
+            Self::Reference => "reference",
+            Self::Null => "null",
         }
     }
 
     /// The adapter for this broker, for payloads of `payload_len` bytes.
     pub(crate) fn adapter(self, payload_len: usize) -> Box<dyn Adapter> {
         match self {
-            Self::Mles => Box::new(mles::Mles::new(payload_len)),
+            Self::Mles | Self::Reference | Self::Null => Box::new(mles::Mles::new(payload_len)),
             Self::Nats => Box::new(nats::Nats),
             Self::Redis => Box::new(redis::Redis),
-            Self::Mosquitto => Box::new(mqtt::Mqtt),
+            Self::Mosquitto | Self::RabbitmqMqtt => Box::new(mqtt::Mqtt),
+            Self::Rabbitmq => Box::new(amqp::Amqp),
         }
     }
 }
@@ -122,7 +136,7 @@ pub(crate) enum WireError {
 
 impl WireError {
     /// For bytes that are not what the protocol has; the first of them are quoted.
-    fn unexpected(bytes: &[u8]) -> Self {
+    pub(crate) fn unexpected(bytes: &[u8]) -> Self {
         Self::Unexpected(bytes[..bytes.len().min(64)].escape_ascii().to_string())
     }
 

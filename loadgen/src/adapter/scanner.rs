@@ -1,33 +1,45 @@
-//! The walk through received bytes: finds each payload's stamp and skips the rest.
+//! The walk through received bytes: finds each payload's mark and skips the rest.
 //!
 //! Messages of one publisher to one channel have the same bytes before their payload, so the head
 //! of the last message is kept, and a message that begins with the same bytes is taken without
 //! asking the adapter. That makes a message cost the same for every broker: one comparison of some
-//! forty bytes, eight bytes read, the rest skipped. Payload bytes are never copied; at most a head
-//! and a stamp are carried from one read to the next.
+//! forty bytes, the mark read, the rest skipped. Payload bytes are never copied; at most a head
+//! and a mark are carried from one read to the next.
 
 use super::{Adapter, Head, WireError};
-use crate::verify::Stamp;
+use crate::mark::Mark;
 
-/// Where one connection is in its stream.
-#[derive(Debug, Default)]
-pub(crate) struct Scanner {
+/// Where one connection is in its stream. Every payload begins with a mark of type `M`.
+#[derive(Debug)]
+pub(crate) struct Scanner<M> {
     /// The bytes before the payload of the last message; empty before the first.
     head: Vec<u8>,
     /// Bytes from the start of such a payload to the end of its message.
     body: usize,
     /// Bytes still to skip of what was begun.
     skip: usize,
-    /// The stamp of the message being skipped: it counts when its last byte has come.
-    open: Option<Stamp>,
+    /// The mark of the message being skipped: it counts when its last byte has come.
+    open: Option<M>,
     /// Bytes too few to tell what they begin; to be put before the next that are read.
     carry: Vec<u8>,
 }
 
-/// The longest head, stamp included, or control line, that is carried from one read to the next.
+/// The longest head, mark included, or control line, that is carried from one read to the next.
 pub(crate) const MAX_CARRY: usize = 4096;
 
-impl Scanner {
+impl<M> Default for Scanner<M> {
+    fn default() -> Self {
+        Self {
+            head: Vec::new(),
+            body: 0,
+            skip: 0,
+            open: None,
+            carry: Vec::new(),
+        }
+    }
+}
+
+impl<M: Mark> Scanner<M> {
     /// The bytes left over from the last [`Scanner::scan`]: they go before the next ones read.
     pub(crate) fn carry(&self) -> &[u8] {
         &self.carry
@@ -43,7 +55,7 @@ impl Scanner {
         adapter: &dyn Adapter,
         payload_len: usize,
         received: &[u8],
-        mut deliver: impl FnMut(Stamp),
+        mut deliver: impl FnMut(M),
     ) -> Result<usize, WireError> {
         let mut rest = self.finish_open(received, &mut deliver);
         let mut pings = 0;
@@ -75,15 +87,14 @@ impl Scanner {
                     }
                 }
             }
-            let Some(stamp) = rest[self.head.len()..].first_chunk() else {
+            let Some(mark) = M::read(&rest[self.head.len()..]) else {
                 break;
             };
-            let stamp = Stamp::from_bytes(*stamp);
             let whole = self.head.len() + self.body;
             if rest.len() < whole {
-                self.open = Some(stamp);
+                self.open = Some(mark);
             } else {
-                deliver(stamp);
+                deliver(mark);
             }
             rest = self.pass(rest, whole);
         }
@@ -96,13 +107,13 @@ impl Scanner {
     }
 
     /// Skips what is left of the message that the last scan ended in.
-    fn finish_open<'a>(&mut self, received: &'a [u8], deliver: &mut impl FnMut(Stamp)) -> &'a [u8] {
+    fn finish_open<'a>(&mut self, received: &'a [u8], deliver: &mut impl FnMut(M)) -> &'a [u8] {
         let skipped = self.skip.min(received.len());
         self.skip -= skipped;
         if self.skip == 0
-            && let Some(stamp) = self.open.take()
+            && let Some(mark) = self.open.take()
         {
-            deliver(stamp);
+            deliver(mark);
         }
         &received[skipped..]
     }
@@ -118,6 +129,7 @@ impl Scanner {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::verify::Stamp;
 
     /// Feeds `stream` in pieces of `piece` bytes and returns the stamps and the number of pings.
     fn feed(

@@ -7,12 +7,13 @@
 use std::ops::ControlFlow;
 
 use super::CommandError;
+use super::load::Runner;
 use crate::adapter::Broker;
-use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::process::{Programs, Running, StartError};
+use crate::process::{Programs, Running, StartError, install};
 use crate::report::{Report, Run, RunResult};
-use crate::scenario::{Load, ScenarioError, Target, Timing};
+use crate::scenario::{Load, Target, Timing};
+use crate::watch::Watch;
 
 /// Which brokers to compare.
 #[derive(Clone, Debug)]
@@ -23,11 +24,21 @@ pub(crate) enum Selection {
     Exactly(Vec<Broker>),
 }
 
+impl Selection {
+    fn list(&self) -> &[Broker] {
+        match self {
+            Self::Installed(brokers) | Self::Exactly(brokers) => brokers,
+        }
+    }
+}
+
 /// What to compare, and how.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) brokers: Selection,
     pub(crate) programs: Programs,
+    /// Whether to install brokers that are missing.
+    pub(crate) install: bool,
     /// Names and loads, in their order.
     pub(crate) scenarios: Vec<(String, Load)>,
     pub(crate) rounds: usize,
@@ -38,8 +49,15 @@ impl Compare {
     /// Runs everything and tells its progress on standard error.
     ///
     /// # Errors
-    /// A broker cannot be started at all. Runs that fail are in the report.
-    pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Report, CommandError> {
+    /// A broker cannot be installed or started at all. Runs that fail are in the report.
+    pub(crate) fn run(
+        &self,
+        interrupt: &Interrupt,
+        watch: &mut Watch,
+    ) -> Result<Report, CommandError> {
+        if self.install {
+            install(self.brokers.list(), &self.programs)?;
+        }
         let mut report = Report::new(self.timing);
         let brokers = match self.available(&mut report, interrupt) {
             Err(CommandError::Start(StartError::Interrupted)) => {
@@ -48,10 +66,15 @@ impl Compare {
             }
             available => available?,
         };
+        let mut runner = Runner {
+            timing: self.timing,
+            interrupt,
+            watch,
+        };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
             if self
-                .scenario(&mut report, (name, load), &brokers, interrupt)
+                .scenario(&mut report, (name, load), &brokers, &mut runner)
                 .is_break()
             {
                 report.partial = true;
@@ -67,12 +90,9 @@ impl Compare {
         report: &mut Report,
         interrupt: &Interrupt,
     ) -> Result<Vec<Broker>, CommandError> {
-        let (brokers, must_be_there) = match &self.brokers {
-            Selection::Installed(brokers) => (brokers, false),
-            Selection::Exactly(brokers) => (brokers, true),
-        };
+        let must_be_there = matches!(self.brokers, Selection::Exactly(_));
         let mut available = Vec::new();
-        for &broker in brokers {
+        for &broker in self.brokers.list() {
             match Running::start(broker, &self.programs, interrupt) {
                 Ok(running) => {
                     report.brokers.insert(broker, running.provenance().clone());
@@ -98,7 +118,7 @@ impl Compare {
         report: &mut Report,
         (name, load): (&str, &Load),
         brokers: &[Broker],
-        interrupt: &Interrupt,
+        runner: &mut Runner<'_>,
     ) -> ControlFlow<()> {
         let mut running: Vec<Option<Running>> = brokers.iter().map(|_| None).collect();
         for round in 1..=self.rounds {
@@ -108,14 +128,10 @@ impl Compare {
                     self.rounds,
                     broker.name()
                 );
-                let result = self.once(running, broker, load, interrupt)?;
-                let scenario = name.to_owned();
-                report.runs.push(Run {
-                    scenario,
-                    broker,
-                    round,
-                    result,
-                });
+                report.push(self.once(running, broker, (name, load), round, runner)?);
+                if report.partial {
+                    return ControlFlow::Break(());
+                }
             }
         }
         ControlFlow::Continue(())
@@ -127,37 +143,35 @@ impl Compare {
         &self,
         running: &mut Option<Running>,
         broker: Broker,
-        load: &Load,
-        interrupt: &Interrupt,
-    ) -> ControlFlow<(), RunResult> {
+        (name, load): (&str, &Load),
+        round: usize,
+        runner: &mut Runner<'_>,
+    ) -> ControlFlow<(), Run> {
+        let failed = |why: String| {
+            ControlFlow::Continue(Run::new(name, broker, round, RunResult::Failed(why)))
+        };
         let started = match running.take() {
             Some(running) => Ok(running),
-            None => Running::start(broker, &self.programs, interrupt),
+            None => Running::start(broker, &self.programs, runner.interrupt),
         };
         let process = match started {
             Ok(process) => process,
             Err(StartError::Interrupted) => return ControlFlow::Break(()),
-            Err(error) => return ControlFlow::Continue(RunResult::Failed(error.to_string())),
+            Err(error) => return failed(error.to_string()),
         };
         let target = Target {
             addr: process.addr(),
             pid: Some(process.pid()),
         };
-        let result = match load {
-            Load::Fanout(fanout) => fanout
-                .run(broker, target, self.timing, interrupt)
-                .map(RunResult::Fanout),
-            Load::Idle(idle) => idle.run(broker, target, interrupt).map(RunResult::Idle),
-        };
-        match result {
-            Err(ScenarioError::Fleet(FleetError::Interrupted)) => ControlFlow::Break(()),
+        match runner.run((name, load), (broker, target), round) {
+            Err(error) if error.is_interrupt() => ControlFlow::Break(()),
             // It may have brought the broker down: the next run gets another.
-            Err(error) => ControlFlow::Continue(RunResult::Failed(error.to_string())),
-            Ok(result) => {
-                if matches!(result, RunResult::Fanout(_)) {
+            Err(error) => failed(error.to_string()),
+            Ok(run) => {
+                if !matches!(load, Load::Idle(_)) {
                     *running = Some(process);
                 }
-                ControlFlow::Continue(result)
+                ControlFlow::Continue(run)
             }
         }
     }

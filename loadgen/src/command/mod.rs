@@ -5,15 +5,20 @@
 //! the others; Ctrl-C does, and what was measured until then is kept.
 
 mod compare;
-mod fanout;
+mod load;
+mod one;
+mod start;
+mod sweep;
 
 use thiserror::Error;
 
-use crate::process::StartError;
+use crate::process::{InstallError, StartError};
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
-pub(crate) use fanout::FanoutOne;
+pub(crate) use one::One;
+pub(crate) use start::Start;
+pub(crate) use sweep::{Steps, Sweep};
 
 /// A command could not do anything.
 #[derive(Debug, Error)]
@@ -21,7 +26,10 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The one scenario there was could not be run.
+    /// Brokers that were missing could not be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// No broker is installed.

@@ -4,10 +4,13 @@
 //! (short of SIGKILL): [`Running`] stops its process when dropped, and signals only set a flag.
 //! Nothing here knows a broker's protocol.
 
+mod child;
+mod install;
 mod launch;
 mod proc;
 mod running;
 
-pub(crate) use launch::{Programs, Recipe};
+pub(crate) use install::{InstallError, install};
+pub(crate) use launch::Programs;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use running::{Provenance, Running, StartError};

@@ -1,28 +1,25 @@
 //! A broker process from its start until it is stopped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tempfile::TempDir;
 use thiserror::Error;
 
-use super::{Programs, Recipe};
+use super::child::{LOOK, OwnChild};
+use super::install::package;
+use super::launch::{Invocation, Place, Programs, Recipe, Version};
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 
-/// How long a broker may take until it accepts connections.
-const START_DEADLINE: Duration = Duration::from_secs(15);
-/// How long a broker may take to end after SIGTERM; then it is killed.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
-/// Between two looks while waiting for either.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long a broker may take until it accepts connections. RabbitMQ takes five seconds on two idle
+/// cores; one that ends is noticed at once.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Bytes of a broker's last words that an error quotes.
 const LAST_WORDS: usize = 600;
 
@@ -63,12 +60,16 @@ pub(crate) enum StartError {
     Interrupted,
 }
 
-fn hint(broker: Broker) -> &'static str {
-    match broker {
-        Broker::Mles => " beside this program (build it, or say where with --mles-bin)",
-        Broker::Nats => " (Debian package nats-server)",
-        Broker::Redis => " (Debian package redis-server)",
-        Broker::Mosquitto => " (Debian package mosquitto)",
+fn hint(broker: Broker) -> String {
+    match (broker, package(broker)) {
+        (_, Some(package)) => format!(" (Debian package {package}; as root, --install brings it)"),
+        (Broker::Mles, _) => {
+            " beside this program (build it, or say where with --mles-bin)".to_owned()
+        }
+        (Broker::Reference, _) => " near this program (cargo build --release in interop, or say \
+                                   where with --reference-bin)"
+            .to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -83,13 +84,15 @@ pub(crate) struct Provenance {
     pub(crate) settings: &'static str,
 }
 
-/// A broker that accepts connections; stopped when dropped.
+/// A broker that accepts connections; stopped when dropped, before its helper and its files go.
 #[derive(Debug)]
 pub(crate) struct Running {
-    child: Child,
+    process: OwnChild,
     addr: SocketAddr,
     provenance: Provenance,
-    /// Its files; removed after it ended.
+    program: PathBuf,
+    log: PathBuf,
+    _helper: Option<OwnChild>,
     _dir: TempDir,
 }
 
@@ -103,38 +106,37 @@ impl Running {
         programs: &Programs,
         interrupt: &Interrupt,
     ) -> Result<Self, StartError> {
-        let dir = tempfile::Builder::new().prefix("loadgen-").tempdir();
         let failed = |source| StartError::Spawn {
             program: broker.name().into(),
             source,
         };
+        let dir = tempfile::Builder::new().prefix("loadgen-").tempdir();
         let dir = dir.map_err(failed)?;
-        let addr = free_address().map_err(failed)?;
+        let place = Place::find(dir.path()).map_err(failed)?;
         let recipe = programs
-            .recipe(broker, addr.port(), dir.path())
+            .recipe(broker, place)
             .ok_or(StartError::NotInstalled(broker))?;
-        let failed = |source| StartError::Spawn {
-            program: recipe.program.clone(),
-            source,
-        };
-        if let Some((path, text)) = &recipe.config {
+        for (path, text) in &recipe.files {
             fs::write(path, text).map_err(failed)?;
         }
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, place.port));
+        let helper = recipe.helper.as_ref();
+        let helper = helper.map(|helper| {
+            let log = dir.path().join("helper.log");
+            start(&helper.start, helper.addr, &log, interrupt)
+        });
+        let helper = helper.transpose()?;
         let log = dir.path().join("log");
-        let child = spawn(&recipe, &log).map_err(failed)?;
-        let provenance = Provenance {
-            version: version(&recipe),
-            command: command_line(&recipe),
-            settings: recipe.settings,
-        };
-        let mut running = Self {
-            child,
+        let process = start(&recipe.start, addr, &log, interrupt)?;
+        Ok(Self {
+            process,
             addr,
-            provenance,
+            provenance: Provenance::of(&recipe),
+            program: recipe.start.program,
+            log,
+            _helper: helper,
             _dir: dir,
-        };
-        running.wait_until_it_accepts(&recipe.program, &log, interrupt)?;
-        Ok(running)
+        })
     }
 
     /// Where it listens.
@@ -144,100 +146,109 @@ impl Running {
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
+    }
+
+    /// That it still runs.
+    ///
+    /// # Errors
+    /// [`StartError::Ended`].
+    pub(crate) fn check(&mut self) -> Result<(), StartError> {
+        check(&mut self.process, &self.program, &self.log)
     }
 
     /// What it is.
     pub(crate) fn provenance(&self) -> &Provenance {
         &self.provenance
     }
+}
 
-    fn wait_until_it_accepts(
-        &mut self,
-        program: &Path,
-        log: &Path,
-        interrupt: &Interrupt,
-    ) -> Result<(), StartError> {
-        let deadline = Instant::now() + START_DEADLINE;
-        loop {
-            let ended = self.child.try_wait();
-            let failed = |source| StartError::Spawn {
-                program: program.to_owned(),
-                source,
-            };
-            if let Some(status) = ended.map_err(failed)? {
-                let (program, said) = (program.to_owned(), last_words(log));
-                return Err(StartError::Ended {
-                    program,
-                    status,
-                    said,
-                });
-            }
-            if TcpStream::connect_timeout(&self.addr, LOOK).is_ok() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let (program, said) = (program.to_owned(), last_words(log));
-                return Err(StartError::Silent { program, said });
-            }
-            if interrupt.sleep(LOOK) {
-                return Err(StartError::Interrupted);
-            }
+impl Provenance {
+    fn of(recipe: &Recipe) -> Self {
+        Self {
+            version: match &recipe.version {
+                Version::Printed(args) => printed_version(&recipe.start.program, args),
+                Version::Known(version) => version.clone(),
+            },
+            command: command_line(&recipe.start),
+            settings: recipe.settings,
         }
     }
+}
 
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+/// Starts a process and waits until it accepts connections at `addr`.
+fn start(
+    invocation: &Invocation,
+    addr: SocketAddr,
+    log: &Path,
+    interrupt: &Interrupt,
+) -> Result<OwnChild, StartError> {
+    let program = &invocation.program;
+    let child = OwnChild::spawn(invocation, log);
+    let mut child = child.map_err(|source| StartError::Spawn {
+        program: program.clone(),
+        source,
+    })?;
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        check(&mut child, program, log)?;
+        if TcpStream::connect_timeout(&addr, LOOK).is_ok() {
+            return Ok(child);
+        }
+        if Instant::now() > deadline {
+            return Err(StartError::Silent {
+                program: program.clone(),
+                said: last_words(log),
+            });
+        }
+        if interrupt.sleep(LOOK) {
+            return Err(StartError::Interrupted);
+        }
     }
 }
 
-impl Drop for Running {
-    /// SIGTERM, then after [`STOP_DEADLINE`] SIGKILL. Neither can fail but for a process that has
-    /// ended already.
-    fn drop(&mut self) {
-        if !self.has_ended() {
-            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        }
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while !self.has_ended() && Instant::now() < deadline {
-            std::thread::sleep(LOOK);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn check(child: &mut OwnChild, program: &Path, log: &Path) -> Result<(), StartError> {
+    match child.ended() {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => Err(StartError::Ended {
+            program: program.to_owned(),
+            status,
+            said: last_words(log),
+        }),
+        Err(source) => Err(StartError::Spawn {
+            program: program.to_owned(),
+            source,
+        }),
     }
 }
 
-/// A port of loopback that was free a moment ago.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-fn spawn(recipe: &Recipe, log: &Path) -> io::Result<Child> {
-    let out = File::create(log)?;
-    Command::new(&recipe.program)
-        .args(&recipe.args)
-        // A group of its own: Ctrl-C on the terminal must not end it while it is measured; it is
-        // stopped when this program comes to that.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(out)
-        .spawn()
-}
-
-fn command_line(recipe: &Recipe) -> String {
-    let args = recipe.args.iter().map(|arg| arg.to_string_lossy());
-    let quoted = args.map(|arg| if arg.is_empty() { "''".into() } else { arg });
-    std::iter::once(recipe.program.to_string_lossy())
-        .chain(quoted)
+/// Variables, program and arguments, to be repeated in a shell.
+fn command_line(invocation: &Invocation) -> String {
+    let env = invocation.env.iter();
+    let env = env.map(|(name, value)| format!("{name}={}", quoted(&value.to_string_lossy())));
+    let program = invocation.program.to_string_lossy().into_owned();
+    let args = invocation.args.iter();
+    let args = args.map(|arg| quoted(&arg.to_string_lossy()));
+    env.chain([program])
+        .chain(args)
         .collect::<Vec<_>>()
         .join(" ")
 }
 
+/// `word` as a shell takes it for one word. None of ours has a quote in it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{word}'")
+    }
+}
+
 /// The first line the program prints about its version; empty when it prints none.
-fn version(recipe: &Recipe) -> String {
-    let output = Command::new(&recipe.program)
-        .args(recipe.version_args)
+fn printed_version(program: &Path, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(args)
         .stdin(Stdio::null())
         .output();
     let printed = output

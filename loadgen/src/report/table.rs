@@ -5,19 +5,23 @@ use std::fmt::Write as _;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
+use super::Report;
+use super::group::{Group, groups};
+use super::latency_table::{knee_text, latency_table, seed_table};
 use super::spread::Spread;
-use super::{Report, Run, RunResult};
-use crate::adapter::Broker;
-use crate::scenario::{IdleResult, Outcome};
+use crate::scenario::Outcome;
 
-/// Both tables, the machine, and what went wrong.
+/// All tables, the machine, and what went wrong.
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     let groups = groups(report);
-    for table in [fanout_table(&groups), idle_table(&groups)]
-        .into_iter()
-        .flatten()
-    {
+    let tables = [
+        fanout_table(&groups),
+        latency_table(&groups),
+        seed_table(&groups),
+        idle_table(&groups),
+    ];
+    for table in tables.into_iter().flatten() {
         let _ = writeln!(text, "{table}\n");
     }
     let here = &report.environment;
@@ -35,79 +39,31 @@ pub(super) fn render(report: &Report) -> String {
             provenance.settings
         );
     }
+    for (broker, client) in &report.clients {
+        let _ = writeln!(text, "client of {}: {client}", broker.name());
+    }
     for (broker, why) in &report.skipped {
         let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
     }
     for run in &report.runs {
-        if let Some(trouble) = trouble(run) {
+        if let Some(trouble) = run.trouble().filter(|_| !run.excused) {
             let (scenario, broker) = (&run.scenario, run.broker.name());
-            let _ = writeln!(
-                text,
-                "FAILED {scenario} {broker} round {}: {trouble}",
-                run.round
-            );
+            let word = if run.result.is_exact() {
+                "INVALID"
+            } else {
+                "FAILED"
+            };
+            let round = run.round;
+            let _ = writeln!(text, "{word} {scenario} {broker} round {round}: {trouble}");
         }
+    }
+    if let Some(knee) = &report.knee {
+        text.push_str(&knee_text(knee));
     }
     if report.partial {
         text.push_str("PARTIAL: interrupted before the end\n");
     }
     text
-}
-
-/// The runs of one scenario over one broker.
-struct Group<'a> {
-    scenario: &'a str,
-    broker: Broker,
-    runs: Vec<&'a Run>,
-}
-
-impl Group<'_> {
-    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Fanout(outcome) => Some(outcome),
-            _ => None,
-        })
-    }
-
-    fn idles(&self) -> impl Iterator<Item = &IdleResult> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Idle(idle) => Some(idle),
-            _ => None,
-        })
-    }
-
-    fn server_cpu(&self) -> Option<Spread> {
-        Spread::of(self.outcomes().filter_map(|outcome| {
-            let cpu = outcome.server_cpu?;
-            Some(per_delivery(cpu.nanoseconds, outcome))
-        }))
-    }
-
-    fn clean(&self) -> String {
-        let clean = self.runs.iter().filter(|run| run.result.is_clean()).count();
-        format!("{clean}/{}", self.runs.len())
-    }
-}
-
-/// By scenario and broker, in the order they were first run.
-fn groups(report: &Report) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for run in &report.runs {
-        let same =
-            |group: &&mut Group<'_>| group.scenario == run.scenario && group.broker == run.broker;
-        match groups.iter_mut().find(same) {
-            Some(group) => group.runs.push(run),
-            None => {
-                let (scenario, broker) = (run.scenario.as_str(), run.broker);
-                groups.push(Group {
-                    scenario,
-                    broker,
-                    runs: vec![run],
-                });
-            }
-        }
-    }
-    groups
 }
 
 fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
@@ -127,25 +83,23 @@ fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
         let Some(rate) = Spread::of(group.outcomes().map(rate)) else {
             continue;
         };
-        let tool = |outcome: &Outcome| per_delivery(outcome.tool_cpu.nanoseconds, outcome);
-        let tool = Spread::of(group.outcomes().map(tool));
+        let tool = group.tool_cpu();
         let cpu = group.server_cpu();
         let first = groups.iter().find(|other| other.scenario == group.scenario);
         let ratio = cpu.zip(first.and_then(Group::server_cpu));
+        let [cpu_median, cpu_spread] = per_delivery_cells(cpu);
         table.add_row([
             group.scenario.to_owned(),
             group.broker.name().to_owned(),
             thousands(rate.median),
             format!("({}–{})", thousands(rate.min), thousands(rate.max)),
-            cpu.map_or("–".to_owned(), |cpu| format!("{:.4}", cpu.median / 1e3)),
-            cpu.map_or(String::new(), |cpu| {
-                format!("({:.4}–{:.4})", cpu.min / 1e3, cpu.max / 1e3)
-            }),
+            cpu_median,
+            cpu_spread,
             ratio.map_or(String::new(), |(cpu, first)| {
                 format!("{:.2}", cpu.median / first.median)
             }),
             tool.map_or(String::new(), |tool| format!("{:.4}", tool.median / 1e3)),
-            group.clean(),
+            group.exact(),
         ]);
     }
     (table.row_count() > 0).then_some(table)
@@ -184,7 +138,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
     (table.row_count() > 0).then_some(table)
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(header);
     for column in table.column_iter_mut().skip(2) {
@@ -193,12 +147,18 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Nanoseconds for each delivery that came.
-fn per_delivery(nanoseconds: u64, outcome: &Outcome) -> f64 {
-    nanoseconds as f64 / outcome.tally.delivered.max(1) as f64
+/// Nanoseconds for each delivery as two cells in microseconds: the median, and least and greatest.
+pub(super) fn per_delivery_cells(cpu: Option<Spread>) -> [String; 2] {
+    match cpu {
+        None => ["–".to_owned(), String::new()],
+        Some(Spread { median, min, max }) => [
+            format!("{:.4}", median / 1e3),
+            format!("({:.4}–{:.4})", min / 1e3, max / 1e3),
+        ],
+    }
 }
 
-fn thousands(number: f64) -> String {
+pub(super) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -208,25 +168,6 @@ fn thousands(number: f64) -> String {
         out.push(digit);
     }
     out
-}
-
-fn trouble(run: &Run) -> Option<String> {
-    match &run.result {
-        RunResult::Failed(why) => Some(why.clone()),
-        RunResult::Fanout(outcome) if !outcome.tally.is_clean() => {
-            let tally = &outcome.tally;
-            Some(format!(
-                "{} of {} delivered; {} lost, {} duplicated, {} reordered, {} foreign",
-                tally.delivered,
-                tally.expected,
-                tally.lost,
-                tally.duplicated,
-                tally.reordered,
-                tally.foreign
-            ))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::ScenarioError;
 use crate::adapter::{Publication, Role, Session};
 use crate::fleet::{Fleet, LinkId};
-use crate::verify::{Stamp, Verifier};
+use crate::mark::Mark;
+use crate::verify::{Stamp, Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
-const HEAR_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const HEAR_DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two probes.
-const PROBE_EVERY: Duration = Duration::from_millis(20);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// Connections opened before the fleet is served in between.
 const OPEN_AT_ONCE: usize = 32;
+/// How long late duplicates are waited for.
+pub(super) const LINGER: Duration = Duration::from_millis(50);
+/// After so long without any delivery what has not come counts as lost.
+pub(super) const STALL: Duration = Duration::from_secs(10);
+/// How long a turn waits for something to happen.
+pub(super) const TURN: Duration = Duration::from_millis(100);
+/// Bytes handed to the kernel in one write, unless one message is longer.
+pub(super) const WRITE_LEN: usize = 64 << 10;
+/// What payloads hold behind their mark, over and over.
+const TEXT: &[u8] = b"Hello World!";
 
 /// How many of each.
 #[derive(Clone, Copy, Debug)]
@@ -62,34 +73,35 @@ impl Publisher {
         self.publication.bytes.len()
     }
 
-    /// Appends the next message to `outbox`.
-    pub(super) fn publish(&mut self, outbox: &mut Vec<u8>) {
-        self.append(outbox, Stamp::new(self.index, self.sent));
+    /// Appends the next message to `outbox`, with the mark that `mark` makes of its stamp.
+    pub(super) fn publish<M: Mark>(&mut self, outbox: &mut Vec<u8>, mark: impl FnOnce(Stamp) -> M) {
+        self.append(outbox, mark(Stamp::new(self.index, self.sent)));
         self.sent += 1;
     }
 
-    fn append(&self, outbox: &mut Vec<u8>, stamp: Stamp) {
+    fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
         let payload = outbox.len() + self.publication.payload_at;
         outbox.extend_from_slice(&self.publication.bytes);
-        outbox[payload..payload + Stamp::LEN].copy_from_slice(&stamp.to_bytes());
+        mark.write(&mut outbox[payload..]);
     }
 }
 
 /// All connections of a scenario. Subscribers are opened first, channel by channel, so a
-/// subscriber's place is its [`LinkId`].
-pub(super) struct Cast<'a> {
-    pub(super) fleet: Fleet<'a>,
+/// subscriber's place is its [`LinkId`]. Every payload begins with an `M`.
+pub(super) struct Cast<'a, M> {
+    pub(super) fleet: Fleet<'a, M>,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) publishers: Vec<Publisher>,
+    shape: Shape,
     channels: Vec<String>,
 }
 
-impl<'a> Cast<'a> {
+impl<'a, M: Mark> Cast<'a, M> {
     /// Connects everyone over `fleet` and waits until all subscribers hear their channel.
     ///
     /// # Errors
     /// A connection fails, or [`ScenarioError::Deaf`].
-    pub(super) fn assemble(fleet: Fleet<'a>, shape: Shape) -> Result<Self, ScenarioError> {
+    pub(super) fn assemble(fleet: Fleet<'a, M>, shape: Shape) -> Result<Self, ScenarioError> {
         let run = run_name();
         let channels = (0..shape.channels)
             .map(|channel| format!("lg-{run}-{channel}"))
@@ -98,6 +110,7 @@ impl<'a> Cast<'a> {
             fleet,
             subscribers: Vec::new(),
             publishers: Vec::new(),
+            shape,
             channels,
         };
         for channel in 0..shape.channels {
@@ -107,7 +120,10 @@ impl<'a> Cast<'a> {
                 cast.subscribers.push(Subscriber { channel, verifier });
             }
         }
-        let payload = vec![b'.'; shape.payload];
+        let payload: Vec<u8> = std::iter::repeat_n(0, M::LEN)
+            .chain(TEXT.iter().copied().cycle())
+            .take(shape.payload)
+            .collect();
         for channel in 0..shape.channels {
             for index in 0..shape.publishers {
                 let opened = cast.open(Role::Publisher, channel)?;
@@ -135,16 +151,71 @@ impl<'a> Cast<'a> {
         timeout: Duration,
         touched: &mut [bool],
     ) -> Result<(), ScenarioError> {
+        self.serve(timeout, |channel, _| touched[channel] = true)
+    }
+
+    /// Serves the connections once and hands each message that a subscriber got to `delivered`,
+    /// with its channel, after it was taken into account.
+    ///
+    /// # Errors
+    /// A connection fails.
+    #[inline]
+    pub(super) fn serve(
+        &mut self,
+        timeout: Duration,
+        mut delivered: impl FnMut(usize, M),
+    ) -> Result<(), ScenarioError> {
         let subscribers = &mut self.subscribers;
-        self.fleet.turn(timeout, |LinkId(place), stamp| {
+        self.fleet.turn(timeout, |LinkId(place), mark| {
             // Publishers are members of their channel too in some protocols; what they get is
             // not counted.
             if let Some(subscriber) = subscribers.get_mut(place) {
-                subscriber.verifier.check(stamp);
-                touched[subscriber.channel] = true;
+                subscriber.verifier.check(mark.stamp());
+                delivered(subscriber.channel, mark);
             }
         })?;
         Ok(())
+    }
+
+    /// Goes on receiving for a while after the last message that was due: a duplicate comes late.
+    ///
+    /// # Errors
+    /// A connection fails.
+    pub(super) fn linger(&mut self) -> Result<(), ScenarioError> {
+        let end = Instant::now() + LINGER;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.serve(left, |_, _| {})?;
+        }
+        Ok(())
+    }
+
+    /// Whether every subscriber has the last message of each of its channel's publishers.
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_channel().all(|(publishers, subscribers)| {
+            publishers.iter().all(|publisher| {
+                let has_last = |subscriber: &Subscriber| {
+                    subscriber.verifier.progress(publisher.index.into()) >= publisher.sent
+                };
+                subscribers.iter().all(has_last)
+            })
+        })
+    }
+
+    /// What all subscribers have seen of what was sent so far.
+    pub(super) fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        for (publishers, subscribers) in self.by_channel() {
+            for subscriber in subscribers {
+                let sent = publishers.iter().map(|publisher| publisher.sent);
+                all.add(&subscriber.verifier.tally(sent));
+            }
+        }
+        all
+    }
+
+    fn by_channel(&self) -> impl Iterator<Item = (&[Publisher], &[Subscriber])> {
+        let publishers = self.publishers.chunks(self.shape.publishers.into());
+        publishers.zip(self.subscribers.chunks(self.shape.subscribers))
     }
 
     /// Closes the publishers' connections.
@@ -218,7 +289,7 @@ impl<'a> Cast<'a> {
             .filter(|publisher| publisher.index == 0);
         for publisher in firsts.filter(|publisher| deaf[publisher.channel] > 0) {
             if self.fleet.flush(publisher.link)? {
-                publisher.append(self.fleet.outbox(publisher.link), Stamp::probe());
+                publisher.append(self.fleet.outbox(publisher.link), M::probe());
                 self.fleet.flush(publisher.link)?;
             }
         }
@@ -227,14 +298,14 @@ impl<'a> Cast<'a> {
 }
 
 /// A number that no other session of this program's run has.
-fn session_number() -> u32 {
+pub(super) fn session_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A name that no other run used, so that nobody else is on its channels; eight hex digits, to
 /// keep names of one length.
-fn run_name() -> String {
+pub(super) fn run_name() -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

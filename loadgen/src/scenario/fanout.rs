@@ -14,22 +14,17 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::cast::{Cast, Publisher, Shape, Subscriber};
+use super::cast::{Cast, Publisher, STALL, Shape, Subscriber, TURN, WRITE_LEN};
+use super::latency::Phases;
+use super::meter::Meter;
 use super::{ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
+use crate::library::Client;
 use crate::process::CpuTime;
-use crate::verify::Tally;
+use crate::verify::{Stamp, Tally};
 
-/// After so long without any delivery what has not come counts as lost.
-const STALL: Duration = Duration::from_secs(10);
-/// How long late duplicates are waited for.
-const LINGER: Duration = Duration::from_millis(50);
-/// How long a turn waits for something to happen.
-const TURN: Duration = Duration::from_millis(100);
-/// Bytes handed to the kernel in one write, unless one message is longer.
-const WRITE_LEN: usize = 64 << 10;
 /// Payload bytes that a pipelined publisher has under way, unless four messages are more.
 pub(crate) const DEFAULT_WINDOW: usize = 256 << 10;
 
@@ -56,6 +51,8 @@ pub(crate) struct Fanout {
     pub(crate) mode: Mode,
     /// Payload bytes that a pipelined publisher has under way, at least four messages.
     pub(crate) window: usize,
+    /// What speaks with the broker.
+    pub(crate) client: Client,
 }
 
 impl Default for Fanout {
@@ -67,6 +64,7 @@ impl Default for Fanout {
             payload: 64,
             mode: Mode::Pipelined,
             window: DEFAULT_WINDOW,
+            client: Client::Lean,
         }
     }
 }
@@ -88,6 +86,20 @@ pub(crate) struct Timing {
     pub(crate) warm_up_seconds: f64,
     /// What is measured.
     pub(crate) measured: Amount,
+}
+
+impl Timing {
+    /// For a load that is given in time; one given in messages has no time.
+    pub(crate) fn phases(self) -> Phases {
+        let measured = match self.measured {
+            Amount::Seconds(seconds) => seconds,
+            Amount::Messages(_) => 0.0,
+        };
+        Phases {
+            warm_up: Duration::from_secs_f64(self.warm_up_seconds),
+            measured: Duration::from_secs_f64(measured),
+        }
+    }
 }
 
 /// What was measured.
@@ -118,6 +130,9 @@ impl Fanout {
         timing: Timing,
         interrupt: &Interrupt,
     ) -> Result<Outcome, ScenarioError> {
+        if self.client == Client::Library {
+            return self.run_by_library(broker, target, timing, interrupt);
+        }
         let adapter = broker.adapter(self.payload);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
@@ -135,34 +150,26 @@ impl Fanout {
             busy: vec![false; self.channels],
         };
         run.send(Amount::Seconds(timing.warm_up_seconds))?;
-        let before = run.tally();
+        let before = run.cast.tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
-        let (server, tool) = (cpu(target.pid)?, CpuTime::of_self()?);
+        let meter = Meter::start(target)?;
         let seconds = run.send(timing.measured)?.as_secs_f64();
-        let server = cpu(target.pid)?
-            .zip(server)
-            .map(|(after, before)| after.since(before));
-        let tool_cpu = CpuTime::of_self()?.since(tool);
-        run.linger()?;
-        let tally = run.tally().since(&before);
-        if let (Some(pid), Some(CpuTime { nanoseconds: 0, .. })) = (target.pid, server)
-            && tally.delivered > 0
-        {
-            return Err(ScenarioError::NotTheBroker(pid));
-        }
+        let cost = meter.stop(run.cast.tally().since(&before).delivered)?;
+        run.cast.linger()?;
+        let tally = run.cast.tally().since(&before);
         Ok(Outcome {
             messages: tally.expected / self.subscribers as u64,
             seconds,
             tally,
-            server_cpu: server,
-            tool_cpu,
+            server_cpu: cost.server,
+            tool_cpu: cost.tool,
         })
     }
 
     /// The window in messages.
-    fn window_messages(&self) -> u64 {
+    pub(super) fn window_messages(&self) -> u64 {
         match self.mode {
             Mode::Pipelined => (self.window / self.payload).max(4) as u64,
             Mode::Unbatched => 1,
@@ -170,12 +177,8 @@ impl Fanout {
     }
 }
 
-fn cpu(pid: Option<u32>) -> Result<Option<CpuTime>, ScenarioError> {
-    Ok(pid.map(CpuTime::of).transpose()?)
-}
-
 struct Run<'a> {
-    cast: Cast<'a>,
+    cast: Cast<'a, Stamp>,
     /// Messages.
     window: u64,
     /// Of each channel.
@@ -255,33 +258,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-
-    /// Goes on receiving for a while after the last message that was due: a duplicate comes late.
-    fn linger(&mut self) -> Result<(), ScenarioError> {
-        let end = Instant::now() + LINGER;
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
-            self.cast.turn(left, &mut self.touched)?;
-        }
-        Ok(())
-    }
-
-    fn tally(&self) -> Tally {
-        let mut all = Tally::default();
-        let sent: Vec<_> = self
-            .cast
-            .publishers
-            .iter()
-            .map(|publisher| publisher.sent)
-            .collect();
-        let by_channel = sent.chunks(self.publishers);
-        let subscribers = self.cast.subscribers.chunks(self.subscribers);
-        for (sent, subscribers) in by_channel.zip(subscribers) {
-            for subscriber in subscribers {
-                all.add(&subscriber.verifier.tally(sent.iter().copied()));
-            }
-        }
-        all
-    }
 }
 
 /// What every one of `subscribers` has of a publisher.
@@ -291,13 +267,17 @@ fn slowest(subscribers: &[Subscriber], publisher: u16) -> u64 {
 }
 
 /// Sends messages up to number `end`, as far as the socket takes them.
-fn fill(fleet: &mut Fleet<'_>, publisher: &mut Publisher, end: u64) -> Result<(), ScenarioError> {
+fn fill(
+    fleet: &mut Fleet<'_, Stamp>,
+    publisher: &mut Publisher,
+    end: u64,
+) -> Result<(), ScenarioError> {
     let batch = (WRITE_LEN / publisher.message_len()).max(1);
     while fleet.flush(publisher.link)? && publisher.sent < end {
         let outbox = fleet.outbox(publisher.link);
         for _ in 0..batch {
             if publisher.sent < end {
-                publisher.publish(outbox);
+                publisher.publish(outbox, |stamp| stamp);
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::adapter::Broker;
 use crate::fleet::{Fleet, FleetError};
 use crate::interrupt::Interrupt;
 use crate::process::{Memory, ProcError};
+use crate::verify::Stamp;
 
 /// Bytes of the one message that each subscriber hears before it is left alone.
 const PROBE_PAYLOAD: usize = 16;
@@ -73,7 +74,7 @@ impl Idle {
     ) -> Result<IdleResult, ScenarioError> {
         let pid = target.pid.ok_or(ProcError::Unknown)?;
         let adapter = broker.adapter(PROBE_PAYLOAD);
-        let mut casts: Vec<Cast<'_>> = Vec::new();
+        let mut casts: Vec<Cast<'_, Stamp>> = Vec::new();
         let mut connected = 0;
         let mut points = vec![IdlePoint {
             subscribers: 0,
@@ -108,7 +109,11 @@ impl Idle {
     }
 
     /// Leaves the subscribers alone, but for pings to answer.
-    fn settle(&self, casts: &mut [Cast<'_>], interrupt: &Interrupt) -> Result<(), ScenarioError> {
+    fn settle(
+        &self,
+        casts: &mut [Cast<'_, Stamp>],
+        interrupt: &Interrupt,
+    ) -> Result<(), ScenarioError> {
         let end = Instant::now() + Duration::from_secs_f64(self.settle_seconds);
         while Instant::now() < end {
             for cast in &mut *casts {

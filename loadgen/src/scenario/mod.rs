@@ -3,9 +3,16 @@
 //! Scenarios know connections and stamps, not brokers: they run the same against each. A scenario
 //! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
 
+mod by_library;
 mod cast;
 mod fanout;
 mod idle;
+mod latency;
+mod meter;
+mod open_loop;
+mod recorder;
+mod seed;
+mod timetable;
 
 use std::net::SocketAddr;
 
@@ -14,11 +21,15 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::fleet::FleetError;
+use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
 pub(crate) use idle::{Idle, IdleResult};
+pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
+pub(crate) use seed::{Seed, SeedOutcome};
+pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
 #[derive(Debug, Error)]
@@ -26,6 +37,9 @@ pub(crate) enum ScenarioError {
     /// A connection failed.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// A client library failed.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// The broker process could not be looked at.
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -45,6 +59,21 @@ pub(crate) enum ScenarioError {
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),
+}
+
+impl ScenarioError {
+    /// Whether the user asked to stop.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Fleet(FleetError::Interrupted))
+    }
+
+    /// What came of something that was worth as much as it got to: `None` when the user stopped it.
+    fn interrupted<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
+        match result {
+            Err(error) if error.is_interrupt() => Ok(None),
+            result => result.map(Some),
+        }
+    }
 }
 
 /// The broker under load.
@@ -75,6 +104,10 @@ pub(crate) enum Named {
     Large,
     /// Memory per idle subscriber
     Idle,
+    /// Latency in an open loop, once for each of `--rates`
+    Latency,
+    /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
+    Seed,
 }
 
 impl Named {
@@ -99,37 +132,60 @@ impl Named {
             Self::Channels => "channels",
             Self::Large => "large",
             Self::Idle => "idle",
+            Self::Latency => "latency",
+            Self::Seed => "seed",
         }
     }
 
-    /// What it does.
-    pub(crate) fn load(self) -> Load {
+    /// What it does, by the names in reports: `latency` at each of `rates`, the others as they are.
+    pub(crate) fn loads(self, latency: &Latency, rates: &[f64]) -> Vec<(String, Load)> {
         let fanout = Fanout::default();
-        Load::Fanout(match self {
-            Self::Fanout => fanout,
-            Self::FanoutUnbatched => Fanout {
+        let load = match self {
+            Self::Latency => return rates.iter().map(|&rate| latency.at(rate)).collect(),
+            Self::Seed => return Seed::default().both(),
+            Self::Idle => Load::Idle(Idle::default()),
+            Self::Fanout => Load::Fanout(fanout),
+            Self::FanoutUnbatched => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 ..fanout
-            },
-            Self::FanoutUnbatchedX8 => Fanout {
+            }),
+            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 channels: 8,
                 ..fanout
-            },
-            Self::Fanout1000 => Fanout {
+            }),
+            Self::Fanout1000 => Load::Fanout(Fanout {
                 subscribers: 1000,
                 ..fanout
-            },
-            Self::Channels => Fanout {
+            }),
+            Self::Channels => Load::Fanout(Fanout {
                 channels: 100,
                 ..fanout
-            },
-            Self::Large => Fanout {
+            }),
+            Self::Large => Load::Fanout(Fanout {
                 payload: 64 << 10,
                 ..fanout
-            },
-            Self::Idle => return Load::Idle(Idle::default()),
-        })
+            }),
+        };
+        vec![(self.name().to_owned(), load)]
+    }
+}
+
+impl Load {
+    /// What speaks with the broker.
+    pub(crate) fn client(&self) -> Client {
+        match self {
+            Self::Fanout(fanout) => fanout.client,
+            Self::Idle(_) | Self::Latency(_) | Self::Seed(_) => Client::Lean,
+        }
+    }
+
+    /// The same by another client; `None` where only the lean one can do it.
+    pub(crate) fn by(self, client: Client) -> Option<Self> {
+        match self {
+            Self::Fanout(fanout) => Some(Self::Fanout(Fanout { client, ..fanout })),
+            other => (client == Client::Lean).then_some(other),
+        }
     }
 }
 
@@ -141,4 +197,8 @@ pub(crate) enum Load {
     Fanout(Fanout),
     /// Subscribers without messages.
     Idle(Idle),
+    /// Messages on a schedule.
+    Latency(Latency),
+    /// One message at a time, until all have it.
+    Seed(Seed),
 }

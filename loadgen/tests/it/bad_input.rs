@@ -1,7 +1,11 @@
 //! What cannot work is told in a line that says what and where, and by the exit code.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use crate::support::{loadgen, said};
 
@@ -65,6 +69,11 @@ fn names_that_do_not_exist() {
         2,
         &["kafka", "mosquitto"],
     );
+    assert_fails(
+        &["compare", "--client", "library", "--scenario", "idle"],
+        2,
+        &["--client library", "idle"],
+    );
 }
 
 #[test]
@@ -97,6 +106,31 @@ fn a_program_that_is_not_there_or_does_not_run() {
     assert_fails(&missing, 1, &["cannot start", "/nonexistent/mles"]);
     let fails = [only_mles.as_slice(), &["/bin/false"]].concat();
     assert_fails(&fails, 1, &["/bin/false", "exit status: 1"]);
+}
+
+#[test]
+fn packages_are_not_installed_by_just_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody may look into the folder of the test's own program.
+    let program = dir.path().join("loadgen");
+    std::fs::copy(env!("CARGO_BIN_EXE_loadgen"), &program).unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    command
+        .args(["compare", "--brokers", "redis", "--install"])
+        // Nothing is found there, whatever is installed.
+        .env("PATH", dir.path());
+    if rustix::process::geteuid().is_root() {
+        const NOBODY: u32 = 65_534;
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("needs root") && said.contains("redis-server"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,243 +1,169 @@
 //! A few messages over every broker that is installed here, started and stopped by the program.
+//!
+//! Each broker has the same tests; what is not installed is skipped by name, see [`Started`].
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use crate::proxy::proxy;
+use crate::started::{Started, compare};
+use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
 
-use crate::support::{loadgen_json, said, text};
-use rustix::process::{Pid, Signal, kill_process};
+macro_rules! test_brokers {
+    ($($module:ident: $broker:literal,)*) => {$(
+        mod $module {
+            #[test]
+            fn delivers_every_message_once() {
+                super::delivers_every_message_once($broker);
+            }
 
-/// Brokers and their programs. `mles` is there when the workspace was built.
-const BROKERS: [(&str, &str); 4] = [
-    ("mles", "mles"),
-    ("nats", "nats-server"),
-    ("redis", "redis-server"),
-    ("mosquitto", "mosquitto"),
-];
+            #[test]
+            fn tells_publishers_and_channels_apart() {
+                super::tells_publishers_and_channels_apart($broker);
+            }
 
-/// Where `program` is: beside ours, or where Debian has servers.
-fn find(program: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name(program);
-    let installed = ["/usr/sbin", "/usr/bin"].map(|dir| Path::new(dir).join(program));
-    std::iter::once(beside)
-        .chain(installed)
-        .find(|it| it.is_file())
-}
+            #[test]
+            fn takes_memory_for_idle_subscribers() {
+                super::takes_memory_for_idle_subscribers($broker);
+            }
 
-fn installed() -> Vec<&'static str> {
-    let (found, missing): (Vec<_>, Vec<_>) = BROKERS
-        .into_iter()
-        .partition(|(_, program)| find(program).is_some());
-    for (broker, program) in missing {
-        eprintln!("SKIPPED: {broker} is not tested, {program} is not there");
-    }
-    found.into_iter().map(|(broker, _)| broker).collect()
-}
-
-#[test]
-fn every_installed_broker_delivers_every_message_once() {
-    for broker in installed() {
-        let scenarios = "fanout,fanout-unbatched-x8,large";
-        let (output, report) = loadgen_json(&[
-            "compare",
-            "--brokers",
-            broker,
-            "--scenario",
-            scenarios,
-            "--rounds",
-            "2",
-            "--seconds",
-            "0.1",
-            "--warm-up",
-            "0.1",
-        ]);
-        let complaint = said(&output);
-        let code = output.status.code();
-        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
-        assert_eq!(report["schema"], "mles-loadgen/1");
-        assert!(
-            report["brokers"][broker]["version"]
-                .as_str()
-                .is_some_and(|it| !it.is_empty())
-        );
-        let runs = report["runs"].as_array().unwrap();
-        assert_eq!(runs.len(), 6, "three scenarios, two rounds");
-        for run in runs {
-            let outcome = &run["result"]["fanout"];
-            assert!(outcome["tally"]["delivered"].as_u64() > Some(0), "{run}");
-            assert_eq!(
-                outcome["tally"]["delivered"], outcome["tally"]["expected"],
-                "{run}"
-            );
-            assert!(
-                outcome["server_cpu"]["nanoseconds"].as_u64() > Some(0),
-                "{run}"
-            );
+            #[test]
+            fn is_found_out_when_tampered_with() {
+                super::is_found_out_when_tampered_with($broker);
+            }
         }
+    )*};
+}
+
+test_brokers! {
+    mles: "mles",
+    nats: "nats",
+    redis: "redis",
+    mosquitto: "mosquitto",
+    rabbitmq: "rabbitmq",
+    rabbitmq_mqtt: "rabbitmq-mqtt",
+    null: "null",
+}
+
+/// Its key depends on the client's address, so nothing can stand between.
+mod reference {
+    #[test]
+    fn delivers_every_message_once() {
+        super::delivers_every_message_once("reference");
+    }
+
+    #[test]
+    fn tells_publishers_and_channels_apart() {
+        super::tells_publishers_and_channels_apart("reference");
     }
 }
 
-#[test]
-fn several_publishers_and_channels_are_told_apart() {
-    for broker in installed() {
-        let (mut process, port, _dir) = start(broker);
-        let addr = format!("127.0.0.1:{port}");
-        let (output, report) = loadgen_json(&[
-            "fanout",
-            "--broker",
-            broker,
-            "--addr",
-            &addr,
-            "--publishers",
-            "3",
-            "--channels",
-            "4",
-            "--subscribers",
-            "5",
-            "--messages",
-            "100",
-            "--warm-up",
-            "0.1",
-            "--payload",
-            "8",
-        ]);
-        process.kill().unwrap();
-        process.wait().unwrap();
-        let complaint = said(&output);
-        let code = output.status.code();
-        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
-        let tally = &report["runs"][0]["result"]["fanout"]["tally"];
-        assert_eq!(tally["delivered"], 3 * 4 * 5 * 100, "{broker}");
-        assert!(
-            report["runs"][0]["result"]["fanout"]["server_cpu"].is_null(),
-            "no --pid was given"
-        );
-    }
-}
-
-#[test]
-fn idle_subscribers_cost_memory() {
-    for broker in installed() {
-        let (output, report) = loadgen_json(&[
-            "idle",
-            "--brokers",
-            broker,
-            "--counts",
-            "100,1100",
-            "--settle",
-            "0.5",
-            "--rounds",
-            "1",
-        ]);
-        let complaint = said(&output);
-        let code = output.status.code();
-        assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
-        let idle = &report["runs"][0]["result"]["idle"];
-        assert_eq!(idle["points"][2]["subscribers"], 1100);
-        assert!(
-            idle["points"][2]["memory"]["anonymous_bytes"].as_u64() > Some(0),
-            "{idle}"
-        );
-    }
-}
-
-#[test]
-fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
-    let Some(&broker) = installed().first() else {
+fn delivers_every_message_once(broker: &str) {
+    let scenarios = "fanout,fanout-unbatched-x8,large";
+    let args = ["compare", "--brokers", broker, "--scenario", scenarios];
+    let short = ["--rounds", "2", "--seconds", "0.1", "--warm-up", "0.1"];
+    let Some((output, report)) = compare(&[args.as_slice(), &short].concat()) else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("report.json");
-    let loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([
-            "compare",
-            "--brokers",
-            broker,
-            "--scenario",
-            "fanout",
-            "--seconds",
-            "600",
-        ])
-        .args(["--json", text(&path)])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The broker has worked for a while: it is under load, not being started.
-    let busy = |pid: &u32| cpu_ticks(*pid) > 20;
-    let child = wait_for(|| children_of(loadgen.id()).into_iter().find(busy));
-    kill_process(Pid::from_child(&loadgen), Signal::INT).unwrap();
-    let status = loadgen.wait_with_output().unwrap().status;
-    assert_eq!(status.code(), Some(130));
-    wait_for(|| (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    assert_eq!(report["partial"], true);
-}
-
-/// Polls for what must come about within a generous time.
-fn wait_for<T>(mut there: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(it) = there() {
-            return it;
-        }
-        assert!(Instant::now() < deadline, "it did not come about");
-        std::thread::sleep(Duration::from_millis(10));
+    let complaint = said(&output);
+    let code = output.status.code();
+    assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
+    assert_eq!(report["schema"], "mles-loadgen/1");
+    let version = report["brokers"][broker]["version"].as_str();
+    assert!(version.is_some_and(|it| !it.is_empty()));
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6, "three scenarios, two rounds");
+    for run in runs {
+        let outcome = &run["result"]["fanout"];
+        let (tally, cpu) = (&outcome["tally"], &outcome["server_cpu"]);
+        assert!(tally["delivered"].as_u64() > Some(0), "{run}");
+        assert_eq!(tally["delivered"], tally["expected"], "{run}");
+        assert!(cpu["nanoseconds"].as_u64() > Some(0), "{run}");
     }
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.unwrap_or_default();
-    children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
-}
-
-/// User and kernel time of a process, in ticks; 0 when it is gone.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
-    fields
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum()
-}
-
-/// Starts a broker outside the program, as a user would.
-fn start(broker: &str) -> (std::process::Child, u16, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let number = port.to_string();
-    let listen = format!("127.0.0.1:{port}");
-    let args = match broker {
-        "mles" => vec!["serve", "--listen", &listen],
-        "nats" => vec!["-a", "127.0.0.1", "-p", &number],
-        "redis" => vec!["--port", &number, "--bind", "127.0.0.1", "--save", ""],
-        _ => vec!["-p", &number],
+fn tells_publishers_and_channels_apart(broker: &str) {
+    let Some(started) = Started::new(broker) else {
+        return;
     };
-    let program = BROKERS
-        .into_iter()
-        .find(|(name, _)| *name == broker)
-        .map(|(_, program)| program);
-    let program = program.and_then(find).expect("it is installed");
-    let process = Command::new(program)
-        .args(args)
-        .current_dir(dir.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_for(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    (process, port, dir)
+    let addr = started.addr.to_string();
+    for client in ["lean", "library"] {
+        let args = ["fanout", "--broker", broker, "--addr", &addr];
+        let shape = ["--publishers", "3", "--channels", "4", "--subscribers", "5"];
+        let few = ["--messages", "100", "--warm-up", "0.1"];
+        let small = ["--payload", "8", "--window", "1KiB", "--client", client];
+        let (output, report) = loadgen_json(&[args.as_slice(), &shape, &few, &small].concat());
+        let what = format!("{broker}, {client}: {}", said(&output));
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{what}{:#}", report["runs"]);
+        assert_eq!(report["scenarios"]["custom"]["client"], client, "{what}");
+        assert!(report["clients"][broker].is_string(), "{what}");
+        let outcome = &report["runs"][0]["result"]["fanout"];
+        assert_eq!(outcome["tally"]["delivered"], 3 * 4 * 5 * 100, "{what}");
+        assert!(outcome["server_cpu"].is_null(), "no --pid was given");
+    }
+}
+
+fn takes_memory_for_idle_subscribers(broker: &str) {
+    let args = ["idle", "--brokers", broker, "--counts", "100,1100"];
+    let once = ["--settle", "0.5", "--rounds", "1"];
+    let Some((output, report)) = compare(&[args.as_slice(), &once].concat()) else {
+        return;
+    };
+    let complaint = said(&output);
+    let code = output.status.code();
+    assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
+    let point = &report["runs"][0]["result"]["idle"]["points"][2];
+    assert_eq!(point["subscribers"], 1100);
+    let memory = &point["memory"]["anonymous_bytes"];
+    assert!(memory.as_u64() > Some(0), "{point}");
+}
+
+/// Nothing done to a delivery passes, and each kind of harm is called by its name.
+fn is_found_out_when_tampered_with(broker: &str) {
+    const SUBSCRIBERS: u64 = 3;
+    const MESSAGES: u64 = 200;
+    let Some(started) = Started::new(broker) else {
+        return;
+    };
+    let (messages, payload) = (MESSAGES.to_string(), PAYLOAD.to_string());
+    for (client, tamper, finding) in [
+        ("lean", Tamper::Nothing, None),
+        ("lean", Tamper::Lose, Some("lost")),
+        ("lean", Tamper::Double, Some("duplicated")),
+        ("lean", Tamper::Delay, Some("reordered")),
+        ("lean", Tamper::Forge, Some("foreign")),
+        // The check is the same; what is tested is that libraries do not come between.
+        ("library", Tamper::Nothing, None),
+        ("library", Tamper::Double, Some("duplicated")),
+        ("library", Tamper::Delay, Some("reordered")),
+    ] {
+        let addr = proxy(broker, started.addr, tamper).to_string();
+        let args = ["fanout", "--broker", broker, "--addr", &addr];
+        let shape = ["--subscribers", "3", "--warm-up", "0"];
+        let load = [
+            "--messages",
+            &messages,
+            "--payload",
+            &payload,
+            "--client",
+            client,
+        ];
+        let (output, report) = loadgen_json(&[args.as_slice(), &shape, &load].concat());
+        let what = format!("{broker}, {client}, {tamper:?}: {}", said(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(finding.is_some())),
+            "{what}"
+        );
+        let tally = &report["runs"][0]["result"]["fanout"]["tally"];
+        // What was forged is not the message it was.
+        let lost = u64::from(matches!(tamper, Tamper::Lose | Tamper::Forge));
+        assert_eq!(tally["delivered"], SUBSCRIBERS * MESSAGES - lost, "{what}");
+        assert_eq!(tally["lost"], lost, "{what}");
+        for kind in ["duplicated", "reordered", "foreign"] {
+            assert_eq!(
+                tally[kind],
+                u64::from(finding == Some(kind)),
+                "{what}{kind}"
+            );
+        }
+    }
 }

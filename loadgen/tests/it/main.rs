@@ -3,5 +3,11 @@
 
 mod bad_input;
 mod brokers;
+mod faults;
+mod interrupt;
+mod latency;
+mod proxy;
+mod started;
 mod support;
 mod tampering;
+mod units;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use mles::protocol::{HEADER_LEN, Message, frame_len};
 use serde_json::Value;
@@ -114,17 +115,19 @@ pub fn loadgen(args: &[&str]) -> Output {
 
 /// Runs the program with `--json` and returns its output and the report.
 pub fn loadgen_json(args: &[&str]) -> (Output, Value) {
+    let (output, report) = try_loadgen_json(args);
+    let report =
+        report.unwrap_or_else(|error| panic!("{error}; the program said: {}", said(&output)));
+    (output, report)
+}
+
+/// The same, where there may be no report.
+pub fn try_loadgen_json(args: &[&str]) -> (Output, serde_json::Result<Value>) {
     let dir = tempfile::tempdir().expect("a directory for the report");
     let path = dir.path().join("report.json");
     let output = loadgen(&[args, &["--json", text(&path)]].concat());
     let report = std::fs::read(&path).expect("the report is opened at the start");
-    let report = serde_json::from_slice(&report).unwrap_or_else(|error| {
-        panic!(
-            "{error}; the program said: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-    });
-    (output, report)
+    (output, serde_json::from_slice(&report))
 }
 
 pub fn text(path: &Path) -> &str {
@@ -134,4 +137,16 @@ pub fn text(path: &Path) -> &str {
 /// What the program wrote to standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Polls for what must come about within a generous time.
+pub fn wait_for<T>(mut there: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(it) = there() {
+            return it;
+        }
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

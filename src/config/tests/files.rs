@@ -1,11 +1,14 @@
 //! The files in `configs/`.
 
 use super::{Case, file};
+use crate::Settings;
 use crate::config::{OPTIONS, Section};
 
 const DEVELOPMENT: &str = include_str!("../../../configs/development.toml");
 const PRODUCTION: &str = include_str!("../../../configs/production.toml");
 const HIGH_FAN_OUT: &str = include_str!("../../../configs/high-fan-out.toml");
+const ROOT: &str = include_str!("../../../configs/root.toml");
+const PEER: &str = include_str!("../../../configs/peer.toml");
 
 fn with_key(text: &str) -> Case<'_> {
     Case {
@@ -30,6 +33,31 @@ fn the_others_need_a_key_and_nothing_else() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert_eq!(with_key(text).ok().warnings, [""; 0]);
     }
+}
+
+#[test]
+fn root_and_peer_fit_together_as_they_are() {
+    let [root, peer] = [ROOT, PEER].map(|text| {
+        let resolved = file(text).ok();
+        assert_eq!(resolved.warnings, [""; 0]);
+        resolved.config.settings
+    });
+    assert!(root.peer.upstreams.is_empty());
+    let upstreams = peer.peer.upstreams.iter().map(ToString::to_string);
+    let listen = root.listen.iter().map(ToString::to_string);
+    assert!(upstreams.eq(listen));
+    assert_ne!(root.listen, peer.listen);
+    let common = |settings: &Settings| {
+        let channel = &settings.channels.default;
+        let limits = &settings.limits;
+        (
+            channel.history_frames,
+            channel.history_bytes,
+            channel.history_age,
+            (limits.max_frame, limits.max_uid, limits.max_channel_name),
+        )
+    };
+    assert_eq!(common(&root), common(&peer));
 }
 
 #[test]

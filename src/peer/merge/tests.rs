@@ -19,6 +19,7 @@ struct Server {
     id: u64,
     history: Vec<Item>,
     sent: u64,
+    got: Option<u64>,
     old: u64,
 }
 
@@ -49,7 +50,7 @@ impl Channel {
     /// Merges a resync; gives what was new and what is replayed.
     fn merge(&mut self, hello: Option<&LinkHello>, items: &[Item]) -> (Vec<u64>, Vec<u64>) {
         let history = self.history().to_vec();
-        let Merge { new, replay } = self.memory.merge(hello, history.len(), items);
+        let Merge { new, replay, .. } = self.memory.merge(hello, history.len(), items);
         let new: Vec<_> = new.iter().map(|&at| items[at].digest).collect();
         self.publish(&new);
         (new, replay.iter().map(|&at| history[at]).collect())
@@ -74,6 +75,7 @@ impl Server {
             id: self.id,
             window: 1000,
             sent: self.sent,
+            got: self.got,
             old: self.old,
         }
     }
@@ -204,6 +206,36 @@ fn a_server_is_sent_what_it_lacks_but_never_its_own() {
     // It has forgotten most of it.
     server.history.drain(..2);
     assert_eq!(channel.link(&server), (vec![], vec![1, 4]));
+}
+
+/// All frames are equal, so only counts tell.
+#[test]
+fn a_server_that_has_counted_is_sent_just_what_it_lacks() {
+    let mut channel = Channel::new(4);
+    let mut server = Server::new(7);
+    channel.publish(&[1; 3]);
+    let hello = server.hello();
+    let merge = channel.memory.merge(Some(&hello), 3, &[]);
+    assert_eq!((merge.counted, merge.given), (false, 3), "not known yet");
+    channel.receive(7, &[1; 2]);
+    channel.publish(&[1; 3]);
+    for (got, replayed) in [(6, 0), (5, 1), (4, 2), (3, 3), (0, 3)] {
+        server.got = Some(got);
+        let merge = channel.memory.merge(Some(&server.hello()), 4, &[]);
+        assert_eq!((merge.counted, merge.given), (true, 6));
+        assert_eq!(
+            merge.replay.len(),
+            replayed,
+            "got {got}; one of the history is its own"
+        );
+    }
+    // What it shows of its own does not make up for what it was given.
+    server.publish(&[1, 1]);
+    server.got = Some(4);
+    assert_eq!(channel.link(&server), (vec![], vec![1, 1]));
+    server.got = Some(7);
+    let merge = channel.memory.merge(Some(&server.hello()), 4, &[]);
+    assert!(!merge.counted, "more than it was given");
 }
 
 #[test]

@@ -109,12 +109,15 @@ impl Shard {
             frame: join,
             seq: None,
         }];
-        nested.extend(numbered(history, link, target));
+        let max_uid = settings.limits.max_uid;
+        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, max_uid);
+        nested.extend(numbered(history, link, target).filter(is_taken));
         let hello = LinkHello {
             server: self.common.server_id,
             id: link.id,
             window: link.known.limit() as u64,
             sent: link.offered,
+            got: link.got,
             old: link.old,
         };
         let max_body = (settings.limits.max_frame - HEADER_LEN).min(MAX_BODY_LEN);
@@ -185,6 +188,13 @@ fn choose_member(room: &mut Room) {
     }
 }
 
+/// Whether a server with the same limits takes a frame in a resync of that channel. Unless names are
+/// checked members can send any frame, and one that is not taken has the whole resync refused.
+fn is_taken(frame: &[u8], channel: &str, max_uid: usize) -> bool {
+    let message = frame.get(HEADER_LEN..).map(Message::decode);
+    matches!(message, Some(Ok(m)) if m.channel == channel && m.uid.len() <= max_uid)
+}
+
 /// Gives each frame of a history that did not come from the upstream its number.
 fn numbered(
     history: Vec<(Bytes, Origin)>,
@@ -229,6 +239,7 @@ impl Uplink {
             conn,
             target,
             replay: Some(link.known.begin_replay()),
+            counting: None,
             shown,
             is_welcome: false,
             echo: EchoGuard::default(),

@@ -90,6 +90,7 @@ impl Shard {
         if let Some(session) = &mut uplink.session
             && !session.is_welcome
         {
+            uplink.targets[session.target].got = None;
             session.replay = None;
             session.shown = Vec::new();
         }

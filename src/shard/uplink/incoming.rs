@@ -7,7 +7,7 @@ use super::{UpSession, Uplink};
 use crate::channel::{ConnId, FrameRun, Origin};
 use crate::peer::link::Failure;
 use crate::peer::status::LinkState;
-use crate::protocol::{FrameHeader, Key, LinkNotice, Message, encode_frame, frames};
+use crate::protocol::{FrameHeader, Key, LinkNotice, Message, encode_frame, frames, is_presence};
 use crate::shard::conn::{Conn, Ended};
 use crate::shard::ids::Home;
 use crate::shard::{LogLimiter, Shard};
@@ -178,6 +178,7 @@ impl Uplink {
                     false
                 }
                 Read::Frame => {
+                    self.count_down(&mut session, frame);
                     let digest = self.digester.digest(frame);
                     let is_new = self.is_new(&mut session, digest);
                     suppressed += u64::from(!is_new);
@@ -235,11 +236,40 @@ impl Uplink {
     }
 
     fn on_welcome(&mut self, session: &mut UpSession, notice: &LinkNotice) {
-        if let &LinkNotice::Welcome { replay, .. } = notice {
-            session.is_welcome = true;
-            let known = &self.targets[session.target].known;
-            let shown = std::mem::take(&mut session.shown);
-            session.replay = (replay > 0).then(|| known.begin_rest(replay, &shown));
+        let &LinkNotice::Welcome {
+            replay,
+            counted,
+            given,
+            ..
+        } = notice
+        else {
+            return;
+        };
+        session.is_welcome = true;
+        let target = &mut self.targets[session.target];
+        let shown = std::mem::take(&mut session.shown);
+        let compare = replay > 0 && !counted;
+        session.replay = compare.then(|| target.known.begin_rest(replay, &shown));
+        // If the replay is just what was missing, each frame of it counts like a live one.
+        if !counted || target.got.map(|got| got + replay) != Some(given) {
+            target.got = (replay == 0).then_some(given);
+            session.counting = (replay > 0).then_some((replay, given));
+        }
+    }
+
+    /// Counts a frame that the upstream has given. It does not count hints of presence.
+    fn count_down(&mut self, session: &mut UpSession, frame: &[u8]) {
+        let got = &mut self.targets[session.target].got;
+        if !session.is_welcome || is_presence(frame) {
+            return;
+        }
+        match &mut session.counting {
+            Some((left @ 2.., _)) => *left -= 1,
+            Some((_, given)) => {
+                *got = Some(*given);
+                session.counting = None;
+            }
+            None => *got = got.map(|got| got + 1),
         }
     }
 

@@ -75,6 +75,9 @@ struct Target {
     /// Up to which of them are in `known`.
     exchanged: u64,
     known: Known,
+    /// How many of the frames that the upstream has given on this link have come, as far as it
+    /// counts them.
+    got: Option<u64>,
 }
 
 /// The session that stands, or is being joined.
@@ -84,6 +87,8 @@ struct UpSession {
     target: usize,
     /// Until the upstream's replay is over.
     replay: Option<Replay>,
+    /// Until then: how many frames are to come, and how many will have been given.
+    counting: Option<(u64, u64)>,
     /// Digests of the frames that the first frame has shown to the upstream, until it answers.
     shown: Vec<u64>,
     /// Whether it has shown that it is a server like this one, which tells who is above it.
@@ -135,6 +140,7 @@ impl Uplink {
             old: 0,
             exchanged: 0,
             known: Known::new(known_limit(history)),
+            got: None,
         };
         Self {
             link: Link::new(link_settings(peer), jittered),

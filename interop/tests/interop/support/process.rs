@@ -80,14 +80,23 @@ impl Process {
 
     /// Waits until `find` finds something in a line of its output.
     pub(crate) fn wait_for<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_for_times(1, what, find)
+    }
+
+    /// Waits until `find` finds something in `times` lines of its output, and returns the last.
+    pub(crate) fn wait_for_times<T>(
+        &self,
+        times: usize,
+        what: &str,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let end = Instant::now() + DEADLINE;
         let mut lines = self.output.lines();
-        let mut seen = 0;
         loop {
-            if let Some(found) = lines[seen..].iter().find_map(|(_, line)| find(line)) {
+            let mut found = lines.iter().filter_map(|(_, line)| find(line));
+            if let Some(found) = found.nth(times - 1) {
                 return found;
             }
-            seen = lines.len();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 // The lock must not be held while the panic shows the output.

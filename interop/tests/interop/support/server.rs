@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
 use super::process::Process;
@@ -26,6 +26,7 @@ pub(crate) struct ServerSpec {
     secrets: Secrets,
     history_limit: usize,
     peer: Option<SocketAddr>,
+    peer_cid: Option<u32>,
 }
 
 impl ServerSpec {
@@ -39,6 +40,7 @@ impl ServerSpec {
             secrets: Secrets::NONE,
             history_limit: 100,
             peer: None,
+            peer_cid: None,
         }
     }
 
@@ -58,6 +60,12 @@ impl ServerSpec {
         self
     }
 
+    /// Gives all its links this CID; the reference server cannot do that.
+    pub(crate) fn peer_cid(mut self, cid: u32) -> Self {
+        self.peer_cid = Some(cid);
+        self
+    }
+
     /// On the port that `mles-client` cannot be told to change.
     pub(crate) fn standard_port(mut self) -> Self {
         self.listen.set_port(8077);
@@ -68,6 +76,11 @@ impl ServerSpec {
     pub(crate) fn ip(mut self, ip: IpAddr) -> Self {
         self.listen.set_ip(ip);
         self
+    }
+
+    /// Where it will listen, if its port is given.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listen
     }
 
     /// Starts it and waits until it listens.
@@ -114,6 +127,12 @@ impl ServerSpec {
             "--shards",
             "2",
         ]);
+        if let Some(cid) = self.peer_cid {
+            command.args(["--peer-cid", &format!("{cid:#x}")]);
+        }
+        if self.peer.is_some() {
+            command.args(["--peer-backoff", "100ms", "--peer-backoff-max", "1s"]);
+        }
         command
     }
 
@@ -150,10 +169,51 @@ impl Server {
         self.spec.secrets
     }
 
+    pub(crate) fn kind(&self) -> ServerKind {
+        self.spec.kind
+    }
+
     /// Kills it and starts it anew, empty, at the same address.
     pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Starts it anew after [`kill`](Self::kill), empty, at the same address.
+    pub(crate) fn start_again(&mut self) {
         (self.process, _) = self.spec.spawn();
+    }
+
+    /// Waits until it has told `count` times since it started that a link of one of its channels
+    /// is up. The reference tells before it sends its first frame, ours once the join is taken.
+    pub(crate) fn wait_for_links(&self, count: usize) {
+        let told = match self.spec.kind {
+            ServerKind::Ours => "link up",
+            ServerKind::Reference => "Successfully connected to peer",
+        };
+        self.process
+            .wait_for_times(count, told, |line| line.contains(told).then_some(()));
+    }
+
+    /// Waits until one of our servers has told that a link was refused or lost.
+    pub(crate) fn wait_for_failed_link(&self) {
+        assert_eq!(self.spec.kind, ServerKind::Ours);
+        let told = "trying again";
+        self.process
+            .wait_for(told, |line| line.contains(told).then_some(()));
+    }
+
+    /// Waits until a reference server has let the first session in since it started.
+    pub(crate) fn wait_for_first_join(&self) {
+        assert_eq!(self.spec.kind, ServerKind::Reference, "ours does not tell");
+        let is_join = |line: &str| line.starts_with("User ") && line.ends_with(" joined.");
+        self.process
+            .wait_for("who joined", |line| is_join(line).then_some(()));
     }
 }
 
@@ -187,15 +247,18 @@ fn newest(files: &[PathBuf]) -> Option<PathBuf> {
         .cloned()
 }
 
-/// An address of 127.0.0.0/8 that belongs to this server alone: its port cannot be taken between
+/// An address of 127.64.0.0/10 that belongs to this server alone: its port cannot be taken between
 /// its choice and its use, nor between two starts, and the standard port is free on it.
 fn own_loopback_address() -> Ipv4Addr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let server = NEXT.fetch_add(1, Ordering::Relaxed);
+    const BITS: u32 = 10;
+    const FIRST: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 0);
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let server = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
     assert!(
-        server < u8::MAX,
+        server < 1 << BITS,
         "more servers in one process than loopback addresses for them"
     );
-    Ipv4Addr::new(127, 64 | (high & 0x3f), low, server)
+    // What is left of the 22 bits tells processes apart that run at the same time.
+    let process = std::process::id() & ((1 << (22 - BITS)) - 1);
+    Ipv4Addr::from_bits(FIRST.to_bits() | process << BITS | server)
 }

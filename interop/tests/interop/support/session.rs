@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use mles_utils::{Msg, MsgHdr};
+use mles_utils::{Msg, MsgHdr, ResyncMsg};
 
 use super::{DEADLINE, Secrets};
 
@@ -86,12 +86,32 @@ impl Session {
 
     /// Sends a message and returns the frame that carries it.
     pub(crate) fn send(&mut self, message: &str) -> Vec<u8> {
-        let message = message.as_bytes().to_vec();
-        let body = Msg::new(self.uid.clone(), self.channel.clone(), message).encode();
-        let header = MsgHdr::new(u32::try_from(body.len()).unwrap(), self.cid, self.key);
-        let frame = [header.encode(), body].concat();
+        let frame = self.frame(message);
         self.stream.write_all(&frame).unwrap();
         frame
+    }
+
+    /// The frame that [`send`](Self::send) would send.
+    pub(crate) fn frame(&self, message: &str) -> Vec<u8> {
+        let message = message.as_bytes().to_vec();
+        self.with_header(Msg::new(self.uid.clone(), self.channel.clone(), message).encode())
+    }
+
+    /// Sends a resync message, as a peer of the reference makes it of the frames in its history.
+    pub(crate) fn send_resync(&mut self, history: &Vec<Vec<u8>>) {
+        let frame = self.with_header(ResyncMsg::new(history).encode());
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Sends a frame with this body.
+    pub(crate) fn send_body(&mut self, body: Vec<u8>) {
+        let frame = self.with_header(body);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    fn with_header(&self, body: Vec<u8>) -> Vec<u8> {
+        let header = MsgHdr::new(u32::try_from(body.len()).unwrap(), self.cid, self.key);
+        [header.encode(), body].concat()
     }
 
     /// The next frame, or `None` once the server has closed the session.

@@ -1,0 +1,321 @@
+//! Arguments of the commands about latency: `latency`, `seed` and `sweep`, and the part that
+//! `compare` has of them.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::value::{factor, milliseconds, payload_of, percent, rate};
+use super::{TimeArgs, invalid};
+use crate::adapter::Broker;
+use crate::command::{One, Steps, Sweep};
+use crate::mark::Timed;
+use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, Timing};
+
+/// A broker that runs already.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// What it speaks
+    #[arg(long)]
+    broker: Broker,
+    /// Where it listens
+    #[arg(long, value_name = "IP:PORT")]
+    addr: SocketAddr,
+    /// Its process id, to read its CPU time
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+/// Publishers on a schedule, and how late this program may be.
+#[derive(Debug, Args)]
+pub(super) struct OpenLoopArgs {
+    /// Publishers of each channel [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000))]
+    publishers: Option<u16>,
+    /// Subscribers of each channel [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    subscribers: Option<u16>,
+    /// Channels, each with publishers and subscribers of its own [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    channels: Option<u16>,
+    /// Size of each message, at least 24 bytes, like 64 or 64KiB [default: 64]
+    #[arg(long, value_parser = payload_of::<Timed>)]
+    payload: Option<usize>,
+    /// How messages are spread over time [default: fixed]
+    #[arg(long)]
+    arrivals: Option<Arrivals>,
+    /// What random arrivals are made from: the same seed makes the same schedule [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How late loadgen may send before a run is invalid, in milliseconds [default: 1]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = milliseconds)]
+    max_lag: Option<u64>,
+    /// For which percentage of the messages that holds [default: 99]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    lag_percentile: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LatencyArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Messages a second, all publishers together
+    #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    rate: f64,
+    #[command(flatten)]
+    open_loop: OpenLoopArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SeedArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Receivers on the channel
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    subscribers: u16,
+    /// Messages that are measured
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: u64,
+    /// Messages before these
+    #[arg(long, default_value_t = 10)]
+    warm_up_samples: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The first rate, in messages a second, all publishers together
+    #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    from: f64,
+    /// The last rate at most
+    #[arg(long, default_value_t = 1_000_000.0, value_parser = rate)]
+    to: f64,
+    /// Each rate is so many times the one before
+    #[arg(long, default_value_t = 1.5, value_parser = factor)]
+    factor: f64,
+    /// How often a rate is run before it counts as not sustained
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    tries: u8,
+    #[command(flatten)]
+    open_loop: OpenLoopArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+}
+
+/// What `compare` has of `latency`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Scenario latency")]
+pub(super) struct CompareLatencyArgs {
+    /// Rates, in messages a second, all publishers together [default: 1000,10000]
+    #[arg(long, value_delimiter = ',', value_parser = rate)]
+    rates: Vec<f64>,
+    #[command(flatten)]
+    open_loop: OpenLoopArgs,
+}
+
+impl TargetArgs {
+    pub(super) fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> One {
+        One {
+            broker: self.broker,
+            target: self.target(),
+            scenarios,
+            timing,
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            addr: self.addr,
+            pid: self.pid,
+        }
+    }
+}
+
+impl OpenLoopArgs {
+    fn resolve(&self, rate: f64) -> Latency {
+        let default = Latency::default();
+        let lag = default.lag_bound;
+        Latency {
+            publishers: self.publishers.unwrap_or(default.publishers),
+            subscribers: self.subscribers.map_or(default.subscribers, usize::from),
+            channels: self.channels.map_or(default.channels, usize::from),
+            payload: self.payload.unwrap_or(default.payload),
+            rate,
+            arrivals: self.arrivals.unwrap_or(default.arrivals),
+            seed: self.seed.unwrap_or(default.seed),
+            lag_bound: LagBound {
+                percentile: self.lag_percentile.unwrap_or(lag.percentile),
+                nanoseconds: self.max_lag.unwrap_or(lag.nanoseconds),
+            },
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        [self.publishers, self.subscribers, self.channels] != [None; 3]
+            || self.payload.is_some()
+            || self.arrivals.is_some()
+            || self.seed.or(self.max_lag).is_some()
+            || self.lag_percentile.is_some()
+    }
+}
+
+impl LatencyArgs {
+    /// The command's settings.
+    ///
+    /// # Errors
+    /// There is no time to measure.
+    pub(crate) fn resolve(self) -> Result<One, clap::Error> {
+        let timing = self.time.measured()?;
+        let latency = self.open_loop.resolve(self.rate).at(self.rate);
+        Ok(self.target.resolve(vec![latency], timing))
+    }
+}
+
+impl SeedArgs {
+    /// The command's settings.
+    pub(crate) fn resolve(self) -> One {
+        let seed = Seed {
+            subscribers: self.subscribers.into(),
+            samples: self.samples,
+            warm_up_samples: self.warm_up_samples,
+            ..Seed::default()
+        };
+        let by_samples = Timing {
+            warm_up_seconds: 0.0,
+            measured: Amount::Messages(self.samples),
+        };
+        self.target.resolve(seed.both(), by_samples)
+    }
+}
+
+impl SweepArgs {
+    /// The command's settings.
+    ///
+    /// # Errors
+    /// There is no time to measure, or no rate between the first and the last.
+    pub(crate) fn resolve(self) -> Result<Sweep, clap::Error> {
+        if self.from > self.to {
+            return Err(invalid("--from must not be over --to"));
+        }
+        Ok(Sweep {
+            broker: self.target.broker,
+            target: self.target.target(),
+            latency: self.open_loop.resolve(self.from),
+            steps: Steps {
+                from: self.from,
+                to: self.to,
+                factor: self.factor,
+            },
+            tries: self.tries.into(),
+            timing: self.time.measured()?,
+        })
+    }
+}
+
+impl CompareLatencyArgs {
+    /// What `latency` does, and at which rates.
+    ///
+    /// # Errors
+    /// Something is given although `latency` is not run.
+    pub(super) fn resolve(self, is_run: bool) -> Result<(Latency, Vec<f64>), clap::Error> {
+        if !is_run && (!self.rates.is_empty() || self.open_loop.is_given()) {
+            return Err(invalid(
+                "--rates and the other options of scenario latency need --scenario latency",
+            ));
+        }
+        let rates = if self.rates.is_empty() {
+            vec![1000.0, 10_000.0]
+        } else {
+            self.rates
+        };
+        Ok((self.open_loop.resolve(rates[0]), rates))
+    }
+}
+
+impl TimeArgs {
+    /// A time that something can be measured in.
+    fn measured(&self) -> Result<Timing, clap::Error> {
+        if self.seconds > 0.0 {
+            Ok(self.resolve())
+        } else {
+            Err(invalid("--seconds must be over 0"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
+
+    use crate::cli::{Cli, Command};
+
+    fn parse(args: &[&str]) -> Result<Command, ErrorKind> {
+        let args = ["loadgen"].iter().chain(args);
+        match Cli::try_parse_from(args) {
+            Ok(cli) => Ok(cli.command),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    const NATS: [&str; 4] = ["--broker", "nats", "--addr", "127.0.0.1:4222"];
+
+    #[test]
+    fn figures_that_make_no_schedule_are_refused() {
+        for bad in [
+            ["--rate", "0"],
+            ["--rate", "-5"],
+            ["--rate", "NaN"],
+            ["--payload", "23"],
+            ["--max-lag", "-1"],
+            ["--lag-percentile", "101"],
+            ["--arrivals", "bursty"],
+        ] {
+            let args = [["latency"].as_slice(), &NATS, &bad].concat();
+            assert!(parse(&args).is_err(), "{bad:?}");
+        }
+        let no_time = parse(&[["latency", "--seconds", "0"].as_slice(), &NATS].concat());
+        let Ok(Command::Latency(no_time)) = no_time else {
+            panic!("it is well formed");
+        };
+        assert!(no_time.resolve().is_err());
+        let upwards = ["sweep", "--from", "10", "--to", "5"];
+        let upwards = parse(&[upwards.as_slice(), &NATS].concat());
+        let Ok(Command::Sweep(upwards)) = upwards else {
+            panic!("it is well formed");
+        };
+        assert!(upwards.resolve().is_err());
+    }
+
+    #[test]
+    fn options_of_a_scenario_that_is_not_run_are_refused() {
+        for (scenario, is_fine) in [("latency", true), ("seed", false)] {
+            let args = ["compare", "--rates", "5,10", "--scenario", scenario];
+            let Ok(Command::Compare(args)) = parse(&args) else {
+                panic!("{scenario} is one");
+            };
+            assert_eq!(args.resolve().is_ok(), is_fine, "{scenario}");
+        }
+    }
+
+    #[test]
+    fn each_rate_is_a_scenario() {
+        let args = ["compare", "--scenario", "latency,seed", "--rates", "5,1e4"];
+        let Ok(Command::Compare(args)) = parse(&args) else {
+            panic!("it is well formed");
+        };
+        let compare = args.resolve().expect("latency is run");
+        let names: Vec<_> = compare
+            .scenarios
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["latency-5", "latency-10000", "seed-hello", "seed-1.6MB"]
+        );
+    }
+}

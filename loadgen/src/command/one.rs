@@ -1,0 +1,49 @@
+//! `loadgen fanout`, `latency` and `seed`: loads on one broker that runs already.
+
+use super::CommandError;
+use super::load::Runner;
+use crate::adapter::Broker;
+use crate::interrupt::Interrupt;
+use crate::report::Report;
+use crate::scenario::{Load, Target, Timing};
+use crate::watch::Watch;
+
+/// What to load, and how.
+#[derive(Debug)]
+pub(crate) struct One {
+    pub(crate) broker: Broker,
+    pub(crate) target: Target,
+    /// Names and loads, in their order.
+    pub(crate) scenarios: Vec<(String, Load)>,
+    pub(crate) timing: Timing,
+}
+
+impl One {
+    /// Runs each load once.
+    ///
+    /// # Errors
+    /// A load could not be brought to its end.
+    pub(crate) fn run(
+        self,
+        interrupt: &Interrupt,
+        watch: &mut Watch,
+    ) -> Result<Report, CommandError> {
+        let mut report = Report::new(self.timing);
+        let mut runner = Runner {
+            timing: self.timing,
+            interrupt,
+            watch,
+        };
+        for (name, load) in &self.scenarios {
+            report.scenarios.insert(name.clone(), load.clone());
+            match runner.run((name, load), (self.broker, self.target), 1) {
+                Err(error) if error.is_interrupt() => report.partial = true,
+                run => report.push(run?),
+            }
+            if report.partial {
+                break;
+            }
+        }
+        Ok(report)
+    }
+}

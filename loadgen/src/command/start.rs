@@ -1,0 +1,44 @@
+//! `loadgen start`: one broker, as `compare` starts it, until the user asks to stop.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use super::CommandError;
+use crate::adapter::Broker;
+use crate::interrupt::Interrupt;
+use crate::process::{Programs, Running, StartError};
+
+/// How often the broker is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) broker: Broker,
+    pub(crate) programs: Programs,
+}
+
+impl Start {
+    /// Starts the broker, prints how other commands reach it, and stops it when asked to.
+    ///
+    /// # Errors
+    /// The broker cannot be started, or ends by itself.
+    pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<(), CommandError> {
+        let mut running = match Running::start(self.broker, &self.programs, interrupt) {
+            Err(StartError::Interrupted) => return Ok(()),
+            started => started?,
+        };
+        // Nobody may be there to read it.
+        let _ = writeln!(
+            io::stdout(),
+            "--broker {} --addr {} --pid {}",
+            self.broker.name(),
+            running.addr(),
+            running.pid()
+        );
+        while !interrupt.sleep(LOOK) {
+            running.check()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! lapin: AMQP 0-9-1 with the same exchanges and queues as the lean adapter.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+
+use super::{ENDED, Library, LibraryError, Session};
+
+/// User `guest`, a connection with one channel for each session.
+pub(crate) struct Amqp;
+
+impl Library for Amqp {
+    const NAME: &'static str = "lapin";
+    type Publisher = Publisher;
+    type Subscriber = Subscriber;
+
+    async fn publisher(session: Session<'_>) -> Result<Publisher, LibraryError> {
+        let (connection, channel) = connect(session).await?;
+        Ok(Publisher {
+            channel,
+            exchange: session.channel.into(),
+            _connection: connection,
+        })
+    }
+
+    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
+        let (connection, channel) = connect(session).await?;
+        Ok(Subscriber {
+            messages: consume(&channel, session.channel).await.map_err(failed())?,
+            _channel: channel,
+            _connection: connection,
+        })
+    }
+}
+
+/// A connection with a channel on which the session's exchange is declared.
+async fn connect(session: Session<'_>) -> Result<(Connection, Channel), LibraryError> {
+    let uri = format!("amqp://guest:guest@{}/%2f", session.broker);
+    let connection = Connection::connect(&uri, ConnectionProperties::default()).await;
+    let connection = connection.map_err(failed())?;
+    let channel = connection.create_channel().await.map_err(failed())?;
+    let transient = ExchangeDeclareOptions {
+        auto_delete: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let name = ShortString::from(session.channel);
+    let declared =
+        channel.exchange_declare(name, ExchangeKind::Fanout, transient, FieldTable::default());
+    declared.await.map_err(failed())?;
+    Ok((connection, channel))
+}
+
+/// A queue with a name of the server's choice, bound to `exchange`.
+async fn consume(channel: &Channel, exchange: &str) -> lapin::Result<Consumer> {
+    let own = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel.queue_declare("".into(), own, FieldTable::default());
+    let queue = queue.await?.name().clone();
+    let bind = QueueBindOptions::default();
+    let bound = channel.queue_bind(
+        queue.clone(),
+        exchange.into(),
+        "".into(),
+        bind,
+        FieldTable::default(),
+    );
+    bound.await?;
+    let no_ack = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consumer = channel.basic_consume(queue, "s".into(), no_ack, FieldTable::default());
+    consumer.await
+}
+
+pub(crate) struct Publisher {
+    channel: Channel,
+    exchange: ShortString,
+    /// It closes its channels when dropped.
+    _connection: Connection,
+}
+
+impl super::Publisher for Publisher {
+    async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
+        for message in batch {
+            let published = self.channel.basic_publish(
+                self.exchange.clone(),
+                "".into(),
+                BasicPublishOptions::default(),
+                &message,
+                BasicProperties::default(),
+            );
+            // There is no confirmation to wait for: it was not asked for.
+            published.await.map_err(failed())?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Subscriber {
+    messages: Consumer,
+    _channel: Channel,
+    _connection: Connection,
+}
+
+impl super::Subscriber for Subscriber {
+    async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
+        match self.messages.next().await {
+            Some(Ok(delivery)) => Ok(look(&delivery.data)),
+            Some(Err(error)) => Err(failed()(error)),
+            None => Err(LibraryError::of(Amqp::NAME)(ENDED)),
+        }
+    }
+}
+
+fn failed() -> impl Fn(lapin::Error) -> LibraryError {
+    LibraryError::of(Amqp::NAME)
+}

@@ -1,0 +1,65 @@
+//! The client of this repository.
+
+use bytes::Bytes;
+use mles::client::{Client, Error};
+
+use super::{ENDED, Library, LibraryError, Publisher, Session};
+
+/// Sessions without a shared key.
+pub(crate) struct Mles;
+
+impl Library for Mles {
+    const NAME: &'static str = "mles";
+    type Publisher = mles::client::Publisher;
+    type Subscriber = Subscriber;
+
+    async fn publisher(session: Session<'_>) -> Result<Self::Publisher, LibraryError> {
+        let (publisher, mut subscriber) = join(session).await?.split();
+        // What other publishers send is dropped; when the connection breaks, publishing fails.
+        tokio::task::spawn_local(async move { subscriber.drain().await });
+        Ok(publisher)
+    }
+
+    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
+        Ok(Subscriber {
+            session: join(session).await?,
+        })
+    }
+}
+
+async fn join(session: Session<'_>) -> Result<mles::client::Session, LibraryError> {
+    let uid = format!("m{}", session.number);
+    let client = Client::new(session.broker.to_string(), uid);
+    let joined = client.join(session.channel).await;
+    joined.map_err(failed())
+}
+
+impl Publisher for mles::client::Publisher {
+    async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
+        for message in batch {
+            self.feed(message).await.map_err(failed())?;
+        }
+        self.flush().await.map_err(failed())
+    }
+}
+
+/// A whole session: a server may take half of one for one that is leaving.
+pub(crate) struct Subscriber {
+    session: mles::client::Session,
+}
+
+impl super::Subscriber for Subscriber {
+    async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
+        loop {
+            let message = self.session.recv().await.map_err(failed())?;
+            let message = message.ok_or_else(|| LibraryError::of(Mles::NAME)(ENDED))?;
+            if !message.is_announcement() {
+                return Ok(look(message.message()));
+            }
+        }
+    }
+}
+
+fn failed() -> impl Fn(Error) -> LibraryError {
+    LibraryError::of(Mles::NAME)
+}

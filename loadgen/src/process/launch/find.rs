@@ -1,0 +1,58 @@
+//! Where brokers' programs are.
+
+use std::path::{Path, PathBuf};
+
+use super::Programs;
+use crate::adapter::Broker;
+
+/// Where `rabbitmq-server` itself is: the program of that name in Debian's `PATH` is a wrapper.
+const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Where `cargo build --release` in `interop` puts the reference server, from the folder of this
+/// program in the workspace's `target`.
+const REFERENCE_IN_TREE: &str = "../../interop/target/release/reference-server";
+
+impl Programs {
+    /// Whether `broker` is there to be started.
+    pub(crate) fn has(&self, broker: Broker) -> bool {
+        self.find(broker).is_some()
+    }
+
+    /// Where the program of `broker` is; what the user named is taken as it is.
+    pub(super) fn find(&self, broker: Broker) -> Option<PathBuf> {
+        let named = match broker {
+            Broker::Mles => &self.mles,
+            Broker::Reference => &self.reference,
+            _ => &None,
+        };
+        if named.is_some() {
+            return named.clone();
+        }
+        match broker {
+            Broker::Mles => beside("mles"),
+            Broker::Reference => beside("reference-server").or_else(|| beside(REFERENCE_IN_TREE)),
+            Broker::Null => std::env::current_exe().ok(),
+            Broker::Nats => in_path("nats-server"),
+            Broker::Redis => in_path("redis-server"),
+            Broker::Mosquitto => in_path("mosquitto"),
+            Broker::Rabbitmq | Broker::RabbitmqMqtt => {
+                Some(PathBuf::from(RABBITMQ)).filter(|program| program.is_file())
+            }
+        }
+    }
+}
+
+/// `path` from the folder of this program.
+fn beside(path: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(own.parent()?.join(path)).filter(|program| program.is_file())
+}
+
+/// The first `name` in `PATH`, or in the directories for servers that a user's `PATH` may lack.
+pub(in crate::process) fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(servers)
+        .map(|dir: PathBuf| dir.join(name))
+        .find(|program: &PathBuf| Path::is_file(program))
+}

@@ -1,0 +1,132 @@
+//! The runs of one scenario over one broker, put together for a line of a table.
+
+use super::spread::Spread;
+use super::{Report, Run, RunResult};
+use crate::adapter::Broker;
+use crate::distribution::Distribution;
+use crate::process::CpuTime;
+use crate::scenario::{IdleResult, LatencyOutcome, Outcome, SeedOutcome};
+use crate::verify::Tally;
+
+/// The runs of one scenario over one broker.
+pub(super) struct Group<'a> {
+    pub(super) scenario: &'a str,
+    pub(super) broker: Broker,
+    pub(super) runs: Vec<&'a Run>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = &'a Outcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::Fanout(outcome) => Some(outcome),
+            _ => None,
+        })
+    }
+
+    pub(super) fn idles(&self) -> impl Iterator<Item = &'a IdleResult> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::Idle(idle) => Some(idle),
+            _ => None,
+        })
+    }
+
+    pub(super) fn latencies(&self) -> impl Iterator<Item = &'a LatencyOutcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::Latency(outcome) => Some(&**outcome),
+            _ => None,
+        })
+    }
+
+    pub(super) fn seeds(&self) -> impl Iterator<Item = &'a SeedOutcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::Seed(outcome) => Some(&**outcome),
+            _ => None,
+        })
+    }
+
+    /// The runs that latencies are told of: those that count, or all where none does.
+    pub(super) fn counting(&self) -> Vec<&'a LatencyOutcome> {
+        let valid: Vec<_> = self
+            .latencies()
+            .filter(|outcome| outcome.invalid.is_empty())
+            .collect();
+        if valid.is_empty() {
+            self.latencies().collect()
+        } else {
+            valid
+        }
+    }
+
+    /// What subscribers waited, over all runs that count; `None` for scenarios without latencies.
+    pub(super) fn latency(&self) -> Option<Distribution> {
+        let latencies = self.counting().into_iter().map(|outcome| &outcome.latency);
+        merged(latencies.chain(self.seeds().map(|outcome| &outcome.times)))
+    }
+
+    /// The broker's CPU time in nanoseconds for each delivery.
+    pub(super) fn server_cpu(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| {
+            let (tally, server, _) = run.result.cost()?;
+            Some(per_delivery(server?, tally))
+        }))
+    }
+
+    /// This program's likewise.
+    pub(super) fn tool_cpu(&self) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| {
+            let (tally, _, tool) = run.result.cost()?;
+            Some(per_delivery(tool, tally))
+        }))
+    }
+
+    /// How many runs delivered everything once and in order, of how many.
+    pub(super) fn exact(&self) -> String {
+        let exact = self.runs.iter().filter(|run| run.result.is_exact()).count();
+        format!("{exact}/{}", self.runs.len())
+    }
+
+    /// How many runs count, of how many.
+    pub(super) fn valid(&self) -> String {
+        let valid = self.latencies().filter(|it| it.invalid.is_empty()).count();
+        format!("{valid}/{}", self.runs.len())
+    }
+}
+
+/// By scenario and broker, in the order they were first run.
+pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for run in &report.runs {
+        let same =
+            |group: &&mut Group<'_>| group.scenario == run.scenario && group.broker == run.broker;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.runs.push(run),
+            None => {
+                let (scenario, broker) = (run.scenario.as_str(), run.broker);
+                groups.push(Group {
+                    scenario,
+                    broker,
+                    runs: vec![run],
+                });
+            }
+        }
+    }
+    groups
+}
+
+/// All of them in one; `None` when there are none.
+pub(super) fn merged<'a>(
+    distributions: impl Iterator<Item = &'a Distribution>,
+) -> Option<Distribution> {
+    distributions.fold(None, |all, one| match all {
+        None => Some(one.clone()),
+        Some(mut all) => {
+            all.merge(one);
+            Some(all)
+        }
+    })
+}
+
+/// Nanoseconds for each delivery that came.
+pub(super) fn per_delivery(cpu: CpuTime, tally: &Tally) -> f64 {
+    cpu.nanoseconds as f64 / tally.delivered.max(1) as f64
+}

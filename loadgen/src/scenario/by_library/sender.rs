@@ -1,0 +1,95 @@
+//! Those who send, and what they wait for: the subscribers of their channel.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::super::cast::WRITE_LEN;
+use crate::library::{LibraryError, Publisher};
+use crate::scenario::Fanout;
+use crate::verify::{Stamp, Verifier};
+
+/// A channel: what its subscribers have seen.
+pub(super) struct Room {
+    pub(super) verifiers: Vec<RefCell<Verifier>>,
+    /// Told of each delivery.
+    pub(super) delivery: Notify,
+    pub(super) last_delivery: Cell<Instant>,
+}
+
+impl Room {
+    pub(super) fn new(load: &Fanout) -> Self {
+        let publishers = usize::from(load.publishers);
+        let verifier = || RefCell::new(Verifier::new(publishers));
+        Self {
+            verifiers: (0..load.subscribers).map(|_| verifier()).collect(),
+            delivery: Notify::new(),
+            last_delivery: Cell::new(Instant::now()),
+        }
+    }
+
+    /// What every subscriber has of a publisher.
+    fn slowest(&self, publisher: u16) -> u64 {
+        let progress = |it: &RefCell<Verifier>| it.borrow().progress(publisher.into());
+        let all = self.verifiers.iter().map(progress);
+        all.min().unwrap_or_default()
+    }
+
+    pub(super) fn deaf(&self) -> usize {
+        let is_deaf = |it: &&RefCell<Verifier>| !it.borrow().heard_probe();
+        self.verifiers.iter().filter(is_deaf).count()
+    }
+}
+
+/// One that sends.
+pub(super) struct Sender<P> {
+    pub(super) publisher: P,
+    pub(super) room: Rc<Room>,
+    /// Which of its channel's.
+    pub(super) index: u16,
+    /// The number of the next message.
+    pub(super) sent: u64,
+    /// Bytes of each message.
+    pub(super) payload: usize,
+}
+
+impl<P: Publisher> Sender<P> {
+    /// Sends up to message `limit`, or until `end`, no more than `window` messages ahead of the
+    /// slowest subscriber, and waits until that has them all.
+    pub(super) async fn send(
+        &mut self,
+        limit: u64,
+        end: Option<Instant>,
+        window: u64,
+    ) -> Result<(), LibraryError> {
+        let batch = (WRITE_LEN / self.payload).max(1) as u64;
+        loop {
+            // Made before looking, so that no delivery in between is missed.
+            let delivery = self.room.delivery.notified();
+            let acknowledged = self.room.slowest(self.index);
+            let is_over = end.is_some_and(|end| Instant::now() >= end) || self.sent >= limit;
+            if is_over && acknowledged >= self.sent {
+                return Ok(());
+            }
+            let until = limit.min(acknowledged.saturating_add(window));
+            if is_over || self.sent >= until {
+                delivery.await;
+                continue;
+            }
+            let next = until.min(self.sent + batch);
+            let stamps = (self.sent..next).map(|sequence| Stamp::new(self.index, sequence));
+            let messages = stamps.map(|stamp| self.message(stamp)).collect();
+            self.sent = next;
+            self.publisher.publish(messages).await?;
+        }
+    }
+
+    pub(super) fn message(&self, stamp: Stamp) -> Bytes {
+        let mut message = vec![b'.'; self.payload];
+        message[..Stamp::LEN].copy_from_slice(&stamp.to_bytes());
+        message.into()
+    }
+}

@@ -1,0 +1,56 @@
+//! What a measured window costs: CPU time of the broker and of this program.
+
+use super::{ScenarioError, Target};
+use crate::process::CpuTime;
+
+/// Both processes' CPU time when a window began.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pid: Option<u32>,
+    server: Option<CpuTime>,
+    tool: CpuTime,
+}
+
+/// CPU time of a window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    /// The broker's, all threads; `None` when its process is not known.
+    pub(super) server: Option<CpuTime>,
+    /// This program's.
+    pub(super) tool: CpuTime,
+}
+
+impl Meter {
+    /// Begins a window.
+    ///
+    /// # Errors
+    /// The broker's process cannot be looked at.
+    pub(super) fn start(target: Target) -> Result<Self, ScenarioError> {
+        Ok(Self {
+            pid: target.pid,
+            server: target.pid.map(CpuTime::of).transpose()?,
+            tool: CpuTime::of_self()?,
+        })
+    }
+
+    /// Ends the window, in which there were so many deliveries.
+    ///
+    /// # Errors
+    /// The broker's process cannot be looked at, or [`ScenarioError::NotTheBroker`].
+    pub(super) fn stop(self, delivered: u64) -> Result<Cost, ScenarioError> {
+        let server = match self.pid.zip(self.server) {
+            Some((pid, before)) => Some((pid, CpuTime::of(pid)?.since(before))),
+            None => None,
+        };
+        let tool = CpuTime::of_self()?.since(self.tool);
+        match server {
+            Some((pid, CpuTime { nanoseconds: 0, .. })) if delivered > 0 => {
+                Err(ScenarioError::NotTheBroker(pid))
+            }
+            _ => Ok(Cost {
+                server: server.map(|(_, server)| server),
+                tool,
+            }),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The comparison that the seed of this project was published with in 2017: how long after one
+//! publish all of a hundred receivers on one channel have the message, one message at a time.
+//!
+//! A sample begins before the message is handed to its socket and ends when the last receiver has
+//! its last byte. The next begins after that, so nothing else is under way.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::cast::{Cast, STALL, Shape, TURN};
+use super::meter::Meter;
+use super::{Load, ScenarioError, Target};
+use crate::adapter::Broker;
+use crate::distribution::{Distribution, nanoseconds};
+use crate::fleet::Fleet;
+use crate::interrupt::Interrupt;
+use crate::process::CpuTime;
+use crate::verify::{Stamp, Tally};
+
+/// The load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Seed {
+    /// Receivers on the channel.
+    pub(crate) subscribers: usize,
+    /// Messages that are measured.
+    pub(crate) samples: u64,
+    /// Messages before these.
+    pub(crate) warm_up_samples: u64,
+    /// Bytes of each message, its stamp of 8 bytes included.
+    pub(crate) payload: usize,
+}
+
+impl Seed {
+    /// `Hello World!` behind the stamp.
+    const HELLO: usize = Stamp::LEN + "Hello World!".len();
+    /// 1.6 MB, its stamp included.
+    const LARGE: usize = 1_600_000;
+
+    /// With both payloads of that comparison, and their names in reports.
+    pub(crate) fn both(&self) -> Vec<(String, Load)> {
+        [("seed-hello", Self::HELLO), ("seed-1.6MB", Self::LARGE)]
+            .map(|(name, payload)| {
+                let load = Self {
+                    payload,
+                    ..self.clone()
+                };
+                (name.to_owned(), Load::Seed(load))
+            })
+            .into()
+    }
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self {
+            subscribers: 100,
+            samples: 300,
+            warm_up_samples: 10,
+            payload: Self::HELLO,
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SeedOutcome {
+    /// From publish until all have it, for each message.
+    pub(crate) times: Distribution,
+    /// Whether the user stopped it.
+    pub(crate) partial: bool,
+    /// Deliveries, due and had.
+    pub(crate) tally: Tally,
+    /// The broker's CPU time, all threads; `None` when its process is not known.
+    pub(crate) server_cpu: Option<CpuTime>,
+    /// This program's.
+    pub(crate) tool_cpu: CpuTime,
+}
+
+impl Seed {
+    /// Loads `broker` at `target`.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, lets go of a connection, or loses messages before anything is
+    /// measured. Loss while measuring is no error but in the outcome's tally. A user's stop is an
+    /// error only before the measurement.
+    pub(crate) fn run(
+        &self,
+        broker: Broker,
+        target: Target,
+        interrupt: &Interrupt,
+    ) -> Result<SeedOutcome, ScenarioError> {
+        let adapter = broker.adapter(self.payload);
+        let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        let shape = Shape {
+            channels: 1,
+            publishers: 1,
+            subscribers: self.subscribers,
+            payload: self.payload,
+        };
+        let mut cast = Cast::assemble(fleet, shape)?;
+        samples(&mut cast, self.warm_up_samples, &mut Distribution::new())?;
+        let before = cast.tally();
+        if !before.is_clean() {
+            return Err(ScenarioError::WarmUp(before));
+        }
+        let meter = Meter::start(target)?;
+        let mut times = Distribution::new();
+        let mut outcome = samples(&mut cast, self.samples, &mut times);
+        let cost = meter.stop(cast.tally().since(&before).delivered)?;
+        if outcome.is_ok() {
+            outcome = cast.linger();
+        }
+        let partial = ScenarioError::interrupted(outcome)?.is_none();
+        Ok(SeedOutcome {
+            times,
+            partial,
+            tally: cast.tally().since(&before),
+            server_cpu: cost.server,
+            tool_cpu: cost.tool,
+        })
+    }
+}
+
+/// Sends messages one at a time and records how long each took to all. Stops at the first that
+/// does not come: it is lost.
+fn samples(
+    cast: &mut Cast<'_, Stamp>,
+    samples: u64,
+    times: &mut Distribution,
+) -> Result<(), ScenarioError> {
+    for _ in 0..samples {
+        let start = Instant::now();
+        for publisher in &mut cast.publishers {
+            publisher.publish(cast.fleet.outbox(publisher.link), |stamp| stamp);
+            cast.fleet.flush(publisher.link)?;
+        }
+        let mut last_delivery = start;
+        while !cast.is_idle() {
+            let mut came = false;
+            cast.serve(TURN, |_, _| came = true)?;
+            if came {
+                last_delivery = Instant::now();
+            } else if last_delivery.elapsed() > STALL {
+                return Ok(());
+            }
+        }
+        times.record(nanoseconds(start.elapsed()));
+    }
+    Ok(())
+}

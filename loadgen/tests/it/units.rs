@@ -1,0 +1,92 @@
+//! Where messages begin and end on the wire of each broker, as far as a relay in between needs it.
+//!
+//! Written apart from the adapters on purpose: a mistake there must not be made here again.
+
+use crate::support::PAYLOAD;
+
+/// One thing a broker sends: a message with all that belongs to it, or an answer.
+pub struct Unit {
+    pub len: usize,
+    /// Bytes behind the payload, if it is a message.
+    tail: usize,
+}
+
+impl Unit {
+    /// Where the stamp would be.
+    pub fn stamp(&self) -> Option<std::ops::Range<usize>> {
+        let start = self.len.checked_sub(self.tail + PAYLOAD)?;
+        Some(start..start + 8)
+    }
+}
+
+/// The unit at the start of `bytes`; `None` when it has not come whole.
+pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
+    let (len, tail) = match broker {
+        "mles" | "null" => (mles(bytes)?, 0),
+        "nats" => (nats(bytes)?, 2),
+        "redis" => (redis(bytes)?, 2),
+        "mosquitto" | "rabbitmq-mqtt" => (mqtt(bytes)?, 0),
+        "rabbitmq" => (amqp(bytes)?, 1),
+        _ => panic!("no wire format is known for {broker}"),
+    };
+    (len <= bytes.len()).then_some(Unit { len, tail })
+}
+
+fn mles(bytes: &[u8]) -> Option<usize> {
+    Some(16 + number(bytes.get(1..4)?))
+}
+
+fn nats(bytes: &[u8]) -> Option<usize> {
+    let line = line(bytes)?;
+    let text = std::str::from_utf8(line).ok()?;
+    if !text.starts_with("MSG ") {
+        return Some(line.len());
+    }
+    let payload: usize = text.split_whitespace().next_back()?.parse().ok()?;
+    Some(line.len() + payload + 2)
+}
+
+/// A line, and behind that of an array its elements.
+fn redis(bytes: &[u8]) -> Option<usize> {
+    let line = line(bytes)?;
+    let count = || std::str::from_utf8(&line[1..]).ok()?.trim().parse().ok();
+    match line[0] {
+        b'*' => {
+            let mut len = line.len();
+            for _ in 0..count()? {
+                len += redis(bytes.get(len..)?)?;
+            }
+            Some(len)
+        }
+        b'$' => Some(line.len() + count()? + 2),
+        _ => Some(line.len()),
+    }
+}
+
+fn mqtt(bytes: &[u8]) -> Option<usize> {
+    let last = bytes.iter().skip(1).position(|byte| byte & 0x80 == 0)?;
+    let digits = bytes[1..=1 + last].iter().rev();
+    let remaining = digits.fold(0, |sum, digit| (sum << 7) | usize::from(digit & 0x7F));
+    Some(2 + last + remaining)
+}
+
+/// A frame; `basic.deliver` with the header and the one body frame behind it.
+fn amqp(bytes: &[u8]) -> Option<usize> {
+    let frame = |at: usize| Some(at + 8 + number(bytes.get(at + 3..at + 7)?));
+    let first = frame(0)?;
+    if bytes.get(7..11)? != [0, 60, 0, 60] {
+        return Some(first);
+    }
+    frame(frame(first)?)
+}
+
+fn line(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    Some(&bytes[..end + 2])
+}
+
+fn number(digits: &[u8]) -> usize {
+    digits
+        .iter()
+        .fold(0, |sum, &digit| (sum << 8) | usize::from(digit))
+}
