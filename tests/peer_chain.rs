@@ -15,21 +15,41 @@ use common::Rng;
 use peer_world::proxy::Mode;
 use peer_world::world::{CHAIN, World};
 
-fn plan(mut rng: Rng) {
-    let mut world = World::new(CHAIN, |_| {});
-    for _ in 0..15 {
-        world.random_fault(&mut rng);
-    }
-    world.converges();
+#[test]
+fn any_faults_with_seed_1() {
+    World::suffer(CHAIN, Rng(1));
 }
 
 #[test]
-fn faults_on_both_links() {
-    (1..=3).for_each(|seed| plan(Rng(seed)));
-    plan(Rng::seeded());
+fn any_faults_with_seed_2() {
+    World::suffer(CHAIN, Rng(2));
 }
 
-/// The server between two others loses its memory while both sides publish.
+#[test]
+fn any_faults_with_a_seed_of_today() {
+    World::suffer(CHAIN, Rng::seeded());
+}
+
+fn faults_and_restarts(rng: Rng) {
+    World::suffer_with(CHAIN, rng, World::restart_sometimes);
+}
+
+#[test]
+fn faults_and_restarts_with_seed_1() {
+    faults_and_restarts(Rng(1));
+}
+
+#[test]
+fn faults_and_restarts_with_seed_2() {
+    faults_and_restarts(Rng(2));
+}
+
+#[test]
+fn faults_and_restarts_with_a_seed_of_today() {
+    faults_and_restarts(Rng::seeded());
+}
+
+/// A server loses its memory again and again while all publish.
 fn restart(at: usize, mut rng: Rng) {
     let mut world = World::new(CHAIN, |_| {});
     for _ in 0..5 {

@@ -24,32 +24,34 @@ use peer_world::{
     start_at, state, wait_for_link,
 };
 
-fn plan(mut rng: Rng) {
-    let mut world = World::new(STAR, |_| {});
-    for _ in 0..15 {
-        world.random_fault(&mut rng);
-    }
-    world.converges();
-}
-
 #[test]
 fn any_faults_with_seed_1() {
-    plan(Rng(1));
+    World::suffer(STAR, Rng(1));
 }
 
 #[test]
 fn any_faults_with_seed_2() {
-    plan(Rng(2));
+    World::suffer(STAR, Rng(2));
 }
 
 #[test]
 fn any_faults_with_seed_3() {
-    plan(Rng(3));
+    World::suffer(STAR, Rng(3));
 }
 
 #[test]
 fn any_faults_with_a_seed_of_today() {
-    plan(Rng::seeded());
+    World::suffer(STAR, Rng::seeded());
+}
+
+#[test]
+fn faults_and_restarts_with_seed_1() {
+    World::suffer_with(STAR, Rng(1), World::restart_sometimes);
+}
+
+#[test]
+fn faults_and_restarts_with_a_seed_of_today() {
+    World::suffer_with(STAR, Rng::seeded(), World::restart_sometimes);
 }
 
 #[test]

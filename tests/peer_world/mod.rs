@@ -108,7 +108,7 @@ impl Recorder {
                         Ok(Some(frame)) if frame.message.is_empty() => {}
                         Ok(Some(frame)) => {
                             let text = String::from_utf8(frame.message).unwrap();
-                            got.lock().unwrap().push(text);
+                            got.lock().unwrap().push(summary(&text));
                         }
                         Ok(None) => return,
                         Err(error) if is_timeout(&error) => {}
@@ -177,6 +177,15 @@ impl Drop for Recorder {
     }
 }
 
+/// A message without the dots at its end, but with their number.
+fn summary(text: &str) -> String {
+    let label = text.trim_end_matches('.');
+    match text.len() - label.len() {
+        0 => label.to_owned(),
+        dots => format!("{label} +{dots}"),
+    }
+}
+
 pub fn count(texts: &[String]) -> Counts {
     let mut counts = Counts::new();
     for text in texts {
@@ -185,7 +194,8 @@ pub fn count(texts: &[String]) -> Counts {
     counts
 }
 
-/// A member that publishes messages with numbers, and now and then the very same one.
+/// A member that publishes messages with numbers, some of them long, and now and then the very same
+/// one.
 #[derive(Debug)]
 pub struct Publisher {
     client: Client,
@@ -216,13 +226,19 @@ impl Publisher {
 
     pub fn publish(&mut self) {
         let n = self.sent.len();
-        let text = if n % 7 == 3 {
+        let mut text = if n % 7 == 3 {
             format!("{} again", self.name)
         } else {
             format!("{} {n}", self.name)
         };
+        // Longer than one read of a server, sometimes.
+        match n % 41 {
+            40 => text.extend(std::iter::repeat_n('.', 70_000)),
+            rest if rest % 5 == 0 => text.extend(std::iter::repeat_n('.', 30 * rest)),
+            _ => {}
+        }
         self.client.send(text.as_bytes());
-        self.sent.push(text);
+        self.sent.push(summary(&text));
     }
 
     /// What it has sent, in order.

@@ -1,13 +1,13 @@
 //! A few linked servers with a faulty network between them, and members on each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mles::{Broker, Settings};
 
 use super::proxy::{Cut, Mode, Proxy};
 use super::{
-    Publisher, Recorder, all_sent, count, expect_history, link, peer_settings, start_at,
-    wait_for_link,
+    Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at, wait_for_link,
 };
 use crate::common::{Rng, Server as _, start, wait_until};
 
@@ -31,7 +31,7 @@ pub struct World {
     settings: Vec<Settings>,
     /// The number of the last member to join.
     joined: u32,
-    restarted: Vec<usize>,
+    restarted: BTreeSet<usize>,
 }
 
 impl World {
@@ -43,7 +43,7 @@ impl World {
             recorders: Vec::new(),
             settings: Vec::new(),
             joined: 0,
-            restarted: Vec::new(),
+            restarted: BTreeSet::new(),
         };
         world.add(None, &adjust);
         for &upstream in shape {
@@ -51,6 +51,28 @@ impl World {
         }
         world.wait_for_links();
         world
+    }
+
+    /// Lets the network fail in many ways, one after the other, and checks what comes of it. Where
+    /// the members are, on the shards of their channels or on others, is left to chance as well.
+    pub fn suffer(shape: Shape, rng: Rng) {
+        Self::suffer_with(shape, rng, |_, _| {});
+    }
+
+    /// The same, and between the faults what `also` does.
+    pub fn suffer_with(shape: Shape, mut rng: Rng, also: impl Fn(&mut Self, &mut Rng)) {
+        let (shards, is_spread) = (1 + rng.below(3), rng.below(2) == 0);
+        let mut world = Self::new(shape, |settings| {
+            settings.shards = Some(shards);
+            if is_spread {
+                settings.spread_threshold = 0;
+            }
+        });
+        for _ in 0..15 {
+            world.random_fault(&mut rng);
+            also(&mut world, &mut rng);
+        }
+        world.converges();
     }
 
     fn add(&mut self, upstream: Option<usize>, adjust: impl Fn(&mut Settings)) {
@@ -88,11 +110,14 @@ impl World {
     /// Kills a server and starts it again on the same address, with nothing in it and with new
     /// members. What the old ones have published must be somewhere else by then, or it is lost.
     pub fn restart(&mut self, at: usize) {
-        let own = count(self.publishers[at].sent());
-        wait_until("its members' messages have left it", || {
-            let others = self.recorders.iter().enumerate().filter(|(i, _)| *i != at);
-            others.into_iter().any(|(_, other)| other.has_all(&own))
-        });
+        self.restarted.insert(at);
+        let fragile = self.restarted.iter().map(|&at| &self.publishers[at]);
+        let fragile = all_sent(fragile);
+        let others = (0..self.servers.len()).filter(|&other| other != at);
+        for other in others {
+            let what = "what only servers had that have lost their memory is elsewhere";
+            wait_until(what, || self.recorders[other].has_all(&fragile));
+        }
         let settings = self.settings[at].clone();
         let address = self.servers[at].address();
         // Two listeners on one address would share its connections: the old one goes first.
@@ -107,7 +132,13 @@ impl World {
         self.recorders[at] = Recorder::join(&server, &format!("new r{number}"), number);
         self.publishers[at].rejoin(&server, number + 1);
         self.servers.insert(at, server);
-        self.restarted.push(at);
+    }
+
+    /// Restarts a server, or none.
+    pub fn restart_sometimes(&mut self, rng: &mut Rng) {
+        if rng.below(4) == 0 {
+            self.restart(rng.below(self.servers.len()));
+        }
     }
 
     pub fn wait_for_links(&self) {
@@ -158,7 +189,10 @@ impl World {
             3 => proxy.set(Mode::Swallow),
             4 => proxy.cut(Cut::Close),
             5 => proxy.cut(Cut::Reset),
-            6 | 7 => proxy.cut_after(rng.below(20_000)),
+            6 | 7 => {
+                let magnitude = 4 + rng.below(14);
+                proxy.cut_after(rng.below(1 << magnitude));
+            }
             _ => {
                 proxy.set(Mode::Refuse);
                 proxy.cut(Cut::Reset);
