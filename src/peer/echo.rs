@@ -9,15 +9,17 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// From so many equal frames on, among those watched for, a member may be a ring.
-const REPEATS: usize = 16;
-/// The shortest time between two probes: members see them as hints of presence.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const REPEATS: usize = 8;
+/// The shortest time between the first two probes, and between any after a while: members see them as
+/// hints of presence, but one that is lost must not leave a ring standing for long.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// What one session with an upstream has sent, and whether it came back.
 #[derive(Debug, Default)]
 pub(crate) struct EchoGuard {
     sent: VecDeque<u64>,
-    probed: Option<Instant>,
+    /// When the last probe was due, and how long none is due after it.
+    probed: Option<(Instant, Duration)>,
 }
 
 impl EchoGuard {
@@ -45,13 +47,13 @@ impl EchoGuard {
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self
-            .probed
-            .is_none_or(|probed| now.duration_since(probed) >= PROBE_INTERVAL);
-        if is_due {
-            self.probed = Some(now);
-        }
-        is_due
+        let interval = match self.probed {
+            None => INTERVALS.0,
+            Some((probed, interval)) if now.duration_since(probed) < interval => return false,
+            Some((_, interval)) => (2 * interval).min(INTERVALS.1),
+        };
+        self.probed = Some((now, interval));
+        true
     }
 }
 
@@ -79,12 +81,18 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_rare() {
-        let (mut guard, now) = (EchoGuard::default(), Instant::now());
+    fn probes_become_rare() {
+        let (mut guard, mut now) = (EchoGuard::default(), Instant::now());
         guard.sent(1, now);
         assert!(guard.came(1, now));
-        assert!(!guard.came(1, now + PROBE_INTERVAL / 2));
-        assert!(guard.came(1, now + PROBE_INTERVAL));
+        let mut interval = INTERVALS.0;
+        for _ in 0..10 {
+            assert!(!guard.came(1, now + interval / 2));
+            now += interval;
+            assert!(guard.came(1, now));
+            interval = (2 * interval).min(INTERVALS.1);
+        }
+        assert_eq!(interval, INTERVALS.1);
     }
 
     #[test]
