@@ -61,6 +61,9 @@ pub(crate) struct Memory {
     limit: usize,
     /// The number of the next frame.
     end: u64,
+    /// Where the counts of frames given begin. It is random, so that nobody takes the count of a
+    /// server that was restarted, or of a channel that was freed, for one of this.
+    base: u64,
 }
 
 /// What is remembered of one link.
@@ -75,14 +78,16 @@ struct Link {
 }
 
 impl Memory {
-    /// Begins with the digests of a history that may hold up to `history` frames.
-    pub(crate) fn new(digests: impl Iterator<Item = u64>, history: usize) -> Self {
+    /// Begins with the digests of a history that may hold up to `history` frames. `base` is random and
+    /// leaves room to count.
+    pub(crate) fn new(digests: impl Iterator<Item = u64>, history: usize, base: u64) -> Self {
         let digests: VecDeque<_> = digests.collect();
         Self {
             links: HashMap::new(),
             order: VecDeque::new(),
             limit: MAX_DIGESTS.max(history),
             end: digests.len() as u64,
+            base,
             digests,
         }
     }
@@ -125,16 +130,18 @@ impl Memory {
             up_to: link.received,
             old: hello.map_or(0, |hello| hello.old),
         });
+        let given = self.base + self.end - link.map_or(0, |link| link.stored);
+        let got = hello.filter(|_| is_known).and_then(|hello| hello.got);
+        let got = got.filter(|&got| got >= self.base);
+        let missing = got.and_then(|got| given.checked_sub(got));
         let mut stock = Stock::new(self, history, link, !items.is_empty());
+        stock.counts = missing.is_some();
         let mut new = Vec::new();
         for (index, item) in items.iter().enumerate() {
             if !stock.accounts_for(item, received) {
                 new.push(index);
             }
         }
-        let given = self.end - link.map_or(0, |link| link.stored);
-        let got = hello.filter(|_| is_known).and_then(|hello| hello.got);
-        let missing = got.and_then(|got| given.checked_sub(got));
         let mut replay = stock.left(missing);
         if let Some(hello) = hello {
             if is_known && missing.is_none() {
@@ -230,6 +237,8 @@ struct Stock {
     uses: Vec<Use>,
     /// The index of the first frame of the history.
     shelf: usize,
+    /// Whether the link has counted what it has been given.
+    counts: bool,
 }
 
 impl Stock {
@@ -240,6 +249,7 @@ impl Stock {
             piles: HashMap::new(),
             uses: vec![Use::Free; len],
             shelf: len.saturating_sub(history),
+            counts: false,
         };
         let index = |number: u64| {
             let at = number.saturating_sub(memory.first());
@@ -271,8 +281,9 @@ impl Stock {
         let (is_known, at) = match (received, item.seq) {
             (None, _) => (false, pile.any_other()),
             // It went down the link, and the oldest equal ones did first. If it was a newer one, the
-            // replay has one more of them than the server lacks, and the server knows it.
-            (Some(_), None) => (true, pile.any_other()),
+            // replay has one more of them than the server lacks, and the server knows it. What came
+            // down before this channel was restarted has come back over the link.
+            (Some(_), None) => (true, pile.own.pop().or_else(|| pile.any_other())),
             // It came over the link, unless it had come another way before.
             (Some(received), Some(seq)) if seq <= received.up_to => {
                 (true, pile.own.pop().or_else(|| pile.shelved.pop()))
@@ -280,7 +291,9 @@ impl Stock {
             (Some(received), Some(seq)) if seq <= received.old => (false, pile.any_other()),
             (Some(_), Some(_)) => (false, pile.shelved.pop()),
         };
-        if let Some(at) = at.filter(|&at| self.uses[at] == Use::Free) {
+        // Where counts tell what the server lacks, known frames have no say in that.
+        let is_told = self.counts && is_known;
+        if let Some(at) = at.filter(|&at| self.uses[at] == Use::Free && !is_told) {
             self.uses[at] = Use::Used;
         }
         is_known || at.is_some()

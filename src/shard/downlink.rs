@@ -266,7 +266,12 @@ impl Room {
         let downlinks = self.downlinks.get_or_insert_with(|| {
             let digests = history.iter().map(|frame| digester.digest(frame));
             Box::new(Downlinks {
-                memory: Memory::new(digests, settings.history_frames),
+                // 48 bits, so that 65,536 times as many frames can be counted.
+                memory: Memory::new(
+                    digests,
+                    settings.history_frames,
+                    rand::random::<u64>() >> 16,
+                ),
                 linked: Vec::new(),
             })
         });

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::{Item, MAX_DIGESTS, MAX_LINKS, Memory, Merge};
 use crate::protocol::LinkHello;
 
+/// Where counts begin.
+const BASE: u64 = 1000;
+
 /// A channel whose history keeps the newest `limit` frames, and all that was ever stored.
 struct Channel {
     memory: Memory,
@@ -26,7 +29,7 @@ struct Server {
 impl Channel {
     fn new(limit: usize) -> Self {
         Self {
-            memory: Memory::new(std::iter::empty(), limit),
+            memory: Memory::new(std::iter::empty(), limit, BASE),
             stored: Vec::new(),
             limit,
         }
@@ -216,13 +219,17 @@ fn a_server_that_has_counted_is_sent_just_what_it_lacks() {
     channel.publish(&[1; 3]);
     let hello = server.hello();
     let merge = channel.memory.merge(Some(&hello), 3, &[]);
-    assert_eq!((merge.counted, merge.given), (false, 3), "not known yet");
+    assert_eq!(
+        (merge.counted, merge.given),
+        (false, BASE + 3),
+        "not known yet"
+    );
     channel.receive(7, &[1; 2]);
     channel.publish(&[1; 3]);
     for (got, replayed) in [(6, 0), (5, 1), (4, 2), (3, 3), (0, 3)] {
-        server.got = Some(got);
+        server.got = Some(BASE + got);
         let merge = channel.memory.merge(Some(&server.hello()), 4, &[]);
-        assert_eq!((merge.counted, merge.given), (true, 6));
+        assert_eq!((merge.counted, merge.given), (true, BASE + 6));
         assert_eq!(
             merge.replay.len(),
             replayed,
@@ -231,11 +238,31 @@ fn a_server_that_has_counted_is_sent_just_what_it_lacks() {
     }
     // What it shows of its own does not make up for what it was given.
     server.publish(&[1, 1]);
-    server.got = Some(4);
+    server.got = Some(BASE + 4);
     assert_eq!(channel.link(&server), (vec![], vec![1, 1]));
-    server.got = Some(7);
+    server.got = Some(BASE + 7);
     let merge = channel.memory.merge(Some(&server.hello()), 4, &[]);
     assert!(!merge.counted, "more than it was given");
+    server.got = Some(5);
+    let merge = channel.memory.merge(Some(&server.hello()), 4, &[]);
+    assert!(!merge.counted, "counted by another server");
+}
+
+/// The channel was restarted, and got its history back from this server, then from another one that
+/// has more of the same.
+#[test]
+fn what_a_server_has_given_back_does_not_stand_for_what_it_lacks() {
+    for got in [None, Some(BASE)] {
+        let mut channel = Channel::new(100);
+        let mut server = Server::new(7);
+        server.receive(&[1; 3]);
+        assert_eq!(channel.link(&server).0, [1; 3]);
+        let mut other = Server::new(8);
+        other.publish(&[1; 5]);
+        assert_eq!(channel.link(&other).0, [1; 2]);
+        server.got = got;
+        assert_eq!(channel.link(&server), (vec![], vec![1; 2]));
+    }
 }
 
 #[test]
@@ -277,7 +304,7 @@ fn digests_are_bounded() {
     channel.publish(&[1, 2]);
     channel.publish(&vec![0; MAX_DIGESTS - 1]);
     assert_eq!(channel.merge(None, &plain(&[1, 2])).0, [1]);
-    let seeded = Memory::new([1, 2, 3].into_iter(), 2 * MAX_DIGESTS);
+    let seeded = Memory::new([1, 2, 3].into_iter(), 2 * MAX_DIGESTS, BASE);
     assert_eq!((seeded.end, seeded.limit), (3, 2 * MAX_DIGESTS));
 }
 
