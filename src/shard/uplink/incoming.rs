@@ -309,7 +309,7 @@ impl Uplink {
         if let Some(news) = self.link.taken(now) {
             self.entry.shared.add(|counters| &counters.connects, 1);
             self.show(LinkState::Up);
-            self.tell(channel, Some(news), log);
+            Self::tell(channel, &self.upstream(), Some(news), log);
         }
     }
 }

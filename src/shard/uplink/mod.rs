@@ -226,24 +226,25 @@ impl Uplink {
 
     /// Tells where the link stands.
     fn show(&self, state: LinkState) {
+        self.entry.shared.set(state, &self.upstream());
+    }
+
+    /// The name of the upstream in use, or to be tried next.
+    fn upstream(&self) -> String {
         let upstreams = &self.entry.common.settings.peer.upstreams;
         let name = upstreams.get(self.link.target()).map(ToString::to_string);
-        self.entry.shared.set(state, &name.unwrap_or_default());
+        name.unwrap_or_default()
     }
 
     /// Logs what has changed, once.
-    fn tell(&self, channel: &str, news: Option<News>, log: &LogLimiter) {
-        let upstreams = &self.entry.common.settings.peer.upstreams;
-        let (count, channel) = (upstreams.len(), Escaped(channel));
+    fn tell(channel: &str, upstream: &str, news: Option<News>, log: &LogLimiter) {
+        let channel = Escaped(channel);
         match news {
             None => {}
             Some(_) if !log.admit() => {}
-            Some(News::Up) => {
-                let upstream = &upstreams[self.link.target().min(count - 1)];
-                tracing::info!(%channel, %upstream, "link up");
-            }
+            Some(News::Up) => tracing::info!(%channel, upstream, "link up"),
             Some(News::Failed(failure)) => {
-                tracing::warn!(%channel, "{failure}; trying again");
+                tracing::warn!(%channel, upstream, "{failure}; trying again");
             }
         }
     }
@@ -371,9 +372,10 @@ impl Uplink {
         self.is_cid_taken = failure == Failure::Refused(LinkRefusal::Cid);
         self.entry.shared.add(|counters| &counters.failures, 1);
         self.entry.shared.set_failure(failure.to_string());
+        let upstream = self.upstream();
         let news = self.link.ended(failure, Instant::now());
         self.show(state);
-        self.tell(channel, news, log);
+        Self::tell(channel, &upstream, news, log);
     }
 }
 
