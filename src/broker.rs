@@ -54,6 +54,20 @@ pub enum BrokerError {
     Shard(#[source] io::Error),
 }
 
+/// What a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// Mles v1 over TCP.
+    Mles,
+    /// Mles v1 over TLS.
+    MlesTls,
+    /// WebSocket.
+    WebSocket,
+    /// WebSocket over TLS.
+    WebSocketTls,
+}
+
 /// A running broker.
 ///
 /// Dropping it stops it at once, without a drain, and waits for its threads.
@@ -62,6 +76,7 @@ pub struct Broker {
     common: Arc<Common>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     addresses: Vec<SocketAddr>,
+    listeners: Vec<(ListenerKind, SocketAddr)>,
 }
 
 impl Broker {
@@ -117,7 +132,7 @@ impl Broker {
         if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
-        let addresses = listeners.iter().map(|l| l.address).collect();
+        let addresses: Vec<_> = listeners.iter().map(|l| l.address).collect();
         let mut by_shard: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
         for listeners in listeners {
             by_shard
@@ -129,6 +144,10 @@ impl Broker {
         let mut broker = Self {
             common,
             threads: Vec::new(),
+            listeners: addresses
+                .iter()
+                .map(|&address| (ListenerKind::Mles, address))
+                .collect(),
             addresses,
         };
         for (seed, sockets) in seeds.into_iter().zip(by_shard) {
@@ -143,6 +162,12 @@ impl Broker {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Its listeners: what each takes, and its address with the port that the system chose.
+    #[must_use]
+    pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
+        &self.listeners
     }
 
     /// How many shards it has.
@@ -340,6 +365,7 @@ mod tests {
             threads: threads.collect(),
             common,
             addresses: Vec::new(),
+            listeners: Vec::new(),
         }
     }
 

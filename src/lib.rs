@@ -40,7 +40,7 @@ mod settings;
 mod shard;
 
 #[cfg(feature = "server")]
-pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
+pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
 #[cfg(feature = "server")]
@@ -48,7 +48,7 @@ pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
-pub use settings::{Limits, NameCheck, PeerSettings, Settings};
+pub use settings::{Limits, NameCheck, PeerSettings, Settings, TlsSettings, WebSocketSettings};
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
 
