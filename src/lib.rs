@@ -38,6 +38,8 @@ mod server_name;
 mod settings;
 #[cfg(feature = "server")]
 mod shard;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};

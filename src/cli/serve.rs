@@ -29,7 +29,8 @@ const CONFIG_VARIABLE: &str = "MLES_CONFIG";
         Sizes are bytes or have a unit (512KiB, 64MiB, 1MB); durations need one (500ms, 10s, 5m, \
         1h).\n\n\
         Signals: SIGINT and SIGTERM let the clients go within --drain-deadline, a second one stops \
-        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP is ignored.\n\n\
+        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP loads \
+        the certificates again, as is done within seconds when their files change.\n\n\
         Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong arguments, 70 a part of the \
         broker failed while it ran, 130 or 143 stopped at once by a second signal.",
     after_help = "See --help for the file, the environment, units, signals and exit codes."
