@@ -38,7 +38,7 @@ pub enum StartError {
     /// A limit too small for any frame.
     #[error("max_frame of {0} bytes is too small for any frame")]
     MaxFrame(usize),
-    /// The certificates of the TLS listeners cannot be used.
+    /// The certificates of the TLS listeners, or those for upstream servers, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A thread could not be started.
@@ -139,6 +139,7 @@ impl Broker {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
         let tls = server_tls(&settings)?;
+        settings.peer.client_tls()?;
         let watch = tls.clone().map(|tls| Watch::start(tls, Watch::INTERVAL));
         let watch = watch.transpose().map_err(StartError::Thread)?;
         let addresses: Vec<_> = listeners.iter().map(|l| l.address).collect();

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `protocol`, `channel` and `peer` are pure: no I/O, no clock, no runtime. The first two are what is
-//! left of the library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
-//! program.
+//! left of the library without features. `server` adds the broker, `client` the clients, `tls` TLS for
+//! them (the broker has it), `cli` the `mles` program.
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;

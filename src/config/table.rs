@@ -313,11 +313,49 @@ pub(crate) static OPTIONS: &[Opt] = &[
     Opt {
         section: Section::Peer,
         name: "peer",
-        help: "Upstream server, HOST[:PORT]: every channel with members gets a link to it; can be \
+        help: "Upstream server, [tls://]HOST[:PORT]: every channel with members gets a link to it; can be \
                repeated, for servers to be tried in order",
         field: &Always {
             place: place!(settings.peer.upstreams),
             form: Servers,
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_ca",
+        help: "PEM file with the authorities that upstreams with tls:// in front are trusted by, in the \
+               place of those of the system",
+        field: &Maybe {
+            place: place!(settings.peer.tls.ca),
+            form: File,
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_insecure",
+        help: "Do not check who upstreams with tls:// in front are: whoever is on the way can read and \
+               change everything",
+        field: &Always {
+            place: place!(settings.peer.tls.insecure),
+            form: Switch,
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_client_cert",
+        help: "PEM file with a certificate to show to upstreams that ask for one",
+        field: &Maybe {
+            place: place!(settings.peer.tls.cert),
+            form: File,
+        },
+    },
+    Opt {
+        section: Section::Peer,
+        name: "peer_client_key",
+        help: "PEM file with the private key of that certificate",
+        field: &Maybe {
+            place: place!(settings.peer.tls.key),
+            form: File,
         },
     },
     Opt {

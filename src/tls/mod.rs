@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-#[cfg(any(test, feature = "client"))]
+#[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explained;
 pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
