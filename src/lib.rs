@@ -38,6 +38,13 @@ mod server_name;
 mod settings;
 #[cfg(feature = "server")]
 mod shard;
+#[cfg(feature = "server")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the listeners that use it come next"
+)]
+mod websocket;
 
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
