@@ -21,6 +21,8 @@ mod assembly;
 mod close;
 mod error;
 mod frame;
+mod hello;
+mod payload;
 
 pub(crate) use assembly::{Assembly, Kind, Part};
 pub(crate) use close::{CloseCode, MAX_CONTROL, parse_close};
@@ -29,3 +31,5 @@ pub(crate) use frame::{
     Head, Opcode, Scan, Stop, client_frames, close_frame, head_len, put_head, scan, server_frame,
     server_frame_len, unmask_into,
 };
+pub(crate) use hello::{Hello, HelloError, parse_auth, v2_auth};
+pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};
