@@ -21,6 +21,7 @@ mod assembly;
 mod close;
 mod error;
 mod frame;
+mod handshake;
 mod hello;
 mod payload;
 
@@ -30,6 +31,10 @@ pub(crate) use error::{FrameError, MessageError};
 pub(crate) use frame::{
     Head, Opcode, Scan, Stop, client_frames, close_frame, head_len, put_head, scan, server_frame,
     server_frame_len, unmask_into,
+};
+pub(crate) use handshake::{
+    BadRequest, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
+    origin_allowed, parse, switching,
 };
 pub(crate) use hello::{Hello, HelloError, parse_auth, v2_auth};
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};
