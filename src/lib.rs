@@ -5,13 +5,13 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → channel, peer → protocol
-//!                       client ───────────────────────────────→ protocol
+//! main, cli → config → broker → net → shard → channel, peer, websocket → protocol
+//!                       client ──────────────────────────────────────────→ protocol
 //! ```
 //!
-//! `protocol`, `channel` and `peer` are pure: no I/O, no clock, no runtime. The first two are what is
-//! left of the library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
-//! program.
+//! `protocol`, `channel`, `peer` and `websocket` are pure: no I/O, no clock, no runtime. The first two
+//! are what is left of the library without features. `server` adds the broker, `client` the clients,
+//! `cli` the `mles` program.
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
@@ -40,6 +40,13 @@ mod settings;
 mod shard;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "server")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the listeners that use it come next"
+)]
+mod websocket;
 
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};
