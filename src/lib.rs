@@ -40,12 +40,6 @@ mod settings;
 mod shard;
 #[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(feature = "server")]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the listeners that use it come next"
-)]
 mod websocket;
 
 #[cfg(feature = "server")]

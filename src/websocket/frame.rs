@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::close::{CloseCode, MAX_CONTROL};
 use super::error::FrameError;
-use crate::protocol::Run;
+use crate::protocol::{Run, Scan, Stop};
 
 /// Length of the mask, in bytes.
 const MASK_LEN: usize = 4;
@@ -74,35 +74,11 @@ pub(crate) struct Head {
     pub(crate) payload_len: usize,
 }
 
-/// Why the scan stopped after the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The buffer ended with the run.
-    End,
-    /// The frame that begins at the end of the run has not come as a whole.
-    Partial {
-        /// Its whole length in bytes when that is known, else that of the longest head.
-        need: usize,
-    },
-    /// The frame that begins at the end of the run is bad; offsets count from the start of the
-    /// buffer.
-    Bad(FrameError),
-}
-
-/// What [`scan`] found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scan {
-    /// The good frames.
-    pub(crate) run: Run,
-    /// What comes after.
-    pub(crate) stop: Stop,
-}
-
 /// Finds the run of whole, good client frames at the start of `buf`.
 ///
 /// A data frame is good with a payload of up to `max_payload` bytes. What is wrong with a head is
 /// told as soon as the bytes that show it are there, whatever is missing behind them.
-pub(crate) fn scan(buf: &[u8], max_payload: usize) -> Scan {
+pub(crate) fn scan(buf: &[u8], max_payload: usize) -> Scan<FrameError> {
     let mut run = Run { len: 0, frames: 0 };
     let stop = loop {
         let rest = &buf[run.len..];

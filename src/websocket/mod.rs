@@ -17,11 +17,22 @@
 //!   extension is ever agreed on.
 //! - Nothing behind a close frame or an error is to be looked at.
 
+#![cfg_attr(
+    not(feature = "server"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without a server only queues need it, for their forms"
+    )
+)]
+
 mod assembly;
 mod close;
 mod error;
 mod frame;
+#[cfg(feature = "server")]
 mod handshake;
+#[cfg(feature = "server")]
 mod hello;
 mod payload;
 
@@ -29,12 +40,14 @@ pub(crate) use assembly::{Assembly, Kind, Part};
 pub(crate) use close::{CloseCode, MAX_CONTROL, parse_close};
 pub(crate) use error::{FrameError, MessageError};
 pub(crate) use frame::{
-    Head, Opcode, Scan, Stop, client_frames, close_frame, head_len, put_head, scan, server_frame,
+    Head, Opcode, client_frames, close_frame, head_len, put_head, scan, server_frame,
     server_frame_len, unmask_into,
 };
+#[cfg(feature = "server")]
 pub(crate) use handshake::{
     BadRequest, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
     origin_allowed, parse, switching,
 };
+#[cfg(feature = "server")]
 pub(crate) use hello::{Hello, HelloError, parse_auth, v2_auth};
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};
