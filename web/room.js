@@ -3,7 +3,7 @@
 import { Feed } from "./feed.js";
 import { Log } from "./log.js";
 import { Session } from "./session.js";
-import { count, timeElement } from "./text.js";
+import { timeElement } from "./text.js";
 
 /** What the list says about states other than joined. */
 const STATES = { joining: "joining", waiting: "not connected", refused: "refused" };
@@ -167,7 +167,7 @@ export class Room {
 export function describe(state, now) {
   if (state.name === "waiting") {
     const seconds = Math.max(0, Math.ceil((state.until - now) / 1000));
-    return `Reconnecting in ${count(seconds, "second")}`;
+    return `Reconnecting in ${seconds} s`;
   }
   return { joining: "Joining…", joined: "Joined", refused: "Refused" }[state.name];
 }
