@@ -58,7 +58,9 @@ impl Shard {
         });
         match detached {
             Ok(arrival) => {
-                self.stats().handed_over.add(u64::from(arrival.socket.is_some()));
+                self.stats()
+                    .handed_over
+                    .add(u64::from(arrival.socket.is_some()));
                 self.request(owner, Request::Join(Box::new(arrival)));
             }
             Err(error) => self.refuse(peer, &uid, &channel, &Refused::Socket(error)),
@@ -88,6 +90,17 @@ impl Shard {
         self.route(arrival);
         let failed = || Refused::Socket(std::io::ErrorKind::ConnectionAborted.into());
         seat.await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    /// Gets a seat for a session of frames whose connection stays on this shard, and serves it.
+    pub(crate) async fn serve_kept(self: &Rc<Self>, mut arrival: Arrival<Rc<Layered>>) {
+        let early = std::mem::take(&mut arrival.early);
+        let layered = arrival.socket.clone();
+        match self.seat_kept(arrival, Form::Frames).await {
+            Ok(conn) => self.serve(conn, Reader::Layered(layered), early),
+            // Counted and logged where it was refused.
+            Err(_) => layered.shut_down_write(),
+        }
     }
 
     /// Gives a session a seat in a channel of this shard.

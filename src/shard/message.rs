@@ -8,8 +8,8 @@ use rustls::Connection;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::gate::Permit;
 use super::conn::Conn;
+use super::gate::Permit;
 use super::ids::{ChannelId, ShardId};
 use super::layered::Layered;
 use super::mailbox::Weigh;
@@ -61,10 +61,7 @@ pub(crate) enum Delivery {
         run: FrameRun,
     },
     /// A session whose connection stays there is refused a seat.
-    Refuse {
-        conn: ConnId,
-        why: Box<Refused>,
-    },
+    Refuse { conn: ConnId, why: Box<Refused> },
     /// The member has lost its seat to a new session.
     Evict { channel: ChannelId, conn: ConnId },
     /// The channel's publishers have to pause, or may go on.

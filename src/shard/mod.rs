@@ -43,7 +43,7 @@ pub(crate) mod thread;
 mod uplink;
 mod wake;
 pub(crate) mod websocket;
-mod wire;
+pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
