@@ -129,6 +129,9 @@ function showState() {
     $("state-text").textContent = words;
   }
   $("banner").dataset.state = state.name;
+  if (!state.reason && $("banner").contains(document.activeElement)) {
+    $("text").focus(); // the button that was pressed goes away
+  }
   $("banner").hidden = !state.reason;
   $("banner-text").textContent = state.reason ?? "";
   $("enter-key").hidden = !state.needsKey;
