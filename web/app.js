@@ -74,7 +74,6 @@ function showRoom(room) {
   setCurrent(room);
   $("room-name").textContent = room.channel;
   $("text-label").textContent = `Message to ${room.channel}`;
-  $("text").placeholder = `Message to ${room.channel}`;
   $("text").value = room.draft;
   fitText();
   hint("");
