@@ -14,6 +14,7 @@ use crate::settings::Settings;
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{Common, Phase, Shard};
+use crate::tls::{ServerTls, TlsError, Watch};
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
@@ -37,6 +38,9 @@ pub enum StartError {
     /// A limit too small for any frame.
     #[error("max_frame of {0} bytes is too small for any frame")]
     MaxFrame(usize),
+    /// The certificates of the TLS listeners cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread could not be started.
     #[error("cannot start a shard: {0}")]
     Thread(#[source] io::Error),
@@ -54,6 +58,20 @@ pub enum BrokerError {
     Shard(#[source] io::Error),
 }
 
+/// What a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// Mles v1 over TCP.
+    Mles,
+    /// Mles v1 over TLS.
+    MlesTls,
+    /// WebSocket.
+    WebSocket,
+    /// WebSocket over TLS.
+    WebSocketTls,
+}
+
 /// A running broker.
 ///
 /// Dropping it stops it at once, without a drain, and waits for its threads.
@@ -62,6 +80,9 @@ pub struct Broker {
     common: Arc<Common>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     addresses: Vec<SocketAddr>,
+    listeners: Vec<(ListenerKind, SocketAddr)>,
+    tls: Option<Arc<ServerTls>>,
+    _watch: Option<Watch>,
 }
 
 impl Broker {
@@ -117,7 +138,10 @@ impl Broker {
         if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
-        let addresses = listeners.iter().map(|l| l.address).collect();
+        let tls = server_tls(&settings)?;
+        let watch = tls.clone().map(|tls| Watch::start(tls, Watch::INTERVAL));
+        let watch = watch.transpose().map_err(StartError::Thread)?;
+        let addresses: Vec<_> = listeners.iter().map(|l| l.address).collect();
         let mut by_shard: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
         for listeners in listeners {
             by_shard
@@ -129,7 +153,13 @@ impl Broker {
         let mut broker = Self {
             common,
             threads: Vec::new(),
+            listeners: addresses
+                .iter()
+                .map(|&address| (ListenerKind::Mles, address))
+                .collect(),
             addresses,
+            tls,
+            _watch: watch,
         };
         for (seed, sockets) in seeds.into_iter().zip(by_shard) {
             let setup = move |shard: &_| listen(shard, sockets);
@@ -145,6 +175,12 @@ impl Broker {
         &self.addresses
     }
 
+    /// Its listeners: what each takes, and its address with the port that the system chose.
+    #[must_use]
+    pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
+        &self.listeners
+    }
+
     /// How many shards it has.
     #[must_use]
     pub fn shards(&self) -> usize {
@@ -156,6 +192,7 @@ impl Broker {
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle {
             common: self.common.clone(),
+            tls: self.tls.clone(),
         }
     }
 
@@ -169,6 +206,15 @@ impl Broker {
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
+    }
+
+    /// Loads the certificates again; see [`StopHandle::reload_certificates`].
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`].
+    pub fn reload_certificates(&self) -> Result<bool, TlsError> {
+        self.stop_handle().reload_certificates()
     }
 
     /// Lets the clients go within `settings.drain_deadline` and returns what was done in all.
@@ -217,6 +263,7 @@ impl Drop for Broker {
 #[derive(Clone, Debug)]
 pub struct StopHandle {
     common: Arc<Common>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl StopHandle {
@@ -230,6 +277,18 @@ impl StopHandle {
         self.common.advance(Phase::Stopped);
     }
 
+    /// Loads the certificates of the TLS listeners again, as is done when their files change: new
+    /// connections get what is there now, others keep what they have. Whether there was anything
+    /// to load. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`]: nothing has changed then.
+    pub fn reload_certificates(&self) -> Result<bool, TlsError> {
+        let loaded = self.tls.as_ref().map(|tls| tls.reload_and_tell());
+        Ok(loaded.transpose()?.is_some())
+    }
+
     /// What the broker has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -241,6 +300,14 @@ impl StopHandle {
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
     }
+}
+
+/// What the TLS listeners share, if there are any.
+fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    ServerTls::new(&settings.tls).map(Some)
 }
 
 fn links_of(common: &Common) -> Vec<LinkStatus> {
@@ -340,6 +407,9 @@ mod tests {
             threads: threads.collect(),
             common,
             addresses: Vec::new(),
+            listeners: Vec::new(),
+            tls: None,
+            _watch: None,
         }
     }
 

@@ -5,13 +5,13 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → channel, peer → protocol
-//!                       client ───────────────────────────────→ protocol
+//! main, cli → config → broker → net → shard → channel, peer, websocket → protocol
+//!                       client ──────────────────────────────────────────→ protocol
 //! ```
 //!
-//! `protocol`, `channel` and `peer` are pure: no I/O, no clock, no runtime. The first two are what is
-//! left of the library without features. `server` adds the broker, `client` the clients, `cli` the `mles`
-//! program.
+//! `protocol`, `channel`, `peer` and `websocket` are pure: no I/O, no clock, no runtime. The first two
+//! are what is left of the library without features. `server` adds the broker, `client` the clients,
+//! `cli` the `mles` program.
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
@@ -38,9 +38,12 @@ mod server_name;
 mod settings;
 #[cfg(feature = "server")]
 mod shard;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod websocket;
 
 #[cfg(feature = "server")]
-pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
+pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
 #[cfg(feature = "server")]
@@ -48,7 +51,7 @@ pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
-pub use settings::{Limits, NameCheck, PeerSettings, Settings};
+pub use settings::{Limits, NameCheck, PeerSettings, Settings, TlsSettings, WebSocketSettings};
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
 

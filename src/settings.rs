@@ -1,6 +1,7 @@
 //! What a broker is told: checked values only, whatever file or option they came from.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::channel::ChannelRules;
@@ -119,10 +120,64 @@ impl Default for PeerSettings {
     }
 }
 
+/// Listeners for Mles v1 over TLS, and the certificate of all TLS listeners.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// Where to listen for Mles v1 over TLS; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// A PEM file with the server's certificate, followed by those of the authorities between it
+    /// and one that clients know. Needed as soon as there is a TLS listener.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with the certificate's private key, not encrypted.
+    pub key: Option<PathBuf>,
+    /// A PEM file with the authorities that clients' certificates may come from. When it is set,
+    /// who has no such certificate cannot connect to a TLS listener.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Listeners for WebSocket, and how their sessions behave.
+#[derive(Clone, Debug)]
+pub struct WebSocketSettings {
+    /// Where to listen for WebSocket; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Where to listen for WebSocket over TLS, with the certificate of [`TlsSettings`].
+    pub tls_listen: Vec<SocketAddr>,
+    /// Whether joins over WebSocket need no key, as with the reference proxy, which knows the key
+    /// in the place of its clients.
+    pub trust: bool,
+    /// Origins whose pages may connect, besides those that this server has served itself: `*` is
+    /// any. Clients that are no browsers name none and are not held up.
+    pub origins: Vec<String>,
+    /// Whether `/` answers with the page.
+    pub page: bool,
+    /// Largest message in bytes, put together from its fragments. Where it is larger than
+    /// [`Limits::max_frame`], that counts.
+    pub max_message: usize,
+    /// After so long without anything from a client it is pinged.
+    pub ping_interval: Duration,
+    /// After so long without anything from a client, answers to pings included, its session ends.
+    pub ping_timeout: Duration,
+}
+
+impl Default for WebSocketSettings {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            tls_listen: Vec::new(),
+            trust: false,
+            origins: Vec::new(),
+            page: true,
+            max_message: 16 << 20,
+            ping_interval: Duration::from_secs(24),
+            ping_timeout: Duration::from_secs(72),
+        }
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen; port 0 lets the system choose.
+    /// Where to listen for Mles v1 over TCP; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
     /// How many shards; `None` is one for each core this process may use.
     pub shards: Option<usize>,
@@ -143,6 +198,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Upstream servers.
     pub peer: PeerSettings,
+    /// TLS.
+    pub tls: TlsSettings,
+    /// WebSocket.
+    pub websocket: WebSocketSettings,
 }
 
 impl Default for Settings {
@@ -158,6 +217,8 @@ impl Default for Settings {
             channels: ChannelRules::default(),
             limits: Limits::default(),
             peer: PeerSettings::default(),
+            tls: TlsSettings::default(),
+            websocket: WebSocketSettings::default(),
         }
     }
 }

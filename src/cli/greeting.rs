@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::Level;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, ListenerKind};
 use crate::config::{DEFAULT_PORT, LogFormat};
 use crate::settings::Settings;
 use crate::shard::stats::Stats;
@@ -34,7 +34,7 @@ pub(super) fn upstreams(settings: &Settings) -> String {
 /// Says that the broker is up: to a person in two lines that stand out, in JSON as an event. As
 /// information, it is left out where the log level leaves that out.
 pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, format: LogFormat) {
-    let addresses = list(broker.local_addrs());
+    let addresses = list(broker.listeners());
     let shards = broker.shards();
     match format {
         LogFormat::Json => tracing::info!(addresses, shards, access, upstreams, "listening"),
@@ -45,17 +45,38 @@ pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, format: L
                 "mles {version} listens on {addresses} with {shards} shard{plural}; \
                  {access}{upstreams}"
             );
-            let server = broker
-                .local_addrs()
-                .first()
-                .map_or_else(String::new, server);
-            eprintln!(
-                "Try `mles sub{server} room` in one terminal and `mles pub{server} room hello` in \
-                 another; Ctrl-C ends the broker"
-            );
+            eprintln!("{}", to_try(broker.listeners()));
         }
         LogFormat::Human => {}
     }
+}
+
+/// What to try first, with the listeners that there are.
+fn to_try(listeners: &[(ListenerKind, SocketAddr)]) -> String {
+    let first = |wanted| {
+        let found = listeners.iter().find(|(kind, _)| *kind == wanted);
+        found.map(|(_, address)| *address)
+    };
+    let plain = first(ListenerKind::Mles).map(|address| server(&address));
+    let tls = || {
+        first(ListenerKind::MlesTls).map(|address| format!(" --server tls://{}", here(&address)))
+    };
+    let page = first(ListenerKind::WebSocket)
+        .map(|address| format!("http://{}", here(&address)))
+        .or_else(|| {
+            Some(format!(
+                "https://{}",
+                here(&first(ListenerKind::WebSocketTls)?)
+            ))
+        });
+    let commands = plain.or_else(tls).map(|server| {
+        format!(
+            "`mles sub{server} room` in one terminal and `mles pub{server} room hello` in another"
+        )
+    });
+    let page = page.map(|page| format!("{page} in a browser"));
+    let ways: Vec<_> = commands.into_iter().chain(page).collect();
+    format!("Try {}; Ctrl-C ends the broker", ways.join(", or "))
 }
 
 /// Says what the broker has done in all.
@@ -63,24 +84,37 @@ pub(super) fn farewell(stats: &Stats) {
     tracing::info!("stopped: {stats}");
 }
 
-fn list(addresses: &[SocketAddr]) -> String {
-    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    addresses.join(", ")
+fn list(listeners: &[(ListenerKind, SocketAddr)]) -> String {
+    let kind = |kind| match kind {
+        ListenerKind::Mles => "",
+        ListenerKind::MlesTls => " (TLS)",
+        ListenerKind::WebSocket => " (WebSocket)",
+        ListenerKind::WebSocketTls => " (WebSocket over TLS)",
+    };
+    let names = listeners
+        .iter()
+        .map(|(k, address)| format!("{address}{}", kind(*k)));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The option that a client on this machine needs to find `address`; none for the default.
 fn server(address: &SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let address = SocketAddr::new(ip, address.port());
+    let address = here(address);
     if address == SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)) {
         String::new()
     } else {
         format!(" --server {address}")
     }
+}
+
+/// `address` as a client on this machine can reach it.
+fn here(address: &SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]
@@ -94,5 +128,35 @@ mod tests {
         assert_eq!(option("0.0.0.0:8077"), "");
         assert_eq!(option("0.0.0.0:9000"), " --server 127.0.0.1:9000");
         assert_eq!(option("[::]:8077"), " --server [::1]:8077");
+    }
+    #[test]
+    fn what_to_try_is_made_of_the_listeners_that_there_are() {
+        let at = |kind, address: &str| (kind, address.parse().unwrap());
+        let all = [
+            at(ListenerKind::Mles, "0.0.0.0:8077"),
+            at(ListenerKind::MlesTls, "[::]:8443"),
+            at(ListenerKind::WebSocket, "127.0.0.1:8076"),
+            at(ListenerKind::WebSocketTls, "127.0.0.1:443"),
+        ];
+        assert_eq!(
+            list(&all),
+            "0.0.0.0:8077, [::]:8443 (TLS), 127.0.0.1:8076 (WebSocket), \
+             127.0.0.1:443 (WebSocket over TLS)"
+        );
+        assert_eq!(
+            to_try(&all),
+            "Try `mles sub room` in one terminal and `mles pub room hello` in another, or \
+             http://127.0.0.1:8076 in a browser; Ctrl-C ends the broker"
+        );
+        let tls = to_try(&all[1..2]);
+        assert!(
+            tls.contains("`mles sub --server tls://[::1]:8443 room`"),
+            "{tls}"
+        );
+        assert!(!tls.contains("browser"), "{tls}");
+        assert_eq!(
+            to_try(&all[3..]),
+            "Try https://127.0.0.1:443 in a browser; Ctrl-C ends the broker"
+        );
     }
 }

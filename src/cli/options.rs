@@ -56,10 +56,11 @@ fn arg(opt: &'static Opt) -> Arg {
 fn help(opt: &Opt) -> String {
     let default = opt.field.show(&Config::default());
     match default {
+        Some(value) if value == "[]" => format!("{} [default: none]", opt.help),
         Some(value) => format!(
             "{} [default: {}]",
             opt.help,
-            value.replace(['"', '[', ']'], "")
+            value.trim_matches(['"', '[', ']']).replace('"', "")
         ),
         None => opt.help.to_owned(),
     }

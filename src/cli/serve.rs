@@ -1,6 +1,7 @@
 //! `mles serve`: configuration to running broker to exit code.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,7 +29,8 @@ const CONFIG_VARIABLE: &str = "MLES_CONFIG";
         Sizes are bytes or have a unit (512KiB, 64MiB, 1MB); durations need one (500ms, 10s, 5m, \
         1h).\n\n\
         Signals: SIGINT and SIGTERM let the clients go within --drain-deadline, a second one stops \
-        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP is ignored.\n\n\
+        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP loads \
+        the certificates again, as is done within seconds when their files change.\n\n\
         Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong arguments, 70 a part of the \
         broker failed while it ran, 130 or 143 stopped at once by a second signal.",
     after_help = "See --help for the file, the environment, units, signals and exit codes."
@@ -36,7 +38,9 @@ const CONFIG_VARIABLE: &str = "MLES_CONFIG";
 /// Run a broker
 ///
 /// Listens, joins clients to channels and delivers what they publish, until it is told to stop.
-/// Without options it serves this machine only, on 127.0.0.1:8077, and lets anyone here join.
+/// Without options it serves this machine only and lets anyone here join: on 127.0.0.1:8077, and for
+/// browsers on http://127.0.0.1:8076. As soon as a listener of any kind is given, only those given
+/// are opened, and 127.0.0.1:8077 unless --listen says otherwise.
 pub(super) struct ServeArgs {
     /// TOML file with settings; `mles check-config` checks one [env: MLES_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -102,6 +106,9 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
     }
     let mut settings = config.settings;
     nofile::make_room(&mut settings, origins.is_set("max_connections"));
+    if !origins.is_set("ws") {
+        leave_out_what_is_taken(&mut settings.websocket.listen);
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -134,6 +141,21 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
     })
 }
 
+/// Drops the addresses that nobody has asked for and that cannot be had, with a warning: the broker
+/// is of use without them.
+fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>) {
+    addresses.retain(|address| match TcpListener::bind(address) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(
+                "cannot listen on {address} for browsers: {error}; going on without it (--ws \
+                 chooses another address)"
+            );
+            false
+        }
+    });
+}
+
 /// What to do about an address that cannot be listened on.
 fn start_hint(error: &StartError) -> &'static str {
     let StartError::Listen(ListenError { source, .. }) = error else {
@@ -141,10 +163,11 @@ fn start_hint(error: &StartError) -> &'static str {
     };
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            "; stop what listens there (`ss -ltnp` shows it) or choose another port with --listen"
+            "; stop what listens there (`ss -ltnp` shows it) or choose another port \
+             (--listen, --tls, --ws or --tls-ws)"
         }
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need privileges: choose another with --listen, or grant \
+            "; ports below 1024 need privileges: choose another, or grant \
              CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => {

@@ -51,7 +51,11 @@ impl Signals {
                     broker.drain();
                 }
                 Request::Stats => tell(&broker),
-                Request::Hangup => tracing::info!("SIGHUP: ignored, there is nothing to reload"),
+                Request::Hangup => match broker.reload_certificates() {
+                    // What came of it has been logged.
+                    Ok(true) | Err(_) => {}
+                    Ok(false) => tracing::info!("SIGHUP: there is nothing to load again"),
+                },
             }
         }
     }

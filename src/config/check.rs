@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{Fault, Problem};
+use super::listeners::check_listeners;
 use super::origin::Origins;
 use super::{Config, Secret, Secrets};
 use crate::channel::ChannelSettings;
@@ -32,19 +33,6 @@ pub(super) fn check(
             Fault::PartialBelowFrame { partial, frame },
         );
     }
-    for (i, &address) in settings.listen.iter().enumerate() {
-        if address.port() != 0 && settings.listen[..i].contains(&address) {
-            report(&["listen"], Fault::ListenTwice(address));
-        }
-    }
-    let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
-    let beyond_loopback =
-        |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
-    if let Some(&address) = settings.listen.iter().find(beyond_loopback)
-        && is_open
-    {
-        report(&["listen"], Fault::ListenWithoutKey(address));
-    }
     let peer = &settings.peer;
     if peer.backoff > peer.backoff_max {
         report(
@@ -55,6 +43,7 @@ pub(super) fn check(
             },
         );
     }
+    check_listeners(config, has_key, origins, problems);
     check_channel(config, origins, problems);
 }
 

@@ -55,6 +55,21 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Fault {
+    /// `set` and `missing` of `section` are a certificate and its key, or the other way round.
+    pub(super) const fn half_a_pair(
+        section: &'static str,
+        set: &'static str,
+        missing: &'static str,
+    ) -> Self {
+        Self::HalfAPair {
+            section,
+            set,
+            missing,
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
@@ -95,8 +110,42 @@ pub(crate) enum Fault {
          set `history_limit` to 0 too, or raise `history_bytes`"
     )]
     HistoryWithoutBytes { frames: usize },
-    #[error("`listen` has {0} twice")]
+    #[error("{0} is to be listened on twice")]
     ListenTwice(SocketAddr),
+    #[error(
+        "nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, --tls, \
+         --tls-ws or --ws)"
+    )]
+    NoListener,
+    #[error(
+        "listening for TLS needs a certificate and its key: set `cert` and `key` of [tls] \
+         (--tls-cert and --tls-key); `mles dev-cert` makes a pair to try it out"
+    )]
+    TlsWithoutCert,
+    #[error("`{set}` of [{section}] is set and `{missing}` is not: they go together")]
+    HalfAPair {
+        section: &'static str,
+        set: &'static str,
+        missing: &'static str,
+    },
+    #[error(
+        "refusing to take joins without a key from {0}: `trust` would let anyone join who can \
+         reach it; listen on 127.0.0.1 only, or say --allow-anonymous"
+    )]
+    TrustBeyondLoopback(SocketAddr),
+    #[error(
+        "`max_message` of [ws] is {message} bytes, more than the {frame} of `max_frame`: such a \
+         message could not be passed on; lower `max_message` or raise `max_frame`"
+    )]
+    MessageOverFrame { message: usize, frame: usize },
+    #[error(
+        "`ping_timeout` of [ws] is {timeout:?}, less than the {interval:?} of `ping_interval`: \
+         clients would be gone before they are asked"
+    )]
+    TimeoutBelowPing {
+        timeout: Duration,
+        interval: Duration,
+    },
     #[error(
         "refusing to listen on {0} without a key: anyone who can reach it could join; set a key \
          (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or say --allow-anonymous"

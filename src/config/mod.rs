@@ -17,6 +17,7 @@ mod env;
 mod error;
 mod file;
 mod form;
+mod listeners;
 mod option;
 mod origin;
 mod print;
@@ -25,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::settings::Settings;
@@ -39,8 +41,14 @@ pub(crate) use table::OPTIONS;
 
 pub(crate) use crate::protocol::DEFAULT_PORT;
 
+/// The port for WebSocket, by custom.
+pub(crate) const WEBSOCKET_PORT: u16 = 8076;
+
+/// The options that say where to listen.
+pub(crate) const LISTENERS: [&str; 4] = ["listen", "tls", "tls_ws", "ws"];
+
 /// What `mles serve` is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// What the broker needs to know.
     pub(crate) settings: Settings,
@@ -48,6 +56,20 @@ pub(crate) struct Config {
     pub(crate) secrets: Secrets,
     /// What is logged, and how.
     pub(crate) log: LogSettings,
+}
+
+impl Default for Config {
+    /// For the first minute, a browser can be used too; what listens is up to whoever gives any
+    /// listener, see [`resolve`].
+    fn default() -> Self {
+        let mut settings = Settings::default();
+        settings.websocket.listen = vec![(Ipv4Addr::LOCALHOST, WEBSOCKET_PORT).into()];
+        Self {
+            settings,
+            secrets: Secrets::default(),
+            log: LogSettings::default(),
+        }
+    }
 }
 
 /// Secrets as they were given.

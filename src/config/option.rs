@@ -6,6 +6,8 @@ use super::form::Field;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Server,
+    Tls,
+    Ws,
     Auth,
     Channel,
     Peer,
@@ -15,8 +17,10 @@ pub(crate) enum Section {
 
 impl Section {
     /// All of them, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Server,
+        Self::Tls,
+        Self::Ws,
         Self::Auth,
         Self::Channel,
         Self::Peer,
@@ -28,6 +32,8 @@ impl Section {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
             Self::Auth => "auth",
             Self::Channel => "channel",
             Self::Peer => "peer",
@@ -40,11 +46,21 @@ impl Section {
     pub(crate) const fn heading(self) -> &'static str {
         match self {
             Self::Server => "Server, [server] in the file",
+            Self::Tls => "TLS, [tls] in the file",
+            Self::Ws => "WebSocket, [ws] in the file",
             Self::Auth => "Who may join, [auth] in the file",
             Self::Channel => "Channels without a rule of their own, [channel] in the file",
             Self::Peer => "Upstream servers, [peer] in the file",
             Self::Limits => "Limits, [limits] in the file",
             Self::Log => "Logs, [log] in the file",
+        }
+    }
+
+    /// The key of the option that is called like the section itself.
+    const fn main_key(self) -> &'static str {
+        match self {
+            Self::Peer => "upstreams",
+            _ => "listen",
         }
     }
 }
@@ -63,10 +79,10 @@ pub(crate) struct Opt {
 
 impl Opt {
     /// Its key in the section: the name, without the section's own (`log_level` is `level` in
-    /// `[log]`). What `peer` alone names is `upstreams` in `[peer]`.
+    /// `[log]`). What the section's name alone sets is `upstreams` in `[peer]`, `listen` in others.
     pub(crate) fn key(&self) -> &'static str {
         match self.name.strip_prefix(self.section.name()) {
-            Some("") => "upstreams",
+            Some("") => self.section.main_key(),
             Some(rest) => rest.strip_prefix('_').unwrap_or(self.name),
             None => self.name,
         }

@@ -9,7 +9,7 @@ use super::file::{Layer, Rule, Source};
 use super::form::{Given, Refused};
 use super::option::Opt;
 use super::origin::{Origin, Origins};
-use super::{Config, Secret};
+use super::{Config, LISTENERS, Secret};
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 
@@ -80,6 +80,7 @@ pub(super) fn resolve_source(
             Err(problem) => problems.push(problem),
         }
     }
+    fit_defaults(&mut config, &origins);
     config.settings.channels.patterns = rules(&config, layer.rules, &mut problems);
     let key = key_from(&config.secrets, &origins).unwrap_or_else(|problem| {
         problems.push(problem);
@@ -98,6 +99,17 @@ pub(super) fn resolve_source(
         origins,
         warnings,
     })
+}
+
+/// Defaults that depend on what else is set.
+fn fit_defaults(config: &mut Config, origins: &Origins) {
+    let (limits, websocket) = (&config.settings.limits, &mut config.settings.websocket);
+    if !origins.is_set("ws") && LISTENERS.iter().any(|name| origins.is_set(name)) {
+        websocket.listen.clear();
+    }
+    if !origins.is_set("ws_max_message") {
+        websocket.max_message = websocket.max_message.min(limits.max_frame);
+    }
 }
 
 fn only(origin: Origin, fault: Fault) -> Result<Resolved, ConfigError> {
@@ -178,6 +190,12 @@ fn warnings(config: &Config, has_key: bool, environment: &Environment) -> Vec<St
     }
     if config.settings.allow_anonymous && (has_key || has_addr_key) {
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
+    }
+    let tls = &config.settings.tls;
+    let has_files = tls.cert.is_some() || tls.client_ca.is_some();
+    if has_files && tls.listen.is_empty() && config.settings.websocket.tls_listen.is_empty() {
+        warnings
+            .push("the certificates of [tls] have no effect: nothing listens for TLS".to_owned());
     }
     warnings
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::form::{
     Addresses, Always, ConnectionId, Count, File, Filter, Hidden, Maybe, Name, OneOf, OrWord,
-    Place, Servers, Size, Switch, Time,
+    Place, Servers, Size, Switch, Time, WebOrigins,
 };
 use super::option::{Opt, Section};
+use super::{DEFAULT_PORT, WEBSOCKET_PORT};
 use crate::broker::MAX_SHARDS;
 use crate::protocol::MAX_FRAME_LEN;
 
@@ -36,10 +37,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
     Opt {
         section: Section::Server,
         name: "listen",
-        help: "Where to listen: ADDR:PORT, or only one of them; can be repeated",
+        help: "Where to listen for Mles v1: ADDR:PORT, or only one of them; can be repeated, none turns \
+               it off",
         field: &Always {
             place: place!(settings.listen),
-            form: Addresses,
+            form: Addresses {
+                port: Some(DEFAULT_PORT),
+            },
         },
     },
     Opt {
@@ -78,6 +82,121 @@ pub(crate) static OPTIONS: &[Opt] = &[
         field: &Always {
             place: place!(settings.drain_deadline),
             form: Time(Duration::ZERO..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Tls,
+        name: "tls",
+        help: "Where to listen for Mles v1 over TLS: ADDR:PORT; can be repeated, none turns it off",
+        field: &Always {
+            place: place!(settings.tls.listen),
+            form: Addresses { port: None },
+        },
+    },
+    Opt {
+        section: Section::Tls,
+        name: "tls_ws",
+        help: "Where to listen for WebSocket over TLS: ADDR:PORT; can be repeated, none turns it off",
+        field: &Always {
+            place: place!(settings.websocket.tls_listen),
+            form: Addresses { port: None },
+        },
+    },
+    Opt {
+        section: Section::Tls,
+        name: "tls_cert",
+        help: "PEM file with the certificate, followed by those of the authorities above it; it is \
+               loaded again when it changes",
+        field: &Maybe {
+            place: place!(settings.tls.cert),
+            form: File,
+        },
+    },
+    Opt {
+        section: Section::Tls,
+        name: "tls_key",
+        help: "PEM file with the private key of the certificate, not encrypted",
+        field: &Maybe {
+            place: place!(settings.tls.key),
+            form: File,
+        },
+    },
+    Opt {
+        section: Section::Tls,
+        name: "tls_client_ca",
+        help: "PEM file with authorities: who has no certificate from one of them cannot connect to a \
+               TLS listener",
+        field: &Maybe {
+            place: place!(settings.tls.client_ca),
+            form: File,
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws",
+        help: "Where to listen for WebSocket: ADDR:PORT, or only one of them; can be repeated. The \
+               default applies only while no listener of any kind is given",
+        field: &Always {
+            place: place!(settings.websocket.listen),
+            form: Addresses {
+                port: Some(WEBSOCKET_PORT),
+            },
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_trust",
+        help: "Joins over WebSocket need no key, as with the reference proxy",
+        field: &Always {
+            place: place!(settings.websocket.trust),
+            form: Switch,
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_origin",
+        help: "Origin whose pages may connect, as in https://chat.example, besides those that this \
+               server has served itself; * is any; can be repeated",
+        field: &Always {
+            place: place!(settings.websocket.origins),
+            form: WebOrigins,
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_page",
+        help: "Serve the page at /",
+        field: &Always {
+            place: place!(settings.websocket.page),
+            form: Switch,
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_max_message",
+        help: "Largest message, put together from its fragments; at most max_frame",
+        field: &Always {
+            place: place!(settings.websocket.max_message),
+            form: Size(SMALLEST_FRAME..=MAX_FRAME_LEN as u64),
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_ping_interval",
+        help: "A client that has sent nothing for this long is pinged",
+        field: &Always {
+            place: place!(settings.websocket.ping_interval),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Ws,
+        name: "ws_ping_timeout",
+        help: "The session of a client that has sent nothing for this long, answers to pings \
+               included, ends",
+        field: &Always {
+            place: place!(settings.websocket.ping_timeout),
+            form: Time(BLINK..=HOUR),
         },
     },
     Opt {

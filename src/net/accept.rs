@@ -87,13 +87,7 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
 fn turn_away(shard: &Shard, peer: SocketAddr, full: Full) {
     shard.stats().turned_away.add(1);
     if shard.log.admit() {
-        let limit = match full {
-            Full::Connections => "max_connections",
-            Full::Address => "max_connections_per_address",
-            Full::Joining => "max_joining",
-            Full::Channels => "max_channels",
-        };
-        tracing::warn!(%peer, limit, "connection turned away: at the limit");
+        tracing::warn!(%peer, limit = full.limit(), "connection turned away: at the limit");
     }
 }
 

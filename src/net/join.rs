@@ -19,7 +19,7 @@ use crate::protocol::{
 use crate::settings::{Limits, Settings};
 use crate::shard::Shard;
 use crate::shard::gate::Permit;
-use crate::shard::input::{Input, Next};
+use crate::shard::input::{Frames, Input, Next};
 use crate::shard::message::{Arrival, Early, Identity, Socket};
 
 /// Most frames in a resync message that are looked at.
@@ -66,6 +66,7 @@ pub(super) async fn join(
         is_silent: entry.is_silent,
         join: entry.join,
         resync: entry.resync,
+        gateway: None,
         early,
     })
 }
@@ -84,7 +85,10 @@ async fn read_first(
     shard: &Rc<Shard>,
     reader: &mut OwnedReadHalf,
 ) -> Result<(FrameRun, Early), Refusal> {
-    let max_body = shard.max_body();
+    let frames = Frames {
+        max_body: shard.max_body(),
+        check: &BodyCheck::Off,
+    };
     let mut input = Charged {
         shard,
         input: Input::default(),
@@ -94,7 +98,7 @@ async fn read_first(
             let mut scratch = shard.join_scratch().borrow_mut();
             input
                 .input
-                .poll_read(cx, reader, &mut scratch, max_body, &BodyCheck::Off)
+                .poll_read(cx, reader, &mut scratch, &frames)
         });
         let step = step.await?;
         let bad = match step.next {

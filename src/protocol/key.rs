@@ -58,6 +58,12 @@ impl Keyring {
         }
     }
 
+    /// The secret that all clients share, if there is one.
+    #[must_use]
+    pub fn shared(&self) -> Option<&str> {
+        self.shared.as_deref()
+    }
+
     /// Whether there is a secret at all; without one a key proves nothing.
     #[must_use]
     pub const fn is_secret(&self) -> bool {

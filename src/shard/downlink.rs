@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::Shard;
@@ -77,14 +76,14 @@ impl Shard {
         why: LinkRefusal,
     ) {
         let notice = LinkNotice::Refused(why).encode(link, cid);
-        if let Ok(mut stream) = socket.attach() {
+        if let Ok((mut reader, wire)) = socket.attach() {
             self.spawn(async move {
                 // If the server does not take it, the reason stays untold. What it sends meanwhile
                 // is taken out of the socket: closing one with data in it would cut the reason off.
                 let tell = async {
-                    stream.write_all(&notice).await?;
-                    stream.shutdown().await?;
-                    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+                    wire.write_all(notice).await?;
+                    wire.shut_down_write();
+                    tokio::io::copy(&mut reader, &mut tokio::io::sink()).await
                 };
                 let _ = timeout(LINGER, tell).await;
                 drop(permit);

@@ -26,6 +26,7 @@ mod ids;
 mod inbox;
 pub(crate) mod input;
 mod join;
+pub(crate) mod layered;
 mod leave;
 mod limiter;
 mod mailbox;
@@ -41,8 +42,11 @@ mod sweep;
 pub(crate) mod thread;
 mod uplink;
 mod wake;
+pub(crate) mod websocket;
+mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,7 +59,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use wildmatch::WildMatch;
 
-use crate::channel::ChannelSettings;
+use crate::channel::{ChannelSettings, ConnId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::protocol::HEADER_LEN;
@@ -67,7 +71,7 @@ pub(crate) use ids::ShardId;
 use input::Scratch;
 pub(crate) use limiter::LogLimiter;
 use mailbox::Outlet;
-use message::{Delivery, Request};
+use message::{Delivery, Kept, Request};
 use registry::Registry;
 use stats::ShardStats;
 use wake::Wake;
@@ -207,6 +211,8 @@ pub(crate) struct Shard {
     deliveries: Vec<Outlet<Delivery>>,
     /// Closed while another shard's mailbox is full.
     congestion: Hold,
+    /// Connections that stay here while their session waits for a seat elsewhere.
+    kept: RefCell<HashMap<ConnId, Kept>>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// Sessions whose task runs.
@@ -228,6 +234,15 @@ impl Shard {
     /// their own: members must not suffer from what anyone can send.
     pub(crate) fn join_scratch(&self) -> &RefCell<Scratch> {
         &self.join_scratch
+    }
+
+    /// What a connection is read with, whether it has joined or not.
+    fn scratch_of(&self, has_joined: bool) -> &RefCell<Scratch> {
+        if has_joined {
+            &self.scratch
+        } else {
+            &self.join_scratch
+        }
     }
 
     /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could

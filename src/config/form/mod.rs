@@ -4,6 +4,7 @@
 //! in the configuration. Forms hold the allowed range, so whatever reads a value has checked it.
 
 mod given;
+mod listen;
 mod number;
 mod server;
 mod word;
@@ -13,9 +14,10 @@ use std::fmt;
 use super::Config;
 
 pub(crate) use given::Given;
+pub(super) use listen::{Addresses, WebOrigins};
 pub(super) use number::{Count, Size, Time};
 pub(super) use server::{ConnectionId, Servers};
-pub(super) use word::{Addresses, File, Filter, Hidden, Name, OneOf, Switch};
+pub(super) use word::{File, Filter, Hidden, Name, OneOf, Switch};
 
 /// How many values an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

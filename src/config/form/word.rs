@@ -1,13 +1,12 @@
 //! Everything that is not a number.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{Arity, Form, Given, quoted};
 use crate::channel::SlowPolicy;
-use crate::config::{DEFAULT_PORT, LogFormat, Secret};
+use crate::config::{LogFormat, Secret};
 use crate::settings::NameCheck;
 
 /// Yes or no.
@@ -89,62 +88,6 @@ impl<T: Copy + PartialEq + Sync> Form for OneOf<T> {
     fn value_name(&self) -> String {
         self.names().collect::<Vec<_>>().join("|")
     }
-}
-
-/// Addresses to listen on.
-pub(crate) struct Addresses;
-
-impl Form for Addresses {
-    type Value = Vec<SocketAddr>;
-
-    fn read(&self, given: &Given<'_>) -> Option<Vec<SocketAddr>> {
-        let addresses: Vec<_> = given.items().iter().map(address).collect::<Option<_>>()?;
-        (!addresses.is_empty()).then_some(addresses)
-    }
-
-    fn write(&self, value: &Vec<SocketAddr>) -> String {
-        let items: Vec<_> = value.iter().map(quoted).collect();
-        format!("[{}]", items.join(", "))
-    }
-
-    fn expected(&self) -> String {
-        format!(
-            "IP addresses, ports, or both, as in \"127.0.0.1:{DEFAULT_PORT}\", \
-             \"[::1]:{DEFAULT_PORT}\", \"0.0.0.0\" or {DEFAULT_PORT}"
-        )
-    }
-
-    fn value_name(&self) -> String {
-        "ADDR:PORT".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
-    }
-}
-
-/// `ADDR:PORT`, or one of them with the default for the other. `localhost` is taken as 127.0.0.1.
-fn address(given: &Given<'_>) -> Option<SocketAddr> {
-    if let Some(port) = given.integer() {
-        return Some((Ipv4Addr::LOCALHOST, u16::try_from(port).ok()?).into());
-    }
-    let text = given.text()?.trim();
-    if let Some(rest) = text.strip_prefix("localhost") {
-        return match rest.strip_prefix(':') {
-            Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
-            None => rest
-                .is_empty()
-                .then(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
-        };
-    }
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let with_default_port = || {
-        let ip: IpAddr = bare.unwrap_or(text).parse().ok()?;
-        Some((ip, DEFAULT_PORT).into())
-    };
-    text.parse().ok().or_else(with_default_port)
 }
 
 /// A secret.

@@ -81,13 +81,23 @@ fn a_wrong_value_is_shown_with_what_is_allowed() {
         ("server", "pin = 1", "`pin` is 1; expected true or false"),
         (
             "server",
-            "listen = []",
-            "`listen` is []; expected IP addresses, ports, or both, as in \"127.0.0.1:8077\", \"[::1]:8077\", \"0.0.0.0\" or 8077",
+            "listen = true",
+            "`listen` is true; expected IP addresses, ports, or both, as in \"127.0.0.1:8077\", \"[::1]:8077\", \"0.0.0.0\" or 8077, or \"none\"",
+        ),
+        (
+            "tls",
+            "listen = \"127.0.0.1\"",
+            "`listen` is \"127.0.0.1\"; expected IP addresses with ports, or ports, as in \"127.0.0.1:8443\", \"[::]:8443\" or 8443, or \"none\"",
+        ),
+        (
+            "ws",
+            "origin = \"chat.example\"",
+            "`origin` is \"chat.example\"; expected origins as in \"https://chat.example\" or \"http://localhost:3000\", or \"*\"",
         ),
         (
             "server",
             "listen = [1, \"host\"]",
-            "`listen` is [1, \"host\"]; expected IP addresses, ports, or both, as in \"127.0.0.1:8077\", \"[::1]:8077\", \"0.0.0.0\" or 8077",
+            "`listen` is [1, \"host\"]; expected IP addresses, ports, or both, as in \"127.0.0.1:8077\", \"[::1]:8077\", \"0.0.0.0\" or 8077, or \"none\"",
         ),
         (
             "limits",
@@ -273,7 +283,7 @@ fn values_that_do_not_fit_together_are_told_by_what_to_change() {
     file("[channel]\nhistory_bytes = 0\nhistory_limit = 0").ok();
     assert_error(
         "[server]\nlisten = [\"127.0.0.1:8077\", 8078, 8077]",
-        "mles.toml:2: `listen` has 127.0.0.1:8077 twice",
+        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice",
     );
     file("[server]\nlisten = [0, 0]").ok();
 }
@@ -327,6 +337,72 @@ fn listening_beyond_loopback_needs_a_key() {
         };
         loopback.ok();
     }
+}
+
+#[test]
+fn listeners_of_all_kinds_are_checked() {
+    assert_error(
+        "[ws]\nlisten = 8077",
+        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice",
+    );
+    assert_error(
+        "[server]\nlisten = []",
+        "mles.toml:2: nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, \
+         --tls, --tls-ws or --ws)",
+    );
+    for section in ["tls", "ws"] {
+        let text = format!("[auth]\nallow_anonymous = false\n[{section}]\nlisten = \"0.0.0.0:1\"");
+        let error = Case {
+            file: &text,
+            environment: &[("MLES_TLS_CERT", "c"), ("MLES_TLS_KEY", "k")],
+            ..Case::default()
+        }
+        .error();
+        let expected = "mles.toml:4: refusing to listen on 0.0.0.0:1 without a key: ";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    assert_error(
+        "[tls]\nlisten = 8443\ncert = \"c\"",
+        "mles.toml:3: `cert` of [tls] is set and `key` is not: they go together",
+    );
+    assert_error(
+        "[tls]\nkey = \"k\"",
+        "mles.toml:2: `key` of [tls] is set and `cert` is not: they go together",
+    );
+    for listener in ["listen", "ws"] {
+        let error = file(&format!("[tls]\n{listener} = 8443")).error();
+        let expected = "mles.toml:2: listening for TLS needs a certificate and its key: ";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn trust_beyond_loopback_is_for_those_who_let_anyone_join() {
+    let open = "[auth]\nkey = \"k\"\n[ws]\nlisten = \"[::]:1\"\ntrust = true";
+    let error = file(open).error();
+    let expected = "mles.toml:5: refusing to take joins without a key from [::]:1: ";
+    assert!(error.starts_with(expected), "{error}");
+    file(&open.replace("[::]", "[::1]")).ok();
+    file(&open.replace("[ws]", "allow_anonymous = true\n[ws]")).ok();
+}
+
+#[test]
+fn what_websocket_settings_must_agree_on() {
+    assert_error(
+        "[ws]\nmax_message = \"2MiB\"\n[limits]\nmax_frame = \"1MiB\"",
+        "mles.toml:4: `max_message` of [ws] is 2097152 bytes, more than the 1048576 of \
+         `max_frame`: such a message could not be passed on; lower `max_message` or raise \
+         `max_frame`",
+    );
+    assert_error(
+        "[ws]\nping_timeout = \"5s\"",
+        "mles.toml:2: `ping_timeout` of [ws] is 5s, less than the 24s of `ping_interval`: clients \
+         would be gone before they are asked",
+    );
 }
 
 #[test]

@@ -90,7 +90,13 @@ fn production_has_every_key_in_its_section() {
 #[test]
 fn keys_that_are_commented_out_are_right_too() {
     let text = PRODUCTION
-        .replace("# key = ", "key = ")
+        .replace("# key = \"a ", "key = \"a ")
+        .replace("# listen = ", "listen = ")
+        .replace("# ws = ", "ws = ")
+        .replace("# cert = ", "cert = ")
+        .replace("# key = \"/", "key = \"/")
+        .replace("# client_ca = ", "client_ca = ")
+        .replace("# origin = ", "origin = ")
         .replace("# addr_key = ", "addr_key = ");
     file(&text).ok();
 }

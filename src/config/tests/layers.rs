@@ -1,5 +1,6 @@
 //! Which layer wins, what forms values may have, and what becomes of rules.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,6 +125,65 @@ fn addresses() {
         ..Case::default()
     };
     assert_eq!(value(&case.ok(), "listen"), r#"["127.0.0.1:9000"]"#);
+}
+
+#[test]
+fn a_browser_is_served_only_until_a_listener_of_any_kind_is_given() {
+    let listeners = |text: &str| {
+        let settings = file(text).ok().config.settings;
+        let ports = |list: &[SocketAddr]| list.iter().map(SocketAddr::port).collect::<Vec<_>>();
+        (ports(&settings.listen), ports(&settings.websocket.listen))
+    };
+    assert_eq!(listeners(""), (vec![8077], vec![8076]));
+    assert_eq!(listeners("[server]\nlisten = 1"), (vec![1], vec![]));
+    assert_eq!(
+        listeners("[ws]\nlisten = \"::1\""),
+        (vec![8077], vec![8076])
+    );
+    assert_eq!(listeners("[ws]\nlisten = []"), (vec![8077], vec![]));
+    assert_eq!(
+        listeners("[tls]\nlisten = 1\ncert = \"c\"\nkey = \"k\""),
+        (vec![8077], vec![])
+    );
+    let tls_only = "[tls]\nlisten = 1\ncert = \"c\"\nkey = \"k\"\n[server]\nlisten = \"none\"";
+    assert_eq!(listeners(tls_only), (vec![], vec![]));
+}
+
+#[test]
+fn a_message_is_no_larger_than_a_frame_unless_it_is_said_to_be() {
+    let settings = file("[limits]\nmax_frame = \"1MiB\"").ok().config.settings;
+    assert_eq!(settings.websocket.max_message, 1 << 20);
+}
+
+#[test]
+fn origins_are_taken_as_browsers_write_them() {
+    for (text, expected) in [
+        ("https://chat.example", Some("https://chat.example")),
+        ("HTTPS://Chat.Example:443", Some("https://chat.example")),
+        ("http://[::1]:3000", Some("http://[::1]:3000")),
+        ("http://localhost:80", Some("http://localhost")),
+        ("*", Some("*")),
+        ("chat.example", None),
+        ("ftp://chat.example", None),
+        ("https://chat.example/", None),
+        ("https://", None),
+    ] {
+        let text = format!("[ws]\norigin = \"{text}\"");
+        let origins = file(&text)
+            .resolve()
+            .map(|r| r.config.settings.websocket.origins);
+        assert_eq!(
+            origins.ok().as_deref(),
+            expected.map(|e| vec![e.to_owned()]).as_deref()
+        );
+    }
+}
+
+#[test]
+fn certificates_that_nobody_is_shown_are_pointed_out() {
+    let warnings = file("[tls]\ncert = \"c\"\nkey = \"k\"").ok().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("[tls] have no effect"), "{warnings:?}");
 }
 
 #[test]

@@ -7,18 +7,20 @@ use super::{Case, file, value};
 use crate::channel::{ChannelRules, ChannelSettings};
 use crate::config::form::Arity;
 use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
-use crate::settings::{Limits, PeerSettings, Settings};
+use crate::settings::{Limits, PeerSettings, Settings, TlsSettings, WebSocketSettings};
 
 /// A value for each option that is not its default, as TOML.
 fn another(opt: &Opt) -> &'static str {
     match opt.name {
-        "listen" => r#"["127.0.0.1:1", "[::1]:2"]"#,
+        "listen" | "tls" | "tls_ws" | "ws" => r#"["127.0.0.1:1", "[::1]:2"]"#,
         "shards" => "3",
-        "pin" | "announce_joins" => "false",
-        "allow_anonymous" => "true",
+        "pin" | "announce_joins" | "ws_page" => "false",
+        "allow_anonymous" | "ws_trust" => "true",
+        "ws_origin" => r#"["https://a.example", "*"]"#,
+        "ws_ping_timeout" => r#""2m""#,
         "peer" => r#"["a", "b:1"]"#,
         "key" | "addr_key" => r#""secret""#,
-        "key_file" => r#""src/main.rs""#,
+        "key_file" | "tls_cert" | "tls_key" | "tls_client_ca" => r#""src/main.rs""#,
         "slow_policy" => r#""backpressure""#,
         "check_names" => r#""sender""#,
         "log_format" => r#""json""#,
@@ -31,10 +33,26 @@ fn another(opt: &Opt) -> &'static str {
     }
 }
 
+/// What else has to be set with an option, or goes another way with it.
+fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
+    match opt.name {
+        "listen" => &[("MLES_WS", "9")],
+        "tls" | "tls_ws" => &[
+            ("MLES_TLS_CERT", "c"),
+            ("MLES_TLS_KEY", "k"),
+            ("MLES_WS", "9"),
+        ],
+        "tls_cert" => &[("MLES_TLS_KEY", "k")],
+        "tls_key" => &[("MLES_TLS_CERT", "c")],
+        "max_frame" => &[("MLES_WS_MAX_MESSAGE", "1KiB")],
+        _ => &[],
+    }
+}
+
 /// A TOML value as words of the command line.
 fn words(toml: &str) -> Vec<String> {
     let word = |item: &str| item.trim().trim_matches('"').to_owned();
-    // Only the value of `listen` has brackets around all of it.
+    // Only lists have brackets around all of it.
     match toml.strip_prefix("[\"") {
         Some(_) => toml[1..toml.len() - 1].split(',').map(word).collect(),
         None => vec![word(toml)],
@@ -50,18 +68,26 @@ fn file_environment_and_options_set_the_same() {
     for opt in OPTIONS {
         let default = value(&file("").ok(), opt.name);
         let text = in_file(opt, another(opt));
-        let by_file = file(&text).ok();
+        let by_file = Case {
+            file: &text,
+            environment: companions(opt),
+            ..Case::default()
+        };
+        let by_file = by_file.ok();
         let expected = value(&by_file, opt.name);
         assert_ne!(expected, default, "{opt:?}");
 
         let words = words(another(opt));
         let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let (variable, text) = (opt.env(), joined(opt, &words));
+        let own = [(variable.as_str(), text.as_str())];
         let by_environment = Case {
-            environment: &[(&opt.env(), &joined(opt, &words))],
+            environment: &[companions(opt), &own].concat(),
             ..Case::default()
         };
         assert_eq!(value(&by_environment.ok(), opt.name), expected, "{opt:?}");
         let by_option = Case {
+            environment: companions(opt),
             options: &[(opt.name, &words)],
             ..Case::default()
         };
@@ -81,11 +107,26 @@ fn joined(opt: &Opt, words: &[&str]) -> String {
 fn an_option_sets_nothing_but_its_own_field() {
     let shown = |config: &Config| OPTIONS.iter().map(|opt| opt.field.show(config)).collect();
     let defaults: Vec<_> = shown(&Config::default());
-    for (i, opt) in OPTIONS.iter().enumerate() {
-        let resolved = file(&in_file(opt, another(opt))).ok();
+    for opt in OPTIONS {
+        let text = in_file(opt, another(opt));
+        let case = Case {
+            file: &text,
+            environment: companions(opt),
+            ..Case::default()
+        };
+        let resolved = case.ok();
+        let own = |other: &Opt| {
+            let mut names = companions(opt).iter();
+            other.name == opt.name || names.any(|(name, _)| *name == other.env())
+        };
         let values: Vec<_> = shown(&resolved.config);
         for (j, (value, default)) in values.iter().zip(&defaults).enumerate() {
-            assert_eq!(value != default, i == j, "{opt:?} and {:?}", OPTIONS[j]);
+            assert_eq!(
+                value != default,
+                own(&OPTIONS[j]),
+                "{opt:?} and {:?}",
+                OPTIONS[j]
+            );
         }
     }
 }
@@ -159,6 +200,8 @@ fn every_field_of_the_settings_has_an_option() {
         channels,
         limits,
         peer,
+        tls,
+        websocket,
     });
     let peer = fields!(PeerSettings {
         upstreams,
@@ -169,17 +212,42 @@ fn every_field_of_the_settings_has_an_option() {
         connect_timeout,
         linger,
     });
+    let tls = fields!(TlsSettings {
+        listen,
+        cert,
+        key,
+        client_ca,
+    });
+    let websocket = fields!(WebSocketSettings {
+        listen,
+        tls_listen,
+        trust,
+        origins,
+        page,
+        max_message,
+        ping_interval,
+        ping_timeout,
+    });
     // The default and the rules are the sections [channel] and [[channel_rule]].
     let _ = fields!(ChannelRules { default, patterns });
-    for field in peer {
-        let known = |opt: &&Opt| opt.section == Section::Peer && opt.key() == field;
-        assert!(OPTIONS.iter().any(|opt| known(&opt)), "{field}");
-    }
+    let in_section = |section, key: &str| {
+        let known = |opt: &Opt| opt.section == section && opt.key() == key;
+        assert!(OPTIONS.iter().any(known), "{key}");
+    };
+    peer.into_iter()
+        .for_each(|field| in_section(Section::Peer, field));
+    tls.into_iter()
+        .for_each(|field| in_section(Section::Tls, field));
+    websocket.into_iter().for_each(|field| match field {
+        "tls_listen" => in_section(Section::Tls, "ws"),
+        "origins" => in_section(Section::Ws, "origin"),
+        same => in_section(Section::Ws, same),
+    });
     for field in limits.into_iter().chain(channel).chain(settings) {
         let names: &[&str] = match field {
             "history_frames" => &["history_limit"],
             "keyring" => &["key", "key_file", "addr_key"],
-            "channels" | "limits" | "peer" => continue,
+            "channels" | "limits" | "peer" | "tls" | "websocket" => continue,
             same => &[same],
         };
         for name in names {

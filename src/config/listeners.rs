@@ -1,0 +1,126 @@
+//! What must hold for the listeners, and what only they need.
+
+use std::net::SocketAddr;
+
+use super::error::{Fault, Problem};
+use super::origin::Origins;
+use super::{Config, LISTENERS};
+use crate::settings::{Settings, WebSocketSettings};
+
+/// Where something goes wrong: the options that could mend it, and what is wrong.
+type Report<'a> = dyn FnMut(&[&str], Fault) + 'a;
+
+/// Checks the listeners of a configuration.
+pub(super) fn check_listeners(
+    config: &Config,
+    has_key: bool,
+    origins: &Origins,
+    problems: &mut Vec<Problem>,
+) {
+    let settings = &config.settings;
+    let mut report = |names: &[&str], fault| {
+        problems.push(Problem {
+            origin: origins.last_of(names),
+            fault,
+        });
+    };
+    check_addresses(settings, &mut report);
+    let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
+    if is_open {
+        let mut beyond = all(settings).filter(|(_, address)| is_beyond_loopback(*address));
+        if let Some((name, address)) = beyond.next() {
+            report(&[name], Fault::ListenWithoutKey(address));
+        }
+    }
+    check_tls(settings, &mut report);
+    // Without a key that has been reported already.
+    let may_trust = settings.allow_anonymous || is_open;
+    check_websocket(settings, may_trust, origins, &mut report);
+}
+
+/// Every listener with the option that it comes from.
+fn all(settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let lists = [
+        ("listen", &settings.listen),
+        ("tls", &settings.tls.listen),
+        ("tls_ws", &settings.websocket.tls_listen),
+        ("ws", &settings.websocket.listen),
+    ];
+    lists
+        .into_iter()
+        .flat_map(|(name, list)| list.iter().map(move |&address| (name, address)))
+}
+
+fn is_beyond_loopback(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+fn check_addresses(settings: &Settings, report: &mut Report<'_>) {
+    let listeners: Vec<_> = all(settings).collect();
+    if listeners.is_empty() {
+        report(&LISTENERS, Fault::NoListener);
+    }
+    for (i, &(name, address)) in listeners.iter().enumerate() {
+        let first = listeners[..i].iter().find(|(_, other)| *other == address);
+        if let Some((other, _)) = first.filter(|_| address.port() != 0) {
+            report(&[other, name], Fault::ListenTwice(address));
+        }
+    }
+}
+
+fn check_tls(settings: &Settings, report: &mut Report<'_>) {
+    let tls = &settings.tls;
+    match (&tls.cert, &tls.key) {
+        (Some(_), None) => report(&["tls_cert"], Fault::half_a_pair("tls", "cert", "key")),
+        (None, Some(_)) => report(&["tls_key"], Fault::half_a_pair("tls", "key", "cert")),
+        (None, None) => {
+            let needs_one = !tls.listen.is_empty() || !settings.websocket.tls_listen.is_empty();
+            if needs_one {
+                report(&["tls", "tls_ws"], Fault::TlsWithoutCert);
+            }
+        }
+        (Some(_), Some(_)) => {}
+    }
+}
+
+/// `may_trust` is whether joins without a key may come from anywhere.
+fn check_websocket(
+    settings: &Settings,
+    may_trust: bool,
+    origins: &Origins,
+    report: &mut Report<'_>,
+) {
+    let WebSocketSettings {
+        trust,
+        max_message,
+        ping_interval,
+        ping_timeout,
+        ..
+    } = settings.websocket;
+    if trust && !may_trust {
+        let mut beyond = all(settings)
+            .filter(|(name, address)| name.ends_with("ws") && is_beyond_loopback(*address));
+        if let Some((name, address)) = beyond.next() {
+            report(&["ws_trust", name], Fault::TrustBeyondLoopback(address));
+        }
+    }
+    let frame = settings.limits.max_frame;
+    if max_message > frame && origins.is_set("ws_max_message") {
+        report(
+            &["ws_max_message", "max_frame"],
+            Fault::MessageOverFrame {
+                message: max_message,
+                frame,
+            },
+        );
+    }
+    if ping_timeout < ping_interval {
+        report(
+            &["ws_ping_interval", "ws_ping_timeout"],
+            Fault::TimeoutBelowPing {
+                timeout: ping_timeout,
+                interval: ping_interval,
+            },
+        );
+    }
+}

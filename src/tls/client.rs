@@ -1,0 +1,212 @@
+//! The client's side: whom to trust, and who we are.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, client::Resumption,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::TlsError;
+use super::handshake::HandshakeError;
+use super::{ALPN_MLES, VERSIONS, pem, provider};
+
+/// Servers of one client whose sessions are remembered, to come back with fewer round trips.
+const REMEMBERED: usize = 32;
+
+/// Whom a client trusts, and who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTlsOptions {
+    /// A PEM file with the authorities to trust, instead of those of the system. A server's own
+    /// certificate will do if it signed itself.
+    pub ca: Option<PathBuf>,
+    /// Trust anyone: whoever is on the way can read and change everything. For trying out.
+    pub insecure: bool,
+    /// A PEM file with the certificate to show to servers that ask for one.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with that certificate's private key.
+    pub key: Option<PathBuf>,
+}
+
+impl ClientTlsOptions {
+    /// Trusts the authorities of this PEM file, instead of those of the system.
+    #[must_use]
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
+    /// Trusts anyone: whoever is on the way can read and change everything. For trying out.
+    #[must_use]
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// Shows the certificate of one PEM file, with the key of another, to servers that ask.
+    #[must_use]
+    pub fn identity(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.cert, self.key) = (Some(cert.into()), Some(key.into()));
+        self
+    }
+}
+
+/// TLS for clients: the files have been read, connections can be made. Cheap to clone; clones share
+/// what they remember of servers.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// Reads what `options` names. Blocks for that; it should not be done for each connection.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`].
+    pub fn new(options: ClientTlsOptions) -> Result<Self, TlsError> {
+        let ClientTlsOptions {
+            ca,
+            insecure,
+            cert,
+            key,
+        } = options;
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(VERSIONS)
+            .map_err(|error| TlsError::Setup(error.to_string()))?;
+        let builder = if insecure {
+            let anyone = Arc::new(Anyone::new(&provider));
+            builder.dangerous().with_custom_certificate_verifier(anyone)
+        } else {
+            let roots = ca.map_or_else(system_roots, |file| pem::roots(&file))?;
+            builder.with_root_certificates(roots)
+        };
+        let mut config = match (cert, key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(cert), Some(key)) => {
+                let pair = SingleCertAndKey::from(pem::pair(&cert, &key)?);
+                builder.with_client_cert_resolver(Arc::new(pair))
+            }
+            _ => return Err(TlsError::HalfAPair),
+        };
+        config.alpn_protocols = vec![ALPN_MLES.to_vec()];
+        config.resumption = Resumption::in_memory_sessions(REMEMBERED);
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
+    /// The configuration that connections are made with.
+    #[must_use]
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// Shakes hands with `host` over `stream`. There is no timeout in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection, and [`HandshakeError`] inside of an [`io::Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = Self::name(host)?;
+        let connector = TlsConnector::from(self.config.clone());
+        let connected = connector.connect(name, stream).await;
+        connected.map_err(explained)
+    }
+
+    /// What a certificate has to be for.
+    pub(crate) fn name(host: &str) -> Result<ServerName<'static>, HandshakeError> {
+        // The zone of an address means something on this machine only.
+        let (address, _) = host.split_once('%').unwrap_or((host, ""));
+        let name = ServerName::try_from(address.to_owned());
+        name.map_err(|_| HandshakeError::BadName(host.to_owned()))
+    }
+}
+
+/// Puts an error of a read or a write over TLS in plain words, if it is about TLS.
+pub(crate) fn explained(error: io::Error) -> io::Error {
+    match HandshakeError::of(&error) {
+        Some(plain) => plain.into(),
+        None => error,
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added > 0 {
+        return Ok(roots);
+    }
+    let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+    Err(TlsError::NoSystemRoots(if reasons.is_empty() {
+        "none were found".to_owned()
+    } else {
+        reasons.join("; ")
+    }))
+}
+
+/// Trusts any certificate; whoever shows it must have its key all the same.
+#[derive(Debug)]
+struct Anyone {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Anyone {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,164 @@
+//! Why a connection over TLS failed, in plain words.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error};
+use thiserror::Error as ThisError;
+
+/// Why a connection over TLS failed.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The server's certificate is too old.
+    #[error("the server's certificate has expired{}", ago(.0.as_ref()))]
+    Expired(
+        /// For how long it has been.
+        Option<Duration>,
+    ),
+    /// The server's certificate is not valid yet.
+    #[error("the server's certificate is not valid yet; is this machine's clock right?")]
+    NotYetValid,
+    /// The server's certificate comes from nobody who is trusted here.
+    #[error(
+        "the server's certificate is not from an authority that is trusted here; if it should be, \
+         name a file with the authority's certificate, or with the server's own if it signed itself"
+    )]
+    UnknownIssuer,
+    /// The server's certificate is for another name.
+    #[error("the server's certificate is not for this name{}", presented(.0))]
+    WrongName(
+        /// The names that it is for.
+        Vec<String>,
+    ),
+    /// The server's certificate is not acceptable for another reason.
+    #[error("the server's certificate is not acceptable: {0}")]
+    BadCertificate(String),
+    /// The server wants a certificate of the client, and got none.
+    #[error("the server wants a certificate of this client, and there is none")]
+    CertificateRequired,
+    /// The server did not accept the certificate of the client.
+    #[error("the server does not accept this client's certificate ({0})")]
+    CertificateRefused(String),
+    /// What answers does not speak TLS.
+    #[error("the server does not speak TLS on this port")]
+    NotTls,
+    /// The server speaks TLS, and something else than Mles inside.
+    #[error("the server does not offer Mles inside of TLS on this port")]
+    NotMles,
+    /// The host cannot stand in a certificate.
+    #[error("{0:?} is neither an address nor a name that a certificate could be for")]
+    BadName(String),
+    /// Something else.
+    #[error("TLS failed: {0}")]
+    Other(String),
+}
+
+impl HandshakeError {
+    /// What `error`, of a read or a write over TLS, says about TLS; `None` when it is about the
+    /// connection below.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let inner = error.get_ref()?;
+        if let Some(known) = inner.downcast_ref::<Self>() {
+            return Some(known.clone());
+        }
+        inner.downcast_ref().map(Self::from)
+    }
+}
+
+impl From<&Error> for HandshakeError {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(reason) => of_certificate(reason),
+            Error::AlertReceived(alert) => of_alert(*alert),
+            Error::InvalidMessage(_) => Self::NotTls,
+            Error::NoApplicationProtocol => Self::NotMles,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<HandshakeError> for io::Error {
+    fn from(error: HandshakeError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+fn of_certificate(reason: &CertificateError) -> HandshakeError {
+    match reason {
+        CertificateError::Expired => HandshakeError::Expired(None),
+        CertificateError::ExpiredContext { time, not_after } => {
+            HandshakeError::Expired(Some(between(*not_after, *time)))
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            HandshakeError::NotYetValid
+        }
+        CertificateError::UnknownIssuer => HandshakeError::UnknownIssuer,
+        CertificateError::NotValidForName => HandshakeError::WrongName(Vec::new()),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            HandshakeError::WrongName(presented.iter().map(|name| plain_name(name)).collect())
+        }
+        other => HandshakeError::BadCertificate(other.to_string()),
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> HandshakeError {
+    match alert {
+        AlertDescription::CertificateRequired => HandshakeError::CertificateRequired,
+        AlertDescription::NoApplicationProtocol => HandshakeError::NotMles,
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied => {
+            HandshakeError::CertificateRefused(format!("{alert:?}"))
+        }
+        other => HandshakeError::Other(format!("the server said {other:?}")),
+    }
+}
+
+/// A name without what stands around it, as in `IpAddress(192.0.2.1)`.
+fn plain_name(name: &str) -> String {
+    let inside = name
+        .split_once('(')
+        .map_or(name, |(_, rest)| rest.trim_end_matches(')'));
+    inside.trim_matches('"').to_owned()
+}
+
+pub(super) fn between(earlier: UnixTime, later: UnixTime) -> Duration {
+    Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
+}
+
+fn ago(time: Option<&Duration>) -> String {
+    time.map_or_else(String::new, |time| format!(" {} ago", in_words(*time)))
+}
+
+/// A time in the unit that a person would take.
+pub(super) fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (count, unit) = units
+        .into_iter()
+        .map(|(length, unit)| (seconds / length, unit))
+        .find(|(count, _)| *count > 0)
+        .unwrap_or((0, "second"));
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+fn presented(names: &[String]) -> String {
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(", but for {}", names.join(", "))
+    }
+}

@@ -1,0 +1,48 @@
+//! TLS: certificates in files become configurations of rustls.
+//!
+//! `ServerTls` has what all TLS listeners of a broker share and can be loaded again while they
+//! run; [`ClientTls`] is for clients and links to upstream servers. Sockets, and what is spoken
+//! inside of TLS, are up to others.
+//!
+//! Invariants: TLS 1.2 and 1.3 only; one crypto provider, named wherever a configuration is built,
+//! so that programs around the library keep theirs; what cannot be loaded never takes the place of
+//! what is in use; every error names the file that it is about. No early data: it could be replayed.
+//!
+//! This module must not listen, and must not log a key.
+
+mod client;
+mod error;
+mod handshake;
+mod pem;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(all(test, feature = "server"))]
+mod tests;
+#[cfg(feature = "server")]
+mod watch;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use client::{ClientTls, ClientTlsOptions};
+pub use error::TlsError;
+pub use handshake::HandshakeError;
+#[cfg(feature = "server")]
+pub(crate) use server::ServerTls;
+#[cfg(feature = "server")]
+pub(crate) use watch::Watch;
+
+/// How Mles v1 is called in a handshake.
+const ALPN_MLES: &[u8] = b"mles";
+/// How what WebSocket begins with is called in a handshake.
+#[cfg(feature = "server")]
+const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// The versions that are spoken, the better one first.
+static VERSIONS: &[&rustls::SupportedProtocolVersion] =
+    &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

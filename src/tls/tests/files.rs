@@ -1,0 +1,249 @@
+//! What is in files, and what is said about what is wrong in them.
+
+use super::*;
+use crate::tls::server::out_of_date;
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+fn error(settings: &TlsSettings) -> String {
+    ServerTls::new(settings).unwrap_err().to_string()
+}
+
+/// PEM under another label, of what stands inside of a PKCS#8 key.
+fn inside(key: &KeyPair, label: &str) -> String {
+    let pkcs8 = key.serialize_der();
+    let (_, sequence) = element(&pkcs8);
+    let (after, _version) = element(sequence);
+    let (after, _algorithm) = element(after);
+    let (_, inner) = element(after);
+    let text = base64_lines(inner);
+    format!("-----BEGIN {label}-----\n{text}-----END {label}-----\n")
+}
+
+/// What follows the first element of some DER, and what that element holds.
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (len, start) = match der[1] {
+        short @ 0..=0x7F => (usize::from(short), 2),
+        0x81 => (usize::from(der[2]), 3),
+        0x82 => (usize::from(der[2]) << 8 | usize::from(der[3]), 4),
+        other => panic!("no length: {other}"),
+    };
+    (&der[start + len..], &der[start..start + len])
+}
+
+fn base64_lines(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (i, chunk) in bytes.chunks(3).enumerate() {
+        let bits =
+            chunk.iter().fold(0, |bits, &b| bits << 8 | usize::from(b)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let index = bits >> (18 - 6 * digit) & 0x3F;
+            text.push(if digit <= chunk.len() {
+                ALPHABET[index].into()
+            } else {
+                '='
+            });
+        }
+        if i % 16 == 15 {
+            text.push('\n');
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[test]
+fn keys_of_every_form_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let elliptic = KeyPair::generate().unwrap();
+    let forms = [
+        (&elliptic, elliptic.serialize_pem()),
+        (&elliptic, inside(&elliptic, "EC PRIVATE KEY")),
+        (&rsa, rsa.serialize_pem()),
+        (&rsa, inside(&rsa, "RSA PRIVATE KEY")),
+    ];
+    for (key, text) in forms {
+        let settings = TlsSettings {
+            cert: Some(folder.path().join("cert")),
+            key: Some(folder.path().join("key")),
+            ..TlsSettings::default()
+        };
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        fs::write(cert_of(&settings), params.self_signed(key).unwrap().pem()).unwrap();
+        // What else stands in a file is passed over, as openssl writes parameters of curves.
+        let other =
+            "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        fs::write(key_of(&settings), format!("{other}{text}")).unwrap();
+        if let Err(error) = ServerTls::new(&settings) {
+            panic!("{error}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_and_a_key_that_do_not_fit() {
+    let authority = Authority::new("authority");
+    let (one, other) = (authority.localhost("one"), authority.localhost("other"));
+    let mixed = TlsSettings {
+        cert: one.cert.clone(),
+        key: other.key.clone(),
+        ..TlsSettings::default()
+    };
+    let (cert, key) = (cert_of(&one).display(), key_of(&other).display());
+    assert_eq!(
+        error(&mixed),
+        format!("the certificate in {cert} does not belong to the key in {key}")
+    );
+    let half = TlsSettings { key: None, ..one };
+    assert_eq!(error(&half), "a certificate and its key are needed, both");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let authority = Authority::new("authority");
+    let good = authority.localhost("good");
+    let path = authority.path("bad");
+    let shown = path.display();
+    let with_cert = TlsSettings {
+        cert: Some(path.clone()),
+        ..good.clone()
+    };
+    let with_key = TlsSettings {
+        key: Some(path.clone()),
+        ..good.clone()
+    };
+    let with_ca = TlsSettings {
+        client_ca: Some(path.clone()),
+        ..good.clone()
+    };
+    for settings in [&with_cert, &with_key, &with_ca] {
+        let error = error(settings);
+        assert!(
+            error.starts_with(&format!("cannot read {shown}: ")),
+            "{error}"
+        );
+    }
+    for text in ["", "hello\n", &fs::read_to_string(key_of(&good)).unwrap()] {
+        fs::write(&path, text).unwrap();
+        let expected = format!("no certificate in {shown}: ");
+        assert!(
+            error(&with_cert).starts_with(&expected),
+            "{}",
+            error(&with_cert)
+        );
+        assert!(
+            error(&with_ca).starts_with(&expected),
+            "{}",
+            error(&with_ca)
+        );
+    }
+    fs::write(&path, fs::read(cert_of(&good)).unwrap()).unwrap();
+    let expected = format!("no private key in {shown}: ");
+    assert!(
+        error(&with_key).starts_with(&expected),
+        "{}",
+        error(&with_key)
+    );
+
+    fs::write(
+        &path,
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let expected = format!("{shown} is not PEM: ");
+    assert!(
+        error(&with_cert).starts_with(&expected),
+        "{}",
+        error(&with_cert)
+    );
+    fs::write(
+        &path,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let expected = format!("a certificate in {shown} cannot be used: ");
+    assert!(
+        error(&with_cert).starts_with(&expected),
+        "{}",
+        error(&with_cert)
+    );
+    assert!(
+        error(&with_ca).starts_with(&expected),
+        "{}",
+        error(&with_ca)
+    );
+    fs::write(
+        &path,
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let expected = format!("the private key in {shown} cannot be used: ");
+    assert!(
+        error(&with_key).starts_with(&expected),
+        "{}",
+        error(&with_key)
+    );
+
+    let too_large = vec![b'\n'; 2 << 20];
+    fs::write(&path, too_large).unwrap();
+    assert!(
+        error(&with_cert).contains("larger than"),
+        "{}",
+        error(&with_cert)
+    );
+}
+
+#[test]
+fn encrypted_keys_are_told_from_broken_ones() {
+    let authority = Authority::new("authority");
+    let settings = authority.localhost("server");
+    let new = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old = "-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: \
+               AES-256-CBC,00\r\n\r\nAAAA\r\n-----END RSA PRIVATE KEY-----\r\n";
+    for text in [new, old] {
+        fs::write(key_of(&settings), text).unwrap();
+        let error = error(&settings);
+        let expected = format!(
+            "the private key in {} is encrypted",
+            key_of(&settings).display()
+        );
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(error.contains("openssl pkey"), "{error}");
+    }
+}
+
+#[test]
+fn certificates_out_of_date_are_noticed() {
+    let authority = Authority::new("authority");
+    let old = authority.sign("old", &["localhost"], long_ago);
+    let certificate = CertificateDer::from(in_file(cert_of(&old)));
+    let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let begin = 1_577_836_800;
+    let said = |seconds| out_of_date(&certificate, at(seconds));
+    assert_eq!(
+        said(begin - 7200).unwrap(),
+        "is not valid before 2 hours from now"
+    );
+    assert_eq!(said(begin + 60), None);
+    assert_eq!(said(begin + 4 * 86_400).unwrap(), "has expired 3 days ago");
+    // It is of no use, and still no reason not to start.
+    ServerTls::new(&old).unwrap();
+    // Authorities have a time as well.
+    let authority = CertificateDer::from(in_file(&authority.ca()));
+    assert_eq!(out_of_date(&authority, UnixTime::now()), None);
+    assert!(out_of_date(&authority, at(0)).is_some());
+}
+
+#[test]
+fn a_client_needs_both_halves_too() {
+    let authority = Authority::new("authority");
+    let pair = authority.localhost("client");
+    let mut options = ClientTlsOptions::default().ca(authority.ca());
+    options.cert = pair.cert;
+    let error = ClientTls::new(options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a certificate and its key are needed, both"
+    );
+}

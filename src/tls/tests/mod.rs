@@ -1,0 +1,163 @@
+//! Certificates from files, handshakes over loopback, and certificates that change.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod files;
+mod handshakes;
+mod reload;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::client::explained;
+use super::{ClientTls, ClientTlsOptions, ServerTls};
+use crate::settings::TlsSettings;
+
+type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// How long what must happen may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An authority, and a folder for what it signs.
+struct Authority {
+    folder: TempDir,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self {
+            folder: tempfile::tempdir().unwrap(),
+            issuer,
+        };
+        fs::write(authority.ca(), authority.issuer.pem()).unwrap();
+        authority
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// Signs a certificate for `names` and writes it and its key.
+    fn sign(&self, file: &str, names: &[&str], change: fn(&mut CertificateParams)) -> TlsSettings {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        let settings = TlsSettings {
+            cert: Some(self.path(&format!("{file}.crt"))),
+            key: Some(self.path(&format!("{file}.key"))),
+            ..TlsSettings::default()
+        };
+        fs::write(cert_of(&settings), cert.pem()).unwrap();
+        fs::write(key_of(&settings), key.serialize_pem()).unwrap();
+        settings
+    }
+
+    /// A certificate for `localhost`.
+    fn localhost(&self, file: &str) -> TlsSettings {
+        self.sign(file, &["localhost"], |_| {})
+    }
+
+    /// A client that trusts this authority.
+    fn client(&self) -> ClientTls {
+        ClientTls::new(ClientTlsOptions::default().ca(self.ca())).unwrap()
+    }
+}
+
+fn cert_of(settings: &TlsSettings) -> &Path {
+    settings.cert.as_ref().unwrap()
+}
+
+fn key_of(settings: &TlsSettings) -> &Path {
+    settings.key.as_ref().unwrap()
+}
+
+/// Makes a certificate one that has expired.
+fn long_ago(params: &mut CertificateParams) {
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+}
+
+/// A TLS server that sends back what it reads.
+struct Echo {
+    port: u16,
+}
+
+impl Echo {
+    async fn start(tls: Arc<ServerTls>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = TlsAcceptor::from(tls.mles());
+                tokio::spawn(async move {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut bytes = [0; 64];
+                    loop {
+                        let len = stream.read(&mut bytes).await?;
+                        if len == 0 {
+                            return stream.shutdown().await;
+                        }
+                        stream.write_all(&bytes[..len]).await?;
+                    }
+                });
+            }
+        });
+        Self { port }
+    }
+
+    /// Connects, and says something to be sure of the session.
+    async fn meet(&self, client: &ClientTls, host: &str) -> io::Result<ClientStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let mut stream = client.connect(host, stream).await?;
+        say(&mut stream).await?;
+        Ok(stream)
+    }
+}
+
+/// Says something and hears it again.
+async fn say(stream: &mut ClientStream) -> io::Result<()> {
+    stream.write_all(b"hello").await?;
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).await.map_err(explained)?;
+    assert_eq!(&echo, b"hello");
+    Ok(())
+}
+
+/// The certificate that the server has shown.
+fn shown(stream: &ClientStream) -> Vec<u8> {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap();
+    certificates[0].to_vec()
+}
+
+/// The certificate in a file.
+fn in_file(path: &Path) -> Vec<u8> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+    CertificateDer::from_pem_file(path).unwrap().to_vec()
+}
