@@ -74,7 +74,6 @@ function showRoom(room) {
   setCurrent(room);
   $("room-name").textContent = room.channel;
   $("text-label").textContent = `Message to ${room.channel}`;
-  $("text").placeholder = `Message to ${room.channel}`;
   $("text").value = room.draft;
   fitText();
   hint("");
@@ -129,6 +128,9 @@ function showState() {
     $("state-text").textContent = words;
   }
   $("banner").dataset.state = state.name;
+  if (!state.reason && $("banner").contains(document.activeElement)) {
+    $("text").focus(); // the button that was pressed goes away
+  }
   $("banner").hidden = !state.reason;
   $("banner-text").textContent = state.reason ?? "";
   $("enter-key").hidden = !state.needsKey;

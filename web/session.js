@@ -61,7 +61,8 @@ export class Session {
   /** Connects now, whatever was planned. */
   start() {
     this.#drop();
-    this.#tell({ name: "joining" });
+    // Why the one before is gone stays true until this one is there.
+    this.#tell({ name: "joining", reason: this.#state.reason });
     const { uid, channel, key } = this.#identity;
     const address = key ? `${this.#address}?auth=${joinKey(uid, channel, key)}` : this.#address;
     const socket = new WebSocket(address, SUBPROTOCOL);

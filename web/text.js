@@ -4,8 +4,8 @@ const FOLD_CHARACTERS = 1_200;
 const FOLD_LINES = 14;
 const SHOWN_CHARACTERS = 600;
 const SHOWN_LINES = 8;
-const PREVIEW_BYTES = 64;
-const ROW_BYTES = 16;
+const PREVIEW_BYTES = 48;
+const ROW_BYTES = 8; // fits a phone
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

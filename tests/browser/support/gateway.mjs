@@ -27,8 +27,6 @@ class Gateway {
   history = new Map();
   /** Gets the joining body and the URL; returns [code, reason] to refuse it. */
   refuse = () => null;
-  /** Whether it answers at all. */
-  joins = 0;
 
   async start(port) {
     this.#http = createServer((request, response) => serveFile(request.url, response));
@@ -57,7 +55,6 @@ class Gateway {
           return;
         }
         session = { socket, channel: body.channel };
-        this.joins += 1;
         for (const old of this.history.get(body.channel) ?? []) {
           socket.send(old);
         }
@@ -78,6 +75,22 @@ class Gateway {
       if (session !== sender && session.channel === body.channel) {
         session.socket.send(bytes);
       }
+    }
+  }
+
+  /** How many sessions a channel has. */
+  members(channel) {
+    return [...this.#sessions].filter((session) => session.channel === channel).length;
+  }
+
+  /** Waits until `condition()` holds. */
+  async until(condition, within = 10_000) {
+    const deadline = Date.now() + within;
+    while (!condition()) {
+      if (Date.now() > deadline) {
+        throw new Error(`not within ${within} ms: ${condition}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
 
