@@ -1,4 +1,4 @@
-//! `HOST[:PORT]`, as users write servers.
+//! `[tls://]HOST[:PORT]`, as users write servers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,28 @@ use thiserror::Error;
 
 use crate::protocol::DEFAULT_PORT;
 
+/// In front of a server that is talked to over TLS.
+const TLS: &str = "tls://";
+/// What messages add about that.
+const TLS_TOO: &str = if cfg!(feature = "tls") {
+    "; tls:// in front for TLS"
+} else {
+    ""
+};
+
 /// A server by name or address, and its port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerName {
     host: String,
     port: u16,
+    tls: bool,
 }
 
-/// It is not `HOST` or `HOST:PORT`.
+/// It is not `HOST` or `HOST:PORT`, with or without `tls://` in front.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT")]
+#[error(
+    "{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT{TLS_TOO}"
+)]
 pub struct BadServerName(pub String);
 
 impl ServerName {
@@ -31,21 +43,36 @@ impl ServerName {
     pub const fn port(&self) -> u16 {
         self.port
     }
+
+    /// Whether it is talked to over TLS. Never without the feature `tls`: there, such a name is not
+    /// accepted.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
 }
 
 impl FromStr for ServerName {
     type Err = BadServerName;
 
     fn from_str(text: &str) -> Result<Self, BadServerName> {
-        let (host, port) = split(text).ok_or_else(|| BadServerName(text.to_owned()))?;
-        let host = host.to_owned();
-        Ok(Self { host, port })
+        let after = text.strip_prefix(TLS).filter(|_| cfg!(feature = "tls"));
+        let bad = || BadServerName(text.to_owned());
+        let (host, port) = split(after.unwrap_or(text)).ok_or_else(bad)?;
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls: after.is_some(),
+        })
     }
 }
 
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
+        let Self { host, port, tls } = self;
+        if *tls {
+            f.write_str(TLS)?;
+        }
         if host.contains(':') {
             write!(f, "[{host}]:{port}")
         } else {
@@ -110,6 +137,23 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_asked_for_in_front() {
+        for (text, shown) in [
+            ("tls://broker.example:8443", "tls://broker.example:8443"),
+            ("tls://[::1]:1", "tls://[::1]:1"),
+            ("tls://localhost", "tls://localhost:8077"),
+        ] {
+            let name: ServerName = text.parse().expect(text);
+            assert!(name.is_tls());
+            assert_eq!(name.to_string(), shown);
+            assert_eq!(shown.parse().as_ref(), Ok(&name));
+        }
+        let plain: ServerName = "localhost".parse().expect("a server");
+        assert!(!plain.is_tls());
+    }
+
     #[test]
     fn refuses_what_is_no_server() {
         for text in [
@@ -123,6 +167,8 @@ mod tests {
             "[::1]80",
             "[]:80",
             "tcp://host",
+            "tls://",
+            "tls://host:x",
             "a b",
         ] {
             let bad = BadServerName(text.to_owned());

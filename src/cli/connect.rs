@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::client::{Client, Error, Keyring};
+use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
+use crate::server_name::ServerName;
 use clap::builder::NonEmptyStringValueParser;
 
 /// Shown at the end of the help of every client command.
@@ -17,11 +18,14 @@ Exit codes:
   3    the server refused the join: wrong key, connection id in use, or a limit
   130  interrupted (Ctrl-C)";
 
+/// The heading of the options for TLS.
+const TLS: &str = "TLS";
+
 /// Where and as whom to connect.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
-    /// Server to connect to; the port is 8077 if not given
-    #[arg(long, short, env = "MLES_SERVER", value_name = "HOST[:PORT]")]
+    /// Server to connect to; the port is 8077 if not given, tls:// in front asks for TLS
+    #[arg(long, short, env = "MLES_SERVER", value_name = "[tls://]HOST[:PORT]")]
     #[arg(default_value = "localhost")]
     server: String,
 
@@ -51,11 +55,33 @@ pub(crate) struct ConnectArgs {
     /// Take a random connection id, so that one name can join a channel several times
     #[arg(long)]
     random_cid: bool,
+
+    /// Talk TLS with the server, as tls:// in front of its name does
+    #[arg(long, help_heading = TLS)]
+    tls: bool,
+
+    /// PEM file with the authorities to trust in the place of the system's; the certificate of a
+    /// server that signed itself will do
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    ca: Option<PathBuf>,
+
+    /// Do not check who the server is: whoever is on the way can read and change everything
+    #[arg(long, conflicts_with = "ca", help_heading = TLS)]
+    insecure: bool,
+
+    /// PEM file with a certificate to show to a server that asks for one
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = TLS)]
+    client_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = TLS)]
+    client_key: Option<PathBuf>,
 }
 
 impl ConnectArgs {
     /// The client that these options describe.
     pub(crate) fn client(self) -> Result<Client, Failure> {
+        let tls = self.tls()?;
         let shared = match &self.key_file {
             None => self.key,
             Some(path) => Some(read_key(path).map_err(|error| {
@@ -66,12 +92,50 @@ impl ConnectArgs {
             })?),
         };
         let uid = self.uid.unwrap_or_else(default_uid);
-        let client = Client::new(self.server, uid).keyring(Keyring::new(shared, self.addr_key));
+        let mut client = Client::new(self.server, uid).keyring(Keyring::new(shared, self.addr_key));
+        if let Some(tls) = tls {
+            client = client.tls(tls);
+        }
         Ok(if self.random_cid {
             client.random_cid()
         } else {
             client
         })
+    }
+}
+
+impl ConnectArgs {
+    /// How to talk TLS, if that is asked for.
+    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
+        let target: ServerName = self.server.parse().map_err(Error::from)?;
+        let is_tls = self.tls || target.is_tls();
+        if !is_tls {
+            // Whoever gave these expects more than a connection that anyone can read.
+            let without = self.insecure || self.client_cert.is_some() || self.ca.is_some();
+            return if without {
+                Err(Failure::Usage(
+                    "--ca, --insecure and --client-cert are for TLS: add --tls, or write tls:// in \
+                     front of the server"
+                        .to_owned(),
+                ))
+            } else {
+                Ok(None)
+            };
+        }
+        if self.insecure {
+            eprintln!(
+                "mles: WARNING: --insecure: nobody checks who the server is; whoever is on the way \
+                 can read and change everything, and take the key"
+            );
+        }
+        let mut options = ClientTlsOptions::default();
+        options.ca.clone_from(&self.ca);
+        options.insecure = self.insecure;
+        options.cert.clone_from(&self.client_cert);
+        options.key.clone_from(&self.client_key);
+        let tls = ClientTls::new(options);
+        tls.map(Some)
+            .map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 

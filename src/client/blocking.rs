@@ -1,4 +1,4 @@
-//! A client without a runtime, over [`std::net::TcpStream`].
+//! A client without a runtime, over [`std::net::TcpStream`], and TLS on top of it.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mles::client::Error> {
@@ -14,26 +14,22 @@
 //! ```
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use socket2::SockRef;
-
 use super::admission::Admission;
+use super::blocking_stream::Stream;
 use super::config::Client;
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
 use super::identity::{Identity, Names};
 use super::received::Received;
-use super::transport;
-use crate::server_name::ServerName;
 
 /// One connection's membership of one channel, for programs without a runtime.
 ///
 /// It does not reconnect. A message is written before [`publish`](Self::publish) returns.
 #[derive(Debug)]
 pub struct Session {
-    stream: TcpStream,
+    stream: Stream,
     names: Names,
     identity: Identity,
     /// The frame that is being written; kept for its memory.
@@ -45,13 +41,17 @@ pub struct Session {
 
 impl Session {
     pub(super) fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
-        let stream = connect(client)?;
-        let identity = Identity::new(&client.keyring, client.cid, &names, stream.local_addr()?);
+        let mut stream = Stream::connect(client)?;
+        let local = stream.socket().local_addr()?;
+        let identity = Identity::new(&client.keyring, client.cid, &names, local);
         let mut join = Vec::new();
         identity.encode_into(&names, first, &mut join)?;
-        stream.set_write_timeout(Some(client.join_timeout))?;
-        (&stream).write_all(&join)?;
-        stream.set_write_timeout(None)?;
+        stream
+            .socket()
+            .set_write_timeout(Some(client.join_timeout))?;
+        stream.write_all(&join)?;
+        stream.flush()?;
+        stream.socket().set_write_timeout(None)?;
         Ok(Self {
             stream,
             names,
@@ -74,7 +74,7 @@ impl Session {
         self.identity
             .encode_into(&self.names, message.as_ref(), &mut self.outgoing)?;
         self.stream.write_all(&self.outgoing)?;
-        Ok(())
+        Ok(self.stream.flush()?)
     }
 
     /// How long [`recv`](Self::recv) waits for bytes; without a timeout, the default, as long as it
@@ -84,7 +84,7 @@ impl Session {
     ///
     /// [`Error::Io`] when the system refuses, as it does a timeout of zero.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        Ok(self.stream.set_read_timeout(timeout)?)
+        Ok(self.stream.socket().set_read_timeout(timeout)?)
     }
 
     /// The next message: the history first, then live ones; `None` when the server has closed the
@@ -121,7 +121,7 @@ impl Session {
     ///
     /// [`Error::Io`] when the connection is gone.
     pub fn finish(&mut self) -> Result<(), Error> {
-        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.finish()?;
         self.admission.finished();
         Ok(())
     }
@@ -165,24 +165,4 @@ impl Session {
         self.buffer.filled(len);
         read
     }
-}
-
-fn connect(client: &Client) -> Result<TcpStream, Error> {
-    let target: ServerName = client.server.parse()?;
-    let target = (target.host(), target.port());
-    let failed = |source| Error::Connect {
-        server: client.server.clone(),
-        source,
-    };
-    let mut last = transport::no_address();
-    for address in target.to_socket_addrs().map_err(failed)? {
-        match TcpStream::connect_timeout(&address, client.connect_timeout) {
-            Ok(stream) => {
-                transport::prepare(&SockRef::from(&stream)).map_err(failed)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
 }

@@ -8,6 +8,8 @@ use super::identity::{CidChoice, Names};
 use super::reconnect::Reconnect;
 use super::session::Session;
 use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN};
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
 
 /// A client: where the server is, who we are, and the limits. Cheap to clone, opens nothing.
 ///
@@ -22,11 +24,14 @@ pub struct Client {
     pub(super) connect_timeout: Duration,
     pub(super) join_timeout: Duration,
     pub(super) reconnect: Option<Reconnect>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ClientTls>,
 }
 
 impl Client {
     /// A client of `server` (`HOST` or `HOST:PORT`, the port being 8077 by default; an IPv6
-    /// address with a port stands in brackets) under the name `uid`.
+    /// address with a port stands in brackets) under the name `uid`. With the feature `tls`,
+    /// `tls://` in front of the server asks for TLS.
     pub fn new(server: impl Into<String>, uid: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -37,6 +42,8 @@ impl Client {
             connect_timeout: Duration::from_secs(5),
             join_timeout: Duration::from_secs(5),
             reconnect: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -100,13 +107,23 @@ impl Client {
         self
     }
 
+    /// Talks to the server over TLS, whether or not its name begins with `tls://`. Where only that
+    /// says so, the authorities of the system are trusted; they are read, once in a process, with
+    /// the first join.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Connects and joins `channel`, announcing the join with an empty message.
     ///
     /// That this returns does not mean that the server lets us in: see [`Error::Refused`].
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], [`Error::Connect`] and [`Error::Message`].
+    /// [`Error::Address`], [`Error::Connect`] and [`Error::Message`]; over TLS also `Error::Tls`.
     ///
     /// # Cancel safety
     ///

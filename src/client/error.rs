@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError};
 use crate::server_name::BadServerName;
+#[cfg(feature = "tls")]
+use crate::tls::{HandshakeError, TlsError};
 
 /// What can go wrong in a client.
 #[derive(Debug, Error)]
@@ -15,7 +17,8 @@ pub enum Error {
     /// The server's name is not `HOST` or `HOST:PORT`.
     #[error(transparent)]
     Address(#[from] BadServerName),
-    /// The server's name was not found, or none of its addresses could be connected to in time.
+    /// The server's name was not found, or none of its addresses could be connected to in time, or a
+    /// handshake of TLS failed: `Error::handshake` tells.
     #[error("cannot connect to {server}: {source}")]
     Connect {
         /// The server as it was given.
@@ -23,6 +26,10 @@ pub enum Error {
         /// What happened with the last address that was tried.
         source: io::Error,
     },
+    /// The authorities of the system, whom TLS would trust, cannot be had.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The connection was closed soon after the join and before anything came: v1 servers refuse a
     /// join that way and give no reason.
     #[error(
@@ -62,4 +69,18 @@ pub enum Error {
     /// The connection failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
+}
+
+#[cfg(feature = "tls")]
+impl Error {
+    /// What went wrong with TLS, if that is what went wrong. A server refuses the certificate of a
+    /// client only after the client's part of the handshake is over, so this can come from the first
+    /// read as well as from connecting.
+    #[must_use]
+    pub fn handshake(&self) -> Option<HandshakeError> {
+        match self {
+            Self::Connect { source, .. } | Self::Io(source) => HandshakeError::of(source),
+            _ => None,
+        }
+    }
 }

@@ -41,9 +41,11 @@
 
 mod admission;
 pub mod blocking;
+mod blocking_stream;
 mod config;
 mod error;
 mod frame_buffer;
+mod halves;
 mod identity;
 mod outbox;
 mod publisher;
@@ -52,6 +54,10 @@ mod reconnect;
 mod replay;
 mod session;
 mod subscriber;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_halves;
 mod transport;
 
 pub use crate::protocol::DEFAULT_PORT;
@@ -64,3 +70,5 @@ pub use session::Session;
 pub use subscriber::{Event, Subscriber};
 
 pub use crate::protocol::{Cid, Key, Keyring};
+#[cfg(feature = "tls")]
+pub use crate::tls::{ClientTls, ClientTlsOptions, HandshakeError, TlsError};

@@ -4,10 +4,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 use super::error::Error;
+use super::halves::WriteHalf;
 use super::identity::{Identity, Names};
 use super::outbox::Outbox;
 use super::reconnect::Uplink;
-use super::transport::WriteHalf;
 use crate::protocol::{BodyCheck, Key, MAX_BODY_LEN, Stop, scan};
 
 /// The sending half of a session.
@@ -131,7 +131,7 @@ impl Publisher {
                 }
             }
         }
-        Ok(())
+        self.wire.flush().await
     }
 
     /// Writes what is queued and closes the sending side; the session goes on receiving, unless the
@@ -217,6 +217,34 @@ impl Wire {
             if changed.is_err() {
                 // The subscriber is gone: nobody brings another connection.
                 self.uplink = None;
+            }
+        }
+    }
+
+    /// Puts on its way what TLS may still hold of what was written. Cancel safe: what is left goes
+    /// out with the next flush.
+    async fn flush(&mut self) -> Result<(), Error> {
+        loop {
+            let changed = match (&mut self.writer, &mut self.uplink) {
+                (None, _) => return Ok(()),
+                (Some(writer), None) => return Ok(writer.flush().await?),
+                (Some(writer), Some(uplink)) => tokio::select! {
+                    biased;
+                    flushed = writer.flush() => {
+                        if flushed.is_err() {
+                            // The subscriber sees the end of the connection too.
+                            self.writer = None;
+                        }
+                        return Ok(());
+                    }
+                    changed = uplink.changed() => changed,
+                },
+            };
+            match changed {
+                // What a connection held that is gone is lost, be it here or in the system.
+                Ok(()) => return Ok(()),
+                // The subscriber is gone: nobody brings another connection.
+                Err(_) => self.uplink = None,
             }
         }
     }

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use super::config::Client;
 use super::error::Error;
+use super::halves::WriteHalf;
 use super::identity::{CidChoice, Identity, Names};
 use super::received::Received;
 use super::replay::Replay;
 use super::session::{Joined, open};
-use super::transport::WriteHalf;
 use crate::backoff::{Backoff, jittered};
 use crate::protocol::{Cid, Key};
 

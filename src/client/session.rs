@@ -11,12 +11,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::Admission;
 use super::config::Client;
 use super::error::Error;
+use super::halves::WriteHalf;
 use super::identity::{CidChoice, Identity, Names};
 use super::publisher::Publisher;
 use super::received::Received;
 use super::reconnect::Reconnector;
 use super::subscriber::{Downlink, Event, Subscriber};
-use super::transport::{self, WriteHalf};
+use super::transport;
 
 /// One connection's membership of one channel.
 ///
@@ -41,11 +42,15 @@ pub(super) async fn open(
     cid: CidChoice,
     first: &[u8],
 ) -> Result<Joined, Error> {
-    let mut connection = transport::connect(&client.server, client.connect_timeout).await?;
+    let mut connection = transport::connect(client).await?;
     let identity = Identity::new(&client.keyring, cid, names, connection.local);
     let mut join = Vec::new();
     identity.encode_into(names, first, &mut join)?;
-    timeout(client.join_timeout, connection.writer.write_all(&join))
+    let sent = async {
+        connection.writer.write_all(&join).await?;
+        connection.writer.flush().await
+    };
+    timeout(client.join_timeout, sent)
         .await
         .map_err(|_| Error::Connect {
             server: client.server.clone(),

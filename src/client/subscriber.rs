@@ -13,10 +13,10 @@ use tokio::io::AsyncReadExt as _;
 use super::admission::Admission;
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
+use super::halves::ReadHalf;
 use super::received::Received;
 use super::reconnect::{Attempt, Reconnector};
 use super::session::Joined;
-use super::transport::ReadHalf;
 use crate::protocol::BodyError;
 
 /// What happens on a session.

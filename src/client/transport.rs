@@ -1,4 +1,4 @@
-//! The byte streams under a session: TCP.
+//! The byte streams under a session: TCP, and TLS on top of it.
 //!
 //! The one place that knows what a connection is made of; the rest asks for [`AsyncRead`] and
 //! [`AsyncWrite`] of the two halves only.
@@ -11,16 +11,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, tcp};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::config::Client;
 use super::error::Error;
+use super::halves::{ReadHalf, WriteHalf, split};
 use crate::server_name::ServerName;
-
-/// The receiving half of a connection.
-pub(super) type ReadHalf = tcp::OwnedReadHalf;
-/// The sending half; dropping it tells the server that nothing more will come.
-pub(super) type WriteHalf = tcp::OwnedWriteHalf;
 
 /// A client that only listens learns of a dead server by keepalive alone: after this long without
 /// traffic the first probe is sent, then others, so that it takes about 30 s in all.
@@ -35,24 +32,51 @@ pub(super) struct Connection {
     pub(super) local: SocketAddr,
 }
 
-/// Connects to the first address of `server` that answers; each has `patience`.
-pub(super) async fn connect(server: &str, patience: Duration) -> Result<Connection, Error> {
-    let target: ServerName = server.parse()?;
+/// Connects to the first address of the server that answers; each has the client's patience, and so
+/// has a handshake.
+pub(super) async fn connect(client: &Client) -> Result<Connection, Error> {
+    let target: ServerName = client.server.parse()?;
     let failed = |source| Error::Connect {
-        server: server.to_owned(),
+        server: client.server.clone(),
         source,
     };
-    let stream = connect_any((target.host(), target.port()), patience)
+    #[cfg(feature = "tls")]
+    let tls = super::tls::of(client, &target)?;
+    let stream = connect_any((target.host(), target.port()), client.connect_timeout)
         .await
         .map_err(failed)?;
     prepare(&SockRef::from(&stream)).map_err(failed)?;
+    // Where TLS is in between, it is still the address that the server sees.
     let local = stream.local_addr().map_err(failed)?;
-    let (reader, writer) = stream.into_split();
+    #[cfg(feature = "tls")]
+    let (reader, writer) = match tls {
+        None => split(stream),
+        Some(tls) => shake_hands(&tls, target.host(), stream, client.connect_timeout)
+            .await
+            .map_err(failed)?,
+    };
+    #[cfg(not(feature = "tls"))]
+    let (reader, writer) = split(stream);
     Ok(Connection {
         reader,
         writer,
         local,
     })
+}
+
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    tls: &crate::tls::ClientTls,
+    host: &str,
+    stream: TcpStream,
+    patience: Duration,
+) -> io::Result<(ReadHalf, WriteHalf)> {
+    let stream = match timeout(patience, tls.connect(host, stream)).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(no_handshake(patience)),
+    };
+    let (reader, writer) = super::tls_halves::split(stream);
+    Ok((ReadHalf::Tls(reader), WriteHalf::Tls(writer)))
 }
 
 async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<TcpStream> {
@@ -85,5 +109,12 @@ pub(super) fn no_address() -> io::Error {
 
 fn no_answer(address: SocketAddr, patience: Duration) -> io::Error {
     let text = format!("no answer from {address} within {patience:.1?}");
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+/// The error for a server that takes the connection and does not answer to TLS.
+#[cfg(feature = "tls")]
+pub(super) fn no_handshake(patience: Duration) -> io::Error {
+    let text = format!("connected, but no answer to TLS within {patience:.1?}");
     io::Error::new(io::ErrorKind::TimedOut, text)
 }

@@ -95,7 +95,10 @@ fn of_certificate(reason: &CertificateError) -> HandshakeError {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             HandshakeError::NotYetValid
         }
-        CertificateError::UnknownIssuer => HandshakeError::UnknownIssuer,
+        // The latter is an authority with the same name and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            HandshakeError::UnknownIssuer
+        }
         CertificateError::NotValidForName => HandshakeError::WrongName(Vec::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
             HandshakeError::WrongName(presented.iter().map(|name| plain_name(name)).collect())

@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+#[cfg(any(test, feature = "client"))]
+pub(crate) use client::explained;
 pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;

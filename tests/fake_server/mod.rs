@@ -66,6 +66,11 @@ impl Peer {
         assert_eq!(rest, b"");
     }
 
+    /// Reads until the client has closed its sending side; how many bytes came.
+    pub(crate) fn read_to_end(&mut self) -> usize {
+        self.0.read_to_end(&mut Vec::new()).unwrap()
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }

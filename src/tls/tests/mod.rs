@@ -23,8 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::client::explained;
-use super::{ClientTls, ClientTlsOptions, ServerTls};
+use super::{ClientTls, ClientTlsOptions, ServerTls, explained};
 use crate::settings::TlsSettings;
 
 type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;

@@ -1,0 +1,95 @@
+//! The halves of a connection over TLS.
+//!
+//! TLS has one state for both directions, so the halves share it behind a lock that is held for a
+//! poll at a time and never across a wait. Dropping the sending half says goodbye in TLS and closes
+//! the sending side of the connection, as dropping that of TCP does; when the system does not take
+//! that at once, the receiving half goes on with it while it is polled.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::tls::{at_end, plain};
+
+/// What the halves share.
+#[derive(Debug)]
+struct Shared {
+    stream: TlsStream<TcpStream>,
+    /// The sending half is gone, and the goodbye is not out yet.
+    closing: bool,
+    /// Who waits for something to read.
+    reader: Waker,
+}
+
+impl Shared {
+    fn close(&mut self, cx: &mut Context<'_>) {
+        // A connection that is gone has nobody to say goodbye to; reading will tell.
+        self.closing = Pin::new(&mut self.stream).poll_shutdown(cx).is_pending();
+    }
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub(super) struct TlsRead(Arc<Mutex<Shared>>);
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct TlsWrite(Arc<Mutex<Shared>>);
+
+/// Takes a connection over TLS apart.
+pub(super) fn split(stream: TlsStream<TcpStream>) -> (TlsRead, TlsWrite) {
+    let shared = Arc::new(Mutex::new(Shared {
+        stream,
+        closing: false,
+        reader: Waker::noop().clone(),
+    }));
+    (TlsRead(shared.clone()), TlsWrite(shared))
+}
+
+impl TlsRead {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut shared = lock(&self.0);
+        if shared.closing {
+            shared.close(cx);
+        }
+        let read = Pin::new(&mut shared.stream).poll_read(cx, buf);
+        if read.is_pending() {
+            shared.reader.clone_from(cx.waker());
+        }
+        read.map_err(at_end)
+    }
+}
+
+impl TlsWrite {
+    /// Polls the connection to write, flush or close.
+    pub(super) fn with<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut TlsStream<TcpStream>>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut shared = lock(&self.0);
+        poll(Pin::new(&mut shared.stream)).map_err(plain)
+    }
+}
+
+impl Drop for TlsWrite {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        shared.close(&mut Context::from_waker(Waker::noop()));
+        if shared.closing {
+            shared.reader.wake_by_ref();
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
