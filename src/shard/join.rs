@@ -58,23 +58,20 @@ impl Shard {
         let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
         let origin = arrival.origin;
         let now = Instant::now();
-        let result = match self.admit(&mut arrival, now) {
-            Ok(at) => {
-                let seated = self.try_seat(at, arrival, now);
-                seated.inspect_err(|_| {
-                    if let Some(room) = self.registry.borrow_mut().room(at) {
-                        room.unclaim(conn);
-                    }
-                    self.close_if_expired(at, now);
-                })
+        let seated = match self.admit(&mut arrival, now) {
+            Ok(at) => self.try_seat(at, arrival, now).inspect_err(|refused| {
+                if let Some(room) = self.registry.borrow_mut().room(at) {
+                    room.unclaim(conn);
+                }
+                self.close_if_expired(at, now);
+                self.refuse(peer, &uid, &channel, refused);
+            }),
+            Err(refused) => {
+                self.refuse(peer, &uid, &channel, &refused);
+                self.turn_away(arrival, refused)
             }
-            Err(refused) => self.turn_away(arrival, refused),
         };
-        let Err(refused) = result else {
-            return;
-        };
-        self.refuse(peer, &uid, &channel, &refused);
-        if is_elsewhere {
+        if let (Err(refused), true) = (seated, is_elsewhere) {
             let why = Box::new(refused);
             self.deliver_to(origin, Delivery::Refuse { conn, why });
         }
@@ -89,8 +86,6 @@ impl Shard {
         let hello = arrival.hello();
         match (arrival.socket, hello, refused.for_link()) {
             (Socket::Kept(kept), ..) => {
-                let Identity { peer, uid, .. } = &arrival.identity;
-                self.refuse(*peer, uid, &arrival.channel, &refused);
                 kept.refuse(refused);
                 return Ok(());
             }
