@@ -43,9 +43,9 @@ pub mod tls;
 mod websocket;
 
 #[cfg(feature = "server")]
-pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};
+pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
-pub use net::ListenError;
+pub use net::{ListenError, ListenerKind};
 #[cfg(feature = "server")]
 pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]

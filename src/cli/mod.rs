@@ -7,6 +7,7 @@
 mod chat;
 mod check_config;
 mod connect;
+mod dev_cert;
 mod escape;
 mod exit;
 mod greeting;
@@ -46,6 +47,7 @@ enum Command {
     Sub(subscribe::SubArgs),
     Chat(chat::ChatArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    DevCert(dev_cert::DevCertArgs),
 }
 
 /// Runs the program with the arguments of this process.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Sub(args) => block_on(subscribe::run(args)),
         Command::Chat(args) => block_on(chat::run(args)),
         Command::CheckConfig(args) => check_config::run(args),
+        Command::DevCert(args) => dev_cert::run(args),
     }
 }
 

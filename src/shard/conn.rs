@@ -11,7 +11,7 @@ use super::gate::Permit;
 use super::hold::Hold;
 use super::ids::Home;
 use super::leave::slow_text;
-use super::message::ChannelName;
+use super::message::{ChannelName, Identity};
 use super::wire::Wire;
 use crate::channel::{ConnId, Form, MemberKey, SlowReason};
 use crate::protocol::{Cid, FrameError};
@@ -65,7 +65,44 @@ pub(crate) struct Conn {
     pub(super) _permit: Option<Permit>,
 }
 
+/// What a channel gives a session.
+pub(super) struct Seating {
+    pub(super) role: Role,
+    pub(super) channel: ChannelName,
+    pub(super) home: Home,
+    pub(super) hold: Rc<Hold>,
+    pub(super) hold_limit: Duration,
+}
+
 impl Conn {
+    pub(super) fn new(wire: Wire, form: Form, identity: Identity, seating: Seating) -> Rc<Self> {
+        let Identity {
+            conn,
+            cid,
+            peer,
+            uid,
+            permit,
+        } = identity;
+        debug_assert_ne!(conn, ConnId::NONE);
+        Rc::new(Self {
+            id: conn,
+            role: seating.role,
+            form,
+            cid,
+            peer,
+            uid,
+            channel: seating.channel,
+            home: seating.home,
+            key: Cell::new(None),
+            phase: Cell::new(Phase::Joined),
+            hold: seating.hold,
+            hold_limit: seating.hold_limit,
+            wire,
+            over: OnceCell::new(),
+            _permit: Some(permit),
+        })
+    }
+
     /// Tells a client that can be told why its session ends.
     pub(super) fn say_why(&self, ended: &Ended) {
         let Some(layered) = self.wire.layered().filter(|_| self.form != Form::Frames) else {

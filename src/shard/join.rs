@@ -1,25 +1,17 @@
 //! How a session gets its seat: routed to the channel's owner, which keeps the connection or sends
 //! it back as a relay member.
 
-use std::cell::{Cell, OnceCell};
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::Shard;
-use super::conn::{Conn, Ended, Phase as ConnPhase, Role};
+use super::conn::{Conn, Phase as ConnPhase, Role, Seating};
 use super::gate::Full;
-use super::hold::Hold;
 use super::ids::{Home, ShardId};
-use super::layered::Layered;
-use super::message::{
-    Adoption, Arrival, ChannelName, Delivery, Early, Identity, Kept, Request, Socket,
-};
+use super::kept::Then;
+use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::refused::Refused;
-use super::wire::{Reader, Wire};
-use crate::channel::{ConnId, Form, FrameRun, Place};
+use crate::channel::{FrameRun, Place};
 use crate::protocol::{Cid, Resync};
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
@@ -30,14 +22,6 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 struct Newcomer {
     conn: Rc<Conn>,
     then: Then,
-}
-
-/// Who serves a session once it has its seat.
-pub(super) enum Then {
-    /// A task of its own.
-    Serve(Reader, Early),
-    /// Whoever waits for it.
-    Tell(oneshot::Sender<Result<Rc<Conn>, Refused>>),
 }
 
 impl Shard {
@@ -58,36 +42,13 @@ impl Shard {
         });
         match detached {
             Ok(arrival) => {
-                self.stats().handed_over.add(u64::from(arrival.socket.is_some()));
+                self.stats()
+                    .handed_over
+                    .add(u64::from(arrival.socket.is_some()));
                 self.request(owner, Request::Join(Box::new(arrival)));
             }
             Err(error) => self.refuse(peer, &uid, &channel, &Refused::Socket(error)),
         }
-    }
-
-    /// Gets a seat for a session whose connection stays on this shard.
-    ///
-    /// Not cancel safe: dropped, it leaves a session that nobody serves until its connection ends.
-    ///
-    /// # Errors
-    ///
-    /// There is no seat for it.
-    pub(super) async fn seat_kept(
-        self: &Rc<Self>,
-        arrival: Arrival<Rc<Layered>>,
-        form: Form,
-    ) -> Result<Rc<Conn>, Refused> {
-        let (seated, seat) = oneshot::channel();
-        let Ok(arrival) = arrival.try_map(|layered| {
-            Ok::<_, Infallible>(Socket::Kept(Kept {
-                layered,
-                form,
-                seated,
-            }))
-        });
-        self.route(arrival);
-        let failed = || Refused::Socket(std::io::ErrorKind::ConnectionAborted.into());
-        seat.await.unwrap_or_else(|_| Err(failed()))
     }
 
     /// Gives a session a seat in a channel of this shard.
@@ -130,8 +91,7 @@ impl Shard {
             (Socket::Kept(kept), ..) => {
                 let Identity { peer, uid, .. } = &arrival.identity;
                 self.refuse(*peer, uid, &arrival.channel, &refused);
-                // Nobody waits for it when the connection is gone.
-                let _ = kept.seated.send(Err(refused));
+                kept.refuse(refused);
                 return Ok(());
             }
             (socket, Some(hello), Some(why)) => {
@@ -221,18 +181,6 @@ impl Shard {
             self.begin(conn, then);
         }
         Ok(())
-    }
-
-    /// Has a session that has its seat served.
-    pub(super) fn begin(self: &Rc<Self>, conn: Rc<Conn>, then: Then) {
-        match then {
-            Then::Serve(reader, early) => self.serve(conn, reader, early),
-            Then::Tell(seated) => {
-                if let Err(Ok(conn)) = seated.send(Ok(conn)) {
-                    self.end(&conn, Ended::Stopping);
-                }
-            }
-        }
     }
 
     fn find_or_open(&self, name: &str, now: Instant) -> Result<u32, Refused> {
@@ -388,66 +336,5 @@ impl Shard {
                 shard.deliver_collected(id.index, Instant::now());
             }
         });
-    }
-}
-
-impl Socket {
-    /// The sending side, what is queued for it, and what is to be done with the rest.
-    pub(super) fn seat(self, early: Early) -> std::io::Result<(Wire, Form, Then)> {
-        match self {
-            Self::Kept(kept) => Ok(kept.seat()),
-            socket => {
-                let (reader, wire) = socket.attach()?;
-                Ok((wire, Form::Frames, Then::Serve(reader, early)))
-            }
-        }
-    }
-}
-
-impl Kept {
-    /// See [`Socket::seat`].
-    pub(super) fn seat(self) -> (Wire, Form, Then) {
-        self.layered.take_seat();
-        let wire = Wire::Layered(self.layered);
-        (wire, self.form, Then::Tell(self.seated))
-    }
-}
-
-/// What a channel gives a session.
-pub(super) struct Seating {
-    pub(super) role: Role,
-    pub(super) channel: ChannelName,
-    pub(super) home: Home,
-    pub(super) hold: Rc<Hold>,
-    pub(super) hold_limit: Duration,
-}
-
-impl Conn {
-    pub(super) fn new(wire: Wire, form: Form, identity: Identity, seating: Seating) -> Rc<Self> {
-        let Identity {
-            conn,
-            cid,
-            peer,
-            uid,
-            permit,
-        } = identity;
-        debug_assert_ne!(conn, ConnId::NONE);
-        Rc::new(Self {
-            id: conn,
-            role: seating.role,
-            form,
-            cid,
-            peer,
-            uid,
-            channel: seating.channel,
-            home: seating.home,
-            key: Cell::new(None),
-            phase: Cell::new(ConnPhase::Joined),
-            hold: seating.hold,
-            hold_limit: seating.hold_limit,
-            wire,
-            over: OnceCell::new(),
-            _permit: Some(permit),
-        })
     }
 }

@@ -1,8 +1,8 @@
 //! A connection with something between its sessions and TCP: TLS, WebSocket messages, or both.
 
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -55,7 +55,9 @@ impl Out {
             return Some(&mut self.rest);
         }
         let Control { pong, ping, close } = self.control.as_deref_mut()?;
-        [pong, ping, close].into_iter().find(|next| !next.is_empty())
+        [pong, ping, close]
+            .into_iter()
+            .find(|next| !next.is_empty())
     }
 }
 
@@ -96,7 +98,7 @@ impl Layered {
     }
 
     /// Says that nothing more will come.
-    pub(super) fn shut_down_write(&self) {
+    pub(crate) fn shut_down_write(&self) {
         self.end_tls();
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
     }
@@ -116,9 +118,25 @@ impl Layered {
         self.progress.get()
     }
 
+    /// Writes bytes before anything else is written. Not cancel safe: a part of them may be written.
+    pub(crate) async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
+        self.out.borrow_mut().rest = bytes;
+        loop {
+            match self.flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.writable().await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Whether everything that was taken is in the socket.
     pub(super) fn is_clear(&self) -> bool {
-        let is_encrypted = self.tls.as_ref().is_some_and(|tls| tls.borrow().wants_write());
+        let is_encrypted = self
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.borrow().wants_write());
         !is_encrypted && self.out.borrow_mut().front().is_none()
     }
 

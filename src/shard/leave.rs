@@ -61,7 +61,10 @@ impl Shard {
         if conn.role != Role::Upstream {
             self.stats().dropped_frames.add(unsent.frames as u64);
         }
-        let is_last = conn.wire.layered().is_none_or(|layered| layered.leave_seat());
+        let is_last = conn
+            .wire
+            .layered()
+            .is_none_or(|layered| layered.leave_seat());
         Left { unsent, is_last }
     }
 

@@ -6,16 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 use rustls::Connection;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use super::gate::Permit;
-use super::conn::Conn;
 use super::ids::{ChannelId, ShardId};
+use super::kept::Kept;
 use super::layered::Layered;
 use super::mailbox::Weigh;
 use super::refused::Refused;
 use super::wire::{Reader, Wire, split};
-use crate::channel::{ConnId, Form, FrameRun};
+use crate::channel::{ConnId, FrameRun};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -61,10 +60,7 @@ pub(crate) enum Delivery {
         run: FrameRun,
     },
     /// A session whose connection stays there is refused a seat.
-    Refuse {
-        conn: ConnId,
-        why: Box<Refused>,
-    },
+    Refuse { conn: ConnId, why: Box<Refused> },
     /// The member has lost its seat to a new session.
     Evict { channel: ChannelId, conn: ConnId },
     /// The channel's publishers have to pause, or may go on.
@@ -225,15 +221,6 @@ pub(crate) struct Detached {
     tls: Option<Box<Connection>>,
 }
 
-/// A connection that stays where it is.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) layered: Rc<Layered>,
-    pub(crate) form: Form,
-    /// Takes the session once it has a seat, or why it has none.
-    pub(crate) seated: oneshot::Sender<Result<Rc<Conn>, Refused>>,
-}
-
 impl Socket {
     /// Its two sides, registered with this thread's runtime.
     pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
@@ -241,8 +228,7 @@ impl Socket {
             Self::Here(stream) => Ok(split(stream)),
             Self::Tls(layered) => Ok(sides(Rc::new(*layered))),
             Self::Moved(moved) => moved.attach(),
-            Self::Kept(kept) => Ok(sides(kept.layered)),
-            Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
+            Self::Kept(_) | Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
 

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Role};
+use super::conn::{Conn, Role, Seating};
 use super::ids::{ChannelId, Home};
-use super::join::Seating;
-use super::message::{Adoption, Delivery, Kept, Request, Socket};
+use super::kept::Kept;
+use super::message::{Adoption, Delivery, Request, Socket};
 use crate::escape::Escaped;
 
 impl Shard {
@@ -27,8 +27,7 @@ impl Shard {
             Delivery::Refuse { conn, why } => {
                 let kept = self.kept.borrow_mut().remove(&conn);
                 if let Some(kept) = kept {
-                    // Nobody waits for it when the connection is gone.
-                    let _ = kept.seated.send(Err(*why));
+                    kept.refuse(*why);
                 }
             }
             Delivery::Evict { channel, conn } => {

@@ -128,7 +128,11 @@ impl Session {
         }
         let mut scratch = self.shard.scratch.borrow_mut();
         self.input
-            .resume(&early.partial, &mut scratch, &scanner(&self.shard, &self.check))
+            .resume(
+                &early.partial,
+                &mut scratch,
+                &scanner(&self.shard, &self.check),
+            )
             .map_err(|_| Ended::Overdrawn)
     }
 

@@ -16,17 +16,20 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
 
 use super::layered::Layered;
 use crate::channel::{Form, Outbox};
 
+/// How long a connection is kept so that what was said last arrives.
+const LINGER: Duration = Duration::from_millis(500);
 /// Runs passed to one vectored write.
 pub(super) const SLICES: usize = 64;
 
@@ -46,6 +49,13 @@ pub(crate) enum Reader {
     Plain(OwnedReadHalf),
     /// With something in between.
     Layered(Rc<Layered>),
+}
+
+/// Takes out what the other side still sends, for a short time: closing a socket with data in it
+/// would cut off what was said last.
+pub(crate) async fn see_off(reader: &mut Reader) {
+    // It is over in any case.
+    let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
 }
 
 /// The two sides of a plain connection.

@@ -87,11 +87,6 @@ impl Assembly {
         Ok(Part::Last(kind))
     }
 
-    /// Whether a fragmented message has begun and not ended.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// Checks the unmasked payload of the text frame that was accepted last; `last` if it ends its
     /// message. A character may be cut by the end of a frame, but not by that of the message.
     ///

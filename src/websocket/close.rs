@@ -10,7 +10,8 @@ pub(crate) const MAX_CONTROL: usize = 125;
 pub(crate) struct CloseCode(u16);
 
 impl CloseCode {
-    /// The client is done; we answer with what it sent.
+    /// The client is done; it is answered with what it sent.
+    #[cfg(test)]
     pub(crate) const NORMAL: Self = Self(1000);
     /// The server is being stopped.
     pub(crate) const GOING_AWAY: Self = Self(1001);

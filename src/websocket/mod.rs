@@ -37,11 +37,10 @@ mod hello;
 mod payload;
 
 pub(crate) use assembly::{Assembly, Kind, Part};
-pub(crate) use close::{CloseCode, MAX_CONTROL, parse_close};
+pub(crate) use close::{CloseCode, parse_close};
 pub(crate) use error::{FrameError, MessageError};
 pub(crate) use frame::{
-    Head, Opcode, client_frames, close_frame, head_len, put_head, scan, server_frame,
-    server_frame_len, unmask_into,
+    Head, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len, unmask_into,
 };
 #[cfg(feature = "server")]
 pub(crate) use handshake::{
@@ -49,5 +48,5 @@ pub(crate) use handshake::{
     origin_allowed, parse, switching,
 };
 #[cfg(feature = "server")]
-pub(crate) use hello::{Hello, HelloError, parse_auth, v2_auth};
+pub(crate) use hello::{Hello, HelloError, v2_auth};
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

@@ -1,9 +1,6 @@
 //! How a WebSocket session ends.
 
 use std::io;
-use std::time::Duration;
-
-use tokio::time::timeout;
 
 use super::Session;
 use crate::escape::Escaped;
@@ -11,11 +8,8 @@ use crate::protocol::BodyError;
 use crate::shard::conn::Ended;
 use crate::shard::gate::Full;
 use crate::shard::refused::Refused;
+use crate::shard::wire::see_off;
 use crate::websocket::{CloseCode, FrameError, HelloError, MessageError, close_frame};
-
-/// How long the connection is kept so that the client gets to know why it is closed. What it sends
-/// meanwhile is taken out of the socket: closing one with data in it would cut the reason off.
-const LINGER: Duration = Duration::from_millis(500);
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -157,9 +151,7 @@ impl Session {
         drop(seats);
         self.layered.shut_down_write();
         if !matches!(end, End::Gone(_)) {
-            let mut sink = tokio::io::sink();
-            // It is over in any case.
-            let _ = timeout(LINGER, tokio::io::copy(&mut self.reader, &mut sink)).await;
+            see_off(&mut self.reader).await;
         }
     }
 

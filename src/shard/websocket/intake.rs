@@ -35,7 +35,8 @@ impl Batch {
             let capacity = len.max(2 * self.fragments.capacity());
             scratch.charge(capacity - self.charged)?;
             self.charged = capacity;
-            self.fragments.reserve_exact(capacity - self.fragments.len());
+            self.fragments
+                .reserve_exact(capacity - self.fragments.len());
         }
         self.fragments.extend_from_slice(bytes);
         Ok(())
@@ -58,7 +59,9 @@ impl Session {
     /// Takes in whole frames of the client.
     pub(super) async fn take(&mut self, run: Bytes, frames: usize) -> Result<(), End> {
         // A body gets a header of 16 bytes, and has had one of 6 at least.
-        self.batch.bytes.reserve(run.len() + frames * (HEADER_LEN - 6));
+        self.batch
+            .bytes
+            .reserve(run.len() + frames * (HEADER_LEN - 6));
         let mut result = Ok(());
         for (head, payload) in client_frames(&run) {
             result = self.take_frame(&head, payload).await;
@@ -77,14 +80,12 @@ impl Session {
             Part::First(kind) | Part::Middle(kind) => self.fragment(kind, head, payload),
             Part::Last(kind) => {
                 self.fragment(kind, head, payload)?;
-                let shard = self.shard.clone();
-                let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
-                let message = self.batch.take_fragments(&mut scratch);
-                drop(scratch);
+                let message = self.take_fragments();
                 self.assembled(kind, message).await
             }
             Part::Ping => {
-                self.layered.pong(server_frame(Opcode::Pong, &unmasked(head, payload)));
+                self.layered
+                    .pong(server_frame(Opcode::Pong, &unmasked(head, payload)));
                 Ok(())
             }
             Part::Pong => Ok(()),
@@ -117,7 +118,8 @@ impl Session {
                 if kind == Kind::Text {
                     self.assembly.check_text(&self.batch.bytes[from..], true)?;
                 }
-                self.message_is_in(start)
+                self.batch.frames += 1;
+                Ok(())
             }
         }
     }
@@ -138,13 +140,17 @@ impl Session {
             .map_err(|_| End::overdrawn())
     }
 
+    fn take_fragments(&mut self) -> Vec<u8> {
+        let has_joined = self.has_joined();
+        let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
+        self.batch.take_fragments(scratch)
+    }
+
     /// A message whose fragments have all come.
     async fn assembled(&mut self, kind: Kind, message: Vec<u8>) -> Result<(), End> {
         let start = self.batch.bytes.len();
         match &self.seats {
-            Seats::None => {
-                self.first(kind, &message).await
-            }
+            Seats::None => self.first(kind, &message).await,
             Seats::Many(_) => {
                 self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
                 self.batch.bytes.extend_from_slice(&message);
@@ -153,20 +159,10 @@ impl Session {
             Seats::One(seat, names) => {
                 self.batch.begin(seat, names, kind, message.len())?;
                 self.batch.bytes.extend_from_slice(&message);
-                self.message_is_in(start)
+                self.batch.frames += 1;
+                Ok(())
             }
         }
-    }
-
-    /// The batch ends with a message of v2 that begins at `start`.
-    fn message_is_in(&mut self, start: usize) -> Result<(), End> {
-        let len = self.batch.bytes.len() - start - HEADER_LEN;
-        if len > self.shard.max_body() {
-            self.batch.bytes.truncate(start);
-            return Err(End::too_big(len, self.shard.max_body()));
-        }
-        self.batch.frames += 1;
-        Ok(())
     }
 
     /// The batch ends with room for a header at `start` and a body of v1 behind it.
@@ -183,7 +179,9 @@ impl Session {
             let Seats::Many(seats) = &self.seats else {
                 return Ok(());
             };
-            let seat = seats.get(message.channel).and_then(|of| of.get(message.uid));
+            let seat = seats
+                .get(message.channel)
+                .and_then(|of| of.get(message.uid));
             let seat = seat.cloned();
             let tail = self.batch.bytes.split_off(start);
             self.publish_batch();

@@ -71,7 +71,8 @@ impl Session {
         if text.len() > MAX_HELLO {
             return Err(End::too_big(text.len(), MAX_HELLO));
         }
-        let text = std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
+        let text =
+            std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
         let hello = Hello::parse(text)?;
         let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
         self.check(&uid, &channel, hello.auth)?;
@@ -148,7 +149,10 @@ impl Session {
             }),
             early: Early::default(),
         };
-        let conn = shard.seat_kept(arrival, wish.form).await.map_err(End::refused)?;
+        let conn = shard
+            .seat_kept(arrival, wish.form)
+            .await
+            .map_err(End::refused)?;
         let seat = Seat { conn, key };
         self.enter(&shard)?;
         Ok(seat)
@@ -159,7 +163,9 @@ impl Session {
         if self.join_permit.take().is_none() {
             return Ok(());
         }
-        let partial = self.input.take_partial(&mut shard.join_scratch.borrow_mut());
+        let partial = self
+            .input
+            .take_partial(&mut shard.join_scratch.borrow_mut());
         let kept = self
             .input
             .resume(&partial, &mut shard.scratch.borrow_mut(), &self.frames());

@@ -32,7 +32,7 @@ use super::layered::Layered;
 use super::session::yield_turn;
 use super::wire::Reader;
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
-use crate::websocket::{Assembly, FrameError, Opcode, scan, server_frame};
+use crate::websocket::{Assembly, FrameError, Opcode, max_payload, scan, server_frame};
 use end::End;
 use intake::Batch;
 
@@ -166,8 +166,12 @@ impl Session {
 
     /// Largest message of a client, in bytes.
     fn max_message(&self) -> usize {
-        let settings = &self.shard.common.settings;
-        settings.websocket.max_message.min(self.shard.max_body())
+        let max_body = self.shard.max_body();
+        let fitting = match &self.seats {
+            Seats::One(_, names) => max_payload(max_body, names),
+            Seats::None | Seats::Many(_) => max_body,
+        };
+        fitting.min(self.shard.common.settings.websocket.max_message)
     }
 
     fn frames(&self) -> ClientFrames {
@@ -186,7 +190,8 @@ impl Session {
             return Ok(());
         }
         let found = self.frames().scan(&early);
-        self.take(early.slice(..found.run.len), found.run.frames).await?;
+        self.take(early.slice(..found.run.len), found.run.frames)
+            .await?;
         if let Stop::Bad(error) = found.stop {
             return Err(error.into());
         }
@@ -240,7 +245,11 @@ impl Session {
 
     async fn take_step(&mut self, step: std::io::Result<Step<FrameError>>) -> Result<(), End> {
         let step = step.map_err(End::Gone)?;
-        if self.seats.iter().any(|seat| seat.conn.phase.get() == Phase::Over) {
+        if self
+            .seats
+            .iter()
+            .any(|seat| seat.conn.phase.get() == Phase::Over)
+        {
             return Err(End::Ended);
         }
         self.heard = Instant::now();

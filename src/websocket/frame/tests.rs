@@ -49,7 +49,7 @@ fn assert_bad(buf: &[u8], from: usize, max_payload: usize, error: &FrameError) {
     }
 }
 
-fn is_too_long(found: &Scan) -> bool {
+fn is_too_long(found: &Scan<FrameError>) -> bool {
     matches!(found.stop, Stop::Bad(FrameError::TooLong { .. }))
 }
 

@@ -17,7 +17,6 @@ impl Status {
     pub(crate) const TIMEOUT: Self = Self::new(408, "Request Timeout");
     pub(crate) const UPGRADE_REQUIRED: Self = Self::new(426, "Upgrade Required");
     pub(crate) const HEADERS_TOO_LARGE: Self = Self::new(431, "Request Header Fields Too Large");
-    pub(crate) const UNAVAILABLE: Self = Self::new(503, "Service Unavailable");
     pub(crate) const VERSION_NOT_SUPPORTED: Self = Self::new(505, "HTTP Version Not Supported");
 
     const fn new(code: u16, phrase: &'static str) -> Self {
@@ -25,6 +24,7 @@ impl Status {
     }
 
     /// The code as a number.
+    #[cfg(test)]
     pub(crate) const fn code(self) -> u16 {
         self.code
     }
