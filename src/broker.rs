@@ -1,5 +1,7 @@
 //! The broker: builds shards and listeners, and owns the order in which they start and stop.
 
+mod listening;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -8,13 +10,14 @@ use std::thread::JoinHandle;
 
 use thiserror::Error;
 
-use crate::net::{ListenError, Listeners, accept_forever, bind};
+use crate::net::{ListenError, ListenerKind};
 use crate::peer::LinkStatus;
 use crate::settings::Settings;
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{Common, Phase, Shard};
 use crate::tls::{ServerTls, TlsError, Watch};
+use listening::{Listening, accept};
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
@@ -29,6 +32,13 @@ pub enum StartError {
     /// It would have listened beyond loopback with nothing to check joins with.
     #[error("refusing to listen on {0} without a key: anyone who can reach it could join")]
     Unprotected(SocketAddr),
+    /// Nobody could join over WebSocket: what a key is made of there is the shared secret, and there
+    /// is none.
+    #[error(
+        "WebSocket needs the shared key (or to trust everyone there): an address key alone lets \
+         nobody join"
+    )]
+    NoWebSocketKey,
     /// Nowhere to listen.
     #[error("no address to listen on")]
     NoListener,
@@ -58,20 +68,6 @@ pub enum BrokerError {
     Shard(#[source] io::Error),
 }
 
-/// What a listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenerKind {
-    /// Mles v1 over TCP.
-    Mles,
-    /// Mles v1 over TLS.
-    MlesTls,
-    /// WebSocket.
-    WebSocket,
-    /// WebSocket over TLS.
-    WebSocketTls,
-}
-
 /// A running broker.
 ///
 /// Dropping it stops it at once, without a drain, and waits for its threads.
@@ -86,27 +82,21 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker that listens on `settings.listen`. The listeners are bound when this
-    /// returns.
+    /// Starts a broker that listens where `settings` say. The listeners are bound when this returns.
     ///
     /// # Errors
     ///
     /// See [`StartError`]. Nothing is left running.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let shards = shard_count(&settings)?;
-        for &address in &settings.listen {
-            check_protected(&settings, address)?;
-        }
-        let listeners: Result<Vec<_>, _> = settings
-            .listen
-            .iter()
-            .map(|&address| bind(address, shards.into()))
-            .collect();
-        Self::launch(settings, listeners?, shards)
+        let mut listening = Listening::default();
+        listening.bind_plain(&settings, shards)?;
+        Self::launch(settings, listening, shards)
     }
 
-    /// Starts a broker on listeners that the caller has made; `settings.listen` is not used. All
-    /// shards accept from each of them.
+    /// Starts a broker on listeners for plain Mles that the caller has made; `settings.listen` is
+    /// not used, but the listeners for TLS and WebSocket are bound as `settings` say. All shards
+    /// accept from each of them.
     ///
     /// # Errors
     ///
@@ -116,54 +106,38 @@ impl Broker {
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Result<Self, StartError> {
         let shards = shard_count(&settings)?;
-        let shared: io::Result<Vec<_>> = listeners
-            .into_iter()
-            .map(|l| Listeners::share(l, shards.into()))
-            .collect();
-        let shared = shared.map_err(StartError::Thread)?;
-        for listeners in &shared {
-            check_protected(&settings, listeners.address)?;
-        }
-        Self::launch(settings, shared, shards)
+        let listening = Listening::on(&settings, listeners, shards)?;
+        Self::launch(settings, listening, shards)
     }
 
     fn launch(
         settings: Settings,
-        listeners: Vec<Listeners>,
+        mut listening: Listening,
         shards: u16,
     ) -> Result<Self, StartError> {
-        if listeners.is_empty() {
-            return Err(StartError::NoListener);
-        }
         if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
         let tls = server_tls(&settings)?;
         settings.peer.client_tls()?;
+        listening.bind_others(&settings, tls.as_ref(), shards)?;
+        if listening.is_empty() {
+            return Err(StartError::NoListener);
+        }
         let watch = tls.clone().map(|tls| Watch::start(tls, Watch::INTERVAL));
         let watch = watch.transpose().map_err(StartError::Thread)?;
-        let addresses: Vec<_> = listeners.iter().map(|l| l.address).collect();
-        let mut by_shard: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
-        for listeners in listeners {
-            by_shard
-                .iter_mut()
-                .zip(listeners.sockets)
-                .for_each(|(to, socket)| to.push(socket));
-        }
+        let listeners = listening.addresses();
         let (common, seeds) = seeds(settings, shards);
         let mut broker = Self {
             common,
             threads: Vec::new(),
-            listeners: addresses
-                .iter()
-                .map(|&address| (ListenerKind::Mles, address))
-                .collect(),
-            addresses,
+            addresses: listeners.iter().map(|&(_, address)| address).collect(),
+            listeners,
             tls,
             _watch: watch,
         };
-        for (seed, sockets) in seeds.into_iter().zip(by_shard) {
-            let setup = move |shard: &_| listen(shard, sockets);
+        for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
+            let setup = move |shard: &_| accept(shard, sockets);
             let thread = spawn(broker.common.clone(), seed, setup)?;
             broker.threads.push(thread);
         }
@@ -340,14 +314,6 @@ fn shard_count(settings: &Settings) -> Result<u16, StartError> {
     }
 }
 
-fn check_protected(settings: &Settings, address: SocketAddr) -> Result<(), StartError> {
-    let is_open = !settings.keyring.is_secret() && !settings.allow_anonymous;
-    if is_open && !address.ip().to_canonical().is_loopback() {
-        return Err(StartError::Unprotected(address));
-    }
-    Ok(())
-}
-
 fn spawn(
     common: Arc<Common>,
     seed: Seed,
@@ -361,14 +327,6 @@ fn spawn(
         result
     };
     thread.spawn(run).map_err(StartError::Thread)
-}
-
-fn listen(shard: &Rc<Shard>, sockets: Vec<TcpListener>) -> io::Result<()> {
-    for socket in sockets {
-        let listener = tokio::net::TcpListener::from_std(socket)?;
-        shard.spawn(accept_forever(shard.clone(), listener));
-    }
-    Ok(())
 }
 
 /// Stops the other shards when one ends, for whatever reason: none can serve alone.

@@ -5,13 +5,13 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → channel, peer → protocol
-//!                       client ───────────────────────────────→ protocol
+//! main, cli → config → broker → net → shard → channel, peer, websocket → protocol
+//!                       client ──────────────────────────────────────────→ protocol
 //! ```
 //!
-//! `protocol`, `channel` and `peer` are pure: no I/O, no clock, no runtime. The first two are what is
-//! left of the library without features. `server` adds the broker, `client` the clients, `tls` TLS for
-//! them (the broker has it), `cli` the `mles` program.
+//! `protocol`, `channel`, `peer` and `websocket` are pure: no I/O, no clock, no runtime. The first two
+//! are what is left of the library without features. `server` adds the broker, `client` the clients,
+//! `tls` TLS for them (the broker has it), `cli` the `mles` program.
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
@@ -40,11 +40,12 @@ mod settings;
 mod shard;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod websocket;
 
 #[cfg(feature = "server")]
-pub use broker::{Broker, BrokerError, ListenerKind, MAX_SHARDS, StartError, StopHandle};
+pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
-pub use net::ListenError;
+pub use net::{ListenError, ListenerKind};
 #[cfg(feature = "server")]
 pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]

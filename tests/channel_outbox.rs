@@ -8,7 +8,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 use frames::Frames;
-use mles::channel::{Dropped, Outbox};
+use mles::channel::{Dropped, Form, Outbox};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -100,7 +100,7 @@ proptest! {
                 }
                 Op::Drop(share) => {
                     let keep = naive.queued().len() * usize::from(share) / 256;
-                    prop_assert_eq!(outbox.drop_oldest(keep), naive.drop_oldest(keep));
+                    prop_assert_eq!(outbox.drop_oldest(keep, Form::Frames), naive.drop_oldest(keep));
                 }
             }
             let queued = naive.queued();
@@ -114,7 +114,7 @@ proptest! {
             }
         }
         let left = usize::from(naive.written > 0);
-        prop_assert_eq!(outbox.drop_all().frames, naive.frames.len() - left);
+        prop_assert_eq!(outbox.drop_oldest(0, Form::Frames).frames, naive.frames.len() - left);
         naive.drop_oldest(0);
         prop_assert_eq!(peek(&outbox, 1000), naive.queued());
     }
@@ -128,7 +128,7 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     outbox.push(large.clone());
     outbox.push(small.clone());
     outbox.advance(1);
-    let dropped = outbox.drop_oldest(small.len());
+    let dropped = outbox.drop_oldest(small.len(), Form::Frames);
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
 }

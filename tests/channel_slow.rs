@@ -203,7 +203,7 @@ impl World {
             if *conn == except {
                 continue;
             }
-            expected += 1;
+            expected += made.len();
             naive.queue.extend(made.iter().map(|frame| Queued {
                 frame: frame.clone(),
                 is_history: false,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::form::{Form, Prepared};
 use super::outbox::{Dropped, Outbox};
 use super::run::FrameRun;
 use super::settings::{ChannelSettings, SlowPolicy};
@@ -75,6 +76,8 @@ pub struct Member<T> {
     /// Bytes of the next run that are not for it: announcements from before it joined.
     skip: u32,
     dirty: bool,
+    /// What its queue is made of.
+    form: Form,
     /// What happens to it when it is slow, if that is not what the channel's settings say.
     policy: Option<SlowPolicy>,
     stall: Option<Stall>,
@@ -87,6 +90,17 @@ impl<T> Member<T> {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stall.is_some()
+    }
+
+    /// What its queue is made of.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Drops what is queued for it, but for the rest of a unit that is partly written.
+    pub fn drop_all(&mut self) -> Dropped {
+        self.outbox.drop_oldest(0, self.form)
     }
 
     /// What is queued besides its history.
@@ -126,11 +140,20 @@ impl<T> Fanout<T> {
             replay: 0,
             skip,
             dirty: false,
+            form: Form::Frames,
             policy: None,
             stall: None,
             over_since: None,
         };
         MemberKey::new(self.members.insert(member))
+    }
+
+    /// Says what a member's queue is made of, before anything is queued. Frames, if it is not said.
+    pub fn set_form(&mut self, key: MemberKey, form: Form) {
+        if let Some(member) = self.members.get_mut(key.index()) {
+            debug_assert!(member.outbox.is_empty(), "the form is chosen first");
+            member.form = form;
+        }
     }
 
     /// Gives a member a policy of its own, whatever the channel's is.
@@ -182,7 +205,7 @@ impl<T> Fanout<T> {
         self.members.iter().map(|(i, m)| (MemberKey::new(i), m))
     }
 
-    /// Queues `run` for everyone but `except`, and returns how many members got it. Those whose
+    /// Queues `run` for everyone but `except`, and returns how many frames that is over all members. Those whose
     /// queue is over its limit with it are appended to `over`: try to write to them, then call
     /// [`Fanout::enforce`].
     pub fn deliver(
@@ -193,21 +216,21 @@ impl<T> Fanout<T> {
         over: &mut Vec<(MemberKey, ConnId)>,
     ) -> usize {
         let limit = high_water(settings.slow_policy, settings);
+        let prepared = Prepared::new(run);
         let mut count = 0;
         for (index, member) in &mut self.members {
             if member.conn == except {
                 continue;
             }
-            let mut bytes = run.bytes().clone();
-            if member.skip > 0 {
-                let skip = std::mem::take(&mut member.skip) as usize;
-                if skip >= bytes.len() {
-                    continue;
-                }
-                bytes = bytes.slice(skip..);
+            let (bytes, frames) = match std::mem::take(&mut member.skip) {
+                0 => prepared.get(member.form),
+                skip => prepared.get_behind(skip as usize, member.form),
+            };
+            if bytes.is_empty() {
+                continue;
             }
             member.outbox.push(bytes);
-            count += 1;
+            count += frames as usize;
             if !member.dirty {
                 member.dirty = true;
                 self.dirty.push(MemberKey::new(index));
@@ -219,6 +242,14 @@ impl<T> Fanout<T> {
         count
     }
 
+    /// Records that the member's socket took something at `now` that [`Fanout::wrote`] was not told.
+    pub fn progressed(&mut self, key: MemberKey, now: Instant) {
+        let member = self.members.get_mut(key.index());
+        if let Some(stall) = member.and_then(|member| member.stall.as_mut()) {
+            stall.progress = stall.progress.max(now);
+        }
+    }
+
     /// Queues `runs` for one member alone, outside the limits: its history, before anything is
     /// delivered to it.
     pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
@@ -226,6 +257,10 @@ impl<T> Fanout<T> {
             return;
         };
         for run in runs {
+            let (run, _) = match member.form {
+                Form::Frames => (run, 0),
+                form => form.make(&run),
+            };
             member.replay += run.len();
             member.outbox.push(run);
         }
@@ -336,7 +371,7 @@ impl<T> Fanout<T> {
             SlowPolicy::DropOldest => {
                 // What is left of the history fits the limit now.
                 member.replay = 0;
-                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes))
+                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes, member.form))
             }
             SlowPolicy::Backpressure => {
                 if member.over_since.is_none() {

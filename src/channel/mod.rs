@@ -14,6 +14,7 @@
 
 mod announce;
 mod fanout;
+mod form;
 mod history;
 mod outbox;
 mod owner;
@@ -22,6 +23,7 @@ mod settings;
 
 pub use announce::Announcements;
 pub use fanout::{ConnId, Fanout, Member, MemberKey, SlowReason, Verdict};
+pub use form::Form;
 pub use history::{History, Origin};
 pub use outbox::{Dropped, Outbox};
 pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};

@@ -5,9 +5,9 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::protocol::{frame_len, frames};
+use super::form::Form;
 
-/// Frames and bytes that were taken out of a queue unsent.
+/// Frames (or what they were made into, see [`Form`]) and bytes that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Whole frames.
@@ -18,7 +18,7 @@ pub struct Dropped {
 
 /// Runs queued for one member, in order.
 ///
-/// Every run starts at a frame boundary. Runs are shared with the other members, so a queue costs
+/// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with the other members, so a queue costs
 /// 32 bytes of its own a run. The first run has its place here: a member that keeps up never needs
 /// more, and an idle one holds no memory for its queue.
 #[derive(Debug, Default)]
@@ -113,23 +113,44 @@ impl Outbox {
         }
     }
 
-    /// Drops the oldest whole frames until at most `keep` bytes are queued. A frame of which a
-    /// part has been written stays, even if the rest of it is more than that: the member must get
-    /// it.
-    pub fn drop_oldest(&mut self, keep: usize) -> Dropped {
+    /// What is left of the unit in which the first `n` bytes that wait to be written end; empty if
+    /// that is between two units. Nothing of the first unit may have been written.
+    #[must_use]
+    pub fn torn_at(&self, n: usize, form: Form) -> Bytes {
+        let mut at = n;
+        let runs = std::iter::once(&self.first).chain(self.rest.iter().flat_map(|r| r.iter()));
+        for (index, run) in runs.enumerate() {
+            let mut start = if index == 0 { self.written } else { 0 };
+            let len = run.len() - start;
+            if at >= len {
+                at -= len;
+                continue;
+            }
+            at += start;
+            while start < at {
+                let Some(unit) = form.unit_len(&run[start..]) else {
+                    break;
+                };
+                start += unit;
+            }
+            return run.slice(at..start.min(run.len()));
+        }
+        Bytes::new()
+    }
+
+    /// Drops the oldest whole units until at most `keep` bytes are queued. A unit of which a part
+    /// has been written stays, even if the rest of it is more than that: the member must get it.
+    pub fn drop_oldest(&mut self, keep: usize, form: Form) -> Dropped {
         let mut dropped = Dropped::default();
-        let begun = self.take_begun_frame();
-        let rest = begun.as_ref().map_or(0, |frame| frame.len() - self.written);
+        let begun = self.take_begun_unit(form);
+        let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let keep = keep.saturating_sub(rest);
         while self.bytes > keep {
             let run = &mut self.first;
             let over = self.bytes - keep;
             let (mut cut, mut count) = (0, 0);
-            for frame in frames(run) {
-                if cut >= over {
-                    break;
-                }
-                cut += frame.len();
+            while cut < over && cut < run.len() {
+                cut += form.unit_len(&run[cut..]).unwrap_or(run.len() - cut);
                 count += 1;
             }
             if cut == run.len() {
@@ -141,34 +162,29 @@ impl Outbox {
             dropped.bytes += cut;
             dropped.frames += count;
         }
-        if let Some(frame) = begun {
+        if let Some(unit) = begun {
             self.bytes += rest;
-            self.push_front(frame);
+            self.push_front(unit);
         }
         dropped
     }
 
-    /// Drops everything but the rest of a frame that is partly written.
-    pub fn drop_all(&mut self) -> Dropped {
-        self.drop_oldest(0)
-    }
-
-    /// Takes the partly written frame off the front, as a run of its own that starts at the
-    /// frame's start; `written` then counts within it. `None` at a frame boundary.
-    fn take_begun_frame(&mut self) -> Option<Bytes> {
+    /// Takes the partly written unit off the front, as a run of its own that starts at the
+    /// unit's start; `written` then counts within it. `None` at a boundary.
+    fn take_begun_unit(&mut self, form: Form) -> Option<Bytes> {
         let run = &mut self.first;
         let mut start = 0;
         while start < self.written {
-            let end = start + frame_len(&run[start..])?;
+            let end = start + form.unit_len(&run[start..])?;
             if end > self.written {
-                let frame = run.slice(start..end);
+                let unit = run.slice(start..end);
                 *run = run.slice(end..);
                 self.bytes -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
                     self.pop();
                 }
-                return Some(frame);
+                return Some(unit);
             }
             start = end;
         }

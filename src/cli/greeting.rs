@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::Level;
 
-use crate::broker::{Broker, ListenerKind};
+use crate::broker::Broker;
 use crate::config::{DEFAULT_PORT, LogFormat};
+use crate::net::ListenerKind;
 use crate::settings::Settings;
 use crate::shard::stats::Stats;
 

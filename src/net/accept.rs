@@ -6,10 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::join::join;
-use super::refusal::Refusal;
+use super::door::{Door, Guest};
 use crate::shard::gate::Full;
 use crate::shard::socket::configure;
 use crate::shard::{Phase, Shard};
@@ -18,22 +17,22 @@ use crate::shard::{Phase, Shard};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Accepts connections until the broker stops.
-pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener) {
+pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, door: Door) {
     let mut phase = shard.common.phase.subscribe();
     let running = phase.wait_for(|phase| *phase != Phase::Running);
     tokio::select! {
         _ = running => {}
-        () = accept_all(&shard, &listener) => {}
+        () = accept_all(&shard, &listener, &door) => {}
     }
 }
 
-async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener) {
+async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, door: &Door) {
     let mut wait = BACKOFF.0;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACKOFF.0;
-                admit(shard, stream, peer);
+                admit(shard, door, stream, peer);
             }
             Err(error) if is_of_one_connection(&error) => shard.stats().accept_errors.add(1),
             Err(error) => {
@@ -60,49 +59,30 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Counts a new connection and starts its join, or turns it away.
-fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
+fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
     let gate = &shard.common.gate;
     let permits = gate
         .enter(peer.ip())
         .and_then(|permit| Ok((permit, gate.begin_join()?)));
-    let (permit, join_permit) = match permits {
+    let permits = match permits {
         Ok(permits) => permits,
         Err(full) => return turn_away(shard, peer, full),
     };
     if let Err(error) = configure(&stream, peer, &shard.common.settings) {
         tracing::debug!(%peer, %error, "cannot set socket options");
     }
-    let task_shard = shard.clone();
-    shard.spawn(async move {
-        let result = join(&task_shard, stream, peer, permit).await;
-        drop(join_permit);
-        match result {
-            Ok(arrival) => task_shard.route(arrival),
-            Err(refusal) => refused(&task_shard, peer, &refusal),
-        }
-    });
+    let guest = Guest {
+        peer,
+        deadline: Instant::now() + shard.common.settings.limits.join_deadline,
+        permits,
+    };
+    door.welcome(shard, stream, guest);
 }
 
 fn turn_away(shard: &Shard, peer: SocketAddr, full: Full) {
     shard.stats().turned_away.add(1);
     if shard.log.admit() {
-        let limit = match full {
-            Full::Connections => "max_connections",
-            Full::Address => "max_connections_per_address",
-            Full::Joining => "max_joining",
-            Full::Channels => "max_channels",
-        };
-        tracing::warn!(%peer, limit, "connection turned away: at the limit");
-    }
-}
-
-fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
-    if matches!(refusal, Refusal::LeftSilently) {
-        return tracing::debug!(%peer, %refusal, "no join");
-    }
-    shard.stats().refused.add(1);
-    if shard.log.admit() {
-        tracing::warn!(%peer, %refusal, "join refused");
+        tracing::warn!(%peer, limit = full.limit(), "connection turned away: at the limit");
     }
 }

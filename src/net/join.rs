@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
-use super::refusal::Refusal;
+use super::door::Guest;
+use super::refusal::{Refusal, refused};
 use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::protocol::{
@@ -19,72 +20,119 @@ use crate::protocol::{
 use crate::settings::{Limits, Settings};
 use crate::shard::Shard;
 use crate::shard::gate::Permit;
-use crate::shard::input::{Input, Next};
+use crate::shard::input::{Frames, Input, Next};
+use crate::shard::layered::Layered;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::wire::Reader;
 
 /// Most frames in a resync message that are looked at.
 const MAX_RESYNC_FRAMES: usize = 100_000;
 
-/// Reads the join frame within the deadline and checks it.
-///
-/// Nothing is kept if the future is dropped: the connection closes.
-pub(super) async fn join(
-    shard: &Rc<Shard>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Permit,
-) -> Result<Arrival<Socket>, Refusal> {
-    let settings = &shard.common.settings;
+/// The first frame, and what came behind it.
+type First = (Bytes, Early);
+
+/// Sees a plain connection to its channel.
+pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, guest: Guest) {
     let (mut reader, writer) = stream.into_split();
-    let first = timeout(
-        settings.limits.join_deadline,
-        read_first(shard, &mut reader),
-    )
-    .await;
-    let (run, early) = first.map_err(|_| Refusal::TooSlow)??;
-    let (join, early) = split_first(run, early);
-    let stream = reader.reunite(writer).map_err(|_| Refusal::LeftInside)?;
-    let entry = match check(settings, &join, peer) {
-        Ok(entry) => entry,
-        Err(refusal) => {
-            tell(shard, stream, permit, &join, &refusal);
-            return Err(refusal);
+    let first = first_frame(shard, &mut reader, &guest).await;
+    let socket = reader.reunite(writer).map(Socket::Here);
+    match (first, socket) {
+        (Ok(first), Ok(socket)) => enter(shard, socket, first, guest),
+        (Err(refusal), _) => refused(shard, guest.peer, &refusal),
+        (Ok(_), Err(_)) => refused(shard, guest.peer, &Refusal::LeftInside),
+    }
+}
+
+/// Sees a connection over TLS to its channel. It stays here, unless it is that of a server: what a
+/// server brings is merged where the channel is.
+pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
+    let layered = Rc::new(layered);
+    let mut reader = Reader::Layered(layered.clone());
+    let first = first_frame(shard, &mut reader, &guest).await;
+    drop(reader);
+    let (join, early) = match first {
+        Ok(first) => first,
+        Err(refusal) => return refused(shard, guest.peer, &refusal),
+    };
+    if is_resync(join.get(HEADER_LEN..).unwrap_or_default()) {
+        if let Some(layered) = Rc::into_inner(layered) {
+            enter(shard, Socket::Tls(Box::new(layered)), (join, early), guest);
         }
-    };
-    let identity = Identity {
-        conn: shard.common.gate.next_conn(),
-        cid: entry.cid,
-        peer,
-        uid: entry.uid,
-        permit,
-    };
-    Ok(Arrival {
-        socket: Socket::Here(stream),
+        return;
+    }
+    match check(&shard.common.settings, &join, guest.peer) {
+        Ok(entry) => {
+            let arrival = arrival(shard, layered, entry, early, guest);
+            shard.serve_kept(arrival).await;
+        }
+        Err(refusal) => {
+            layered.shut_down_write();
+            refused(shard, guest.peer, &refusal);
+        }
+    }
+}
+
+/// Sends a connection that can move on to its channel, if its first frame lets it in.
+fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) {
+    match check(&shard.common.settings, &join, guest.peer) {
+        Ok(entry) => shard.route(arrival(shard, socket, entry, early, guest)),
+        Err(refusal) => {
+            refused(shard, guest.peer, &refusal);
+            tell(shard, socket, guest.permits.0, &join, &refusal);
+        }
+    }
+}
+
+fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest) -> Arrival<S> {
+    let (permit, _joining) = guest.permits;
+    Arrival {
+        socket,
         origin: shard.id,
-        identity,
+        identity: Identity {
+            conn: shard.common.gate.next_conn(),
+            cid: entry.cid,
+            peer: guest.peer,
+            uid: entry.uid,
+            permit,
+        },
         channel: entry.channel,
-        is_silent: entry.is_silent,
         join: entry.join,
+        is_silent: entry.is_silent,
         resync: entry.resync,
+        gateway: None,
         early,
-    })
+    }
 }
 
 /// Tells a server why its link is refused, if its first frame says whom to tell.
-fn tell(shard: &Rc<Shard>, stream: TcpStream, permit: Permit, first: &Bytes, refusal: &Refusal) {
+fn tell(shard: &Rc<Shard>, socket: Socket, permit: Permit, first: &Bytes, refusal: &Refusal) {
     let hello = first.get(HEADER_LEN..).and_then(resync_link);
     let header = FrameHeader::decode(first).ok().flatten();
     if let (Some(hello), Some(header), Some(why)) = (hello, header, refusal.for_link()) {
-        shard.turn_link_away(Socket::Here(stream), permit, hello.id, header.cid, why);
+        shard.turn_link_away(socket, permit, hello.id, header.cid, why);
     }
+}
+
+/// Reads the first frame within the deadline.
+async fn first_frame(
+    shard: &Rc<Shard>,
+    reader: &mut (impl AsyncRead + Unpin),
+    guest: &Guest,
+) -> Result<First, Refusal> {
+    let first = timeout_at(guest.deadline, read_first(shard, reader)).await;
+    let (run, early) = first.map_err(|_| Refusal::TooSlow)??;
+    Ok(split_first(run, early))
 }
 
 /// Reads until there is a whole frame. What it has charged is given back however it ends.
 async fn read_first(
     shard: &Rc<Shard>,
-    reader: &mut OwnedReadHalf,
+    reader: &mut (impl AsyncRead + Unpin),
 ) -> Result<(FrameRun, Early), Refusal> {
-    let max_body = shard.max_body();
+    let frames = Frames {
+        max_body: shard.max_body(),
+        check: &BodyCheck::Off,
+    };
     let mut input = Charged {
         shard,
         input: Input::default(),
@@ -92,9 +140,7 @@ async fn read_first(
     loop {
         let step = poll_fn(|cx| {
             let mut scratch = shard.join_scratch().borrow_mut();
-            input
-                .input
-                .poll_read(cx, reader, &mut scratch, max_body, &BodyCheck::Off)
+            input.input.poll_read(cx, reader, &mut scratch, &frames)
         });
         let step = step.await?;
         let bad = match step.next {

@@ -4,13 +4,19 @@
 //! it may cost before it has proved that it may join is bounded in time, in number, and in memory;
 //! and a failure to accept is never the end of a listener.
 //!
-//! It must not know what a channel does with a session: it ends with `Shard::route`.
+//! It must not know what a channel does with a session: it ends with the shard's `route`,
+//! `serve_kept` or `serve_websocket`.
 
 mod accept;
+mod door;
+mod http;
 mod join;
 mod listen;
+mod page;
 mod refusal;
 
 pub(crate) use accept::accept_forever;
+pub(crate) use door::Door;
+pub use door::ListenerKind;
 pub use listen::ListenError;
 pub(crate) use listen::{Listeners, bind};

@@ -1,10 +1,12 @@
 //! Why a connection does not get as far as its channel.
 
 use std::io;
+use std::net::SocketAddr;
 
 use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
+use crate::shard::Shard;
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
 #[derive(Debug, Error)]
@@ -15,6 +17,12 @@ pub(super) enum Refusal {
     /// It closed the connection inside its join frame.
     #[error("the client left inside its join frame")]
     LeftInside,
+    /// It closed the connection inside the TLS handshake: a port scan, or it does not trust us.
+    #[error("the client left inside the TLS handshake")]
+    LeftInHandshake,
+    /// The TLS handshake failed.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// The join frame had not come as a whole when the time was up.
     #[error("no whole join frame within join_deadline")]
     TooSlow,
@@ -68,11 +76,24 @@ impl Refusal {
             Self::WrongKey { .. } => Some(LinkRefusal::Key),
             Self::LeftSilently
             | Self::LeftInside
+            | Self::LeftInHandshake
+            | Self::Tls(_)
             | Self::TooSlow
             | Self::Overdrawn
             | Self::Frame(_)
             | Self::Body(_)
             | Self::Io(_) => None,
         }
+    }
+}
+
+/// Counts and logs a connection that does not get as far as its channel.
+pub(super) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
+    if matches!(refusal, Refusal::LeftSilently) {
+        return tracing::debug!(%peer, %refusal, "no join");
+    }
+    shard.stats().refused.add(1);
+    if shard.log.admit() {
+        tracing::warn!(%peer, %refusal, "join refused");
     }
 }

@@ -6,6 +6,7 @@ use super::cbor;
 use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
 use super::key::{Cid, Key};
+use super::mark::Mark;
 use super::reader::Reader;
 
 /// One message, borrowed from the body it was decoded from.
@@ -33,15 +34,28 @@ impl<'a> Message<'a> {
     /// Whatever makes `body` something else than one map of exactly these three keys with a text,
     /// a text and a byte string, all of known length; see [`BodyError`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyError> {
+        Self::decode_marked(body).map(|(message, _)| message)
+    }
+
+    /// The same, and how the message is marked.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_marked(body: &'a [u8]) -> Result<(Self, Mark), BodyError> {
         let mut reader = Reader::new(body);
         let (mut uid, mut channel, mut message) = (None, None, None);
+        let mut head = None;
         // However many pairs are announced, the fourth is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
             match reader.key()? {
                 b"uid" => *vacant(&mut uid, UID, at)? = Some(reader.text()?),
                 b"channel" => *vacant(&mut channel, CHANNEL, at)? = Some(reader.text()?),
-                b"message" => *vacant(&mut message, MESSAGE, at)? = Some(reader.bytes()?),
+                b"message" => {
+                    head = body.get(reader.at()).copied();
+                    *vacant(&mut message, MESSAGE, at)? = Some(reader.bytes()?);
+                }
                 _ => return Err(BodyError::UnknownKey { at }),
             }
         }
@@ -55,7 +69,7 @@ impl<'a> Message<'a> {
             message: message.ok_or(missing(MESSAGE))?,
         };
         reader.end()?;
-        Ok(decoded)
+        Ok((decoded, Mark::read(head, decoded.message.len())))
     }
 
     /// Length of the encoded body in bytes.
@@ -78,11 +92,13 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether a whole frame is a message with nothing in it: a hint that its sender is present.
+/// Whether a whole frame is a message with nothing in it, not even a mark: a hint that its sender
+/// is present.
 #[must_use]
 pub fn is_presence(frame: &[u8]) -> bool {
     let body = frame.get(HEADER_LEN..).unwrap_or_default();
-    Message::decode(body).is_ok_and(|message| message.message.is_empty())
+    Message::decode_marked(body)
+        .is_ok_and(|(message, mark)| message.message.is_empty() && mark == Mark::None)
 }
 
 /// The place for the value of a key that was not there before.

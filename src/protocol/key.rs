@@ -5,7 +5,7 @@
 //! guessed from it; only TLS helps against that.
 
 use std::fmt::{self, Write as _};
-use std::hash::Hasher as _;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
@@ -56,6 +56,21 @@ impl Keyring {
             shared: shared.filter(present),
             addr_key: addr_key.filter(present),
         }
+    }
+
+    /// The secret that all clients share, if there is one.
+    #[must_use]
+    pub fn shared(&self) -> Option<&str> {
+        self.shared.as_deref()
+    }
+
+    /// Whether `secret` is the one that all clients share. Takes the same time whichever bytes differ:
+    /// hashes under a random key are compared.
+    #[must_use]
+    pub fn is_shared(&self, secret: &str) -> bool {
+        let hasher = RandomState::new();
+        self.shared()
+            .is_some_and(|shared| hasher.hash_one(shared) == hasher.hash_one(secret))
     }
 
     /// Whether there is a secret at all; without one a key proves nothing.

@@ -12,6 +12,7 @@ mod error;
 mod header;
 mod key;
 mod link;
+mod mark;
 mod reader;
 mod resync;
 mod scan;
@@ -22,6 +23,7 @@ pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
+pub use mark::{Mark, put_frame_start};
 pub use resync::{
     NestedFrame, Resync, ResyncLimits, decode_resync, encode_resync, is_resync, resync_link,
 };

@@ -18,7 +18,7 @@ pub struct Run {
 
 /// Why the scan stopped after the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum Stop<E = FrameError> {
     /// The buffer ended with the run.
     End,
     /// The frame that begins at the end of the run has not come as a whole.
@@ -28,16 +28,16 @@ pub enum Stop {
     },
     /// The frame that begins at the end of the run is bad; offsets count from the start of the
     /// buffer.
-    Bad(FrameError),
+    Bad(E),
 }
 
 /// What [`scan`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
+pub struct Scan<E = FrameError> {
     /// The good frames.
     pub run: Run,
     /// What comes after.
-    pub stop: Stop,
+    pub stop: Stop<E>,
 }
 
 /// Finds the run of whole, good frames at the start of `buf`.

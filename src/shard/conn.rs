@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::gate::Permit;
 use super::hold::Hold;
 use super::ids::Home;
-use super::message::ChannelName;
-use crate::channel::{ConnId, MemberKey, SlowReason};
+use super::leave::slow_text;
+use super::message::{ChannelName, Identity};
+use super::wire::Wire;
+use crate::channel::{ConnId, Form, MemberKey, SlowReason};
 use crate::protocol::{Cid, FrameError};
+use crate::websocket::{CloseCode, close_frame};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) enum Role {
 pub(crate) struct Conn {
     pub(super) id: ConnId,
     pub(super) role: Role,
+    pub(super) form: Form,
     pub(super) cid: Cid,
     pub(super) peer: SocketAddr,
     pub(super) uid: Box<str>,
@@ -56,26 +58,71 @@ pub(crate) struct Conn {
     pub(super) hold: Rc<Hold>,
     /// The longest time it does so.
     pub(super) hold_limit: Duration,
-    pub(super) writer: OwnedWriteHalf,
+    pub(super) wire: Wire,
     /// Wakes the task of a half-closed session, which has nothing left to read that would.
     pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the session counted, if it was accepted here.
     pub(super) _permit: Option<Permit>,
 }
 
+/// What a channel gives a session.
+pub(super) struct Seating {
+    pub(super) role: Role,
+    pub(super) channel: ChannelName,
+    pub(super) home: Home,
+    pub(super) hold: Rc<Hold>,
+    pub(super) hold_limit: Duration,
+}
+
 impl Conn {
+    pub(super) fn new(wire: Wire, form: Form, identity: Identity, seating: Seating) -> Rc<Self> {
+        let Identity {
+            conn,
+            cid,
+            peer,
+            uid,
+            permit,
+        } = identity;
+        debug_assert_ne!(conn, ConnId::NONE);
+        Rc::new(Self {
+            id: conn,
+            role: seating.role,
+            form,
+            cid,
+            peer,
+            uid,
+            channel: seating.channel,
+            home: seating.home,
+            key: Cell::new(None),
+            phase: Cell::new(Phase::Joined),
+            hold: seating.hold,
+            hold_limit: seating.hold_limit,
+            wire,
+            over: OnceCell::new(),
+            _permit: Some(permit),
+        })
+    }
+
+    /// Tells a client that can be told why its session ends.
+    pub(super) fn say_why(&self, ended: &Ended) {
+        let Some(layered) = self.wire.layered().filter(|_| self.form != Form::Frames) else {
+            return;
+        };
+        let (code, reason) = match ended {
+            Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
+            Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
+            Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => return,
+            Ended::Replaced | Ended::TooManyHalfClosed => return,
+        };
+        layered.close(close_frame(code, reason));
+    }
+
     /// Shuts the socket down in both directions, which wakes the session's tasks.
     pub(super) fn shut_down(&self) {
-        // It fails only when the peer was faster.
-        let _ = SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Both);
+        self.wire.shut_down();
         if let Some(over) = self.over.get() {
             over.notify_one();
         }
-    }
-
-    /// Tells the client that nothing more will come.
-    pub(super) fn shut_down_write(&self) {
-        let _ = SockRef::from(self.writer.as_ref()).shutdown(std::net::Shutdown::Write);
     }
 }
 
@@ -86,6 +133,8 @@ pub(super) enum Ended {
     ByPeer(std::io::Error),
     /// What the client sent is no frame.
     Protocol(FrameError),
+    /// A client that can be told has done what it may not.
+    Fault(Box<str>),
     /// The memory for incomplete frames is used up.
     Overdrawn,
     /// It could not keep up.

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::Shard;
@@ -17,6 +16,7 @@ use super::gate::Permit;
 use super::ids::Home;
 use super::message::Socket;
 use super::registry::Room;
+use super::wire::see_off;
 use crate::channel::{ConnId, FrameRun};
 use crate::peer::known::Digester;
 use crate::peer::merge::{Item, Memory, Merge};
@@ -26,8 +26,8 @@ use crate::protocol::{
 
 /// New frames of a resync are copied out of it into runs of about this size.
 const RUN_BYTES: usize = 32 << 10;
-/// How long the connection of a refused link is kept so that the reason arrives.
-const LINGER: Duration = Duration::from_millis(250);
+/// How long the server of a refused link may take to let the reason in.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a channel remembers of the servers below, and those that are linked now.
 #[derive(Debug)]
@@ -77,16 +77,12 @@ impl Shard {
         why: LinkRefusal,
     ) {
         let notice = LinkNotice::Refused(why).encode(link, cid);
-        if let Ok(mut stream) = socket.attach() {
+        if let Ok((mut reader, wire)) = socket.attach() {
             self.spawn(async move {
-                // If the server does not take it, the reason stays untold. What it sends meanwhile
-                // is taken out of the socket: closing one with data in it would cut the reason off.
-                let tell = async {
-                    stream.write_all(&notice).await?;
-                    stream.shutdown().await?;
-                    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
-                };
-                let _ = timeout(LINGER, tell).await;
+                // If the server does not take it, the reason stays untold.
+                let _ = timeout(PATIENCE, wire.write_all(notice)).await;
+                wire.shut_down_write();
+                see_off(&mut reader).await;
                 drop(permit);
             });
         }

@@ -77,6 +77,6 @@ impl Shard {
             let target = registry.target(conn.home)?;
             Some(!target.local.get(key, conn.id)?.outbox.is_empty())
         };
-        !conn.key.get().and_then(queued).unwrap_or(false)
+        !conn.key.get().and_then(queued).unwrap_or(false) && conn.wire.is_clear()
     }
 }

@@ -1,6 +1,6 @@
 //! Writing to sockets: one flusher for the shard, and a task for each member whose socket is full.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,8 +11,6 @@ use super::conn::{Conn, Ended, Phase};
 use super::ids::Home;
 use crate::channel::{ChannelSettings, Fanout, MemberKey, Verdict};
 
-/// Runs passed to one vectored write.
-const SLICES: usize = 64;
 /// Bytes written to one member before the others have their turn.
 const TURN_BYTES: usize = 1 << 20;
 
@@ -111,21 +109,14 @@ impl Shard {
     ) -> Wrote {
         let mut written = 0;
         while let Some(member) = local.at(key) {
-            if member.outbox.is_empty() {
+            let wire = &member.handle.wire;
+            if member.outbox.is_empty() && wire.is_clear() {
                 return Wrote::All;
             }
             if written >= TURN_BYTES {
                 return Wrote::Some;
             }
-            let writer = &member.handle.writer;
-            let result = if let Some(run) = member.outbox.single() {
-                writer.try_write(run)
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = member.outbox.slices(&mut slices);
-                writer.try_write_vectored(&slices[..count])
-            };
-            match result {
+            match wire.try_write(&member.outbox, member.form()) {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     written += n;
@@ -151,7 +142,7 @@ impl Shard {
             let Some(deadline) = self.stall_deadline(&conn, key) else {
                 return;
             };
-            let ended = match timeout_at(deadline.into(), conn.writer.writable()).await {
+            let ended = match timeout_at(deadline.into(), conn.wire.writable()).await {
                 Ok(Ok(())) => match self.resume_write(&conn, key) {
                     Wrote::All => return,
                     Wrote::Some => {
@@ -174,6 +165,9 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let target = registry.target(conn.home)?;
         target.local.get(key, conn.id)?;
+        if let Some(at) = conn.wire.progress() {
+            target.local.progressed(key, at);
+        }
         target.local.deadline(key, target.settings)
     }
 
@@ -202,6 +196,9 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let target = registry.target(conn.home)?;
         target.local.get(key, conn.id)?;
+        if let Some(at) = conn.wire.progress() {
+            target.local.progressed(key, at);
+        }
         match target.local.enforce(key, Instant::now(), target.settings) {
             Verdict::Disconnect(reason) => Some(Ended::Slow(reason)),
             Verdict::Dropped(dropped) => {

@@ -18,6 +18,18 @@ pub(crate) enum Full {
     Channels,
 }
 
+impl Full {
+    /// The setting that was reached.
+    pub(crate) const fn limit(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::Address => "max_connections_per_address",
+            Self::Joining => "max_joining",
+            Self::Channels => "max_channels",
+        }
+    }
+}
+
 /// Counts what is limited over all shards. Not on the message path.
 #[derive(Debug)]
 pub(crate) struct Gate {

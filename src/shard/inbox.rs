@@ -95,8 +95,10 @@ impl Shard {
     fn on_request(self: &Rc<Self>, request: Request) {
         match request {
             Request::Join(arrival) => {
-                let moved = |socket| Ok::<_, Infallible>(Socket::Moved(socket));
-                let Ok(arrival) = arrival.try_map(moved);
+                let socket = |moved: Option<_>| {
+                    Ok::<_, Infallible>(moved.map_or(Socket::Elsewhere, Socket::Moved))
+                };
+                let Ok(arrival) = arrival.try_map(socket);
                 self.seat(arrival);
             }
             Request::Publish { channel, conn, run } => {
@@ -110,12 +112,12 @@ impl Shard {
             Request::Leave { channel, cid, conn } => {
                 let now = Instant::now();
                 let mut registry = self.registry.borrow_mut();
-                let left = registry
-                    .room_of(channel)
-                    .and_then(|room| room.channel.leave(cid, conn, now))
-                    .is_some();
+                let left = registry.room_of(channel).and_then(|room| {
+                    room.unclaim(conn);
+                    room.channel.leave(cid, conn, now)
+                });
                 drop(registry);
-                if left {
+                if left.is_some() {
                     self.uplink_emptied(channel.index);
                     self.close_if_expired(channel.index, now);
                 }

@@ -17,7 +17,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::channel::FrameRun;
-use crate::protocol::{BodyCheck, FrameError, Run, Stop, scan};
+use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
 
 /// Bytes asked for with one read.
 const CHUNK: usize = 64 << 10;
@@ -26,6 +26,32 @@ const CHUNK: usize = 64 << 10;
 const COPIED: usize = 4 << 10;
 /// Runs from this size on take the scratch buffer with them instead of being copied.
 const GIVEN: usize = CHUNK / 2;
+
+/// Finds the frames in what a connection has sent.
+pub(crate) trait Scanner {
+    /// What is wrong with bytes that are no frame.
+    type Error;
+
+    /// The run of whole, good frames at the start of `buf`.
+    fn scan(&self, buf: &[u8]) -> Scan<Self::Error>;
+}
+
+/// Mles v1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frames<'a> {
+    /// Largest body in bytes.
+    pub(crate) max_body: usize,
+    /// What is checked of each.
+    pub(crate) check: &'a BodyCheck,
+}
+
+impl Scanner for Frames<'_> {
+    type Error = FrameError;
+
+    fn scan(&self, buf: &[u8]) -> Scan {
+        scan(buf, self.max_body, self.check)
+    }
+}
 
 /// What many connections of a shard read with, and the memory they share.
 #[derive(Debug)]
@@ -44,6 +70,17 @@ impl Scratch {
         }
     }
 
+    /// Takes `bytes` of the allowance for what a connection keeps elsewhere.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Overdrawn> {
+        self.allowance = self.allowance.checked_sub(bytes).ok_or(Overdrawn)?;
+        Ok(())
+    }
+
+    /// Gives back what was charged.
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        self.allowance += bytes;
+    }
+
     fn fresh() -> BytesMut {
         BytesMut::with_capacity(CHUNK + COPIED)
     }
@@ -55,16 +92,16 @@ pub(crate) struct Overdrawn;
 
 /// What one read brought.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct Step<E = FrameError> {
     /// Whole frames.
     pub(crate) run: Option<FrameRun>,
     /// What follows.
-    pub(crate) next: Next,
+    pub(crate) next: Next<E>,
 }
 
 /// How to go on after a [`Step`].
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum Next<E = FrameError> {
     /// Wait for more.
     Wait,
     /// There is probably more in the socket: read again when others have had their turn.
@@ -72,7 +109,7 @@ pub(crate) enum Next {
     /// The client has closed its sending side; whether it did so inside a frame.
     Eof { torn: bool },
     /// The bytes behind the run are no frame.
-    Bad(FrameError),
+    Bad(E),
     /// There is no memory left for the incomplete frame behind the run.
     Overdrawn,
 }
@@ -93,8 +130,9 @@ impl Input {
         &mut self,
         partial: &[u8],
         scratch: &mut Scratch,
+        scanner: &impl Scanner,
     ) -> Result<(), Overdrawn> {
-        let need = match scan(partial, usize::MAX, &BodyCheck::Off).stop {
+        let need = match scanner.scan(partial).stop {
             Stop::Partial { need } => need,
             Stop::End | Stop::Bad(_) => 0,
         };
@@ -116,16 +154,15 @@ impl Input {
     }
 
     /// Reads once and returns what is whole. Nothing is lost when it is pending.
-    pub(crate) fn poll_read(
+    pub(crate) fn poll_read<S: Scanner>(
         &mut self,
         cx: &mut Context<'_>,
         socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
-        max_body: usize,
-        check: &BodyCheck,
-    ) -> Poll<io::Result<Step>> {
+        scanner: &S,
+    ) -> Poll<io::Result<Step<S::Error>>> {
         if self.partial.len() > COPIED {
-            return self.poll_rest(cx, socket, scratch, max_body, check);
+            return self.poll_rest(cx, socket, scratch, scanner);
         }
         scratch.buf.clear();
         scratch.buf.extend_from_slice(&self.partial);
@@ -135,7 +172,7 @@ impl Input {
             return Poll::Ready(Ok(self.at_eof()));
         }
         self.release(scratch);
-        let found = scan(&scratch.buf, max_body, check);
+        let found = scanner.scan(&scratch.buf);
         let (run, kept) = self.take_run(found.run, &found.stop, scratch);
         let next = if kept.is_ok() {
             next(found.stop, n == room)
@@ -146,14 +183,13 @@ impl Input {
     }
 
     /// Reads the rest of a long frame into the frame's own buffer.
-    fn poll_rest(
+    fn poll_rest<S: Scanner>(
         &mut self,
         cx: &mut Context<'_>,
         socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
-        max_body: usize,
-        check: &BodyCheck,
-    ) -> Poll<io::Result<Step>> {
+        scanner: &S,
+    ) -> Poll<io::Result<Step<S::Error>>> {
         if self.make_room(scratch).is_err() {
             return Poll::Ready(Ok(Step {
                 run: None,
@@ -169,7 +205,7 @@ impl Input {
             let next = if n == room { Next::Again } else { Next::Wait };
             return Poll::Ready(Ok(Step { run: None, next }));
         }
-        let found = scan(&self.partial, max_body, check);
+        let found = scanner.scan(&self.partial);
         let capacity = self.partial.capacity();
         let frame = std::mem::take(&mut self.partial).freeze();
         self.release(scratch);
@@ -180,7 +216,7 @@ impl Input {
         }))
     }
 
-    fn at_eof(&self) -> Step {
+    fn at_eof<E>(&self) -> Step<E> {
         Step {
             run: None,
             next: Next::Eof {
@@ -203,10 +239,10 @@ impl Input {
     }
 
     /// Takes the run out of the scratch buffer and keeps the incomplete frame behind it.
-    fn take_run(
+    fn take_run<E>(
         &mut self,
         run: Run,
-        stop: &Stop,
+        stop: &Stop<E>,
         scratch: &mut Scratch,
     ) -> (Option<FrameRun>, Result<(), Overdrawn>) {
         let need = if let Stop::Partial { need } = stop {
@@ -248,7 +284,7 @@ impl Input {
     }
 }
 
-fn next(stop: Stop, filled: bool) -> Next {
+fn next<E>(stop: Stop<E>, filled: bool) -> Next<E> {
     match stop {
         Stop::Bad(error) => Next::Bad(error),
         Stop::End | Stop::Partial { .. } if filled => Next::Again,

@@ -1,21 +1,18 @@
 //! How a session gets its seat: routed to the channel's owner, which keeps the connection or sends
 //! it back as a relay member.
 
-use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::net::tcp::OwnedReadHalf;
-
 use super::Shard;
-use super::conn::{Conn, Phase as ConnPhase, Role};
+use super::conn::{Conn, Phase as ConnPhase, Role, Seating};
 use super::gate::Full;
-use super::hold::Hold;
 use super::ids::{Home, ShardId};
-use super::message::{Adoption, Arrival, ChannelName, Delivery, Early, Identity, Request, Socket};
+use super::kept::Then;
+use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::refused::Refused;
-use crate::channel::{ConnId, FrameRun, Place};
-use crate::protocol::Resync;
+use crate::channel::{FrameRun, Place};
+use crate::protocol::{Cid, Resync};
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
@@ -24,8 +21,7 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 /// A session that has a seat on this shard and is not served yet.
 struct Newcomer {
     conn: Rc<Conn>,
-    reader: OwnedReadHalf,
-    early: Early,
+    then: Then,
 }
 
 impl Shard {
@@ -35,11 +31,20 @@ impl Shard {
         if owner == self.id {
             return self.seat(arrival);
         }
-        let peer = arrival.identity.peer;
+        let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
-        match arrival.try_map(Socket::detach) {
+        let detached = arrival.try_map(|socket| match socket {
+            Socket::Kept(kept) => {
+                self.kept.borrow_mut().insert(conn, kept);
+                Ok(None)
+            }
+            socket => socket.detach(),
+        });
+        match detached {
             Ok(arrival) => {
-                self.stats().handed_over.add(1);
+                self.stats()
+                    .handed_over
+                    .add(u64::from(arrival.socket.is_some()));
                 self.request(owner, Request::Join(Box::new(arrival)));
             }
             Err(error) => self.refuse(peer, &uid, &channel, &Refused::Socket(error)),
@@ -47,30 +52,54 @@ impl Shard {
     }
 
     /// Gives a session a seat in a channel of this shard.
-    pub(super) fn seat(self: &Rc<Self>, arrival: Arrival<Socket>) {
-        let peer = arrival.identity.peer;
+    pub(super) fn seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+        let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
+        let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
+        let origin = arrival.origin;
         let now = Instant::now();
-        let result = match self.admit(&arrival, now) {
-            Ok(at) => {
-                let seated = self.try_seat(at, arrival, now);
-                seated.inspect_err(|_| self.close_if_expired(at, now))
-            }
-            Err(refused) => {
-                if let (Some(hello), Some(why)) = (arrival.hello(), refused.for_link()) {
-                    let Identity { cid, permit, .. } = arrival.identity;
-                    self.turn_link_away(arrival.socket, permit, hello.id, cid, why);
+        let seated = match self.admit(&mut arrival, now) {
+            Ok(at) => self.try_seat(at, arrival, now).inspect_err(|refused| {
+                if let Some(room) = self.registry.borrow_mut().room(at) {
+                    room.unclaim(conn);
                 }
-                Err(refused)
+                self.close_if_expired(at, now);
+                self.refuse(peer, &uid, &channel, refused);
+            }),
+            Err(refused) => {
+                self.refuse(peer, &uid, &channel, &refused);
+                self.turn_away(arrival, refused)
             }
         };
-        if let Err(refused) = result {
-            self.refuse(peer, &uid, &channel, &refused);
+        if let (Err(refused), true) = (seated, is_elsewhere) {
+            let why = Box::new(refused);
+            self.deliver_to(origin, Delivery::Refuse { conn, why });
         }
     }
 
+    /// Tells whoever waits on this shard for a seat, or a server below, why there is none.
+    fn turn_away(
+        self: &Rc<Self>,
+        arrival: Arrival<Socket>,
+        refused: Refused,
+    ) -> Result<(), Refused> {
+        let hello = arrival.hello();
+        match (arrival.socket, hello, refused.for_link()) {
+            (Socket::Kept(kept), ..) => {
+                kept.refuse(refused);
+                return Ok(());
+            }
+            (socket, Some(hello), Some(why)) => {
+                let Identity { cid, permit, .. } = arrival.identity;
+                self.turn_link_away(socket, permit, hello.id, cid, why);
+            }
+            _ => {}
+        }
+        Err(refused)
+    }
+
     /// Finds or opens the room of a session, if it may have a seat there.
-    fn admit(&self, arrival: &Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
+    fn admit(&self, arrival: &mut Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
         if !self.is_running() {
             return Err(Refused::Stopping);
         }
@@ -82,12 +111,20 @@ impl Shard {
         if let Some(hello) = hello.filter(|_| !is_overtaken) {
             room.release(hello.id);
         }
+        if arrival.gateway.is_some() {
+            while room.channel.is_taken(arrival.identity.cid) {
+                arrival.change_cid(Cid(rand::random()));
+            }
+        }
+        let is_sole = arrival.gateway.is_some_and(|gateway| gateway.is_sole);
         let refused = if is_overtaken {
             Refused::Overtaken
         } else if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
             Refused::Ring
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refused::CidInUse
+        } else if is_sole && !room.claim(&arrival.identity.uid, arrival.identity.conn) {
+            Refused::Duplicate
         } else {
             return Ok(at);
         };
@@ -107,9 +144,10 @@ impl Shard {
         }
         let resync = arrival.resync.take();
         // Servers carry many members' frames, and what they bring is merged here.
-        let spread_to = match resync {
-            Some(_) => None,
-            None => self.spread_to(at, arrival.origin),
+        let spread_to = match (&resync, &arrival.socket) {
+            (_, Socket::Elsewhere) => Some(arrival.origin),
+            (None, Socket::Here(_) | Socket::Moved(_)) => self.spread_to(at, arrival.origin),
+            (_, Socket::Kept(_) | Socket::Tls(_)) | (Some(_), _) => None,
         };
         let (conn, cid) = (arrival.identity.conn, arrival.identity.cid);
         let uid = arrival.identity.uid.clone();
@@ -134,13 +172,8 @@ impl Shard {
         }
         self.announce_soon(at);
         // Only now: what came behind the join frame follows it in the channel's order.
-        if let Some(Newcomer {
-            conn,
-            reader,
-            early,
-        }) = newcomer
-        {
-            self.serve(conn, reader, early);
+        if let Some(Newcomer { conn, then }) = newcomer {
+            self.begin(conn, then);
         }
         Ok(())
     }
@@ -188,7 +221,7 @@ impl Shard {
             early,
             ..
         } = arrival;
-        let stream = socket.attach().map_err(Refused::Socket)?;
+        let (wire, form, then) = socket.seat(early).map_err(Refused::Socket)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let settings = room.channel.settings().clone();
@@ -198,19 +231,19 @@ impl Shard {
             Some(Resync { link: Some(_), .. }) => Role::Downstream,
             _ => Role::Client,
         };
-        let (reader, conn) = Conn::new(
-            stream,
-            identity,
+        let seating = Seating {
             role,
-            room.name.clone(),
-            Home::Owned(at),
-            room.hold.clone(),
-            settings.write_deadline,
-        );
+            channel: room.name.clone(),
+            home: Home::Owned(at),
+            hold: room.hold.clone(),
+            hold_limit: settings.write_deadline,
+        };
+        let conn = Conn::new(wire, form, identity, seating);
         let joined = room
             .channel
             .join(cid, id, announcement, now, |local, skip| {
                 let key = local.insert(id, conn.clone(), skip);
+                local.set_form(key, form);
                 conn.key.set(Some(key));
                 Place::Local(key)
             });
@@ -228,11 +261,7 @@ impl Shard {
         if let Some(vacated) = joined.replaced {
             self.let_go_replaced(at, vacated);
         }
-        Ok(Newcomer {
-            conn,
-            reader,
-            early,
-        })
+        Ok(Newcomer { conn, then })
     }
 
     fn seat_remote(
@@ -302,45 +331,5 @@ impl Shard {
                 shard.deliver_collected(id.index, Instant::now());
             }
         });
-    }
-}
-
-impl Conn {
-    /// Splits the socket into the half its session task reads and the session itself.
-    pub(super) fn new(
-        stream: tokio::net::TcpStream,
-        identity: Identity,
-        role: Role,
-        channel: ChannelName,
-        home: Home,
-        hold: Rc<Hold>,
-        hold_limit: Duration,
-    ) -> (OwnedReadHalf, Rc<Self>) {
-        let (reader, writer) = stream.into_split();
-        let Identity {
-            conn,
-            cid,
-            peer,
-            uid,
-            permit,
-        } = identity;
-        debug_assert_ne!(conn, ConnId::NONE);
-        let conn = Self {
-            id: conn,
-            role,
-            cid,
-            peer,
-            uid,
-            channel,
-            home,
-            key: Cell::new(None),
-            phase: Cell::new(ConnPhase::Joined),
-            hold,
-            hold_limit,
-            writer,
-            over: OnceCell::new(),
-            _permit: Some(permit),
-        };
-        (reader, Rc::new(conn))
     }
 }

@@ -7,8 +7,17 @@ use super::conn::{Conn, Ended, Phase, Role};
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
 use super::{Phase as BrokerPhase, Shard};
-use crate::channel::{Dropped, Place, SlowReason, Vacated};
+use crate::channel::{Dropped, MemberKey, Place, SlowReason, Vacated};
 use crate::escape::Escaped;
+
+/// What came of giving up a seat.
+#[derive(Default)]
+struct Left {
+    /// What was still queued.
+    unsent: Dropped,
+    /// Whether no other session shares the connection. Of those that do only the last closes it.
+    is_last: bool,
+}
 
 impl Shard {
     /// Ends a session: gives up its seat and shuts its socket down. Does nothing if it is over.
@@ -16,7 +25,8 @@ impl Shard {
         if conn.phase.replace(Phase::Over) == Phase::Over {
             return;
         }
-        let unsent = self.vacate(conn);
+        let unsent = self.vacate(conn).unsent;
+        conn.say_why(&ended);
         conn.shut_down();
         self.note_end(conn, &ended, unsent);
     }
@@ -32,33 +42,43 @@ impl Shard {
     /// The broker is stopping and the session has got all that was queued for it: closes our side.
     /// The session ends when the client closes its own.
     pub(super) fn close_write(self: &Rc<Self>, conn: &Rc<Conn>) {
-        self.vacate(conn);
-        conn.shut_down_write();
+        if self.vacate(conn).is_last {
+            conn.say_why(&Ended::Stopping);
+            conn.wire.shut_down_write();
+        }
     }
 
-    /// Gives up the session's seat. Returns what was still queued for it.
-    fn vacate(self: &Rc<Self>, conn: &Conn) -> Dropped {
+    /// Gives up the session's seat.
+    fn vacate(self: &Rc<Self>, conn: &Conn) -> Left {
+        let Some(key) = conn.key.take() else {
+            return Left::default();
+        };
         let unsent = match conn.home {
-            Home::Owned(at) => self.vacate_room(at, conn),
-            Home::Relayed(at) => self.vacate_relay(at, conn),
+            Home::Owned(at) => self.vacate_room(at, conn, key),
+            Home::Relayed(at) => self.vacate_relay(at, conn, key),
         };
         // What a link has not taken is still in the history, and goes up with the next resync.
         if conn.role != Role::Upstream {
             self.stats().dropped_frames.add(unsent.frames as u64);
         }
-        unsent
+        let is_last = conn
+            .wire
+            .layered()
+            .is_none_or(|layered| layered.leave_seat());
+        Left { unsent, is_last }
     }
 
-    fn vacate_room(self: &Rc<Self>, at: u32, conn: &Conn) -> Dropped {
+    fn vacate_room(self: &Rc<Self>, at: u32, conn: &Conn, key: MemberKey) -> Dropped {
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let member = registry.room(at).and_then(|room| {
             if conn.role == Role::Upstream {
-                return room.channel.local.remove(conn.key.get()?, conn.id);
+                return room.channel.local.remove(key, conn.id);
             }
             if let Some(downlinks) = &mut room.downlinks {
                 downlinks.leave(conn.id);
             }
+            room.unclaim(conn.id);
             room.channel.leave(conn.cid, conn.id, now)?.member
         });
         drop(registry);
@@ -66,20 +86,17 @@ impl Shard {
         self.uplink_emptied(at);
         self.close_if_expired(at, now);
         member
-            .map(|mut member| member.outbox.drop_all())
+            .map(|mut member| member.drop_all())
             .unwrap_or_default()
     }
 
-    fn vacate_relay(self: &Rc<Self>, at: u32, conn: &Conn) -> Dropped {
+    fn vacate_relay(self: &Rc<Self>, at: u32, conn: &Conn, key: MemberKey) -> Dropped {
         let mut registry = self.registry.borrow_mut();
         let Some(relay) = registry.relay_at(at) else {
             return Dropped::default();
         };
         let channel = relay.id;
-        let member = conn
-            .key
-            .get()
-            .and_then(|key| relay.local.remove(key, conn.id));
+        let member = relay.local.remove(key, conn.id);
         let is_empty = relay.local.is_empty();
         drop(registry);
         let Some(mut member) = member else {
@@ -91,7 +108,7 @@ impl Shard {
         if is_empty && self.is_running() {
             self.registry.borrow_mut().close_relay(at);
         }
-        member.outbox.drop_all()
+        member.drop_all()
     }
 
     /// Frees a room if it has no members and nothing to remember. Not while the broker stops:
@@ -118,7 +135,7 @@ impl Shard {
     pub(super) fn let_go_replaced(self: &Rc<Self>, at: u32, vacated: Vacated<Rc<Conn>>) {
         match (vacated.seat.place, vacated.member) {
             (Place::Local(_), Some(mut member)) => {
-                let unsent = member.outbox.drop_all();
+                let unsent = member.drop_all();
                 self.stats().dropped_frames.add(unsent.frames as u64);
                 if let Some(room) = self.registry.borrow_mut().room(at)
                     && let Some(downlinks) = &mut room.downlinks
@@ -215,7 +232,7 @@ impl Shard {
         let stats = self.stats();
         let counter = match ended {
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
-            Ended::Protocol(_) | Ended::Overdrawn => &stats.protocol_errors,
+            Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => &stats.protocol_errors,
             Ended::Slow(_) => &stats.slow_disconnects,
             Ended::Replaced => &stats.replaced,
             Ended::TooManyHalfClosed => &stats.half_closed_evicted,
@@ -233,6 +250,9 @@ impl Shard {
             _ if !self.log.admit() => {}
             Ended::Protocol(error) => tracing::warn!(
                 %peer, %uid, %channel, unsent, %error, "session ended: protocol error"
+            ),
+            Ended::Fault(why) => tracing::warn!(
+                %peer, %uid, %channel, unsent, error = %why, "session ended: protocol error"
             ),
             Ended::Overdrawn => tracing::warn!(
                 %peer, %uid, %channel, unsent,
@@ -255,8 +275,9 @@ impl Shard {
         let mut frames = 0;
         for conn in &conns {
             if conn.phase.replace(Phase::Over) != Phase::Over {
-                let unsent = self.vacate(conn);
+                let unsent = self.vacate(conn).unsent;
                 frames += unsent.frames;
+                conn.say_why(&Ended::Stopping);
                 conn.shut_down();
                 self.note_end(conn, &Ended::Stopping, unsent);
             }

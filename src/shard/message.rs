@@ -4,19 +4,24 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use rustls::Connection;
 use tokio::net::TcpStream;
 
 use super::gate::Permit;
 use super::ids::{ChannelId, ShardId};
+use super::kept::Kept;
+use super::layered::Layered;
 use super::mailbox::Weigh;
+use super::refused::Refused;
+use super::wire::{Reader, Wire, split};
 use crate::channel::{ConnId, FrameRun};
-use crate::protocol::{Cid, FrameError, LinkHello, Resync};
+use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// A connection has sent its join frame.
-    Join(Box<Arrival<std::net::TcpStream>>),
+    Join(Box<Arrival<Option<Detached>>>),
     /// A relay member has published.
     Publish {
         channel: ChannelId,
@@ -54,6 +59,8 @@ pub(crate) enum Delivery {
         except: ConnId,
         run: FrameRun,
     },
+    /// A session whose connection stays there is refused a seat.
+    Refuse { conn: ConnId, why: Box<Refused> },
     /// The member has lost its seat to a new session.
     Evict { channel: ChannelId, conn: ConnId },
     /// The channel's publishers have to pause, or may go on.
@@ -78,7 +85,7 @@ impl Weigh for Delivery {
             Self::Run { run, .. } => run.pinned(),
             // The replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight(),
-            Self::Evict { .. } | Self::Hold { .. } => 0,
+            Self::Refuse { .. } | Self::Evict { .. } | Self::Hold { .. } => 0,
         }
     }
 }
@@ -124,7 +131,17 @@ pub(crate) struct Arrival<S> {
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
     pub(crate) resync: Option<Box<Resync>>,
+    /// How a gateway joins for its client.
+    pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
+}
+
+/// A session that a gateway has opened for a client that knows no connection ids: the owner chooses
+/// one that is free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gateway {
+    /// Whether no other session of that kind may have its uid.
+    pub(crate) is_sole: bool,
 }
 
 impl<S> Arrival<S> {
@@ -141,8 +158,18 @@ impl<S> Arrival<S> {
             join: self.join,
             is_silent: self.is_silent,
             resync: self.resync,
+            gateway: self.gateway,
             early: self.early,
         })
+    }
+
+    /// Takes another connection id, in the join frame as well.
+    pub(super) fn change_cid(&mut self, cid: Cid) {
+        self.identity.cid = cid;
+        if let Ok(Some(header)) = FrameHeader::decode(&self.join) {
+            let header = FrameHeader { cid, ..header }.encode();
+            self.join = [&header[..], &self.join[header.len()..]].concat().into();
+        }
     }
 
     /// What the server below says of itself, if it is one of this project.
@@ -160,7 +187,8 @@ impl<S> Arrival<S> {
 /// A connection on its way to the shard on which it will stay as a relay member.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    pub(crate) socket: std::net::TcpStream,
+    /// Absent when it is there already.
+    pub(crate) socket: Option<Detached>,
     pub(crate) identity: Identity,
     pub(crate) id: ChannelId,
     pub(crate) channel: Box<str>,
@@ -171,29 +199,72 @@ pub(crate) struct Adoption {
     pub(crate) early: Early,
 }
 
-/// A socket that may or may not be registered with this thread's runtime.
+/// The connection of a session that wants a seat.
 #[derive(Debug)]
 pub(crate) enum Socket {
+    /// Plain, on this shard.
     Here(TcpStream),
-    Moved(std::net::TcpStream),
+    /// TLS, on this shard, with what is said on it allowed to move: it is that of a server.
+    Tls(Box<Layered>),
+    /// It has come from another shard.
+    Moved(Detached),
+    /// It is on this shard and stays.
+    Kept(Kept),
+    /// It is on another shard and stays there.
+    Elsewhere,
+}
+
+/// A connection that no runtime knows.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    stream: std::net::TcpStream,
+    tls: Option<Box<Connection>>,
 }
 
 impl Socket {
-    /// Registers it here if it is not.
-    pub(crate) fn attach(self) -> std::io::Result<TcpStream> {
+    /// Its two sides, registered with this thread's runtime.
+    pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
         match self {
-            Self::Here(stream) => Ok(stream),
-            Self::Moved(stream) => TcpStream::from_std(stream),
+            Self::Here(stream) => Ok(split(stream)),
+            Self::Tls(layered) => Ok(sides(Rc::new(*layered))),
+            Self::Moved(moved) => moved.attach(),
+            Self::Kept(_) | Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Takes it out of this thread's runtime.
-    pub(crate) fn detach(self) -> std::io::Result<std::net::TcpStream> {
+    /// Takes it out of this thread's runtime; `None` if it is not in it.
+    pub(super) fn detach(self) -> std::io::Result<Option<Detached>> {
         match self {
-            Self::Here(stream) => stream.into_std(),
-            Self::Moved(stream) => Ok(stream),
+            Self::Here(stream) => Detached::of(stream, None),
+            Self::Tls(layered) => {
+                let (stream, tls) = layered.into_parts();
+                Detached::of(stream, tls)
+            }
+            Self::Moved(moved) => Ok(Some(moved)),
+            Self::Kept(_) | Self::Elsewhere => Ok(None),
         }
     }
+}
+
+impl Detached {
+    fn of(stream: TcpStream, tls: Option<Connection>) -> std::io::Result<Option<Self>> {
+        let stream = stream.into_std()?;
+        let tls = tls.map(Box::new);
+        Ok(Some(Self { stream, tls }))
+    }
+
+    /// Registers it with this thread's runtime.
+    pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
+        let stream = TcpStream::from_std(self.stream)?;
+        Ok(match self.tls {
+            None => split(stream),
+            Some(tls) => sides(Rc::new(Layered::new(stream, Some(*tls)))),
+        })
+    }
+}
+
+fn sides(layered: Rc<Layered>) -> (Reader, Wire) {
+    (Reader::Layered(layered.clone()), Wire::Layered(layered))
 }
 
 /// A channel's name on one shard.

@@ -26,6 +26,8 @@ mod ids;
 mod inbox;
 pub(crate) mod input;
 mod join;
+mod kept;
+pub(crate) mod layered;
 mod leave;
 mod limiter;
 mod mailbox;
@@ -41,8 +43,11 @@ mod sweep;
 pub(crate) mod thread;
 mod uplink;
 mod wake;
+pub(crate) mod websocket;
+pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,7 +60,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use wildmatch::WildMatch;
 
-use crate::channel::ChannelSettings;
+use crate::channel::{ChannelSettings, ConnId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::protocol::HEADER_LEN;
@@ -65,6 +70,7 @@ use hold::Hold;
 use ids::ChannelId;
 pub(crate) use ids::ShardId;
 use input::Scratch;
+use kept::Kept;
 pub(crate) use limiter::LogLimiter;
 use mailbox::Outlet;
 use message::{Delivery, Request};
@@ -207,6 +213,8 @@ pub(crate) struct Shard {
     deliveries: Vec<Outlet<Delivery>>,
     /// Closed while another shard's mailbox is full.
     congestion: Hold,
+    /// Connections that stay here while their session waits for a seat elsewhere.
+    kept: RefCell<HashMap<ConnId, Kept>>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// Sessions whose task runs.
@@ -228,6 +236,15 @@ impl Shard {
     /// their own: members must not suffer from what anyone can send.
     pub(crate) fn join_scratch(&self) -> &RefCell<Scratch> {
         &self.join_scratch
+    }
+
+    /// What a connection is read with, whether it has joined or not.
+    fn scratch_of(&self, has_joined: bool) -> &RefCell<Scratch> {
+        if has_joined {
+            &self.scratch
+        } else {
+            &self.join_scratch
+        }
     }
 
     /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could

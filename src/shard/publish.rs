@@ -145,12 +145,12 @@ impl Shard {
         let Some(target) = registry.target(home) else {
             return;
         };
-        let count = target
+        let frames = target
             .local
             .deliver(run, except, target.settings, &mut over);
         registry.list_if_dirty(home);
         drop(registry);
-        self.stats().deliveries.add((count * run.frames()) as u64);
+        self.stats().deliveries.add(frames as u64);
         self.wake_flusher();
         if !over.is_empty() {
             self.enforce(home, &over, now);

@@ -8,8 +8,9 @@ use crate::protocol::LinkRefusal;
 
 /// Why a session with a valid join frame does not get a seat.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     CidInUse,
+    Duplicate,
     TooManyChannels,
     Stopping,
     Ring,
@@ -25,7 +26,7 @@ impl Refused {
             Self::TooManyChannels => Some(LinkRefusal::Limit),
             Self::Stopping => Some(LinkRefusal::Stopping),
             Self::Ring => Some(LinkRefusal::Loop),
-            Self::Overtaken | Self::Socket(_) => None,
+            Self::Duplicate | Self::Overtaken | Self::Socket(_) => None,
         }
     }
 }
@@ -35,7 +36,7 @@ impl Shard {
     pub(super) fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
         let stats = self.stats();
         stats.refused.add(1);
-        if matches!(why, Refused::CidInUse) {
+        if matches!(why, Refused::CidInUse | Refused::Duplicate) {
             stats.refused_duplicate.add(1);
         }
         if self.log.admit() {
@@ -44,6 +45,10 @@ impl Shard {
                 Refused::CidInUse => tracing::warn!(
                     %peer, %uid, %channel,
                     "join refused: a live session of this channel has the same connection id"
+                ),
+                Refused::Duplicate => tracing::warn!(
+                    %peer, %uid, %channel,
+                    "join refused: a live session has the same uid in this channel"
                 ),
                 Refused::TooManyChannels => tracing::warn!(
                     %peer, %uid, %channel, "join refused: as many channels as max_channels allows"

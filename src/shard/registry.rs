@@ -1,6 +1,6 @@
 //! The channels of one shard: those it owns and those it relays.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
 use super::uplink::Uplink;
-use crate::channel::{Channel, ChannelSettings, Fanout, FrameRun, Origin};
+use crate::channel::{Channel, ChannelSettings, ConnId, Fanout, FrameRun, Origin};
 
 /// A channel that this shard owns.
 #[derive(Debug)]
@@ -28,11 +28,43 @@ pub(super) struct Room {
     pub(super) downlinks: Option<Box<Downlinks>>,
     /// The link to an upstream, once there was one.
     pub(super) uplink: Option<Box<Uplink>>,
+    /// The uids of sessions that are the only ones of theirs, if there was one.
+    soles: Option<Box<Soles>>,
     /// Whether new members stay on the shard that accepted them.
     pub(super) is_spreading: bool,
     /// Whether a task is going to deliver the announcements collected.
     pub(super) is_announcing: bool,
     is_listed: bool,
+}
+
+/// Sessions of which there may be only one for each uid.
+#[derive(Debug, Default)]
+struct Soles {
+    uids: HashSet<Rc<str>>,
+    conns: HashMap<ConnId, Rc<str>>,
+}
+
+impl Room {
+    /// Records that `conn` is the only session of that kind with `uid`. Returns whether it is.
+    pub(super) fn claim(&mut self, uid: &str, conn: ConnId) -> bool {
+        let soles = self.soles.get_or_insert_default();
+        let uid: Rc<str> = uid.into();
+        let is_new = soles.uids.insert(uid.clone());
+        if is_new {
+            soles.conns.insert(conn, uid);
+        }
+        is_new
+    }
+
+    /// Forgets what `conn` has claimed, if it has.
+    pub(super) fn unclaim(&mut self, conn: ConnId) {
+        let Some(soles) = &mut self.soles else {
+            return;
+        };
+        if let Some(uid) = soles.conns.remove(&conn) {
+            soles.uids.remove(&uid);
+        }
+    }
 }
 
 /// A channel that another shard owns and that has members here.
@@ -129,6 +161,7 @@ impl Registry {
             pressed: Vec::new(),
             downlinks: None,
             uplink: None,
+            soles: None,
             is_spreading: false,
             is_announcing: false,
             is_listed: false,

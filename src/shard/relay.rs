@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Role};
+use super::conn::{Conn, Role, Seating};
 use super::ids::{ChannelId, Home};
-use super::message::{Adoption, Delivery, Request};
+use super::kept::Kept;
+use super::message::{Adoption, Delivery, Request, Socket};
 use crate::escape::Escaped;
 
 impl Shard {
@@ -21,6 +22,12 @@ impl Shard {
             } => {
                 if let Some(at) = self.relay(channel) {
                     self.fan_out(Home::Relayed(at), except, &run, Instant::now());
+                }
+            }
+            Delivery::Refuse { conn, why } => {
+                let kept = self.kept.borrow_mut().remove(&conn);
+                if let Some(kept) = kept {
+                    kept.refuse(*why);
                 }
             }
             Delivery::Evict { channel, conn } => {
@@ -58,8 +65,13 @@ impl Shard {
             early,
         } = adoption;
         let (peer, cid, conn) = (identity.peer, identity.cid, identity.conn);
-        let stream = match tokio::net::TcpStream::from_std(socket) {
-            Ok(stream) => stream,
+        let kept = || self.kept.borrow_mut().remove(&conn).map(Kept::seat);
+        let seat = match socket {
+            Some(moved) => Socket::Moved(moved).seat(early),
+            None => kept().ok_or_else(|| std::io::ErrorKind::NotConnected.into()),
+        };
+        let (wire, form, then) = match seat {
+            Ok(seat) => seat,
             Err(error) => {
                 tracing::warn!(%peer, channel = %Escaped(&channel), %error, "join failed");
                 return self.request(
@@ -79,22 +91,22 @@ impl Shard {
             return;
         };
         relay.hold.set(held);
-        let (reader, conn) = Conn::new(
-            stream,
-            identity,
-            Role::Client,
-            relay.name.clone(),
-            Home::Relayed(at),
-            relay.hold.clone(),
-            relay.settings.write_deadline,
-        );
+        let seating = Seating {
+            role: Role::Client,
+            channel: relay.name.clone(),
+            home: Home::Relayed(at),
+            hold: relay.hold.clone(),
+            hold_limit: relay.settings.write_deadline,
+        };
+        let conn = Conn::new(wire, form, identity, seating);
         let key = relay.local.insert(conn.id, conn.clone(), skip);
+        relay.local.set_form(key, form);
         conn.key.set(Some(key));
         relay.local.replay(key, replay);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);
         self.wake_flusher();
-        self.serve(conn.clone(), reader, early);
+        self.begin(conn.clone(), then);
         if !self.is_running() {
             self.finish(&conn);
         }

@@ -6,13 +6,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::Interest;
-use tokio::net::tcp::OwnedReadHalf;
-
 use super::Shard;
 use super::conn::{Conn, Ended, Phase, Role};
-use super::input::{Input, Next};
+use super::input::{Frames, Input, Next};
 use super::message::Early;
+use super::wire::Reader;
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
 use crate::settings::NameCheck;
@@ -24,7 +22,7 @@ use crate::settings::NameCheck;
 pub(super) struct Session {
     shard: Rc<Shard>,
     conn: Rc<Conn>,
-    socket: OwnedReadHalf,
+    socket: Reader,
     input: Input,
     /// Absent when nothing is checked.
     check: Option<Box<BodyCheck>>,
@@ -34,7 +32,7 @@ pub(super) struct Session {
 
 impl Shard {
     /// Takes in what came together with the join frame and serves the member from then on.
-    pub(super) fn serve(self: &Rc<Self>, conn: Rc<Conn>, socket: OwnedReadHalf, early: Early) {
+    pub(super) fn serve(self: &Rc<Self>, conn: Rc<Conn>, socket: Reader, early: Early) {
         let check = body_check(self.common.settings.limits.check_names, &conn).map(Box::new);
         let input = Input::default();
         self.sessions.set(self.sessions.get() + 1);
@@ -97,11 +95,10 @@ impl Session {
 
     /// Reads once and publishes the whole frames.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
-        let max_body = self.shard.max_body();
-        let check = self.check.as_deref().unwrap_or(&BodyCheck::Off);
+        let scanner = scanner(&self.shard, &self.check);
         let mut scratch = self.shard.scratch.borrow_mut();
         let input = &mut self.input;
-        let step = ready!(input.poll_read(cx, &mut self.socket, &mut scratch, max_body, check))?;
+        let step = ready!(input.poll_read(cx, &mut self.socket, &mut scratch, &scanner))?;
         drop(scratch);
         if self.conn.phase.get() == Phase::Over {
             return Poll::Ready(Ok(Next::Eof { torn: false }));
@@ -131,7 +128,11 @@ impl Session {
         }
         let mut scratch = self.shard.scratch.borrow_mut();
         self.input
-            .resume(&early.partial, &mut scratch)
+            .resume(
+                &early.partial,
+                &mut scratch,
+                &scanner(&self.shard, &self.check),
+            )
             .map_err(|_| Ended::Overdrawn)
     }
 
@@ -172,20 +173,23 @@ async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
 /// altogether, or until the session is ended from this side.
 async fn gone(conn: Rc<Conn>) -> Option<Ended> {
     let over = conn.over.get_or_init(Rc::default).clone();
-    let failed = tokio::select! {
-        ready = conn.writer.ready(Interest::ERROR) => ready,
-        () = over.notified() => return Some(Ended::Stopping),
-    };
-    let error = failed
-        .err()
-        .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
-    Some(Ended::ByPeer(error))
+    tokio::select! {
+        error = conn.wire.failed() => Some(Ended::ByPeer(error)),
+        () = over.notified() => Some(Ended::Stopping),
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.input.release(&mut self.shard.scratch.borrow_mut());
         self.shard.sessions.set(self.shard.sessions.get() - 1);
+    }
+}
+
+fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
+    Frames {
+        max_body: shard.max_body(),
+        check: check.as_deref().unwrap_or(&BodyCheck::Off),
     }
 }
 

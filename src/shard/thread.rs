@@ -124,6 +124,7 @@ impl Seed {
             requests: self.requests,
             deliveries: self.deliveries,
             congestion: Hold::default(),
+            kept: RefCell::default(),
             flusher: RefCell::new(None),
             sessions: Cell::new(0),
             common: self.common,

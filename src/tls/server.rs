@@ -83,13 +83,11 @@ impl ServerTls {
 
     /// For connections that speak Mles v1 inside. To be asked for with each connection: one that is
     /// kept follows the certificate, but not the authorities of clients.
-    #[allow(dead_code, reason = "the listeners take it")]
     pub(crate) fn mles(&self) -> Arc<ServerConfig> {
         self.configs().mles
     }
 
     /// The same for HTTP and WebSocket.
-    #[allow(dead_code, reason = "the listeners take it")]
     pub(crate) fn http(&self) -> Arc<ServerConfig> {
         self.configs().http
     }

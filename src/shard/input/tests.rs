@@ -13,6 +13,10 @@ use super::*;
 use crate::protocol::{Cid, HEADER_LEN, Key, MAX_BODY_LEN, Message, encode_frame, frames};
 
 const ALLOWANCE: usize = 1 << 20;
+const ANY: Frames<'_> = Frames {
+    max_body: MAX_BODY_LEN,
+    check: &BodyCheck::Off,
+};
 
 /// A socket: every chunk is what one read finds, then nothing or the end.
 #[derive(Debug, Default)]
@@ -62,10 +66,7 @@ impl Reader {
         loop {
             let mut cx = Context::from_waker(Waker::noop());
             let socket = &mut self.socket;
-            let check = BodyCheck::Off;
-            let poll = self
-                .input
-                .poll_read(&mut cx, socket, scratch, MAX_BODY_LEN, &check);
+            let poll = self.input.poll_read(&mut cx, socket, scratch, &ANY);
             let Poll::Ready(step) = poll else {
                 return None;
             };
@@ -249,7 +250,7 @@ fn a_frame_begun_elsewhere_is_finished_here() {
         assert_eq!(scratch.allowance, ALLOWANCE);
 
         let mut here = Reader::default();
-        here.input.resume(&begun, &mut scratch).unwrap();
+        here.input.resume(&begun, &mut scratch, &ANY).unwrap();
         here.check_memory(&scratch);
         here.feed(&frame[at..]);
         assert!(here.read(&mut scratch).is_none());

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
 use super::{Target, UpSession, Uplink, is_from};
-use crate::channel::{Origin, SlowPolicy};
+use crate::channel::{Form, Origin, SlowPolicy};
 use crate::escape::Escaped;
 use crate::peer::echo::EchoGuard;
 use crate::peer::status::LinkState;
@@ -23,6 +23,7 @@ use crate::shard::ids::{ChannelId, Home};
 use crate::shard::message::Early;
 use crate::shard::registry::Room;
 use crate::shard::socket::configure;
+use crate::shard::wire::{Reader, split};
 
 /// What a link begins with.
 struct Opening {
@@ -157,11 +158,12 @@ impl Shard {
         peer: std::net::SocketAddr,
         room: &Room,
         cid: Cid,
-    ) -> (tokio::net::tcp::OwnedReadHalf, Rc<Conn>) {
-        let (reader, writer) = stream.into_split();
+    ) -> (Reader, Rc<Conn>) {
+        let (reader, wire) = split(stream);
         let conn = Conn {
             id: self.common.gate.next_conn(),
             role: Role::Upstream,
+            form: Form::Frames,
             cid,
             peer,
             uid: Box::default(),
@@ -171,7 +173,7 @@ impl Shard {
             phase: Cell::new(Phase::Joined),
             hold: room.hold.clone(),
             hold_limit: room.channel.settings().write_deadline,
-            writer,
+            wire,
             over: OnceCell::new(),
             _permit: None,
         };

@@ -387,7 +387,7 @@ fn failure_of(ended: &Ended) -> Failure {
         Ended::Overdrawn => {
             Failure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
         }
-        Ended::Replaced | Ended::TooManyHalfClosed | Ended::Stopping => {
+        Ended::Replaced | Ended::TooManyHalfClosed | Ended::Stopping | Ended::Fault(_) => {
             Failure::Broken("closed here".to_owned())
         }
     }

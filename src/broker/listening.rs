@@ -1,0 +1,132 @@
+//! Where a broker listens: what is checked before, and which sockets each shard gets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::StartError;
+use crate::net::{Door, ListenerKind, Listeners, accept_forever, bind};
+use crate::settings::Settings;
+use crate::shard::Shard;
+use crate::tls::ServerTls;
+
+/// All listeners of a broker, bound.
+#[derive(Debug, Default)]
+pub(super) struct Listening(Vec<(Door, Listeners)>);
+
+/// The sockets of one shard.
+pub(super) type Sockets = Vec<(Door, TcpListener)>;
+
+impl Listening {
+    /// Listeners for plain Mles that the caller has made.
+    pub(super) fn on(
+        settings: &Settings,
+        listeners: impl IntoIterator<Item = TcpListener>,
+        shards: u16,
+    ) -> Result<Self, StartError> {
+        let shared = listeners
+            .into_iter()
+            .map(|listener| Ok((Door::Mles, Listeners::share(listener, shards.into())?)));
+        let shared: io::Result<Vec<_>> = shared.collect();
+        let listening = Self(shared.map_err(StartError::Thread)?);
+        for (_, listeners) in &listening.0 {
+            check_protected(settings, listeners.address, false)?;
+        }
+        Ok(listening)
+    }
+
+    /// Binds what `settings` say for plain Mles.
+    pub(super) fn bind_plain(
+        &mut self,
+        settings: &Settings,
+        shards: u16,
+    ) -> Result<(), StartError> {
+        self.bind(settings, &settings.listen, &Door::Mles, shards)
+    }
+
+    /// Binds what `settings` say for everything else.
+    pub(super) fn bind_others(
+        &mut self,
+        settings: &Settings,
+        tls: Option<&Arc<ServerTls>>,
+        shards: u16,
+    ) -> Result<(), StartError> {
+        let websocket = &settings.websocket;
+        if let Some(tls) = tls {
+            let (mles, web) = (Door::MlesTls(tls.clone()), Door::WebSocketTls(tls.clone()));
+            self.bind(settings, &settings.tls.listen, &mles, shards)?;
+            self.bind(settings, &websocket.tls_listen, &web, shards)?;
+        }
+        self.bind(settings, &websocket.listen, &Door::WebSocket, shards)
+    }
+
+    fn bind(
+        &mut self,
+        settings: &Settings,
+        addresses: &[SocketAddr],
+        door: &Door,
+        shards: u16,
+    ) -> Result<(), StartError> {
+        for &address in addresses {
+            let is_web = matches!(door, Door::WebSocket | Door::WebSocketTls(_));
+            check_protected(settings, address, is_web)?;
+            if is_web && !settings.websocket.trust && is_address_only(settings) {
+                return Err(StartError::NoWebSocketKey);
+            }
+            self.0.push((door.clone(), bind(address, shards.into())?));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What each takes, and its address.
+    pub(super) fn addresses(&self) -> Vec<(ListenerKind, SocketAddr)> {
+        let addresses = self.0.iter();
+        addresses
+            .map(|(door, listeners)| (door.kind(), listeners.address))
+            .collect()
+    }
+
+    /// The sockets of each shard.
+    pub(super) fn by_shard(self, shards: u16) -> Vec<Sockets> {
+        let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
+        for (door, listeners) in self.0 {
+            by_shard
+                .iter_mut()
+                .zip(listeners.sockets)
+                .for_each(|(to, socket)| to.push((door.clone(), socket)));
+        }
+        by_shard
+    }
+}
+
+/// Accepts from all of `sockets` on `shard`.
+pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
+    for (door, socket) in sockets {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        shard.spawn(accept_forever(shard.clone(), listener, door));
+    }
+    Ok(())
+}
+
+fn check_protected(
+    settings: &Settings,
+    address: SocketAddr,
+    is_web: bool,
+) -> Result<(), StartError> {
+    let is_trusting = is_web && settings.websocket.trust;
+    let is_open = is_trusting || !settings.keyring.is_secret();
+    if is_open && !settings.allow_anonymous && !address.ip().to_canonical().is_loopback() {
+        return Err(StartError::Unprotected(address));
+    }
+    Ok(())
+}
+
+/// Whether a key is made of nothing but the client's address and a secret.
+fn is_address_only(settings: &Settings) -> bool {
+    settings.keyring.is_secret() && settings.keyring.uses_address()
+}

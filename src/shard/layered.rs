@@ -1,0 +1,335 @@
+//! A connection with something between its sessions and TCP: TLS, WebSocket messages, or both.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf as _, Bytes};
+use rustls::Connection;
+use socket2::SockRef;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::wire::SLICES;
+use crate::channel::{Form, Outbox};
+
+/// Bytes taken from TLS at once: no record has more.
+const RECORD: usize = 16 << 10;
+
+/// A connection that is more than TCP.
+#[derive(Debug)]
+pub(crate) struct Layered {
+    stream: TcpStream,
+    tls: Option<Box<RefCell<Connection>>>,
+    out: RefCell<Out>,
+    progress: Cell<Option<Instant>>,
+    /// Sessions that have a seat.
+    seats: Cell<u32>,
+    lingers: Cell<bool>,
+}
+
+/// What goes out before anything that is queued for members.
+#[derive(Debug, Default)]
+struct Out {
+    /// The rest of a unit of which the socket has taken a part.
+    rest: Bytes,
+    /// Control frames of WebSocket; none while nothing is to be said.
+    control: Option<Box<Control>>,
+    is_closed: bool,
+}
+
+/// At most one frame of each kind: of pings that were not answered in time only the last one
+/// needs an answer (RFC 6455, 5.5.3).
+#[derive(Debug, Default)]
+struct Control {
+    pong: Bytes,
+    ping: Bytes,
+    close: Bytes,
+}
+
+impl Out {
+    fn front(&mut self) -> Option<&mut Bytes> {
+        if !self.rest.is_empty() {
+            return Some(&mut self.rest);
+        }
+        let Control { pong, ping, close } = self.control.as_deref_mut()?;
+        [pong, ping, close]
+            .into_iter()
+            .find(|next| !next.is_empty())
+    }
+}
+
+impl Layered {
+    /// `tls`: a session whose handshake is over.
+    pub(crate) fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
+        Self {
+            stream,
+            tls: tls.map(|tls| Box::new(RefCell::new(tls))),
+            out: RefCell::default(),
+            progress: Cell::new(None),
+            seats: Cell::new(0),
+            lingers: Cell::new(false),
+        }
+    }
+
+    /// Takes it apart, before anything has been written to it.
+    pub(super) fn into_parts(self) -> (TcpStream, Option<Connection>) {
+        (self.stream, self.tls.map(|tls| tls.into_inner()))
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Keeps it open for reading when it is shut down.
+    pub(super) fn linger(&self) {
+        self.lingers.set(true);
+    }
+
+    /// Shuts the socket down: in both directions, unless it lingers.
+    pub(super) fn shut_down(&self) {
+        if self.lingers.get() {
+            return self.shut_down_write();
+        }
+        // It fails only when the other side was faster.
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Says that nothing more will come.
+    pub(crate) fn shut_down_write(&self) {
+        self.end_tls();
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+    }
+
+    /// One session more has a seat.
+    pub(super) fn take_seat(&self) {
+        self.seats.set(self.seats.get() + 1);
+    }
+
+    /// One session has given up its seat. Returns whether it was the last.
+    pub(super) fn leave_seat(&self) -> bool {
+        self.seats.set(self.seats.get().saturating_sub(1));
+        self.seats.get() == 0
+    }
+
+    pub(super) fn progress(&self) -> Option<Instant> {
+        self.progress.get()
+    }
+
+    /// Writes bytes before anything else is written. Not cancel safe: a part of them may be written.
+    pub(crate) async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
+        self.out.borrow_mut().rest = bytes;
+        loop {
+            match self.flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.writable().await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether everything that was taken is in the socket.
+    pub(super) fn is_clear(&self) -> bool {
+        let is_encrypted = self
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.borrow().wants_write());
+        !is_encrypted && self.out.borrow_mut().front().is_none()
+    }
+
+    /// Writes what is kept here, then from the front of a queue. Returns how many bytes of the queue
+    /// are done with, whole units unless they are frames.
+    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+        self.flush()?;
+        if outbox.is_empty() {
+            return Ok(0);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = outbox.slices(&mut slices);
+        let n = self.push(&slices[..count])?;
+        if form == Form::Frames {
+            return Ok(n);
+        }
+        let rest = outbox.torn_at(n, form);
+        let done = n + rest.len();
+        self.out.borrow_mut().rest = rest;
+        Ok(done)
+    }
+
+    /// Writes what is kept here.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is something left.
+    fn flush(&self) -> io::Result<()> {
+        self.flush_tls()?;
+        let mut out = self.out.borrow_mut();
+        while let Some(next) = out.front() {
+            let n = self.push(&[IoSlice::new(next)])?;
+            next.advance(n);
+        }
+        out.control = None;
+        Ok(())
+    }
+
+    /// Passes bytes to what is below: the socket, or TLS, which takes as much as it may hold.
+    fn push(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &self.tls else {
+            let n = self.stream.try_write_vectored(slices)?;
+            self.progress.set(Some(Instant::now()));
+            return Ok(n);
+        };
+        let n = tls.borrow_mut().writer().write_vectored(slices)?;
+        match self.flush_tls() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ if n == 0 && !slices.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(n),
+        }
+    }
+
+    fn flush_tls(&self) -> io::Result<()> {
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        let mut tls = tls.borrow_mut();
+        while tls.wants_write() {
+            tls.write_tls(&mut Socket(&self.stream))?;
+            self.progress.set(Some(Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Writes what is kept here as far as the socket takes it, and has the task woken when it takes
+    /// more. That the connection has failed shows when it is read.
+    fn poll_flush(&self, cx: &mut Context<'_>) {
+        while !self.is_clear() {
+            match self.flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.stream.poll_write_ready(cx).is_pending() {
+                        return;
+                    }
+                }
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads what was received, decrypted. Writes what is kept here as well.
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_flush(cx);
+        let before = buf.filled().len();
+        loop {
+            let result = match &self.tls {
+                Some(tls) => read_tls(&mut tls.borrow_mut(), &self.stream, buf),
+                None => self.stream.try_read_buf(buf).map(|_| Read::End),
+            };
+            match result {
+                Ok(Read::More) if buf.remaining() > 0 => {}
+                Ok(Read::More | Read::End) => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.poll_flush(cx);
+                    if buf.filled().len() > before {
+                        return Poll::Ready(Ok(()));
+                    }
+                    ready!(self.stream.poll_read_ready(cx))?;
+                }
+                // It comes again with the next call.
+                Err(_) if buf.filled().len() > before => return Poll::Ready(Ok(())),
+                Err(error) => {
+                    // An alert tells the other side what was wrong.
+                    let _ = self.flush();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Answers a ping.
+    pub(super) fn pong(&self, frame: Bytes) {
+        self.say(|control| control.pong = frame);
+    }
+
+    /// Sends a ping.
+    pub(super) fn ping(&self, frame: Bytes) {
+        self.say(|control| control.ping = frame);
+    }
+
+    /// Sends a close frame, unless one was sent.
+    pub(super) fn close(&self, frame: Bytes) {
+        if !std::mem::replace(&mut self.out.borrow_mut().is_closed, true) {
+            self.say(|control| control.close = frame);
+        }
+    }
+
+    fn say(&self, what: impl FnOnce(&mut Control)) {
+        what(self.out.borrow_mut().control.get_or_insert_default());
+        // What does not go out now goes out with the next read or write.
+        let _ = self.flush();
+    }
+
+    /// Ends TLS in order, as far as the socket takes it.
+    fn end_tls(&self) {
+        let _ = self.flush();
+        if let Some(tls) = &self.tls {
+            tls.borrow_mut().send_close_notify();
+            let _ = self.flush_tls();
+        }
+    }
+}
+
+/// What one step of reading came to.
+enum Read {
+    /// Something; there may be more.
+    More,
+    /// All there is for now, or the end of the stream.
+    End,
+}
+
+/// Takes decrypted bytes out of `tls`, or received ones in.
+fn read_tls(tls: &mut Connection, stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<Read> {
+    let room = buf.remaining().min(RECORD);
+    match tls.reader().read(buf.initialize_unfilled_to(room)) {
+        Ok(0) => return Ok(Read::End),
+        Ok(n) => {
+            buf.advance(n);
+            return Ok(Read::More);
+        }
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        Err(_) => {}
+    }
+    tls.read_tls(&mut Socket(stream))?;
+    match tls.process_new_packets() {
+        Ok(_) => Ok(Read::More),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
+/// The socket as TLS reads and writes it.
+struct Socket<'a>(&'a TcpStream);
+
+impl io::Read for Socket<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buf)
+    }
+}
+
+impl io::Write for Socket<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.try_write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! How a WebSocket session ends.
+
+use std::io;
+
+use super::Session;
+use crate::escape::Escaped;
+use crate::protocol::BodyError;
+use crate::shard::conn::Ended;
+use crate::shard::gate::Full;
+use crate::shard::refused::Refused;
+use crate::shard::wire::see_off;
+use crate::websocket::{CloseCode, FrameError, HelloError, MessageError, close_frame};
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The connection is gone.
+    Gone(io::Error),
+    /// The client has closed it in order.
+    Closed,
+    /// Another part of the shard has ended a session of this connection.
+    Ended,
+    /// A seat was refused, which is counted and logged already.
+    NoSeat(CloseCode, &'static str),
+    /// The client has done what it may not.
+    Fault(CloseCode, String),
+    /// The client does not answer.
+    Silent,
+}
+
+impl End {
+    pub(super) fn overdrawn() -> Self {
+        let why = "no memory left for incomplete messages (partial_bytes)";
+        Self::Fault(CloseCode::TRY_LATER, why.to_owned())
+    }
+
+    pub(super) fn too_late() -> Self {
+        Self::Fault(CloseCode::POLICY, "no join within join_deadline".to_owned())
+    }
+
+    pub(super) const fn silent() -> Self {
+        Self::Silent
+    }
+
+    pub(super) fn too_big(len: usize, limit: usize) -> Self {
+        let why = format!("{len} bytes are over the limit of {limit}");
+        Self::Fault(CloseCode::TOO_BIG, why)
+    }
+
+    pub(super) fn bad_body(error: &BodyError) -> Self {
+        let code = match error {
+            BodyError::TooLong { .. } => CloseCode::TOO_BIG,
+            _ => CloseCode::BAD_DATA,
+        };
+        Self::Fault(code, format!("not a Mles v1 body: {error}"))
+    }
+
+    pub(super) fn text_among_bodies() -> Self {
+        let why = "text on a session that began with a Mles v1 body";
+        Self::Fault(CloseCode::UNSUPPORTED, why.to_owned())
+    }
+
+    pub(super) fn name_too_long() -> Self {
+        let why = "uid or channel name longer than the server allows";
+        Self::Fault(CloseCode::POLICY, why.to_owned())
+    }
+
+    pub(super) fn wrong_key(uid: &str, channel: &str) -> Self {
+        let (uid, channel) = (Escaped(uid), Escaped(channel));
+        let why = format!("wrong or missing auth for uid {uid} and channel {channel}");
+        Self::Fault(CloseCode::AUTH, why)
+    }
+
+    pub(super) fn full(full: Full) -> Self {
+        let why = format!("the server is at its limit ({})", full.limit());
+        Self::Fault(CloseCode::TRY_LATER, why)
+    }
+
+    pub(super) fn refused(refused: Refused) -> Self {
+        match refused {
+            Refused::Duplicate | Refused::CidInUse => Self::NoSeat(
+                CloseCode::DUPLICATE,
+                "a session with this uid is in the channel",
+            ),
+            Refused::TooManyChannels => {
+                Self::NoSeat(CloseCode::TRY_LATER, "the server has too many channels")
+            }
+            Refused::Stopping => Self::NoSeat(CloseCode::GOING_AWAY, "the server is stopping"),
+            Refused::Ring | Refused::Overtaken | Refused::Socket(_) => {
+                Self::NoSeat(CloseCode::INTERNAL, "the join failed")
+            }
+        }
+    }
+
+    /// What the client is told; `None` if it is gone or has been told.
+    fn reason(&self) -> Option<(CloseCode, &str)> {
+        match self {
+            Self::Gone(_) | Self::Closed | Self::Ended => None,
+            Self::NoSeat(code, why) => Some((*code, why)),
+            Self::Fault(code, why) => Some((*code, why)),
+            Self::Silent => Some((CloseCode::POLICY, "no answer to pings")),
+        }
+    }
+
+    /// The same for one of its seats.
+    fn ended(&self) -> Ended {
+        let error = match self {
+            Self::Fault(_, why) => return Ended::Fault(why.as_str().into()),
+            Self::NoSeat(_, why) => return Ended::Fault((*why).into()),
+            Self::Gone(error) => io::Error::new(error.kind(), error.to_string()),
+            Self::Closed => io::Error::other("closed by the client"),
+            Self::Ended => io::Error::other("another session of the connection was ended"),
+            Self::Silent => io::Error::new(io::ErrorKind::TimedOut, "no sign of life"),
+        };
+        Ended::ByPeer(error)
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Fault(error.code(), error.to_string())
+    }
+}
+
+impl From<MessageError> for End {
+    fn from(error: MessageError) -> Self {
+        Self::Fault(error.code(), error.to_string())
+    }
+}
+
+impl From<HelloError> for End {
+    fn from(error: HelloError) -> Self {
+        Self::Fault(error.code(), error.to_string())
+    }
+}
+
+impl Session {
+    /// Gives the seats up, tells the client why, and closes the connection.
+    pub(super) async fn end(mut self, end: End) {
+        if let Some((code, why)) = end.reason() {
+            self.layered.close(close_frame(code, why));
+        }
+        self.layered.linger();
+        let seats: Vec<_> = self.seats.iter().map(|seat| seat.conn.clone()).collect();
+        if self.join_permit.take().is_some() {
+            self.note_no_join(&end);
+        }
+        for conn in &seats {
+            self.shard.end(conn, end.ended());
+        }
+        drop(seats);
+        self.layered.shut_down_write();
+        if !matches!(end, End::Gone(_)) {
+            see_off(&mut self.reader).await;
+        }
+    }
+
+    fn note_no_join(&self, end: &End) {
+        let peer = self.peer;
+        match end {
+            End::Gone(_) | End::Closed | End::Ended => {
+                tracing::debug!(%peer, "the WebSocket client left without joining");
+            }
+            // Counted and logged where it was refused.
+            End::NoSeat(..) => {}
+            End::Fault(_, why) => {
+                self.shard.stats().refused.add(1);
+                if self.shard.log.admit() {
+                    tracing::warn!(%peer, refusal = %why, "join over WebSocket refused");
+                }
+            }
+            End::Silent => self.shard.stats().refused.add(1),
+        }
+    }
+}

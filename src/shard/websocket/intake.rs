@@ -1,0 +1,260 @@
+//! From WebSocket frames to runs of Mles frames.
+
+use bytes::Bytes;
+
+use super::end::End;
+use super::{Seat, Seats, Session};
+use crate::channel::FrameRun;
+use crate::protocol::{BodyPrefix, FrameHeader, HEADER_LEN, Message};
+use crate::shard::input::{Overdrawn, Scratch};
+use crate::websocket::{
+    Head, Kind, Opcode, Part, client_frames, close_frame, parse_close, put_message_start,
+    server_frame, unmask_into,
+};
+
+/// What is on its way from the client to a channel.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Whole Mles frames, all of one member.
+    bytes: Vec<u8>,
+    frames: u32,
+    to: Option<Seat>,
+    /// The message of which not all fragments have come; that of a body begins with room for the
+    /// header.
+    fragments: Vec<u8>,
+    /// What that takes of the memory for incomplete messages.
+    charged: usize,
+}
+
+impl Batch {
+    /// Appends to the message of which not all fragments have come. Room for it is made in steps
+    /// that double, as it comes.
+    fn extend(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Result<(), Overdrawn> {
+        let len = self.fragments.len() + bytes.len();
+        if len > self.fragments.capacity() {
+            let capacity = len.max(2 * self.fragments.capacity());
+            scratch.charge(capacity - self.charged)?;
+            self.charged = capacity;
+            self.fragments
+                .reserve_exact(capacity - self.fragments.len());
+        }
+        self.fragments.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn take_fragments(&mut self, scratch: &mut Scratch) -> Vec<u8> {
+        let message = std::mem::take(&mut self.fragments);
+        self.release(scratch);
+        message
+    }
+
+    /// Gives the memory of an incomplete message back.
+    pub(super) fn release(&mut self, scratch: &mut Scratch) {
+        scratch.refund(std::mem::take(&mut self.charged));
+        self.fragments = Vec::new();
+    }
+}
+
+impl Session {
+    /// Takes in whole frames of the client.
+    pub(super) async fn take(&mut self, run: Bytes, frames: usize) -> Result<(), End> {
+        // A body gets a header of 16 bytes, and has had one of 6 at least.
+        self.batch
+            .bytes
+            .reserve(run.len() + frames * (HEADER_LEN - 6));
+        let mut result = Ok(());
+        for (head, payload) in client_frames(&run) {
+            result = self.take_frame(&head, payload).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        self.publish_batch();
+        self.batch.bytes = Vec::new();
+        result
+    }
+
+    async fn take_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), End> {
+        match self.assembly.accept(head, self.max_message())? {
+            Part::Whole(kind) => self.whole(kind, head, payload).await,
+            Part::First(kind) | Part::Middle(kind) => self.fragment(kind, head, payload),
+            Part::Last(kind) => {
+                self.fragment(kind, head, payload)?;
+                let message = self.take_fragments();
+                self.assembled(kind, message).await
+            }
+            Part::Ping => {
+                self.layered
+                    .pong(server_frame(Opcode::Pong, &unmasked(head, payload)));
+                Ok(())
+            }
+            Part::Pong => Ok(()),
+            Part::Close => {
+                let payload = unmasked(head, payload);
+                let answer = match parse_close(&payload)? {
+                    Some((code, _)) => close_frame(code, ""),
+                    None => server_frame(Opcode::Close, &[]),
+                };
+                self.layered.close(answer);
+                Err(End::Closed)
+            }
+        }
+    }
+
+    /// A message in one frame: its payload is unmasked where it is needed.
+    async fn whole(&mut self, kind: Kind, head: &Head, payload: &[u8]) -> Result<(), End> {
+        let start = self.batch.bytes.len();
+        match &self.seats {
+            Seats::None => self.first(kind, &unmasked(head, payload)).await,
+            Seats::Many(_) => {
+                check_is_body(kind)?;
+                self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
+                unmask_into(&mut self.batch.bytes, payload, head.mask);
+                self.body(start).await
+            }
+            Seats::One(seat, names) => {
+                let from = self.batch.begin(seat, names, kind, payload.len())?;
+                unmask_into(&mut self.batch.bytes, payload, head.mask);
+                if kind == Kind::Text {
+                    self.assembly.check_text(&self.batch.bytes[from..], true)?;
+                }
+                self.batch.frames += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// A part of a message.
+    fn fragment(&mut self, kind: Kind, head: &Head, payload: &[u8]) -> Result<(), End> {
+        if let Seats::Many(_) = self.seats {
+            check_is_body(kind)?;
+        }
+        let payload = unmasked(head, payload);
+        if kind == Kind::Text {
+            self.assembly.check_text(&payload, head.fin)?;
+        }
+        let shard = self.shard.clone();
+        let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
+        self.batch
+            .extend(&payload, &mut scratch)
+            .map_err(|_| End::overdrawn())
+    }
+
+    fn take_fragments(&mut self) -> Vec<u8> {
+        let has_joined = self.has_joined();
+        let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
+        self.batch.take_fragments(scratch)
+    }
+
+    /// A message whose fragments have all come.
+    async fn assembled(&mut self, kind: Kind, message: Vec<u8>) -> Result<(), End> {
+        let start = self.batch.bytes.len();
+        match &self.seats {
+            Seats::None => self.first(kind, &message).await,
+            Seats::Many(_) => {
+                self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
+                self.batch.bytes.extend_from_slice(&message);
+                self.body(start).await
+            }
+            Seats::One(seat, names) => {
+                self.batch.begin(seat, names, kind, message.len())?;
+                self.batch.bytes.extend_from_slice(&message);
+                self.batch.frames += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// The batch ends with room for a header at `start` and a body of v1 behind it.
+    async fn body(&mut self, start: usize) -> Result<(), End> {
+        let message = match Message::decode(&self.batch.bytes[start + HEADER_LEN..]) {
+            Ok(message) => message,
+            Err(error) => {
+                self.batch.bytes.truncate(start);
+                return Err(End::bad_body(&error));
+            }
+        };
+        let is_next = self.batch.to.as_ref().is_some_and(|to| to.is_of(&message));
+        if !is_next {
+            let Seats::Many(seats) = &self.seats else {
+                return Ok(());
+            };
+            let seat = seats
+                .get(message.channel)
+                .and_then(|of| of.get(message.uid));
+            let seat = seat.cloned();
+            let tail = self.batch.bytes.split_off(start);
+            self.publish_batch();
+            let Some(seat) = seat else {
+                return self.join_pair(tail).await;
+            };
+            self.batch.bytes = tail;
+            self.batch.to = Some(seat);
+        }
+        self.batch.head_last(if is_next { start } else { 0 });
+        Ok(())
+    }
+
+    /// Publishes the frames that have been put together.
+    pub(super) fn publish_batch(&mut self) {
+        let frames = std::mem::take(&mut self.batch.frames);
+        let bytes = std::mem::take(&mut self.batch.bytes);
+        if let Some(seat) = self.batch.to.take().filter(|_| frames > 0) {
+            let capacity = bytes.capacity();
+            let run = FrameRun::slice_of(bytes.into(), frames, capacity);
+            self.shard.publish(&seat.conn, run);
+        }
+    }
+}
+
+impl Batch {
+    /// Begins a frame of v2 and returns where its payload begins.
+    fn begin(
+        &mut self,
+        seat: &Seat,
+        names: &BodyPrefix,
+        kind: Kind,
+        payload: usize,
+    ) -> Result<usize, End> {
+        let holder = (seat.conn.cid, seat.key);
+        put_message_start(&mut self.bytes, holder, names, kind, payload)
+            .map_err(|error| End::bad_body(&error))?;
+        if self.to.is_none() {
+            self.to = Some(seat.clone());
+        }
+        Ok(self.bytes.len())
+    }
+
+    /// Writes the header of the last frame, which begins at `start`.
+    fn head_last(&mut self, start: usize) {
+        let Some(seat) = &self.to else {
+            return;
+        };
+        let header = FrameHeader {
+            body_len: self.bytes.len() - start - HEADER_LEN,
+            cid: seat.conn.cid,
+            key: seat.key,
+        };
+        self.bytes[start..start + HEADER_LEN].copy_from_slice(&header.encode());
+        self.frames += 1;
+    }
+}
+
+impl Seat {
+    fn is_of(&self, message: &Message<'_>) -> bool {
+        *self.conn.uid == *message.uid && *self.conn.channel == *message.channel
+    }
+}
+
+fn unmasked(head: &Head, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len());
+    unmask_into(&mut out, payload, head.mask);
+    out
+}
+
+fn check_is_body(kind: Kind) -> Result<(), End> {
+    match kind {
+        Kind::Binary => Ok(()),
+        Kind::Text => Err(End::text_among_bodies()),
+    }
+}

@@ -1,0 +1,174 @@
+//! How a WebSocket session gets its seats.
+
+use std::collections::HashMap;
+
+use super::end::End;
+use super::{Access, Seat, Seats, Session};
+use crate::channel::Form;
+use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame};
+use crate::shard::Shard;
+use crate::shard::message::{Arrival, Early, Gateway, Identity};
+use crate::websocket::{Hello, Kind, v2_auth};
+
+/// Longest greeting of a v2 client, in bytes: two long names and a hash.
+const MAX_HELLO: usize = 4096;
+
+/// A seat that is asked for.
+struct Wish {
+    uid: Box<str>,
+    channel: Box<str>,
+    /// The whole join frame; connection id and key are filled in.
+    join: Vec<u8>,
+    is_silent: bool,
+    form: Form,
+}
+
+impl Access {
+    fn allows(&self, keyring: &Keyring, uid: &str, channel: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Hashes(hashes) => keyring
+                .shared()
+                .is_some_and(|shared| hashes.contains(&v2_auth(uid, channel, shared))),
+        }
+    }
+}
+
+impl Session {
+    /// The first message, which says what is spoken.
+    pub(super) async fn first(&mut self, kind: Kind, message: &[u8]) -> Result<(), End> {
+        match kind {
+            Kind::Binary => {
+                let join = [&[0; HEADER_LEN], message].concat();
+                self.seats = Seats::Many(HashMap::new());
+                self.join_pair(join).await
+            }
+            Kind::Text => self.greet(message).await,
+        }
+    }
+
+    /// v1: the first body of a (uid, channel) pair.
+    pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), End> {
+        let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| End::bad_body(&e))?;
+        let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
+        self.check(&uid, &channel, None)?;
+        let seat = self.seat(Wish {
+            uid: uid.clone(),
+            channel: channel.clone(),
+            is_silent: message.message.is_empty(),
+            join,
+            form: Form::Bodies,
+        });
+        let seat = seat.await?;
+        if let Seats::Many(seats) = &mut self.seats {
+            seats.entry(channel).or_default().insert(uid, seat);
+        }
+        Ok(())
+    }
+
+    /// v2: the greeting.
+    async fn greet(&mut self, text: &[u8]) -> Result<(), End> {
+        if text.len() > MAX_HELLO {
+            return Err(End::too_big(text.len(), MAX_HELLO));
+        }
+        let text =
+            std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
+        let hello = Hello::parse(text)?;
+        let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
+        self.check(&uid, &channel, hello.auth)?;
+        let message = Message {
+            uid: &uid,
+            channel: &channel,
+            message: &[],
+        };
+        let join = encode_frame(Cid(0), crate::protocol::Key(0), &message);
+        let join = join.map_err(|error| End::bad_body(&error))?.to_vec();
+        let names = BodyPrefix::new(&uid, &channel);
+        let seat = self.seat(Wish {
+            uid,
+            channel,
+            join,
+            is_silent: true,
+            form: Form::Payloads,
+        });
+        self.seats = Seats::One(seat.await?, names);
+        Ok(())
+    }
+
+    /// Whether the names are allowed, and proved to be the client's to use.
+    fn check(&self, uid: &str, channel: &str, auth: Option<u64>) -> Result<(), End> {
+        let settings = &self.shard.common.settings;
+        let limits = &settings.limits;
+        if uid.len() > limits.max_uid || channel.len() > limits.max_channel_name {
+            return Err(End::name_too_long());
+        }
+        let keyring = &settings.keyring;
+        let hash = Access::Hashes(auth.into_iter().collect());
+        if self.access.allows(keyring, uid, channel) || hash.allows(keyring, uid, channel) {
+            Ok(())
+        } else {
+            Err(End::wrong_key(uid, channel))
+        }
+    }
+
+    /// Takes a seat.
+    async fn seat(&mut self, wish: Wish) -> Result<Seat, End> {
+        let shard = self.shard.clone();
+        let gate = &shard.common.gate;
+        // Each seat counts as a connection: the first has the connection's own permit.
+        let permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => gate.enter(self.peer.ip()).map_err(End::full)?,
+        };
+        let keyring = &shard.common.settings.keyring;
+        let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
+        let cid = Cid(rand::random());
+        let mut join = wish.join;
+        let header = FrameHeader {
+            body_len: join.len() - HEADER_LEN,
+            cid,
+            key,
+        };
+        join[..HEADER_LEN].copy_from_slice(&header.encode());
+        let arrival = Arrival {
+            socket: self.layered.clone(),
+            origin: shard.id,
+            identity: Identity {
+                conn: gate.next_conn(),
+                cid,
+                peer: self.peer,
+                uid: wish.uid,
+                permit,
+            },
+            channel: wish.channel,
+            join: join.into(),
+            is_silent: wish.is_silent,
+            resync: None,
+            gateway: Some(Gateway {
+                is_sole: wish.form == Form::Payloads,
+            }),
+            early: Early::default(),
+        };
+        let conn = shard
+            .seat_kept(arrival, wish.form)
+            .await
+            .map_err(End::refused)?;
+        let seat = Seat { conn, key };
+        self.enter(&shard)?;
+        Ok(seat)
+    }
+
+    /// The client has joined: what it sends is charged to the members from now on.
+    fn enter(&mut self, shard: &Shard) -> Result<(), End> {
+        if self.join_permit.take().is_none() {
+            return Ok(());
+        }
+        let partial = self
+            .input
+            .take_partial(&mut shard.join_scratch.borrow_mut());
+        let kept = self
+            .input
+            .resume(&partial, &mut shard.scratch.borrow_mut(), &self.frames());
+        kept.map_err(|_| End::overdrawn())
+    }
+}

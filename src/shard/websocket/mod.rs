@@ -1,0 +1,297 @@
+//! The task of a WebSocket session: what its client sends becomes frames, and pings and closes are
+//! answered. What members get is made by [`Form`](crate::channel::Form) and written by the flusher.
+//!
+//! The first message says which protocol is spoken. A binary one is a body of Mles v1, and so are
+//! all that follow; the session has a seat for each (uid, channel) pair that it names. Text is the
+//! greeting of Mles v2, with one seat, and all that follows is passed on as it is.
+//!
+//! Invariants:
+//!
+//! * The connection stays on the shard that accepted it, and with it all of its seats.
+//! * Before the first seat the session lives no longer than `join_deadline`, and what it sends is
+//!   charged to those who have not joined.
+//! * Whatever is wrong with one seat ends the session: the protocols have no way to tell it of one.
+
+mod end;
+mod intake;
+mod join;
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::Shard;
+use super::conn::{Conn, Phase};
+use super::gate::{JoinPermit, Permit};
+use super::input::{Input, Next, Scanner, Step};
+use super::layered::Layered;
+use super::session::yield_turn;
+use super::wire::Reader;
+use crate::protocol::{BodyPrefix, Key, Scan, Stop};
+use crate::websocket::{Assembly, FrameError, Opcode, max_payload, scan, server_frame};
+use end::End;
+use intake::Batch;
+
+/// A WebSocket connection whose handshake is over.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    /// The connection.
+    pub(crate) layered: Rc<Layered>,
+    /// Where it comes from.
+    pub(crate) peer: SocketAddr,
+    /// What it has shown to prove that it may join.
+    pub(crate) access: Access,
+    /// Bytes that came behind the handshake.
+    pub(crate) early: Bytes,
+    /// When it must have joined.
+    pub(crate) deadline: Instant,
+    /// Counts the connection.
+    pub(crate) permit: Permit,
+    /// Counts it as one that has not joined.
+    pub(crate) join_permit: JoinPermit,
+}
+
+/// What a client may join.
+#[derive(Clone, Debug)]
+pub(crate) enum Access {
+    /// Whatever it names: nothing has to be proved, or it has shown the secret itself.
+    Any,
+    /// What these hashes are of.
+    Hashes(Vec<u64>),
+}
+
+/// A member for whom the session speaks.
+#[derive(Clone, Debug)]
+struct Seat {
+    conn: Rc<Conn>,
+    /// What its frames carry.
+    key: Key,
+}
+
+/// Who the session speaks for.
+#[derive(Debug)]
+enum Seats {
+    /// Nobody yet.
+    None,
+    /// v1: by channel, then by uid.
+    Many(HashMap<Box<str>, HashMap<Box<str>, Seat>>),
+    /// v2, with what its frames begin with.
+    One(Seat, BodyPrefix),
+}
+
+impl Seats {
+    fn iter(&self) -> impl Iterator<Item = &Seat> {
+        let (many, one) = match self {
+            Self::None => (None, None),
+            Self::Many(many) => (Some(many), None),
+            Self::One(one, _) => (None, Some(one)),
+        };
+        let many = many.into_iter().flatten();
+        many.flat_map(|(_, seats)| seats.values()).chain(one)
+    }
+}
+
+struct Session {
+    shard: Rc<Shard>,
+    layered: Rc<Layered>,
+    reader: Reader,
+    peer: SocketAddr,
+    access: Access,
+    input: Input,
+    assembly: Assembly,
+    batch: Batch,
+    seats: Seats,
+    /// Until the first seat takes it.
+    permit: Option<Permit>,
+    /// Until there is a seat.
+    join_permit: Option<JoinPermit>,
+    /// When it must have joined.
+    deadline: Instant,
+    /// When the client last sent something.
+    heard: Instant,
+    /// When the next ping is due.
+    next_ping: Instant,
+}
+
+impl Shard {
+    /// Serves a WebSocket connection until it ends.
+    pub(crate) fn serve_websocket(self: &Rc<Self>, visitor: Visitor) {
+        let now = Instant::now();
+        let session = Session {
+            shard: self.clone(),
+            reader: Reader::Layered(visitor.layered.clone()),
+            layered: visitor.layered,
+            peer: visitor.peer,
+            access: visitor.access,
+            input: Input::default(),
+            assembly: Assembly::default(),
+            batch: Batch::default(),
+            seats: Seats::None,
+            permit: Some(visitor.permit),
+            join_permit: Some(visitor.join_permit),
+            deadline: visitor.deadline,
+            heard: now,
+            next_ping: now + self.common.settings.websocket.ping_interval,
+        };
+        self.sessions.set(self.sessions.get() + 1);
+        self.spawn(session.run(visitor.early));
+    }
+}
+
+/// The frames of clients.
+struct ClientFrames {
+    max_payload: usize,
+}
+
+impl Scanner for ClientFrames {
+    type Error = FrameError;
+
+    fn scan(&self, buf: &[u8]) -> Scan<FrameError> {
+        scan(buf, self.max_payload)
+    }
+}
+
+impl Session {
+    async fn run(mut self, early: Bytes) {
+        let end = match self.take_early(early).await {
+            Ok(()) => self.converse().await,
+            Err(end) => end,
+        };
+        self.end(end).await;
+    }
+
+    /// Largest message of a client, in bytes.
+    fn max_message(&self) -> usize {
+        let max_body = self.shard.max_body();
+        let fitting = match &self.seats {
+            Seats::One(_, names) => max_payload(max_body, names),
+            Seats::None | Seats::Many(_) => max_body,
+        };
+        fitting.min(self.shard.common.settings.websocket.max_message)
+    }
+
+    fn frames(&self) -> ClientFrames {
+        ClientFrames {
+            max_payload: self.max_message(),
+        }
+    }
+
+    fn has_joined(&self) -> bool {
+        self.join_permit.is_none()
+    }
+
+    /// Takes in what came behind the handshake.
+    async fn take_early(&mut self, early: Bytes) -> Result<(), End> {
+        if early.is_empty() {
+            return Ok(());
+        }
+        let found = self.frames().scan(&early);
+        self.take(early.slice(..found.run.len), found.run.frames)
+            .await?;
+        if let Stop::Bad(error) = found.stop {
+            return Err(error.into());
+        }
+        let rest = &early[found.run.len..];
+        let frames = self.frames();
+        let shard = self.shard.clone();
+        let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
+        let kept = self.input.resume(rest, &mut scratch, &frames);
+        kept.map_err(|_| End::overdrawn())
+    }
+
+    /// Reads until something ends the session.
+    async fn converse(&mut self) -> End {
+        loop {
+            self.gates().await;
+            let due = if self.has_joined() {
+                self.next_ping
+            } else {
+                self.next_ping.min(self.deadline)
+            };
+            let step = tokio::select! {
+                step = self.read() => step,
+                () = sleep_until(due) => match self.beat() {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
+            };
+            if let Err(end) = self.take_step(step).await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits while the shard or a channel holds publishers back.
+    async fn gates(&self) {
+        self.shard.congestion.released().await;
+        for seat in self.seats.iter() {
+            seat.conn.hold.released_within(seat.conn.hold_limit).await;
+        }
+    }
+
+    /// Reads once. Cancel safe.
+    async fn read(&mut self) -> std::io::Result<Step<FrameError>> {
+        let (frames, has_joined) = (self.frames(), self.has_joined());
+        poll_fn(|cx| {
+            let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
+            self.input.poll_read(cx, &mut self.reader, scratch, &frames)
+        })
+        .await
+    }
+
+    async fn take_step(&mut self, step: std::io::Result<Step<FrameError>>) -> Result<(), End> {
+        let step = step.map_err(End::Gone)?;
+        if self
+            .seats
+            .iter()
+            .any(|seat| seat.conn.phase.get() == Phase::Over)
+        {
+            return Err(End::Ended);
+        }
+        self.heard = Instant::now();
+        if let Some(run) = step.run {
+            self.take(run.bytes().clone(), run.frames()).await?;
+        }
+        match step.next {
+            Next::Wait => Ok(()),
+            Next::Again => {
+                yield_turn().await;
+                Ok(())
+            }
+            Next::Eof { .. } => Err(End::Gone(std::io::ErrorKind::UnexpectedEof.into())),
+            Next::Bad(error) => Err(error.into()),
+            Next::Overdrawn => Err(End::overdrawn()),
+        }
+    }
+
+    /// Sends a ping when it is time, and ends what has been silent for too long.
+    fn beat(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if !self.has_joined() && now >= self.deadline {
+            return Err(End::too_late());
+        }
+        let settings = &self.shard.common.settings.websocket;
+        if now.duration_since(self.heard) >= settings.ping_timeout {
+            return Err(End::silent());
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + settings.ping_interval;
+            self.layered.ping(server_frame(Opcode::Ping, &[]));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let has_joined = self.has_joined();
+        let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
+        self.input.release(scratch);
+        self.batch.release(scratch);
+        self.shard.sessions.set(self.shard.sessions.get() - 1);
+    }
+}

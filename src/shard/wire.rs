@@ -1,0 +1,179 @@
+//! How bytes leave and come: plain TCP, or with layers in between.
+//!
+//! A plain connection belongs to one session, which writes its queue to the socket as it is. A
+//! layered one (TLS, WebSocket, or both) may be shared by several sessions, and writes things of
+//! its own between theirs, so it takes whole units only: what the socket does not take of a unit is
+//! kept here and goes out before anything else.
+//!
+//! Invariants:
+//!
+//! * What is kept is bounded: the rest of one unit, which its channel's other members share; a pong,
+//!   a ping and a close frame; and of TLS what was encrypted with one write, at most 64 KiB.
+//! * Nothing blocks. What does not go out now goes out when the socket has room.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::layered::Layered;
+use crate::channel::{Form, Outbox};
+
+/// How long a connection is kept so that what was said last arrives.
+const LINGER: Duration = Duration::from_millis(500);
+/// Runs passed to one vectored write.
+pub(super) const SLICES: usize = 64;
+
+/// The sending side of a session.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// TCP and nothing else.
+    Plain(OwnedWriteHalf),
+    /// With something in between.
+    Layered(Rc<Layered>),
+}
+
+/// The receiving side.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// TCP and nothing else.
+    Plain(OwnedReadHalf),
+    /// With something in between.
+    Layered(Rc<Layered>),
+}
+
+/// Takes out what the other side still sends, for a short time: closing a socket with data in it
+/// would cut off what was said last.
+pub(crate) async fn see_off(reader: &mut Reader) {
+    // It is over in any case.
+    let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
+}
+
+/// The two sides of a plain connection.
+pub(super) fn split(stream: TcpStream) -> (Reader, Wire) {
+    let (reader, writer) = stream.into_split();
+    (Reader::Plain(reader), Wire::Plain(writer))
+}
+
+impl Wire {
+    /// Writes from the front of a queue and returns how many bytes of it are done with. With an empty
+    /// queue it writes what is kept here.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` while the socket is full; anything else: the connection is gone.
+    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+        match self {
+            Self::Plain(writer) => {
+                if let Some(run) = outbox.single() {
+                    return writer.try_write(run);
+                }
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = outbox.slices(&mut slices);
+                writer.try_write_vectored(&slices[..count])
+            }
+            Self::Layered(layered) => layered.try_write(outbox, form),
+        }
+    }
+
+    /// Writes frames when nothing is queued. Not cancel safe: a part of them may be written.
+    pub(super) async fn write_all(&self, frames: Bytes) -> io::Result<()> {
+        let mut outbox = Outbox::default();
+        outbox.push(frames);
+        while !(outbox.is_empty() && self.is_clear()) {
+            match self.try_write(&outbox, Form::Frames) {
+                Ok(n) => outbox.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that was taken from queues is in the socket.
+    pub(super) fn is_clear(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Layered(layered) => layered.is_clear(),
+        }
+    }
+
+    /// When the socket last took something, where the queues alone do not show it.
+    pub(super) fn progress(&self) -> Option<Instant> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Layered(layered) => layered.progress(),
+        }
+    }
+
+    /// What carries several sessions, or more than frames.
+    pub(super) fn layered(&self) -> Option<&Rc<Layered>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Layered(layered) => Some(layered),
+        }
+    }
+
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Plain(writer) => writer.as_ref(),
+            Self::Layered(layered) => layered.stream(),
+        }
+    }
+
+    /// Waits until the socket has room. Cancel safe.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.stream().writable().await
+    }
+
+    /// Waits until the connection has failed. Cancel safe.
+    pub(super) async fn failed(&self) -> io::Error {
+        let ready = self.stream().ready(Interest::ERROR).await;
+        ready
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Shuts the socket down in both directions, which wakes whoever waits for it.
+    pub(super) fn shut_down(&self) {
+        match self {
+            // It fails only when the other side was faster.
+            Self::Plain(writer) => {
+                let _ = SockRef::from(writer.as_ref()).shutdown(Shutdown::Both);
+            }
+            Self::Layered(layered) => layered.shut_down(),
+        }
+    }
+
+    /// Tells the other side that nothing more will come.
+    pub(super) fn shut_down_write(&self) {
+        match self {
+            Self::Plain(writer) => {
+                let _ = SockRef::from(writer.as_ref()).shutdown(Shutdown::Write);
+            }
+            Self::Layered(layered) => layered.shut_down_write(),
+        }
+    }
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(reader) => Pin::new(reader).poll_read(cx, buf),
+            Self::Layered(layered) => layered.poll_read(cx, buf),
+        }
+    }
+}

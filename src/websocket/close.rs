@@ -1,0 +1,156 @@
+//! Why a WebSocket connection is closed: the codes we send, and the closes we are sent.
+
+use super::error::MessageError;
+
+/// Largest payload of a control frame, in bytes.
+pub(crate) const MAX_CONTROL: usize = 125;
+
+/// The code in a close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CloseCode(u16);
+
+impl CloseCode {
+    /// The client is done; it is answered with what it sent.
+    #[cfg(test)]
+    pub(crate) const NORMAL: Self = Self(1000);
+    /// The server is being stopped.
+    pub(crate) const GOING_AWAY: Self = Self(1001);
+    /// What came is not the WebSocket protocol, or not the Mles protocol on it.
+    pub(crate) const PROTOCOL: Self = Self(1002);
+    /// A message of a kind that is not taken: text where only CBOR bodies are, or the reverse.
+    pub(crate) const UNSUPPORTED: Self = Self(1003);
+    /// Text that is not UTF-8.
+    pub(crate) const BAD_DATA: Self = Self(1007);
+    /// The message is well-formed but not allowed: a name, an origin, a rate.
+    pub(crate) const POLICY: Self = Self(1008);
+    /// The message is over the size limit.
+    pub(crate) const TOO_BIG: Self = Self(1009);
+    /// A mistake of ours.
+    pub(crate) const INTERNAL: Self = Self(1011);
+    /// The server is full; a later try may succeed.
+    pub(crate) const TRY_LATER: Self = Self(1013);
+    /// The key does not fit the names.
+    pub(crate) const AUTH: Self = Self(4401);
+    /// The member was too slow for its channel.
+    pub(crate) const SLOW: Self = Self(4408);
+    /// The same uid is on the channel already.
+    pub(crate) const DUPLICATE: Self = Self(4409);
+
+    /// The code as a number.
+    pub(crate) const fn as_u16(self) -> u16 {
+        self.0
+    }
+
+    /// A code from a client; `None` if RFC 6455 and its registry let nobody send it.
+    const fn received(code: u16) -> Option<Self> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the payload of a close frame, unmasked: the code and the reason, `None` if it is empty.
+///
+/// # Errors
+///
+/// One byte, a code that must not be sent, or a reason that is not UTF-8.
+pub(crate) fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, MessageError> {
+    let Some((&code, reason)) = payload.split_first_chunk() else {
+        return if payload.is_empty() {
+            Ok(None)
+        } else {
+            Err(MessageError::CutClose)
+        };
+    };
+    let code = u16::from_be_bytes(code);
+    let code = CloseCode::received(code).ok_or(MessageError::CloseCode { code })?;
+    let reason = std::str::from_utf8(reason).map_err(|_| MessageError::NotUtf8)?;
+    Ok(Some((code, reason)))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Numbers in brackets are the sections of the Autobahn test suite that a test stands for.
+
+    use super::*;
+
+    fn parse(code: u16, reason: &[u8]) -> Result<u16, MessageError> {
+        let payload = [&code.to_be_bytes(), reason].concat();
+        let parsed = parse_close(&payload)?.map(|(code, _)| code.as_u16());
+        Ok(parsed.unwrap_or_default())
+    }
+
+    /// [7.3.1]
+    #[test]
+    fn a_close_may_be_empty() {
+        assert_eq!(parse_close(b""), Ok(None));
+    }
+
+    /// [7.3.2]
+    #[test]
+    fn half_a_code_is_refused() {
+        assert_eq!(parse_close(b"\x03"), Err(MessageError::CutClose));
+    }
+
+    /// [7.3.3–7.3.5]
+    #[test]
+    fn code_and_reason_are_read() {
+        assert_eq!(parse_close(b"\x03\xE8"), Ok(Some((CloseCode::NORMAL, ""))));
+        assert_eq!(
+            parse_close(b"\x0F\xA0\xC3\xA9"),
+            Ok(Some((CloseCode(4000), "é")))
+        );
+    }
+
+    /// [7.5.1]
+    #[test]
+    fn a_reason_must_be_utf8() {
+        assert_eq!(parse(1000, b"\xED\xA0\x80"), Err(MessageError::NotUtf8));
+        assert_eq!(parse(1000, b"\xCE"), Err(MessageError::NotUtf8));
+    }
+
+    /// [7.7.1–7.7.13]
+    #[test]
+    fn codes_that_may_be_sent_are_good() {
+        let good = [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999,
+            4000, 4999,
+        ];
+        for code in good {
+            assert_eq!(parse(code, b""), Ok(code));
+        }
+    }
+
+    /// [7.9.1–7.9.9, 7.13.1, 7.13.2]
+    #[test]
+    fn codes_that_must_not_be_sent_are_refused() {
+        let bad = [
+            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
+        ];
+        for code in bad {
+            assert_eq!(parse(code, b"x"), Err(MessageError::CloseCode { code }));
+        }
+    }
+
+    #[test]
+    fn every_code_of_ours_may_be_sent() {
+        let ours = [
+            CloseCode::NORMAL,
+            CloseCode::GOING_AWAY,
+            CloseCode::PROTOCOL,
+            CloseCode::UNSUPPORTED,
+            CloseCode::BAD_DATA,
+            CloseCode::POLICY,
+            CloseCode::TOO_BIG,
+            CloseCode::INTERNAL,
+            CloseCode::TRY_LATER,
+            CloseCode::AUTH,
+            CloseCode::SLOW,
+            CloseCode::DUPLICATE,
+        ];
+        for code in ours {
+            assert_eq!(CloseCode::received(code.as_u16()), Some(code));
+        }
+    }
+}

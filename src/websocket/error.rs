@@ -1,0 +1,121 @@
+//! What can be wrong with WebSocket frames and messages, and the code each is closed with.
+
+use thiserror::Error;
+
+use super::close::{CloseCode, MAX_CONTROL};
+
+/// Something is wrong with a frame. Every `at` counts in bytes from the start of what was scanned.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum FrameError {
+    /// Bits are set that only an extension gives a meaning, and none was agreed on.
+    #[error("byte {at}: reserved bits {bits:#05b} are set")]
+    ReservedBits {
+        /// The three bits.
+        bits: u8,
+        /// Where the frame begins.
+        at: usize,
+    },
+    /// An opcode that is not defined.
+    #[error("byte {at}: reserved opcode {opcode:#x}")]
+    ReservedOpcode {
+        /// Which.
+        opcode: u8,
+        /// Where the frame begins.
+        at: usize,
+    },
+    /// A control frame that is a fragment.
+    #[error("byte {at}: fragmented control frame")]
+    FragmentedControl {
+        /// Where the frame begins.
+        at: usize,
+    },
+    /// A control frame with a payload over 125 bytes.
+    #[error("byte {at}: control frame with more than {MAX_CONTROL} bytes")]
+    LongControl {
+        /// Where its length is.
+        at: usize,
+    },
+    /// A frame from a client without a mask.
+    #[error("byte {at}: the frame is not masked")]
+    Unmasked {
+        /// Where the mask bit is.
+        at: usize,
+    },
+    /// A length that is not encoded in the shortest form, or of more than 63 bits.
+    #[error("byte {at}: malformed length")]
+    BadLength {
+        /// Where the length is.
+        at: usize,
+    },
+    /// The frame announces a payload over the limit.
+    #[error("byte {at}: a frame of at least {len} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What is known of the announced length, in bytes: bytes of it that have not come count
+        /// as zero.
+        len: u64,
+        /// Largest length allowed, in bytes.
+        limit: usize,
+        /// Where the length is.
+        at: usize,
+    },
+}
+
+impl FrameError {
+    /// The code to close the connection with.
+    pub(crate) const fn code(&self) -> CloseCode {
+        match self {
+            Self::TooLong { .. } => CloseCode::TOO_BIG,
+            Self::ReservedBits { .. }
+            | Self::ReservedOpcode { .. }
+            | Self::FragmentedControl { .. }
+            | Self::LongControl { .. }
+            | Self::Unmasked { .. }
+            | Self::BadLength { .. } => CloseCode::PROTOCOL,
+        }
+    }
+}
+
+/// Something is wrong with the message that good frames make up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum MessageError {
+    /// A continuation frame, and no message to continue.
+    #[error("a continuation frame outside a message")]
+    NothingToContinue,
+    /// A new message before the last fragment of the one before.
+    #[error("a new message inside a fragmented one")]
+    Interleaved,
+    /// The fragments so far are over the limit.
+    #[error("a message of at least {len} bytes is over the limit of {limit}")]
+    TooLong {
+        /// Bytes so far.
+        len: usize,
+        /// Largest length allowed, in bytes.
+        limit: usize,
+    },
+    /// Text, or the reason of a close, that is not UTF-8.
+    #[error("text is not UTF-8")]
+    NotUtf8,
+    /// A close frame of one byte: half a code.
+    #[error("a close frame of one byte")]
+    CutClose,
+    /// A close frame with a code that must not be sent.
+    #[error("a close frame with the code {code}")]
+    CloseCode {
+        /// The code.
+        code: u16,
+    },
+}
+
+impl MessageError {
+    /// The code to close the connection with.
+    pub(crate) const fn code(&self) -> CloseCode {
+        match self {
+            Self::NotUtf8 => CloseCode::BAD_DATA,
+            Self::TooLong { .. } => CloseCode::TOO_BIG,
+            Self::NothingToContinue
+            | Self::Interleaved
+            | Self::CutClose
+            | Self::CloseCode { .. } => CloseCode::PROTOCOL,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Requests as they come from clients, cut anywhere, and such as nobody should send.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const PLAIN: &str = "GET /status?full HTTP/1.1\r\nHost: example.org:8076\r\nX: y\r\n\r\n";
+
+fn bad(request: impl AsRef<[u8]>) -> BadRequest {
+    parse(request.as_ref()).unwrap_err()
+}
+
+fn with(header: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n")
+}
+
+#[test]
+fn a_request_is_read() {
+    let buf = [PLAIN.as_bytes(), b"behind"].concat();
+    let request = parse(&buf).unwrap().unwrap();
+    assert_eq!(request.method, Method::Get);
+    assert_eq!(request.path, "/status");
+    assert_eq!(request.query, Some("full"));
+    assert_eq!(request.host, "example.org:8076");
+    assert_eq!(request.head_len, PLAIN.len());
+
+    let head = "HEAD / HTTP/1.1\r\nhost: h\r\nContent-Length: 0\r\n\r\n";
+    let request = parse(head.as_bytes()).unwrap().unwrap();
+    assert_eq!(request.method, Method::Head);
+    assert_eq!((request.path, request.query), ("/", None));
+}
+
+#[test]
+fn a_cut_request_is_waited_for() {
+    for end in 0..PLAIN.len() {
+        let found = parse(&PLAIN.as_bytes()[..end]);
+        assert!(matches!(found, Ok(None)), "{found:?} at {end}");
+    }
+}
+
+#[test]
+fn other_methods_are_told_before_the_head_is_whole() {
+    for method in ["POST", "PUT", "OPTIONS", "CONNECT", "get", "TRACE"] {
+        let found = bad(format!("{method} / HTTP"));
+        assert_eq!(found, BadRequest::Method);
+        let answer = String::from_utf8(found.response()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 405 "));
+        assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"));
+    }
+}
+
+#[test]
+fn other_versions_are_refused() {
+    for version in ["HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/1.2"] {
+        let found = bad(format!("GET / {version}\r\nHost: h\r\n\r\n"));
+        assert_eq!(found, BadRequest::Version, "{version}");
+        assert_eq!(found.status().code(), 505);
+    }
+    assert!(matches!(bad("GET /\r\n\r\n"), BadRequest::Malformed(_)));
+}
+
+#[test]
+fn what_is_no_http_is_told_at_once() {
+    for bytes in [
+        &b"M\0\0\x05\0\0\0\0"[..],
+        b"\x16\x03\x01\x02\0",
+        b"\x81\x80",
+        b"{\"uid\"",
+        b"GET  / HTTP/1.1",
+        b"GET / HTTP/1.1\r\nHost h",
+        b"GET / HTTP/1.1\r\nHost : h\r\n",
+        b"GET / HTTP/1.1\r\n: h\r\n",
+        b"GET / HTTP/1.1\r\nX: \0\r\n",
+        b"GET / HTTP/1.1\rX",
+    ] {
+        let found = bad(bytes);
+        assert!(matches!(found, BadRequest::Malformed(_)), "{found:?}");
+        assert_eq!(found.status().code(), 400);
+    }
+}
+
+#[test]
+fn folded_headers_are_refused() {
+    let found = bad(with("X: a\r\n b"));
+    assert!(matches!(found, BadRequest::Malformed(_)), "{found:?}");
+}
+
+#[test]
+fn the_target_is_a_path() {
+    for target in ["http://h/", "h:80", "*", "é", "/é"] {
+        let found = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).err();
+        assert_eq!(found, Some(BadRequest::Target), "{target}");
+    }
+}
+
+#[test]
+fn there_is_one_host() {
+    let missing = BadRequest::Header { name: "Host" };
+    assert_eq!(bad("GET / HTTP/1.1\r\n\r\n"), missing);
+    for host in ["", "a b", "a/b", "a,b", "u@h", "é"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(bad(request), missing, "{host}");
+    }
+    let twice = BadRequest::Duplicate { name: "Host" };
+    assert_eq!(bad(with("hOST: h")), twice);
+}
+
+#[test]
+fn bodies_are_refused() {
+    for header in [
+        "Content-Length: 1",
+        "content-length: 00",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:",
+    ] {
+        assert_eq!(bad(with(header)), BadRequest::Body, "{header}");
+    }
+    let twice = BadRequest::Duplicate {
+        name: "Content-Length",
+    };
+    assert_eq!(bad(with("Content-Length: 0\r\nContent-Length: 0")), twice);
+}
+
+#[test]
+fn headers_are_counted() {
+    let most = with(&["X: y"; MAX_HEADERS - 1].join("\r\n"));
+    assert!(parse(most.as_bytes()).unwrap().is_some());
+    let found = bad(with(&["X: y"; MAX_HEADERS].join("\r\n")));
+    assert_eq!(found, BadRequest::TooManyHeaders);
+    assert_eq!(found.status().code(), 431);
+}
+
+#[test]
+fn a_head_is_8_kib_at_most_whole_or_not() {
+    let empty = with("X: ").len();
+    let most = with(&format!("X: {}", "y".repeat(MAX_HEAD - empty)));
+    assert_eq!(most.len(), MAX_HEAD);
+    assert!(parse(most.as_bytes()).unwrap().is_some());
+    let over = with(&format!("X: {}", "y".repeat(MAX_HEAD - empty + 1)));
+    assert_eq!(bad(&over), BadRequest::TooLong);
+    assert!(parse(&over.as_bytes()[..MAX_HEAD - 1]).unwrap().is_none());
+    assert_eq!(bad(&over[..MAX_HEAD]), BadRequest::TooLong);
+    assert_eq!(bad("\r\n".repeat(MAX_HEAD)), BadRequest::TooLong);
+}
+
+#[test]
+fn answers_have_nothing_of_the_request() {
+    let found = bad("GET / HTTP/1.1\r\nHost: <script>\r\n\r\n");
+    let answer = String::from_utf8(found.response()).unwrap();
+    assert!(answer.ends_with("\r\n\r\nbad or missing Host header\n"));
+    assert!(!answer.contains("script"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_refused_early_stays_refused(
+        damage in vec((0..PLAIN.len(), any::<u8>()), 0..3),
+        end in 0..PLAIN.len(),
+    ) {
+        let mut buf = PLAIN.as_bytes().to_vec();
+        for (at, byte) in damage {
+            buf[at] = byte;
+        }
+        if parse(&buf[..end]).is_err() {
+            prop_assert!(parse(&buf).is_err());
+        }
+    }
+
+    #[test]
+    fn any_bytes_do_no_harm(buf in vec(any::<u8>(), 0..300)) {
+        if let Ok(Some(request)) = parse(&buf) {
+            prop_assert!(request.head_len <= buf.len());
+        }
+    }
+}

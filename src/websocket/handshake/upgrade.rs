@@ -1,0 +1,130 @@
+//! The request for an upgrade to WebSocket.
+
+#[cfg(test)]
+mod tests;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use sha1::{Digest as _, Sha1};
+
+use super::super::hello::parse_auth;
+use super::request::{BadRequest, Method, Request};
+
+/// The subprotocol, as it is registered.
+pub(crate) const PROTOCOL: &str = "mles-websocket";
+/// What RFC 6455 puts behind the key.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Length of the key, in bytes.
+const KEY_LEN: usize = 16;
+/// Most numbers in `auth`.
+const MAX_AUTH: usize = 64;
+
+/// What subprotocols a client offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// None: it takes what it gets.
+    Nothing,
+    /// [`PROTOCOL`], and perhaps others.
+    Mles,
+    /// Others only.
+    Others,
+}
+
+/// What a client says with its request for an upgrade. It may offer extensions; none is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upgrade<'a> {
+    /// What the answer must show.
+    pub(crate) accept: String,
+    pub(crate) offer: Offer,
+    /// Where the page that asks is from, if it is one.
+    pub(crate) origin: Option<&'a str>,
+    /// The numbers from `auth` in the query.
+    pub(crate) auth: Vec<u64>,
+    /// The token of `Authorization: Bearer`.
+    pub(crate) bearer: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// What it says when it asks for an upgrade to WebSocket; `None` if it does not ask.
+    ///
+    /// # Errors
+    ///
+    /// It asks and does it wrong.
+    pub(crate) fn upgrade(&self) -> Result<Option<Upgrade<'a>>, BadRequest> {
+        if !self.lists("Connection", "upgrade") || !self.lists("Upgrade", "websocket") {
+            return Ok(None);
+        }
+        if self.method != Method::Get {
+            return Err(BadRequest::Method);
+        }
+        if self.only("Sec-WebSocket-Version")? != Some("13") {
+            return Err(BadRequest::WebSocketVersion);
+        }
+        let key = self.only("Sec-WebSocket-Key")?.unwrap_or_default();
+        if STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_LEN) {
+            Ok(Some(Upgrade {
+                accept: accept(key),
+                offer: self.offer(),
+                origin: self.only("Origin")?,
+                auth: self.query.map_or(Ok(Vec::new()), auth)?,
+                bearer: self.only("Authorization")?.and_then(bearer),
+            }))
+        } else {
+            Err(BadRequest::Header {
+                name: "Sec-WebSocket-Key",
+            })
+        }
+    }
+
+    /// Whether a header that is a list, in one line or several, has that token in any case.
+    fn lists(&self, name: &'static str, token: &str) -> bool {
+        self.items(name)
+            .any(|item| item.eq_ignore_ascii_case(token))
+    }
+
+    fn items(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
+        let items = self.all(name).flat_map(|value| value.split(','));
+        items.map(str::trim_ascii)
+    }
+
+    fn offer(&self) -> Offer {
+        let mut offered = self.items("Sec-WebSocket-Protocol").peekable();
+        if offered.peek().is_none() {
+            Offer::Nothing
+        } else if offered.any(|protocol| protocol == PROTOCOL) {
+            Offer::Mles
+        } else {
+            Offer::Others
+        }
+    }
+}
+
+fn accept(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// The numbers of every `auth` in a query: each may be a list with commas.
+fn auth(query: &str) -> Result<Vec<u64>, BadRequest> {
+    let mut numbers = Vec::new();
+    let values = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("auth="));
+    for value in values {
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| BadRequest::Auth)?;
+        for number in value.split(',').filter(|number| !number.is_empty()) {
+            if numbers.len() == MAX_AUTH {
+                return Err(BadRequest::Auth);
+            }
+            numbers.push(parse_auth(number).ok_or(BadRequest::Auth)?);
+        }
+    }
+    Ok(numbers)
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

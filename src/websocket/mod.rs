@@ -1,0 +1,52 @@
+//! WebSocket (RFC 6455) as the server needs it, and what Mles makes of it.
+//!
+//! `frame` finds and writes frames, `assembly` follows messages over frames, `close` and `error` say
+//! why a connection ends, `handshake` reads the HTTP request and answers it, `hello` is the first
+//! message of Mles v2, `payload` turns Mles frames into WebSocket messages and back.
+//!
+//! Own framing and not a library's, because the libraries own buffers and messages: here one
+//! prepared frame is shared by the queues of all members of a channel, and a connection that has
+//! nothing pending holds no buffer, since its shard reads into one scratch buffer.
+//!
+//! Invariants:
+//!
+//! - Pure functions over byte slices: no I/O, no clock, no runtime. Nothing panics on bytes that
+//!   came from outside, and nothing is allocated by a length that a peer announced.
+//! - Bad input is told as soon as the bytes that show it are there.
+//! - What we send is whole messages in single frames without a mask, in the shortest encoding. No
+//!   extension is ever agreed on.
+//! - Nothing behind a close frame or an error is to be looked at.
+
+#![cfg_attr(
+    not(feature = "server"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without a server only queues need it, for their forms"
+    )
+)]
+
+mod assembly;
+mod close;
+mod error;
+mod frame;
+#[cfg(feature = "server")]
+mod handshake;
+#[cfg(feature = "server")]
+mod hello;
+mod payload;
+
+pub(crate) use assembly::{Assembly, Kind, Part};
+pub(crate) use close::{CloseCode, parse_close};
+pub(crate) use error::{FrameError, MessageError};
+pub(crate) use frame::{
+    Head, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len, unmask_into,
+};
+#[cfg(feature = "server")]
+pub(crate) use handshake::{
+    BadRequest, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
+    origin_allowed, parse, switching,
+};
+#[cfg(feature = "server")]
+pub(crate) use hello::{Hello, HelloError, v2_auth};
+pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

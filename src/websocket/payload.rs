@@ -1,0 +1,86 @@
+//! What Mles frames are on WebSocket: v1 bodies, or v2 payloads.
+//!
+//! A run is turned once for all members of a channel that speak the same version, in one
+//! allocation of its exact size.
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use super::assembly::Kind;
+use super::frame::{Opcode, head_len, put_head};
+use crate::protocol::{
+    BodyError, BodyPrefix, Cid, HEADER_LEN, Key, Mark, Message, frames, put_frame_start,
+};
+
+/// The frames of a run as Mles v1 on WebSocket: each body, without its header, in a binary frame.
+/// Also tells how many.
+pub(crate) fn bodies_run(run: &[u8]) -> (Bytes, u32) {
+    let bodies = || frames(run).filter_map(|frame| frame.get(HEADER_LEN..));
+    let len = bodies().map(|body| head_len(body.len()) + body.len()).sum();
+    let mut out = Vec::with_capacity(len);
+    let mut count = 0;
+    for body in bodies() {
+        put_head(&mut out, Opcode::Binary, body.len());
+        out.extend_from_slice(body);
+        count += 1;
+    }
+    (out.into(), count)
+}
+
+/// The frames of a run as Mles v2: each message in a frame of its kind. Hints of presence and
+/// bodies that are no messages are left out. Also tells how many frames there are.
+pub(crate) fn payloads_run(run: &[u8]) -> (Bytes, u32) {
+    let len = payloads(run).map(|(payload, _)| head_len(payload.len()) + payload.len());
+    let mut out = Vec::with_capacity(len.sum());
+    let mut count = 0;
+    for (payload, mark) in payloads(run) {
+        put_head(&mut out, opcode(payload, mark), payload.len());
+        out.extend_from_slice(payload);
+        count += 1;
+    }
+    (out.into(), count)
+}
+
+fn payloads(run: &[u8]) -> impl Iterator<Item = (&[u8], Mark)> {
+    frames(run).filter_map(|frame| {
+        let (message, mark) = Message::decode_marked(frame.get(HEADER_LEN..)?).ok()?;
+        let payload = message.message;
+        let is_hint = payload.is_empty() && mark == Mark::None;
+        (!is_hint).then_some((payload, mark))
+    })
+}
+
+fn opcode(payload: &[u8], mark: Mark) -> Opcode {
+    match mark {
+        Mark::Binary => Opcode::Binary,
+        Mark::Text | Mark::None if std::str::from_utf8(payload).is_ok() => Opcode::Text,
+        Mark::Text | Mark::None => Opcode::Binary,
+    }
+}
+
+/// The largest payload of a v2 message, in bytes, whose frame has a body of up to `max_body`.
+pub(crate) fn max_payload(max_body: usize, names: &BodyPrefix) -> usize {
+    max_body.saturating_sub(names.as_bytes().len() + Mark::MAX_HEAD)
+}
+
+/// Appends the Mles frame for a v2 message up to its payload, whose `payload_len` bytes the caller
+/// appends.
+///
+/// # Errors
+///
+/// [`BodyError::TooLong`] when no frame can hold it; nothing is appended then.
+pub(crate) fn put_message_start(
+    out: &mut Vec<u8>,
+    holder: (Cid, Key),
+    names: &BodyPrefix,
+    kind: Kind,
+    payload_len: usize,
+) -> Result<(), BodyError> {
+    let mark = match kind {
+        Kind::Text => Mark::Text,
+        Kind::Binary => Mark::Binary,
+    };
+    put_frame_start(out, holder, names, mark, payload_len)
+}

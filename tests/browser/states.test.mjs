@@ -1,0 +1,168 @@
+// What the page shows of a connection that is refused, breaks and comes back, and of a history that
+// is replayed. The server is a stand-in that does these on command.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { joinKey } from "../../web/siphash.js";
+import { launch, noBrowser, open, screenshot } from "./support/browser.mjs";
+import { enter, join, messages, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
+import { startGateway } from "./support/gateway.mjs";
+
+let browser;
+
+before(async () => {
+  browser = noBrowser ? null : await launch();
+});
+
+after(() => browser?.close());
+
+/** A test with a server and a page of it. */
+function withPage(name, body, options) {
+  test(name, { skip: noBrowser }, async (t) => {
+    const gateway = await startGateway();
+    const visit = await open(browser, `http://${gateway.address}/`, options);
+    t.after(async () => {
+      await visit.close();
+      await gateway.stop();
+    });
+    await body(visit.page, gateway, visit);
+  });
+}
+
+withPage("a history is shown before what happens", async (page, gateway) => {
+  gateway.say("bob", "room", "first");
+  gateway.say("bob", "room", "second");
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "third");
+  await shows(page, ["bob: first", "bob: second", "bob: third"]);
+  const times = await page.locator(".message").evaluateAll((rows) =>
+    rows.map((row) => row.querySelector("time, .earlier").tagName),
+  );
+  assert.deepEqual(times, ["SPAN", "SPAN", "TIME"]);
+  await page.getByText(/^You joined at /).waitFor();
+});
+
+withPage("those who join are named", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "");
+  await page.getByText("bob joined").waitFor();
+  gateway.say("carol", "room", "");
+  await page.getByText("bob, carol joined").waitFor();
+  ["dave", "erin", "frank", "bob"].forEach((uid) => gateway.say(uid, "room", ""));
+  await page.getByText("bob, carol, dave, erin and 1 more joined").waitFor();
+  assert.deepEqual(await messages(page), []);
+});
+
+withPage("a wrong key is refused, and the right one taken", async (page, gateway) => {
+  const wanted = joinKey("alice", "room", "secret");
+  gateway.refuse = (_, url) =>
+    new URL(url, "ws://localhost").searchParams.get("auth") === wanted ? null : [4401, ""];
+  await join(page, "alice", "room", "wrong");
+  await waitForState(page, "refused");
+  await page.getByText("The key is missing or wrong.", { exact: true }).waitFor();
+  await screenshot(page, "page-refused");
+  await page.getByRole("button", { name: "Enter the key" }).click();
+  await enter(page, "alice", "room", "secret");
+  assert.equal(await page.locator("#banner").isVisible(), false);
+});
+
+withPage("the reason of a refusal is shown, and nothing tried until told", async (page, gateway) => {
+  let asked = 0;
+  gateway.refuse = () => {
+    asked += 1;
+    return [1008, "this channel is full"];
+  };
+  await join(page, "alice", "room");
+  await page.getByText("this channel is full", { exact: true }).waitFor();
+  await waitForState(page, "refused");
+  await page.waitForTimeout(1_500); // more than two waits before a second attempt
+  assert.equal(asked, 1);
+  gateway.refuse = () => null;
+  await page.getByRole("button", { name: "Try now" }).click();
+  await settled(page);
+});
+
+withPage("a name that is taken is refused at first, and waited for after a break", async (page, gateway) => {
+  gateway.refuse = () => [4409, "this connection id is in use"];
+  await join(page, "alice", "room");
+  await waitForState(page, "refused");
+  gateway.refuse = () => null;
+  await page.getByRole("button", { name: "Try now" }).click();
+  await settled(page);
+  gateway.refuse = () => [4409, "this connection id is in use"];
+  gateway.closeAll(1001, "");
+  await waitForState(page, "waiting");
+  gateway.refuse = () => null;
+  await settled(page);
+});
+
+withPage("a break is survived without a message lost or shown twice", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "one");
+  await say(page, "two");
+  await shows(page, ["bob: one", "You: two"]);
+  const { port } = gateway;
+  await gateway.stop();
+  await waitForState(page, "waiting");
+  await page.getByText(/^Reconnecting in \d+ s$/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-waiting");
+  await page.getByRole("textbox", { name: "Message to room" }).fill("kept");
+  await page.keyboard.press("Enter");
+  await page.getByText("Not connected. Your message stays here until you are.").first().waitFor();
+  gateway.say("bob", "room", "three");
+  await gateway.start(port);
+  await settled(page);
+  await page.getByText(/^Back since /).waitFor();
+  await shows(page, ["bob: one", "You: two", "bob: three"]);
+  await page.getByRole("button", { name: "Send" }).click();
+  await shows(page, ["bob: one", "You: two", "bob: three", "You: kept"]);
+});
+
+withPage("a message that the server does not take is not lost silently", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  await say(page, "far too much");
+  await gateway.until(() => gateway.history.get("room")?.length === 1);
+  gateway.closeAll(1009, "");
+  await page.getByText(/^Disconnected at .*: The message was too big for the server\.$/).waitFor();
+  await settled(page);
+});
+
+withPage("a server that has forgotten everything hides nothing", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "one");
+  gateway.say("bob", "room", "two");
+  await shows(page, ["bob: one", "bob: two"]);
+  gateway.history.clear();
+  gateway.closeAll(1001, "the server is stopping");
+  await waitForState(page, "waiting");
+  await settled(page);
+  gateway.say("bob", "room", "one");
+  await shows(page, ["bob: one", "bob: two", "bob: one"]);
+});
+
+withPage("a device that goes offline says so and comes back at once", async (page) => {
+  await enter(page, "alice", "room");
+  await page.context().setOffline(true);
+  await waitForState(page, "waiting");
+  await page.getByText("This device is offline.").first().waitFor();
+  await page.context().setOffline(false);
+  await settled(page);
+});
+
+withPage("what is no message is left out, and what follows is shown", async (page, gateway, { trouble }) => {
+  await enter(page, "alice", "room");
+  gateway.sendRaw(Buffer.from([0xa3, 0xff]));
+  gateway.sendRaw("text");
+  gateway.say("bob", "room", "whole");
+  await shows(page, ["bob: whole"]);
+  assert.equal(trouble.filter((line) => line.includes("left out")).length, 2);
+});
+
+withPage("the session that the page leaves is closed", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  await page.getByRole("button", { name: "Leave" }).click();
+  await page.getByRole("heading", { name: "Join a channel" }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "room" }).count(), 0);
+  await gateway.until(() => gateway.members("room") === 0);
+});
