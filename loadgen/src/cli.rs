@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod kept;
 mod latency;
 mod value;
 
@@ -15,6 +16,7 @@ use crate::library::Client;
 use crate::process::Programs;
 use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
 use crate::verify::Stamp;
+use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
 use value::{payload_of, seconds, size};
 
@@ -37,6 +39,9 @@ pub(crate) struct Cli {
     /// Write the figures of all runs as CSV to this file, a line for each
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write plots, tables and how to repeat it as one HTML file that needs nothing else
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Write latencies by percentile as HdrHistogram files to this directory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
@@ -73,6 +78,21 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    /// Show a report that --json has kept again, and write it in the other formats
+    ///
+    /// Tables go to the terminal, and --html, --csv, --hgrm and --json write what they do after a
+    /// measurement. The exit code is 0 whatever the runs came to, and 2 when the file is no report.
+    Render(RenderArgs),
+    /// Compare two reports that --json has kept, by scenario and broker
+    ///
+    /// A figure got worse, and is a regression, when it changed for the worse by more than --threshold
+    /// AND the ranges of its rounds before and after do not overlap. It is noise when only the former
+    /// is so. With one round each, the threshold decides alone. Percentiles are those of all rounds'
+    /// times together, other figures medians of the rounds. Runs that do not count are left out; when
+    /// none counts any more, that is a regression.
+    ///
+    /// Exit codes: 0 no regression, 1 at least one, 2 a file is no report or they have nothing in common.
+    Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs
@@ -200,6 +220,36 @@ pub(crate) struct IdleArgs {
     /// How long subscribers are left alone before a reading, in seconds
     #[arg(long, default_value_t = 3.0, value_parser = seconds, value_name = "SECONDS")]
     settle: f64,
+}
+
+impl Cli {
+    /// That the outputs that were given are for this command.
+    ///
+    /// # Errors
+    /// The command has no use for one of them.
+    pub(crate) fn check_outputs(&self) -> Result<(), clap::Error> {
+        let interval_log = ("--interval-log", self.interval_log.is_some());
+        let files = [
+            ("--json", self.json.is_some()),
+            ("--csv", self.csv.is_some()),
+            ("--html", self.html.is_some()),
+            ("--hgrm", self.hgrm.is_some()),
+        ];
+        let useless = match self.command {
+            Command::Diff(_) => files
+                .into_iter()
+                .chain([interval_log])
+                .find(|(_, given)| *given),
+            Command::Render(_) => Some(interval_log).filter(|(_, given)| *given),
+            _ => None,
+        };
+        match useless {
+            Some((option, _)) => Err(invalid(&format!(
+                "{option} has no meaning for this command"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl FanoutArgs {

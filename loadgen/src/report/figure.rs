@@ -9,6 +9,7 @@
 use super::RunResult;
 use super::group::per_delivery;
 use crate::distribution::Distribution;
+use crate::watch::Slice;
 
 const NANOSECONDS_PER_MICROSECOND: f64 = 1e3;
 const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
@@ -124,7 +125,7 @@ impl RunResult {
             }
             Self::Idle(idle) => {
                 let each = ("bytes_per_idle_subscriber", "memory per idle subscriber");
-                let slope = Figure::lower(each.0, each.1, "bytes", idle.bytes_per_subscriber);
+                let slope = Figure::lower(each.0, each.1, "B", idle.bytes_per_subscriber);
                 figures.push(slope.in_bars());
                 if let (Some(first), Some(last)) = (idle.points.first(), idle.points.last()) {
                     let mebibytes = |bytes: u64| bytes as f64 / BYTES_PER_MEBIBYTE;
@@ -150,6 +151,14 @@ impl RunResult {
             Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => return None,
         };
         Some(Times { distribution, of })
+    }
+
+    /// The course of a run, second by second; empty where it was not recorded.
+    pub(super) fn intervals(&self) -> &[Slice] {
+        match self {
+            Self::Latency(outcome) => &outcome.intervals,
+            Self::Fanout(_) | Self::Idle(_) | Self::Seed(_) | Self::Failed(_) => &[],
+        }
     }
 
     /// Of everything that delivers messages.
