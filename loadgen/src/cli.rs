@@ -78,20 +78,7 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
-    /// Show a report that --json has kept again, and write it in the other formats
-    ///
-    /// Tables go to the terminal, and --html, --csv, --hgrm and --json write what they do after a
-    /// measurement. The exit code is 0 whatever the runs came to, and 2 when the file is no report.
     Render(RenderArgs),
-    /// Compare two reports that --json has kept, by scenario and broker
-    ///
-    /// A figure got worse, and is a regression, when it changed for the worse by more than --threshold
-    /// AND the ranges of its rounds before and after do not overlap. It is noise when only the former
-    /// is so. With one round each, the threshold decides alone. Percentiles are those of all rounds'
-    /// times together, other figures medians of the rounds. Runs that do not count are left out; when
-    /// none counts any more, that is a regression.
-    ///
-    /// Exit codes: 0 no regression, 1 at least one, 2 a file is no report or they have nothing in common.
     Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
@@ -220,36 +207,6 @@ pub(crate) struct IdleArgs {
     /// How long subscribers are left alone before a reading, in seconds
     #[arg(long, default_value_t = 3.0, value_parser = seconds, value_name = "SECONDS")]
     settle: f64,
-}
-
-impl Cli {
-    /// That the outputs that were given are for this command.
-    ///
-    /// # Errors
-    /// The command has no use for one of them.
-    pub(crate) fn check_outputs(&self) -> Result<(), clap::Error> {
-        let interval_log = ("--interval-log", self.interval_log.is_some());
-        let files = [
-            ("--json", self.json.is_some()),
-            ("--csv", self.csv.is_some()),
-            ("--html", self.html.is_some()),
-            ("--hgrm", self.hgrm.is_some()),
-        ];
-        let useless = match self.command {
-            Command::Diff(_) => files
-                .into_iter()
-                .chain([interval_log])
-                .find(|(_, given)| *given),
-            Command::Render(_) => Some(interval_log).filter(|(_, given)| *given),
-            _ => None,
-        };
-        match useless {
-            Some((option, _)) => Err(invalid(&format!(
-                "{option} has no meaning for this command"
-            ))),
-            None => Ok(()),
-        }
-    }
 }
 
 impl FanoutArgs {

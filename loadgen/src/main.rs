@@ -31,6 +31,8 @@ mod scenario;
 mod verify;
 mod watch;
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -83,11 +85,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Ok(report) => report,
                 Err(error) => return Ok(bad_input(&error)),
             };
-            print!("{}", report.to_text());
+            say(&report.to_text())?;
             outputs.write(&report)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Diff(args) => return Ok(diff(args.resolve())),
+        Command::Diff(args) => return diff(args.resolve()),
         Command::Fanout(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
@@ -95,7 +97,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Compare(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Idle(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
     };
-    print!("{}", report.to_text());
+    say(&report.to_text())?;
     outputs.write(&report)?;
     watch.finish()?;
     Ok(match (report.partial, report.failures()) {
@@ -105,13 +107,23 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     })
 }
 
-fn diff(compared: Compared) -> ExitCode {
+fn diff(compared: Compared) -> Result<ExitCode, Failure> {
     match compared.run() {
         Ok(diff) => {
-            print!("{diff}");
-            ExitCode::from(u8::from(diff.is_regression()))
+            say(&diff)?;
+            Ok(ExitCode::from(u8::from(diff.is_regression())))
         }
-        Err(error) => bad_input(&error),
+        Err(error) => Ok(bad_input(&error)),
+    }
+}
+
+/// Writes to standard output. A reader who has seen enough, like `head`, is no reason to stop: the
+/// files are still to be written.
+fn say(words: &dyn Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{words}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
     }
 }
 

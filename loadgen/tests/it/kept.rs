@@ -1,6 +1,7 @@
 //! Reports that were kept: shown again, and compared.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,14 +25,13 @@ fn keep(dir: &TempDir, name: &str, results: &Value) -> String {
     text(&path).to_owned()
 }
 
-/// The server's CPU time in all runs of a scenario over mles, times `factor`.
-fn scaled(scenario: &str, factor: f64) -> Value {
+/// The results with `percent` of the server's CPU time in all runs of a scenario over mles.
+fn scaled(scenario: &str, percent: u64) -> Value {
     let mut results = results();
     for run in results["runs"].as_array_mut().unwrap() {
         if run["scenario"] == scenario && run["broker"] == "mles" {
             let nanoseconds = &mut run["result"]["fanout"]["server_cpu"]["nanoseconds"];
-            let scaled = nanoseconds.as_f64().unwrap() * factor;
-            *nanoseconds = (scaled.round() as u64).into();
+            *nanoseconds = (nanoseconds.as_u64().unwrap() * percent / 100).into();
         }
     }
     results
@@ -65,9 +65,24 @@ fn a_report_can_be_written_again_in_every_format() {
 }
 
 #[test]
+fn a_reader_who_has_seen_enough_costs_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("report.html");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["render", RESULTS, "--html", text(&page)])
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(std::fs::read_to_string(page).unwrap().ends_with("</html>"));
+}
+
+#[test]
 fn what_got_worse_makes_the_exit_code_one() {
     let dir = tempfile::tempdir().unwrap();
-    let slow = keep(&dir, "slow.json", &scaled("fanout", 1.5));
+    let slow = keep(&dir, "slow.json", &scaled("fanout", 150));
     let output = loadgen(&["diff", RESULTS, &slow]);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{table}{}", said(&output));
@@ -113,7 +128,7 @@ fn what_got_worse_makes_the_exit_code_one() {
 fn a_change_within_the_range_of_the_rounds_is_noise() {
     let dir = tempfile::tempdir().unwrap();
     // The rounds of fanout-1000 are from 0.0363 to 0.0440: 12 % more of each overlap with them.
-    let slow = keep(&dir, "slow.json", &scaled("fanout-1000", 1.12));
+    let slow = keep(&dir, "slow.json", &scaled("fanout-1000", 112));
     let output = loadgen(&["diff", RESULTS, &slow, "--scenario", "fanout-1000"]);
     let table = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{table}");

@@ -7,6 +7,7 @@
 //! neither good nor bad are left out; runs that do not count are too, and when none of them counts any
 //! more, that is a regression by itself.
 
+mod notes;
 mod verdict;
 
 use std::fmt;
@@ -38,10 +39,8 @@ pub(crate) enum DiffError {
     /// No scenario was run over the same broker in both.
     #[error("the reports have no scenario and broker in common")]
     NothingInCommon,
-    /// The same, but no run of those counts before.
-    #[error(
-        "no run of the first report counts where the reports have a scenario and broker in common"
-    )]
+    /// The same, but there are no runs that count in both.
+    #[error("what the reports have in common has no runs that count in both")]
     NothingCounts,
 }
 
@@ -75,34 +74,34 @@ impl Diff {
             terms,
             changes: Vec::new(),
             broken: Vec::new(),
-            notes: notes(before, after),
+            notes: notes::of(before, after),
         };
-        let mut is_in_common = false;
+        let mut in_common = 0;
+        let mut only_old = Vec::new();
         for group in &old {
             match new.iter().find(|other| is_same(group, other)) {
                 Some(other) => {
-                    is_in_common = true;
+                    in_common += 1;
                     diff.compare(group, other);
                 }
-                None => diff
-                    .notes
-                    .push(format!("{} is only in the first", name(group))),
+                None => only_old.push(name(group)),
             }
         }
-        for group in &new {
-            if !old.iter().any(|other| is_same(group, other)) {
+        let is_new = |group: &&Group<'_>| !old.iter().any(|other| is_same(group, other));
+        let only_new: Vec<_> = new.iter().filter(is_new).map(name).collect();
+        for (which, only) in [("first", only_old), ("second", only_new)] {
+            if !only.is_empty() {
                 diff.notes
-                    .push(format!("{} is only in the second", name(group)));
+                    .push(format!("only in the {which}: {}", only.join(", ")));
             }
         }
-        match (
-            is_in_common,
-            diff.changes.is_empty() && diff.broken.is_empty(),
-        ) {
-            (false, _) => Err(DiffError::NothingInCommon),
-            (true, true) => Err(DiffError::NothingCounts),
-            (true, false) => Ok(diff),
+        if in_common == 0 {
+            return Err(DiffError::NothingInCommon);
         }
+        if diff.changes.is_empty() && diff.broken.is_empty() {
+            return Err(DiffError::NothingCounts);
+        }
+        Ok(diff)
     }
 
     /// Whether anything got worse.
@@ -115,10 +114,16 @@ impl Diff {
         match (counts(before), counts(after)) {
             (true, true) => {}
             (true, false) => {
-                let why = after.runs.iter().find_map(|run| run.trouble());
-                let why = why.unwrap_or_else(|| "interrupted".to_owned());
-                self.broken
-                    .push(format!("{}: no run counts any more: {why}", name(after)));
+                match after.runs.iter().find_map(|run| run.trouble()) {
+                    Some(why) => {
+                        let line = format!("{}: no run counts any more: {why}", name(after));
+                        self.broken.push(line);
+                    }
+                    None => {
+                        let line = format!("{}: the second was interrupted in it", name(after));
+                        self.notes.push(line);
+                    }
+                }
                 return;
             }
             (false, _) => {
@@ -164,34 +169,6 @@ fn is_same(group: &Group<'_>, other: &Group<'_>) -> bool {
 
 fn name(group: &Group<'_>) -> String {
     format!("{} {}", group.scenario, group.broker.name())
-}
-
-/// In what the two are not alike besides their figures.
-fn notes(before: &Report, after: &Report) -> Vec<String> {
-    let mut notes = Vec::new();
-    let (old, new) = (&before.environment, &after.environment);
-    let cores = [old, new].map(|it| it.cores.to_string());
-    for (what, old, new) in [
-        ("processor", &old.cpu, &new.cpu),
-        ("cores", &cores[0], &cores[1]),
-        ("kernel", &old.kernel, &new.kernel),
-        (
-            "congestion control",
-            &old.congestion_control,
-            &new.congestion_control,
-        ),
-    ] {
-        if old != new && !old.is_empty() && !new.is_empty() {
-            notes.push(format!("another {what}: {old}, then {new}"));
-        }
-    }
-    for (scenario, load) in &before.scenarios {
-        let other = after.scenarios.get(scenario);
-        if other.is_some_and(|other| format!("{other:?}") != format!("{load:?}")) {
-            notes.push(format!("{scenario} was not the same load in both"));
-        }
-    }
-    notes
 }
 
 impl fmt::Display for Diff {

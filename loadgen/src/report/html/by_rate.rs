@@ -24,7 +24,8 @@ pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
         let Some(Load::Latency(load)) = report.scenarios.get(group.scenario) else {
             continue;
         };
-        if let Some(times) = group.latency().filter(|times| times.count() > 0) {
+        let times = group.latency().filter(|times| times.count() > 0);
+        if let Some(times) = times.filter(|_| load.rate.is_normal() && load.rate > 0.0) {
             let value = times.percentile(PERCENT) as f64;
             add(&mut series, group.broker, (load.rate, value));
         }
@@ -45,6 +46,7 @@ pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
     let y = Axis::new("", Scale::log(values, 1.0), time);
     let plot = LinePlot {
         title: "p99 latency by rate",
+        scenario: "all rates",
         description: "A line that rises steeply is a broker that does not keep up. The figures are in \
                       the table beside it.",
         size: SIZE,

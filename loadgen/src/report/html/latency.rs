@@ -34,7 +34,7 @@ const SMALL: Size = Size {
 };
 
 /// All plots of a scenario that measured times; `None` for one that did not.
-pub(super) fn plots(groups: &[&Group<'_>]) -> Option<Markup> {
+pub(super) fn plots(scenario: &str, groups: &[&Group<'_>]) -> Option<Markup> {
     let times: Vec<(Broker, Distribution)> = groups
         .iter()
         .filter_map(|group| Some((group.broker, group.latency()?)))
@@ -45,14 +45,14 @@ pub(super) fn plots(groups: &[&Group<'_>]) -> Option<Markup> {
     }
     Some(html! {
         div.pair {
-            (by_percentile(&times))
-            (tables::render(&percentile_table(&times)))
+            (by_percentile(scenario, &times))
+            (tables::render(&percentile_table(scenario, &times)))
         }
-        (by_second(groups))
+        (by_second(scenario, groups))
     })
 }
 
-fn by_percentile(times: &[(Broker, Distribution)]) -> Markup {
+fn by_percentile(scenario: &str, times: &[(Broker, Distribution)]) -> Markup {
     let most = times.iter().map(|(_, times)| times.count()).max();
     let most = most.unwrap_or(1).max(100) as f64;
     let scale = Scale::log_between(1.0, most);
@@ -68,6 +68,7 @@ fn by_percentile(times: &[(Broker, Distribution)]) -> Markup {
     let y = Scale::log(figures, NANOSECOND);
     LinePlot {
         title: "Latency by percentile",
+        scenario,
         description: "Lower and flatter is better. The figures are in the table beside it.",
         size: WIDE,
         x: Axis {
@@ -115,7 +116,7 @@ fn percentiles(broker: Broker, times: &Distribution) -> Series {
     }
 }
 
-fn percentile_table(times: &[(Broker, Distribution)]) -> Cells {
+fn percentile_table(scenario: &str, times: &[(Broker, Distribution)]) -> Cells {
     let rows = times.iter().map(|(broker, times)| {
         // Fewer times than that have none beyond it: it would be the maximum under another name.
         let is_told = |percent| distance(percent) <= times.count() as f64;
@@ -128,7 +129,7 @@ fn percentile_table(times: &[(Broker, Distribution)]) -> Cells {
         row
     });
     Cells {
-        caption: "Percentiles of all rounds that count, merged".to_owned(),
+        caption: format!("{scenario}: all rounds that count, merged"),
         names: 1,
         header: ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "times"]
             .map(str::to_owned)
@@ -165,16 +166,16 @@ const COURSES: [Course; 3] = [
 /// A round of a broker, second by second.
 type Round<'a> = (Broker, usize, Vec<&'a Slice>);
 
-fn by_second(groups: &[&Group<'_>]) -> Markup {
+fn by_second(scenario: &str, groups: &[&Group<'_>]) -> Markup {
     let rounds: Vec<Round<'_>> = groups.iter().flat_map(|group| rounds(group)).collect();
     if rounds.is_empty() {
         return Markup::default();
     }
     html! {
-        div.plots { @for course in &COURSES { (course.plot(&rounds)) } }
+        div.plots { @for course in &COURSES { (course.plot(scenario, &rounds)) } }
         details {
             summary { "Second by second as a table" }
-            (tables::render(&course_table(&rounds)))
+            (tables::render(&course_table(scenario, &rounds)))
         }
     }
 }
@@ -194,7 +195,7 @@ fn rounds<'a>(group: &Group<'a>) -> Vec<Round<'a>> {
 }
 
 impl Course {
-    fn plot(&self, rounds: &[Round<'_>]) -> Markup {
+    fn plot(&self, scenario: &str, rounds: &[Round<'_>]) -> Markup {
         let mut series: Vec<Series> = Vec::new();
         for (broker, round, slices) in rounds {
             let points = slices
@@ -235,6 +236,7 @@ impl Course {
         };
         LinePlot {
             title: self.title,
+            scenario,
             description: "One line for each round. The figures are in the table below.",
             size: SMALL,
             x: Axis::new(
@@ -261,7 +263,7 @@ fn middle(slice: &Slice) -> f64 {
     slice.start_seconds + slice.seconds / 2.0
 }
 
-fn course_table(rounds: &[Round<'_>]) -> Cells {
+fn course_table(scenario: &str, rounds: &[Round<'_>]) -> Cells {
     let mut header: Vec<String> = ["", "round", "second"].map(str::to_owned).into();
     header.extend(COURSES.iter().map(|course| course.title.to_owned()));
     let rows = rounds.iter().flat_map(|(broker, round, slices)| {
@@ -280,7 +282,7 @@ fn course_table(rounds: &[Round<'_>]) -> Cells {
         })
     });
     Cells {
-        caption: "Each second of each round".to_owned(),
+        caption: format!("{scenario}: each second of each round"),
         names: 1,
         header,
         rows: rows.collect(),

@@ -12,6 +12,8 @@ use crate::adapter::Broker;
 #[derive(Debug)]
 pub(super) struct LinePlot<'a> {
     pub(super) title: &'a str,
+    /// What was measured.
+    pub(super) scenario: &'a str,
     /// What it shows, for those who do not see it; where its figures are to be read.
     pub(super) description: &'a str,
     pub(super) size: Size,
@@ -60,13 +62,17 @@ impl LinePlot<'_> {
         html! {
             figure.plot {
                 figcaption { (self.title) }
-                svg viewBox=(view) role="img" aria-label=(format!("{}. {}", self.title, self.description)) {
+                svg viewBox=(view) role="img" aria-label=(self.words()) {
                     (self.x_axis())
                     (self.y_axis())
                     @for series in &self.series { (self.draw(series)) }
                 }
             }
         }
+    }
+
+    fn words(&self) -> String {
+        format!("{}, {}. {}", self.title, self.scenario, self.description)
     }
 
     fn x_axis(&self) -> Markup {

@@ -102,14 +102,16 @@ fn legend(groups: &[Group<'_>]) -> Markup {
     let brokers: BTreeSet<Broker> = groups.iter().map(|group| group.broker).collect();
     html! {
         @if !brokers.is_empty() {
-            fieldset.legend {
-                legend { "Brokers shown in plots" }
-                @for broker in brokers {
-                    @let id = format!("show-{}", broker.name());
-                    label for=(id) {
-                        input type="checkbox" id=(id) checked autocomplete="off";
-                        (Look::of(broker).swatch())
-                        (broker.name())
+            section.legend aria-label="Legend" {
+                fieldset {
+                    legend { "Brokers shown in plots" }
+                    @for broker in brokers {
+                        @let id = format!("show-{}", broker.name());
+                        label for=(id) {
+                            input type="checkbox" id=(id) checked autocomplete="off";
+                            (Look::of(broker).swatch())
+                            (broker.name())
+                        }
                     }
                 }
             }
@@ -164,7 +166,7 @@ fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
             .iter()
             .filter(|group| group.scenario == scenario)
             .collect();
-        let plots = latency::plots(&own)?;
+        let plots = latency::plots(scenario, &own)?;
         Some((scenario, html! { (doubts(own.iter().copied())) (plots) }))
     });
     let drawn: Vec<(&str, Markup)> = drawn.collect();
@@ -172,7 +174,7 @@ fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
         @if !drawn.is_empty() {
             section id="latency" {
                 h2 { "Latency" }
-                p.hint { "Less is better. Both axes are logarithmic." }
+                p.hint { "Less is better. Axes of times are logarithmic, and so is the distance to 100 %." }
                 (by_rate::plot(report, groups))
                 @for (scenario, plots) in drawn {
                     article {
