@@ -4,7 +4,8 @@
 //! [`Figure::lower`], [`Figure::higher`] or [`Figure::told`], and an arm in [`RunResult::times`] if it
 //! has a distribution of times. The key of a figure is its column in CSV and what `diff` compares by,
 //! so it says its unit and never changes; [`Figure::in_bars`] draws it. Percentiles of
-//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms.
+//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms. A
+//! course second by second is drawn from [`RunResult::intervals`].
 
 use super::RunResult;
 use super::group::per_delivery;
@@ -157,7 +158,7 @@ impl RunResult {
     pub(super) fn intervals(&self) -> &[Slice] {
         match self {
             Self::Latency(outcome) => &outcome.intervals,
-            Self::Fanout(_) | Self::Idle(_) | Self::Seed(_) | Self::Failed(_) => &[],
+            _ => &[],
         }
     }
 
