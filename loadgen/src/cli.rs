@@ -1,6 +1,7 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
 mod latency;
+mod throughput;
 mod value;
 
 use std::net::SocketAddr;
@@ -10,13 +11,13 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::adapter::Broker;
-use crate::command::{Compare, One, Selection, Start};
+use crate::command::{Compare, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
-use crate::verify::Stamp;
-use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
-use value::{payload_of, seconds, size};
+use crate::scenario::{Amount, Idle, Load, Named, Timing};
+use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
+pub(crate) use throughput::ThroughputArgs;
+use value::seconds;
 
 /// One load, many brokers: latencies, deliveries per second, and the broker's CPU time for each.
 ///
@@ -48,8 +49,13 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Load one broker that runs already
-    Fanout(FanoutArgs),
+    /// Load one broker that runs already as fast as it delivers: a windowed closed loop
+    ///
+    /// Publishers wait for the slowest of their subscribers: each sends while that is less than the
+    /// window behind. So these are rates that a broker delivers, not such that it accepts, and they
+    /// say nothing about latency: `loadgen help latency` does.
+    #[command(visible_alias = "fanout")]
+    Throughput(ThroughputArgs),
     /// Start brokers on loopback and run scenarios over all of them in turn
     Compare(CompareArgs),
     /// Start brokers on loopback and read their memory per idle subscriber
@@ -77,37 +83,6 @@ pub(crate) enum Command {
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs
     NullRelay(NullRelayArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FanoutArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Publishers of each channel
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..1000))]
-    publishers: u16,
-    /// Subscribers of each channel
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    subscribers: u16,
-    /// Channels, each with publishers and subscribers of its own
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    channels: u16,
-    /// Size of each message, at least 8 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>)]
-    payload: usize,
-    /// How publishers send
-    #[arg(long, default_value = "pipelined")]
-    mode: Mode,
-    /// Payload bytes that a pipelined publisher has under way, at least four messages
-    #[arg(long, default_value = "256KiB", value_parser = size)]
-    window: usize,
-    /// Messages of each publisher, instead of a time
-    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
-    messages: Option<u64>,
-    #[command(flatten)]
-    client: ClientArgs,
-    #[command(flatten)]
-    time: TimeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -200,30 +175,6 @@ pub(crate) struct IdleArgs {
     /// How long subscribers are left alone before a reading, in seconds
     #[arg(long, default_value_t = 3.0, value_parser = seconds, value_name = "SECONDS")]
     settle: f64,
-}
-
-impl FanoutArgs {
-    /// The command's settings.
-    pub(crate) fn resolve(self) -> One {
-        let load = Fanout {
-            publishers: self.publishers,
-            subscribers: self.subscribers.into(),
-            channels: self.channels.into(),
-            payload: self.payload,
-            mode: self.mode,
-            window: self.window,
-            client: self.client.client,
-        };
-        let timing = match self.messages {
-            Some(messages) => Timing {
-                measured: Amount::Messages(messages),
-                ..self.time.resolve()
-            },
-            None => self.time.resolve(),
-        };
-        let scenarios = vec![("custom".to_owned(), Load::Fanout(load))];
-        self.target.resolve(scenarios, timing)
-    }
 }
 
 impl CompareArgs {

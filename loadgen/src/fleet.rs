@@ -171,6 +171,11 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.adapter.publication(session, payload)?)
     }
 
+    /// Whether one connection can both publish and subscribe.
+    pub(crate) fn is_duplex(&self) -> bool {
+        self.adapter.is_duplex()
+    }
+
     /// Closes a connection; its id stays taken.
     pub(crate) fn close(&mut self, id: LinkId) {
         if let Some(mut stream) = self.links[id.0].stream.take() {

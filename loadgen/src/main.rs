@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             NullRelay::bind(args.listen)?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Fanout(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::Throughput(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Seed(args) => args.resolve().run(&interrupt, &mut watch)?,

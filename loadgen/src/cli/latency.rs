@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use mles::protocol::Keyring;
 
-use super::value::{factor, milliseconds, payload_of, percent, rate};
+use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
 use super::{TimeArgs, invalid};
 use crate::adapter::Broker;
 use crate::command::{One, Steps, Sweep};
@@ -24,6 +25,10 @@ pub(super) struct TargetArgs {
     /// Its process id, to read its CPU time
     #[arg(long)]
     pid: Option<u32>,
+    /// Key shared with a server of Mles. Other users of this machine can read it from the process
+    /// list: prefer the environment
+    #[arg(long, env = "MLES_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
 }
 
 /// Publishers on a schedule, and how late this program may be.
@@ -38,6 +43,9 @@ pub(super) struct OpenLoopArgs {
     /// Channels, each with publishers and subscribers of its own [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     channels: Option<u16>,
+    /// Give channel k messages in proportion to 1/k^EXPONENT [default: all alike]
+    #[arg(long, requires = "channels", value_name = "EXPONENT", value_parser = exponent)]
+    zipf: Option<f64>,
     /// Size of each message, at least 24 bytes, like 64 or 64KiB [default: 64]
     #[arg(long, value_parser = payload_of::<Timed>)]
     payload: Option<usize>,
@@ -130,6 +138,7 @@ impl TargetArgs {
         Target {
             addr: self.addr,
             pid: self.pid,
+            keyring: Keyring::new(self.key.clone(), None),
         }
     }
 }
@@ -142,6 +151,7 @@ impl OpenLoopArgs {
             publishers: self.publishers.unwrap_or(default.publishers),
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
             channels: self.channels.map_or(default.channels, usize::from),
+            zipf: self.zipf,
             payload: self.payload.unwrap_or(default.payload),
             rate,
             arrivals: self.arrivals.unwrap_or(default.arrivals),
@@ -156,6 +166,7 @@ impl OpenLoopArgs {
     fn is_given(&self) -> bool {
         [self.publishers, self.subscribers, self.channels] != [None; 3]
             || self.payload.is_some()
+            || self.zipf.is_some()
             || self.arrivals.is_some()
             || self.seed.or(self.max_lag).is_some()
             || self.lag_percentile.is_some()

@@ -6,6 +6,8 @@
 
 use std::ops::ControlFlow;
 
+use mles::protocol::Keyring;
+
 use super::CommandError;
 use super::load::Runner;
 use crate::adapter::Broker;
@@ -162,8 +164,9 @@ impl Compare {
         let target = Target {
             addr: process.addr(),
             pid: Some(process.pid()),
+            keyring: Keyring::default(),
         };
-        match runner.run((name, load), (broker, target), round) {
+        match runner.run((name, load), (broker, &target), round) {
             Err(error) if error.is_interrupt() => ControlFlow::Break(()),
             // It may have brought the broker down: the next run gets another.
             Err(error) => failed(error.to_string()),

@@ -22,7 +22,7 @@ impl Runner<'_> {
     pub(super) fn run(
         &mut self,
         (scenario, load): (&str, &Load),
-        (broker, target): (Broker, Target),
+        (broker, target): (Broker, &Target),
         round: usize,
     ) -> Result<Run, ScenarioError> {
         let interrupt = self.interrupt;

@@ -36,7 +36,7 @@ impl One {
         };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
-            match runner.run((name, load), (self.broker, self.target), 1) {
+            match runner.run((name, load), (self.broker, &self.target), 1) {
                 Err(error) if error.is_interrupt() => report.partial = true,
                 run => report.push(run?),
             }

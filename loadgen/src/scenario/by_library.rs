@@ -36,7 +36,7 @@ impl Fanout {
     pub(super) fn run_by_library(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         timing: Timing,
         interrupt: &Interrupt,
     ) -> Result<Outcome, ScenarioError> {
@@ -55,7 +55,7 @@ impl Fanout {
 
     fn run_by<L: Library>(
         &self,
-        target: Target,
+        target: &Target,
         timing: Timing,
         interrupt: &Interrupt,
     ) -> Result<Outcome, ScenarioError> {
@@ -86,7 +86,7 @@ impl<'a, L: Library> Run<'a, L> {
     /// Connects everyone and waits until all subscribers hear their channel.
     async fn assemble(
         load: &'a Fanout,
-        target: Target,
+        target: &Target,
         interrupt: &'a Interrupt,
     ) -> Result<Self, ScenarioError> {
         let name = run_name();
@@ -105,6 +105,7 @@ impl<'a, L: Library> Run<'a, L> {
                 channel: &channel,
                 number: session_number(),
                 payload: load.payload,
+                keyring: &target.keyring,
             };
             let room = Rc::new(Room::new(load));
             for seat in 0..load.subscribers {
@@ -129,19 +130,20 @@ impl<'a, L: Library> Run<'a, L> {
     }
 
     /// Warms up, measures, and waits for what comes late.
-    async fn measure(&mut self, target: Target, timing: Timing) -> Result<Outcome, ScenarioError> {
+    async fn measure(&mut self, target: &Target, timing: Timing) -> Result<Outcome, ScenarioError> {
         self.send(Amount::Seconds(timing.warm_up_seconds)).await?;
         let before = self.tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
+        let sent_before = self.sent();
         let meter = Meter::start(target)?;
         let seconds = self.send(timing.measured).await?.as_secs_f64();
         let cost = meter.stop(self.tally().since(&before).delivered)?;
         tokio::time::sleep(LINGER).await;
         let tally = self.tally().since(&before);
         Ok(Outcome {
-            messages: tally.expected / self.load.subscribers as u64,
+            messages: self.sent() - sent_before,
             seconds,
             tally,
             server_cpu: cost.server,
@@ -200,6 +202,11 @@ impl<'a, L: Library> Run<'a, L> {
             given_up = give_up(&self.rooms, self.interrupt) => given_up?,
         }
         Ok(last_delivery(&self.rooms) - start)
+    }
+
+    /// Messages of all publishers so far.
+    fn sent(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.sent).sum()
     }
 
     fn tally(&self) -> Tally {

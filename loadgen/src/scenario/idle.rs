@@ -69,11 +69,11 @@ impl Idle {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         interrupt: &Interrupt,
     ) -> Result<IdleResult, ScenarioError> {
         let pid = target.pid.ok_or(ProcError::Unknown)?;
-        let adapter = broker.adapter(PROBE_PAYLOAD);
+        let adapter = broker.adapter(PROBE_PAYLOAD, &target.keyring);
         let mut casts: Vec<Cast<'_, Stamp>> = Vec::new();
         let mut connected = 0;
         let mut points = vec![IdlePoint {
@@ -88,6 +88,7 @@ impl Idle {
                     channels: 1,
                     publishers: 1,
                     subscribers,
+                    members: false,
                     payload: PROBE_PAYLOAD,
                 };
                 let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;

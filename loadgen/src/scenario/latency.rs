@@ -15,7 +15,8 @@ use super::cast::{Cast, Shape};
 use super::meter::Meter;
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
-use super::timetable::{Arrivals, Timetable};
+use super::timetable::{Arrivals, Shares, Timetable};
+use super::zipf::Zipf;
 use super::{Load, ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
@@ -37,6 +38,8 @@ pub(crate) struct Latency {
     /// Of each channel.
     pub(crate) subscribers: usize,
     pub(crate) channels: usize,
+    /// Channel k gets messages in proportion to 1 / k^s; `None` when all are alike.
+    pub(crate) zipf: Option<f64>,
     /// Bytes of each message.
     pub(crate) payload: usize,
     /// Messages a second, all publishers together.
@@ -62,6 +65,7 @@ impl Default for Latency {
             publishers: 1,
             subscribers: 10,
             channels: 1,
+            zipf: None,
             payload: 64,
             rate: 1000.0,
             arrivals: Arrivals::Fixed,
@@ -133,17 +137,18 @@ impl Latency {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         phases: Phases,
         interrupt: &Interrupt,
         (watch, label): (&mut Watch, &str),
     ) -> Result<LatencyOutcome, ScenarioError> {
-        let adapter = broker.adapter(self.payload);
+        let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
             channels: self.channels,
             publishers: self.publishers,
             subscribers: self.subscribers,
+            members: false,
             payload: self.payload,
         };
         let mut open_loop = OpenLoop::new(Cast::assemble(fleet, shape)?);
@@ -194,9 +199,8 @@ impl Latency {
         seed: u64,
         feed: Option<Feed>,
     ) -> Result<Measured, ScenarioError> {
-        let publishers = self.channels * usize::from(self.publishers);
         let end = nanoseconds(length);
-        let table = Timetable::new(self.arrivals, self.rate, publishers, seed, end);
+        let table = Timetable::new(self.arrivals, self.rate, &self.shares(), seed, end);
         let is_measured = feed.is_some();
         let mut recorder = Recorder::start(length, feed);
         let outcome = open_loop.run(table, length, &mut recorder);
@@ -210,6 +214,19 @@ impl Latency {
             interrupted: unsent.is_none(),
             unsent: unsent.unwrap_or_default(),
         })
+    }
+
+    /// The publishers' parts in the rate.
+    fn shares(&self) -> Shares {
+        let publishers = usize::from(self.publishers);
+        match self.zipf {
+            None => Shares::Even(self.channels * publishers),
+            Some(exponent) => {
+                let parts = Zipf::new(self.channels, exponent);
+                let each = |part| std::iter::repeat_n(part / publishers as f64, publishers);
+                Shares::Each(parts.parts().flat_map(each).collect())
+            }
+        }
     }
 
     /// Why an outcome does not count.

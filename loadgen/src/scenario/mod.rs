@@ -9,17 +9,20 @@ mod fanout;
 mod idle;
 mod latency;
 mod meter;
+mod named;
 mod open_loop;
 mod recorder;
 mod seed;
 mod timetable;
+mod zipf;
 
 use std::net::SocketAddr;
 
-use clap::ValueEnum;
+use mles::protocol::Keyring;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::adapter::Role;
 use crate::fleet::FleetError;
 use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
@@ -28,6 +31,7 @@ use crate::verify::Tally;
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
+pub(crate) use named::{Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
 pub(crate) use timetable::Arrivals;
 
@@ -56,6 +60,12 @@ pub(crate) enum ScenarioError {
     /// The process that was named did not do the work.
     #[error("process {0} used no CPU time while it was loaded: it is not the broker")]
     NotTheBroker(u32),
+    /// The broker let go of a connection that had just been made.
+    #[error(
+        "the broker let go of a {0:?} that had just connected: it does not let it in; a server of \
+         Mles says no more when the key is wrong (--key)"
+    )]
+    NotLetIn(Role),
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),
@@ -77,98 +87,14 @@ impl ScenarioError {
 }
 
 /// The broker under load.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
     /// Its process, when it is local and known.
     pub(crate) pid: Option<u32>,
-}
-
-/// Scenarios by name, as `compare` runs them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Named {
-    /// 1 publisher → 10 subscribers, 64 bytes, pipelined
-    Fanout,
-    /// The same, one message in flight
-    FanoutUnbatched,
-    /// Eight of the former beside each other
-    #[value(name = "fanout-unbatched-x8")]
-    FanoutUnbatchedX8,
-    /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
-    #[value(name = "fanout-1000")]
-    Fanout1000,
-    /// 100 channels with 1 publisher → 10 subscribers each, 64 bytes, pipelined
-    Channels,
-    /// 1 publisher → 10 subscribers, 64 KiB, pipelined
-    Large,
-    /// Memory per idle subscriber
-    Idle,
-    /// Latency in an open loop, once for each of `--rates`
-    Latency,
-    /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
-    Seed,
-}
-
-impl Named {
-    /// All that the figures of the README need, in the order of their table.
-    pub(crate) const FIGURES: [Self; 7] = [
-        Self::Fanout,
-        Self::FanoutUnbatched,
-        Self::FanoutUnbatchedX8,
-        Self::Fanout1000,
-        Self::Channels,
-        Self::Large,
-        Self::Idle,
-    ];
-
-    /// The name used on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Fanout => "fanout",
-            Self::FanoutUnbatched => "fanout-unbatched",
-            Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
-            Self::Fanout1000 => "fanout-1000",
-            Self::Channels => "channels",
-            Self::Large => "large",
-            Self::Idle => "idle",
-            Self::Latency => "latency",
-            Self::Seed => "seed",
-        }
-    }
-
-    /// What it does, by the names in reports: `latency` at each of `rates`, the others as they are.
-    pub(crate) fn loads(self, latency: &Latency, rates: &[f64]) -> Vec<(String, Load)> {
-        let fanout = Fanout::default();
-        let load = match self {
-            Self::Latency => return rates.iter().map(|&rate| latency.at(rate)).collect(),
-            Self::Seed => return Seed::default().both(),
-            Self::Idle => Load::Idle(Idle::default()),
-            Self::Fanout => Load::Fanout(fanout),
-            Self::FanoutUnbatched => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                ..fanout
-            }),
-            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                channels: 8,
-                ..fanout
-            }),
-            Self::Fanout1000 => Load::Fanout(Fanout {
-                subscribers: 1000,
-                ..fanout
-            }),
-            Self::Channels => Load::Fanout(Fanout {
-                channels: 100,
-                ..fanout
-            }),
-            Self::Large => Load::Fanout(Fanout {
-                payload: 64 << 10,
-                ..fanout
-            }),
-        };
-        vec![(self.name().to_owned(), load)]
-    }
+    /// What sessions of Mles make their keys from.
+    pub(crate) keyring: Keyring,
 }
 
 impl Load {
@@ -183,7 +109,9 @@ impl Load {
     /// The same by another client; `None` where only the lean one can do it.
     pub(crate) fn by(self, client: Client) -> Option<Self> {
         match self {
-            Self::Fanout(fanout) => Some(Self::Fanout(Fanout { client, ..fanout })),
+            Self::Fanout(fanout) if !fanout.members && fanout.zipf.is_none() => {
+                Some(Self::Fanout(Fanout { client, ..fanout }))
+            }
             other => (client == Client::Lean).then_some(other),
         }
     }

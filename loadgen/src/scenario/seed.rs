@@ -87,15 +87,16 @@ impl Seed {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         interrupt: &Interrupt,
     ) -> Result<SeedOutcome, ScenarioError> {
-        let adapter = broker.adapter(self.payload);
+        let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
             channels: 1,
             publishers: 1,
             subscribers: self.subscribers,
+            members: false,
             payload: self.payload,
         };
         let mut cast = Cast::assemble(fleet, shape)?;
