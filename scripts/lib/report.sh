@@ -2,6 +2,8 @@
 #
 # A stage is one command. What cargo's test runner says about its tests is read from the output:
 # `test result:` lines are summed, lines `SKIPPED name: reason` are tests that could not run here.
+# So is what node's runner says in TAP: `# pass N` and `# fail N` are summed, and `not ok` and
+# `# SKIP reason` name tests.
 # shellcheck shell=bash
 
 readonly STAGE_LIMIT=900 # seconds, after which a stage is taken for stuck
@@ -32,7 +34,8 @@ stage() {
 count_tests() {
     local ok bad line skipped=0
     read -r ok bad < <(
-        sed -nE 's/^test result: [^ ]+ ([0-9]+) passed; ([0-9]+) failed;.*/\1 \2/p' "$stage_log" |
+        sed -nE -e 's/^test result: [^ ]+ ([0-9]+) passed; ([0-9]+) failed;.*/\1 \2/p' \
+            -e 's/^# pass ([0-9]+)$/\1 0/p' -e 's/^# (fail|cancelled) ([0-9]+)$/0 \2/p' "$stage_log" |
             awk '{ ok += $1; bad += $2 } END { print ok + 0, bad + 0 }'
     )
     # A test that finds it cannot run here says so and returns, so the runner counts it as passed.
@@ -42,10 +45,12 @@ count_tests() {
     done < <(grep -oE 'SKIPPED [^ ]+: .*' "$stage_log" || true)
     while IFS= read -r line; do
         skip "$1: $line"
-    done < <(sed -nE 's/^test (.*) \.\.\. (ignored.*)/\1: \2/p' "$stage_log")
+    done < <(sed -nE -e 's/^test (.*) \.\.\. (ignored.*)/\1: \2/p' \
+        -e 's/^ok [0-9]+ - (.*) # SKIP ?(.*)/\1: \2/p' "$stage_log")
     while IFS= read -r line; do
         failures+=("$1: $line")
-    done < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$stage_log")
+    done < <(sed -nE -e 's/^test (.*) \.\.\. FAILED$/\1/p' \
+        -e 's/^not ok [0-9]+ - (.*)/\1/p' "$stage_log")
     # A stage that failed without a failing test counts as one failure: the last line must not
     # say "0 failed" then.
     if (($2 != 0 && bad == 0)); then

@@ -19,7 +19,7 @@ mod zipf;
 use std::net::SocketAddr;
 
 use mles::protocol::Keyring;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::adapter::Role;
@@ -29,6 +29,8 @@ use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+#[cfg(test)]
+pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
 pub(crate) use named::{Named, Preset};
@@ -118,7 +120,7 @@ impl Load {
 }
 
 /// What a scenario does.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Load {
     /// Messages to subscribers.
