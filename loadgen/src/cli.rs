@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod events;
 mod latency;
 mod throughput;
 mod value;
@@ -15,14 +16,15 @@ use crate::command::{Compare, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
 use crate::scenario::{Amount, Idle, Load, Named, Timing};
+use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
-pub(crate) use throughput::ThroughputArgs;
+use throughput::ThroughputArgs;
 use value::seconds;
 
 /// One load, many brokers: latencies, deliveries per second, and the broker's CPU time for each.
 ///
 /// Every message carries a number, and every subscriber checks that it got each message once and in
-/// order; loss, duplicates and reordering make the exit code 1.
+/// order; loss, duplicates and reordering make the exit code 1, unless --allow-loss is given.
 ///
 /// CPU time is that of all threads of the broker's process, user and kernel, between two moments
 /// with no message under way. `exact` in the table counts the runs in which every delivery came
@@ -32,6 +34,10 @@ use value::seconds;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Let messages be lost, doubled or reordered: they are counted and told, and are no failure. A
+    /// sweep takes them for the end of a rate all the same
+    #[arg(long, global = true)]
+    pub(crate) allow_loss: bool,
     /// Write all runs and the environment as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -79,6 +85,22 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    /// Connect many clients at once to one broker that runs already
+    ///
+    /// A connection is timed from `connect` until its first message: its channel gets one a
+    /// millisecond while somebody waits, later ten in the time that the longest has waited. A channel
+    /// beside is watched meanwhile. Connections that fail make the exit code 1.
+    ConnectStorm(ConnectStormArgs),
+    /// Join channels with a history, on one server of Mles that runs already
+    ///
+    /// A join is timed from `connect` until the whole history has come, complete and in order. The
+    /// server must keep at least --history messages.
+    HistoryJoin(HistoryJoinArgs),
+    /// Let one subscriber stop reading, on one broker that runs already
+    ///
+    /// What the others wait is in two histograms, before and after. How the broker's memory grows
+    /// needs --pid; whether it lets the slow one go, a broker on this machine.
+    SlowReader(SlowReaderArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs
@@ -250,6 +272,7 @@ impl ProgramArgs {
             mles: self.mles_bin,
             shards: self.shards,
             reference: self.reference_bin,
+            history: 0,
         }
     }
 }

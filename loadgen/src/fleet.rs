@@ -10,6 +10,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use thiserror::Error;
 
 use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
@@ -63,6 +65,8 @@ pub(crate) struct Fleet<'a, M> {
     events: Events,
     alarm: Alarm,
     links: Vec<Link<M>>,
+    /// What failed without an end to the others; `None` when any failure is the end.
+    failures: Option<Vec<(LinkId, FleetError)>>,
     /// Room for a carried head, then [`READ_LEN`] bytes.
     scratch: Box<[u8]>,
 }
@@ -98,6 +102,7 @@ impl<'a, M: Mark> Fleet<'a, M> {
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
+            failures: None,
             scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
         })
     }
@@ -117,6 +122,20 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
+    /// From now on a connection that fails is closed and told by [`Fleet::take_failures`], and the
+    /// others go on.
+    pub(crate) fn survive_failures(&mut self) {
+        self.failures.get_or_insert_default();
+    }
+
+    /// What failed since the last call.
+    pub(crate) fn take_failures(&mut self) -> Vec<(LinkId, FleetError)> {
+        self.failures
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     /// Connects and sends the adapter's hello. `number` is the session's number in the whole run.
     ///
     /// # Errors
@@ -127,13 +146,59 @@ impl<'a, M: Mark> Fleet<'a, M> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        let refused = |source| FleetError::Connect {
+        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        stream.set_nonblocking(true)?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    /// The same without waiting for the connection to come about; if it does not, a later turn fails.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_at_once(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = mio::net::TcpStream::connect(self.broker);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(stream, role, number, channel)
+    }
+
+    /// The same with a receive buffer of about so many bytes.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_narrow(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+        receive_buffer: usize,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = connect_narrow(&self.broker, receive_buffer);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    fn no_connection(&self, source: io::Error) -> FleetError {
+        FleetError::Connect {
             addr: self.broker,
             source,
-        };
-        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
+        }
+    }
+
+    /// Takes a connection in, and sends its hello.
+    fn adopt(
+        &mut self,
+        mut stream: mio::net::TcpStream,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
         stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
         let outbox = self.adapter.hello(&Session {
             local,
@@ -141,7 +206,6 @@ impl<'a, M: Mark> Fleet<'a, M> {
             number,
             channel,
         })?;
-        let mut stream = mio::net::TcpStream::from_std(stream);
         let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -184,6 +248,17 @@ impl<'a, M: Mark> Fleet<'a, M> {
         }
     }
 
+    /// Stops reading from a connection for good, and leaves it open.
+    ///
+    /// # Errors
+    /// The poll fails.
+    pub(crate) fn ignore(&mut self, id: LinkId) -> Result<(), FleetError> {
+        if let Some(stream) = &mut self.links[id.0].stream {
+            self.poll.registry().deregister(stream)?;
+        }
+        Ok(())
+    }
+
     /// Bytes to send, behind those that wait; [`Fleet::flush`] sends them.
     pub(crate) fn outbox(&mut self, id: LinkId) -> &mut Vec<u8> {
         &mut self.links[id.0].outbox
@@ -206,7 +281,8 @@ impl<'a, M: Mark> Fleet<'a, M> {
     /// answers pings, hands each message's mark to `deliver`.
     ///
     /// # Errors
-    /// A connection is gone or received nonsense, or the user asked to stop.
+    /// A connection is gone or received nonsense, unless [`Fleet::survive_failures`]; or the user
+    /// asked to stop.
     pub(crate) fn turn(
         &mut self,
         timeout: Duration,
@@ -226,13 +302,20 @@ impl<'a, M: Mark> Fleet<'a, M> {
         {
             let id = LinkId(event.token().0);
             let link = &mut self.links[id.0];
+            let mut served = Ok(());
             if event.is_readable() {
-                link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
+                served = link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
                     deliver(id, mark);
-                })?;
+                });
             }
             // Pongs, or what the socket did not take before.
-            link.flush()?;
+            if let Err(error) = served.and_then(|()| link.flush()) {
+                let Some(failures) = &mut self.failures else {
+                    return Err(error);
+                };
+                failures.push((id, error));
+                link.stream = None;
+            }
         }
         Ok(())
     }
@@ -291,6 +374,21 @@ impl<M: Mark> Link<M> {
         self.written = 0;
         Ok(true)
     }
+}
+
+/// A connection whose receive buffer is set before the kernel has told the other side of it.
+fn connect_narrow(broker: &SocketAddr, receive_buffer: usize) -> io::Result<TcpStream> {
+    let family = match broker {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    set_socket_recv_buffer_size(&socket, receive_buffer)?;
+    rustix::net::connect(&socket, broker)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 /// A reset is the broker's way of closing; anything else is a failure of its own.

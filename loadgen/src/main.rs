@@ -62,7 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let outputs = Outputs::open(cli.json.as_deref(), cli.csv.as_deref(), cli.hgrm.as_deref())?;
     let log = cli.interval_log.as_deref();
     let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
-    let report = match cli.command {
+    let mut report = match cli.command {
         Command::Start(args) => {
             args.resolve().run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
@@ -75,9 +75,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Seed(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::ConnectStorm(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::HistoryJoin(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::SlowReader(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Compare(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Idle(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
     };
+    if cli.allow_loss {
+        report.allow_inexact();
+    }
     print!("{}", report.to_text());
     outputs.write(&report)?;
     watch.finish()?;

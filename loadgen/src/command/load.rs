@@ -39,6 +39,18 @@ impl Runner<'_> {
                 let outcome = latency.run(broker, target, phases, interrupt, watched)?;
                 RunResult::Latency(Box::new(outcome))
             }
+            Load::Storm(storm) => {
+                let outcome = storm.run(broker, target, interrupt)?;
+                RunResult::Storm(Box::new(outcome))
+            }
+            Load::History(history) => {
+                let outcome = history.run(broker, target, interrupt)?;
+                RunResult::History(Box::new(outcome))
+            }
+            Load::SlowReader(slow) => {
+                let outcome = slow.run(broker, target, interrupt)?;
+                RunResult::SlowReader(Box::new(outcome))
+            }
             Load::Seed(seed) => RunResult::Seed(Box::new(seed.run(broker, target, interrupt)?)),
         };
         Ok(Run::new(scenario, broker, round, result))

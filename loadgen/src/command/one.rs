@@ -36,6 +36,12 @@ impl One {
         };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
+            if let Some(why) = load.objection(self.broker) {
+                return Err(CommandError::NotFor {
+                    broker: self.broker.name(),
+                    why,
+                });
+            }
             match runner.run((name, load), (self.broker, &self.target), 1) {
                 Err(error) if error.is_interrupt() => report.partial = true,
                 run => report.push(run?),

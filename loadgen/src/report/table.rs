@@ -6,10 +6,15 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use super::Report;
+use super::event_tables::{history_table, slow_reader_table, storm_table};
 use super::group::{Group, groups};
 use super::latency_table::{knee_text, latency_table, seed_table};
 use super::spread::Spread;
-use crate::scenario::Outcome;
+use crate::scenario::{IdleResult, Outcome};
+
+/// What the deliveries a second are, and what they are not.
+const CLOSED_LOOP: &str = "Deliveries/s are those of a windowed closed loop: publishers wait for their \
+                           slowest subscriber.\n\n";
 
 /// All tables, the machine, and what went wrong.
 pub(super) fn render(report: &Report) -> String {
@@ -20,9 +25,15 @@ pub(super) fn render(report: &Report) -> String {
         latency_table(&groups),
         seed_table(&groups),
         idle_table(&groups),
+        storm_table(&groups),
+        history_table(&groups),
+        slow_reader_table(&groups),
     ];
     for table in tables.into_iter().flatten() {
         let _ = writeln!(text, "{table}\n");
+    }
+    if groups.iter().any(|group| group.outcomes().next().is_some()) {
+        text.push_str(CLOSED_LOOP);
     }
     let here = &report.environment;
     let _ = writeln!(
@@ -45,7 +56,17 @@ pub(super) fn render(report: &Report) -> String {
     for (broker, why) in &report.skipped {
         let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
     }
+    for omitted in &report.omitted {
+        let (scenario, broker) = (&omitted.scenario, omitted.broker.name());
+        let _ = writeln!(text, "SKIPPED {scenario} {broker}: {}", omitted.why);
+    }
     for run in &report.runs {
+        if run.may_be_inexact
+            && let Some(inexact) = run.inexact()
+        {
+            let (scenario, broker, round) = (&run.scenario, run.broker.name(), run.round);
+            let _ = writeln!(text, "ALLOWED {scenario} {broker} round {round}: {inexact}");
+        }
         if let Some(trouble) = run.trouble().filter(|_| !run.excused) {
             let (scenario, broker) = (&run.scenario, run.broker.name());
             let word = if run.result.is_exact() {
@@ -111,6 +132,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
         "broker",
         "bytes/idle subscriber",
         "(min–max)",
+        "resident, bytes each",
         "anonymous memory, MiB at subscribers",
     ]);
     for group in groups {
@@ -132,6 +154,8 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
             group.broker.name().to_owned(),
             format!("{:.0}", slope.median),
             format!("({:.0}–{:.0})", slope.min, slope.max),
+            Spread::of(group.idles().map(IdleResult::rss_per_subscriber))
+                .map_or(String::new(), |slope| format!("{:.0}", slope.median)),
             points.collect::<Vec<_>>().join(", "),
         ]);
     }

@@ -86,7 +86,8 @@ impl Publisher {
         self.sent += 1;
     }
 
-    fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
+    /// Appends a message that is not counted.
+    pub(super) fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
         let payload = outbox.len() + self.publication.payload_at;
         outbox.extend_from_slice(&self.publication.bytes);
         mark.write(&mut outbox[payload..]);
@@ -251,6 +252,11 @@ impl<'a, M: Mark> Cast<'a, M> {
     pub(super) fn by_channel(&self) -> impl Iterator<Item = (&[Publisher], &[Subscriber])> {
         let publishers = self.publishers.chunks(self.shape.publishers.into());
         publishers.zip(self.subscribers.chunks(self.shape.subscribers))
+    }
+
+    /// The name of a channel.
+    pub(super) fn channel(&self, channel: usize) -> &str {
+        &self.channels[channel]
     }
 
     /// Closes the publishers' connections.

@@ -71,10 +71,16 @@ impl Default for Latency {
             rate: 1000.0,
             arrivals: Arrivals::Fixed,
             seed: 1,
-            lag_bound: LagBound {
-                percentile: 99.0,
-                nanoseconds: 1_000_000,
-            },
+            lag_bound: LagBound::default(),
+        }
+    }
+}
+
+impl Default for LagBound {
+    fn default() -> Self {
+        Self {
+            percentile: 99.0,
+            nanoseconds: 1_000_000,
         }
     }
 }
@@ -233,19 +239,7 @@ impl Latency {
     /// Why an outcome does not count.
     fn objections(&self, outcome: &LatencyOutcome) -> Vec<String> {
         let mut objections = Vec::new();
-        let LagBound {
-            percentile,
-            nanoseconds: bound,
-        } = self.lag_bound;
-        let lag = outcome.lag.percentile(percentile);
-        let micros = |nanoseconds: u64| nanoseconds as f64 / 1e3;
-        if lag > bound {
-            objections.push(format!(
-                "loadgen was too late: lag p{percentile} is {:.1} µs, over the bound of {:.1} µs",
-                micros(lag),
-                micros(bound)
-            ));
-        }
+        objections.extend(lag_objection(&outcome.lag, self.lag_bound));
         let asked = (outcome.messages + outcome.unsent) as f64 / outcome.seconds;
         if outcome.achieved_rate < SUSTAINED * asked {
             objections.push(format!(
@@ -259,6 +253,23 @@ impl Latency {
         }
         objections
     }
+}
+
+/// What is to be said about `lag` if it is over the bound.
+pub(super) fn lag_objection(lag: &Distribution, bound: LagBound) -> Option<String> {
+    let LagBound {
+        percentile,
+        nanoseconds: bound,
+    } = bound;
+    let lag = lag.percentile(percentile);
+    let micros = |nanoseconds: u64| nanoseconds as f64 / 1e3;
+    (lag > bound).then(|| {
+        format!(
+            "loadgen was too late: lag p{percentile} is {:.1} µs, over the bound of {:.1} µs",
+            micros(lag),
+            micros(bound)
+        )
+    })
 }
 
 /// A phase that was brought to its end, or stopped by the user while it was measured.

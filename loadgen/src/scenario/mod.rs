@@ -4,8 +4,10 @@
 //! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
 
 mod by_library;
+mod bystander;
 mod cast;
 mod fanout;
+mod history;
 mod idle;
 mod latency;
 mod meter;
@@ -13,6 +15,8 @@ mod named;
 mod open_loop;
 mod recorder;
 mod seed;
+mod slow_reader;
+mod storm;
 mod timetable;
 mod zipf;
 
@@ -22,19 +26,22 @@ use mles::protocol::Keyring;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::adapter::Role;
+use crate::adapter::{Broker, Role};
 use crate::fleet::FleetError;
 use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+pub(crate) use history::{HistoryJoin, HistoryOutcome};
 #[cfg(test)]
 pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
 pub(crate) use named::{Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
+pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
+pub(crate) use storm::{ConnectStorm, StormOutcome};
 pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
@@ -100,11 +107,44 @@ pub(crate) struct Target {
 }
 
 impl Load {
+    /// Why `broker` cannot be loaded with this; `None` when it can.
+    pub(crate) fn objection(&self, broker: Broker) -> Option<&'static str> {
+        match (self, broker) {
+            (Self::History(_), _) => match broker {
+                Broker::Mles | Broker::Reference => None,
+                Broker::Nats => Some("core NATS keeps no history; JetStream is another protocol"),
+                Broker::Redis => Some("Redis' publish/subscribe keeps no history"),
+                Broker::Mosquitto | Broker::RabbitmqMqtt => {
+                    Some("MQTT keeps one retained message for each topic, no history")
+                }
+                Broker::Rabbitmq => Some("a queue begins when it is bound, without a history"),
+                Broker::Null => Some("the relay remembers nothing"),
+            },
+            (Self::SlowReader(_), Broker::Null) => {
+                Some("the relay reads nothing for a channel while one of its members does not read")
+            }
+            _ => None,
+        }
+    }
+
+    /// How many messages of each channel a server must keep for this.
+    pub(crate) fn history(&self, broker: Broker) -> usize {
+        match self {
+            Self::History(load) => load.kept_by(broker),
+            _ => 0,
+        }
+    }
+
+    /// Whether the broker's process has to be a new one for each run.
+    pub(crate) fn needs_new_process(&self) -> bool {
+        matches!(self, Self::Idle(_) | Self::SlowReader(_))
+    }
+
     /// What speaks with the broker.
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Fanout(fanout) => fanout.client,
-            Self::Idle(_) | Self::Latency(_) | Self::Seed(_) => Client::Lean,
+            _ => Client::Lean,
         }
     }
 
@@ -131,4 +171,11 @@ pub(crate) enum Load {
     Latency(Latency),
     /// One message at a time, until all have it.
     Seed(Seed),
+    /// Connections all at once.
+    Storm(ConnectStorm),
+    /// Joins to channels with a history.
+    History(HistoryJoin),
+    /// A subscriber that stops reading.
+    #[serde(rename = "slow-reader")]
+    SlowReader(SlowReader),
 }

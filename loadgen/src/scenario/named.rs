@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{Fanout, Idle, Latency, Load, Mode, Seed};
+use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, SlowReader};
 
 /// Scenarios by name, as `compare` runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,12 @@ pub(crate) enum Named {
     Idle,
     /// Latency in an open loop, once for each of `--rates`
     Latency,
+    /// 2000 connections, 50 at a time, each timed until its first message
+    ConnectStorm,
+    /// 500 joins to channels with a history of 100 messages of 64 bytes, timed until all is there
+    HistoryJoin,
+    /// 2500 messages of 4 KiB a second to 5 subscribers, and to a sixth that stops reading
+    SlowReader,
     /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
     Seed,
 }
@@ -65,6 +71,9 @@ impl Named {
             Self::Throughput => "throughput",
             Self::Idle => "idle",
             Self::Latency => "latency",
+            Self::ConnectStorm => "connect-storm",
+            Self::HistoryJoin => "history-join",
+            Self::SlowReader => "slow-reader",
             Self::Seed => "seed",
         }
     }
@@ -85,6 +94,9 @@ impl Named {
             Self::FanIn => Load::Fanout(Preset::FanIn.load()),
             Self::NToN => Load::Fanout(Preset::NToN.load()),
             Self::Zipf => Load::Fanout(Preset::Zipf.load()),
+            Self::ConnectStorm => Load::Storm(ConnectStorm::default()),
+            Self::HistoryJoin => Load::History(HistoryJoin::default()),
+            Self::SlowReader => Load::SlowReader(SlowReader::default()),
             Self::Idle => Load::Idle(Idle::default()),
             Self::Fanout => Load::Fanout(fanout),
             Self::FanoutUnbatched => Load::Fanout(Fanout {
