@@ -15,7 +15,7 @@ use crate::adapter::Broker;
 use crate::command::{Compare, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Idle, Load, Named, Timing};
+use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
 use throughput::ThroughputArgs;
@@ -176,6 +176,9 @@ pub(crate) struct CompareArgs {
     /// fanout-unbatched and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
+    /// Messages that scenario seed measures [default: 300]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -217,9 +220,19 @@ impl CompareArgs {
             return Err(invalid("--seconds must be over 0 for scenario latency"));
         }
         let (latency, rates) = self.latency.resolve(is_latency_run)?;
+        if self.samples.is_some() && !scenarios.contains(&Named::Seed) {
+            return Err(invalid("--samples needs --scenario seed"));
+        }
+        let mut seed = Seed::default();
+        seed.samples = self.samples.unwrap_or(seed.samples);
+        let given = Given {
+            latency,
+            rates,
+            seed,
+        };
         let scenarios = scenarios
             .into_iter()
-            .flat_map(|it| it.loads(&latency, &rates))
+            .flat_map(|it| it.loads(&given))
             .map(|(name, load)| {
                 let load = load.by(client).ok_or_else(|| {
                     invalid(&format!("--client library cannot run scenario {name}"))

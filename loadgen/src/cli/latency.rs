@@ -7,9 +7,10 @@ use clap::Args;
 use mles::protocol::Keyring;
 
 use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
-use super::{TimeArgs, invalid};
+use super::{ClientArgs, TimeArgs, invalid};
 use crate::adapter::Broker;
 use crate::command::{One, Steps, Sweep};
+use crate::library::Client;
 use crate::mark::Timed;
 use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, Timing};
 
@@ -73,6 +74,8 @@ pub(crate) struct LatencyArgs {
     #[command(flatten)]
     open_loop: OpenLoopArgs,
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     time: TimeArgs,
 }
 
@@ -89,6 +92,8 @@ pub(crate) struct SeedArgs {
     /// Messages before these
     #[arg(long, default_value_t = 10)]
     warm_up_samples: u64,
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +114,8 @@ pub(crate) struct SweepArgs {
     tries: u8,
     #[command(flatten)]
     open_loop: OpenLoopArgs,
+    #[command(flatten)]
+    client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
 }
@@ -152,6 +159,7 @@ impl OpenLoopArgs {
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
             channels: self.channels.map_or(default.channels, usize::from),
             zipf: self.zipf,
+            client: Client::Lean,
             payload: self.payload.unwrap_or(default.payload),
             rate,
             arrivals: self.arrivals.unwrap_or(default.arrivals),
@@ -180,8 +188,11 @@ impl LatencyArgs {
     /// There is no time to measure.
     pub(crate) fn resolve(self) -> Result<One, clap::Error> {
         let timing = self.time.measured()?;
-        let latency = self.open_loop.resolve(self.rate).at(self.rate);
-        Ok(self.target.resolve(vec![latency], timing))
+        let latency = Latency {
+            client: self.client.client,
+            ..self.open_loop.resolve(self.rate)
+        };
+        Ok(self.target.resolve(vec![latency.at(self.rate)], timing))
     }
 }
 
@@ -192,6 +203,7 @@ impl SeedArgs {
             subscribers: self.subscribers.into(),
             samples: self.samples,
             warm_up_samples: self.warm_up_samples,
+            client: self.client.client,
             ..Seed::default()
         };
         let by_samples = Timing {
@@ -214,7 +226,10 @@ impl SweepArgs {
         Ok(Sweep {
             broker: self.target.broker,
             target: self.target.target(),
-            latency: self.open_loop.resolve(self.from),
+            latency: Latency {
+                client: self.client.client,
+                ..self.open_loop.resolve(self.from)
+            },
             steps: Steps {
                 from: self.from,
                 to: self.to,

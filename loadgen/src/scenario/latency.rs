@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
-use super::meter::Meter;
+use super::meter::{Cost, Meter};
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Shares, Timetable};
@@ -22,6 +22,7 @@ use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
+use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::Tally;
 use crate::watch::{Feed, Slice, Watch};
@@ -49,6 +50,8 @@ pub(crate) struct Latency {
     /// What random arrivals are made from: the same seed makes the same schedule.
     pub(crate) seed: u64,
     pub(crate) lag_bound: LagBound,
+    /// What speaks with the broker.
+    pub(crate) client: Client,
 }
 
 /// How late this program may send.
@@ -72,6 +75,7 @@ impl Default for Latency {
             arrivals: Arrivals::Fixed,
             seed: 1,
             lag_bound: LagBound::default(),
+            client: Client::Lean,
         }
     }
 }
@@ -149,16 +153,12 @@ impl Latency {
         interrupt: &Interrupt,
         (watch, label): (&mut Watch, &str),
     ) -> Result<LatencyOutcome, ScenarioError> {
+        if self.client == Client::Library {
+            return self.run_by_library((broker, target), phases, interrupt, (watch, label));
+        }
         let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let shape = Shape {
-            channels: self.channels,
-            publishers: self.publishers,
-            subscribers: self.subscribers,
-            members: false,
-            payload: self.payload,
-        };
-        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, shape)?);
+        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, self.shape())?);
         self.phase(&mut open_loop, phases.warm_up, self.seed ^ 1, None)?;
         let before = open_loop.cast().tally();
         if !before.is_clean() {
@@ -168,19 +168,35 @@ impl Latency {
         let (measured, intervals) = watch.during(label, |feed| {
             self.phase(&mut open_loop, phases.measured, self.seed, Some(feed))
         });
-        let measured = measured?;
-        let recorder = measured.recorder;
-        let cost = meter.stop(recorder.latency.count())?;
-        let mut partial = measured.interrupted;
-        if !partial {
-            partial = ScenarioError::interrupted(open_loop.cast().linger())?.is_none();
+        let mut measured = measured?;
+        let cost = meter.stop(measured.recorder.latency.count())?;
+        if !measured.interrupted {
+            let lingered = ScenarioError::interrupted(open_loop.cast().linger())?;
+            measured.interrupted = lingered.is_none();
         }
         let tally = open_loop.cast().tally().since(&before);
+        Ok(self.outcome(measured, tally, cost, intervals, phases.measured))
+    }
+
+    /// What came of a measurement.
+    pub(super) fn outcome(
+        &self,
+        measured: Measured,
+        tally: Tally,
+        cost: Cost,
+        intervals: Vec<Slice>,
+        length: Duration,
+    ) -> LatencyOutcome {
+        let Measured {
+            recorder,
+            unsent,
+            interrupted: partial,
+        } = measured;
         let each = (self.subscribers as u64).max(1);
-        let seconds = phases.measured.as_secs_f64();
+        let seconds = length.as_secs_f64();
         let mut outcome = LatencyOutcome {
             messages: tally.expected / each,
-            unsent: measured.unsent,
+            unsent,
             seconds,
             achieved_rate: recorder.in_time as f64 / each as f64 / seconds,
             invalid: Vec::new(),
@@ -196,7 +212,23 @@ impl Latency {
         if !partial {
             outcome.invalid = self.objections(&outcome);
         }
-        Ok(outcome)
+        outcome
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            channels: self.channels,
+            publishers: self.publishers,
+            subscribers: self.subscribers,
+            members: false,
+            payload: self.payload,
+        }
+    }
+
+    /// When messages of a phase of `length` are due.
+    pub(super) fn timetable(&self, length: Duration, seed: u64) -> Timetable {
+        let end = nanoseconds(length);
+        Timetable::new(self.arrivals, self.rate, &self.shares(), seed, end)
     }
 
     fn phase(
@@ -206,8 +238,7 @@ impl Latency {
         seed: u64,
         feed: Option<Feed>,
     ) -> Result<Measured, ScenarioError> {
-        let end = nanoseconds(length);
-        let table = Timetable::new(self.arrivals, self.rate, &self.shares(), seed, end);
+        let table = self.timetable(length, seed);
         let is_measured = feed.is_some();
         let mut recorder = Recorder::start(length, feed);
         let outcome = open_loop.run(table, length, &mut recorder);
@@ -273,10 +304,10 @@ pub(super) fn lag_objection(lag: &Distribution, bound: LagBound) -> Option<Strin
 }
 
 /// A phase that was brought to its end, or stopped by the user while it was measured.
-struct Measured {
-    recorder: Recorder,
-    unsent: u64,
-    interrupted: bool,
+pub(super) struct Measured {
+    pub(super) recorder: Recorder,
+    pub(super) unsent: u64,
+    pub(super) interrupted: bool,
 }
 
 #[cfg(test)]

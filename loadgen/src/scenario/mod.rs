@@ -38,7 +38,7 @@ pub(crate) use history::{HistoryJoin, HistoryOutcome};
 pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
-pub(crate) use named::{Named, Preset};
+pub(crate) use named::{Given, Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
 pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
 pub(crate) use storm::{ConnectStorm, StormOutcome};
@@ -144,7 +144,9 @@ impl Load {
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Fanout(fanout) => fanout.client,
-            _ => Client::Lean,
+            Self::Latency(latency) => latency.client,
+            Self::Seed(seed) => seed.client,
+            Self::Idle(_) | Self::Storm(_) | Self::History(_) | Self::SlowReader(_) => Client::Lean,
         }
     }
 
@@ -154,6 +156,8 @@ impl Load {
             Self::Fanout(fanout) if !fanout.members && fanout.zipf.is_none() => {
                 Some(Self::Fanout(Fanout { client, ..fanout }))
             }
+            Self::Latency(latency) => Some(Self::Latency(Latency { client, ..latency })),
+            Self::Seed(seed) => Some(Self::Seed(Seed { client, ..seed })),
             other => (client == Client::Lean).then_some(other),
         }
     }

@@ -44,6 +44,15 @@ pub(crate) enum Named {
     Seed,
 }
 
+/// What a user may say of them.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) latency: Latency,
+    /// In messages a second.
+    pub(crate) rates: Vec<f64>,
+    pub(crate) seed: Seed,
+}
+
 impl Named {
     /// All that the figures of the README need, in the order of their table.
     pub(crate) const FIGURES: [Self; 7] = [
@@ -78,18 +87,18 @@ impl Named {
         }
     }
 
-    /// What it does, by the names in reports: `latency` at each of `rates`, the others as they are.
-    pub(crate) fn loads(self, latency: &Latency, rates: &[f64]) -> Vec<(String, Load)> {
+    /// What it does, by the names in reports: `latency` at each of the rates.
+    pub(crate) fn loads(self, given: &Given) -> Vec<(String, Load)> {
         let fanout = Fanout::default();
         let load = match self {
-            Self::Latency => return rates.iter().map(|&rate| latency.at(rate)).collect(),
-            Self::Seed => return Seed::default().both(),
+            Self::Latency => {
+                let rates = given.rates.iter();
+                return rates.map(|&rate| given.latency.at(rate)).collect();
+            }
+            Self::Seed => return given.seed.both(),
             Self::Throughput => {
                 let all = [Self::Fanout, Self::FanIn, Self::NToN, Self::Zipf];
-                return all
-                    .into_iter()
-                    .flat_map(|it| it.loads(latency, rates))
-                    .collect();
+                return all.into_iter().flat_map(|it| it.loads(given)).collect();
             }
             Self::FanIn => Load::Fanout(Preset::FanIn.load()),
             Self::NToN => Load::Fanout(Preset::NToN.load()),
