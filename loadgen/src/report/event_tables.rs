@@ -27,6 +27,7 @@ pub(super) fn storm_table(groups: &[Group<'_>]) -> Option<Table> {
         "bystander p99 µs before",
         "during",
         "max during",
+        "its lag p99",
         "exact",
     ]);
     for group in groups {
@@ -57,6 +58,7 @@ pub(super) fn storm_table(groups: &[Group<'_>]) -> Option<Table> {
             micros(before.percentile(99.0)),
             micros(during.percentile(99.0)),
             micros(during.max()),
+            of(|it| &it.bystander_lag).map_or(String::new(), |lag| micros(lag.percentile(99.0))),
             group.exact(),
         ]);
     }

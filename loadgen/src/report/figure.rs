@@ -226,6 +226,12 @@ fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
     figures.push(Figure::lower(key.0, key.1, "µs", micros(during, 99.0)).in_bars());
     let key = ("bystander_max_us", "bystander's max meanwhile");
     figures.push(Figure::told(key.0, key.1, "µs", micros(during, 100.0)));
+    let key = (
+        "bystander_lag_p99_us",
+        "loadgen's lag p99 for the bystander",
+    );
+    let lag = micros(&outcome.bystander_lag, 99.0);
+    figures.push(Figure::told(key.0, key.1, "µs", lag));
     figures
 }
 

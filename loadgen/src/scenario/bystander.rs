@@ -16,9 +16,10 @@ use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::{Fleet, FleetError};
 use crate::interrupt::Interrupt;
-use crate::mark::{Mark as _, Timed};
 use crate::verify::Tally;
 
+/// Bytes of each message.
+const PAYLOAD: usize = 32;
 /// How long it is watched before the load.
 const BEFORE: Duration = Duration::from_secs(1);
 /// Before that, so that nobody wakes for the first time when it counts.
@@ -80,7 +81,7 @@ impl Bystander<'_> {
     }
 
     fn watch(self, stop: &AtomicBool, told: &Sender<Stage>) -> Result<Seen, ScenarioError> {
-        let payload = Timed::LEN;
+        let payload = PAYLOAD;
         let adapter = self.broker.adapter(payload, &self.target.keyring);
         let fleet = Fleet::new(self.target.addr, adapter.as_ref(), payload, self.interrupt)?;
         let shape = Shape {
