@@ -1,6 +1,7 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
 mod events;
+mod kept;
 mod latency;
 mod throughput;
 mod value;
@@ -17,6 +18,7 @@ use crate::library::Client;
 use crate::process::Programs;
 use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
+use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
 use throughput::ThroughputArgs;
 use value::seconds;
@@ -44,6 +46,9 @@ pub(crate) struct Cli {
     /// Write the figures of all runs as CSV to this file, a line for each
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write plots, tables and how to repeat it as one HTML file that needs nothing else
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Write latencies by percentile as HdrHistogram files to this directory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
@@ -101,6 +106,8 @@ pub(crate) enum Command {
     /// What the others wait is in two histograms, before and after. How the broker's memory grows
     /// needs --pid; whether it lets the slow one go, a broker on this machine.
     SlowReader(SlowReaderArgs),
+    Render(RenderArgs),
+    Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs

@@ -14,3 +14,28 @@ test("hashes are those of the reference library", () => {
     assert.equal(hex(siphash(bytes)), wanted, strings.join("|"));
   }
 });
+
+/** Of Rust's crate siphasher 1.0.4, for lengths around a word and beyond a byte. */
+const HASHES = [
+  ["", "1e924b9d737700d7"],
+  ["a", "96c20860cd93a249"],
+  ["0123456", "58ecd586f7341fe1"],
+  ["01234567", "4b9c5a69d9e4bdc2"],
+  ["012345678", "d6fc26f1e2f845e5"],
+  ["x".repeat(300), "c9234452a810cded"],
+];
+
+test("hashes are those of another implementation", () => {
+  for (const [text, wanted] of HASHES) {
+    assert.equal(hex(siphash(new TextEncoder().encode(text))), wanted, text);
+  }
+});
+
+test("the key of a join is the hash of name, channel and key", () => {
+  assert.equal(joinKey("alice", "room", "secret"), "3f6a98b04d69b3e1");
+  assert.equal(joinKey("åsa", "köket", "🔑 nyckel"), "d808837ad200f1f0");
+});
+
+test("a hash has all of its digits", () => {
+  assert.equal(hex(0x1fn), "000000000000001f");
+});

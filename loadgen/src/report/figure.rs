@@ -4,12 +4,14 @@
 //! [`Figure::lower`], [`Figure::higher`] or [`Figure::told`], and an arm in [`RunResult::times`] if it
 //! has a distribution of times. The key of a figure is its column in CSV and what `diff` compares by,
 //! so it says its unit and never changes; [`Figure::in_bars`] draws it. Percentiles of
-//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms.
+//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms. A
+//! course second by second is drawn from [`RunResult::intervals`].
 
 use super::RunResult;
 use super::group::per_delivery;
 use crate::distribution::Distribution;
 use crate::scenario::{SlowReaderOutcome, StormOutcome};
+use crate::watch::Slice;
 
 const NANOSECONDS_PER_MICROSECOND: f64 = 1e3;
 const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
@@ -125,16 +127,11 @@ impl RunResult {
             }
             Self::Idle(idle) => {
                 let each = ("bytes_per_idle_subscriber", "memory per idle subscriber");
-                let slope = Figure::lower(each.0, each.1, "bytes", idle.bytes_per_subscriber);
+                let slope = Figure::lower(each.0, each.1, "B", idle.bytes_per_subscriber);
                 figures.push(slope.in_bars());
                 let each = "rss_bytes_per_idle_subscriber";
                 let name = "resident memory per idle subscriber";
-                figures.push(Figure::lower(
-                    each,
-                    name,
-                    "bytes",
-                    idle.rss_per_subscriber(),
-                ));
+                figures.push(Figure::lower(each, name, "B", idle.rss_per_subscriber()));
                 if let (Some(first), Some(last)) = (idle.points.first(), idle.points.last()) {
                     let mebibytes = |bytes: u64| bytes as f64 / BYTES_PER_MEBIBYTE;
                     let (empty, full) = (first.memory.rss_bytes, last.memory.rss_bytes);
@@ -164,6 +161,14 @@ impl RunResult {
             Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => return None,
         };
         Some(Times { distribution, of })
+    }
+
+    /// The course of a run, second by second; empty where it was not recorded.
+    pub(super) fn intervals(&self) -> &[Slice] {
+        match self {
+            Self::Latency(outcome) => &outcome.intervals,
+            _ => &[],
+        }
     }
 
     /// Of everything that delivers messages.

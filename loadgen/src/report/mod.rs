@@ -8,14 +8,17 @@
 //! there.
 
 mod csv;
+mod diff;
 mod environment;
 mod event_tables;
 mod figure;
 mod group;
 mod hgrm;
+mod html;
 mod input;
 mod latency_table;
 mod output;
+mod quantity;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -29,9 +32,10 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::Broker;
 use crate::process::Provenance;
 use crate::scenario::{Load, Timing};
+pub(crate) use diff::{Diff, DiffError, Terms};
 use environment::Environment;
 pub(crate) use input::ReadError;
-pub(crate) use output::Outputs;
+pub(crate) use output::{Outputs, Paths};
 pub(crate) use run::{Knee, Run, RunResult};
 
 /// The version of the JSON's layout.

@@ -1,0 +1,283 @@
+// The page: which channel is shown, what is typed, and what is remembered.
+
+import { Room, describe } from "./room.js";
+import * as store from "./store.js";
+import { count } from "./text.js";
+import { setUpTheme } from "./theme.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** The server of the page is the server of the channels. */
+function serverAddress() {
+  const url = new URL("./", location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = "";
+  url.search = "";
+  return url.href;
+}
+
+const rooms = new Map();
+let identity = { uid: store.uid.get(), key: store.key.get() };
+let current = null;
+
+/** The channel that the URL names; empty without one. */
+function channelInUrl() {
+  const fragment = location.hash.slice(1);
+  try {
+    return decodeURIComponent(fragment);
+  } catch {
+    return fragment; // not encoded, and with a percent sign
+  }
+}
+
+function enter(channel) {
+  const room = new Room(channel, roomChanged);
+  rooms.set(channel, room);
+  $("channels").append(room.item);
+  $("logs").append(room.log.element);
+  room.join(serverAddress(), identity);
+  store.channels.set([...rooms.keys()]);
+}
+
+/** Shows what the URL says. */
+function route() {
+  const channel = channelInUrl();
+  if (channel && identity.uid) {
+    if (!rooms.has(channel)) {
+      enter(channel);
+    }
+    showRoom(rooms.get(channel));
+  } else {
+    showWelcome(channel);
+  }
+}
+
+function setCurrent(room) {
+  if (current !== null) {
+    current.draft = $("text").value;
+    current.setCurrent(false);
+  }
+  current = room;
+  $("room").hidden = room === null;
+  $("welcome").hidden = room !== null;
+  if (room === null) {
+    $("add").setAttribute("aria-current", "page");
+  } else {
+    $("add").removeAttribute("aria-current");
+  }
+}
+
+function showRoom(room) {
+  if (room === current) {
+    return;
+  }
+  setCurrent(room);
+  $("room-name").textContent = room.channel;
+  $("text-label").textContent = `Message to ${room.channel}`;
+  $("text").placeholder = `Message to ${room.channel}`;
+  $("text").value = room.draft;
+  fitText();
+  hint("");
+  room.setCurrent(true);
+  showState();
+  showNewer();
+  showTitle();
+  if (matchMedia("(pointer: fine)").matches) {
+    $("text").focus();
+  } else {
+    $("main").focus({ preventScroll: true }); // no keyboard over half of a phone
+  }
+}
+
+function showWelcome(channel) {
+  setCurrent(null);
+  $("uid").value = identity.uid;
+  $("key").value = identity.key;
+  $("channel").value = channel;
+  showTitle();
+  $(identity.uid ? "channel" : "uid").focus({ preventScroll: true });
+}
+
+function roomChanged(room, what) {
+  if (what === "state") {
+    announce(room);
+  }
+  if (room === current) {
+    showState();
+    showNewer();
+    if (document.visibilityState === "visible" && room.unread > 0) {
+      room.read();
+    }
+  }
+  showTitle();
+}
+
+/** Tells those who do not see it how a channel stands; not every second. */
+function announce(room) {
+  const { name, reason = "" } = room.state;
+  const words = { joined: "joined", waiting: "connection lost, trying again.", refused: "refused." };
+  if (words[name] && rooms.get(room.channel) === room) {
+    $("announcement").textContent = `${room.channel}: ${words[name]} ${reason}`.trim();
+  }
+}
+
+function showState() {
+  const { state } = current;
+  $("state").dataset.state = state.name;
+  const words = describe(state, Date.now());
+  if ($("state-text").textContent !== words) {
+    $("state-text").textContent = words;
+  }
+  $("banner").dataset.state = state.name;
+  $("banner").hidden = !state.reason;
+  $("banner-text").textContent = state.reason ?? "";
+  $("enter-key").hidden = !state.needsKey;
+  $("send").setAttribute("aria-disabled", String(state.name !== "joined"));
+}
+
+function showNewer() {
+  $("newer").hidden = current.log.newer === 0;
+  $("newer").textContent = `${count(current.log.newer, "new message")} ↓`;
+}
+
+function showTitle() {
+  const unread = [...rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+  const where = current === null ? "Mles" : `${current.channel} · Mles`;
+  document.title = unread > 0 ? `(${unread}) ${where}` : where;
+}
+
+function showIdentity() {
+  $("me").hidden = !identity.uid;
+  $("my-uid").textContent = identity.uid;
+}
+
+/** Says something below the text that is typed; nothing brings the usual back. */
+function hint(words) {
+  const usual = "Enter sends, Shift and Enter begin a new line.";
+  $("text-hint").textContent = words || usual;
+  $("text-hint").classList.toggle("problem", words !== "");
+  if (words) {
+    $("announcement").textContent = words;
+  }
+}
+
+/** Makes the field as high as its text. */
+function fitText() {
+  const text = $("text");
+  text.style.height = "auto";
+  text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
+}
+
+function join(event) {
+  event.preventDefault();
+  const channel = $("channel").value;
+  const next = { uid: $("uid").value.trim(), key: $("key").value };
+  if (!next.uid || !channel) {
+    $(next.uid ? "channel" : "uid").focus();
+    return;
+  }
+  const other = next.uid !== identity.uid || next.key !== identity.key;
+  identity = next;
+  store.uid.set(identity.uid);
+  store.key.set(identity.key);
+  showIdentity();
+  if (other) {
+    rooms.forEach((room) => room.join(serverAddress(), identity));
+  } else if (rooms.get(channel)?.state.name === "refused") {
+    rooms.get(channel).retry();
+  }
+  location.hash = encodeURIComponent(channel);
+  route(); // the URL may have named it already
+}
+
+function leave() {
+  const room = current;
+  const names = [...rooms.keys()];
+  const at = names.indexOf(room.channel);
+  const next = names[at + 1] ?? names[at - 1];
+  setCurrent(null);
+  room.leave();
+  rooms.delete(room.channel);
+  store.channels.set([...rooms.keys()]);
+  location.hash = next === undefined ? "" : encodeURIComponent(next);
+  route();
+}
+
+function send(event) {
+  event?.preventDefault();
+  const text = $("text").value;
+  if (text.trim() === "") {
+    return;
+  }
+  try {
+    current.send(text);
+  } catch (error) {
+    hint(error.message);
+    return;
+  }
+  $("text").value = "";
+  fitText();
+  hint("");
+  $("text").focus();
+}
+
+function typed(event) {
+  const phone = matchMedia("(pointer: coarse)").matches;
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !phone) {
+    send(event);
+  }
+}
+
+function listen() {
+  addEventListener("hashchange", route);
+  addEventListener("online", () => rooms.forEach((room) => room.hurry()));
+  addEventListener("offline", () => rooms.forEach((room) => room.interrupt()));
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") {
+      rooms.forEach((room) => room.hurry());
+      current?.read();
+    }
+  });
+  // The link of the channel that the URL names already changes nothing else.
+  $("channels").addEventListener("click", () => setTimeout(route));
+  $("join").addEventListener("submit", join);
+  $("composer").addEventListener("submit", send);
+  $("text").addEventListener("keydown", typed);
+  $("text").addEventListener("input", fitText);
+  $("leave").addEventListener("click", leave);
+  $("retry").addEventListener("click", () => current.retry());
+  $("enter-key").addEventListener("click", () => {
+    showWelcome(current.channel);
+    $("key").focus();
+  });
+  $("newer").addEventListener("click", () => {
+    current.log.toEnd();
+    $("text").focus();
+  });
+  $("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // a channel could be called like that
+    $("main").focus();
+  });
+  setInterval(() => {
+    if (current?.state.name === "waiting") {
+      showState();
+    }
+  }, 500);
+}
+
+function start() {
+  setUpTheme($("theme"));
+  $("host").textContent = location.host;
+  showIdentity();
+  listen();
+  if (identity.uid) {
+    store.channels.get().forEach(enter);
+  }
+  const [first] = rooms.values();
+  if (first && !channelInUrl()) {
+    history.replaceState(null, "", first.href);
+  }
+  route();
+}
+
+start();

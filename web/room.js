@@ -1,0 +1,173 @@
+// One channel on the page: its session, what was said, and its place in the list of channels.
+
+import { Feed } from "./feed.js";
+import { Log } from "./log.js";
+import { Session } from "./session.js";
+import { timeElement } from "./text.js";
+
+/** What the list says about states other than joined. */
+const STATES = { joining: "joining", waiting: "not connected", refused: "refused" };
+
+/** A channel that the reader is in. */
+export class Room {
+  channel;
+  log;
+  /** Its element in the list of channels. */
+  item;
+  unread = 0;
+  /** What has been typed and not been sent. */
+  draft = "";
+  #link;
+  #badge;
+  #condition;
+  #session = null;
+  #feed;
+  #joinedBefore = false;
+  #uid;
+  #changed;
+
+  /** `changed(room, what)` is called when its `state`, `unread` or `newer` is another. */
+  constructor(channel, changed) {
+    this.channel = channel;
+    this.#changed = changed;
+    this.log = new Log(channel, () => changed(this, "newer"));
+    this.#feed = new Feed(
+      (entries, isHistory) => this.#show(entries, isHistory),
+      () => this.#settled(),
+    );
+    this.#makeItem();
+  }
+
+  get state() {
+    return this.#session.state;
+  }
+
+  get href() {
+    return `#${encodeURIComponent(this.channel)}`;
+  }
+
+  /** Joins, or joins again as someone else. `address` is the URL of the server. */
+  join(address, { uid, key }) {
+    this.#session?.stop();
+    this.#uid = uid;
+    this.#session = new Session(address, { uid, channel: this.channel, key }, {
+      begin: (took) => {
+        this.log.busy = true;
+        this.#feed.begin(uid, took);
+      },
+      end: () => this.#feed.end(),
+      message: (entry) => this.#feed.take(entry),
+      state: (state) => {
+        this.#mark(state);
+        this.#changed(this, "state");
+      },
+    });
+    this.#session.start();
+  }
+
+  retry() {
+    this.#session.start();
+  }
+
+  hurry() {
+    this.#session.hurry();
+  }
+
+  interrupt() {
+    this.#session.interrupt();
+  }
+
+  leave() {
+    this.#session.stop();
+    this.item.remove();
+    this.log.element.remove();
+  }
+
+  /** Publishes `text` and shows it: a server does not send it back. Throws an Error. */
+  send(text) {
+    const message = new TextEncoder().encode(text);
+    this.#session.send(message);
+    this.#feed.sent({ uid: this.#uid, message, own: true });
+    this.log.toEnd();
+  }
+
+  /** Marks it in the list as the one that is shown, or not. */
+  setCurrent(current) {
+    this.log.element.hidden = !current;
+    if (current) {
+      this.#link.setAttribute("aria-current", "page");
+      this.#link.scrollIntoView({ block: "nearest", inline: "nearest" });
+      this.log.shown();
+      this.read();
+    } else {
+      this.#link.removeAttribute("aria-current");
+    }
+  }
+
+  /** Everything in it has been seen. */
+  read() {
+    this.#count(-this.unread);
+  }
+
+  #show(entries, isHistory) {
+    const at = isHistory ? null : new Date();
+    for (const entry of entries) {
+      this.log.add({ ...entry, own: entry.own ?? entry.uid === this.#uid }, at);
+    }
+    const news = entries.filter((entry) => entry.message.length > 0 && !entry.own);
+    // What was there before one came is no news; what was missed is.
+    if (!isHistory || this.#joinedBefore) {
+      this.#count(news.length);
+    }
+  }
+
+  #settled() {
+    const words = this.#joinedBefore ? "Back since " : "You joined at ";
+    this.#joinedBefore = true;
+    this.log.note(words, timeElement(new Date()));
+    this.log.busy = false;
+  }
+
+  #count(more) {
+    if (more !== 0) {
+      this.unread += more;
+      this.#badge.hidden = this.unread === 0;
+      this.#badge.firstChild.textContent = this.unread > 99 ? "99+" : String(this.unread);
+      this.#changed(this, "unread");
+    }
+  }
+
+  #mark({ name }) {
+    this.#link.dataset.state = name;
+    this.#condition.textContent = STATES[name] ? `, ${STATES[name]}` : "";
+  }
+
+  #makeItem() {
+    const span = (className, text = "") => {
+      const element = document.createElement("span");
+      element.className = className;
+      element.textContent = text;
+      return element;
+    };
+    const name = document.createElement("bdi");
+    name.textContent = this.channel;
+    this.#badge = span("badge");
+    this.#badge.append(span("number"), span("unseen", " unread"));
+    this.#badge.hidden = true;
+    this.#condition = span("unseen");
+    this.#link = document.createElement("a");
+    this.#link.href = this.href;
+    this.#link.append(span("dot"), name, this.#condition, this.#badge);
+    this.item = document.createElement("li");
+    this.item.append(this.#link);
+  }
+}
+
+/** What a state is, in a few words. `now` is in milliseconds. */
+export function describe(state, now) {
+  if (state.name === "waiting") {
+    const seconds = Math.max(0, Math.ceil((state.until - now) / 1000));
+    return `Reconnecting in ${seconds} s`;
+  }
+  return { joining: "Joining…", joined: "Joined", refused: "Refused" }[state.name];
+}
