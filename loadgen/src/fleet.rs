@@ -5,19 +5,20 @@
 //! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
-use std::io::{self, ErrorKind, Read, Write};
+mod link;
+
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
-use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use thiserror::Error;
 
 use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::mark::Mark;
+use link::{Link, connect_narrow};
 
 /// How long the kernel may take to connect to a broker that listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -69,16 +70,6 @@ pub(crate) struct Fleet<'a, M> {
     failures: Option<Vec<(LinkId, FleetError)>>,
     /// Room for a carried head, then [`READ_LEN`] bytes.
     scratch: Box<[u8]>,
-}
-
-struct Link<M> {
-    /// `None` once it was closed by us.
-    stream: Option<mio::net::TcpStream>,
-    role: Role,
-    scanner: Scanner<M>,
-    outbox: Vec<u8>,
-    /// How much of the outbox is out.
-    written: usize,
 }
 
 impl<'a, M: Mark> Fleet<'a, M> {
@@ -318,83 +309,5 @@ impl<'a, M: Mark> Fleet<'a, M> {
             }
         }
         Ok(())
-    }
-}
-
-impl<M: Mark> Link<M> {
-    /// Reads until the socket is empty.
-    fn receive(
-        &mut self,
-        adapter: &dyn Adapter,
-        payload_len: usize,
-        scratch: &mut [u8],
-        mut deliver: impl FnMut(M),
-    ) -> Result<(), FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(());
-        };
-        loop {
-            let read = match stream.read(&mut scratch[MAX_CARRY..]) {
-                Ok(0) => return Err(FleetError::Closed(self.role)),
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(lost(self.role, error)),
-            };
-            let start = MAX_CARRY - self.scanner.carry().len();
-            scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
-            let received = &scratch[start..MAX_CARRY + read];
-            let pings = self
-                .scanner
-                .scan(adapter, payload_len, received, &mut deliver)?;
-            for _ in 0..pings {
-                self.outbox.extend_from_slice(adapter.pong());
-            }
-            // A read that did not fill the buffer has emptied the socket; the next bytes make a
-            // new event.
-            if read < READ_LEN {
-                return Ok(());
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<bool, FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(true);
-        };
-        while self.written < self.outbox.len() {
-            match stream.write(&self.outbox[self.written..]) {
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(self.role, error)),
-            }
-        }
-        self.outbox.clear();
-        self.written = 0;
-        Ok(true)
-    }
-}
-
-/// A connection whose receive buffer is set before the kernel has told the other side of it.
-fn connect_narrow(broker: &SocketAddr, receive_buffer: usize) -> io::Result<TcpStream> {
-    let family = match broker {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    set_socket_recv_buffer_size(&socket, receive_buffer)?;
-    rustix::net::connect(&socket, broker)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nonblocking(true)?;
-    Ok(stream)
-}
-
-/// A reset is the broker's way of closing; anything else is a failure of its own.
-fn lost(role: Role, error: io::Error) -> FleetError {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed(role),
-        _ => FleetError::Io(error),
     }
 }

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ScenarioError;
+use super::publisher::Publisher;
 use crate::adapter::{Publication, Role, Session};
 use crate::fleet::{Fleet, FleetError, LinkId};
 use crate::mark::Mark;
-use crate::verify::{Stamp, Tally, Verifier};
+use crate::verify::{Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
 pub(super) const HEAR_DEADLINE: Duration = Duration::from_secs(30);
@@ -61,37 +62,6 @@ struct Opened {
 pub(super) struct Subscriber {
     pub(super) channel: usize,
     pub(super) verifier: Verifier,
-}
-
-/// One that sends.
-pub(super) struct Publisher {
-    pub(super) link: LinkId,
-    pub(super) channel: usize,
-    /// Which of its channel's.
-    pub(super) index: u16,
-    /// Messages handed to its outbox so far; the number of the next one.
-    pub(super) sent: u64,
-    publication: Publication,
-}
-
-impl Publisher {
-    /// Length of one message on the wire.
-    pub(super) fn message_len(&self) -> usize {
-        self.publication.bytes.len()
-    }
-
-    /// Appends the next message to `outbox`, with the mark that `mark` makes of its stamp.
-    pub(super) fn publish<M: Mark>(&mut self, outbox: &mut Vec<u8>, mark: impl FnOnce(Stamp) -> M) {
-        self.append(outbox, mark(Stamp::new(self.index, self.sent)));
-        self.sent += 1;
-    }
-
-    /// Appends a message that is not counted.
-    pub(super) fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
-        let payload = outbox.len() + self.publication.payload_at;
-        outbox.extend_from_slice(&self.publication.bytes);
-        mark.write(&mut outbox[payload..]);
-    }
 }
 
 /// All connections of a scenario. Subscribers are opened first, channel by channel, so a

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, Publisher, STALL, Shape, Subscriber, TURN, WRITE_LEN};
+use super::cast::{Cast, STALL, Shape, Subscriber, TURN, WRITE_LEN};
 use super::latency::Phases;
 use super::meter::Meter;
+use super::publisher::Publisher;
 use super::zipf::{SharedWindow, Zipf};
 use super::{ScenarioError, Target};
 use crate::adapter::Broker;

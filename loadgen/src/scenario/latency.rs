@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
+use super::lag::{LagBound, lag_objection};
 use super::meter::{Cost, Meter};
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
@@ -54,15 +55,6 @@ pub(crate) struct Latency {
     pub(crate) client: Client,
 }
 
-/// How late this program may send.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct LagBound {
-    /// For this percentage of messages …
-    pub(crate) percentile: f64,
-    /// … so much at most, in nanoseconds.
-    pub(crate) nanoseconds: u64,
-}
-
 impl Default for Latency {
     fn default() -> Self {
         Self {
@@ -76,15 +68,6 @@ impl Default for Latency {
             seed: 1,
             lag_bound: LagBound::default(),
             client: Client::Lean,
-        }
-    }
-}
-
-impl Default for LagBound {
-    fn default() -> Self {
-        Self {
-            percentile: 99.0,
-            nanoseconds: 1_000_000,
         }
     }
 }
@@ -284,23 +267,6 @@ impl Latency {
         }
         objections
     }
-}
-
-/// What is to be said about `lag` if it is over the bound.
-pub(super) fn lag_objection(lag: &Distribution, bound: LagBound) -> Option<String> {
-    let LagBound {
-        percentile,
-        nanoseconds: bound,
-    } = bound;
-    let lag = lag.percentile(percentile);
-    let micros = |nanoseconds: u64| nanoseconds as f64 / 1e3;
-    (lag > bound).then(|| {
-        format!(
-            "loadgen was too late: lag p{percentile} is {:.1} µs, over the bound of {:.1} µs",
-            micros(lag),
-            micros(bound)
-        )
-    })
 }
 
 /// A phase that was brought to its end, or stopped by the user while it was measured.

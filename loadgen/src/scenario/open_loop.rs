@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ScenarioError;
-use super::cast::{Cast, Publisher, STALL, TURN, WRITE_LEN};
+use super::cast::{Cast, STALL, TURN, WRITE_LEN};
+use super::publisher::Publisher;
 use super::recorder::Recorder;
 use super::timetable::{Due, Timetable};
 use crate::distribution::nanoseconds;

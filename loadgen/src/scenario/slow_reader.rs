@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, HEAR_DEADLINE, PROBE_EVERY, Shape, session_number};
-use super::latency::{LagBound, SUSTAINED, lag_objection};
+use super::lag::{LagBound, lag_objection};
+use super::latency::SUSTAINED;
 use super::meter::Meter;
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;

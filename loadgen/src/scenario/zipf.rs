@@ -5,7 +5,8 @@
 //! when. With a window for each channel all of them would be equally busy again.
 
 use super::ScenarioError;
-use super::cast::{Cast, Publisher, Subscriber, WRITE_LEN};
+use super::cast::{Cast, Subscriber, WRITE_LEN};
+use super::publisher::Publisher;
 use crate::verify::Stamp;
 
 /// What part of all messages each channel gets.

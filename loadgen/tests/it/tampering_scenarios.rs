@@ -52,6 +52,10 @@ fn in_every_pattern_of_throughput_over_every_broker() {
         }
         for pattern in patterns {
             for (tamper, harmed) in HARM {
+                // What comes next may be another publisher's, and then nothing is out of order.
+                if harmed == "reordered" && !pattern.contains(&"--zipf") {
+                    continue;
+                }
                 let addr = proxy(broker, started.addr, tamper);
                 let args = ["throughput", "--broker", broker, "--payload", &payload];
                 let few = ["--messages", "100", "--warm-up", "0"];
