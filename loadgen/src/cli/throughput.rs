@@ -42,9 +42,10 @@ pub(crate) struct ThroughputArgs {
     /// How publishers send
     #[arg(long, default_value = "pipelined")]
     mode: Mode,
-    /// Payload bytes that a pipelined publisher has under way, at least four messages
-    #[arg(long, default_value = "256KiB", value_parser = size)]
-    window: usize,
+    /// Payload bytes that a pipelined publisher has under way, at least four messages [default:
+    /// 256KiB, but 32KiB where ten publish to one channel]
+    #[arg(long, value_parser = size)]
+    window: Option<usize>,
     /// Messages of each publisher, instead of a time
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
@@ -63,19 +64,20 @@ impl ThroughputArgs {
         let mut load = Fanout {
             payload: self.payload,
             mode: self.mode,
-            window: self.window,
             seed: self.seed,
             ..self.preset.load()
         };
         if let Some(members) = self.members {
             load.members = true;
             (load.publishers, load.subscribers) = (members, members.into());
+            load.window = Preset::NToN.load().window;
         } else if self.publishers.or(self.subscribers).is_some() {
             load.members = false;
         }
         load.publishers = self.publishers.unwrap_or(load.publishers);
         load.subscribers = self.subscribers.map_or(load.subscribers, usize::from);
         load.channels = self.channels.map_or(load.channels, usize::from);
+        load.window = self.window.unwrap_or(load.window);
         load.zipf = self.zipf.or(load.zipf);
         if load.zipf.is_some() && load.channels < 2 {
             return Err(invalid("--zipf needs at least two --channels"));

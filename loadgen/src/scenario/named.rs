@@ -134,6 +134,10 @@ impl Named {
     }
 }
 
+/// The window of each of ten publishers of one channel: together they have about as much under way as
+/// one has alone, so that slow brokers are not busy with the last window long after the time is up.
+const SHARED_WINDOW: usize = 32 << 10;
+
 /// Patterns of throughput.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
@@ -156,12 +160,14 @@ impl Preset {
             Self::FanIn => Fanout {
                 publishers: 10,
                 subscribers: 1,
+                window: SHARED_WINDOW,
                 ..fan_out
             },
             Self::NToN => Fanout {
                 publishers: 10,
                 subscribers: 10,
                 members: true,
+                window: SHARED_WINDOW,
                 ..fan_out
             },
             Self::Zipf => Fanout {
