@@ -1,8 +1,11 @@
 //! Every scenario over every broker that is installed here and has what the scenario is about: short,
 //! and with all deliveries accounted for. Figures are not asserted: they are the machine's mood.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use crate::faults::{self, Fault};
 use crate::own_mles::OwnMles;
 use crate::started::{Started, compare};
 use crate::support::{loadgen, loadgen_json, said};
@@ -237,6 +240,66 @@ fn a_reader_that_is_too_slow_is_let_go_and_that_is_seen() {
         0,
         "no --pid was given"
     );
+}
+
+#[test]
+fn connections_that_are_refused_fail_a_storm() {
+    // Those of the bystander and of five channels are there before: that makes room for some.
+    let few = ["--max-connections", "40", "--allow-anonymous"];
+    let Some(server) = OwnMles::new(&few, "") else {
+        return;
+    };
+    let addr = server.addr.to_string();
+    let args = ["connect-storm", "--broker", "mles", "--addr", &addr];
+    let (output, report) = loadgen_json(&[args.as_slice(), &["--connections", "100"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let storm = outcome(&report, "storm");
+    let [connected, failed] = ["connected", "failed"].map(|it| storm[it].as_u64().unwrap());
+    assert_eq!(connected + failed, 100, "{storm:#}");
+    assert!(connected > 0 && failed >= 60, "{storm:#}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("of 100 connections failed: the broker closed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rate_that_is_not_met_is_told() {
+    let Some(started) = Started::new("mles") else {
+        return;
+    };
+    // Nothing comes back in the quarter of a second that is measured.
+    let addr = faults::proxy(started.addr, Fault::Delay(Duration::from_millis(400)));
+    let addr = addr.to_string();
+    let latency = [
+        "latency",
+        "--seconds",
+        "0.25",
+        "--warm-up",
+        "0",
+        "--rate",
+        "100",
+    ];
+    let slow = [
+        "slow-reader",
+        "--before",
+        "0.25",
+        "--after",
+        "0.1",
+        "--rate",
+        "100",
+    ];
+    for scenario in [latency, slow] {
+        let target = ["--broker", "mles", "--addr", &addr];
+        let output = loadgen(&[scenario.as_slice(), &target].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.contains("INVALID") && text.contains("the rate was not met"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
