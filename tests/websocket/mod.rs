@@ -140,23 +140,32 @@ impl Ws {
     /// The same on a connection that there is.
     pub fn ask_on(mut stream: TcpStream, request: &[u8]) -> Result<Self, String> {
         stream.write_all(request).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            if stream.read(&mut byte).unwrap() == 0 {
-                break;
-            }
-            head.push(byte[0]);
+        let mut ws = Self::on(stream);
+        let head = String::from_utf8(ws.head().unwrap()).unwrap();
+        if head.starts_with("HTTP/1.1 101 ") {
+            assert!(head.contains(ACCEPT), "{head}");
+            Ok(ws)
+        } else {
+            Err(head)
         }
-        let head = String::from_utf8(head).unwrap();
-        if !head.starts_with("HTTP/1.1 101 ") {
-            return Err(head);
-        }
-        assert!(head.contains(ACCEPT), "{head}");
-        Ok(Self {
+    }
+
+    /// A connection on which a request was sent; see [`Ws::head`].
+    pub fn on(stream: TcpStream) -> Self {
+        Self {
             stream,
             pending: Vec::new(),
-        })
+        }
+    }
+
+    /// Reads the answer to the request, or all that there is of it.
+    pub fn head(&mut self) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && self.stream.read(&mut byte)? > 0 {
+            head.push(byte[0]);
+        }
+        Ok(head)
     }
 
     /// Joins as v1 with an empty message, and waits until the broker counts the session.

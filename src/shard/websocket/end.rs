@@ -15,7 +15,7 @@ use crate::shard::wire::see_off;
 use crate::websocket::{CloseCode, FrameError, HelloError, MessageError, close_frame};
 
 /// How long a connection is kept for its socket to take what was said last.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a session ends.
 #[derive(Debug)]
