@@ -106,7 +106,7 @@ fn announced_lengths_cost_nothing() {
 /// Pings without end from clients that read no answer.
 #[test]
 fn unread_pongs_are_not_kept() {
-    const BYTES: usize = 8 * MIB;
+    const BYTES: usize = 4 * MIB;
     let (mut broker, at) = start_process();
     let good = Bystanders::start(&broker);
     let mut sessions: Vec<_> = (0..20)
