@@ -146,7 +146,7 @@ impl From<HelloError> for End {
 
 impl Session {
     /// Gives the seats up, tells the client why, and closes the connection.
-    pub(super) async fn end(mut self, end: End) {
+    pub(super) async fn end(mut self: Box<Self>, end: End) {
         if let Some((code, why)) = end.reason() {
             self.layered.close(close_frame(code, why));
         }

@@ -85,7 +85,8 @@ impl Session {
                 pings = 0;
                 self.publish_batch();
                 yield_turn().await;
-                if self.gates().await {
+                if self.is_held() {
+                    Box::pin(self.gates()).await;
                     self.heard = Instant::now();
                 }
             }
@@ -126,7 +127,7 @@ impl Session {
     async fn whole(&mut self, kind: Kind, head: &Head, payload: &[u8]) -> Result<(), End> {
         let start = self.batch.bytes.len();
         match &self.seats {
-            Seats::None => self.first(kind, &unmasked(head, payload)).await,
+            Seats::None => Box::pin(self.first(kind, &unmasked(head, payload))).await,
             Seats::Many(_) => {
                 check_is_body(kind)?;
                 self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
@@ -174,7 +175,7 @@ impl Session {
     async fn assembled(&mut self, kind: Kind, message: Vec<u8>) -> Result<(), End> {
         let start = self.batch.bytes.len();
         match &self.seats {
-            Seats::None => self.first(kind, &message).await,
+            Seats::None => Box::pin(self.first(kind, &message)).await,
             Seats::Many(_) => {
                 self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
                 self.batch.bytes.extend_from_slice(&message);
@@ -210,7 +211,7 @@ impl Session {
             let tail = self.batch.bytes.split_off(start);
             self.publish_batch();
             let Some(seat) = seat else {
-                return self.join_pair(tail).await;
+                return Box::pin(self.join_pair(tail)).await;
             };
             self.batch.bytes = tail;
             self.batch.to = Some(seat);

@@ -123,7 +123,7 @@ impl Shard {
     pub(crate) fn serve_websocket(self: &Rc<Self>, visitor: Visitor) {
         let now = Instant::now();
         visitor.layered.over();
-        let session = Session {
+        let session = Box::new(Session {
             shard: self.clone(),
             reader: Reader::Layered(visitor.layered.clone()),
             layered: visitor.layered,
@@ -138,7 +138,7 @@ impl Shard {
             deadline: visitor.deadline,
             heard: now,
             next_ping: now + self.common.settings.websocket.ping_interval,
-        };
+        });
         self.sessions.set(self.sessions.get() + 1);
         self.spawn(session.run(visitor.early));
     }
@@ -158,12 +158,19 @@ impl Scanner for ClientFrames {
 }
 
 impl Session {
-    async fn run(mut self, early: Bytes) {
-        let end = match self.take_early(early).await {
+    /// What happens once in a session's life is boxed, here and below: there is one of these futures
+    /// for every connection, idle or not.
+    async fn run(mut self: Box<Self>, early: Bytes) {
+        let taken = if early.is_empty() {
+            Ok(())
+        } else {
+            Box::pin(self.take_early(early)).await
+        };
+        let end = match taken {
             Ok(()) => self.converse().await,
             Err(end) => end,
         };
-        self.end(end).await;
+        Box::pin(self.end(end)).await;
     }
 
     /// Largest message of a client, in bytes.
@@ -188,9 +195,6 @@ impl Session {
 
     /// Takes in what came behind the handshake.
     async fn take_early(&mut self, early: Bytes) -> Result<(), End> {
-        if early.is_empty() {
-            return Ok(());
-        }
         let found = self.frames().scan(&early);
         self.take(early.slice(..found.run.len), found.run.frames)
             .await?;
@@ -213,11 +217,11 @@ impl Session {
         };
         loop {
             let has_joined = self.has_joined();
-            let has_waited = tokio::select! {
-                has_waited = self.gates() => has_waited,
-                end = outside.end(has_joined) => return end,
-            };
-            if has_waited {
+            if self.is_held() {
+                tokio::select! {
+                    () = Box::pin(self.gates()) => {}
+                    end = outside.end(has_joined) => return end,
+                }
                 // It may have said something that was not read.
                 self.heard = Instant::now();
             }
@@ -238,14 +242,17 @@ impl Session {
         }
     }
 
-    /// Waits while the shard or a channel holds publishers back, and tells whether it has waited.
-    /// Cancel safe.
-    async fn gates(&self) -> bool {
-        let is_congested = self.shard.congestion.is_held();
+    /// Whether the shard or a channel holds publishers back.
+    fn is_held(&self) -> bool {
+        self.shard.congestion.is_held() || self.seats.iter().any(|seat| seat.conn.hold.is_held())
+    }
+
+    /// Waits while that is so. Cancel safe.
+    async fn gates(&self) {
         self.shard.congestion.released().await;
         let held = self.seats.iter().filter(|seat| seat.conn.hold.is_held());
         let Some(limit) = held.map(|seat| seat.conn.hold_limit).max() else {
-            return is_congested;
+            return;
         };
         let all = async {
             for seat in self.seats.iter() {
@@ -254,7 +261,6 @@ impl Session {
         };
         // Past the limit it goes on all the same.
         let _ = timeout(limit, all).await;
-        true
     }
 
     /// Reads once. Cancel safe.
