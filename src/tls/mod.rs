@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-#[cfg(any(feature = "client", all(test, feature = "server")))]
-pub(crate) use client::explained;
 pub use client::{ClientTls, ClientTlsOptions};
+#[cfg(any(feature = "client", all(test, feature = "server")))]
+pub(crate) use client::{explained, handshake_failed};
 pub use error::TlsError;
 pub use handshake::HandshakeError;
 #[cfg(feature = "server")]
