@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustls::Connection;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -58,8 +59,12 @@ pub(crate) async fn see_off(reader: &mut Reader) {
     let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
 }
 
-/// The two sides of a plain connection.
-pub(super) fn split(stream: TcpStream) -> (Reader, Wire) {
+/// The two sides of a connection, plain or with TLS.
+pub(super) fn sides(stream: TcpStream, tls: Option<Connection>) -> (Reader, Wire) {
+    if tls.is_some() {
+        let layered = Rc::new(Layered::new(stream, tls));
+        return (Reader::Layered(layered.clone()), Wire::Layered(layered));
+    }
     let (reader, writer) = stream.into_split();
     (Reader::Plain(reader), Wire::Plain(writer))
 }

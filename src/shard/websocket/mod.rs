@@ -213,6 +213,8 @@ impl Session {
                 self.next_ping.min(self.deadline)
             };
             let step = tokio::select! {
+                // What has come is a sign of life, however late it is read.
+                biased;
                 step = self.read() => step,
                 () = sleep_until(due) => match self.beat() {
                     Ok(()) => continue,
@@ -253,6 +255,8 @@ impl Session {
             return Err(End::Ended);
         }
         self.heard = Instant::now();
+        // A client that sends all the time must not put this off.
+        self.beat()?;
         if let Some(run) = step.run {
             self.take(run.bytes().clone(), run.frames()).await?;
         }
