@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
-mod fake_server;
 mod tls_proxy;
 
 use std::fs;
@@ -280,6 +279,50 @@ async fn the_wrong_port_is_told() {
         .await
         .unwrap()
         .unwrap_err();
+}
+
+/// More than what a connection's buffers and the queue of a member hold.
+const FLOOD: usize = 600;
+
+#[tokio::test]
+async fn a_member_that_does_not_read_is_let_go_and_harms_nobody() {
+    let authority = Authority::new();
+    let mut settings = with_tls(&authority.localhost());
+    settings.limits.max_frame = 1 << 20;
+    settings.channels.default.queue_bytes = 1 << 20;
+    settings.channels.default.history_frames = 0;
+    let broker = Broker::start(settings).unwrap();
+    let join = async |uid| {
+        client(&broker, uid, authority.client())
+            .join("news")
+            .await
+            .unwrap()
+    };
+    let (mut stuck, mut reader, mut sender) = (
+        join("stuck").await,
+        join("reader").await,
+        join("sender").await,
+    );
+    let joined = || broker.stats().joined == 3;
+    common::wait_until("all have joined", joined);
+    for i in 0..FLOOD {
+        let mut message = format!("{i} ");
+        message.extend(std::iter::repeat_n('.', LARGE));
+        sender.publish(&message).await.unwrap();
+        assert_eq!(next_text(&mut reader).await, message);
+    }
+    common::wait_until("it is let go", || broker.stats().slow_disconnects == 1);
+    common::wait_until("its place is free", || broker.stats().connections == 2);
+    // What it was sent before it was let go is whole.
+    let ended = timeout(PATIENCE, async {
+        while stuck.recv().await?.is_some() {}
+        Ok::<_, Error>(())
+    });
+    let ended = ended.await.unwrap();
+    assert!(
+        matches!(ended, Ok(()) | Err(Error::Io(_) | Error::Cut)),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
