@@ -25,9 +25,11 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use client::{ClientTls, ClientTlsOptions};
 #[cfg(any(feature = "client", all(test, feature = "server")))]
-pub(crate) use client::{explained, handshake_failed};
+pub(crate) use client::explained;
+#[cfg(feature = "client")]
+pub(crate) use client::handshake_failed;
+pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;
 #[cfg(feature = "server")]
