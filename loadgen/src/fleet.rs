@@ -5,7 +5,9 @@
 //! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
-use std::io::{self, ErrorKind, Read, Write};
+mod link;
+
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, Wi
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::mark::Mark;
+use link::{Link, connect_narrow};
 
 /// How long the kernel may take to connect to a broker that listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -63,18 +66,10 @@ pub(crate) struct Fleet<'a, M> {
     events: Events,
     alarm: Alarm,
     links: Vec<Link<M>>,
+    /// What failed without an end to the others; `None` when any failure is the end.
+    failures: Option<Vec<(LinkId, FleetError)>>,
     /// Room for a carried head, then [`READ_LEN`] bytes.
     scratch: Box<[u8]>,
-}
-
-struct Link<M> {
-    /// `None` once it was closed by us.
-    stream: Option<mio::net::TcpStream>,
-    role: Role,
-    scanner: Scanner<M>,
-    outbox: Vec<u8>,
-    /// How much of the outbox is out.
-    written: usize,
 }
 
 impl<'a, M: Mark> Fleet<'a, M> {
@@ -98,6 +93,7 @@ impl<'a, M: Mark> Fleet<'a, M> {
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
+            failures: None,
             scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
         })
     }
@@ -117,6 +113,20 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
+    /// From now on a connection that fails is closed and told by [`Fleet::take_failures`], and the
+    /// others go on.
+    pub(crate) fn survive_failures(&mut self) {
+        self.failures.get_or_insert_default();
+    }
+
+    /// What failed since the last call.
+    pub(crate) fn take_failures(&mut self) -> Vec<(LinkId, FleetError)> {
+        self.failures
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     /// Connects and sends the adapter's hello. `number` is the session's number in the whole run.
     ///
     /// # Errors
@@ -127,13 +137,59 @@ impl<'a, M: Mark> Fleet<'a, M> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        let refused = |source| FleetError::Connect {
+        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        stream.set_nonblocking(true)?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    /// The same without waiting for the connection to come about; if it does not, a later turn fails.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_at_once(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = mio::net::TcpStream::connect(self.broker);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(stream, role, number, channel)
+    }
+
+    /// The same with a receive buffer of about so many bytes.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_narrow(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+        receive_buffer: usize,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = connect_narrow(&self.broker, receive_buffer);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    fn no_connection(&self, source: io::Error) -> FleetError {
+        FleetError::Connect {
             addr: self.broker,
             source,
-        };
-        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
+        }
+    }
+
+    /// Takes a connection in, and sends its hello.
+    fn adopt(
+        &mut self,
+        mut stream: mio::net::TcpStream,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
         stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
         let outbox = self.adapter.hello(&Session {
             local,
@@ -141,7 +197,6 @@ impl<'a, M: Mark> Fleet<'a, M> {
             number,
             channel,
         })?;
-        let mut stream = mio::net::TcpStream::from_std(stream);
         let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -171,12 +226,28 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.adapter.publication(session, payload)?)
     }
 
+    /// Whether one connection can both publish and subscribe.
+    pub(crate) fn is_duplex(&self) -> bool {
+        self.adapter.is_duplex()
+    }
+
     /// Closes a connection; its id stays taken.
     pub(crate) fn close(&mut self, id: LinkId) {
         if let Some(mut stream) = self.links[id.0].stream.take() {
             // A socket that is about to be dropped leaves the poll with it.
             let _ = self.poll.registry().deregister(&mut stream);
         }
+    }
+
+    /// Stops reading from a connection for good, and leaves it open.
+    ///
+    /// # Errors
+    /// The poll fails.
+    pub(crate) fn ignore(&mut self, id: LinkId) -> Result<(), FleetError> {
+        if let Some(stream) = &mut self.links[id.0].stream {
+            self.poll.registry().deregister(stream)?;
+        }
+        Ok(())
     }
 
     /// Bytes to send, behind those that wait; [`Fleet::flush`] sends them.
@@ -201,7 +272,8 @@ impl<'a, M: Mark> Fleet<'a, M> {
     /// answers pings, hands each message's mark to `deliver`.
     ///
     /// # Errors
-    /// A connection is gone or received nonsense, or the user asked to stop.
+    /// A connection is gone or received nonsense, unless [`Fleet::survive_failures`]; or the user
+    /// asked to stop.
     pub(crate) fn turn(
         &mut self,
         timeout: Duration,
@@ -221,77 +293,21 @@ impl<'a, M: Mark> Fleet<'a, M> {
         {
             let id = LinkId(event.token().0);
             let link = &mut self.links[id.0];
+            let mut served = Ok(());
             if event.is_readable() {
-                link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
+                served = link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
                     deliver(id, mark);
-                })?;
+                });
             }
             // Pongs, or what the socket did not take before.
-            link.flush()?;
+            if let Err(error) = served.and_then(|()| link.flush()) {
+                let Some(failures) = &mut self.failures else {
+                    return Err(error);
+                };
+                failures.push((id, error));
+                link.stream = None;
+            }
         }
         Ok(())
-    }
-}
-
-impl<M: Mark> Link<M> {
-    /// Reads until the socket is empty.
-    fn receive(
-        &mut self,
-        adapter: &dyn Adapter,
-        payload_len: usize,
-        scratch: &mut [u8],
-        mut deliver: impl FnMut(M),
-    ) -> Result<(), FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(());
-        };
-        loop {
-            let read = match stream.read(&mut scratch[MAX_CARRY..]) {
-                Ok(0) => return Err(FleetError::Closed(self.role)),
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(lost(self.role, error)),
-            };
-            let start = MAX_CARRY - self.scanner.carry().len();
-            scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
-            let received = &scratch[start..MAX_CARRY + read];
-            let pings = self
-                .scanner
-                .scan(adapter, payload_len, received, &mut deliver)?;
-            for _ in 0..pings {
-                self.outbox.extend_from_slice(adapter.pong());
-            }
-            // A read that did not fill the buffer has emptied the socket; the next bytes make a
-            // new event.
-            if read < READ_LEN {
-                return Ok(());
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<bool, FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(true);
-        };
-        while self.written < self.outbox.len() {
-            match stream.write(&self.outbox[self.written..]) {
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(self.role, error)),
-            }
-        }
-        self.outbox.clear();
-        self.written = 0;
-        Ok(true)
-    }
-}
-
-/// A reset is the broker's way of closing; anything else is a failure of its own.
-fn lost(role: Role, error: io::Error) -> FleetError {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed(role),
-        _ => FleetError::Io(error),
     }
 }

@@ -111,12 +111,15 @@ impl Shard {
         while let Some(member) = local.at(key) {
             let wire = &member.handle.wire;
             if member.outbox.is_empty() && wire.is_clear() {
+                if let Some(layered) = wire.layered() {
+                    layered.wait_no_more(member.conn);
+                }
                 return Wrote::All;
             }
             if written >= TURN_BYTES {
                 return Wrote::Some;
             }
-            match wire.try_write(&member.outbox, member.form()) {
+            match wire.try_write(member.conn, &member.outbox, member.form()) {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     written += n;
@@ -149,7 +152,17 @@ impl Shard {
                         super::session::yield_turn().await;
                         None
                     }
-                    Wrote::Full => None,
+                    Wrote::Full => {
+                        // The socket may have room and it is another session's turn.
+                        if conn
+                            .wire
+                            .layered()
+                            .is_some_and(|layered| layered.is_shared())
+                        {
+                            super::session::yield_turn().await;
+                        }
+                        None
+                    }
                     Wrote::Failed(error) => Some(Ended::ByPeer(error)),
                 },
                 Ok(Err(error)) => Some(Ended::ByPeer(error)),

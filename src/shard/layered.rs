@@ -1,8 +1,9 @@
 //! A connection with something between its sessions and TCP: TLS, WebSocket messages, or both.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -11,9 +12,10 @@ use rustls::Connection;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::wire::SLICES;
-use crate::channel::{Form, Outbox};
+use crate::channel::{ConnId, Form, Outbox};
 
 /// Bytes taken from TLS at once: no record has more.
 const RECORD: usize = 16 << 10;
@@ -27,7 +29,8 @@ pub(crate) struct Layered {
     progress: Cell<Option<Instant>>,
     /// Sessions that have a seat.
     seats: Cell<u32>,
-    lingers: Cell<bool>,
+    /// Tells the task that sees the connection off, if it has one, that it is time.
+    over: OnceCell<Box<Notify>>,
 }
 
 /// What goes out before anything that is queued for members.
@@ -38,6 +41,13 @@ struct Out {
     /// Control frames of WebSocket; none while nothing is to be said.
     control: Option<Box<Control>>,
     is_closed: bool,
+    /// Of several sessions those that wait for the socket, in the order in which they write again:
+    /// each once, then it is the next one's turn.
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 32 in every connection"
+    )]
+    waiting: Option<Box<VecDeque<ConnId>>>,
 }
 
 /// At most one frame of each kind: of pings that were not answered in time only the last one
@@ -59,6 +69,28 @@ impl Out {
             .into_iter()
             .find(|next| !next.is_empty())
     }
+
+    /// Has a session wait behind those that wait already.
+    fn wait(&mut self, conn: ConnId) {
+        let waiting = self.waiting.get_or_insert_default();
+        if !waiting.contains(&conn) {
+            waiting.push_back(conn);
+        }
+    }
+
+    fn wait_no_more(&mut self, conn: ConnId) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.retain(|&other| other != conn);
+            if waiting.is_empty() {
+                self.waiting = None;
+            }
+        }
+    }
+
+    fn is_turn_of(&self, conn: ConnId) -> bool {
+        let first = self.waiting.as_ref().and_then(|waiting| waiting.front());
+        first.is_none_or(|&first| first == conn)
+    }
 }
 
 impl Layered {
@@ -70,7 +102,7 @@ impl Layered {
             out: RefCell::default(),
             progress: Cell::new(None),
             seats: Cell::new(0),
-            lingers: Cell::new(false),
+            over: OnceCell::new(),
         }
     }
 
@@ -79,22 +111,35 @@ impl Layered {
         (self.stream, self.tls.map(|tls| tls.into_inner()))
     }
 
+    /// The address that the client has connected to.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Keeps it open for reading when it is shut down.
-    pub(super) fn linger(&self) {
-        self.lingers.set(true);
+    /// Makes the caller's task the one that sees the connection off. To be waited for.
+    pub(super) fn over(&self) -> &Notify {
+        self.over.get_or_init(Box::default)
     }
 
-    /// Shuts the socket down: in both directions, unless it lingers.
+    /// Shuts the socket down in both directions, or has it seen off.
     pub(super) fn shut_down(&self) {
-        if self.lingers.get() {
-            return self.shut_down_write();
+        match self.over.get() {
+            Some(over) => over.notify_one(),
+            // It fails only when the other side was faster.
+            None => drop(SockRef::from(&self.stream).shutdown(Shutdown::Both)),
         }
-        // It fails only when the other side was faster.
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Says that nothing more will come, or has it seen off.
+    pub(super) fn finish(&self) {
+        match self.over.get() {
+            Some(over) => over.notify_one(),
+            None => self.shut_down_write(),
+        }
     }
 
     /// Says that nothing more will come.
@@ -109,9 +154,25 @@ impl Layered {
     }
 
     /// One session has given up its seat. Returns whether it was the last.
-    pub(super) fn leave_seat(&self) -> bool {
+    pub(super) fn leave_seat(&self, conn: ConnId) -> bool {
+        self.wait_no_more(conn);
         self.seats.set(self.seats.get().saturating_sub(1));
         self.seats.get() == 0
+    }
+
+    /// Whether any session has a seat.
+    pub(super) fn has_seats(&self) -> bool {
+        self.seats.get() > 0
+    }
+
+    /// Whether several sessions write to it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.seats.get() > 1
+    }
+
+    /// Gives up the session's place among those that wait for the socket.
+    pub(super) fn wait_no_more(&self, conn: ConnId) {
+        self.out.borrow_mut().wait_no_more(conn);
     }
 
     pub(super) fn progress(&self) -> Option<Instant> {
@@ -121,6 +182,11 @@ impl Layered {
     /// Writes bytes before anything else is written. Not cancel safe: a part of them may be written.
     pub(crate) async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
         self.out.borrow_mut().rest = bytes;
+        self.flushed().await
+    }
+
+    /// Waits until everything that was taken is in the socket. Cancel safe.
+    pub(super) async fn flushed(&self) -> io::Result<()> {
         loop {
             match self.flush() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -140,12 +206,35 @@ impl Layered {
         !is_encrypted && self.out.borrow_mut().front().is_none()
     }
 
-    /// Writes what is kept here, then from the front of a queue. Returns how many bytes of the queue
-    /// are done with, whole units unless they are frames.
-    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+    /// Writes what is kept here, then from the front of the queue of `conn`. Returns how many bytes of
+    /// the queue are done with, whole units unless they are frames.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the socket is full, or it is another session's turn; anything else: the
+    /// connection is gone or has been closed.
+    pub(super) fn try_write(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
+        let result = self.write_in_turn(conn, outbox, form);
+        if self.is_shared() {
+            let mut out = self.out.borrow_mut();
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.wait(conn),
+                _ => out.wait_no_more(conn),
+            }
+        }
+        result
+    }
+
+    fn write_in_turn(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
         self.flush()?;
         if outbox.is_empty() {
             return Ok(0);
+        }
+        if self.out.borrow().is_closed {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if !self.out.borrow().is_turn_of(conn) {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = outbox.slices(&mut slices);
@@ -261,15 +350,19 @@ impl Layered {
         self.say(|control| control.ping = frame);
     }
 
-    /// Sends a close frame, unless one was sent.
+    /// Sends a close frame, unless one was sent. Nothing follows it.
     pub(super) fn close(&self, frame: Bytes) {
-        if !std::mem::replace(&mut self.out.borrow_mut().is_closed, true) {
-            self.say(|control| control.close = frame);
-        }
+        self.say(|control| control.close = frame);
+        self.out.borrow_mut().is_closed = true;
     }
 
     fn say(&self, what: impl FnOnce(&mut Control)) {
-        what(self.out.borrow_mut().control.get_or_insert_default());
+        let mut out = self.out.borrow_mut();
+        if out.is_closed {
+            return;
+        }
+        what(out.control.get_or_insert_default());
+        drop(out);
         // What does not go out now goes out with the next read or write.
         let _ = self.flush();
     }

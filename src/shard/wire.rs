@@ -27,7 +27,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::layered::Layered;
-use crate::channel::{Form, Outbox};
+use crate::channel::{ConnId, Form, Outbox};
 
 /// How long a connection is kept so that what was said last arrives.
 const LINGER: Duration = Duration::from_millis(500);
@@ -70,13 +70,13 @@ pub(super) fn sides(stream: TcpStream, tls: Option<Connection>) -> (Reader, Wire
 }
 
 impl Wire {
-    /// Writes from the front of a queue and returns how many bytes of it are done with. With an empty
-    /// queue it writes what is kept here.
+    /// Writes from the front of the queue of `conn` and returns how many bytes of it are done with. With
+    /// an empty queue it writes what is kept here.
     ///
     /// # Errors
     ///
     /// `WouldBlock` while the socket is full; anything else: the connection is gone.
-    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+    pub(super) fn try_write(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
         match self {
             Self::Plain(writer) => {
                 if let Some(run) = outbox.single() {
@@ -86,7 +86,7 @@ impl Wire {
                 let count = outbox.slices(&mut slices);
                 writer.try_write_vectored(&slices[..count])
             }
-            Self::Layered(layered) => layered.try_write(outbox, form),
+            Self::Layered(layered) => layered.try_write(conn, outbox, form),
         }
     }
 
@@ -95,7 +95,7 @@ impl Wire {
         let mut outbox = Outbox::default();
         outbox.push(frames);
         while !(outbox.is_empty() && self.is_clear()) {
-            match self.try_write(&outbox, Form::Frames) {
+            match self.try_write(ConnId::NONE, &outbox, Form::Frames) {
                 Ok(n) => outbox.advance(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err(error),
@@ -148,7 +148,8 @@ impl Wire {
             .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    /// Shuts the socket down in both directions, which wakes whoever waits for it.
+    /// Shuts the socket down in both directions, which wakes whoever waits for it; or has it seen
+    /// off by the task that does that.
     pub(super) fn shut_down(&self) {
         match self {
             // It fails only when the other side was faster.
@@ -159,13 +160,13 @@ impl Wire {
         }
     }
 
-    /// Tells the other side that nothing more will come.
-    pub(super) fn shut_down_write(&self) {
+    /// Tells the other side that nothing more will come, or has it told so.
+    pub(super) fn finish(&self) {
         match self {
             Self::Plain(writer) => {
                 let _ = SockRef::from(writer.as_ref()).shutdown(Shutdown::Write);
             }
-            Self::Layered(layered) => layered.shut_down_write(),
+            Self::Layered(layered) => layered.finish(),
         }
     }
 }

@@ -9,16 +9,17 @@ use super::{Adapter, Head, Publication, Role, Session, WireError};
 /// The key of the last field of a body, as CBOR text.
 const MESSAGE_KEY: &[u8] = b"\x67message";
 
-/// Mles without a shared key.
+/// Mles, with keys made from a keyring.
 pub(super) struct Mles {
     payload_len: usize,
     /// What stands before a payload of that length in a body of ours.
     before_payload: Vec<u8>,
+    keyring: Keyring,
 }
 
 impl Mles {
     /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
-    pub(super) fn new(payload_len: usize) -> Self {
+    pub(super) fn new(payload_len: usize, keyring: Keyring) -> Self {
         let sample = Message {
             uid: "",
             channel: "",
@@ -31,17 +32,18 @@ impl Mles {
         Self {
             payload_len,
             before_payload: [MESSAGE_KEY, length].concat(),
+            keyring,
         }
     }
 }
 
 impl Adapter for Mles {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
-        frame(session, b"")
+        self.frame(session, b"")
     }
 
     fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
-        let bytes = frame(session, payload)?;
+        let bytes = self.frame(session, payload)?;
         Ok(Publication {
             payload_at: bytes.len() - payload.len(),
             bytes,
@@ -77,24 +79,27 @@ impl Adapter for Mles {
     }
 }
 
-/// A frame of this session. Connection ids are session numbers, so that no two members collide.
-fn frame(session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
-    let role = match session.role {
-        Role::Publisher => 'p',
-        Role::Subscriber => 's',
-    };
-    let uid = format!("{role}{}", session.number);
-    let channel = session.channel;
-    let key = Keyring::default().session_key(session.local, &uid, channel);
-    let message = Message {
-        uid: &uid,
-        channel,
-        message,
-    };
-    match encode_frame(Cid(session.number), key, &message) {
-        Ok(frame) => Ok(frame.to_vec()),
-        Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
-        Err(error) => Err(WireError::Unexpected(error.to_string())),
+impl Mles {
+    /// A frame of this session. Connection ids are session numbers, so that no two members collide.
+    fn frame(&self, session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        let role = match session.role {
+            Role::Publisher => 'p',
+            Role::Subscriber => 's',
+            Role::Member => 'm',
+        };
+        let uid = format!("{role}{}", session.number);
+        let channel = session.channel;
+        let key = self.keyring.session_key(session.local, &uid, channel);
+        let message = Message {
+            uid: &uid,
+            channel,
+            message,
+        };
+        match encode_frame(Cid(session.number), key, &message) {
+            Ok(frame) => Ok(frame.to_vec()),
+            Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
+            Err(error) => Err(WireError::Unexpected(error.to_string())),
+        }
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
     fn messages_among_announcements_at_every_cut() {
         // The CBOR length of the payload takes one, two and three bytes.
         for len in [16, 100, 300] {
-            let mles = Mles::new(len);
+            let mles = Mles::new(len, Keyring::default());
             let message = |sequence| {
                 mles.publication(&session(1), &payload(len, sequence))
                     .expect("fits")
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn messages_of_another_length_and_nonsense_are_refused() {
-        let mles = Mles::new(16);
+        let mles = Mles::new(16, Keyring::default());
         let longer = mles
             .publication(&session(1), &[b'M'; 17])
             .expect("fits")

@@ -17,6 +17,7 @@ mod scanner;
 
 use std::net::SocketAddr;
 
+use ::mles::protocol::Keyring;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -60,10 +61,13 @@ impl Broker {
         }
     }
 
-    /// The adapter for this broker, for payloads of `payload_len` bytes.
-    pub(crate) fn adapter(self, payload_len: usize) -> Box<dyn Adapter> {
+    /// The adapter for this broker, for payloads of `payload_len` bytes. Only sessions of Mles take
+    /// their keys from `keyring`.
+    pub(crate) fn adapter(self, payload_len: usize, keyring: &Keyring) -> Box<dyn Adapter> {
         match self {
-            Self::Mles | Self::Reference | Self::Null => Box::new(mles::Mles::new(payload_len)),
+            Self::Mles | Self::Reference | Self::Null => {
+                Box::new(mles::Mles::new(payload_len, keyring.clone()))
+            }
             Self::Nats => Box::new(nats::Nats),
             Self::Redis => Box::new(redis::Redis),
             Self::Mosquitto | Self::RabbitmqMqtt => Box::new(mqtt::Mqtt),
@@ -79,6 +83,8 @@ pub(crate) enum Role {
     Publisher,
     /// Receives.
     Subscriber,
+    /// Does both on one connection, where [`Adapter::is_duplex`]. What it sends need not come back.
+    Member,
 }
 
 /// One connection, as an adapter needs to know it.
@@ -165,6 +171,11 @@ pub(crate) trait Adapter {
     /// # Errors
     /// Bytes that this protocol does not have there, or an error from the broker.
     fn head(&self, received: &[u8]) -> Result<Head, WireError>;
+
+    /// Whether one connection can both publish and subscribe.
+    fn is_duplex(&self) -> bool {
+        true
+    }
 
     /// The answer to [`Head::Ping`]; nothing for protocols without.
     fn pong(&self) -> &'static [u8] {

@@ -36,7 +36,13 @@ impl One {
         };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
-            match runner.run((name, load), (self.broker, self.target), 1) {
+            if let Some(why) = load.objection(self.broker) {
+                return Err(CommandError::NotFor {
+                    broker: self.broker.name(),
+                    why,
+                });
+            }
+            match runner.run((name, load), (self.broker, &self.target), 1) {
                 Err(error) if error.is_interrupt() => report.partial = true,
                 run => report.push(run?),
             }

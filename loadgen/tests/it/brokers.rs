@@ -53,6 +53,11 @@ mod reference {
     fn tells_publishers_and_channels_apart() {
         super::tells_publishers_and_channels_apart("reference");
     }
+
+    #[test]
+    fn takes_memory_for_idle_subscribers() {
+        super::takes_memory_for_idle_subscribers("reference");
+    }
 }
 
 fn delivers_every_message_once(broker: &str) {
@@ -112,8 +117,9 @@ fn takes_memory_for_idle_subscribers(broker: &str) {
     assert_eq!(code, Some(0), "{broker}: {complaint}{:#}", report["runs"]);
     let point = &report["runs"][0]["result"]["idle"]["points"][2];
     assert_eq!(point["subscribers"], 1100);
-    let memory = &point["memory"]["anonymous_bytes"];
-    assert!(memory.as_u64() > Some(0), "{point}");
+    for kind in ["anonymous_bytes", "rss_bytes"] {
+        assert!(point["memory"][kind].as_u64() > Some(0), "{point}");
+    }
 }
 
 /// Nothing done to a delivery passes, and each kind of harm is called by its name.

@@ -22,15 +22,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Shard;
-use super::conn::{Conn, Phase};
+use super::conn::Conn;
 use super::gate::{JoinPermit, Permit};
 use super::input::{Input, Next, Scanner, Step};
 use super::layered::Layered;
 use super::session::yield_turn;
 use super::wire::Reader;
+use super::{Phase as BrokerPhase, Shard};
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::websocket::{Assembly, FrameError, Opcode, max_payload, scan, server_frame};
 use end::End;
@@ -121,6 +122,7 @@ impl Shard {
     /// Serves a WebSocket connection until it ends.
     pub(crate) fn serve_websocket(self: &Rc<Self>, visitor: Visitor) {
         let now = Instant::now();
+        visitor.layered.over();
         let session = Session {
             shard: self.clone(),
             reader: Reader::Layered(visitor.layered.clone()),
@@ -205,17 +207,26 @@ impl Session {
 
     /// Reads until something ends the session.
     async fn converse(&mut self) -> End {
+        let outside = Outside {
+            layered: self.layered.clone(),
+            phase: self.shard.common.phase.subscribe(),
+        };
         loop {
-            self.gates().await;
-            let due = if self.has_joined() {
-                self.next_ping
-            } else {
-                self.next_ping.min(self.deadline)
+            let has_joined = self.has_joined();
+            let has_waited = tokio::select! {
+                has_waited = self.gates() => has_waited,
+                end = outside.end(has_joined) => return end,
             };
+            if has_waited {
+                // It may have said something that was not read.
+                self.heard = Instant::now();
+            }
+            let due = self.due();
             let step = tokio::select! {
                 // What has come is a sign of life, however late it is read.
                 biased;
                 step = self.read() => step,
+                end = outside.end(has_joined) => return end,
                 () = sleep_until(due) => match self.beat() {
                     Ok(()) => continue,
                     Err(end) => return end,
@@ -227,12 +238,23 @@ impl Session {
         }
     }
 
-    /// Waits while the shard or a channel holds publishers back.
-    async fn gates(&self) {
+    /// Waits while the shard or a channel holds publishers back, and tells whether it has waited.
+    /// Cancel safe.
+    async fn gates(&self) -> bool {
+        let is_congested = self.shard.congestion.is_held();
         self.shard.congestion.released().await;
-        for seat in self.seats.iter() {
-            seat.conn.hold.released_within(seat.conn.hold_limit).await;
-        }
+        let held = self.seats.iter().filter(|seat| seat.conn.hold.is_held());
+        let Some(limit) = held.map(|seat| seat.conn.hold_limit).max() else {
+            return is_congested;
+        };
+        let all = async {
+            for seat in self.seats.iter() {
+                seat.conn.hold.released().await;
+            }
+        };
+        // Past the limit it goes on all the same.
+        let _ = timeout(limit, all).await;
+        true
     }
 
     /// Reads once. Cancel safe.
@@ -247,13 +269,6 @@ impl Session {
 
     async fn take_step(&mut self, step: std::io::Result<Step<FrameError>>) -> Result<(), End> {
         let step = step.map_err(End::Gone)?;
-        if self
-            .seats
-            .iter()
-            .any(|seat| seat.conn.phase.get() == Phase::Over)
-        {
-            return Err(End::Ended);
-        }
         self.heard = Instant::now();
         // A client that sends all the time must not put this off.
         self.beat()?;
@@ -272,7 +287,18 @@ impl Session {
         }
     }
 
-    /// Sends a ping when it is time, and ends what has been silent for too long.
+    /// When [`Session::beat`] has something to do.
+    fn due(&self) -> Instant {
+        let silent = self.heard + self.shard.common.settings.websocket.ping_timeout;
+        let due = self.next_ping.min(silent);
+        if self.has_joined() {
+            due
+        } else {
+            due.min(self.deadline)
+        }
+    }
+
+    /// Sends a ping when nothing has come for a while, and ends what has been silent for too long.
     fn beat(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if !self.has_joined() && now >= self.deadline {
@@ -282,20 +308,46 @@ impl Session {
         if now.duration_since(self.heard) >= settings.ping_timeout {
             return Err(End::silent());
         }
-        if now >= self.next_ping {
-            self.next_ping = now + settings.ping_interval;
+        if now.duration_since(self.heard) >= settings.ping_interval {
             self.layered.ping(server_frame(Opcode::Ping, &[]));
+            self.next_ping = now + settings.ping_interval;
+        } else {
+            self.next_ping = self.heard + settings.ping_interval;
         }
         Ok(())
+    }
+
+    /// Gives the memory of incomplete messages back.
+    fn release(&mut self) {
+        let scratch = &mut self.shard.scratch_of(self.has_joined()).borrow_mut();
+        self.input.release(scratch);
+        self.batch.release(scratch);
+    }
+}
+
+/// What ends a session from outside.
+struct Outside {
+    layered: Rc<Layered>,
+    phase: watch::Receiver<BrokerPhase>,
+}
+
+impl Outside {
+    /// Waits for it. Cancel safe.
+    async fn end(&self, has_joined: bool) -> End {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            () = self.layered.over().notified() => End::Ended,
+            // Members are let go one by one.
+            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running), if !has_joined => {
+                End::stopping()
+            }
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let has_joined = self.has_joined();
-        let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
-        self.input.release(scratch);
-        self.batch.release(scratch);
+        self.release();
         self.shard.sessions.set(self.shard.sessions.get() - 1);
     }
 }

@@ -1,7 +1,7 @@
 //! How each broker is started so that they do the same work: deliver to who is there, keep nothing.
 //!
 //! The equivalence, for all: loopback only, no TLS, no authentication that costs more than the join,
-//! no persistence, no history, no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else
+//! no persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else
 //! is the broker's default, its threads included. The table in `docs/BENCHMARKS.md` says it for each
 //! broker.
 
@@ -25,6 +25,8 @@ pub(crate) struct Programs {
     pub(crate) mles: Option<PathBuf>,
     /// Its number of shards; by default its own.
     pub(crate) shards: Option<usize>,
+    /// Messages of each channel that servers of Mles keep.
+    pub(crate) history: usize,
     /// The `reference-server` program of `interop`; by default it is looked for near this program.
     pub(crate) reference: Option<PathBuf>,
 }
@@ -100,8 +102,8 @@ impl Programs {
     pub(crate) fn recipe(&self, broker: Broker, place: Place<'_>) -> Option<Recipe> {
         let program = self.find(broker)?;
         Some(match broker {
-            Broker::Mles => own::mles(program, place, self.shards),
-            Broker::Reference => own::reference(program, place),
+            Broker::Mles => own::mles(program, place, self),
+            Broker::Reference => own::reference(program, place, self.history),
             Broker::Null => own::null(program, place),
             Broker::Nats => nats(program, place),
             Broker::Redis => redis(program, place),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::{Invocation, Place, Recipe, Version, words};
+use super::{Invocation, Place, Programs, Recipe, Version, words};
 
-pub(super) fn mles(program: PathBuf, place: Place<'_>, shards: Option<usize>) -> Recipe {
+pub(super) fn mles(program: PathBuf, place: Place<'_>, programs: &Programs) -> Recipe {
     let listen = format!("127.0.0.1:{}", place.port);
-    let mut args = words(&["serve", "--listen", &listen, "--history-limit", "0"]);
+    let history = programs.history.to_string();
+    let mut args = words(&["serve", "--listen", &listen, "--history-limit", &history]);
     args.push("--allow-anonymous".into());
-    if let Some(shards) = shards {
+    if let Some(shards) = programs.shards {
         args.extend(words(&["--shards", &shards.to_string()]));
     }
     Recipe {
@@ -20,23 +21,24 @@ pub(super) fn mles(program: PathBuf, place: Place<'_>, shards: Option<usize>) ->
         helper: None,
         files: Vec::new(),
         version: Version::Printed(&["--version"]),
-        settings: "no history; no key, anyone may join",
+        settings: "no history but in history-join; no key, anyone may join",
     }
 }
 
-pub(super) fn reference(program: PathBuf, place: Place<'_>) -> Recipe {
+pub(super) fn reference(program: PathBuf, place: Place<'_>, history: usize) -> Recipe {
     let listen = format!("127.0.0.1:{}", place.port);
+    let history = history.to_string();
     Recipe {
         start: Invocation {
             program,
-            args: words(&[&listen, "--history-limit", "0"]),
+            args: words(&[&listen, "--history-limit", &history]),
             env: Vec::new(),
         },
         helper: None,
         files: Vec::new(),
         // The lock file of `interop` pins it; the program itself does not tell.
         version: Version::Known("mles-utils 1.1.7".to_owned()),
-        settings: "no history; no key",
+        settings: "no history but in history-join; no key",
     }
 }
 
