@@ -27,6 +27,8 @@ use rustls::crypto::CryptoProvider;
 
 #[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explained;
+#[cfg(feature = "client")]
+pub(crate) use client::handshake_failed;
 pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;
