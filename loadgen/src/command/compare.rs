@@ -1,8 +1,8 @@
 //! `loadgen compare` and `loadgen idle`: the same loads on several brokers, started here.
 //!
 //! Rounds are interleaved (A B C, A B C …), so that a change of the machine's mood meets all
-//! brokers alike. Brokers are started afresh for each scenario; for idle scenarios, which look at a
-//! process' memory, for each run.
+//! brokers alike. Brokers are started afresh for each scenario; for those that look at a process' memory,
+//! for each run.
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,5 @@
-//! `loadgen fanout`, `latency` and `seed`: loads on one broker that runs already.
+//! `loadgen throughput`, `latency`, `seed`, `connect-storm`, `history-join` and `slow-reader`: loads on one
+//! broker that runs already.
 
 use super::CommandError;
 use super::load::Runner;

@@ -168,3 +168,31 @@ fn millis(nanoseconds: u64) -> String {
 fn micros(nanoseconds: u64) -> String {
     format!("{:.1}", nanoseconds as f64 / 1e3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::group::groups;
+    use crate::report::sample;
+
+    #[test]
+    fn each_has_a_line_for_each_broker_with_what_it_came_to() {
+        let report = sample::report();
+        let groups = groups(&report);
+        // 300 ms of CPU without half of the 10 ms that it takes for a second of nothing else, over
+        // 1000 connections.
+        for (table, broker, cells) in [
+            (storm_table(&groups), "| nats", ["295.0", "2000"]),
+            (history_table(&groups), "| nats", ["0.1500", "2000"]),
+            (slow_reader_table(&groups), "| nats", ["1.5", "3.0"]),
+        ] {
+            let table = table.expect("it was run").to_string();
+            let line = table.lines().find(|line| line.contains(broker));
+            let line = line.unwrap_or_else(|| panic!("{broker}: {table}"));
+            let cells_of_line: Vec<_> = line.split('|').map(str::trim).collect();
+            for cell in cells {
+                assert!(cells_of_line.contains(&cell), "{cell}: {table}");
+            }
+        }
+    }
+}

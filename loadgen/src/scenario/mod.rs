@@ -43,6 +43,8 @@ pub(crate) use lag::LagBound;
 pub(crate) use latency::{Latency, LatencyOutcome};
 pub(crate) use named::{Given, Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
+#[cfg(test)]
+pub(crate) use slow_reader::MemoryPoint;
 pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
 pub(crate) use storm::{ConnectStorm, StormOutcome};
 pub(crate) use timetable::Arrivals;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod brokers;
+mod events;
 mod faults;
 mod interrupt;
 mod kept;

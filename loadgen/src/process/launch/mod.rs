@@ -1,9 +1,9 @@
 //! How each broker is started so that they do the same work: deliver to who is there, keep nothing.
 //!
 //! The equivalence, for all: loopback only, no TLS, no authentication that costs more than the join,
-//! no persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else
-//! is the broker's default, its threads included. The table in `docs/BENCHMARKS.md` says it for each
-//! broker.
+//! no persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on,
+//! logs to a file. Everything else is the broker's default, its threads included. The table in
+//! `docs/BENCHMARKS.md` says it for each broker.
 
 mod find;
 mod own;
