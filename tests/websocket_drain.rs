@@ -154,7 +154,7 @@ fn who_has_not_joined_is_told_as_well() {
 
 #[test]
 fn members_that_do_not_read_are_cut_off_at_the_deadline() {
-    let broker = start(draining_for(Duration::from_millis(500)));
+    let broker = start(draining_for(Duration::from_secs(3)));
     let mut reader = Ws::v2(&broker, "reader", "room");
     let stuck = [
         Ws::v1(&broker, "stuck", "room"),

@@ -276,6 +276,10 @@ fn floods_of_small_frames_do_not_hold_others_up() {
     good.finish();
 }
 
+fn any_byte(rng: &mut Rng) -> u8 {
+    u8::try_from(rng.below(256)).unwrap()
+}
+
 /// Bytes that mean nothing, behind an upgrade and behind a join.
 #[test]
 fn random_bytes_harm_nobody() {
@@ -289,11 +293,11 @@ fn random_bytes_harm_nobody() {
         }
         let mut bytes = Vec::new();
         while bytes.len() < 300 {
-            let noise: Vec<u8> = (0..rng.below(40)).map(|_| rng.below(256) as u8).collect();
+            let noise: Vec<u8> = (0..rng.below(40)).map(|_| any_byte(&mut rng)).collect();
             match rng.below(3) {
                 0 => bytes.extend(noise),
                 1 => bytes.extend(frame([TEXT, BINARY, 0, PING][rng.below(4)], &noise)),
-                _ => bytes.extend(frame(rng.below(256) as u8, &noise)),
+                _ => bytes.extend(frame(any_byte(&mut rng), &noise)),
             }
         }
         // It fails when the broker has seen enough.

@@ -19,7 +19,7 @@ use common::child::{BrokerProcess, be_the_broker};
 use common::{Client, wait_until};
 use mles::Settings;
 use socket2::{Domain, Socket, Type};
-use websocket::{BINARY, PING, TEXT, Ws, body, frame, hello, quiet, request};
+use websocket::{BINARY, Got, PING, TEXT, Ws, body, frame, hello, quiet, request};
 
 const MIB: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(3600);
@@ -31,8 +31,11 @@ const GOOD: u64 = 4;
 #[test]
 #[ignore = "no test: the broker process that the others start"]
 fn broker_process() {
-    be_the_broker(|_| {
+    be_the_broker(|role| {
         let mut settings = quiet();
+        if role == "history" {
+            settings.channels.default.history_frames = 100_000;
+        }
         settings.limits.join_deadline = LONG;
         settings.limits.tcp_timeout = LONG;
         let channel = &mut settings.channels.default;
@@ -46,9 +49,9 @@ fn broker_process() {
     });
 }
 
-fn start_process() -> (BrokerProcess, SocketAddr) {
+fn start_process(role: &str) -> (BrokerProcess, SocketAddr) {
     rlimit::increase_nofile_limit(16_384).unwrap();
-    let broker = BrokerProcess::start("", "true");
+    let broker = BrokerProcess::start(role, "true");
     let at = broker.websocket.unwrap();
     (broker, at)
 }
@@ -76,7 +79,7 @@ fn greedy() -> Vec<u8> {
 #[test]
 fn announced_lengths_cost_nothing() {
     const MANY: u64 = 1000;
-    let (mut broker, at) = start_process();
+    let (mut broker, at) = start_process("");
     let good = Bystanders::start(&broker);
     let mut sessions: Vec<_> = (0..2 * MANY)
         .map(|i| {
@@ -107,7 +110,7 @@ fn announced_lengths_cost_nothing() {
 #[test]
 fn unread_pongs_are_not_kept() {
     const BYTES: usize = 4 * MIB;
-    let (mut broker, at) = start_process();
+    let (mut broker, at) = start_process("");
     let good = Bystanders::start(&broker);
     let mut sessions: Vec<_> = (0..20)
         .map(|i| {
@@ -136,7 +139,7 @@ fn unread_pongs_are_not_kept() {
 #[test]
 fn members_that_stop_reading_share_their_queues() {
     const EACH: u64 = 200;
-    let (mut broker, at) = start_process();
+    let (mut broker, at) = start_process("");
     let good = Bystanders::start(&broker);
     let mut alice = Client::join(&broker, "alice", "room");
     let mut reader = Client::join(&broker, "reader", "room");
@@ -173,10 +176,53 @@ fn members_that_stop_reading_share_their_queues() {
     good.finish();
 }
 
+/// A crowd that joins a channel with a long history and reads nothing of it shares the channel's.
+#[test]
+fn unread_histories_are_shared() {
+    const EACH: u64 = 100;
+    const SIZE: usize = 1000;
+    const MANY: usize = 15_000;
+    let (mut broker, at) = start_process("history");
+    let good = Bystanders::start(&broker);
+    let mut alice = Client::join(&broker, "alice", "room");
+    let mut reader = Client::join(&broker, "reader", "room");
+    for _ in 0..MANY {
+        alice.send(&[b'x'; SIZE]);
+    }
+    for _ in 0..MANY {
+        assert_eq!(reader.receive_message().message.len(), SIZE);
+    }
+    let before = broker.resident();
+    let crowd: Vec<_> = (0..EACH)
+        .flat_map(|i| {
+            let uid = format!("client {i}");
+            let v1 = frame(BINARY, &body(&uid, "room", b""));
+            let v2 = frame(TEXT, hello(&uid, "room").as_bytes());
+            [open_small(at, &v1), open_small(at, &v2)]
+        })
+        .collect();
+    let members = GOOD + 2 + 2 * EACH;
+    wait_until("all have joined", || broker.stat("joined") == members);
+    good.wait_for_rounds(10);
+    let grown = broker.resident().saturating_sub(before);
+    assert!(grown < 4 * MANY * SIZE, "grown by {grown} bytes");
+    // It is all there for who reads it.
+    for mut ws in crowd.into_iter().take(2) {
+        for _ in 0..MANY {
+            match ws.next() {
+                Got::Text(text) => assert_eq!(text.len(), SIZE),
+                Got::Binary(body) => assert!(body.len() > SIZE),
+                got => panic!("{got:?}"),
+            }
+        }
+    }
+    good.finish();
+}
+
 /// Half of a request costs what has come of it.
 #[test]
 fn unfinished_requests_cost_little() {
-    let (mut broker, at) = start_process();
+    let (mut broker, at) = start_process("");
     let good = Bystanders::start(&broker);
     let before = broker.resident();
     let half: Vec<_> = (0..2000)

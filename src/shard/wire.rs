@@ -96,7 +96,9 @@ impl Wire {
         outbox.push(frames);
         while !(outbox.is_empty() && self.is_clear()) {
             match self.try_write(ConnId::NONE, &outbox, Form::Frames) {
-                Ok(n) => outbox.advance(n),
+                Ok(n) => {
+                    outbox.advance(n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err(error),
             }
