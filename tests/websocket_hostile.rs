@@ -276,6 +276,34 @@ fn floods_of_small_frames_do_not_hold_others_up() {
     good.finish();
 }
 
+/// Pings whose answers are not read for long: those that come are whole, in order, and the last one
+/// is among them.
+#[test]
+fn answers_that_are_read_late_are_whole() {
+    const MANY: u32 = 150_000;
+    let broker = start(together());
+    let mut ws = Ws::v2(&broker, "alice", "room");
+    let payload = |i: u32| [&i.to_be_bytes()[..], &[b'p'; 100]].concat();
+    for i in (0..MANY).step_by(500) {
+        let pings: Vec<u8> = (i..i + 500)
+            .flat_map(|i| frame(PING, &payload(i)))
+            .collect();
+        ws.raw(&pings);
+    }
+    let (mut next, mut got) = (0, 0);
+    while next < MANY {
+        match ws.next() {
+            Got::Pong(pong) => {
+                let i = u32::from_be_bytes(*pong.first_chunk().unwrap());
+                assert!(i >= next && pong == payload(i), "{i} behind {next}");
+                (next, got) = (i + 1, got + 1);
+            }
+            got => panic!("{got:?}"),
+        }
+    }
+    assert!(got < MANY, "the socket was never full");
+}
+
 fn any_byte(rng: &mut Rng) -> u8 {
     u8::try_from(rng.below(256)).unwrap()
 }

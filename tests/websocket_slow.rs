@@ -283,6 +283,52 @@ fn members_on_one_connection_take_turns() {
     }
 }
 
+/// Hundreds of members on one connection whose socket is full.
+#[test]
+fn a_crowd_on_one_connection_gets_everything() {
+    const CHANNELS: usize = 300;
+    const EACH: usize = 10;
+    let message = |i: usize| {
+        let mut message = format!("{i} ").into_bytes();
+        message.resize(10_000, b'.');
+        message
+    };
+    let broker = with(SlowPolicy::Disconnect, 1 << 30, LONG);
+    let names: Vec<_> = (0..CHANNELS).map(|i| format!("room {i}")).collect();
+    let (mut slow, mut alice) = (Ws::open(address(&broker)), Ws::open(address(&broker)));
+    for name in &names {
+        slow.send(BINARY, &body("slow", name, b""));
+        alice.send(BINARY, &body("alice", name, b""));
+    }
+    let all = 2 * CHANNELS as u64;
+    wait_until("all have joined", || broker.stats().joined == all);
+    let before = broker.stats().deliveries;
+    for i in 0..EACH {
+        for name in &names {
+            alice.send(BINARY, &body("alice", name, &message(i)));
+        }
+    }
+    wait_until("all is queued", || {
+        broker.stats().deliveries >= before + (CHANNELS * EACH) as u64
+    });
+    let mut next = std::collections::HashMap::new();
+    for _ in 0..CHANNELS * EACH / 2 {
+        let Got::Binary(body) = slow.message() else {
+            panic!("no body");
+        };
+        let got = Message::decode(&body).unwrap();
+        let count = next.entry(got.channel.to_owned()).or_insert(0);
+        assert_eq!(got.message, message(*count));
+        *count += 1;
+    }
+    assert!(next.len() > CHANNELS / 2, "{} had a turn", next.len());
+    // The others are let go at once.
+    drop(slow);
+    wait_until("its seats are free", || {
+        broker.stats().connections == all / 2
+    });
+}
+
 /// A member that goes takes the others on its connection along, and no other.
 #[test]
 fn one_slow_member_ends_its_connection_only() {

@@ -259,7 +259,8 @@ fn message<'a>(uid: &'a str, channel: &'a str) -> Message<'a> {
 
 #[test]
 fn a_pair_over_the_limits_ends_the_session() {
-    let limits: [(&str, fn(&mut Settings)); 2] = [
+    type Limit = fn(&mut Settings);
+    let limits: [(&str, Limit); 2] = [
         ("connections", |s| s.limits.max_connections_per_address = 2),
         ("channels", |s| s.limits.max_channels = 2),
     ];

@@ -145,24 +145,14 @@ impl Shard {
             let Some(deadline) = self.stall_deadline(&conn, key) else {
                 return;
             };
-            let ended = match timeout_at(deadline.into(), conn.wire.writable()).await {
+            let ended = match timeout_at(deadline.into(), conn.wire.writable(conn.id)).await {
                 Ok(Ok(())) => match self.resume_write(&conn, key) {
                     Wrote::All => return,
                     Wrote::Some => {
                         super::session::yield_turn().await;
                         None
                     }
-                    Wrote::Full => {
-                        // The socket may have room and it is another session's turn.
-                        if conn
-                            .wire
-                            .layered()
-                            .is_some_and(|layered| layered.is_shared())
-                        {
-                            super::session::yield_turn().await;
-                        }
-                        None
-                    }
+                    Wrote::Full => None,
                     Wrote::Failed(error) => Some(Ended::ByPeer(error)),
                 },
                 Ok(Err(error)) => Some(Ended::ByPeer(error)),

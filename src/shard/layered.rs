@@ -1,24 +1,25 @@
 //! A connection with something between its sessions and TCP: TLS, WebSocket messages, or both.
 
+mod out;
+mod tls;
+
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use rustls::Connection;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use self::out::{Control, Out};
+use self::tls::{Read, Socket, read_tls};
 use super::wire::SLICES;
 use crate::channel::{ConnId, Form, Outbox};
-
-/// Bytes taken from TLS at once: no record has more.
-const RECORD: usize = 16 << 10;
 
 /// A connection that is more than TCP.
 #[derive(Debug)]
@@ -31,66 +32,6 @@ pub(crate) struct Layered {
     seats: Cell<u32>,
     /// Tells the task that sees the connection off, if it has one, that it is time.
     over: OnceCell<Box<Notify>>,
-}
-
-/// What goes out before anything that is queued for members.
-#[derive(Debug, Default)]
-struct Out {
-    /// The rest of a unit of which the socket has taken a part.
-    rest: Bytes,
-    /// Control frames of WebSocket; none while nothing is to be said.
-    control: Option<Box<Control>>,
-    is_closed: bool,
-    /// Of several sessions those that wait for the socket, in the order in which they write again:
-    /// each once, then it is the next one's turn.
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 32 in every connection"
-    )]
-    waiting: Option<Box<VecDeque<ConnId>>>,
-}
-
-/// At most one frame of each kind: of pings that were not answered in time only the last one
-/// needs an answer (RFC 6455, 5.5.3).
-#[derive(Debug, Default)]
-struct Control {
-    pong: Bytes,
-    ping: Bytes,
-    close: Bytes,
-}
-
-impl Out {
-    fn front(&mut self) -> Option<&mut Bytes> {
-        if !self.rest.is_empty() {
-            return Some(&mut self.rest);
-        }
-        let Control { pong, ping, close } = self.control.as_deref_mut()?;
-        [pong, ping, close]
-            .into_iter()
-            .find(|next| !next.is_empty())
-    }
-
-    /// Has a session wait behind those that wait already.
-    fn wait(&mut self, conn: ConnId) {
-        let waiting = self.waiting.get_or_insert_default();
-        if !waiting.contains(&conn) {
-            waiting.push_back(conn);
-        }
-    }
-
-    fn wait_no_more(&mut self, conn: ConnId) {
-        if let Some(waiting) = &mut self.waiting {
-            waiting.retain(|&other| other != conn);
-            if waiting.is_empty() {
-                self.waiting = None;
-            }
-        }
-    }
-
-    fn is_turn_of(&self, conn: ConnId) -> bool {
-        let first = self.waiting.as_ref().and_then(|waiting| waiting.front());
-        first.is_none_or(|&first| first == conn)
-    }
 }
 
 impl Layered {
@@ -168,6 +109,16 @@ impl Layered {
     /// Whether several sessions write to it.
     pub(super) fn is_shared(&self) -> bool {
         self.seats.get() > 1
+    }
+
+    /// Waits until it is the session's turn to write. Cancel safe.
+    pub(super) async fn turn(&self, conn: ConnId) {
+        std::future::poll_fn(|cx| self.out.borrow_mut().poll_turn(conn, cx)).await;
+    }
+
+    /// Lets all sessions go that wait for the socket: they are about to end.
+    pub(super) fn let_all_go(&self) {
+        self.out.borrow_mut().let_all_go();
     }
 
     /// Gives up the session's place among those that wait for the socket.
@@ -258,7 +209,7 @@ impl Layered {
         let mut out = self.out.borrow_mut();
         while let Some(next) = out.front() {
             let n = self.push(&[IoSlice::new(next)])?;
-            next.advance(n);
+            out.advance(n);
         }
         out.control = None;
         Ok(())
@@ -374,55 +325,5 @@ impl Layered {
             tls.borrow_mut().send_close_notify();
             let _ = self.flush_tls();
         }
-    }
-}
-
-/// What one step of reading came to.
-enum Read {
-    /// Something; there may be more.
-    More,
-    /// All there is for now, or the end of the stream.
-    End,
-}
-
-/// Takes decrypted bytes out of `tls`, or received ones in.
-fn read_tls(tls: &mut Connection, stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<Read> {
-    let room = buf.remaining().min(RECORD);
-    match tls.reader().read(buf.initialize_unfilled_to(room)) {
-        Ok(0) => return Ok(Read::End),
-        Ok(n) => {
-            buf.advance(n);
-            return Ok(Read::More);
-        }
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-        Err(_) => {}
-    }
-    tls.read_tls(&mut Socket(stream))?;
-    match tls.process_new_packets() {
-        Ok(_) => Ok(Read::More),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-}
-
-/// The socket as TLS reads and writes it.
-struct Socket<'a>(&'a TcpStream);
-
-impl io::Read for Socket<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buf)
-    }
-}
-
-impl io::Write for Socket<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.try_write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -99,7 +99,9 @@ impl Wire {
                 Ok(n) => {
                     outbox.advance(n);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable(ConnId::NONE).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -137,8 +139,11 @@ impl Wire {
         }
     }
 
-    /// Waits until the socket has room. Cancel safe.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    /// Waits until the socket has room and it is the turn of `conn` to write. Cancel safe.
+    pub(super) async fn writable(&self, conn: ConnId) -> io::Result<()> {
+        if let Self::Layered(layered) = self {
+            layered.turn(conn).await;
+        }
         self.stream().writable().await
     }
 

@@ -150,6 +150,7 @@ impl Session {
         if let Some((code, why)) = end.reason() {
             self.layered.close(close_frame(code, why));
         }
+        self.layered.let_all_go();
         self.release();
         if self.join_permit.take().is_some() {
             self.note_no_join(&end);
