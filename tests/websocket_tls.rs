@@ -23,7 +23,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
-use websocket::{BINARY, CLOSE, Got, TEXT, Ws, body, close, hello, quiet};
+use websocket::{BINARY, CLOSE, Got, PING, TEXT, Ws, body, close, frame, hello, quiet};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -128,6 +128,30 @@ fn both_versions_are_spoken() {
     v1.assert_closed(1000);
     v2.raw(b"\xFF\xFF");
     v2.assert_closed(1002);
+}
+
+/// Answers to pings that are not read for long: the last one comes although nothing else does.
+#[test]
+fn answers_that_are_read_late_come_to_the_last() {
+    const MANY: u32 = 150_000;
+    let world = World::new(|_| {});
+    let mut ws = world.v2("alice");
+    let payload = |i: u32| [&i.to_be_bytes()[..], &[b'p'; 100]].concat();
+    for i in (0..MANY).step_by(500) {
+        let pings: Vec<u8> = (i..i + 500)
+            .flat_map(|i| frame(PING, &payload(i)))
+            .collect();
+        ws.raw(&pings);
+    }
+    let mut next = 0;
+    while next < MANY {
+        let Got::Pong(pong) = ws.next() else {
+            panic!("no pong");
+        };
+        let i = u32::from_be_bytes(*pong.first_chunk().unwrap());
+        assert!(i >= next && pong == payload(i), "{i} behind {next}");
+        next = i + 1;
+    }
 }
 
 const SIZE: usize = 50_000;

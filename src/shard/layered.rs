@@ -212,7 +212,8 @@ impl Layered {
             out.advance(n);
         }
         out.control = None;
-        Ok(())
+        // TLS may have taken it without passing it on.
+        self.flush_tls()
     }
 
     /// Passes bytes to what is below: the socket, or TLS, which takes as much as it may hold.

@@ -340,13 +340,16 @@ struct Outside {
 impl Outside {
     /// Waits for it. Cancel safe.
     async fn end(&self, has_joined: bool) -> End {
+        let over = self.layered.over().notified();
+        if has_joined {
+            // Members are let go one by one.
+            over.await;
+            return End::Ended;
+        }
         let mut phase = self.phase.clone();
         tokio::select! {
-            () = self.layered.over().notified() => End::Ended,
-            // Members are let go one by one.
-            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running), if !has_joined => {
-                End::stopping()
-            }
+            () = over => End::Ended,
+            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => End::stopping(),
         }
     }
 }
