@@ -1,6 +1,7 @@
-//! The published reference crates, version 1.1.7, as live peers of this broker and its client.
+//! The published reference crates, version 1.1.7, as live peers of this broker and its client; and
+//! in `gateway` the clients of others that come over WebSocket and TLS.
 //!
-//! Every scenario that is about a server runs twice, against our broker (`ours`) and against the
+//! Every scenario about Mles over TCP that is about a server runs twice, against our broker (`ours`) and against the
 //! reference server (`reference`): both must give the same result, and where the reference is
 //! known to differ the scenario says how. Synchronisation never relies on sleeping: a frame sent
 //! before another session's join reaches it through the history, one sent after it reaches it live.
@@ -12,6 +13,7 @@
 mod support;
 
 mod chat;
+mod gateway;
 mod keys;
 mod msgconn;
 mod our_client;

@@ -1,10 +1,11 @@
 //! The `mles-client` 1.1.7 program, driven through its prompts.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::process::Process;
-use super::{Secrets, Server, in_package, skip};
+use super::{Namespace, Secrets, Server, in_package, skip};
 
 /// What it asks for before it joins: the uid and the channel.
 const QUESTIONS: [&str; 2] = ["User name?", "Channel?"];
@@ -51,15 +52,7 @@ impl ChatClient {
         );
         let mut command = Command::new(binary());
         command.arg(server.address().ip().to_string());
-        for (name, secret) in [
-            ("MLES_KEY", secrets.shared),
-            ("MLES_ADDR_KEY", secrets.address),
-        ] {
-            match secret {
-                Some(secret) => command.env(name, secret),
-                None => command.env_remove(name),
-            };
-        }
+        set_secrets(&mut command, secrets);
         let mut process = Process::spawn(command);
         // It takes what one read brings as one answer, so each waits for its question.
         for (question, answer) in QUESTIONS.into_iter().zip([uid, channel]) {
@@ -91,6 +84,49 @@ impl ChatClient {
             .into_iter()
             .filter(|line| !of_its_own(line))
             .collect()
+    }
+}
+
+/// `mles-client` as a proxy: WebSocket on port 8076 of all addresses, Mles on the other side.
+pub(crate) struct WsProxy {
+    _process: Process,
+    server: Ipv4Addr,
+}
+
+impl WsProxy {
+    /// Starts one in front of `server`, which is on the standard port in the same namespace.
+    pub(crate) fn start(server: &Server, namespace: &Namespace) -> Self {
+        let IpAddr::V4(ip) = server.address().ip() else {
+            panic!("it listens on IPv4 only");
+        };
+        let mut command = Command::new(binary());
+        command.args([&ip.to_string(), "--use-websockets"]);
+        set_secrets(&mut command, server.secrets());
+        let process = Process::spawn(namespace.inside(&command));
+        process.wait_for("where it listens", |line| {
+            line.starts_with("Listening WebSockets").then_some(())
+        });
+        Self {
+            _process: process,
+            server: ip,
+        }
+    }
+
+    /// Where clients find it: it listens on the address of its server too.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}:8076", self.server)
+    }
+}
+
+fn set_secrets(command: &mut Command, secrets: Secrets) {
+    for (name, secret) in [
+        ("MLES_KEY", secrets.shared),
+        ("MLES_ADDR_KEY", secrets.address),
+    ] {
+        match secret {
+            Some(secret) => command.env(name, secret),
+            None => command.env_remove(name),
+        };
     }
 }
 

@@ -2,22 +2,33 @@
 //! and clients of every kind. Nothing here asserts anything about the protocol.
 
 mod chat;
+mod chat_v2;
+mod doors;
 mod msgconn;
+mod namespace;
 mod our_cli;
 mod process;
 mod server;
 mod session;
+mod ws_client;
 
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use chat::ChatClient;
+pub(crate) use chat::{ChatClient, WsProxy};
+pub(crate) use chat_v2::{ChatV2, ProxyV2};
+pub(crate) use doors::Door;
 pub(crate) use msgconn::Conn;
+pub(crate) use namespace::Namespace;
 pub(crate) use our_cli::{exit_code_with, publish, publish_lines, subscribe};
-pub(crate) use server::{Server, ServerKind, ServerSpec};
+pub(crate) use process::Process;
+pub(crate) use server::{Server, ServerKind, ServerSpec, our_program};
 pub(crate) use session::Session;
+pub(crate) use ws_client::{
+    Event, Library, PROTOCOL, Visit, WsClient, auth, body, hello, in_python,
+};
 
 /// How long anything that has to happen may take before its test fails; long enough for a busy
 /// machine, since a passing test never waits for it.
@@ -80,7 +91,7 @@ pub(crate) fn large_text(len: usize) -> String {
 
 /// Says that the running test is skipped, past the test harness's capture of output; fails it
 /// instead when `INTEROP_STRICT` is set, as it is where everything is meant to be installed.
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     assert!(
@@ -101,6 +112,6 @@ pub(crate) fn has_ipv6() -> bool {
 }
 
 /// `path` relative to this package.
-fn in_package(path: &str) -> PathBuf {
+pub(crate) fn in_package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -65,11 +65,21 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes `line` and a newline to its standard input, in one write: a program that takes each
     /// read as one answer gets one.
     pub(crate) fn write_line(&mut self, line: &str) {
+        self.write(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes `bytes` to its standard input.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
     }
 
@@ -97,14 +107,42 @@ impl Process {
             if let Some(found) = found.nth(times - 1) {
                 return found;
             }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                // The lock must not be held while the panic shows the output.
-                drop(lines);
-                panic!("{} did not print {what}", self.name);
-            }
-            lines = self.output.grown.wait_timeout(lines, left).unwrap().0;
+            lines = self.wait_for_more(lines, end, what);
         }
+    }
+
+    /// Waits until it has printed more than `index` lines, and returns that one.
+    pub(crate) fn wait_for_line(&self, index: usize) -> String {
+        self.wait_for_line_until(Instant::now() + DEADLINE, index)
+    }
+
+    /// The same with another deadline.
+    pub(crate) fn wait_for_line_until(&self, end: Instant, index: usize) -> String {
+        let what = format!("line {index}");
+        let mut lines = self.output.lines();
+        loop {
+            let mut printed = lines.iter().filter(|(from, _)| *from == Stream::Out);
+            if let Some((_, line)) = printed.nth(index) {
+                return line.clone();
+            }
+            lines = self.wait_for_more(lines, end, &what);
+        }
+    }
+
+    /// Waits for more output until `end`.
+    fn wait_for_more<'a>(
+        &self,
+        lines: MutexGuard<'a, Vec<(Stream, String)>>,
+        end: Instant,
+        what: &str,
+    ) -> MutexGuard<'a, Vec<(Stream, String)>> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // The lock must not be held while the panic shows the output.
+            drop(lines);
+            panic!("{} did not print {what}", self.name);
+        }
+        self.output.grown.wait_timeout(lines, left).unwrap().0
     }
 
     /// Waits until it has ended, and returns the lines it wrote to standard output.

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
+use super::doors::{Door, Doors};
+use super::namespace::Namespace;
 use super::process::Process;
 use super::{Secrets, in_package};
 
@@ -27,6 +29,9 @@ pub(crate) struct ServerSpec {
     history_limit: usize,
     peer: Option<SocketAddr>,
     peer_cid: Option<u32>,
+    doors: Doors,
+    options: Vec<String>,
+    namespace: Option<Namespace>,
 }
 
 impl ServerSpec {
@@ -41,6 +46,9 @@ impl ServerSpec {
             history_limit: 100,
             peer: None,
             peer_cid: None,
+            doors: Doors::default(),
+            options: Vec::new(),
+            namespace: None,
         }
     }
 
@@ -66,6 +74,24 @@ impl ServerSpec {
         self
     }
 
+    /// Opens a listener of another kind, on a port that the system chooses; ours only.
+    pub(crate) fn door(mut self, door: Door) -> Self {
+        self.doors.add(door);
+        self
+    }
+
+    /// Adds options of `mles serve`; ours only.
+    pub(crate) fn options<S: ToString>(mut self, options: &[S]) -> Self {
+        self.options.extend(options.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Inside of a network namespace.
+    pub(crate) fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
     /// On the port that `mles-client` cannot be told to change.
     pub(crate) fn standard_port(mut self) -> Self {
         self.listen.set_port(8077);
@@ -88,13 +114,14 @@ impl ServerSpec {
     }
 
     /// Starts it and waits until it listens.
-    pub(crate) fn start(self) -> Server {
+    pub(crate) fn start(mut self) -> Server {
         let (process, address) = self.spawn();
+        self.listen = address;
+        let doors = &self.doors;
+        let doors = process.wait_for("its listeners", |line| doors.told_in(line));
+        self.doors = doors;
         Server {
-            spec: Self {
-                listen: address,
-                ..self
-            },
+            spec: self,
             process,
         }
     }
@@ -116,7 +143,11 @@ impl ServerSpec {
             command.args(["--peer", &peer.to_string()]);
         }
         command.args(["--history-limit", &self.history_limit.to_string()]);
-        let process = Process::spawn(command);
+        command.args(&self.options);
+        let process = Process::spawn(match &self.namespace {
+            Some(namespace) => namespace.inside(&command),
+            None => command,
+        });
         let address = process.wait_for("where it listens", |line| self.address_in(line));
         (process, address)
     }
@@ -131,6 +162,7 @@ impl ServerSpec {
             "--shards",
             "2",
         ]);
+        command.args(self.doors.arguments(self.listen.ip()));
         if let Some(cid) = self.peer_cid {
             command.args(["--peer-cid", &format!("{cid:#x}")]);
         }
@@ -175,6 +207,27 @@ impl Server {
 
     pub(crate) fn kind(&self) -> ServerKind {
         self.spec.kind
+    }
+
+    /// Where it listens for that.
+    pub(crate) fn door(&self, door: Door) -> SocketAddr {
+        SocketAddr::new(self.address().ip(), self.spec.doors.port(door))
+    }
+
+    /// Where WebSocket clients find it: over TLS if it has that alone.
+    pub(crate) fn ws_url(&self) -> String {
+        if self.spec.doors.has(Door::WebSocket) {
+            format!("ws://{}", self.door(Door::WebSocket))
+        } else {
+            format!("wss://{}", self.door(Door::WebSocketTls))
+        }
+    }
+
+    /// Ends it in order, as a service manager does; returns before it has ended.
+    pub(crate) fn stop(&self) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Kills it and starts it anew, empty, at the same address.
@@ -222,7 +275,7 @@ impl Server {
 }
 
 /// The `mles` program, with an environment that cannot change what a test means.
-pub(super) fn our_program() -> Command {
+pub(crate) fn our_program() -> Command {
     let mut command = Command::new(our_binary());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MLES_") {
