@@ -116,6 +116,31 @@ fn a_publisher_that_does_not_stop_does_not_hold_it_up() {
     }
 }
 
+/// The publisher's shard has taken the frames; with a threshold of 0 they go over the owner to members
+/// on every shard.
+#[test]
+fn what_is_on_its_way_between_shards_still_arrives() {
+    for _ in 0..30 {
+        let broker = draining_for(LONG, 0);
+        let mut members = members(&broker, 6);
+        for i in 0..20 {
+            members[0].send(format!("{i} ").as_bytes());
+        }
+        let handle = broker.stop_handle();
+        // Without a pause: what is looked for lasts for microseconds.
+        while handle.stats().frames_in < 20 {
+            std::thread::yield_now();
+        }
+        handle.drain();
+        let stopping = std::thread::spawn(|| broker.wait());
+        for member in &mut members[1..] {
+            assert_gets_all(member, 20);
+        }
+        drop(members);
+        assert_eq!(stopping.join().unwrap().unwrap().dropped_frames, 0);
+    }
+}
+
 #[test]
 fn members_that_do_not_read_are_cut_off_at_the_deadline() {
     for spread_threshold in [100, 0] {

@@ -7,10 +7,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shard;
 use super::conn::{Conn, Ended, Phase};
+use super::ids::ShardId;
+use super::message::Request;
 use crate::channel::MemberKey;
 
 /// Between two groups of clients that are let go.
 const TICK: Duration = Duration::from_millis(10);
+/// How often it is looked whether everything has come from other shards.
+const CATCH_UP: Duration = Duration::from_millis(1);
 /// Clients let go at once even if the time allowed would do for smaller groups: 5,000 a second.
 const GROUP: usize = 50;
 /// How long a client that has got everything may take to close its side.
@@ -22,6 +26,7 @@ impl Shard {
     pub(super) async fn drain(self: &Rc<Self>) {
         let allowed = self.common.settings.drain_deadline;
         let deadline = Instant::now() + allowed;
+        self.catch_up(deadline).await;
         let conns = self.registry.borrow().members();
         let ticks = (allowed / 2).as_millis() / TICK.as_millis();
         let group = conns
@@ -46,6 +51,21 @@ impl Shard {
                 frames,
                 "stopped before these sessions had got all their frames"
             );
+        }
+    }
+
+    /// Waits for what other shards have sequenced, or been sent to sequence, before the stop began:
+    /// a member whose queue is empty has not got everything while that is on its way. No longer than
+    /// until half of the time is over.
+    async fn catch_up(&self, deadline: Instant) {
+        let others = (0..self.common.shards()).filter(|&index| index != self.id.index());
+        for shard in others.filter_map(|index| u16::try_from(index).ok().map(ShardId)) {
+            self.behind.set(self.behind.get() + 1);
+            self.request(shard, Request::Through { shard: self.id });
+        }
+        let until = Instant::now() + (deadline - Instant::now()) / 2;
+        while self.behind.get() > 0 && Instant::now() < until {
+            sleep(CATCH_UP).await;
         }
     }
 

@@ -127,6 +127,7 @@ impl Shard {
                     room.channel.half_close(cid, conn);
                 }
             }
+            Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) enum Request {
         cid: Cid,
         conn: ConnId,
     },
+    /// Asks for [`Delivery::Through`], behind everything that is published before it.
+    Through { shard: ShardId },
     /// Some relay member on that shard is over its high-water mark, or none is any more.
     Press {
         channel: ChannelId,
@@ -61,6 +63,8 @@ pub(crate) enum Delivery {
     },
     /// A session whose connection stays there is refused a seat.
     Refuse { conn: ConnId, why: Box<Refused> },
+    /// Everything has come that was published before it was asked for.
+    Through,
     /// The member has lost its seat to a new session.
     Evict { channel: ChannelId, conn: ConnId },
     /// The channel's publishers have to pause, or may go on.
@@ -74,7 +78,10 @@ impl Weigh for Request {
         match self {
             Self::Join(arrival) => arrival.weight(),
             Self::Publish { run, .. } => run.pinned(),
-            Self::Leave { .. } | Self::HalfClose { .. } | Self::Press { .. } => 0,
+            Self::Leave { .. }
+            | Self::HalfClose { .. }
+            | Self::Through { .. }
+            | Self::Press { .. } => 0,
         }
     }
 }
@@ -85,7 +92,7 @@ impl Weigh for Delivery {
             Self::Run { run, .. } => run.pinned(),
             // The replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight(),
-            Self::Refuse { .. } | Self::Evict { .. } | Self::Hold { .. } => 0,
+            Self::Refuse { .. } | Self::Through | Self::Evict { .. } | Self::Hold { .. } => 0,
         }
     }
 }

@@ -219,6 +219,8 @@ pub(crate) struct Shard {
     congestion: Hold,
     /// Connections that stay here while their session waits for a seat elsewhere.
     kept: RefCell<HashMap<ConnId, Kept>>,
+    /// Shards that have not said yet, when the broker stops, that everything has come from them.
+    behind: Cell<usize>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// Sessions whose task runs.

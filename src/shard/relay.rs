@@ -30,6 +30,7 @@ impl Shard {
                     kept.refuse(*why);
                 }
             }
+            Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
             Delivery::Evict { channel, conn } => {
                 if let Some(at) = self.relay(channel) {
                     self.evict(at, conn);

@@ -130,6 +130,7 @@ impl Seed {
             deliveries: self.deliveries,
             congestion: Hold::default(),
             kept: RefCell::default(),
+            behind: Cell::new(0),
             flusher: RefCell::new(None),
             sessions: Cell::new(0),
             common: self.common,
