@@ -285,3 +285,19 @@ fn assert_rejoins(broker: &Broker) {
     wait_until("the channels are gone", || broker.stats().channels == 0);
     let _alice = Ws::v1(broker, "alice", "room 1");
 }
+
+#[test]
+fn there_is_a_limit_to_the_pairs_of_one_session() {
+    let broker = start(quiet());
+    let mut ws = Ws::v1(&broker, "alice", "room 0");
+    let pairs = |range: std::ops::Range<u32>| -> Vec<u8> {
+        let bodies = range.map(|i| body("alice", &format!("room {i}"), b""));
+        bodies.flat_map(|body| frame(BINARY, &body)).collect()
+    };
+    ws.raw(&pairs(1..1000));
+    wait_until("all are joined", || broker.stats().joined == 1000);
+    ws.raw(&pairs(1000..1001));
+    let reason = ws.assert_closed(1008);
+    assert!(reason.contains("1000"), "{reason}");
+    wait_until("all are gone", || broker.stats().connections == 0);
+}

@@ -70,6 +70,11 @@ impl End {
         Self::Fault(CloseCode::UNSUPPORTED, why.to_owned())
     }
 
+    pub(super) fn too_many_seats(limit: usize) -> Self {
+        let why = format!("more than {limit} (uid, channel) pairs on one session");
+        Self::Fault(CloseCode::POLICY, why)
+    }
+
     pub(super) fn name_too_long() -> Self {
         let why = "uid or channel name longer than the server allows";
         Self::Fault(CloseCode::POLICY, why.to_owned())

@@ -13,6 +13,9 @@ use crate::websocket::{Hello, Kind, v2_auth};
 /// Longest greeting of a v2 client, in bytes: two long names and a hash.
 const MAX_HELLO: usize = 4096;
 
+/// Most seats of one session: some work is done for each of them with every read.
+const MAX_SEATS: usize = 1000;
+
 /// A seat that is asked for.
 struct Wish {
     uid: Box<str>,
@@ -52,6 +55,9 @@ impl Session {
         let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| End::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
         self.check(&uid, &channel, None)?;
+        if self.seats.iter().count() >= MAX_SEATS {
+            return Err(End::too_many_seats(MAX_SEATS));
+        }
         let seat = self.seat(Wish {
             uid: uid.clone(),
             channel: channel.clone(),
