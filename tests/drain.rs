@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Client, PATIENCE, Server as _, settings, start, wait_until};
+use mles::channel::SlowPolicy;
 use mles::{Broker, BrokerError, Settings, Stats};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -88,7 +89,14 @@ fn everybody_gets_what_was_queued_and_then_the_end() {
 #[test]
 fn a_publisher_that_does_not_stop_does_not_hold_it_up() {
     for spread_threshold in [100, 0] {
-        let broker = draining_for(LONG, spread_threshold);
+        let mut settings = Settings {
+            drain_deadline: LONG,
+            spread_threshold,
+            ..settings()
+        };
+        // It is faster than a reader that checks every frame, who must not be let go for that.
+        settings.channels.default.slow_policy = SlowPolicy::Backpressure;
+        let broker = start(settings);
         let mut members = members(&broker, 4);
         let mut publisher = members.remove(0);
         let publishing = std::thread::spawn(move || {
