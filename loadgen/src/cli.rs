@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod kept;
 mod latency;
 mod value;
 
@@ -15,6 +16,7 @@ use crate::library::Client;
 use crate::process::Programs;
 use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
 use crate::verify::Stamp;
+use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
 use value::{payload_of, seconds, size};
 
@@ -37,6 +39,9 @@ pub(crate) struct Cli {
     /// Write the figures of all runs as CSV to this file, a line for each
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write plots, tables and how to repeat it as one HTML file that needs nothing else
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Write latencies by percentile as HdrHistogram files to this directory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
@@ -73,6 +78,8 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    Render(RenderArgs),
+    Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs

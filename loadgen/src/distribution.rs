@@ -6,9 +6,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{
+    Deserializer as HistogramReader, Serializer as _, V2DeflateSerializer,
+};
+use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeStruct as _};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The longest time that is told apart from longer ones.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -97,6 +100,25 @@ impl Serialize for Distribution {
     }
 }
 
+impl<'de> Deserialize<'de> for Distribution {
+    /// From the encoded histogram alone.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Encoded {
+            hdrhistogram_v2: String,
+        }
+        let Encoded { hdrhistogram_v2 } = Encoded::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(hdrhistogram_v2).map_err(D::Error::custom)?;
+        let read: Histogram<u64> = HistogramReader::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| D::Error::custom(format!("no histogram: {error}")))?;
+        // Into one with the bounds that all have here, so that they can be merged.
+        let mut times = Self::new();
+        times.0.add(&read).map_err(D::Error::custom)?;
+        Ok(times)
+    }
+}
+
 /// Whole nanoseconds; some 584 years at most.
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
@@ -104,8 +126,6 @@ pub(crate) fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use hdrhistogram::serialization::Deserializer;
-
     use super::*;
 
     #[test]
@@ -134,18 +154,22 @@ mod tests {
             .into_iter()
             .for_each(|time| times.record(time));
         let json = serde_json::to_value(&times).expect("it is plain data");
-        let encoded = json["hdrhistogram_v2"].as_str().expect("text");
-        let bytes = STANDARD.decode(encoded).expect("base64");
-        let decoded: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
-            .expect("a histogram");
-        assert_eq!(&decoded, times.histogram());
+        let decoded = Distribution::deserialize(&json).expect("it was encoded just now");
+        assert_eq!(decoded.histogram(), times.histogram());
         assert_eq!(json["count"], 4);
         assert_eq!(json["p50"], 70);
         assert!(
             times.max() >= nanoseconds(LONGEST),
             "longer than an hour counts as an hour"
         );
+    }
+
+    #[test]
+    fn what_is_no_histogram_is_an_error() {
+        for bad in ["", "%", "AAAA", "HISTFAAAAAAAAAA="] {
+            let json = serde_json::json!({ "hdrhistogram_v2": bad });
+            assert!(Distribution::deserialize(&json).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!           ↘ null              ↘ library            (client libraries instead)
 //!                     ↘ process            (brokers' processes)
 //!                     ↘ watch              (progress, interval log)
-//!                     ↘ report             (JSON, CSV, percentiles, table)
+//!                     ↘ report             (JSON, CSV, HTML, percentiles, table; reading and comparing them)
 //! ```
 //!
 //! A broker's protocol is in its file of `adapter`, its client library in that of `library`, how it is
@@ -31,20 +31,23 @@ mod scenario;
 mod verify;
 mod watch;
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use cli::{Cli, Command};
+use command::Compared;
 use interrupt::Interrupt;
 use null::NullRelay;
-use report::Outputs;
+use report::{Outputs, Paths, Report};
 use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
 
 /// Exit codes: 0 all went well, 1 something failed, does not count or was not delivered exactly once
-/// in order, 2 the arguments make no sense, 130 interrupted.
+/// in order or got worse, 2 the arguments or the files to read make no sense, 130 interrupted.
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
@@ -56,10 +59,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    sensible(cli.check_outputs());
     let interrupt = Interrupt::on_signals()?;
     // Each subscriber is an open file here.
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let outputs = Outputs::open(cli.json.as_deref(), cli.csv.as_deref(), cli.hgrm.as_deref())?;
+    let outputs = Outputs::open(Paths {
+        json: cli.json.as_deref(),
+        csv: cli.csv.as_deref(),
+        html: cli.html.as_deref(),
+        hgrm: cli.hgrm.as_deref(),
+    })?;
     let log = cli.interval_log.as_deref();
     let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
     let report = match cli.command {
@@ -71,6 +80,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             NullRelay::bind(args.listen)?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Render(args) => {
+            let report = match Report::read(&args.results) {
+                Ok(report) => report,
+                Err(error) => return Ok(bad_input(&error)),
+            };
+            say(&report.to_text())?;
+            outputs.write(&report)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Diff(args) => return diff(args.resolve()),
         Command::Fanout(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
@@ -78,7 +97,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Compare(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Idle(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
     };
-    print!("{}", report.to_text());
+    say(&report.to_text())?;
     outputs.write(&report)?;
     watch.finish()?;
     Ok(match (report.partial, report.failures()) {
@@ -86,6 +105,32 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         (false, 0) => ExitCode::SUCCESS,
         (false, _) => ExitCode::FAILURE,
     })
+}
+
+fn diff(compared: Compared) -> Result<ExitCode, Failure> {
+    match compared.run() {
+        Ok(diff) => {
+            say(&diff)?;
+            Ok(ExitCode::from(u8::from(diff.is_regression())))
+        }
+        Err(error) => Ok(bad_input(&error)),
+    }
+}
+
+/// Writes to standard output. A reader who has seen enough, like `head`, is no reason to stop: the
+/// files are still to be written.
+fn say(words: &dyn Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{words}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// What to say and return for a file that is not what it should be.
+fn bad_input(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("loadgen: {error}");
+    ExitCode::from(2)
 }
 
 /// Settings, or the end of the program with a word on why they make no sense.

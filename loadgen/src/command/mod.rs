@@ -5,6 +5,7 @@
 //! the others; Ctrl-C does, and what was measured until then is kept.
 
 mod compare;
+mod kept;
 mod load;
 mod one;
 mod start;
@@ -16,6 +17,7 @@ use crate::process::{InstallError, StartError};
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
+pub(crate) use kept::Compared;
 pub(crate) use one::One;
 pub(crate) use start::Start;
 pub(crate) use sweep::{Steps, Sweep};

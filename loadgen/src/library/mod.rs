@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 
 use ::bytes::Bytes;
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::adapter::Broker;
@@ -32,7 +32,7 @@ pub(crate) use nats::Nats;
 pub(crate) use redis::Redis;
 
 /// What speaks with the brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Client {
     /// This program's own wire adapters, the same loop for all

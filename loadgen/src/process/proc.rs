@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A process could not be looked at.
@@ -32,7 +32,7 @@ pub(crate) enum ProcError {
 }
 
 /// CPU time of all threads of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CpuTime {
     /// On a CPU, user and kernel: first number of `/proc/PID/task/*/schedstat`. Threads that ended
     /// are left out; brokers keep theirs.
@@ -85,7 +85,7 @@ impl CpuTime {
 }
 
 /// Memory of a process, in bytes, from `/proc/PID/smaps_rollup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// `Anonymous`: heap, stacks, whatever is backed by no file.
     pub(crate) anonymous_bytes: u64,

@@ -1,5 +1,6 @@
 //! A broker process from its start until it is stopped.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use thiserror::Error;
 
@@ -74,14 +75,14 @@ fn hint(broker: Broker) -> String {
 }
 
 /// What is started, for the report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Provenance {
     /// First line of what it prints about its version.
     pub(crate) version: String,
     /// Program and arguments.
     pub(crate) command: String,
     /// What is set and why.
-    pub(crate) settings: &'static str,
+    pub(crate) settings: Cow<'static, str>,
 }
 
 /// A broker that accepts connections; stopped when dropped, before its helper and its files go.
@@ -171,7 +172,7 @@ impl Provenance {
                 Version::Known(version) => version.clone(),
             },
             command: command_line(&recipe.start),
-            settings: recipe.settings,
+            settings: Cow::Borrowed(recipe.settings),
         }
     }
 }

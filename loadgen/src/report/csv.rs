@@ -1,42 +1,42 @@
-//! One line for each run, for spreadsheets: the figures of the tables, run by run. Times are in
-//! microseconds. What a scenario does not have is empty.
+//! One line for each run, for spreadsheets: all figures, run by run. Times are in microseconds. What
+//! a scenario does not have is empty.
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use super::figure::Figure;
+use super::{Report, Run};
 
-use super::group::per_delivery;
-use super::{Report, Run, RunResult};
-use crate::distribution::Distribution;
+/// What is not a figure.
+const FACTS: [&str; 8] = [
+    "scenario",
+    "broker",
+    "round",
+    "valid",
+    "exact",
+    "partial",
+    "delivered",
+    "expected",
+];
 
-/// A line; its fields are the columns.
-#[derive(Debug, Default, Serialize)]
-struct Row<'a> {
-    scenario: &'a str,
-    broker: &'a str,
-    round: usize,
-    valid: bool,
-    exact: bool,
-    partial: bool,
-    delivered: Option<u64>,
-    expected: Option<u64>,
-    deliveries_per_second: Option<f64>,
-    p50_us: Option<f64>,
-    p90_us: Option<f64>,
-    p99_us: Option<f64>,
-    p99_9_us: Option<f64>,
-    max_us: Option<f64>,
-    mean_us: Option<f64>,
-    deviation_us: Option<f64>,
-    service_p50_us: Option<f64>,
-    service_p99_us: Option<f64>,
-    lag_p99_us: Option<f64>,
-    lag_max_us: Option<f64>,
-    server_us_per_delivery: Option<f64>,
-    loadgen_us_per_delivery: Option<f64>,
-    bytes_per_idle_subscriber: Option<f64>,
-    trouble: String,
-}
+/// Columns that are always there, in this order. Figures that are not among them come after these, in
+/// the order of their first run, and the trouble comes last.
+const USUAL: [&str; 15] = [
+    "deliveries_per_second",
+    "p50_us",
+    "p90_us",
+    "p99_us",
+    "p99_9_us",
+    "max_us",
+    "mean_us",
+    "deviation_us",
+    "service_p50_us",
+    "service_p99_us",
+    "lag_p99_us",
+    "lag_max_us",
+    "server_us_per_delivery",
+    "loadgen_us_per_delivery",
+    "bytes_per_idle_subscriber",
+];
 
 /// Writes all runs of `report`, in their order, below a line with the names of the columns.
 ///
@@ -44,77 +44,53 @@ struct Row<'a> {
 /// What `out` says.
 pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
+    let mut columns = USUAL.to_vec();
+    for figure in report.runs.iter().flat_map(Run::all_figures) {
+        if !columns.contains(&figure.key) {
+            columns.push(figure.key);
+        }
+    }
+    writer.write_record(FACTS.iter().chain(&columns).chain(&["trouble"]))?;
     for run in &report.runs {
-        writer.serialize(row(run))?;
+        writer.write_record(row(run, &columns))?;
     }
     writer.flush()
 }
 
-fn row(run: &Run) -> Row<'_> {
-    let mut row = Row {
-        scenario: &run.scenario,
-        broker: run.broker.name(),
-        round: run.round,
-        exact: run.result.is_exact(),
-        partial: run.result.is_partial(),
-        trouble: run.trouble().unwrap_or_default(),
-        ..Row::default()
-    };
-    row.valid = row.trouble.is_empty();
-    if let Some((tally, server, tool)) = run.result.cost() {
-        row.delivered = Some(tally.delivered);
-        row.expected = Some(tally.expected);
-        row.server_us_per_delivery = server.map(|cpu| rounded(per_delivery(cpu, tally) / 1e3));
-        row.loadgen_us_per_delivery = Some(rounded(per_delivery(tool, tally) / 1e3));
-    }
-    match &run.result {
-        RunResult::Fanout(outcome) => {
-            row.deliveries_per_second =
-                Some(rounded(outcome.tally.delivered as f64 / outcome.seconds));
-        }
-        RunResult::Latency(outcome) => {
-            row.deliveries_per_second =
-                Some(rounded(outcome.tally.delivered as f64 / outcome.seconds));
-            row.times(&outcome.latency);
-            row.service_p50_us = Some(micros(&outcome.service, 50.0));
-            row.service_p99_us = Some(micros(&outcome.service, 99.0));
-            row.lag_p99_us = Some(micros(&outcome.lag, 99.0));
-            row.lag_max_us = Some(micros(&outcome.lag, 100.0));
-        }
-        RunResult::Seed(outcome) => row.times(&outcome.times),
-        RunResult::Idle(idle) => {
-            row.bytes_per_idle_subscriber = Some(rounded(idle.bytes_per_subscriber))
-        }
-        RunResult::Failed(_) => {}
-    }
+fn row(run: &Run, columns: &[&str]) -> Vec<String> {
+    let trouble = run.trouble().unwrap_or_default();
+    let tally = run.result.cost().map(|(tally, ..)| tally);
+    let count = |count: Option<u64>| count.map(|count| count.to_string()).unwrap_or_default();
+    let mut row = vec![
+        run.scenario.clone(),
+        run.broker.name().to_owned(),
+        run.round.to_string(),
+        trouble.is_empty().to_string(),
+        run.result.is_exact().to_string(),
+        run.result.is_partial().to_string(),
+        count(tally.map(|tally| tally.delivered)),
+        count(tally.map(|tally| tally.expected)),
+    ];
+    let figures = run.all_figures();
+    row.extend(columns.iter().map(|column| {
+        let figure = figures.iter().find(|figure| figure.key == *column);
+        figure.map(rounded).unwrap_or_default()
+    }));
+    row.push(trouble);
     row
 }
 
-impl Row<'_> {
-    fn times(&mut self, times: &Distribution) {
-        self.p50_us = Some(micros(times, 50.0));
-        self.p90_us = Some(micros(times, 90.0));
-        self.p99_us = Some(micros(times, 99.0));
-        self.p99_9_us = Some(micros(times, 99.9));
-        self.max_us = Some(micros(times, 100.0));
-        self.mean_us = Some(rounded(times.mean() / 1e3));
-        self.deviation_us = Some(rounded(times.deviation() / 1e3));
-    }
-}
-
-fn micros(times: &Distribution, percent: f64) -> f64 {
-    times.percentile(percent) as f64 / 1e3
-}
-
-/// To four digits behind the point: more would be noise.
-fn rounded(figure: f64) -> f64 {
-    (figure * 1e4).round() / 1e4
+/// To four digits behind the point: more would be noise. A float is told from a count by its point.
+fn rounded(figure: &Figure) -> String {
+    let rounded = (figure.value * 1e4).round() / 1e4;
+    format!("{rounded:?}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::adapter::Broker;
+    use crate::report::RunResult;
     use crate::scenario::{Amount, Timing};
 
     #[test]

@@ -3,15 +3,19 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where and how a report came about. What the system does not tell is empty.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Environment {
     /// Version of this program.
-    pub(super) loadgen: &'static str,
-    /// The arguments of this program.
+    pub(super) loadgen: String,
+    /// The arguments of this program, for reading.
     pub(super) command: String,
+    /// The same one by one, for repeating: the name of this program comes first. Reports of the first
+    /// versions do not have it.
+    #[serde(default)]
+    pub(super) argv: Vec<String>,
     /// Start, in seconds since 1970.
     pub(super) started: u64,
     pub(super) kernel: String,
@@ -19,24 +23,25 @@ pub(super) struct Environment {
     /// Cores this program may use.
     pub(super) cores: usize,
     pub(super) memory_kib: u64,
+    /// What TCP takes by default here. Reports of the first versions do not have it.
+    #[serde(default)]
+    pub(super) congestion_control: String,
 }
 
 impl Environment {
     /// Of this machine, now.
     pub(super) fn here() -> Self {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
-        let args = std::env::args_os()
-            .skip(1)
-            .map(|arg| arg.to_string_lossy().into_owned());
+        let args = std::env::args_os().skip(1);
+        let args = args.map(|arg| arg.to_string_lossy().into_owned());
+        let argv: Vec<String> = std::iter::once("loadgen".to_owned()).chain(args).collect();
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
-            loadgen: env!("CARGO_PKG_VERSION"),
-            command: std::iter::once("loadgen".to_owned())
-                .chain(args)
-                .collect::<Vec<_>>()
-                .join(" "),
+            loadgen: env!("CARGO_PKG_VERSION").to_owned(),
+            command: argv.join(" "),
+            argv,
             started: since_1970.as_secs(),
             kernel: proc("sys/kernel/osrelease").trim().to_owned(),
             cpu: field(&proc("cpuinfo"), "model name"),
@@ -46,7 +51,32 @@ impl Environment {
                 .next()
                 .and_then(|number| number.parse().ok())
                 .unwrap_or_default(),
+            congestion_control: proc("sys/net/ipv4/tcp_congestion_control")
+                .trim()
+                .to_owned(),
         }
+    }
+
+    /// The command as a shell takes it.
+    pub(super) fn repeat(&self) -> String {
+        if self.argv.is_empty() {
+            return self.command.clone();
+        }
+        self.argv
+            .iter()
+            .map(|arg| quoted(arg))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// `word` as a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -61,7 +91,15 @@ fn field(text: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::field;
+    use super::{field, quoted};
+
+    #[test]
+    fn a_word_stays_one_word_in_a_shell() {
+        assert_eq!(quoted("--seconds=1.5"), "--seconds=1.5");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a b$(c)"), "'a b$(c)'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 
     #[test]
     fn fields_are_found_by_their_whole_name() {

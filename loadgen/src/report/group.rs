@@ -1,5 +1,6 @@
 //! The runs of one scenario over one broker, put together for a line of a table.
 
+use super::figure::{Figure, Times};
 use super::spread::Spread;
 use super::{Report, Run, RunResult};
 use crate::adapter::Broker;
@@ -44,23 +45,65 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The runs that latencies are told of: those that count, or all where none does.
-    pub(super) fn counting(&self) -> Vec<&'a LatencyOutcome> {
-        let valid: Vec<_> = self
-            .latencies()
-            .filter(|outcome| outcome.invalid.is_empty())
+    /// The runs that figures are told of: those that count, or all that have any where none does.
+    pub(super) fn counting_runs(&self) -> Vec<&'a Run> {
+        let counting: Vec<_> = self
+            .runs
+            .iter()
+            .copied()
+            .filter(|run| run.counts())
             .collect();
-        if valid.is_empty() {
-            self.latencies().collect()
-        } else {
-            valid
+        if !counting.is_empty() {
+            return counting;
         }
+        let failed = |run: &&Run| matches!(run.result, RunResult::Failed(_));
+        self.runs
+            .iter()
+            .copied()
+            .filter(|run| !failed(run))
+            .collect()
+    }
+
+    /// The latencies among them.
+    pub(super) fn counting(&self) -> Vec<&'a LatencyOutcome> {
+        let runs = self.counting_runs().into_iter();
+        runs.filter_map(|run| match &run.result {
+            RunResult::Latency(outcome) => Some(&**outcome),
+            _ => None,
+        })
+        .collect()
     }
 
     /// What subscribers waited, over all runs that count; `None` for scenarios without latencies.
     pub(super) fn latency(&self) -> Option<Distribution> {
-        let latencies = self.counting().into_iter().map(|outcome| &outcome.latency);
-        merged(latencies.chain(self.seeds().map(|outcome| &outcome.times)))
+        let runs = self.counting_runs().into_iter();
+        merged(runs.filter_map(|run| Some(run.result.times()?.distribution)))
+    }
+
+    /// The figures of all runs that count: the median of the rounds, or what their merged times say.
+    pub(super) fn figures(&self) -> Vec<Rounds> {
+        let runs = self.counting_runs();
+        let mut figures: Vec<Rounds> = Vec::new();
+        for figure in runs.iter().flat_map(|run| run.all_figures()) {
+            match figures.iter_mut().find(|it| it.figure.key == figure.key) {
+                Some(rounds) => rounds.values.push(figure.value),
+                None => figures.push(Rounds::first(figure)),
+            }
+        }
+        let of = runs.iter().find_map(|run| Some(run.result.times()?.of));
+        let times = self.latency();
+        let times = of
+            .zip(times.as_ref())
+            .map(|(of, distribution)| Times { distribution, of });
+        let merged: Vec<Figure> = times.into_iter().flat_map(Times::figures).collect();
+        for rounds in &mut figures {
+            let merged = merged.iter().find(|it| it.key == rounds.figure.key);
+            let median = Spread::of(rounds.values.iter().copied()).map(|spread| spread.median);
+            if let Some(value) = merged.map(|figure| figure.value).or(median) {
+                rounds.figure.value = value;
+            }
+        }
+        figures
     }
 
     /// The broker's CPU time in nanoseconds for each delivery.
@@ -89,6 +132,31 @@ impl<'a> Group<'a> {
     pub(super) fn valid(&self) -> String {
         let valid = self.latencies().filter(|it| it.invalid.is_empty()).count();
         format!("{valid}/{}", self.runs.len())
+    }
+}
+
+/// One figure over several rounds.
+#[derive(Clone, Debug)]
+pub(super) struct Rounds {
+    /// Of all rounds together.
+    pub(super) figure: Figure,
+    /// Of each; at least one.
+    pub(super) values: Vec<f64>,
+}
+
+impl Rounds {
+    fn first(figure: Figure) -> Self {
+        Self {
+            values: vec![figure.value],
+            figure,
+        }
+    }
+
+    /// The least and the greatest of the rounds.
+    pub(super) fn range(&self) -> (f64, f64) {
+        let values = self.values.iter().copied();
+        let least = values.clone().fold(f64::INFINITY, f64::min);
+        (least, values.fold(f64::NEG_INFINITY, f64::max))
     }
 }
 

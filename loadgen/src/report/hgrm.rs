@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use super::Report;
 use super::group::groups;
-use super::{Report, RunResult};
 use crate::distribution::Distribution;
 
 /// Reported points for each halving of the distance to 100 %.
@@ -21,12 +21,10 @@ pub(super) fn write(report: &Report, dir: &Path) -> io::Result<()> {
     for group in groups(report) {
         let name = format!("{}-{}", group.scenario, group.broker.name());
         for run in &group.runs {
-            let times = match &run.result {
-                RunResult::Latency(outcome) => &outcome.latency,
-                RunResult::Seed(outcome) => &outcome.times,
-                _ => continue,
-            };
-            write_file(&dir.join(format!("{name}-r{}.hgrm", run.round)), times)?;
+            if let Some(times) = run.result.times() {
+                let path = dir.join(format!("{name}-r{}.hgrm", run.round));
+                write_file(&path, times.distribution)?;
+            }
         }
         if let Some(times) = group.latency() {
             write_file(&dir.join(format!("{name}.hgrm")), &times)?;

@@ -1,36 +1,49 @@
 //! What was measured: every single run, the machine it ran on, and the table made of it.
 //!
-//! The JSON holds the runs as they were, never only their medians. `schema` changes when a field is
-//! removed or changes its meaning; new fields do not change it.
+//! The JSON holds the runs as they were, never only their medians, so that a report can be made of it
+//! again. `schema` changes when a field is removed or changes its meaning; new fields do not change it,
+//! and have a default for files that are older.
+//!
+//! What is shown, compared and exported are the figures of [`figure`]: a new scenario says its own
+//! there.
 
 mod csv;
+mod diff;
 mod environment;
+mod figure;
 mod group;
 mod hgrm;
+mod html;
+mod input;
 mod latency_table;
 mod output;
+mod quantity;
 mod run;
+#[cfg(test)]
+mod sample;
 mod spread;
 mod table;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::adapter::Broker;
 use crate::process::Provenance;
 use crate::scenario::{Load, Timing};
+pub(crate) use diff::{Diff, DiffError, Terms};
 use environment::Environment;
-pub(crate) use output::Outputs;
+pub(crate) use input::ReadError;
+pub(crate) use output::{Outputs, Paths};
 pub(crate) use run::{Knee, Run, RunResult};
 
 /// The version of the JSON's layout.
 const SCHEMA: &str = "mles-loadgen/1";
 
 /// Everything one invocation measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    schema: &'static str,
+    schema: String,
     environment: Environment,
     /// How long fan-out and latency scenarios loaded.
     timing: Timing,
@@ -39,15 +52,18 @@ pub(crate) struct Report {
     /// The brokers that were started here.
     pub(crate) brokers: BTreeMap<Broker, Provenance>,
     /// Name and version of what spoke with each.
+    #[serde(default)]
     pub(crate) clients: BTreeMap<Broker, String>,
     /// Brokers that were left out, and why.
+    #[serde(default)]
     pub(crate) skipped: BTreeMap<Broker, String>,
     /// In the order they were done.
     pub(crate) runs: Vec<Run>,
     /// What a sweep found.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) knee: Option<Knee>,
     /// Whether the user stopped it before the end.
+    #[serde(default)]
     pub(crate) partial: bool,
 }
 
@@ -55,7 +71,7 @@ impl Report {
     /// Nothing measured yet.
     pub(crate) fn new(timing: Timing) -> Self {
         Self {
-            schema: SCHEMA,
+            schema: SCHEMA.to_owned(),
             environment: Environment::here(),
             timing,
             scenarios: BTreeMap::new(),

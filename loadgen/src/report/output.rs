@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Report, csv, hgrm};
+use super::{Report, csv, hgrm, html};
 
 /// A report could not be written.
 #[derive(Debug, Error)]
@@ -17,26 +17,33 @@ pub(crate) struct ReportError {
     source: io::Error,
 }
 
-/// Where the report goes besides the terminal.
+/// Where the report is to go besides the terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths<'a> {
+    pub(crate) json: Option<&'a Path>,
+    pub(crate) csv: Option<&'a Path>,
+    pub(crate) html: Option<&'a Path>,
+    /// A directory.
+    pub(crate) hgrm: Option<&'a Path>,
+}
+
+/// The same, open.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     json: Option<OutputFile>,
     csv: Option<OutputFile>,
+    html: Option<OutputFile>,
     hgrm: Option<PathBuf>,
 }
 
 impl Outputs {
-    /// Opens what is given: a file for JSON, one for CSV, a directory for percentiles. What a file
+    /// Opens what is given: files for JSON, CSV and HTML, a directory for percentiles. What a file
     /// holds is kept until the new report is written.
     ///
     /// # Errors
     /// One of them cannot be written.
-    pub(crate) fn open(
-        json: Option<&Path>,
-        csv: Option<&Path>,
-        hgrm: Option<&Path>,
-    ) -> Result<Self, ReportError> {
-        let hgrm = hgrm.map(|dir| match writable(dir) {
+    pub(crate) fn open(paths: Paths<'_>) -> Result<Self, ReportError> {
+        let hgrm = paths.hgrm.map(|dir| match writable(dir) {
             Ok(()) => Ok(dir.to_owned()),
             Err(source) => Err(ReportError {
                 path: dir.to_owned(),
@@ -44,8 +51,9 @@ impl Outputs {
             }),
         });
         Ok(Self {
-            json: json.map(OutputFile::open).transpose()?,
-            csv: csv.map(OutputFile::open).transpose()?,
+            json: paths.json.map(OutputFile::open).transpose()?,
+            csv: paths.csv.map(OutputFile::open).transpose()?,
+            html: paths.html.map(OutputFile::open).transpose()?,
             hgrm: hgrm.transpose()?,
         })
     }
@@ -63,6 +71,9 @@ impl Outputs {
         }
         if let Some(file) = self.csv {
             file.replace(|out| csv::write(report, out))?;
+        }
+        if let Some(file) = self.html {
+            file.replace(|out| html::write(report, out))?;
         }
         match self.hgrm {
             Some(path) => hgrm::write(report, &path).map_err(|source| ReportError { path, source }),

@@ -1,14 +1,15 @@
 //! One run, and what is wrong with it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::figure::{Figure, Times};
 use crate::adapter::Broker;
 use crate::process::CpuTime;
 use crate::scenario::{IdleResult, LatencyOutcome, Outcome, SeedOutcome};
 use crate::verify::Tally;
 
 /// One scenario over one broker, once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) scenario: String,
     pub(crate) broker: Broker,
@@ -16,13 +17,13 @@ pub(crate) struct Run {
     pub(crate) round: usize,
     /// A sweep tries a rate again, and goes on until one is not sustained: what went wrong with this
     /// run is no failure.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) excused: bool,
     pub(crate) result: RunResult,
 }
 
 /// How a run ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RunResult {
     /// Messages were sent.
@@ -38,7 +39,7 @@ pub(crate) enum RunResult {
 }
 
 /// Where a broker stops keeping up, as far as a sweep found it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Knee {
     /// The highest rate that was sustained, in messages a second.
     pub(crate) sustained: Option<f64>,
@@ -58,6 +59,18 @@ impl Run {
             excused: false,
             result,
         }
+    }
+
+    /// Everything there is to say about it in figures.
+    pub(super) fn all_figures(&self) -> Vec<Figure> {
+        let mut figures = self.result.figures();
+        figures.extend(self.result.times().into_iter().flat_map(Times::figures));
+        figures
+    }
+
+    /// Whether its figures are those of a whole run with nothing wrong.
+    pub(super) fn counts(&self) -> bool {
+        !self.result.is_partial() && self.trouble().is_none()
     }
 
     /// Why this run is no success; `None` when it is one. A run that the user stopped is none

@@ -15,13 +15,7 @@ use crate::scenario::Outcome;
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     let groups = groups(report);
-    let tables = [
-        fanout_table(&groups),
-        latency_table(&groups),
-        seed_table(&groups),
-        idle_table(&groups),
-    ];
-    for table in tables.into_iter().flatten() {
+    for (_, table) in tables(&groups) {
         let _ = writeln!(text, "{table}\n");
     }
     let here = &report.environment;
@@ -42,20 +36,8 @@ pub(super) fn render(report: &Report) -> String {
     for (broker, client) in &report.clients {
         let _ = writeln!(text, "client of {}: {client}", broker.name());
     }
-    for (broker, why) in &report.skipped {
-        let _ = writeln!(text, "SKIPPED {}: {why}", broker.name());
-    }
-    for run in &report.runs {
-        if let Some(trouble) = run.trouble().filter(|_| !run.excused) {
-            let (scenario, broker) = (&run.scenario, run.broker.name());
-            let word = if run.result.is_exact() {
-                "INVALID"
-            } else {
-                "FAILED"
-            };
-            let round = run.round;
-            let _ = writeln!(text, "{word} {scenario} {broker} round {round}: {trouble}");
-        }
+    for problem in problems(report) {
+        let _ = writeln!(text, "{problem}");
     }
     if let Some(knee) = &report.knee {
         text.push_str(&knee_text(knee));
@@ -64,6 +46,36 @@ pub(super) fn render(report: &Report) -> String {
         text.push_str("PARTIAL: interrupted before the end\n");
     }
     text
+}
+
+/// The tables that have rows, with what they are about.
+pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Table)> {
+    let tables = [
+        ("Fan-out", fanout_table(groups)),
+        ("Latency in an open loop, µs", latency_table(groups)),
+        ("Time until all have a message, ms", seed_table(groups)),
+        ("Memory of idle subscribers", idle_table(groups)),
+    ];
+    let tables = tables.into_iter();
+    tables
+        .filter_map(|(caption, table)| Some((caption, table?)))
+        .collect()
+}
+
+/// Brokers that were left out and runs that went wrong, a line for each.
+pub(super) fn problems(report: &Report) -> Vec<String> {
+    let skipped = report.skipped.iter();
+    let skipped = skipped.map(|(broker, why)| format!("SKIPPED {}: {why}", broker.name()));
+    let wrong = report.runs.iter().filter_map(|run| {
+        let trouble = run.trouble().filter(|_| !run.excused)?;
+        let is_exact = run.result.is_exact();
+        let word = if is_exact { "INVALID" } else { "FAILED" };
+        let (scenario, broker, round) = (&run.scenario, run.broker.name(), run.round);
+        Some(format!(
+            "{word} {scenario} {broker} round {round}: {trouble}"
+        ))
+    });
+    skipped.chain(wrong).collect()
 }
 
 fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {

@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Publisher, STALL, Shape, Subscriber, TURN, WRITE_LEN};
 use super::latency::Phases;
@@ -29,7 +29,7 @@ use crate::verify::{Stamp, Tally};
 pub(crate) const DEFAULT_WINDOW: usize = 256 << 10;
 
 /// How publishers send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// Many messages in a write, as many as the window has room for.
@@ -39,7 +39,8 @@ pub(crate) enum Mode {
 }
 
 /// The load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Fanout {
     /// Of each channel.
     pub(crate) publishers: u16,
@@ -70,7 +71,7 @@ impl Default for Fanout {
 }
 
 /// When to stop sending.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Amount {
     /// After a time.
@@ -80,7 +81,7 @@ pub(crate) enum Amount {
 }
 
 /// How long to load.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Timing {
     /// Before anything is measured.
     pub(crate) warm_up_seconds: f64,
@@ -103,7 +104,7 @@ impl Timing {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Messages published.
     pub(crate) messages: u64,

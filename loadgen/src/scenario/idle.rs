@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
 use super::{ScenarioError, Target};
@@ -23,7 +23,8 @@ const PROBE_PAYLOAD: usize = 16;
 const REST: Duration = Duration::from_millis(100);
 
 /// The load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Idle {
     /// How many subscribers at each reading, ascending.
     pub(crate) counts: Vec<usize>,
@@ -44,7 +45,7 @@ impl Default for Idle {
 }
 
 /// One reading.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct IdlePoint {
     /// Idle subscribers.
     pub(crate) subscribers: usize,
@@ -53,7 +54,7 @@ pub(crate) struct IdlePoint {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IdleResult {
     /// The readings, the first with no subscriber.
     pub(crate) points: Vec<IdlePoint>,

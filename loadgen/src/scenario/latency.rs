@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
 use super::meter::Meter;
@@ -30,7 +30,8 @@ use crate::watch::{Feed, Slice, Watch};
 pub(crate) const SUSTAINED: f64 = 0.95;
 
 /// The load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Latency {
     /// Of each channel.
     pub(crate) publishers: u16,
@@ -48,7 +49,7 @@ pub(crate) struct Latency {
 }
 
 /// How late this program may send.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct LagBound {
     /// For this percentage of messages …
     pub(crate) percentile: f64,
@@ -84,7 +85,7 @@ pub(crate) struct Phases {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LatencyOutcome {
     /// Messages sent.
     pub(crate) messages: u64,

@@ -17,7 +17,7 @@ mod timetable;
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fleet::FleetError;
@@ -26,6 +26,8 @@ use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+#[cfg(test)]
+pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
 pub(crate) use seed::{Seed, SeedOutcome};
@@ -190,7 +192,7 @@ impl Load {
 }
 
 /// What a scenario does.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Load {
     /// Messages to subscribers.

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, STALL, Shape, TURN};
 use super::meter::Meter;
@@ -19,7 +19,8 @@ use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 
 /// The load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Seed {
     /// Receivers on the channel.
     pub(crate) subscribers: usize,
@@ -63,7 +64,7 @@ impl Default for Seed {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SeedOutcome {
     /// From publish until all have it, for each message.
     pub(crate) times: Distribution,

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::distribution::Distribution;
 pub(crate) use interval_log::{IntervalLog, IntervalLogError};
@@ -32,7 +32,7 @@ pub(crate) struct Interval {
 }
 
 /// An interval as it is in the report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slice {
     /// Since the start of the measurement.
     pub(crate) start_seconds: f64,

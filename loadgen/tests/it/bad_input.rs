@@ -78,18 +78,20 @@ fn names_that_do_not_exist() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
-    let path = "/nonexistent/report.json";
-    // The address would be an error too, had it come to that.
-    let args = [
-        "fanout",
-        "--broker",
-        "nats",
-        "--addr",
-        "127.0.0.1:1",
-        "--json",
-        path,
-    ];
-    assert_fails(&args, 1, &["cannot write", path]);
+    let path = "/nonexistent/report";
+    for option in ["--json", "--csv", "--html"] {
+        // The address would be an error too, had it come to that.
+        let args = [
+            "fanout",
+            "--broker",
+            "nats",
+            "--addr",
+            "127.0.0.1:1",
+            option,
+            path,
+        ];
+        assert_fails(&args, 1, &["cannot write", path]);
+    }
 }
 
 #[test]

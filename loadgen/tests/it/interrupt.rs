@@ -13,6 +13,7 @@ fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
     let broker = "null";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.json");
+    let page = dir.path().join("report.html");
     let loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args([
             "compare",
@@ -23,7 +24,7 @@ fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
             "--seconds",
             "600",
         ])
-        .args(["--json", text(&path)])
+        .args(["--json", text(&path), "--html", text(&page)])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -37,6 +38,11 @@ fn an_interrupt_stops_the_broker_and_keeps_what_was_measured() {
     wait_for(|| (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert_eq!(report["partial"], true);
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        page.contains("partial: interrupted before the end"),
+        "{page}"
+    );
 }
 
 fn children_of(pid: u32) -> Vec<u32> {

@@ -5,6 +5,7 @@ mod bad_input;
 mod brokers;
 mod faults;
 mod interrupt;
+mod kept;
 mod latency;
 mod proxy;
 mod started;

@@ -1,0 +1,211 @@
+//! The figures of a run: what CSV, the bars of the HTML report and `loadgen diff` are made of.
+//!
+//! A new scenario adds its own here and nowhere else: an arm in [`RunResult::figures`], made with
+//! [`Figure::lower`], [`Figure::higher`] or [`Figure::told`], and an arm in [`RunResult::times`] if it
+//! has a distribution of times. The key of a figure is its column in CSV and what `diff` compares by,
+//! so it says its unit and never changes; [`Figure::in_bars`] draws it. Percentiles of
+//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms.
+
+use super::RunResult;
+use super::group::per_delivery;
+use crate::distribution::Distribution;
+use crate::watch::Slice;
+
+const NANOSECONDS_PER_MICROSECOND: f64 = 1e3;
+const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Better {
+    Lower,
+    Higher,
+    /// It says something about the run, and is not compared.
+    Neither,
+}
+
+/// One figure of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Figure {
+    /// Its column in CSV.
+    pub(super) key: &'static str,
+    /// For people.
+    pub(super) name: &'static str,
+    /// Of `value`; empty where there is none.
+    pub(super) unit: &'static str,
+    pub(super) value: f64,
+    pub(super) better: Better,
+    /// Whether the HTML report has bars of it.
+    pub(super) has_bars: bool,
+}
+
+impl Figure {
+    /// The less the better.
+    pub(super) fn lower(key: &'static str, name: &'static str, unit: &'static str, v: f64) -> Self {
+        Self {
+            key,
+            name,
+            unit,
+            value: v,
+            better: Better::Lower,
+            has_bars: false,
+        }
+    }
+
+    /// The more the better.
+    pub(super) fn higher(
+        key: &'static str,
+        name: &'static str,
+        unit: &'static str,
+        v: f64,
+    ) -> Self {
+        Self {
+            better: Better::Higher,
+            ..Self::lower(key, name, unit, v)
+        }
+    }
+
+    /// Neither good nor bad.
+    pub(super) fn told(key: &'static str, name: &'static str, unit: &'static str, v: f64) -> Self {
+        Self {
+            better: Better::Neither,
+            ..Self::lower(key, name, unit, v)
+        }
+    }
+
+    /// Draws it in the HTML report.
+    pub(super) fn in_bars(self) -> Self {
+        Self {
+            has_bars: true,
+            ..self
+        }
+    }
+}
+
+/// The times that a run measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times<'a> {
+    pub(super) distribution: &'a Distribution,
+    pub(super) of: TimesOf,
+}
+
+/// What kind of times: it decides which of their figures are worth comparing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimesOf {
+    /// Many of them, on a schedule: percentiles say it all, and one late one is all of the deviation.
+    Schedule,
+    /// Some hundreds, one at a time: mean and deviation, as they were published first.
+    Samples,
+}
+
+impl RunResult {
+    /// All figures but those of [`RunResult::times`].
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let mut figures = self.cost_figures();
+        match self {
+            Self::Fanout(outcome) => {
+                let rate = outcome.tally.delivered as f64 / outcome.seconds;
+                figures.push(deliveries_per_second(rate).in_bars());
+            }
+            Self::Latency(outcome) => {
+                // The schedule sets it: a broker is not better for more.
+                let rate = outcome.tally.delivered as f64 / outcome.seconds;
+                let rate = deliveries_per_second(rate);
+                figures.push(Figure {
+                    better: Better::Neither,
+                    ..rate
+                });
+                for (key, name, times, percent) in [
+                    ("service_p50_us", "service p50", &outcome.service, 50.0),
+                    ("service_p99_us", "service p99", &outcome.service, 99.0),
+                    ("lag_p99_us", "loadgen's lag p99", &outcome.lag, 99.0),
+                    ("lag_max_us", "loadgen's lag max", &outcome.lag, 100.0),
+                ] {
+                    figures.push(Figure::told(key, name, "µs", micros(times, percent)));
+                }
+            }
+            Self::Idle(idle) => {
+                let each = ("bytes_per_idle_subscriber", "memory per idle subscriber");
+                let slope = Figure::lower(each.0, each.1, "B", idle.bytes_per_subscriber);
+                figures.push(slope.in_bars());
+                if let (Some(first), Some(last)) = (idle.points.first(), idle.points.last()) {
+                    let mebibytes = |bytes: u64| bytes as f64 / BYTES_PER_MEBIBYTE;
+                    let (empty, full) = (first.memory.rss_bytes, last.memory.rss_bytes);
+                    let empty = mebibytes(empty);
+                    let full = mebibytes(full);
+                    let name = "resident memory with nobody connected";
+                    figures.push(Figure::lower("rss_empty_mib", name, "MiB", empty).in_bars());
+                    let name = "resident memory with all subscribers";
+                    figures.push(Figure::lower("rss_full_mib", name, "MiB", full).in_bars());
+                }
+            }
+            Self::Seed(_) | Self::Failed(_) => {}
+        }
+        figures
+    }
+
+    /// The times whose percentiles are figures too, and are drawn by percentile.
+    pub(super) fn times(&self) -> Option<Times<'_>> {
+        let (distribution, of) = match self {
+            Self::Latency(outcome) => (&outcome.latency, TimesOf::Schedule),
+            Self::Seed(outcome) => (&outcome.times, TimesOf::Samples),
+            Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => return None,
+        };
+        Some(Times { distribution, of })
+    }
+
+    /// The course of a run, second by second; empty where it was not recorded.
+    pub(super) fn intervals(&self) -> &[Slice] {
+        match self {
+            Self::Latency(outcome) => &outcome.intervals,
+            Self::Fanout(_) | Self::Idle(_) | Self::Seed(_) | Self::Failed(_) => &[],
+        }
+    }
+
+    /// Of everything that delivers messages.
+    fn cost_figures(&self) -> Vec<Figure> {
+        let Some((tally, server, tool)) = self.cost() else {
+            return Vec::new();
+        };
+        let micros = |cpu| per_delivery(cpu, tally) / NANOSECONDS_PER_MICROSECOND;
+        let key = ("server_us_per_delivery", "server CPU per delivery");
+        let server = server.map(|cpu| Figure::lower(key.0, key.1, "µs", micros(cpu)).in_bars());
+        let key = ("loadgen_us_per_delivery", "loadgen CPU per delivery");
+        let tool = Figure::told(key.0, key.1, "µs", micros(tool));
+        server.into_iter().chain([tool]).collect()
+    }
+}
+
+impl Times<'_> {
+    /// Their percentiles, mean and deviation.
+    pub(super) fn figures(self) -> Vec<Figure> {
+        let times = self.distribution;
+        let moments = match self.of {
+            TimesOf::Schedule => Figure::told,
+            TimesOf::Samples => Figure::lower,
+        };
+        let in_micros = |nanoseconds: f64| nanoseconds / NANOSECONDS_PER_MICROSECOND;
+        vec![
+            Figure::lower("p50_us", "p50", "µs", micros(times, 50.0)),
+            Figure::told("p90_us", "p90", "µs", micros(times, 90.0)),
+            Figure::lower("p99_us", "p99", "µs", micros(times, 99.0)),
+            Figure::lower("p99_9_us", "p99.9", "µs", micros(times, 99.9)),
+            // One delivery of all: the machine's mood.
+            Figure::told("max_us", "max", "µs", micros(times, 100.0)),
+            moments("mean_us", "mean", "µs", in_micros(times.mean())),
+            moments(
+                "deviation_us",
+                "deviation",
+                "µs",
+                in_micros(times.deviation()),
+            ),
+        ]
+    }
+}
+
+fn deliveries_per_second(rate: f64) -> Figure {
+    Figure::higher("deliveries_per_second", "deliveries per second", "/s", rate)
+}
+
+fn micros(times: &Distribution, percent: f64) -> f64 {
+    times.percentile(percent) as f64 / NANOSECONDS_PER_MICROSECOND
+}

@@ -1,0 +1,157 @@
+//! Lines over two axes, as inline SVG.
+
+use std::fmt::Write as _;
+
+use maud::{Markup, html};
+
+use super::look::Look;
+use super::scale::Scale;
+use crate::adapter::Broker;
+
+/// What is drawn.
+#[derive(Debug)]
+pub(super) struct LinePlot<'a> {
+    pub(super) title: &'a str,
+    /// What was measured.
+    pub(super) scenario: &'a str,
+    /// What it shows, for those who do not see it; where its figures are to be read.
+    pub(super) description: &'a str,
+    pub(super) size: Size,
+    pub(super) x: Axis<'a>,
+    pub(super) y: Axis<'a>,
+    pub(super) series: Vec<Series>,
+}
+
+/// Units of the drawing; letters are some 12 high.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+/// One axis with its ticks.
+#[derive(Debug)]
+pub(super) struct Axis<'a> {
+    /// What it counts, with the unit where ticks have none.
+    pub(super) label: &'a str,
+    pub(super) scale: Scale,
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// What one broker did.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) broker: Broker,
+    /// One for each round, or one for all.
+    pub(super) lines: Vec<Vec<(f64, f64)>>,
+    /// Places with words about them.
+    pub(super) marks: Vec<(f64, f64, String)>,
+}
+
+/// Room for the words at the axes.
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 44.0;
+
+impl LinePlot<'_> {
+    /// The figure with its title.
+    pub(super) fn render(&self) -> Markup {
+        let Size { width, height } = self.size;
+        let view = format!("0 0 {width} {height}");
+        html! {
+            figure.plot {
+                figcaption { (self.title) }
+                svg viewBox=(view) role="img" aria-label=(self.words()) {
+                    (self.x_axis())
+                    (self.y_axis())
+                    @for series in &self.series { (self.draw(series)) }
+                }
+            }
+        }
+    }
+
+    fn words(&self) -> String {
+        format!("{}, {}. {}", self.title, self.scenario, self.description)
+    }
+
+    fn x_axis(&self) -> Markup {
+        let (bottom, right) = (self.size.height - BOTTOM, self.size.width - RIGHT);
+        html! {
+            g.axis {
+                @for (figure, words) in &self.x.ticks {
+                    @let x = self.across(*figure);
+                    path.grid d=(format!("M{x:.1},{TOP}V{bottom}")) {}
+                    text x=(format!("{x:.1}")) y=(bottom + 18.0) text-anchor=(anchor(self.x.scale.place(*figure))) { (words) }
+                }
+                text.label x=(f64::midpoint(LEFT, right)) y=(self.size.height - 6.0) text-anchor="middle" {
+                    (self.x.label)
+                }
+            }
+        }
+    }
+
+    fn y_axis(&self) -> Markup {
+        let right = self.size.width - RIGHT;
+        html! {
+            g.axis {
+                @for (figure, words) in &self.y.ticks {
+                    @let y = self.down(*figure);
+                    path.grid d=(format!("M{LEFT},{y:.1}H{right}")) {}
+                    text x=(LEFT - 6.0) y=(format!("{:.1}", y + 4.0)) text-anchor="end" { (words) }
+                }
+            }
+        }
+    }
+
+    fn draw(&self, series: &Series) -> Markup {
+        let look = Look::of(series.broker);
+        html! {
+            g class={ "series " (look.class) } data-broker=(series.broker.name()) {
+                @for line in &series.lines {
+                    path.line d=(self.path(line)) stroke-dasharray=(look.dashes) {}
+                }
+                @for (x, y, words) in &series.marks {
+                    (look.mark(self.across(*x), self.down(*y), words))
+                }
+            }
+        }
+    }
+
+    fn path(&self, line: &[(f64, f64)]) -> String {
+        let mut path = String::new();
+        for (index, &(x, y)) in line.iter().enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let (x, y) = (self.across(x), self.down(y));
+            let _ = write!(path, "{command}{x:.1},{y:.1}");
+        }
+        path
+    }
+
+    fn across(&self, figure: f64) -> f64 {
+        LEFT + self.x.scale.place(figure) * (self.size.width - LEFT - RIGHT)
+    }
+
+    fn down(&self, figure: f64) -> f64 {
+        let place = self.y.scale.place(figure);
+        TOP + (1.0 - place) * (self.size.height - TOP - BOTTOM)
+    }
+}
+
+/// The last word at an axis ends where the axis does.
+fn anchor(place: f64) -> &'static str {
+    const END: f64 = 0.98;
+    if place > END { "end" } else { "middle" }
+}
+
+impl<'a> Axis<'a> {
+    /// With the scale's own ticks, as `words` says them.
+    pub(super) fn new(label: &'a str, scale: Scale, words: impl Fn(f64) -> String) -> Self {
+        let ticks = scale.ticks().into_iter();
+        Self {
+            label,
+            scale,
+            ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+        }
+    }
+}

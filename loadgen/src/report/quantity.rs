@@ -1,0 +1,78 @@
+//! Figures as people read them: three digits, and the unit that suits them.
+
+use super::table::thousands;
+
+/// `figure` to three digits, with the largest prefix that leaves some before the point: `56.1 M`.
+pub(super) fn count(figure: f64) -> String {
+    prefixed(figure, &[(1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, "")])
+}
+
+/// A time in the largest unit that leaves digits before the point: `1.25 ms`.
+pub(super) fn time(nanoseconds: f64) -> String {
+    prefixed(
+        nanoseconds,
+        &[(1e9, " s"), (1e6, " ms"), (1e3, " µs"), (1.0, " ns")],
+    )
+}
+
+/// A figure with its unit.
+pub(super) fn with_unit(figure: f64, unit: &str) -> String {
+    match unit {
+        "µs" => time(figure * 1e3),
+        "/s" => format!("{}/s", count(figure)),
+        "" => count(figure),
+        // Memory differs by a few of them.
+        "B" => format!("{} B", thousands(figure)),
+        unit => format!("{} {unit}", digits(figure)),
+    }
+}
+
+fn prefixed(figure: f64, units: &[(f64, &str)]) -> String {
+    // What rounds to a thousand belongs to the next unit.
+    let unit = units.iter().find(|(size, _)| figure.abs() >= size * 0.9995);
+    let (size, name) = unit.or(units.last()).copied().unwrap_or((1.0, ""));
+    format!("{}{name}", digits(figure / size))
+}
+
+/// Three digits, without zeros at the end behind the point; all digits before it.
+fn digits(figure: f64) -> String {
+    if !figure.is_finite() {
+        return "–".to_owned();
+    }
+    let places = match figure.abs() {
+        size if size >= 99.95 => 0,
+        size if size >= 9.995 => 1,
+        size if size >= 0.9995 || size == 0.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{figure:.places$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits_and_a_prefix() {
+        let cases = [
+            (count(56_083_690.0), "56.1 M"),
+            (count(999.7), "1 k"),
+            (count(0.0), "0"),
+            (time(17.7), "17.7 ns"),
+            (time(1_250_000.0), "1.25 ms"),
+            (time(0.0), "0 ns"),
+            (with_unit(0.0177, "µs"), "17.7 ns"),
+            (with_unit(109_000.0, "/s"), "109 k/s"),
+            (with_unit(20_370.4, "B"), "20,370 B"),
+            (with_unit(f64::NAN, "MiB"), "– MiB"),
+        ];
+        for (is, wanted) in cases {
+            assert_eq!(is, wanted);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A report for tests: two brokers, two rounds, latencies, samples, fan-out, memory, and a run that
+//! failed with words that must not get into a page as they are.
+
+use std::borrow::Cow;
+
+use super::{Report, Run, RunResult};
+use crate::adapter::Broker;
+use crate::distribution::Distribution;
+use crate::process::{CpuTime, Memory, Provenance};
+use crate::scenario::{
+    Amount, Fanout, Idle, IdlePoint, IdleResult, Latency, LatencyOutcome, Load, Outcome, Seed,
+    SeedOutcome, Timing,
+};
+use crate::verify::Tally;
+use crate::watch::Slice;
+
+/// What nobody may run.
+pub(super) const EVIL: &str = "</style><script>alert('\"1\"')</script>&amp;";
+
+/// Nothing measured yet.
+pub(super) fn empty() -> Report {
+    Report::new(Timing {
+        warm_up_seconds: 0.0,
+        measured: Amount::Seconds(1.0),
+    })
+}
+
+/// All kinds of runs.
+pub(super) fn report() -> Report {
+    let mut report = empty();
+    let loads = [
+        ("fanout", Load::Fanout(Fanout::default())),
+        ("latency-1000", Load::Latency(Latency::default())),
+        ("seed-hello", Load::Seed(Seed::default())),
+        ("idle", Load::Idle(Idle::default())),
+    ];
+    report.scenarios = loads.map(|(name, load)| (name.to_owned(), load)).into();
+    for (broker, scale) in [(Broker::Mles, 1), (Broker::Nats, 3)] {
+        let provenance = Provenance {
+            version: format!("{} 1.0 {EVIL}", broker.name()),
+            command: format!("{} --listen {EVIL}", broker.name()),
+            settings: Cow::Borrowed("none"),
+        };
+        report.brokers.insert(broker, provenance);
+        for round in [1, 2] {
+            let mut push = |scenario: &str, result| {
+                report.push(Run::new(scenario, broker, round, result));
+            };
+            push("fanout", fanout(scale));
+            push("latency-1000", latency(scale));
+            push("seed-hello", seed(scale));
+            push("idle", idle(scale));
+        }
+    }
+    report.skipped.insert(Broker::Redis, EVIL.to_owned());
+    let failed = RunResult::Failed(EVIL.to_owned());
+    report.push(Run::new("fanout", Broker::Mosquitto, 1, failed));
+    report
+}
+
+/// A closed loop whose broker takes `scale` µs for each of 1000 deliveries.
+pub(super) fn fanout(scale: u64) -> RunResult {
+    RunResult::Fanout(Outcome {
+        messages: 100,
+        seconds: 1.0,
+        tally: tally(1000),
+        server_cpu: Some(cpu(scale * 1_000_000)),
+        tool_cpu: cpu(2_000_000),
+    })
+}
+
+/// An open loop of three seconds with latencies up to `scale` ms.
+pub(super) fn latency(scale: u64) -> RunResult {
+    let slice = |second: u32| Slice {
+        start_seconds: f64::from(second),
+        seconds: 1.0,
+        deliveries: 1000,
+        p50_ns: scale * 500_000,
+        p99_ns: scale * 990_000,
+        max_ns: scale * 1_000_000,
+    };
+    RunResult::Latency(Box::new(LatencyOutcome {
+        messages: 3000,
+        unsent: 0,
+        seconds: 3.0,
+        achieved_rate: 1000.0,
+        invalid: Vec::new(),
+        partial: false,
+        tally: tally(3000),
+        server_cpu: Some(cpu(scale * 3_000_000)),
+        tool_cpu: cpu(6_000_000),
+        latency: times(scale),
+        service: times(scale),
+        lag: times(1),
+        intervals: (0..3).map(slice).collect(),
+    }))
+}
+
+fn seed(scale: u64) -> RunResult {
+    RunResult::Seed(Box::new(SeedOutcome {
+        times: times(scale),
+        partial: false,
+        tally: tally(1000),
+        server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(2_000_000),
+    }))
+}
+
+fn idle(scale: u64) -> RunResult {
+    let point = |subscribers: usize| IdlePoint {
+        subscribers,
+        memory: Memory {
+            anonymous_bytes: scale * 1000 * subscribers as u64,
+            rss_bytes: scale * 1000 * subscribers as u64 + (4 << 20),
+        },
+    };
+    RunResult::Idle(IdleResult {
+        points: [0, 2000, 8000].map(point).into(),
+        bytes_per_subscriber: scale as f64 * 1000.0,
+    })
+}
+
+fn tally(deliveries: u64) -> Tally {
+    Tally {
+        expected: deliveries,
+        delivered: deliveries,
+        ..Tally::default()
+    }
+}
+
+fn cpu(nanoseconds: u64) -> CpuTime {
+    CpuTime {
+        nanoseconds,
+        user_ticks: 0,
+        system_ticks: 0,
+    }
+}
+
+/// A thousand of them, evenly up to `scale` ms.
+fn times(scale: u64) -> Distribution {
+    let mut times = Distribution::new();
+    (1..=1000).for_each(|micro| times.record(scale * micro * 1000));
+    times
+}
