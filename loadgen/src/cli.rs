@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use clap::{Args, Parser, Subcommand};
 
 use crate::adapter::Broker;
 use crate::command::{Compare, One, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Timing};
+use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Table, Timing};
 use crate::verify::Stamp;
 use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
@@ -158,6 +158,9 @@ struct ProgramArgs {
     /// The reference-server program [default: beside this one, or built in interop]
     #[arg(long, value_name = "PATH")]
     reference_bin: Option<PathBuf>,
+    /// The program of the server mles 2.9.4 [default: where scripts/setup puts it]
+    #[arg(long, value_name = "PATH")]
+    reference_v2_bin: Option<PathBuf>,
     /// Shards of mles [default: its own]
     #[arg(long)]
     shards: Option<usize>,
@@ -165,7 +168,7 @@ struct ProgramArgs {
 
 #[derive(Debug, Args)]
 struct BrokerArgs {
-    /// Brokers to compare [default: all that are installed]
+    /// Brokers to compare [default: those that are installed]
     #[arg(long, value_delimiter = ',')]
     brokers: Vec<Broker>,
     #[command(flatten)]
@@ -182,8 +185,11 @@ struct BrokerArgs {
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// Scenarios to run [default: the figures of the README; with --client library fanout,
-    /// fanout-unbatched and large]
+    /// What to run where --brokers or --scenario is not given
+    #[arg(long, default_value = "brokers")]
+    table: Table,
+    /// Scenarios to run [default: those of --table; with --client library fanout, fanout-unbatched
+    /// and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
     #[command(flatten)]
@@ -243,7 +249,7 @@ impl CompareArgs {
         let client = self.client.client;
         let scenarios = match (self.scenario.is_empty(), client) {
             (false, _) => self.scenario,
-            (true, Client::Lean) => Named::FIGURES.to_vec(),
+            (true, Client::Lean) => self.table.scenarios().to_vec(),
             (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
         };
         let is_latency_run = scenarios.contains(&Named::Latency);
@@ -261,7 +267,8 @@ impl CompareArgs {
                 Ok((name, load))
             })
             .collect::<Result<_, clap::Error>>()?;
-        Ok(self.brokers.resolve(scenarios, self.time.resolve()))
+        let timing = self.time.resolve();
+        Ok(self.brokers.resolve(self.table, scenarios, timing))
     }
 }
 
@@ -286,7 +293,7 @@ impl IdleArgs {
             warm_up_seconds: 0.0,
             measured: Amount::Seconds(0.0),
         };
-        Ok(self.brokers.resolve(scenarios, unused))
+        Ok(self.brokers.resolve(Table::Brokers, scenarios, unused))
     }
 }
 
@@ -306,15 +313,17 @@ impl ProgramArgs {
             mles: self.mles_bin,
             shards: self.shards,
             reference: self.reference_bin,
+            reference_v2: self.reference_v2_bin,
         }
     }
 }
 
 impl BrokerArgs {
-    fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
+    /// Where no brokers are named, they are those of `table`.
+    fn resolve(self, table: Table, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(Broker::value_variants().to_vec())
+                Selection::Installed(table.brokers().to_vec())
             } else {
                 Selection::Exactly(self.brokers)
             },

@@ -5,7 +5,10 @@
 //! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
-use std::io::{self, ErrorKind, Read, Write};
+mod stream;
+mod tls;
+
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -16,11 +19,15 @@ use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, Wi
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::mark::Mark;
+use stream::{Arrival, Stream};
+use tls::Connector;
 
 /// How long the kernel may take to connect to a broker that listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes read at once: several reads of a full socket, few enough to stay in the cache.
 const READ_LEN: usize = 256 << 10;
+/// The same under TLS: with a record from before, less than [`READ_LEN`] when it is opened.
+const SEALED_LEN: usize = 128 << 10;
 /// Ready connections fetched at once.
 const EVENTS: usize = 1024;
 
@@ -63,13 +70,22 @@ pub(crate) struct Fleet<'a, M> {
     events: Events,
     alarm: Alarm,
     links: Vec<Link<M>>,
+    /// What makes connections, where the protocol is over TLS.
+    connector: Option<Connector>,
+    scratch: Scratch,
+}
+
+/// Where bytes are while they are looked at, for all connections.
+struct Scratch {
     /// Room for a carried head, then [`READ_LEN`] bytes.
-    scratch: Box<[u8]>,
+    bytes: Box<[u8]>,
+    /// [`SEALED_LEN`] bytes as they come under TLS; none without.
+    sealed: Box<[u8]>,
 }
 
 struct Link<M> {
     /// `None` once it was closed by us.
-    stream: Option<mio::net::TcpStream>,
+    stream: Option<Stream>,
     role: Role,
     scanner: Scanner<M>,
     outbox: Vec<u8>,
@@ -89,6 +105,8 @@ impl<'a, M: Mark> Fleet<'a, M> {
         interrupt: &'a Interrupt,
     ) -> Result<Self, FleetError> {
         let poll = Poll::new()?;
+        let connector = adapter.is_over_tls().then(Connector::new).transpose()?;
+        let sealed = connector.as_ref().map_or(0, |_| SEALED_LEN);
         Ok(Self {
             broker,
             adapter,
@@ -98,7 +116,11 @@ impl<'a, M: Mark> Fleet<'a, M> {
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
-            scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
+            connector,
+            scratch: Scratch {
+                bytes: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
+                sealed: vec![0; sealed].into_boxed_slice(),
+            },
         })
     }
 
@@ -141,7 +163,11 @@ impl<'a, M: Mark> Fleet<'a, M> {
             number,
             channel,
         })?;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+        let stream = mio::net::TcpStream::from_std(stream);
+        let mut stream = match &self.connector {
+            None => Stream::Plain(stream),
+            Some(connector) => Stream::Tls(Box::new(connector.connect(stream)?)),
+        };
         let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -239,32 +265,31 @@ impl<M: Mark> Link<M> {
         &mut self,
         adapter: &dyn Adapter,
         payload_len: usize,
-        scratch: &mut [u8],
+        scratch: &mut Scratch,
         mut deliver: impl FnMut(M),
     ) -> Result<(), FleetError> {
         let Some(stream) = &mut self.stream else {
             return Ok(());
         };
+        let Scratch { bytes, sealed } = scratch;
         loop {
-            let read = match stream.read(&mut scratch[MAX_CARRY..]) {
-                Ok(0) => return Err(FleetError::Closed(self.role)),
-                Ok(read) => read,
+            let (read, is_last) = match stream.read(&mut bytes[MAX_CARRY..], sealed) {
+                Ok(Arrival::Bytes { len, is_last }) => (len, is_last),
+                Ok(Arrival::End) => return Err(FleetError::Closed(self.role)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(lost(self.role, error)),
             };
             let start = MAX_CARRY - self.scanner.carry().len();
-            scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
-            let received = &scratch[start..MAX_CARRY + read];
+            bytes[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
+            let received = &bytes[start..MAX_CARRY + read];
             let pings = self
                 .scanner
                 .scan(adapter, payload_len, received, &mut deliver)?;
             for _ in 0..pings {
                 self.outbox.extend_from_slice(adapter.pong());
             }
-            // A read that did not fill the buffer has emptied the socket; the next bytes make a
-            // new event.
-            if read < READ_LEN {
+            if is_last {
                 return Ok(());
             }
         }
@@ -274,9 +299,14 @@ impl<M: Mark> Link<M> {
         let Some(stream) = &mut self.stream else {
             return Ok(true);
         };
-        while self.written < self.outbox.len() {
-            match stream.write(&self.outbox[self.written..]) {
-                Ok(written) => self.written += written,
+        loop {
+            let written = match self.outbox.get(self.written..) {
+                None | Some([]) => stream.flush().map(|()| None),
+                Some(rest) => stream.write(rest).map(Some),
+            };
+            match written {
+                Ok(Some(written)) => self.written += written,
+                Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(lost(self.role, error)),

@@ -50,6 +50,11 @@ impl Fanout {
                 self.run_by::<Mqtt>(target, timing, interrupt)
             }
             Broker::Rabbitmq => self.run_by::<Amqp>(target, timing, interrupt),
+            Broker::MlesWs
+            | Broker::MlesV2
+            | Broker::MlesTls
+            | Broker::MlesWss
+            | Broker::ReferenceV2 => Err(ScenarioError::NoLibrary(broker)),
         }
     }
 

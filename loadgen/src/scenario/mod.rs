@@ -12,6 +12,7 @@ mod meter;
 mod open_loop;
 mod recorder;
 mod seed;
+mod table;
 mod timetable;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::adapter::Broker;
 use crate::fleet::FleetError;
 use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
@@ -31,6 +33,7 @@ pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
 pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
 pub(crate) use seed::{Seed, SeedOutcome};
+pub(crate) use table::Table;
 pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
@@ -42,6 +45,9 @@ pub(crate) enum ScenarioError {
     /// A client library failed.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// Nothing but the adapter speaks with this broker.
+    #[error("there is no client library here that speaks with {}", .0.name())]
+    NoLibrary(Broker),
     /// The broker process could not be looked at.
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -97,6 +103,9 @@ pub(crate) enum Named {
     /// Eight of the former beside each other
     #[value(name = "fanout-unbatched-x8")]
     FanoutUnbatchedX8,
+    /// 1 publisher → 100 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-100")]
+    Fanout100,
     /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
     #[value(name = "fanout-1000")]
     Fanout1000,
@@ -113,23 +122,13 @@ pub(crate) enum Named {
 }
 
 impl Named {
-    /// All that the figures of the README need, in the order of their table.
-    pub(crate) const FIGURES: [Self; 7] = [
-        Self::Fanout,
-        Self::FanoutUnbatched,
-        Self::FanoutUnbatchedX8,
-        Self::Fanout1000,
-        Self::Channels,
-        Self::Large,
-        Self::Idle,
-    ];
-
     /// The name used on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fanout => "fanout",
             Self::FanoutUnbatched => "fanout-unbatched",
             Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
+            Self::Fanout100 => "fanout-100",
             Self::Fanout1000 => "fanout-1000",
             Self::Channels => "channels",
             Self::Large => "large",
@@ -154,6 +153,10 @@ impl Named {
             Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 channels: 8,
+                ..fanout
+            }),
+            Self::Fanout100 => Load::Fanout(Fanout {
+                subscribers: 100,
                 ..fanout
             }),
             Self::Fanout1000 => Load::Fanout(Fanout {
