@@ -7,7 +7,7 @@ use crate::started::{Started, compare};
 use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
 
 macro_rules! test_brokers {
-    ($($module:ident: $broker:literal,)* in $tests:tt) => {
+    ($tests:tt for $($module:ident: $broker:literal,)*) => {
         $(test_broker! { $module, $broker, $tests })*
     };
 }
@@ -24,6 +24,12 @@ macro_rules! test_broker {
 }
 
 test_brokers! {
+    [
+        delivers_every_message_once,
+        tells_publishers_and_channels_apart,
+        takes_memory_for_idle_subscribers,
+        is_found_out_when_tampered_with,
+    ] for
     mles: "mles",
     mles_ws: "mles-ws",
     mles_v2: "mles-v2",
@@ -33,30 +39,24 @@ test_brokers! {
     rabbitmq: "rabbitmq",
     rabbitmq_mqtt: "rabbitmq-mqtt",
     null: "null",
-    in [
-        delivers_every_message_once,
-        tells_publishers_and_channels_apart,
-        takes_memory_for_idle_subscribers,
-        is_found_out_when_tampered_with,
-    ]
 }
 
 // What stands between would have to speak TLS.
 test_brokers! {
-    mles_tls: "mles-tls",
-    mles_wss: "mles-wss",
-    reference_v2: "reference-v2",
-    in [
+    [
         delivers_every_message_once,
         tells_publishers_and_channels_apart,
         takes_memory_for_idle_subscribers,
-    ]
+    ] for
+    mles_tls: "mles-tls",
+    mles_wss: "mles-wss",
+    reference_v2: "reference-v2",
 }
 
 // Its key depends on the client's address, so nothing can stand between.
 test_brokers! {
+    [delivers_every_message_once, tells_publishers_and_channels_apart,] for
     reference: "reference",
-    in [delivers_every_message_once, tells_publishers_and_channels_apart,]
 }
 
 /// Those that only the lean client speaks with.
