@@ -129,8 +129,9 @@ proptest! {
     fn a_run_is_what_its_frames_are(
         frames in vec(
             (0..6_usize, any::<bool>(), vec(any::<u8>(), 0..30)).prop_map(|(shape, cut, payload)| {
-                let text = |text: &str| [&[0x60 | text.len() as u8], text.as_bytes()].concat();
-                let message = [&[0x58, payload.len() as u8], payload.as_slice()].concat();
+                let len = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+                let text = |text: &str| [&[0x60 | len(text.as_bytes())], text.as_bytes()].concat();
+                let message = [&[0x58, len(&payload)], payload.as_slice()].concat();
                 let value = |key: &str, value: &[u8]| [&text(key), value].concat();
                 let message = value("message", &message);
                 let (uid, channel) = (value("uid", &text("alice")), value("channel", &text("room")));
