@@ -48,7 +48,7 @@ pub enum StartError {
     /// A limit too small for any frame.
     #[error("max_frame of {0} bytes is too small for any frame")]
     MaxFrame(usize),
-    /// The certificates of the TLS listeners cannot be used.
+    /// The certificates of the TLS listeners, or those for upstream servers, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A thread could not be started.
@@ -119,6 +119,7 @@ impl Broker {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
         let tls = server_tls(&settings)?;
+        let peer_tls = settings.peer.client_tls()?;
         listening.bind_others(&settings, tls.as_ref(), shards)?;
         if listening.is_empty() {
             return Err(StartError::NoListener);
@@ -126,7 +127,7 @@ impl Broker {
         let watch = tls.clone().map(|tls| Watch::start(tls, Watch::INTERVAL));
         let watch = watch.transpose().map_err(StartError::Thread)?;
         let listeners = listening.addresses();
-        let (common, seeds) = seeds(settings, shards);
+        let (common, seeds) = seeds(settings, peer_tls, shards);
         let mut broker = Self {
             common,
             threads: Vec::new(),
@@ -357,7 +358,7 @@ mod tests {
             pin: false,
             ..Settings::default()
         };
-        let (common, seeds) = seeds(settings, 3);
+        let (common, seeds) = seeds(settings, None, 3);
         let threads = seeds
             .into_iter()
             .map(|seed| spawn(common.clone(), seed, setup).unwrap());

@@ -11,7 +11,7 @@
 //!
 //! `protocol`, `channel`, `peer` and `websocket` are pure: no I/O, no clock, no runtime. The first two
 //! are what is left of the library without features. `server` adds the broker, `client` the clients,
-//! `cli` the `mles` program.
+//! `tls` TLS for them (the broker has it), `cli` the `mles` program.
 
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::channel::ChannelRules;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
 use crate::server_name::ServerName;
+use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
 
 /// How far frames after the join are checked beyond magic and length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +88,11 @@ impl Default for Limits {
 /// has members.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {
-    /// Tried in order; the first that takes a link keeps it until the link breaks.
+    /// Tried in order; the first that takes a link keeps it until the link breaks. Those whose
+    /// names begin with `tls://` are talked to over TLS.
     pub upstreams: Vec<ServerName>,
+    /// Whom to trust over TLS, and who this server is to them.
+    pub tls: ClientTlsOptions,
     /// The connection id of all links; `None` keeps that of the member for which a link was opened.
     /// Of the servers with one static id, each channel has a link from one only: a group whose
     /// other servers stand by.
@@ -110,6 +114,7 @@ impl Default for PeerSettings {
     fn default() -> Self {
         Self {
             upstreams: Vec::new(),
+            tls: ClientTlsOptions::default(),
             cid: None,
             backoff: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
@@ -117,6 +122,15 @@ impl Default for PeerSettings {
             connect_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(5),
         }
+    }
+}
+
+impl PeerSettings {
+    /// What links over TLS are made with; `None` when no upstream needs it. Reads files.
+    pub(crate) fn client_tls(&self) -> Result<Option<ClientTls>, TlsError> {
+        let needs_tls = self.upstreams.iter().any(ServerName::is_tls);
+        let tls = needs_tls.then(|| ClientTls::new(self.tls.clone()));
+        tls.transpose()
     }
 }
 

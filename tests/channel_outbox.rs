@@ -132,3 +132,110 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
 }
+
+/// History that takes its form as it is written, with live runs behind it.
+#[derive(Clone, Debug)]
+enum FormedOp {
+    Push(Vec<usize>),
+    /// Write this share (of 256) of the units in the slices.
+    Write(u8),
+    /// Drop down to this share (of 256) of what is queued.
+    Drop(u8),
+}
+
+fn formed_op() -> impl Strategy<Value = FormedOp> {
+    prop_oneof![
+        2 => vec(0..60_usize, 1..6).prop_map(FormedOp::Push),
+        4 => any::<u8>().prop_map(FormedOp::Write),
+        1 => any::<u8>().prop_map(FormedOp::Drop),
+    ]
+}
+
+/// The lengths of the units at the front of `bytes`.
+fn units(bytes: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut rest = bytes;
+    while let Some(len) = Form::Bodies.unit_len(rest) {
+        lengths.push(len);
+        rest = &rest[len..];
+    }
+    assert!(rest.is_empty(), "whole units only");
+    lengths
+}
+
+fn run_of(made: &mut Frames, payloads: &[usize]) -> Bytes {
+    frames::run(&made.frames(payloads)).bytes().clone()
+}
+
+/// What a queue would write next.
+fn next_of(outbox: &Outbox) -> Vec<u8> {
+    let mut slices = [IoSlice::new(&[]); 8];
+    let count = outbox.slices(&mut slices);
+    slices[..count]
+        .iter()
+        .flat_map(|slice| slice.to_vec())
+        .collect()
+}
+
+/// Bodies as WebSocket messages, made in one go.
+fn formed(run: &Bytes) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    outbox.replay([run.clone()], Form::Bodies);
+    next_of(&outbox)
+}
+
+proptest! {
+    #[test]
+    fn history_comes_in_order_and_in_form(
+        history in vec(vec(prop_oneof![0..300_usize, 0..60_000_usize], 1..4), 0..12),
+        ops in vec(formed_op(), 0..40),
+    ) {
+        let mut made = Frames::default();
+        let history: Vec<Bytes> = history.iter().map(|lens| run_of(&mut made, lens)).collect();
+        // Units that have not been written or dropped.
+        let mut queued: VecDeque<Vec<u8>> = VecDeque::new();
+        let queue = |queued: &mut VecDeque<Vec<u8>>, run: &Bytes| {
+            let bytes = formed(run);
+            let mut rest = &bytes[..];
+            for len in units(&bytes) {
+                queued.push_back(rest[..len].to_vec());
+                rest = &rest[len..];
+            }
+        };
+        let mut outbox = Outbox::default();
+        outbox.replay(history.clone(), Form::Bodies);
+        history.iter().for_each(|run| queue(&mut queued, run));
+        let write = |outbox: &mut Outbox, queued: &mut VecDeque<Vec<u8>>, share: u8| {
+            let next = next_of(outbox);
+            let lengths = units(&next);
+            let n = (lengths.len() * usize::from(share)).div_ceil(255);
+            let len: usize = lengths[..n].iter().sum();
+            for unit in queued.drain(..n) {
+                assert!(next.windows(unit.len()).any(|window| window == unit));
+            }
+            let before = outbox.bytes();
+            let more = outbox.advance(len);
+            assert_eq!(outbox.bytes(), before - len + more);
+        };
+        for op in ops {
+            match op {
+                FormedOp::Push(lens) => {
+                    let run = run_of(&mut made, &lens);
+                    outbox.push(formed(&run).into());
+                    queue(&mut queued, &run);
+                }
+                FormedOp::Write(share) => write(&mut outbox, &mut queued, share),
+                FormedOp::Drop(share) => {
+                    let keep = outbox.bytes() * usize::from(share) / 255;
+                    let dropped = outbox.drop_oldest(keep, Form::Bodies);
+                    prop_assert!(outbox.bytes() <= keep);
+                    queued.drain(..dropped.frames);
+                }
+            }
+        }
+        while !outbox.is_empty() {
+            write(&mut outbox, &mut queued, 255);
+        }
+        prop_assert!(queued.is_empty(), "{} units are missing", queued.len());
+    }
+}

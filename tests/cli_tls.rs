@@ -5,6 +5,7 @@
 mod fake_server;
 mod tls_proxy;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use fake_server::{FakeServer, body, frame};
@@ -56,6 +57,78 @@ fn pub_and_sub_over_tls() {
     let output = subscribing.wait_with_output().unwrap();
     assert_eq!(told(&output), (0, String::new()));
     assert_eq!(output.stdout, b"hello\n");
+}
+
+/// A process that is killed when its test is over.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads the log until there is a line that `pick` takes something from.
+fn log_line<T>(log: &mut impl BufRead, pick: impl Fn(&str) -> Option<T>) -> T {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log is over");
+        if let Some(picked) = pick(&line) {
+            return picked;
+        }
+    }
+}
+
+#[test]
+fn what_dev_cert_prints_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let made = start(&["dev-cert", "--out", out])
+        .wait_with_output()
+        .unwrap();
+    let commands = String::from_utf8(made.stdout).unwrap();
+    let [serve, sub, publish] = commands.lines().collect::<Vec<_>>().try_into().unwrap();
+    let args = |line: &str, port: &str| -> Vec<String> {
+        let words = line.split(' ').skip(1);
+        words.map(|word| word.replace("8443", port)).collect()
+    };
+    let strs = |args: &[String]| start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let mut serve = args(serve, "0");
+    serve.extend(["--listen".to_owned(), "none".to_owned()]);
+    let mut broker = Killed(strs(&serve));
+    let mut log = BufReader::new(broker.0.stderr.take().unwrap());
+    let port = log_line(&mut log, |line| {
+        let address = line.split_once(" listens on 127.0.0.1:")?.1;
+        Some(address.split_once(" (TLS)")?.0.to_owned())
+    });
+    let (code, said) = told(&strs(&args(publish, &port)).wait_with_output().unwrap());
+    assert_eq!((code, said.as_str()), (0, ""));
+    let mut sub = args(sub, &port);
+    sub.extend(["-n".to_owned(), "1".to_owned()]);
+    let heard = strs(&sub).wait_with_output().unwrap();
+    assert_eq!(told(&heard), (0, String::new()));
+    assert_eq!(heard.stdout, b"hello\n");
+
+    // The same signal as for other servers; a certificate that is worse than before is not taken.
+    let hang_up = || {
+        let id = broker.0.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -HUP {id}")])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    hang_up();
+    log_line(&mut log, |line| {
+        line.contains("certificates are loaded again").then_some(())
+    });
+    std::fs::write(folder.path().join("cert.pem"), "").unwrap();
+    hang_up();
+    log_line(&mut log, |line| {
+        line.contains("certificates stay as they are").then_some(())
+    });
 }
 
 #[test]

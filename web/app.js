@@ -172,12 +172,8 @@ function fitText() {
 
 function join(event) {
   event.preventDefault();
-  const channel = $("channel").value;
+  const channel = $("channel").value.trim();
   const next = { uid: $("uid").value.trim(), key: $("key").value };
-  if (!next.uid || !channel) {
-    $(next.uid ? "channel" : "uid").focus();
-    return;
-  }
   const other = next.uid !== identity.uid || next.key !== identity.key;
   identity = next;
   store.uid.set(identity.uid);

@@ -12,6 +12,10 @@ const MOST_HELD = 20_000; // messages
 
 /** How many messages of a channel are kept. */
 export const KEPT = 1_000;
+/** How many bytes of messages are kept, if that is less: long ones are large in the page. */
+export const KEPT_BYTES = 8 << 20;
+
+const size = (entries) => entries.reduce((sum, { message }) => sum + message.length, 0);
 
 /** The messages of one channel. */
 export class Feed {
@@ -19,9 +23,11 @@ export class Feed {
   #settled;
   #mine = new Set();
   #shown = [];
+  #shownBytes = 0;
   #trimmed = false;
   /** What has come of a history so far; null when it is over. */
   #held = null;
+  #heldBytes = 0;
   #pause;
   /** The pause that ends it: longer where the server is far. */
   #patience = PAUSE;
@@ -41,6 +47,7 @@ export class Feed {
     this.#mine.add(uid);
     this.#patience = PAUSE + Math.min(took, LONGEST);
     this.#held = [];
+    this.#heldBytes = 0;
     this.#since = Date.now();
     this.#wait();
   }
@@ -52,8 +59,9 @@ export class Feed {
       return;
     }
     this.#held.push(entry);
-    const late = Date.now() - this.#since > LONGEST + this.#patience || this.#held.length >= MOST_HELD;
-    if (late) {
+    this.#heldBytes += entry.message.length;
+    const late = Date.now() - this.#since > LONGEST + this.#patience;
+    if (late || this.#held.length >= MOST_HELD || this.#heldBytes > KEPT_BYTES) {
       this.#compare({ partial: true });
     } else {
       this.#wait();
@@ -102,13 +110,16 @@ export class Feed {
   }
 
   #give(entries, isHistory) {
-    for (const entry of entries) {
-      if (entry.message.length > 0) {
-        this.#shown.push(entry);
-      }
+    const messages = entries.filter(({ message }) => message.length > 0);
+    this.#shown.push(...messages);
+    this.#shownBytes += size(messages);
+    let excess = 0;
+    while (this.#shown.length - excess > KEPT || this.#shownBytes > KEPT_BYTES) {
+      this.#shownBytes -= this.#shown[excess].message.length;
+      excess += 1;
     }
-    if (this.#shown.length > KEPT) {
-      this.#shown.splice(0, this.#shown.length - KEPT);
+    if (excess > 0) {
+      this.#shown.splice(0, excess);
       this.#trimmed = true;
     }
     if (entries.length > 0) {

@@ -1,10 +1,8 @@
 // The messages of one channel on the page. Whatever came from outside becomes text nodes.
 
-import { KEPT } from "./feed.js";
+import { KEPT, KEPT_BYTES } from "./feed.js";
 import { count, fold, hexDump, hueOf, textOf, timeElement } from "./text.js";
 
-/** Bytes of messages that are kept, besides their number: long ones are large in the page. */
-const KEPT_BYTES = 8 << 20;
 const BATCH = 30; // milliseconds for which rows are collected before the page changes
 const NEAR_END = 48; // pixels from the end within which it follows what comes
 const GROUP = 5 * 60_000; // milliseconds within which messages of one sender stand together

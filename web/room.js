@@ -57,10 +57,7 @@ export class Room {
       },
       end: () => this.#feed.end(),
       message: (entry) => this.#feed.take(entry),
-      state: (state) => {
-        this.#mark(state);
-        this.#changed(this, "state");
-      },
+      state: (state) => this.#stateChanged(state),
     });
     this.#session.start();
   }
@@ -112,7 +109,9 @@ export class Room {
   #show(entries, isHistory) {
     const at = isHistory ? null : new Date();
     for (const entry of entries) {
-      this.log.add({ ...entry, own: entry.own ?? entry.uid === this.#uid }, at);
+      // Anyone can have this name. What is said in it now, and not here, is someone else's.
+      const own = entry.own ?? (isHistory && entry.uid === this.#uid);
+      this.log.add({ ...entry, own }, at);
     }
     const news = entries.filter((entry) => entry.message.length > 0 && !entry.own);
     // What was there before one came is no news; what was missed is.
@@ -128,6 +127,17 @@ export class Room {
     this.log.busy = false;
   }
 
+  #stateChanged(state) {
+    const broke = this.#link.dataset.state === "joined" && state.name !== "joined";
+    if (broke && state.reason) {
+      // It may be the answer to what was said last.
+      this.log.note("Disconnected at ", timeElement(new Date()), ": ", state.reason);
+    }
+    this.#link.dataset.state = state.name;
+    this.#condition.textContent = STATES[state.name] ? `, ${STATES[state.name]}` : "";
+    this.#changed(this, "state");
+  }
+
   #count(more) {
     if (more !== 0) {
       this.unread += more;
@@ -135,11 +145,6 @@ export class Room {
       this.#badge.firstChild.textContent = this.unread > 99 ? "99+" : String(this.unread);
       this.#changed(this, "unread");
     }
-  }
-
-  #mark({ name }) {
-    this.#link.dataset.state = name;
-    this.#condition.textContent = STATES[name] ? `, ${STATES[name]}` : "";
   }
 
   #makeItem() {

@@ -12,7 +12,7 @@ const STABLE = 10_000;
 const ACCEPTED_AFTER = 400;
 
 const CLOSE = { LEAVING: 1000, STOPPING: 1001, POLICY: 1008, TOO_BIG: 1009 };
-const REFUSED = { KEY: 4401, ORIGIN: 4403, SLOW: 4408, DUPLICATE: 4409 };
+const REFUSED = { KEY: 4401, SLOW: 4408, DUPLICATE: 4409 };
 
 /** What closes tell a person, where a server gives no reason. */
 const REASONS = {
@@ -20,13 +20,12 @@ const REASONS = {
   [CLOSE.POLICY]: "The server does not accept this.",
   [CLOSE.TOO_BIG]: "The message was too big for the server.",
   [REFUSED.KEY]: "The key is missing or wrong.",
-  [REFUSED.ORIGIN]: "The server does not serve pages from here.",
   [REFUSED.SLOW]: "This browser could not keep up with the channel.",
   [REFUSED.DUPLICATE]: "This name is already in the channel.",
 };
 
 /** Trying again changes nothing about these. */
-const FINAL = new Set([1002, 1003, 1007, CLOSE.POLICY, REFUSED.KEY, REFUSED.ORIGIN]);
+const FINAL = new Set([1002, 1003, 1007, CLOSE.POLICY, REFUSED.KEY]);
 
 /**
  * A session of one uid in one channel. `on` has what is told about it:
@@ -149,8 +148,7 @@ export class Session {
   }
 
   #closed(code, said) {
-    const unreachable = "The server cannot be reached.";
-    const reason = said || REASONS[code] || (this.#open ? "The connection broke." : unreachable);
+    const reason = said || REASONS[code] || this.#failure();
     this.#drop();
     // The session before this one may linger until the server notices that it is gone.
     const taken = code === REFUSED.DUPLICATE && !this.#everJoined;
@@ -159,6 +157,16 @@ export class Session {
     } else {
       this.#wait(reason);
     }
+  }
+
+  /** Why a connection is gone of which nothing is known. */
+  #failure() {
+    if (this.#open) {
+      return "The connection broke.";
+    }
+    // A browser does not tell a refusal to speak WebSocket from a server that is not there.
+    const orNot = this.#everJoined ? "" : ", or does not take connections of this page";
+    return `The server cannot be reached${orNot}.`;
   }
 
   #wait(reason) {

@@ -1,7 +1,9 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod events;
 mod kept;
 mod latency;
+mod throughput;
 mod value;
 
 use std::net::SocketAddr;
@@ -11,19 +13,20 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::adapter::Broker;
-use crate::command::{Compare, One, Selection, Start};
+use crate::command::{Compare, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Fanout, Idle, Load, Mode, Named, Table, Timing};
-use crate::verify::Stamp;
+use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Table, Timing};
+use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use kept::{DiffArgs, RenderArgs};
-use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs, TargetArgs};
-use value::{payload_of, seconds, size};
+use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
+use throughput::ThroughputArgs;
+use value::seconds;
 
 /// One load, many brokers: latencies, deliveries per second, and the broker's CPU time for each.
 ///
 /// Every message carries a number, and every subscriber checks that it got each message once and in
-/// order; loss, duplicates and reordering make the exit code 1.
+/// order; loss, duplicates and reordering make the exit code 1, unless --allow-loss is given.
 ///
 /// CPU time is that of all threads of the broker's process, user and kernel, between two moments
 /// with no message under way. `exact` in the table counts the runs in which every delivery came
@@ -33,6 +36,10 @@ use value::{payload_of, seconds, size};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Let messages be lost, doubled or reordered: they are counted and told, and are no failure. A
+    /// sweep takes them for the end of a rate all the same
+    #[arg(long, global = true)]
+    pub(crate) allow_loss: bool,
     /// Write all runs and the environment as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -53,8 +60,13 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Load one broker that runs already
-    Fanout(FanoutArgs),
+    /// Load one broker that runs already as fast as it delivers: a windowed closed loop
+    ///
+    /// Publishers wait for the slowest of their subscribers: each sends while that is less than the
+    /// window behind. So these are rates that a broker delivers, not such that it accepts, and they
+    /// say nothing about latency: `loadgen help latency` does.
+    #[command(visible_alias = "fanout")]
+    Throughput(ThroughputArgs),
     /// Start brokers on loopback and run scenarios over all of them in turn
     Compare(CompareArgs),
     /// Start brokers on loopback and read their memory per idle subscriber
@@ -78,43 +90,28 @@ pub(crate) enum Command {
     /// One message at a time: the next is sent when all receivers have the one before. Payloads are
     /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    /// Connect many clients at once to one broker that runs already
+    ///
+    /// A connection is timed from `connect` until its first message: its channel gets one a
+    /// millisecond while somebody waits, later ten in the time that the longest has waited. A channel
+    /// beside is watched meanwhile. Connections that fail make the exit code 1.
+    ConnectStorm(ConnectStormArgs),
+    /// Join channels with a history, on one server of Mles that runs already
+    ///
+    /// A join is timed from `connect` until the whole history has come, complete and in order. The
+    /// server must keep at least --history messages.
+    HistoryJoin(HistoryJoinArgs),
+    /// Let one subscriber stop reading, on one broker that runs already
+    ///
+    /// What the others wait is in two histograms, before and after. How the broker's memory grows
+    /// needs --pid; whether it lets the slow one go, a broker on this machine.
+    SlowReader(SlowReaderArgs),
     Render(RenderArgs),
     Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
     Start(StartArgs),
     /// Copy bytes between mles sessions: what `--brokers null` runs
     NullRelay(NullRelayArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FanoutArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Publishers of each channel
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..1000))]
-    publishers: u16,
-    /// Subscribers of each channel
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    subscribers: u16,
-    /// Channels, each with publishers and subscribers of its own
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    channels: u16,
-    /// Size of each message, at least 8 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>)]
-    payload: usize,
-    /// How publishers send
-    #[arg(long, default_value = "pipelined")]
-    mode: Mode,
-    /// Payload bytes that a pipelined publisher has under way, at least four messages
-    #[arg(long, default_value = "256KiB", value_parser = size)]
-    window: usize,
-    /// Messages of each publisher, instead of a time
-    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
-    messages: Option<u64>,
-    #[command(flatten)]
-    client: ClientArgs,
-    #[command(flatten)]
-    time: TimeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -192,6 +189,9 @@ pub(crate) struct CompareArgs {
     /// and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
+    /// Messages that scenario seed measures [default: 300]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    samples: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -215,30 +215,6 @@ pub(crate) struct IdleArgs {
     settle: f64,
 }
 
-impl FanoutArgs {
-    /// The command's settings.
-    pub(crate) fn resolve(self) -> One {
-        let load = Fanout {
-            publishers: self.publishers,
-            subscribers: self.subscribers.into(),
-            channels: self.channels.into(),
-            payload: self.payload,
-            mode: self.mode,
-            window: self.window,
-            client: self.client.client,
-        };
-        let timing = match self.messages {
-            Some(messages) => Timing {
-                measured: Amount::Messages(messages),
-                ..self.time.resolve()
-            },
-            None => self.time.resolve(),
-        };
-        let scenarios = vec![("custom".to_owned(), Load::Fanout(load))];
-        self.target.resolve(scenarios, timing)
-    }
-}
-
 impl CompareArgs {
     /// The command's settings.
     ///
@@ -257,9 +233,19 @@ impl CompareArgs {
             return Err(invalid("--seconds must be over 0 for scenario latency"));
         }
         let (latency, rates) = self.latency.resolve(is_latency_run)?;
+        if self.samples.is_some() && !scenarios.contains(&Named::Seed) {
+            return Err(invalid("--samples needs --scenario seed"));
+        }
+        let mut seed = Seed::default();
+        seed.samples = self.samples.unwrap_or(seed.samples);
+        let given = Given {
+            latency,
+            rates,
+            seed,
+        };
         let scenarios = scenarios
             .into_iter()
-            .flat_map(|it| it.loads(&latency, &rates))
+            .flat_map(|it| it.loads(&given))
             .map(|(name, load)| {
                 let load = load.by(client).ok_or_else(|| {
                     invalid(&format!("--client library cannot run scenario {name}"))
@@ -314,6 +300,7 @@ impl ProgramArgs {
             shards: self.shards,
             reference: self.reference_bin,
             reference_v2: self.reference_v2_bin,
+            history: 0,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
+mod link;
 mod stream;
 mod tls;
 
@@ -19,7 +20,8 @@ use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, Wi
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::mark::Mark;
-use stream::{Arrival, Stream};
+use link::{Link, connect_narrow};
+use stream::Stream;
 use tls::Connector;
 
 /// How long the kernel may take to connect to a broker that listens.
@@ -70,6 +72,8 @@ pub(crate) struct Fleet<'a, M> {
     events: Events,
     alarm: Alarm,
     links: Vec<Link<M>>,
+    /// What failed without an end to the others; `None` when any failure is the end.
+    failures: Option<Vec<(LinkId, FleetError)>>,
     /// What makes connections, where the protocol is over TLS.
     connector: Option<Connector>,
     scratch: Scratch,
@@ -81,16 +85,6 @@ struct Scratch {
     bytes: Box<[u8]>,
     /// [`SEALED_LEN`] bytes as they come under TLS; none without.
     sealed: Box<[u8]>,
-}
-
-struct Link<M> {
-    /// `None` once it was closed by us.
-    stream: Option<Stream>,
-    role: Role,
-    scanner: Scanner<M>,
-    outbox: Vec<u8>,
-    /// How much of the outbox is out.
-    written: usize,
 }
 
 impl<'a, M: Mark> Fleet<'a, M> {
@@ -116,6 +110,7 @@ impl<'a, M: Mark> Fleet<'a, M> {
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
+            failures: None,
             connector,
             scratch: Scratch {
                 bytes: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
@@ -139,6 +134,20 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
+    /// From now on a connection that fails is closed and told by [`Fleet::take_failures`], and the
+    /// others go on.
+    pub(crate) fn survive_failures(&mut self) {
+        self.failures.get_or_insert_default();
+    }
+
+    /// What failed since the last call.
+    pub(crate) fn take_failures(&mut self) -> Vec<(LinkId, FleetError)> {
+        self.failures
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     /// Connects and sends the adapter's hello. `number` is the session's number in the whole run.
     ///
     /// # Errors
@@ -149,13 +158,59 @@ impl<'a, M: Mark> Fleet<'a, M> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        let refused = |source| FleetError::Connect {
+        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        stream.set_nonblocking(true)?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    /// The same without waiting for the connection to come about; if it does not, a later turn fails.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_at_once(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = mio::net::TcpStream::connect(self.broker);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(stream, role, number, channel)
+    }
+
+    /// The same with a receive buffer of about so many bytes.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn open_narrow(
+        &mut self,
+        role: Role,
+        number: u32,
+        channel: &str,
+        receive_buffer: usize,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
+        let stream = connect_narrow(&self.broker, receive_buffer);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
+    }
+
+    fn no_connection(&self, source: io::Error) -> FleetError {
+        FleetError::Connect {
             addr: self.broker,
             source,
-        };
-        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE).map_err(refused)?;
+        }
+    }
+
+    /// Takes a connection in, and sends its hello.
+    fn adopt(
+        &mut self,
+        stream: mio::net::TcpStream,
+        role: Role,
+        number: u32,
+        channel: &str,
+    ) -> Result<(LinkId, SocketAddr), FleetError> {
         stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
         let outbox = self.adapter.hello(&Session {
             local,
@@ -163,7 +218,6 @@ impl<'a, M: Mark> Fleet<'a, M> {
             number,
             channel,
         })?;
-        let stream = mio::net::TcpStream::from_std(stream);
         let mut stream = match &self.connector {
             None => Stream::Plain(stream),
             Some(connector) => Stream::Tls(Box::new(connector.connect(stream)?)),
@@ -197,12 +251,28 @@ impl<'a, M: Mark> Fleet<'a, M> {
         Ok(self.adapter.publication(session, payload)?)
     }
 
+    /// Whether one connection can both publish and subscribe.
+    pub(crate) fn is_duplex(&self) -> bool {
+        self.adapter.is_duplex()
+    }
+
     /// Closes a connection; its id stays taken.
     pub(crate) fn close(&mut self, id: LinkId) {
         if let Some(mut stream) = self.links[id.0].stream.take() {
             // A socket that is about to be dropped leaves the poll with it.
             let _ = self.poll.registry().deregister(&mut stream);
         }
+    }
+
+    /// Stops reading from a connection for good, and leaves it open.
+    ///
+    /// # Errors
+    /// The poll fails.
+    pub(crate) fn ignore(&mut self, id: LinkId) -> Result<(), FleetError> {
+        if let Some(stream) = &mut self.links[id.0].stream {
+            self.poll.registry().deregister(stream)?;
+        }
+        Ok(())
     }
 
     /// Bytes to send, behind those that wait; [`Fleet::flush`] sends them.
@@ -227,7 +297,8 @@ impl<'a, M: Mark> Fleet<'a, M> {
     /// answers pings, hands each message's mark to `deliver`.
     ///
     /// # Errors
-    /// A connection is gone or received nonsense, or the user asked to stop.
+    /// A connection is gone or received nonsense, unless [`Fleet::survive_failures`]; or the user
+    /// asked to stop.
     pub(crate) fn turn(
         &mut self,
         timeout: Duration,
@@ -247,81 +318,21 @@ impl<'a, M: Mark> Fleet<'a, M> {
         {
             let id = LinkId(event.token().0);
             let link = &mut self.links[id.0];
+            let mut served = Ok(());
             if event.is_readable() {
-                link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
+                served = link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
                     deliver(id, mark);
-                })?;
+                });
             }
             // Pongs, or what the socket did not take before.
-            link.flush()?;
+            if let Err(error) = served.and_then(|()| link.flush()) {
+                let Some(failures) = &mut self.failures else {
+                    return Err(error);
+                };
+                failures.push((id, error));
+                link.stream = None;
+            }
         }
         Ok(())
-    }
-}
-
-impl<M: Mark> Link<M> {
-    /// Reads until the socket is empty.
-    fn receive(
-        &mut self,
-        adapter: &dyn Adapter,
-        payload_len: usize,
-        scratch: &mut Scratch,
-        mut deliver: impl FnMut(M),
-    ) -> Result<(), FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(());
-        };
-        let Scratch { bytes, sealed } = scratch;
-        loop {
-            let (read, is_last) = match stream.read(&mut bytes[MAX_CARRY..], sealed) {
-                Ok(Arrival::Bytes { len, is_last }) => (len, is_last),
-                Ok(Arrival::End) => return Err(FleetError::Closed(self.role)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(lost(self.role, error)),
-            };
-            let start = MAX_CARRY - self.scanner.carry().len();
-            bytes[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
-            let received = &bytes[start..MAX_CARRY + read];
-            let pings = self
-                .scanner
-                .scan(adapter, payload_len, received, &mut deliver)?;
-            for _ in 0..pings {
-                self.outbox.extend_from_slice(adapter.pong());
-            }
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<bool, FleetError> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(true);
-        };
-        loop {
-            let written = match self.outbox.get(self.written..) {
-                None | Some([]) => stream.flush().map(|()| None),
-                Some(rest) => stream.write(rest).map(Some),
-            };
-            match written {
-                Ok(Some(written)) => self.written += written,
-                Ok(None) => break,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(self.role, error)),
-            }
-        }
-        self.outbox.clear();
-        self.written = 0;
-        Ok(true)
-    }
-}
-
-/// A reset is the broker's way of closing; anything else is a failure of its own.
-fn lost(role: Role, error: io::Error) -> FleetError {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed(role),
-        _ => FleetError::Io(error),
     }
 }

@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     })?;
     let log = cli.interval_log.as_deref();
     let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
-    let report = match cli.command {
+    let mut report = match cli.command {
         Command::Start(args) => {
             args.resolve().run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
@@ -80,6 +80,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             NullRelay::bind(args.listen)?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Throughput(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Render(args) => {
             let report = match Report::read(&args.results) {
                 Ok(report) => report,
@@ -90,13 +91,18 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Diff(args) => return diff(args.resolve()),
-        Command::Fanout(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Seed(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::ConnectStorm(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::HistoryJoin(args) => args.resolve().run(&interrupt, &mut watch)?,
+        Command::SlowReader(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Compare(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
         Command::Idle(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
     };
+    if cli.allow_loss {
+        report.allow_inexact();
+    }
     say(&report.to_text())?;
     outputs.write(&report)?;
     watch.finish()?;

@@ -256,13 +256,13 @@ impl<T> Fanout<T> {
         let Some(member) = self.members.get_mut(key.index()) else {
             return;
         };
-        for run in runs {
-            let (run, _) = match member.form {
-                Form::Frames => (run, 0),
-                form => form.make(&run),
-            };
-            member.replay += run.len();
-            member.outbox.push(run);
+        if member.form == Form::Frames {
+            for run in runs {
+                member.replay += run.len();
+                member.outbox.push(run);
+            }
+        } else {
+            member.replay = member.outbox.replay(runs, member.form);
         }
         if !member.dirty && !member.outbox.is_empty() {
             member.dirty = true;
@@ -310,8 +310,8 @@ impl<T> Fanout<T> {
         let Some(member) = self.members.get_mut(key.index()) else {
             return;
         };
-        member.outbox.advance(n);
-        member.replay = member.replay.saturating_sub(n);
+        let made = member.outbox.advance(n);
+        member.replay = member.replay.saturating_sub(n) + made;
         if let Some(stall) = &mut member.stall {
             stall.progress = now;
         }

@@ -176,3 +176,17 @@ fn start_hint(error: &StartError) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_taken_is_left_out() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut addresses = vec![taken.local_addr().unwrap(), free];
+        leave_out_what_is_taken(&mut addresses);
+        assert_eq!(addresses, [free]);
+    }
+}

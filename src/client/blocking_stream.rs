@@ -120,7 +120,7 @@ fn handshake(
     shaken.map_err(|error| match error.kind() {
         // Which of the two a timeout is depends on the system.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => transport::no_handshake(patience),
-        _ => crate::tls::explained(error),
+        _ => crate::tls::handshake_failed(error),
     })?;
     socket.set_read_timeout(None)?;
     socket.set_write_timeout(None)?;

@@ -43,6 +43,17 @@ pub(super) fn check(
             },
         );
     }
+    match (&peer.tls.cert, &peer.tls.key) {
+        (Some(_), None) => report(
+            &["peer_client_cert"],
+            Fault::half_a_pair("peer", "client_cert", "client_key"),
+        ),
+        (None, Some(_)) => report(
+            &["peer_client_key"],
+            Fault::half_a_pair("peer", "client_key", "client_cert"),
+        ),
+        _ => {}
+    }
     check_listeners(config, has_key, origins, problems);
     check_channel(config, origins, problems);
 }

@@ -66,6 +66,7 @@ impl Section {
 }
 
 /// One thing that can be set.
+#[derive(Clone, Copy)]
 pub(crate) struct Opt {
     /// The section it stands in.
     pub(crate) section: Section,

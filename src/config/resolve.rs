@@ -12,6 +12,9 @@ use super::origin::{Origin, Origins};
 use super::{Config, LISTENERS, Secret};
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
+use crate::server_name::ServerName;
+use crate::settings::Settings;
+use crate::tls::ClientTlsOptions;
 
 /// One value for one option.
 pub(super) struct Entry<'a> {
@@ -191,11 +194,26 @@ fn warnings(config: &Config, has_key: bool, environment: &Environment) -> Vec<St
     if config.settings.allow_anonymous && (has_key || has_addr_key) {
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
     }
-    let tls = &config.settings.tls;
+    warnings.extend(tls_warnings(&config.settings));
+    warnings
+}
+
+fn tls_warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (tls, peer) = (&settings.tls, &settings.peer);
     let has_files = tls.cert.is_some() || tls.client_ca.is_some();
-    if has_files && tls.listen.is_empty() && config.settings.websocket.tls_listen.is_empty() {
-        warnings
-            .push("the certificates of [tls] have no effect: nothing listens for TLS".to_owned());
+    if has_files && tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
+        let text = "the certificates of [tls] have no effect: nothing listens for TLS";
+        warnings.push(text.to_owned());
+    }
+    let is_used = peer.upstreams.iter().any(ServerName::is_tls);
+    if !is_used && peer.tls != ClientTlsOptions::default() {
+        let text = "what [peer] says of TLS has no effect: no upstream has tls:// in front";
+        warnings.push(text.to_owned());
+    } else if peer.tls.insecure {
+        let text = "peer_insecure: nobody checks who the upstreams are; whoever is on the way can \
+                    read and change everything, and take the key";
+        warnings.push(text.to_owned());
     }
     warnings
 }

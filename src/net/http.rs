@@ -16,7 +16,7 @@ use crate::shard::layered::Layered;
 use crate::shard::websocket::{Access, Visitor};
 use crate::shard::wire::{Reader, see_off};
 use crate::websocket::{
-    BadRequest, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
+    BadRequest, Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
     origin_allowed, parse, switching,
 };
 
@@ -88,7 +88,8 @@ async fn answer(
                 }
             }
             Ok(Some(request)) => {
-                let (response, outcome) = respond(settings, &request, &head);
+                let hosts = hosts(settings, layered);
+                let (response, outcome) = respond(settings, hosts, &request, &head);
                 layered.write_all(response.into()).await?;
                 return Ok(outcome);
             }
@@ -100,8 +101,31 @@ async fn answer(
     }
 }
 
+/// What a page of ours may be asked for by. Where nothing but being on this machine protects the
+/// channels, a browser on it must not be led here by a name of somebody else's.
+fn hosts(settings: &Settings, layered: &Layered) -> Hosts {
+    let is_here = layered.local_addr().is_ok_and(|address| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback()
+    });
+    if is_here && needs_no_key(settings) {
+        Hosts::Fixed
+    } else {
+        Hosts::Any
+    }
+}
+
+fn needs_no_key(settings: &Settings) -> bool {
+    settings.websocket.trust || !settings.keyring.is_secret()
+}
+
 /// The answer to a request, and what follows from it.
-fn respond(settings: &Settings, request: &Request<'_>, received: &[u8]) -> (Vec<u8>, Outcome) {
+fn respond(
+    settings: &Settings,
+    hosts: Hosts,
+    request: &Request<'_>,
+    received: &[u8],
+) -> (Vec<u8>, Outcome) {
     let upgrade = match request.upgrade() {
         Ok(Some(upgrade)) => upgrade,
         Ok(None) => {
@@ -111,7 +135,7 @@ fn respond(settings: &Settings, request: &Request<'_>, received: &[u8]) -> (Vec<
         }
         Err(bad) => return refuse_bad(&bad),
     };
-    match access(settings, request, &upgrade) {
+    match access(settings, hosts, request, &upgrade) {
         Ok(access) => {
             let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
             let early = Bytes::copy_from_slice(&received[request.head_len..]);
@@ -132,6 +156,7 @@ fn refuse_bad(bad: &BadRequest) -> (Vec<u8>, Outcome) {
 /// What the client may join, or why it may not even ask.
 fn access(
     settings: &Settings,
+    hosts: Hosts,
     request: &Request<'_>,
     upgrade: &Upgrade<'_>,
 ) -> Result<Access, (Status, &'static str)> {
@@ -139,12 +164,12 @@ fn access(
         let why = "the only subprotocol here is mles-websocket";
         return Err((Status::BAD_REQUEST, why));
     }
-    let websocket = &settings.websocket;
-    if !origin_allowed(upgrade.origin, request.host, &websocket.origins) {
+    let allowed = &settings.websocket.origins;
+    if !origin_allowed(upgrade.origin, request.host, hosts, allowed) {
         let why = "this origin is not allowed (--ws-origin)";
         return Err((Status::FORBIDDEN, why));
     }
-    if websocket.trust || !settings.keyring.is_secret() {
+    if needs_no_key(settings) {
         return Ok(Access::Any);
     }
     match upgrade.bearer {

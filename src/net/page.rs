@@ -44,6 +44,7 @@ static FILES: &[File] = files![
     "/text.js" SCRIPT "text.js",
     "/theme.js" SCRIPT "theme.js",
     "/room.css" STYLE "room.css",
+    "/side.css" STYLE "side.css",
     "/style.css" STYLE "style.css",
     "/logo.svg" IMAGE "logo.svg",
 ];

@@ -5,11 +5,22 @@
 
 use thiserror::Error;
 
+/// What a stream that is not Mles at all may be, by its first byte: a record of TLS is an alert or
+/// begins a handshake (RFC 8446, 5.1), a request of HTTP begins with its method.
+fn looks_like(first: u8, at: usize) -> &'static str {
+    match first {
+        _ if at > 0 => "",
+        0x15 | 0x16 => " (this looks like TLS)",
+        b'G' | b'P' | b'H' | b'O' => " (this looks like HTTP)",
+        _ => "",
+    }
+}
+
 /// Something is wrong with a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// The frame does not begin with [`super::MAGIC`]: not Mles v1, or out of step.
-    #[error("byte {at}: {found:#04x} where a frame begins with 'M'")]
+    #[error("byte {at}: {found:#04x} where a frame begins with 'M'{}", looks_like(*found, *at))]
     BadMagic {
         /// The byte that was there instead.
         found: u8,

@@ -117,6 +117,12 @@ impl Conn {
         layered.close(close_frame(code, reason));
     }
 
+    /// Whether others have a seat on its connection.
+    pub(super) fn shares_its_connection(&self) -> bool {
+        let layered = self.wire.layered();
+        layered.is_some_and(|layered| layered.has_seats())
+    }
+
     /// Shuts the socket down in both directions, which wakes the session's tasks.
     pub(super) fn shut_down(&self) {
         self.wire.shut_down();

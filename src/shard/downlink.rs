@@ -81,7 +81,7 @@ impl Shard {
             self.spawn(async move {
                 // If the server does not take it, the reason stays untold.
                 let _ = timeout(PATIENCE, wire.write_all(notice)).await;
-                wire.shut_down_write();
+                wire.finish();
                 see_off(&mut reader).await;
                 drop(permit);
             });

@@ -70,12 +70,14 @@ impl Shard {
         });
     }
 
-    /// Whether nothing is queued for the session, or it has given up its seat already.
+    /// Whether nothing of what was queued for the session is left, or it has given up its seat
+    /// already.
     fn has_empty_queue(&self, conn: &Conn) -> bool {
         let mut registry = self.registry.borrow_mut();
         let queued = |key: MemberKey| {
             let target = registry.target(conn.home)?;
-            Some(!target.local.get(key, conn.id)?.outbox.is_empty())
+            let is_queued = !target.local.get(key, conn.id)?.outbox.is_empty();
+            Some(is_queued || !conn.wire.is_clear())
         };
         !conn.key.get().and_then(queued).unwrap_or(false) && conn.wire.is_clear()
     }

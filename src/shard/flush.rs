@@ -111,12 +111,15 @@ impl Shard {
         while let Some(member) = local.at(key) {
             let wire = &member.handle.wire;
             if member.outbox.is_empty() && wire.is_clear() {
+                if let Some(layered) = wire.layered() {
+                    layered.wait_no_more(member.conn);
+                }
                 return Wrote::All;
             }
             if written >= TURN_BYTES {
                 return Wrote::Some;
             }
-            match wire.try_write(&member.outbox, member.form()) {
+            match wire.try_write(member.conn, &member.outbox, member.form()) {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     written += n;
@@ -142,7 +145,7 @@ impl Shard {
             let Some(deadline) = self.stall_deadline(&conn, key) else {
                 return;
             };
-            let ended = match timeout_at(deadline.into(), conn.wire.writable()).await {
+            let ended = match timeout_at(deadline.into(), conn.wire.writable(conn.id)).await {
                 Ok(Ok(())) => match self.resume_write(&conn, key) {
                     Wrote::All => return,
                     Wrote::Some => {

@@ -1,22 +1,25 @@
 //! A connection with something between its sessions and TCP: TLS, WebSocket messages, or both.
 
-use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+mod out;
+mod tls;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io::{self, IoSlice, Write as _};
+use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use rustls::Connection;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
+use self::out::{Control, Out};
+use self::tls::{Read, Socket, read_tls};
 use super::wire::SLICES;
-use crate::channel::{Form, Outbox};
-
-/// Bytes taken from TLS at once: no record has more.
-const RECORD: usize = 16 << 10;
+use crate::channel::{ConnId, Form, Outbox};
 
 /// A connection that is more than TCP.
 #[derive(Debug)]
@@ -27,38 +30,8 @@ pub(crate) struct Layered {
     progress: Cell<Option<Instant>>,
     /// Sessions that have a seat.
     seats: Cell<u32>,
-    lingers: Cell<bool>,
-}
-
-/// What goes out before anything that is queued for members.
-#[derive(Debug, Default)]
-struct Out {
-    /// The rest of a unit of which the socket has taken a part.
-    rest: Bytes,
-    /// Control frames of WebSocket; none while nothing is to be said.
-    control: Option<Box<Control>>,
-    is_closed: bool,
-}
-
-/// At most one frame of each kind: of pings that were not answered in time only the last one
-/// needs an answer (RFC 6455, 5.5.3).
-#[derive(Debug, Default)]
-struct Control {
-    pong: Bytes,
-    ping: Bytes,
-    close: Bytes,
-}
-
-impl Out {
-    fn front(&mut self) -> Option<&mut Bytes> {
-        if !self.rest.is_empty() {
-            return Some(&mut self.rest);
-        }
-        let Control { pong, ping, close } = self.control.as_deref_mut()?;
-        [pong, ping, close]
-            .into_iter()
-            .find(|next| !next.is_empty())
-    }
+    /// Tells the task that sees the connection off, if it has one, that it is time.
+    over: OnceCell<Box<Notify>>,
 }
 
 impl Layered {
@@ -70,7 +43,7 @@ impl Layered {
             out: RefCell::default(),
             progress: Cell::new(None),
             seats: Cell::new(0),
-            lingers: Cell::new(false),
+            over: OnceCell::new(),
         }
     }
 
@@ -79,22 +52,35 @@ impl Layered {
         (self.stream, self.tls.map(|tls| tls.into_inner()))
     }
 
+    /// The address that the client has connected to.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Keeps it open for reading when it is shut down.
-    pub(super) fn linger(&self) {
-        self.lingers.set(true);
+    /// Makes the caller's task the one that sees the connection off. To be waited for.
+    pub(super) fn over(&self) -> &Notify {
+        self.over.get_or_init(Box::default)
     }
 
-    /// Shuts the socket down: in both directions, unless it lingers.
+    /// Shuts the socket down in both directions, or has it seen off.
     pub(super) fn shut_down(&self) {
-        if self.lingers.get() {
-            return self.shut_down_write();
+        match self.over.get() {
+            Some(over) => over.notify_one(),
+            // It fails only when the other side was faster.
+            None => drop(SockRef::from(&self.stream).shutdown(Shutdown::Both)),
         }
-        // It fails only when the other side was faster.
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Says that nothing more will come, or has it seen off.
+    pub(super) fn finish(&self) {
+        match self.over.get() {
+            Some(over) => over.notify_one(),
+            None => self.shut_down_write(),
+        }
     }
 
     /// Says that nothing more will come.
@@ -109,9 +95,35 @@ impl Layered {
     }
 
     /// One session has given up its seat. Returns whether it was the last.
-    pub(super) fn leave_seat(&self) -> bool {
+    pub(super) fn leave_seat(&self, conn: ConnId) -> bool {
+        self.wait_no_more(conn);
         self.seats.set(self.seats.get().saturating_sub(1));
         self.seats.get() == 0
+    }
+
+    /// Whether any session has a seat.
+    pub(super) fn has_seats(&self) -> bool {
+        self.seats.get() > 0
+    }
+
+    /// Whether several sessions write to it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.seats.get() > 1
+    }
+
+    /// Waits until it is the session's turn to write. Cancel safe.
+    pub(super) async fn turn(&self, conn: ConnId) {
+        std::future::poll_fn(|cx| self.out.borrow_mut().poll_turn(conn, cx)).await;
+    }
+
+    /// Lets all sessions go that wait for the socket: they are about to end.
+    pub(super) fn let_all_go(&self) {
+        self.out.borrow_mut().let_all_go();
+    }
+
+    /// Gives up the session's place among those that wait for the socket.
+    pub(super) fn wait_no_more(&self, conn: ConnId) {
+        self.out.borrow_mut().wait_no_more(conn);
     }
 
     pub(super) fn progress(&self) -> Option<Instant> {
@@ -121,6 +133,11 @@ impl Layered {
     /// Writes bytes before anything else is written. Not cancel safe: a part of them may be written.
     pub(crate) async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
         self.out.borrow_mut().rest = bytes;
+        self.flushed().await
+    }
+
+    /// Waits until everything that was taken is in the socket. Cancel safe.
+    pub(super) async fn flushed(&self) -> io::Result<()> {
         loop {
             match self.flush() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -140,12 +157,35 @@ impl Layered {
         !is_encrypted && self.out.borrow_mut().front().is_none()
     }
 
-    /// Writes what is kept here, then from the front of a queue. Returns how many bytes of the queue
-    /// are done with, whole units unless they are frames.
-    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+    /// Writes what is kept here, then from the front of the queue of `conn`. Returns how many bytes of
+    /// the queue are done with, whole units unless they are frames.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the socket is full, or it is another session's turn; anything else: the
+    /// connection is gone or has been closed.
+    pub(super) fn try_write(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
+        let result = self.write_in_turn(conn, outbox, form);
+        if self.is_shared() {
+            let mut out = self.out.borrow_mut();
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.wait(conn),
+                _ => out.wait_no_more(conn),
+            }
+        }
+        result
+    }
+
+    fn write_in_turn(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
         self.flush()?;
         if outbox.is_empty() {
             return Ok(0);
+        }
+        if self.out.borrow().is_closed {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if !self.out.borrow().is_turn_of(conn) {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = outbox.slices(&mut slices);
@@ -169,10 +209,11 @@ impl Layered {
         let mut out = self.out.borrow_mut();
         while let Some(next) = out.front() {
             let n = self.push(&[IoSlice::new(next)])?;
-            next.advance(n);
+            out.advance(n);
         }
         out.control = None;
-        Ok(())
+        // TLS may have taken it without passing it on.
+        self.flush_tls()
     }
 
     /// Passes bytes to what is below: the socket, or TLS, which takes as much as it may hold.
@@ -261,15 +302,19 @@ impl Layered {
         self.say(|control| control.ping = frame);
     }
 
-    /// Sends a close frame, unless one was sent.
+    /// Sends a close frame, unless one was sent. Nothing follows it.
     pub(super) fn close(&self, frame: Bytes) {
-        if !std::mem::replace(&mut self.out.borrow_mut().is_closed, true) {
-            self.say(|control| control.close = frame);
-        }
+        self.say(|control| control.close = frame);
+        self.out.borrow_mut().is_closed = true;
     }
 
     fn say(&self, what: impl FnOnce(&mut Control)) {
-        what(self.out.borrow_mut().control.get_or_insert_default());
+        let mut out = self.out.borrow_mut();
+        if out.is_closed {
+            return;
+        }
+        what(out.control.get_or_insert_default());
+        drop(out);
         // What does not go out now goes out with the next read or write.
         let _ = self.flush();
     }
@@ -281,55 +326,5 @@ impl Layered {
             tls.borrow_mut().send_close_notify();
             let _ = self.flush_tls();
         }
-    }
-}
-
-/// What one step of reading came to.
-enum Read {
-    /// Something; there may be more.
-    More,
-    /// All there is for now, or the end of the stream.
-    End,
-}
-
-/// Takes decrypted bytes out of `tls`, or received ones in.
-fn read_tls(tls: &mut Connection, stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<Read> {
-    let room = buf.remaining().min(RECORD);
-    match tls.reader().read(buf.initialize_unfilled_to(room)) {
-        Ok(0) => return Ok(Read::End),
-        Ok(n) => {
-            buf.advance(n);
-            return Ok(Read::More);
-        }
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-        Err(_) => {}
-    }
-    tls.read_tls(&mut Socket(stream))?;
-    match tls.process_new_packets() {
-        Ok(_) => Ok(Read::More),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-}
-
-/// The socket as TLS reads and writes it.
-struct Socket<'a>(&'a TcpStream);
-
-impl io::Read for Socket<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buf)
-    }
-}
-
-impl io::Write for Socket<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.try_write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

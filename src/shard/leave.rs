@@ -26,8 +26,12 @@ impl Shard {
             return;
         }
         let unsent = self.vacate(conn).unsent;
-        conn.say_why(&ended);
-        conn.shut_down();
+        // Sessions that share a connection are let go one after the other, in peace.
+        let is_let_go = matches!(ended, Ended::Stopping) && conn.shares_its_connection();
+        if !is_let_go {
+            conn.say_why(&ended);
+            conn.shut_down();
+        }
         self.note_end(conn, &ended, unsent);
     }
 
@@ -44,7 +48,7 @@ impl Shard {
     pub(super) fn close_write(self: &Rc<Self>, conn: &Rc<Conn>) {
         if self.vacate(conn).is_last {
             conn.say_why(&Ended::Stopping);
-            conn.wire.shut_down_write();
+            conn.wire.finish();
         }
     }
 
@@ -64,7 +68,7 @@ impl Shard {
         let is_last = conn
             .wire
             .layered()
-            .is_none_or(|layered| layered.leave_seat());
+            .is_none_or(|layered| layered.leave_seat(conn.id));
         Left { unsent, is_last }
     }
 

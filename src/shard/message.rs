@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::layered::Layered;
 use super::mailbox::Weigh;
 use super::refused::Refused;
-use super::wire::{Reader, Wire, split};
+use super::wire::{Reader, Wire, sides};
 use crate::channel::{ConnId, FrameRun};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
@@ -225,8 +225,11 @@ impl Socket {
     /// Its two sides, registered with this thread's runtime.
     pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
         match self {
-            Self::Here(stream) => Ok(split(stream)),
-            Self::Tls(layered) => Ok(sides(Rc::new(*layered))),
+            Self::Here(stream) => Ok(sides(stream, None)),
+            Self::Tls(layered) => {
+                let (stream, tls) = layered.into_parts();
+                Ok(sides(stream, tls))
+            }
             Self::Moved(moved) => moved.attach(),
             Self::Kept(_) | Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
         }
@@ -256,15 +259,8 @@ impl Detached {
     /// Registers it with this thread's runtime.
     pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
         let stream = TcpStream::from_std(self.stream)?;
-        Ok(match self.tls {
-            None => split(stream),
-            Some(tls) => sides(Rc::new(Layered::new(stream, Some(*tls)))),
-        })
+        Ok(sides(stream, self.tls.map(|tls| *tls)))
     }
-}
-
-fn sides(layered: Rc<Layered>) -> (Reader, Wire) {
-    (Reader::Layered(layered.clone()), Wire::Layered(layered))
 }
 
 /// A channel's name on one shard.

@@ -65,6 +65,7 @@ use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
+use crate::tls::ClientTls;
 use gate::Gate;
 use hold::Hold;
 use ids::ChannelId;
@@ -98,6 +99,8 @@ pub(crate) struct Common {
     pub(crate) phase: watch::Sender<Phase>,
     /// Names this broker to other servers; random.
     pub(crate) server_id: u64,
+    /// What connects to upstreams over TLS, if any does.
+    peer_tls: Option<ClientTls>,
     /// The links to upstreams, by channel.
     pub(crate) links: DashMap<ChannelId, Arc<LinkEntry>>,
     /// Hashes frames that pass over links.
@@ -118,7 +121,7 @@ struct Rules {
 }
 
 impl Common {
-    fn new(settings: Settings, shards: usize) -> Self {
+    fn new(settings: Settings, peer_tls: Option<ClientTls>, shards: usize) -> Self {
         let patterns = settings.channels.patterns.iter();
         let rules = Rules {
             default: Arc::new(settings.channels.default.clone()),
@@ -131,6 +134,7 @@ impl Common {
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
             phase: watch::Sender::new(Phase::Running),
             server_id: rand::random(),
+            peer_tls,
             links: DashMap::new(),
             digester: Digester::default(),
             rules,

@@ -72,9 +72,9 @@ counters! {
     refused,
     /// Refused because another live session has the connection id.
     refused_duplicate,
-    /// Sessions handed to another shard at their join.
+    /// Plain connections handed to another shard at their join.
     handed_over,
-    /// Sessions that stayed where they were accepted, as relay members of a hot channel.
+    /// Sessions that are not on their channel's shard: it is hot, or they use TLS or WebSocket.
     spread,
     /// Sessions ended by their client, or by a stop.
     left,

@@ -18,6 +18,7 @@ use super::message::{Delivery, Request};
 use super::registry::Registry;
 use super::{Common, Phase, Shard};
 use crate::settings::Settings;
+use crate::tls::ClientTls;
 
 /// A shard before it has a thread.
 #[derive(Debug)]
@@ -31,7 +32,11 @@ pub(crate) struct Seed {
 }
 
 /// Makes the shards of a broker and the queues between them.
-pub(crate) fn seeds(settings: Settings, shards: u16) -> (Arc<Common>, Vec<Seed>) {
+pub(crate) fn seeds(
+    settings: Settings,
+    peer_tls: Option<ClientTls>,
+    shards: u16,
+) -> (Arc<Common>, Vec<Seed>) {
     let count = usize::from(shards);
     let cores = if settings.pin {
         core_affinity::get_core_ids()
@@ -39,7 +44,7 @@ pub(crate) fn seeds(settings: Settings, shards: u16) -> (Arc<Common>, Vec<Seed>)
         None
     };
     let cores = cores.unwrap_or_default();
-    let common = Arc::new(Common::new(settings, count));
+    let common = Arc::new(Common::new(settings, peer_tls, count));
     let mut requests: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut deliveries: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut inboxes = Vec::new();

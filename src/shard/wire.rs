@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustls::Connection;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,7 +27,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::layered::Layered;
-use crate::channel::{Form, Outbox};
+use crate::channel::{ConnId, Form, Outbox};
 
 /// How long a connection is kept so that what was said last arrives.
 const LINGER: Duration = Duration::from_millis(500);
@@ -58,20 +59,24 @@ pub(crate) async fn see_off(reader: &mut Reader) {
     let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
 }
 
-/// The two sides of a plain connection.
-pub(super) fn split(stream: TcpStream) -> (Reader, Wire) {
+/// The two sides of a connection, plain or with TLS.
+pub(super) fn sides(stream: TcpStream, tls: Option<Connection>) -> (Reader, Wire) {
+    if tls.is_some() {
+        let layered = Rc::new(Layered::new(stream, tls));
+        return (Reader::Layered(layered.clone()), Wire::Layered(layered));
+    }
     let (reader, writer) = stream.into_split();
     (Reader::Plain(reader), Wire::Plain(writer))
 }
 
 impl Wire {
-    /// Writes from the front of a queue and returns how many bytes of it are done with. With an empty
-    /// queue it writes what is kept here.
+    /// Writes from the front of the queue of `conn` and returns how many bytes of it are done with. With
+    /// an empty queue it writes what is kept here.
     ///
     /// # Errors
     ///
     /// `WouldBlock` while the socket is full; anything else: the connection is gone.
-    pub(super) fn try_write(&self, outbox: &Outbox, form: Form) -> io::Result<usize> {
+    pub(super) fn try_write(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
         match self {
             Self::Plain(writer) => {
                 if let Some(run) = outbox.single() {
@@ -81,7 +86,7 @@ impl Wire {
                 let count = outbox.slices(&mut slices);
                 writer.try_write_vectored(&slices[..count])
             }
-            Self::Layered(layered) => layered.try_write(outbox, form),
+            Self::Layered(layered) => layered.try_write(conn, outbox, form),
         }
     }
 
@@ -90,9 +95,13 @@ impl Wire {
         let mut outbox = Outbox::default();
         outbox.push(frames);
         while !(outbox.is_empty() && self.is_clear()) {
-            match self.try_write(&outbox, Form::Frames) {
-                Ok(n) => outbox.advance(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+            match self.try_write(ConnId::NONE, &outbox, Form::Frames) {
+                Ok(n) => {
+                    outbox.advance(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable(ConnId::NONE).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -130,8 +139,11 @@ impl Wire {
         }
     }
 
-    /// Waits until the socket has room. Cancel safe.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    /// Waits until the socket has room and it is the turn of `conn` to write. Cancel safe.
+    pub(super) async fn writable(&self, conn: ConnId) -> io::Result<()> {
+        if let Self::Layered(layered) = self {
+            layered.turn(conn).await;
+        }
         self.stream().writable().await
     }
 
@@ -143,7 +155,8 @@ impl Wire {
             .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    /// Shuts the socket down in both directions, which wakes whoever waits for it.
+    /// Shuts the socket down in both directions, which wakes whoever waits for it; or has it seen
+    /// off by the task that does that.
     pub(super) fn shut_down(&self) {
         match self {
             // It fails only when the other side was faster.
@@ -154,13 +167,13 @@ impl Wire {
         }
     }
 
-    /// Tells the other side that nothing more will come.
-    pub(super) fn shut_down_write(&self) {
+    /// Tells the other side that nothing more will come, or has it told so.
+    pub(super) fn finish(&self) {
         match self {
             Self::Plain(writer) => {
                 let _ = SockRef::from(writer.as_ref()).shutdown(Shutdown::Write);
             }
-            Self::Layered(layered) => layered.shut_down_write(),
+            Self::Layered(layered) => layered.finish(),
         }
     }
 }

@@ -127,7 +127,7 @@ impl ClientTls {
         let name = Self::name(host)?;
         let connector = TlsConnector::from(self.config.clone());
         let connected = connector.connect(name, stream).await;
-        connected.map_err(explained)
+        connected.map_err(handshake_failed)
     }
 
     /// What a certificate has to be for.
@@ -144,6 +144,16 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
     match HandshakeError::of(&error) {
         Some(plain) => plain.into(),
         None => error,
+    }
+}
+
+/// Puts an error of a handshake in plain words, if it is about TLS.
+pub(crate) fn handshake_failed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            HandshakeError::Closed.into()
+        }
+        _ => explained(error),
     }
 }
 

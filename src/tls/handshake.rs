@@ -41,6 +41,10 @@ pub enum HandshakeError {
     /// The server did not accept the certificate of the client.
     #[error("the server does not accept this client's certificate ({0})")]
     CertificateRefused(String),
+    /// The server closed the connection before the handshake was over, as one that does not speak TLS
+    /// may do.
+    #[error("the server closed the connection in the handshake; does it speak TLS on this port?")]
+    Closed,
     /// What answers does not speak TLS.
     #[error("the server does not speak TLS on this port")]
     NotTls,

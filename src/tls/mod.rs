@@ -25,8 +25,10 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-#[cfg(any(test, feature = "client"))]
+#[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explained;
+#[cfg(feature = "client")]
+pub(crate) use client::handshake_failed;
 pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;

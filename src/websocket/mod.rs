@@ -44,7 +44,7 @@ pub(crate) use frame::{
 };
 #[cfg(feature = "server")]
 pub(crate) use handshake::{
-    BadRequest, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
+    BadRequest, Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
     origin_allowed, parse, switching,
 };
 #[cfg(feature = "server")]

@@ -38,10 +38,17 @@ withPage("markup is text, in messages and in names", {}, async (page, gateway) =
   gateway.say(`${MARKUP}2`, MARKUP, MARKUP);
   gateway.say(`${MARKUP}3`, MARKUP, "");
   await page.locator(".arrival").waitFor();
-  const expected = [`You: ${MARKUP}`, `${MARKUP}2: ${MARKUP}`];
-  await shows(page, expected);
+  await shows(page, [`${MARKUP}: ${MARKUP}`, `${MARKUP}2: ${MARKUP}`]);
   assert.equal(await page.locator("main img:not(.mark), main script").count(), 0);
   assert.match(await page.title(), /^<img/);
+});
+
+withPage("who has the same name is not taken for oneself", {}, async (page, gateway) => {
+  gateway.say("alice", "room", "said before");
+  await enter(page, "alice", "room");
+  await say(page, "said here");
+  gateway.say("alice", "room", "said elsewhere");
+  await shows(page, ["You: said before", "You: said here", "alice: said elsewhere"]);
 });
 
 withPage("bytes that are no text are shown as bytes", {}, async (page, gateway) => {
@@ -173,6 +180,7 @@ withPage("everything can be done with the keyboard", {}, async (page, gateway) =
   await press("Tab", "Enter");
   assert.equal(await focused(), "Theme: light");
   await press("Tab", "Tab", "Enter");
+  await page.waitForFunction(() => document.activeElement.id === "channel");
   await type("two");
   await press("Enter");
   await settled(page);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Feed, KEPT } from "../../web/feed.js";
+import { Feed, KEPT, KEPT_BYTES } from "../../web/feed.js";
 
 const PAUSE = 300; // milliseconds, longer than the one that ends a history
 
@@ -139,6 +139,21 @@ test("those who join are no part of a history", (t) => {
     subject.end();
   }
   assert.deepEqual(shown, ["history a:1", "history b:", "history b:"]);
+});
+
+test("the bytes that are remembered are bounded", (t) => {
+  const { subject, shown, pass } = feed(t);
+  subject.begin("me", 0);
+  pass(PAUSE);
+  const large = Array.from({ length: 10 }, () => ({ uid: "a", message: new Uint8Array(KEPT_BYTES / 4) }));
+  large.forEach((one) => subject.take(one));
+  subject.take({ uid: "a", message: new Uint8Array(2 * KEPT_BYTES) });
+  assert.equal(shown.length, 11);
+  subject.end();
+  subject.begin("me", 0);
+  subject.take(entry("a", "1"));
+  pass(PAUSE);
+  assert.equal(shown.at(-1), "history a:1");
 });
 
 test("after many messages a replay of the last ones is still known", (t) => {

@@ -119,6 +119,15 @@ withPage("a break is survived without a message lost or shown twice", async (pag
   await shows(page, ["bob: one", "You: two", "bob: three", "You: kept"]);
 });
 
+withPage("a message that the server does not take is not lost silently", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  await say(page, "far too much");
+  await gateway.until(() => gateway.history.get("room")?.length === 1);
+  gateway.closeAll(1009, "");
+  await page.getByText(/^Disconnected at .*: The message was too big for the server\.$/).waitFor();
+  await settled(page);
+});
+
 withPage("a server that has forgotten everything hides nothing", async (page, gateway) => {
   await enter(page, "alice", "room");
   gateway.say("bob", "room", "one");

@@ -5,7 +5,7 @@ use std::io::{BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use mles::{Broker, Settings};
+use mles::{Broker, ListenerKind, Settings};
 
 use super::Server;
 
@@ -19,6 +19,8 @@ pub struct BrokerProcess {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     address: SocketAddr,
+    /// Where it listens for WebSocket.
+    pub websocket: Option<SocketAddr>,
 }
 
 /// The body of the ignored test `broker_process` that a file with such tests must have: serves
@@ -28,7 +30,12 @@ pub fn be_the_broker(settings: impl FnOnce(&str) -> Settings) {
         return;
     };
     let broker = Broker::start(settings(&role)).unwrap();
-    println!("\nlistening {}", broker.address());
+    print!("\nlistening {}", broker.address());
+    let mut listeners = broker.listeners().iter();
+    if let Some((_, at)) = listeners.find(|(kind, _)| *kind == ListenerKind::WebSocket) {
+        print!(" {at}");
+    }
+    println!();
     for _ in std::io::stdin().lines() {
         println!("\nstats {}", broker.stats());
     }
@@ -50,12 +57,14 @@ impl BrokerProcess {
             .unwrap();
         let stdin = process.stdin.take();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let address = answer(&mut stdout, "listening ").parse().unwrap();
+        let addresses = answer(&mut stdout, "listening ");
+        let mut addresses = addresses.split(' ').map(|address| address.parse().unwrap());
         Self {
             process,
             stdin,
             stdout,
-            address,
+            address: addresses.next().unwrap(),
+            websocket: addresses.next(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use mles::client::{ClientTls, ClientTlsOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -20,7 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use crate::fake_server::PATIENCE;
+/// Longer than any test needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An authority, and a folder for what it signs.
 pub(crate) struct Authority {

@@ -77,7 +77,7 @@ impl Adapter for Amqp {
         let kind = b"\x06fanout".as_slice();
         let declare = [RESERVED, &exchange, kind, &[EXCHANGE_AUTO_DELETE], NO_TABLE];
         method(&mut bytes, CHANNEL, EXCHANGE_DECLARE, &declare)?;
-        if session.role == Role::Subscriber {
+        if session.role != Role::Publisher {
             subscription(&mut bytes, &exchange)?;
         }
         Ok(bytes)

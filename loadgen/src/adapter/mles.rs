@@ -7,27 +7,29 @@ use mles::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Keyring, Message, 
 use super::{Adapter, Head, Publication, Role, Session, WireError};
 pub(super) use body::Bodies;
 
-/// Mles without a shared key.
+/// Mles, with keys made from a keyring.
 pub(super) struct Mles {
     bodies: Bodies,
+    keyring: Keyring,
 }
 
 impl Mles {
     /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
-    pub(super) fn new(payload_len: usize) -> Self {
+    pub(super) fn new(payload_len: usize, keyring: Keyring) -> Self {
         Self {
             bodies: Bodies::new(payload_len),
+            keyring,
         }
     }
 }
 
 impl Adapter for Mles {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
-        frame(session, b"")
+        self.frame(session, b"")
     }
 
     fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
-        let bytes = frame(session, payload)?;
+        let bytes = self.frame(session, payload)?;
         Ok(Publication {
             payload_at: bytes.len() - payload.len(),
             bytes,
@@ -45,24 +47,27 @@ impl Adapter for Mles {
     }
 }
 
-/// A frame of this session. Connection ids are session numbers, so that no two members collide.
-fn frame(session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
-    let role = match session.role {
-        Role::Publisher => 'p',
-        Role::Subscriber => 's',
-    };
-    let uid = format!("{role}{}", session.number);
-    let channel = session.channel;
-    let key = Keyring::default().session_key(session.local, &uid, channel);
-    let message = Message {
-        uid: &uid,
-        channel,
-        message,
-    };
-    match encode_frame(Cid(session.number), key, &message) {
-        Ok(frame) => Ok(frame.to_vec()),
-        Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
-        Err(error) => Err(WireError::Unexpected(error.to_string())),
+impl Mles {
+    /// A frame of this session. Connection ids are session numbers, so that no two members collide.
+    fn frame(&self, session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
+        let role = match session.role {
+            Role::Publisher => 'p',
+            Role::Subscriber => 's',
+            Role::Member => 'm',
+        };
+        let uid = format!("{role}{}", session.number);
+        let channel = session.channel;
+        let key = self.keyring.session_key(session.local, &uid, channel);
+        let message = Message {
+            uid: &uid,
+            channel,
+            message,
+        };
+        match encode_frame(Cid(session.number), key, &message) {
+            Ok(frame) => Ok(frame.to_vec()),
+            Err(BodyError::TooLong { len, .. }) => Err(WireError::TooLong(len)),
+            Err(error) => Err(WireError::Unexpected(error.to_string())),
+        }
     }
 }
 
@@ -85,7 +90,7 @@ mod tests {
     fn messages_among_announcements_at_every_cut() {
         // The CBOR length of the payload takes one, two and three bytes.
         for len in [16, 100, 300] {
-            let mles = Mles::new(len);
+            let mles = Mles::new(len, Keyring::default());
             let message = |sequence| {
                 mles.publication(&session(1), &payload(len, sequence))
                     .expect("fits")
@@ -107,7 +112,7 @@ mod tests {
 
     #[test]
     fn messages_of_another_length_and_nonsense_are_refused() {
-        let mles = Mles::new(16);
+        let mles = Mles::new(16, Keyring::default());
         let longer = mles
             .publication(&session(1), &[b'M'; 17])
             .expect("fits")

@@ -19,6 +19,7 @@ mod websocket;
 
 use std::net::SocketAddr;
 
+use ::mles::protocol::Keyring;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -79,11 +80,13 @@ impl Broker {
         }
     }
 
-    /// The adapter for this broker, for payloads of `payload_len` bytes.
-    pub(crate) fn adapter(self, payload_len: usize) -> Box<dyn Adapter> {
+    /// The adapter for this broker, for payloads of `payload_len` bytes. Only sessions of Mles v1
+    /// over TCP and TLS take their keys from `keyring`.
+    pub(crate) fn adapter(self, payload_len: usize, keyring: &Keyring) -> Box<dyn Adapter> {
+        let mles = || mles::Mles::new(payload_len, keyring.clone());
         match self {
-            Self::Mles | Self::Reference | Self::Null => Box::new(mles::Mles::new(payload_len)),
-            Self::MlesTls => Box::new(OverTls(mles::Mles::new(payload_len))),
+            Self::Mles | Self::Reference | Self::Null => Box::new(mles()),
+            Self::MlesTls => Box::new(OverTls(mles())),
             Self::MlesWs => Box::new(WebSocket::v1(payload_len)),
             Self::MlesV2 => Box::new(WebSocket::V2),
             Self::MlesWss | Self::ReferenceV2 => Box::new(OverTls(WebSocket::V2)),
@@ -102,6 +105,8 @@ pub(crate) enum Role {
     Publisher,
     /// Receives.
     Subscriber,
+    /// Does both on one connection, where [`Adapter::is_duplex`]. What it sends need not come back.
+    Member,
 }
 
 /// One connection, as an adapter needs to know it.
@@ -188,6 +193,11 @@ pub(crate) trait Adapter {
     /// # Errors
     /// Bytes that this protocol does not have there, or an error from the broker.
     fn head(&self, received: &[u8]) -> Result<Head, WireError>;
+
+    /// Whether one connection can both publish and subscribe.
+    fn is_duplex(&self) -> bool {
+        true
+    }
 
     /// The answer to [`Head::Ping`]; nothing for protocols without.
     fn pong(&self) -> &'static [u8] {

@@ -21,7 +21,7 @@ impl Adapter for Mqtt {
         let clean_session = [4, 0x02, 0, 0];
         let connect = [string("MQTT")?, clean_session.to_vec(), string(&client)?].concat();
         let mut bytes = packet(0x10, &[&connect])?;
-        if session.role == Role::Subscriber {
+        if session.role != Role::Publisher {
             let id = [0, 1];
             let qos = [0];
             bytes.extend(packet(SUBSCRIBE, &[&id, &string(session.channel)?, &qos])?);

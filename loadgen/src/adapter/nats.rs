@@ -4,6 +4,9 @@ use super::{Adapter, Head, Publication, Role, Session, WireError, decimal, line}
 
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\
                        \"version\":\"0\",\"protocol\":1}\r\n";
+/// For those who would get their own messages back.
+const CONNECT_WITHOUT_ECHO: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\"version\":\"0\",\
+     \"protocol\":1,\"echo\":false}\r\n";
 
 /// Core NATS, no headers, no JetStream.
 pub(super) struct Nats;
@@ -13,6 +16,7 @@ impl Adapter for Nats {
         Ok(match session.role {
             Role::Publisher => CONNECT.to_owned(),
             Role::Subscriber => format!("{CONNECT}SUB {} 1\r\n", session.channel),
+            Role::Member => format!("{CONNECT_WITHOUT_ECHO}SUB {} 1\r\n", session.channel),
         }
         .into_bytes())
     }

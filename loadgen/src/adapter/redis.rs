@@ -10,7 +10,7 @@ impl Adapter for Redis {
         let channel = session.channel;
         Ok(match session.role {
             Role::Publisher => Vec::new(),
-            Role::Subscriber => format!(
+            Role::Subscriber | Role::Member => format!(
                 "*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{channel}\r\n",
                 channel.len()
             )
@@ -29,6 +29,11 @@ impl Adapter for Redis {
             payload_at: head.len(),
             bytes: [head.as_bytes(), payload, b"\r\n"].concat(),
         })
+    }
+
+    /// In RESP2 a connection that has subscribed takes no other commands.
+    fn is_duplex(&self) -> bool {
+        false
     }
 
     fn head(&self, received: &[u8]) -> Result<Head, WireError> {

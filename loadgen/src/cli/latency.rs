@@ -4,11 +4,13 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use mles::protocol::Keyring;
 
-use super::value::{factor, milliseconds, payload_of, percent, rate};
-use super::{TimeArgs, invalid};
+use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
+use super::{ClientArgs, TimeArgs, invalid};
 use crate::adapter::Broker;
 use crate::command::{One, Steps, Sweep};
+use crate::library::Client;
 use crate::mark::Timed;
 use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, Timing};
 
@@ -24,6 +26,10 @@ pub(super) struct TargetArgs {
     /// Its process id, to read its CPU time
     #[arg(long)]
     pid: Option<u32>,
+    /// Key shared with a server of Mles. Other users of this machine can read it from the process
+    /// list: prefer the environment
+    #[arg(long, env = "MLES_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
 }
 
 /// Publishers on a schedule, and how late this program may be.
@@ -38,6 +44,9 @@ pub(super) struct OpenLoopArgs {
     /// Channels, each with publishers and subscribers of its own [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     channels: Option<u16>,
+    /// Give channel k messages in proportion to 1/k^EXPONENT [default: all alike]
+    #[arg(long, requires = "channels", value_name = "EXPONENT", value_parser = exponent)]
+    zipf: Option<f64>,
     /// Size of each message, at least 24 bytes, like 64 or 64KiB [default: 64]
     #[arg(long, value_parser = payload_of::<Timed>)]
     payload: Option<usize>,
@@ -65,6 +74,8 @@ pub(crate) struct LatencyArgs {
     #[command(flatten)]
     open_loop: OpenLoopArgs,
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     time: TimeArgs,
 }
 
@@ -81,6 +92,8 @@ pub(crate) struct SeedArgs {
     /// Messages before these
     #[arg(long, default_value_t = 10)]
     warm_up_samples: u64,
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +114,8 @@ pub(crate) struct SweepArgs {
     tries: u8,
     #[command(flatten)]
     open_loop: OpenLoopArgs,
+    #[command(flatten)]
+    client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
 }
@@ -130,6 +145,7 @@ impl TargetArgs {
         Target {
             addr: self.addr,
             pid: self.pid,
+            keyring: Keyring::new(self.key.clone(), None),
         }
     }
 }
@@ -142,6 +158,8 @@ impl OpenLoopArgs {
             publishers: self.publishers.unwrap_or(default.publishers),
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
             channels: self.channels.map_or(default.channels, usize::from),
+            zipf: self.zipf,
+            client: Client::Lean,
             payload: self.payload.unwrap_or(default.payload),
             rate,
             arrivals: self.arrivals.unwrap_or(default.arrivals),
@@ -156,6 +174,7 @@ impl OpenLoopArgs {
     fn is_given(&self) -> bool {
         [self.publishers, self.subscribers, self.channels] != [None; 3]
             || self.payload.is_some()
+            || self.zipf.is_some()
             || self.arrivals.is_some()
             || self.seed.or(self.max_lag).is_some()
             || self.lag_percentile.is_some()
@@ -169,8 +188,11 @@ impl LatencyArgs {
     /// There is no time to measure.
     pub(crate) fn resolve(self) -> Result<One, clap::Error> {
         let timing = self.time.measured()?;
-        let latency = self.open_loop.resolve(self.rate).at(self.rate);
-        Ok(self.target.resolve(vec![latency], timing))
+        let latency = Latency {
+            client: self.client.client,
+            ..self.open_loop.resolve(self.rate)
+        };
+        Ok(self.target.resolve(vec![latency.at(self.rate)], timing))
     }
 }
 
@@ -181,6 +203,7 @@ impl SeedArgs {
             subscribers: self.subscribers.into(),
             samples: self.samples,
             warm_up_samples: self.warm_up_samples,
+            client: self.client.client,
             ..Seed::default()
         };
         let by_samples = Timing {
@@ -203,7 +226,10 @@ impl SweepArgs {
         Ok(Sweep {
             broker: self.target.broker,
             target: self.target.target(),
-            latency: self.open_loop.resolve(self.from),
+            latency: Latency {
+                client: self.client.client,
+                ..self.open_loop.resolve(self.from)
+            },
             steps: Steps {
                 from: self.from,
                 to: self.to,

@@ -37,6 +37,11 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1e8)
 }
 
+/// Of a Zipf law.
+pub(super) fn exponent(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 10.0)
+}
+
 /// From one rate to the next.
 pub(super) fn factor(text: &str) -> Result<f64, String> {
     number(text, 1.01, 100.0)

@@ -1,10 +1,12 @@
 //! `loadgen compare` and `loadgen idle`: the same loads on several brokers, started here.
 //!
 //! Rounds are interleaved (A B C, A B C …), so that a change of the machine's mood meets all
-//! brokers alike. Brokers are started afresh for each scenario; for idle scenarios, which look at a
-//! process' memory, for each run.
+//! brokers alike. Brokers are started afresh for each scenario; for those that look at a process' memory,
+//! for each run.
 
 use std::ops::ControlFlow;
+
+use mles::protocol::Keyring;
 
 use super::CommandError;
 use super::load::Runner;
@@ -120,9 +122,10 @@ impl Compare {
         brokers: &[Broker],
         runner: &mut Runner<'_>,
     ) -> ControlFlow<()> {
+        let brokers = fitting(report, (name, load), brokers);
         let mut running: Vec<Option<Running>> = brokers.iter().map(|_| None).collect();
         for round in 1..=self.rounds {
-            for (running, &broker) in running.iter_mut().zip(brokers) {
+            for (running, broker) in running.iter_mut().zip(brokers.iter().copied()) {
                 eprintln!(
                     "{name}: round {round} of {}, {}",
                     self.rounds,
@@ -152,7 +155,13 @@ impl Compare {
         };
         let started = match running.take() {
             Some(running) => Ok(running),
-            None => Running::start(broker, &self.programs, runner.interrupt),
+            None => {
+                let programs = Programs {
+                    history: load.history(broker),
+                    ..self.programs.clone()
+                };
+                Running::start(broker, &programs, runner.interrupt)
+            }
         };
         let process = match started {
             Ok(process) => process,
@@ -162,17 +171,31 @@ impl Compare {
         let target = Target {
             addr: process.addr(),
             pid: Some(process.pid()),
+            keyring: Keyring::default(),
         };
-        match runner.run((name, load), (broker, target), round) {
+        match runner.run((name, load), (broker, &target), round) {
             Err(error) if error.is_interrupt() => ControlFlow::Break(()),
             // It may have brought the broker down: the next run gets another.
             Err(error) => failed(error.to_string()),
             Ok(run) => {
-                if !matches!(load, Load::Idle(_)) {
+                if !load.needs_new_process() {
                     *running = Some(process);
                 }
                 ControlFlow::Continue(run)
             }
         }
     }
+}
+
+/// Those of `brokers` that `load` is for; the others are in the report with the reason.
+fn fitting(report: &mut Report, (name, load): (&str, &Load), brokers: &[Broker]) -> Vec<Broker> {
+    let fits = |broker: &Broker| match load.objection(*broker) {
+        None => true,
+        Some(why) => {
+            eprintln!("SKIPPED {name} {}: {why}", broker.name());
+            report.omit(name, *broker, why);
+            false
+        }
+    };
+    brokers.iter().copied().filter(fits).collect()
 }

@@ -22,7 +22,7 @@ impl Runner<'_> {
     pub(super) fn run(
         &mut self,
         (scenario, load): (&str, &Load),
-        (broker, target): (Broker, Target),
+        (broker, target): (Broker, &Target),
         round: usize,
     ) -> Result<Run, ScenarioError> {
         let interrupt = self.interrupt;
@@ -38,6 +38,18 @@ impl Runner<'_> {
                 let phases = self.timing.phases();
                 let outcome = latency.run(broker, target, phases, interrupt, watched)?;
                 RunResult::Latency(Box::new(outcome))
+            }
+            Load::Storm(storm) => {
+                let outcome = storm.run(broker, target, interrupt)?;
+                RunResult::Storm(Box::new(outcome))
+            }
+            Load::History(history) => {
+                let outcome = history.run(broker, target, interrupt)?;
+                RunResult::History(Box::new(outcome))
+            }
+            Load::SlowReader(slow) => {
+                let outcome = slow.run(broker, target, interrupt)?;
+                RunResult::SlowReader(Box::new(outcome))
             }
             Load::Seed(seed) => RunResult::Seed(Box::new(seed.run(broker, target, interrupt)?)),
         };

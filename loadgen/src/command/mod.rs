@@ -34,6 +34,14 @@ pub(crate) enum CommandError {
     /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// The one broker there is has nothing that the load is about.
+    #[error("this is not for {broker}: {why}")]
+    NotFor {
+        /// Its name.
+        broker: &'static str,
+        /// What it lacks.
+        why: &'static str,
+    },
     /// No broker is installed.
     #[error("none of the brokers is installed")]
     NoBroker,

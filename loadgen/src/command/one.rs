@@ -1,4 +1,5 @@
-//! `loadgen fanout`, `latency` and `seed`: loads on one broker that runs already.
+//! `loadgen throughput`, `latency`, `seed`, `connect-storm`, `history-join` and `slow-reader`: loads on one
+//! broker that runs already.
 
 use super::CommandError;
 use super::load::Runner;
@@ -36,7 +37,13 @@ impl One {
         };
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
-            match runner.run((name, load), (self.broker, self.target), 1) {
+            if let Some(why) = load.objection(self.broker) {
+                return Err(CommandError::NotFor {
+                    broker: self.broker.name(),
+                    why,
+                });
+            }
+            match runner.run((name, load), (self.broker, &self.target), 1) {
                 Err(error) if error.is_interrupt() => report.partial = true,
                 run => report.push(run?),
             }

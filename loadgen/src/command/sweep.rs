@@ -103,7 +103,7 @@ impl Sweep {
     ) -> Result<(), ScenarioError> {
         let (name, load) = self.latency.at(rate);
         for number in 1..=self.tries {
-            let run = runner.run((&name, &load), (self.broker, self.target), number);
+            let run = runner.run((&name, &load), (self.broker, &self.target), number);
             let run = match run {
                 Err(error @ ScenarioError::Fleet(_)) if is_first || error.is_interrupt() => {
                     return Err(error);

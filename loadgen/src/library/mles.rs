@@ -5,7 +5,7 @@ use mles::client::{Client, Error};
 
 use super::{ENDED, Library, LibraryError, Publisher, Session};
 
-/// Sessions without a shared key.
+/// Sessions with keys from the keyring.
 pub(crate) struct Mles;
 
 impl Library for Mles {
@@ -29,7 +29,7 @@ impl Library for Mles {
 
 async fn join(session: Session<'_>) -> Result<mles::client::Session, LibraryError> {
     let uid = format!("m{}", session.number);
-    let client = Client::new(session.broker.to_string(), uid);
+    let client = Client::new(session.broker.to_string(), uid).keyring(session.keyring.clone());
     let joined = client.join(session.channel).await;
     joined.map_err(failed())
 }

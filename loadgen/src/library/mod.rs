@@ -19,6 +19,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use ::bytes::Bytes;
+use ::mles::protocol::Keyring;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -109,6 +110,8 @@ pub(crate) struct Session<'a> {
     pub(crate) number: u32,
     /// Bytes of each message.
     pub(crate) payload: usize,
+    /// What sessions of Mles make their keys from.
+    pub(crate) keyring: &'a Keyring,
 }
 
 /// A broker's client library.

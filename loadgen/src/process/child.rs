@@ -28,7 +28,14 @@ impl OwnChild {
     /// The system does not start it, or `log` cannot be written.
     pub(super) fn spawn(invocation: &Invocation, log: &Path) -> io::Result<Self> {
         let out = File::create(log)?;
-        let child = Command::new(&invocation.program)
+        let mut command = Command::new(&invocation.program);
+        // Settings of `mles` that its user has in the environment are not those that compare.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"MLES_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .args(&invocation.args)
             .envs(invocation.env.iter().map(|(name, value)| (name, value)))
             // A group of its own: Ctrl-C on the terminal must not end it while it is measured; it is

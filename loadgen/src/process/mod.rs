@@ -9,8 +9,10 @@ mod install;
 mod launch;
 mod proc;
 mod running;
+mod socket;
 
 pub(crate) use install::{InstallError, install};
 pub(crate) use launch::Programs;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use running::{Provenance, Running, StartError};
+pub(crate) use socket::PeerEnd;

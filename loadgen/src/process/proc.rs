@@ -116,6 +116,19 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// What of process `pid` is resident now, in bytes: less to ask of the kernel than the rest.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub(crate) fn resident(pid: u32) -> Result<u64, ProcError> {
+        let path = PathBuf::from(format!("/proc/{pid}/status"));
+        let kilobytes = kilobytes(&read(&path)?, "VmRSS:");
+        let what = "VmRSS";
+        Ok(kilobytes.ok_or(ProcError::Missing { path, what })? * 1024)
+    }
+}
+
 fn read(path: &Path) -> Result<String, ProcError> {
     fs::read_to_string(path).map_err(|source| ProcError::Read {
         path: path.to_owned(),

@@ -33,7 +33,7 @@ impl Environment {
     pub(super) fn here() -> Self {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
         let args = std::env::args_os().skip(1);
-        let args = args.map(|arg| arg.to_string_lossy().into_owned());
+        let args = without_key(args.map(|arg| arg.to_string_lossy().into_owned()));
         let argv: Vec<String> = std::iter::once("loadgen".to_owned()).chain(args).collect();
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -80,6 +80,22 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// `args` with `***` for the value of `--key`: reports are published.
+fn without_key(args: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut is_key = false;
+    args.map(
+        move |arg| match (std::mem::take(&mut is_key), arg.strip_prefix("--key")) {
+            (true, _) => "***".to_owned(),
+            (false, Some("")) => {
+                is_key = true;
+                arg
+            }
+            (false, Some(value)) if value.starts_with('=') => "--key=***".to_owned(),
+            (false, _) => arg,
+        },
+    )
+}
+
 /// The value of the first line `name: value`.
 fn field(text: &str, name: &str) -> String {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -91,7 +107,18 @@ fn field(text: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, quoted};
+    use super::{field, quoted, without_key};
+
+    #[test]
+    fn a_key_is_not_told() {
+        let told = |args: &str| {
+            let args = args.split(' ').map(str::to_owned);
+            without_key(args).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told("seed --key s3cret --pid 7"), "seed --key *** --pid 7");
+        assert_eq!(told("seed --key=s3cret --pid 7"), "seed --key=*** --pid 7");
+        assert_eq!(told("seed --keys s3cret"), "seed --keys s3cret");
+    }
 
     #[test]
     fn a_word_stays_one_word_in_a_shell() {

@@ -4,11 +4,13 @@
 //! [`Figure::lower`], [`Figure::higher`] or [`Figure::told`], and an arm in [`RunResult::times`] if it
 //! has a distribution of times. The key of a figure is its column in CSV and what `diff` compares by,
 //! so it says its unit and never changes; [`Figure::in_bars`] draws it. Percentiles of
-//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms.
+//! [`RunResult::times`] come by themselves, and those of several rounds from the merged histograms. A
+//! course second by second is drawn from [`RunResult::intervals`].
 
 use super::RunResult;
 use super::group::per_delivery;
 use crate::distribution::Distribution;
+use crate::scenario::{SlowReaderOutcome, StormOutcome};
 use crate::watch::Slice;
 
 const NANOSECONDS_PER_MICROSECOND: f64 = 1e3;
@@ -127,6 +129,9 @@ impl RunResult {
                 let each = ("bytes_per_idle_subscriber", "memory per idle subscriber");
                 let slope = Figure::lower(each.0, each.1, "B", idle.bytes_per_subscriber);
                 figures.push(slope.in_bars());
+                let each = "rss_bytes_per_idle_subscriber";
+                let name = "resident memory per idle subscriber";
+                figures.push(Figure::lower(each, name, "B", idle.rss_per_subscriber()));
                 if let (Some(first), Some(last)) = (idle.points.first(), idle.points.last()) {
                     let mebibytes = |bytes: u64| bytes as f64 / BYTES_PER_MEBIBYTE;
                     let (empty, full) = (first.memory.rss_bytes, last.memory.rss_bytes);
@@ -138,7 +143,9 @@ impl RunResult {
                     figures.push(Figure::lower("rss_full_mib", name, "MiB", full).in_bars());
                 }
             }
-            Self::Seed(_) | Self::Failed(_) => {}
+            Self::Storm(outcome) => figures.extend(storm_figures(outcome)),
+            Self::SlowReader(outcome) => figures.extend(slow_reader_figures(outcome)),
+            Self::Seed(_) | Self::History(_) | Self::Failed(_) => {}
         }
         figures
     }
@@ -148,6 +155,9 @@ impl RunResult {
         let (distribution, of) = match self {
             Self::Latency(outcome) => (&outcome.latency, TimesOf::Schedule),
             Self::Seed(outcome) => (&outcome.times, TimesOf::Samples),
+            Self::Storm(outcome) => (&outcome.connect, TimesOf::Samples),
+            Self::History(outcome) => (&outcome.times, TimesOf::Samples),
+            Self::SlowReader(outcome) => (&outcome.after, TimesOf::Schedule),
             Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => return None,
         };
         Some(Times { distribution, of })
@@ -157,7 +167,7 @@ impl RunResult {
     pub(super) fn intervals(&self) -> &[Slice] {
         match self {
             Self::Latency(outcome) => &outcome.intervals,
-            Self::Fanout(_) | Self::Idle(_) | Self::Seed(_) | Self::Failed(_) => &[],
+            _ => &[],
         }
     }
 
@@ -200,6 +210,63 @@ impl Times<'_> {
             ),
         ]
     }
+}
+
+/// Of connections all at once.
+fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
+    let (before, during) = (&outcome.bystander_before, &outcome.bystander_during);
+    let rate = outcome.connected as f64 / outcome.seconds;
+    let key = ("connections_per_second", "connections per second");
+    let mut figures = vec![Figure::higher(key.0, key.1, "/s", rate).in_bars()];
+    if let Some(cpu) = outcome.server_cpu_per_connection() {
+        let key = ("server_us_per_connection", "server CPU per connection");
+        let cpu = cpu / NANOSECONDS_PER_MICROSECOND;
+        figures.push(Figure::lower(key.0, key.1, "µs", cpu).in_bars());
+    }
+    let key = ("failed_connections", "connections that failed");
+    figures.push(Figure::lower(key.0, key.1, "", outcome.failed as f64));
+    let key = ("bystander_p99_before_us", "bystander's p99 before");
+    figures.push(Figure::told(key.0, key.1, "µs", micros(before, 99.0)));
+    let key = ("bystander_p99_us", "bystander's p99 meanwhile");
+    figures.push(Figure::lower(key.0, key.1, "µs", micros(during, 99.0)).in_bars());
+    let key = ("bystander_max_us", "bystander's max meanwhile");
+    figures.push(Figure::told(key.0, key.1, "µs", micros(during, 100.0)));
+    let key = (
+        "bystander_lag_p99_us",
+        "loadgen's lag p99 for the bystander",
+    );
+    let lag = micros(&outcome.bystander_lag, 99.0);
+    figures.push(Figure::told(key.0, key.1, "µs", lag));
+    figures
+}
+
+/// Of a subscriber that stops reading; the others' latencies afterwards come by themselves.
+fn slow_reader_figures(outcome: &SlowReaderOutcome) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (key, name, percent) in [
+        ("p50_before_us", "p50 while all read", 50.0),
+        ("p99_before_us", "p99 while all read", 99.0),
+        ("max_before_us", "max while all read", 100.0),
+    ] {
+        figures.push(Figure::told(
+            key,
+            name,
+            "µs",
+            micros(&outcome.before, percent),
+        ));
+    }
+    if let Some(growth) = outcome.memory_growth() {
+        let key = ("memory_growth_mib", "growth of resident memory");
+        let growth = growth as f64 / BYTES_PER_MEBIBYTE;
+        figures.push(Figure::lower(key.0, key.1, "MiB", growth).in_bars());
+    }
+    if let Some(seconds) = outcome.let_go_seconds {
+        let key = ("let_go_seconds", "time until the slow one was let go");
+        figures.push(Figure::told(key.0, key.1, "s", seconds));
+    }
+    let key = ("unsent_messages", "messages that could not be sent");
+    figures.push(Figure::lower(key.0, key.1, "", outcome.unsent as f64));
+    figures
 }
 
 fn deliveries_per_second(rate: f64) -> Figure {

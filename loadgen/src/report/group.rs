@@ -6,7 +6,10 @@ use super::{Report, Run, RunResult};
 use crate::adapter::Broker;
 use crate::distribution::Distribution;
 use crate::process::CpuTime;
-use crate::scenario::{IdleResult, LatencyOutcome, Outcome, SeedOutcome};
+use crate::scenario::{
+    HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,
+    StormOutcome,
+};
 use crate::verify::Tally;
 
 /// The runs of one scenario over one broker.
@@ -41,6 +44,27 @@ impl<'a> Group<'a> {
     pub(super) fn seeds(&self) -> impl Iterator<Item = &'a SeedOutcome> {
         self.runs.iter().filter_map(|run| match &run.result {
             RunResult::Seed(outcome) => Some(&**outcome),
+            _ => None,
+        })
+    }
+
+    pub(super) fn storms(&self) -> impl Iterator<Item = &'a StormOutcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::Storm(outcome) => Some(&**outcome),
+            _ => None,
+        })
+    }
+
+    pub(super) fn histories(&self) -> impl Iterator<Item = &'a HistoryOutcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::History(outcome) => Some(&**outcome),
+            _ => None,
+        })
+    }
+
+    pub(super) fn slow_readers(&self) -> impl Iterator<Item = &'a SlowReaderOutcome> {
+        self.runs.iter().filter_map(|run| match &run.result {
+            RunResult::SlowReader(outcome) => Some(&**outcome),
             _ => None,
         })
     }

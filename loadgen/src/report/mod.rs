@@ -10,6 +10,7 @@
 mod csv;
 mod diff;
 mod environment;
+mod event_tables;
 mod figure;
 mod group;
 mod hgrm;
@@ -57,6 +58,9 @@ pub(crate) struct Report {
     /// Brokers that were left out, and why.
     #[serde(default)]
     pub(crate) skipped: BTreeMap<Broker, String>,
+    /// Scenarios that were not run over a broker, and why: it has nothing that they are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) omitted: Vec<Omitted>,
     /// In the order they were done.
     pub(crate) runs: Vec<Run>,
     /// What a sweep found.
@@ -65,6 +69,14 @@ pub(crate) struct Report {
     /// Whether the user stopped it before the end.
     #[serde(default)]
     pub(crate) partial: bool,
+}
+
+/// A scenario that was not run over a broker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Omitted {
+    pub(crate) scenario: String,
+    pub(crate) broker: Broker,
+    pub(crate) why: String,
 }
 
 impl Report {
@@ -78,6 +90,7 @@ impl Report {
             brokers: BTreeMap::new(),
             clients: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            omitted: Vec::new(),
             runs: Vec::new(),
             knee: None,
             partial: false,
@@ -92,6 +105,22 @@ impl Report {
             self.clients.insert(run.broker, client);
         }
         self.runs.push(run);
+    }
+
+    /// Says that `scenario` is not run over `broker`.
+    pub(crate) fn omit(&mut self, scenario: &str, broker: Broker, why: &str) {
+        self.omitted.push(Omitted {
+            scenario: scenario.to_owned(),
+            broker,
+            why: why.to_owned(),
+        });
+    }
+
+    /// Lets runs lose, double or reorder messages without failing for that.
+    pub(crate) fn allow_inexact(&mut self) {
+        for run in &mut self.runs {
+            run.may_be_inexact = true;
+        }
     }
 
     /// How many runs failed, do not count, lost, doubled or reordered messages; those that a sweep

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::figure::{Figure, Times};
 use crate::adapter::Broker;
 use crate::process::CpuTime;
-use crate::scenario::{IdleResult, LatencyOutcome, Outcome, SeedOutcome};
+use crate::scenario::{
+    HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,
+    StormOutcome,
+};
 use crate::verify::Tally;
 
 /// One scenario over one broker, once.
@@ -19,6 +22,9 @@ pub(crate) struct Run {
     /// run is no failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) excused: bool,
+    /// The user allows messages to be lost, doubled or reordered: it is told, and no failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) may_be_inexact: bool,
     pub(crate) result: RunResult,
 }
 
@@ -34,6 +40,13 @@ pub(crate) enum RunResult {
     Latency(Box<LatencyOutcome>),
     /// Messages were sent one at a time.
     Seed(Box<SeedOutcome>),
+    /// Connections were made all at once.
+    Storm(Box<StormOutcome>),
+    /// Channels with a history were joined.
+    History(Box<HistoryOutcome>),
+    /// A subscriber stopped reading.
+    #[serde(rename = "slow-reader")]
+    SlowReader(Box<SlowReaderOutcome>),
     /// It could not be brought to its end.
     Failed(String),
 }
@@ -57,6 +70,7 @@ impl Run {
             broker,
             round,
             excused: false,
+            may_be_inexact: false,
             result,
         }
     }
@@ -83,23 +97,37 @@ impl Run {
             return Some(why.clone());
         }
         let mut troubles = Vec::new();
-        if let Some((tally, ..)) = self.result.cost()
-            && !tally.is_clean()
-        {
-            troubles.push(format!(
-                "{} of {} delivered; {} lost, {} duplicated, {} reordered, {} foreign",
-                tally.delivered,
-                tally.expected,
-                tally.lost,
-                tally.duplicated,
-                tally.reordered,
-                tally.foreign
-            ));
+        if !self.may_be_inexact {
+            troubles.extend(self.inexact());
         }
-        if let RunResult::Latency(outcome) = &self.result {
-            troubles.extend(outcome.invalid.iter().cloned());
+        match &self.result {
+            RunResult::Latency(outcome) => troubles.extend(outcome.invalid.iter().cloned()),
+            RunResult::SlowReader(outcome) => troubles.extend(outcome.invalid.iter().cloned()),
+            RunResult::Storm(outcome) if outcome.failed > 0 => {
+                let all = outcome.connected + outcome.failed;
+                let reasons = outcome.reasons.join(", ");
+                let failed = outcome.failed;
+                troubles.push(format!("{failed} of {all} connections failed: {reasons}"));
+            }
+            _ => {}
         }
         (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+}
+
+impl Run {
+    /// What was not delivered once and in order; `None` when everything was.
+    pub(super) fn inexact(&self) -> Option<String> {
+        let tally = self.result.tally().filter(|tally| !tally.is_clean())?;
+        Some(format!(
+            "{} of {} delivered; {} lost, {} duplicated, {} reordered, {} foreign",
+            tally.delivered,
+            tally.expected,
+            tally.lost,
+            tally.duplicated,
+            tally.reordered,
+            tally.foreign
+        ))
     }
 }
 
@@ -109,7 +137,7 @@ impl RunResult {
         match self {
             Self::Idle(_) => true,
             Self::Failed(_) => false,
-            _ => self.cost().is_some_and(|(tally, ..)| tally.is_clean()),
+            _ => self.tally().is_some_and(Tally::is_clean),
         }
     }
 
@@ -118,17 +146,30 @@ impl RunResult {
         match self {
             Self::Latency(outcome) => outcome.partial,
             Self::Seed(outcome) => outcome.partial,
-            Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => false,
+            Self::History(outcome) => outcome.partial,
+            Self::SlowReader(outcome) => outcome.partial,
+            Self::Fanout(_) | Self::Idle(_) | Self::Storm(_) | Self::Failed(_) => false,
         }
     }
 
-    /// Deliveries, and the CPU time of broker and program for them; `None` where there were none.
+    /// Deliveries that were due and had; `None` where there were none.
+    pub(super) fn tally(&self) -> Option<&Tally> {
+        match self {
+            Self::Storm(it) => Some(&it.tally),
+            Self::SlowReader(it) => Some(&it.tally),
+            _ => self.cost().map(|(tally, ..)| tally),
+        }
+    }
+
+    /// Deliveries, and the CPU time of broker and program for them; `None` where it was for
+    /// something else.
     pub(super) fn cost(&self) -> Option<(&Tally, Option<CpuTime>, CpuTime)> {
         match self {
             Self::Fanout(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
             Self::Latency(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
             Self::Seed(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
-            Self::Idle(_) | Self::Failed(_) => None,
+            Self::History(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
+            Self::Idle(_) | Self::Storm(_) | Self::SlowReader(_) | Self::Failed(_) => None,
         }
     }
 }

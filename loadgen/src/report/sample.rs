@@ -8,8 +8,9 @@ use crate::adapter::Broker;
 use crate::distribution::Distribution;
 use crate::process::{CpuTime, Memory, Provenance};
 use crate::scenario::{
-    Amount, Fanout, Idle, IdlePoint, IdleResult, Latency, LatencyOutcome, Load, Outcome, Seed,
-    SeedOutcome, Timing,
+    Amount, ConnectStorm, Fanout, HistoryJoin, HistoryOutcome, Idle, IdlePoint, IdleResult,
+    Latency, LatencyOutcome, Load, MemoryPoint, Outcome, Seed, SeedOutcome, SlowReader,
+    SlowReaderOutcome, StormOutcome, Timing,
 };
 use crate::verify::Tally;
 use crate::watch::Slice;
@@ -33,6 +34,9 @@ pub(super) fn report() -> Report {
         ("latency-1000", Load::Latency(Latency::default())),
         ("seed-hello", Load::Seed(Seed::default())),
         ("idle", Load::Idle(Idle::default())),
+        ("connect-storm", Load::Storm(ConnectStorm::default())),
+        ("history-join", Load::History(HistoryJoin::default())),
+        ("slow-reader", Load::SlowReader(SlowReader::default())),
     ];
     report.scenarios = loads.map(|(name, load)| (name.to_owned(), load)).into();
     for (broker, scale) in [(Broker::Mles, 1), (Broker::Nats, 3)] {
@@ -50,6 +54,9 @@ pub(super) fn report() -> Report {
             push("latency-1000", latency(scale));
             push("seed-hello", seed(scale));
             push("idle", idle(scale));
+            push("connect-storm", storm(scale));
+            push("history-join", history(scale));
+            push("slow-reader", slow_reader(scale));
         }
     }
     report.skipped.insert(Broker::Redis, EVIL.to_owned());
@@ -118,6 +125,61 @@ fn idle(scale: u64) -> RunResult {
         points: [0, 2000, 8000].map(point).into(),
         bytes_per_subscriber: scale as f64 * 1000.0,
     })
+}
+
+/// A thousand connections that take up to `scale` ms.
+fn storm(scale: u64) -> RunResult {
+    RunResult::Storm(Box::new(StormOutcome {
+        connected: 1000,
+        failed: 0,
+        reasons: Vec::new(),
+        seconds: 0.5,
+        connect: times(scale),
+        bystander_before: times(1),
+        bystander_during: times(scale),
+        bystander_lag: times(1),
+        tally: tally(1000),
+        server_cpu: Some(cpu(scale * 100_000_000)),
+        server_cpu_before: Some(cpu(10_000_000)),
+        seconds_before: 1.0,
+        tool_cpu: cpu(2_000_000),
+    }))
+}
+
+fn history(scale: u64) -> RunResult {
+    RunResult::History(Box::new(HistoryOutcome {
+        joined: 1000,
+        seconds: 1.0,
+        times: times(scale),
+        partial: false,
+        tally: tally(100_000),
+        server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(2_000_000),
+    }))
+}
+
+/// The broker's memory grows by `scale` MiB before the slow one is let go.
+fn slow_reader(scale: u64) -> RunResult {
+    let point = |second: u32, mebibytes: u64| MemoryPoint {
+        seconds: f64::from(second),
+        rss_bytes: (4 + mebibytes) << 20,
+    };
+    RunResult::SlowReader(Box::new(SlowReaderOutcome {
+        before: times(1),
+        after: times(scale),
+        lag_before: times(1),
+        lag_after: times(1),
+        achieved_before: 500.0,
+        achieved_after: 500.0,
+        unsent: 0,
+        let_go_seconds: Some(1.5),
+        memory: vec![point(0, 0), point(1, scale), point(2, 0)],
+        invalid: Vec::new(),
+        partial: false,
+        tally: tally(2000),
+        server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(2_000_000),
+    }))
 }
 
 fn tally(deliveries: u64) -> Tally {

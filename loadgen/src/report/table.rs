@@ -6,10 +6,15 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use super::Report;
+use super::event_tables::{history_table, slow_reader_table, storm_table};
 use super::group::{Group, groups};
 use super::latency_table::{knee_text, latency_table, seed_table};
 use super::spread::Spread;
-use crate::scenario::Outcome;
+use crate::scenario::{IdleResult, Outcome};
+
+/// What the deliveries a second are, and what they are not.
+const CLOSED_LOOP: &str = "Deliveries/s are those of a windowed closed loop: publishers wait for their \
+                           slowest subscriber.\n\n";
 
 /// All tables, the machine, and what went wrong.
 pub(super) fn render(report: &Report) -> String {
@@ -17,6 +22,9 @@ pub(super) fn render(report: &Report) -> String {
     let groups = groups(report);
     for (_, table) in tables(&groups) {
         let _ = writeln!(text, "{table}\n");
+    }
+    if groups.iter().any(|group| group.outcomes().next().is_some()) {
+        text.push_str(CLOSED_LOOP);
     }
     let here = &report.environment;
     let _ = writeln!(
@@ -51,10 +59,16 @@ pub(super) fn render(report: &Report) -> String {
 /// The tables that have rows, with what they are about.
 pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Table)> {
     let tables = [
-        ("Fan-out", fanout_table(groups)),
+        ("Throughput in a windowed closed loop", fanout_table(groups)),
         ("Latency in an open loop, µs", latency_table(groups)),
         ("Time until all have a message, ms", seed_table(groups)),
         ("Memory of idle subscribers", idle_table(groups)),
+        ("Connections all at once", storm_table(groups)),
+        ("Joins to channels with a history", history_table(groups)),
+        (
+            "Beside a subscriber that stops reading",
+            slow_reader_table(groups),
+        ),
     ];
     let tables = tables.into_iter();
     tables
@@ -62,7 +76,7 @@ pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Table)> {
         .collect()
 }
 
-/// Brokers that were left out and runs that went wrong, a line for each.
+/// Brokers that were left out, of all or of a scenario, and runs that went wrong, a line for each.
 pub(super) fn problems(report: &Report) -> Vec<String> {
     let skipped = report.skipped.iter();
     let skipped = skipped.map(|(broker, why)| format!("SKIPPED {}: {why}", broker.name()));
@@ -75,7 +89,18 @@ pub(super) fn problems(report: &Report) -> Vec<String> {
             "{word} {scenario} {broker} round {round}: {trouble}"
         ))
     });
-    skipped.chain(wrong).collect()
+    let omitted = report.omitted.iter().map(|omitted| {
+        let (scenario, broker) = (&omitted.scenario, omitted.broker.name());
+        format!("SKIPPED {scenario} {broker}: {}", omitted.why)
+    });
+    let allowed = report.runs.iter().filter_map(|run| {
+        let inexact = run.inexact().filter(|_| run.may_be_inexact)?;
+        let (scenario, broker, round) = (&run.scenario, run.broker.name(), run.round);
+        Some(format!(
+            "ALLOWED {scenario} {broker} round {round}: {inexact}"
+        ))
+    });
+    skipped.chain(omitted).chain(allowed).chain(wrong).collect()
 }
 
 fn fanout_table(groups: &[Group<'_>]) -> Option<Table> {
@@ -123,6 +148,7 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
         "broker",
         "bytes/idle subscriber",
         "(min–max)",
+        "resident, bytes each",
         "anonymous memory, MiB at subscribers",
     ]);
     for group in groups {
@@ -144,6 +170,8 @@ fn idle_table(groups: &[Group<'_>]) -> Option<Table> {
             group.broker.name().to_owned(),
             format!("{:.0}", slope.median),
             format!("({:.0}–{:.0})", slope.min, slope.max),
+            Spread::of(group.idles().map(IdleResult::rss_per_subscriber))
+                .map_or(String::new(), |slope| format!("{:.0}", slope.median)),
             points.collect::<Vec<_>>().join(", "),
         ]);
     }

@@ -1,84 +1,68 @@
-//! The same fan-out over brokers' client libraries.
+//! The same loads over brokers' client libraries.
 //!
 //! Libraries bring their own sockets, tasks and some even threads, so [`super::cast`] cannot serve
 //! them. The load is the same window, the check the same verifier; what differs is who waits: a task
 //! for each subscriber, and one future for each publisher of a phase. All of ours run on one thread.
 
+mod closed_loop;
+mod open_loop;
 mod sender;
 
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::cast::{HEAR_DEADLINE, LINGER, PROBE_EVERY, STALL, run_name, session_number};
-use super::fanout::{Amount, Fanout, Outcome, Timing};
-use super::meter::Meter;
+use super::cast::{HEAR_DEADLINE, PROBE_EVERY, STALL, Shape, run_name, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::{Broker, WireError};
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
 use crate::library::{Amqp, Library, Mles, Mqtt, Nats, Publisher, Redis, Session, Subscriber};
-use crate::verify::{Stamp, Tally};
+use crate::mark::Mark;
+use crate::verify::Tally;
 use sender::{Room, Sender};
 
 /// How often the user's wish to stop, and the lack of deliveries, are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-impl Fanout {
-    /// Loads `broker` at `target` through its client library.
-    ///
-    /// # Errors
-    /// As [`Fanout::run`].
-    pub(super) fn run_by_library(
-        &self,
-        broker: Broker,
-        target: Target,
-        timing: Timing,
-        interrupt: &Interrupt,
-    ) -> Result<Outcome, ScenarioError> {
+/// What is done through a library, once it is known which.
+trait Job {
+    type Outcome;
+
+    /// Does it, within a local set of a runtime of one thread.
+    async fn by<L: Library>(self) -> Result<Self::Outcome, ScenarioError>;
+}
+
+/// Does `job` through the client library of `broker`.
+fn through_library<J: Job>(broker: Broker, job: J) -> Result<J::Outcome, ScenarioError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(FleetError::Io)?;
+    // Libraries say goodbye in tasks of their own when their connections are dropped.
+    let _within = runtime.enter();
+    LocalSet::new().block_on(&runtime, async {
         match broker {
-            Broker::Mles | Broker::Reference | Broker::Null => {
-                self.run_by::<Mles>(target, timing, interrupt)
-            }
-            Broker::Nats => self.run_by::<Nats>(target, timing, interrupt),
-            Broker::Redis => self.run_by::<Redis>(target, timing, interrupt),
-            Broker::Mosquitto | Broker::RabbitmqMqtt => {
-                self.run_by::<Mqtt>(target, timing, interrupt)
-            }
-            Broker::Rabbitmq => self.run_by::<Amqp>(target, timing, interrupt),
+            Broker::Mles | Broker::Reference | Broker::Null => job.by::<Mles>().await,
+            Broker::Nats => job.by::<Nats>().await,
+            Broker::Redis => job.by::<Redis>().await,
+            Broker::Mosquitto | Broker::RabbitmqMqtt => job.by::<Mqtt>().await,
+            Broker::Rabbitmq => job.by::<Amqp>().await,
             Broker::MlesWs
             | Broker::MlesV2
             | Broker::MlesTls
             | Broker::MlesWss
             | Broker::ReferenceV2 => Err(ScenarioError::NoLibrary(broker)),
         }
-    }
-
-    fn run_by<L: Library>(
-        &self,
-        target: Target,
-        timing: Timing,
-        interrupt: &Interrupt,
-    ) -> Result<Outcome, ScenarioError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(FleetError::Io)?;
-        // Libraries say goodbye in tasks of their own when their connections are dropped.
-        let _within = runtime.enter();
-        LocalSet::new().block_on(&runtime, async {
-            let mut run = Run::<L>::assemble(self, target, interrupt).await?;
-            run.measure(target, timing).await
-        })
-    }
+    })
 }
 
+/// Everyone who takes part, connected.
 struct Run<'a, L: Library> {
-    load: &'a Fanout,
+    shape: Shape,
     interrupt: &'a Interrupt,
     rooms: Vec<Rc<Room>>,
     /// Channel by channel.
@@ -88,74 +72,57 @@ struct Run<'a, L: Library> {
 }
 
 impl<'a, L: Library> Run<'a, L> {
-    /// Connects everyone and waits until all subscribers hear their channel.
-    async fn assemble(
-        load: &'a Fanout,
-        target: Target,
+    /// Connects everyone and waits until all subscribers hear their channel. Each message that one of
+    /// them gets is handed to `delivered`.
+    async fn assemble<M: Mark + 'static>(
+        shape: Shape,
+        target: &Target,
         interrupt: &'a Interrupt,
+        delivered: impl Fn(M) + Clone + 'static,
     ) -> Result<Self, ScenarioError> {
         let name = run_name();
         let (failed, failures) = unbounded_channel();
         let mut run = Self {
-            load,
+            shape,
             interrupt,
             rooms: Vec::new(),
             senders: Vec::new(),
             failures,
         };
-        for channel in 0..load.channels {
+        for channel in 0..shape.channels {
             let channel = format!("lg-{name}-{channel}");
             let session = || Session {
                 broker: target.addr,
                 channel: &channel,
                 number: session_number(),
-                payload: load.payload,
+                payload: shape.payload,
+                keyring: &target.keyring,
             };
-            let room = Rc::new(Room::new(load));
-            for seat in 0..load.subscribers {
+            let room = Rc::new(Room::new(&shape));
+            for seat in 0..shape.subscribers {
                 let subscriber = L::subscriber(session()).await?;
-                let listening = listen(subscriber, Rc::clone(&room), seat, load.payload);
+                let seat = (Rc::clone(&room), seat);
+                let listening = listen(subscriber, seat, shape.payload, delivered.clone());
                 spawn_local(report(listening, failed.clone()));
             }
-            for index in 0..load.publishers {
+            for index in 0..shape.publishers {
                 run.senders.push(Sender {
                     publisher: L::publisher(session()).await?,
                     room: Rc::clone(&room),
                     index,
                     sent: 0,
-                    payload: load.payload,
+                    payload: shape.payload,
                 });
             }
             run.rooms.push(room);
             run.check_interrupt()?;
         }
-        run.probe().await?;
+        run.probe::<M>().await?;
         Ok(run)
     }
 
-    /// Warms up, measures, and waits for what comes late.
-    async fn measure(&mut self, target: Target, timing: Timing) -> Result<Outcome, ScenarioError> {
-        self.send(Amount::Seconds(timing.warm_up_seconds)).await?;
-        let before = self.tally();
-        if !before.is_clean() {
-            return Err(ScenarioError::WarmUp(before));
-        }
-        let meter = Meter::start(target)?;
-        let seconds = self.send(timing.measured).await?.as_secs_f64();
-        let cost = meter.stop(self.tally().since(&before).delivered)?;
-        tokio::time::sleep(LINGER).await;
-        let tally = self.tally().since(&before);
-        Ok(Outcome {
-            messages: tally.expected / self.load.subscribers as u64,
-            seconds,
-            tally,
-            server_cpu: cost.server,
-            tool_cpu: cost.tool,
-        })
-    }
-
     /// The first publisher of each channel asks until all subscribers have heard it.
-    async fn probe(&mut self) -> Result<(), ScenarioError> {
+    async fn probe<M: Mark>(&mut self) -> Result<(), ScenarioError> {
         let start = Instant::now();
         loop {
             let deaf = self.rooms.iter().map(|room| room.deaf()).sum();
@@ -165,13 +132,13 @@ impl<'a, L: Library> Run<'a, L> {
             if start.elapsed() > HEAR_DEADLINE {
                 return Err(ScenarioError::Deaf {
                     deaf,
-                    all: self.load.subscribers * self.load.channels,
+                    all: self.shape.subscribers * self.shape.channels,
                     seconds: HEAR_DEADLINE.as_secs(),
                 });
             }
             let firsts = self.senders.iter_mut().filter(|sender| sender.index == 0);
             for sender in firsts.filter(|sender| sender.room.deaf() > 0) {
-                let probe = sender.message(Stamp::probe());
+                let probe = sender.message(M::probe());
                 sender.publisher.publish(vec![probe]).await?;
             }
             self.check_interrupt()?;
@@ -182,34 +149,14 @@ impl<'a, L: Library> Run<'a, L> {
         }
     }
 
-    /// Sends `amount`, waits until it is delivered, and says how long that took. Deliveries that
-    /// do not come within [`STALL`] are given up.
-    async fn send(&mut self, amount: Amount) -> Result<Duration, ScenarioError> {
-        let start = Instant::now();
-        for room in &self.rooms {
-            room.last_delivery.set(start);
-        }
-        let window = self.load.window_messages();
-        let sending = self.senders.iter_mut().map(|sender| {
-            let (limit, end) = match amount {
-                Amount::Seconds(seconds) => {
-                    (u64::MAX, Some(start + Duration::from_secs_f64(seconds)))
-                }
-                Amount::Messages(messages) => (sender.sent.saturating_add(messages), None),
-            };
-            sender.send(limit, end, window)
-        });
-        tokio::select! {
-            sent = try_join_all(sending) => { sent?; }
-            Some(failure) = self.failures.recv() => return Err(failure),
-            given_up = give_up(&self.rooms, self.interrupt) => given_up?,
-        }
-        Ok(last_delivery(&self.rooms) - start)
+    /// Messages of all publishers so far.
+    fn sent(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.sent).sum()
     }
 
     fn tally(&self) -> Tally {
         let mut all = Tally::default();
-        let senders = self.senders.chunks(self.load.publishers.into());
+        let senders = self.senders.chunks(self.shape.publishers.into());
         for (room, senders) in self.rooms.iter().zip(senders) {
             for verifier in &room.verifiers {
                 let sent = senders.iter().map(|sender| sender.sent);
@@ -229,25 +176,26 @@ impl<'a, L: Library> Run<'a, L> {
 }
 
 /// Takes in what a subscriber gets, until its connection ends.
-async fn listen<S: Subscriber>(
+async fn listen<S: Subscriber, M: Mark>(
     mut subscriber: S,
-    room: Rc<Room>,
-    seat: usize,
+    (room, seat): (Rc<Room>, usize),
     payload_len: usize,
+    delivered: impl Fn(M),
 ) -> Result<Infallible, ScenarioError> {
     loop {
-        let stamp = subscriber.next(|payload| stamp(payload, payload_len));
-        let stamp = stamp.await?.map_err(FleetError::Wire)?;
-        room.verifiers[seat].borrow_mut().check(stamp);
+        let mark = subscriber.next(|payload| mark::<M>(payload, payload_len));
+        let mark = mark.await?.map_err(FleetError::Wire)?;
+        room.verifiers[seat].borrow_mut().check(mark.stamp());
+        delivered(mark);
         room.last_delivery.set(Instant::now());
         room.delivery.notify_waiters();
     }
 }
 
-/// The stamp of a payload that is one of ours.
-fn stamp(payload: &[u8], payload_len: usize) -> Result<Stamp, WireError> {
-    match payload.first_chunk() {
-        Some(stamp) if payload.len() == payload_len => Ok(Stamp::from_bytes(*stamp)),
+/// The mark of a payload that is one of ours.
+fn mark<M: Mark>(payload: &[u8], payload_len: usize) -> Result<M, WireError> {
+    match M::read(payload) {
+        Some(mark) if payload.len() == payload_len => Ok(mark),
         _ => Err(WireError::unexpected(payload)),
     }
 }

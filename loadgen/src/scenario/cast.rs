@@ -3,16 +3,19 @@
 //! Not every protocol acknowledges a subscription, so for all alike the first publisher of each
 //! channel sends probes until every subscriber of it has heard one. From then on a subscriber that
 //! misses a message has lost it.
+//!
+//! A client that both publishes and subscribes is in both lists, in the same place of its channel.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ScenarioError;
+use super::publisher::Publisher;
 use crate::adapter::{Publication, Role, Session};
-use crate::fleet::{Fleet, LinkId};
+use crate::fleet::{Fleet, FleetError, LinkId};
 use crate::mark::Mark;
-use crate::verify::{Stamp, Tally, Verifier};
+use crate::verify::{Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
 pub(super) const HEAR_DEADLINE: Duration = Duration::from_secs(30);
@@ -39,14 +42,19 @@ pub(super) struct Shape {
     pub(super) publishers: u16,
     /// Of each channel.
     pub(super) subscribers: usize,
+    /// Whether subscriber and publisher n of a channel are one client, on one connection where the
+    /// protocol can do that. Their numbers must be the same, and over 1.
+    pub(super) members: bool,
     /// Bytes.
     pub(super) payload: usize,
 }
 
 /// A connection just made.
+#[derive(Clone, Copy)]
 struct Opened {
     link: LinkId,
     local: SocketAddr,
+    role: Role,
     number: u32,
 }
 
@@ -54,36 +62,6 @@ struct Opened {
 pub(super) struct Subscriber {
     pub(super) channel: usize,
     pub(super) verifier: Verifier,
-}
-
-/// One that sends.
-pub(super) struct Publisher {
-    pub(super) link: LinkId,
-    pub(super) channel: usize,
-    /// Which of its channel's.
-    pub(super) index: u16,
-    /// Messages handed to its outbox so far; the number of the next one.
-    pub(super) sent: u64,
-    publication: Publication,
-}
-
-impl Publisher {
-    /// Length of one message on the wire.
-    pub(super) fn message_len(&self) -> usize {
-        self.publication.bytes.len()
-    }
-
-    /// Appends the next message to `outbox`, with the mark that `mark` makes of its stamp.
-    pub(super) fn publish<M: Mark>(&mut self, outbox: &mut Vec<u8>, mark: impl FnOnce(Stamp) -> M) {
-        self.append(outbox, mark(Stamp::new(self.index, self.sent)));
-        self.sent += 1;
-    }
-
-    fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
-        let payload = outbox.len() + self.publication.payload_at;
-        outbox.extend_from_slice(&self.publication.bytes);
-        mark.write(&mut outbox[payload..]);
-    }
 }
 
 /// All connections of a scenario. Subscribers are opened first, channel by channel, so a
@@ -100,7 +78,7 @@ impl<'a, M: Mark> Cast<'a, M> {
     /// Connects everyone over `fleet` and waits until all subscribers hear their channel.
     ///
     /// # Errors
-    /// A connection fails, or [`ScenarioError::Deaf`].
+    /// A connection fails, [`ScenarioError::NotLetIn`] or [`ScenarioError::Deaf`].
     pub(super) fn assemble(fleet: Fleet<'a, M>, shape: Shape) -> Result<Self, ScenarioError> {
         let run = run_name();
         let channels = (0..shape.channels)
@@ -113,23 +91,52 @@ impl<'a, M: Mark> Cast<'a, M> {
             shape,
             channels,
         };
+        match cast.gather() {
+            Err(ScenarioError::Fleet(FleetError::Closed(role))) => {
+                Err(ScenarioError::NotLetIn(role))
+            }
+            gathered => gathered.map(|()| cast),
+        }
+    }
+
+    /// Opens all connections, and waits until subscribers hear their channel.
+    fn gather(&mut self) -> Result<(), ScenarioError> {
+        let shape = self.shape;
+        let publishers = usize::from(shape.publishers);
+        let one_connection = shape.members && self.fleet.is_duplex();
+        let role = if one_connection {
+            Role::Member
+        } else {
+            Role::Subscriber
+        };
+        let mut members = Vec::new();
         for channel in 0..shape.channels {
-            for _ in 0..shape.subscribers {
-                cast.open(Role::Subscriber, channel)?;
-                let verifier = Verifier::new(usize::from(shape.publishers));
-                cast.subscribers.push(Subscriber { channel, verifier });
+            for index in 0..shape.subscribers {
+                let opened = self.open(role, channel)?;
+                let verifier = match shape.members {
+                    true => Verifier::of_member(publishers, index),
+                    false => Verifier::new(publishers),
+                };
+                self.subscribers.push(Subscriber { channel, verifier });
+                if one_connection {
+                    members.push(opened);
+                }
             }
         }
+        let mut members = members.into_iter();
         let payload: Vec<u8> = std::iter::repeat_n(0, M::LEN)
             .chain(TEXT.iter().copied().cycle())
             .take(shape.payload)
             .collect();
         for channel in 0..shape.channels {
             for index in 0..shape.publishers {
-                let opened = cast.open(Role::Publisher, channel)?;
-                let publication = cast.publication(&opened, channel, &payload)?;
+                let opened = match members.next() {
+                    Some(member) => member,
+                    None => self.open(Role::Publisher, channel)?,
+                };
+                let publication = self.publication(&opened, channel, &payload)?;
                 let link = opened.link;
-                cast.publishers.push(Publisher {
+                self.publishers.push(Publisher {
                     link,
                     channel,
                     index,
@@ -138,8 +145,7 @@ impl<'a, M: Mark> Cast<'a, M> {
                 });
             }
         }
-        cast.probe()?;
-        Ok(cast)
+        self.probe()
     }
 
     /// Serves the connections once and sets `touched` for every channel that something came for.
@@ -213,9 +219,14 @@ impl<'a, M: Mark> Cast<'a, M> {
         all
     }
 
-    fn by_channel(&self) -> impl Iterator<Item = (&[Publisher], &[Subscriber])> {
+    pub(super) fn by_channel(&self) -> impl Iterator<Item = (&[Publisher], &[Subscriber])> {
         let publishers = self.publishers.chunks(self.shape.publishers.into());
         publishers.zip(self.subscribers.chunks(self.shape.subscribers))
+    }
+
+    /// The name of a channel.
+    pub(super) fn channel(&self, channel: usize) -> &str {
+        &self.channels[channel]
     }
 
     /// Closes the publishers' connections.
@@ -234,6 +245,7 @@ impl<'a, M: Mark> Cast<'a, M> {
         Ok(Opened {
             link,
             local,
+            role,
             number,
         })
     }
@@ -244,11 +256,16 @@ impl<'a, M: Mark> Cast<'a, M> {
         channel: usize,
         payload: &[u8],
     ) -> Result<Publication, ScenarioError> {
-        let &Opened { local, number, .. } = opened;
+        let &Opened {
+            local,
+            role,
+            number,
+            ..
+        } = opened;
         let channel = &self.channels[channel];
         let session = Session {
             local,
-            role: Role::Publisher,
+            role,
             number,
             channel,
         };
@@ -283,10 +300,12 @@ impl<'a, M: Mark> Cast<'a, M> {
     }
 
     fn send_probes(&mut self, deaf: &[usize]) -> Result<(), ScenarioError> {
+        // Members do not all hear themselves: two have to ask.
+        let asking = 1 + u16::from(self.shape.members);
         let firsts = self
             .publishers
             .iter()
-            .filter(|publisher| publisher.index == 0);
+            .filter(|publisher| publisher.index < asking);
         for publisher in firsts.filter(|publisher| deaf[publisher.channel] > 0) {
             if self.fleet.flush(publisher.link)? {
                 publisher.append(self.fleet.outbox(publisher.link), M::probe());

@@ -1,4 +1,4 @@
-//! Fan-out as a windowed closed loop: publishers send as fast as subscribers get.
+//! Throughput in a windowed closed loop: publishers send as fast as subscribers get.
 //!
 //! Each publisher has a window: it sends while the slowest subscriber of its channel is less than
 //! the window behind. So nothing is lost to a broker's limit on slow consumers, and what is
@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, Publisher, STALL, Shape, Subscriber, TURN, WRITE_LEN};
+use super::cast::{Cast, STALL, Shape, Subscriber, TURN, WRITE_LEN};
 use super::latency::Phases;
 use super::meter::Meter;
+use super::publisher::Publisher;
+use super::zipf::{SharedWindow, Zipf};
 use super::{ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::fleet::Fleet;
@@ -46,7 +48,14 @@ pub(crate) struct Fanout {
     pub(crate) publishers: u16,
     /// Of each channel.
     pub(crate) subscribers: usize,
+    /// Whether publishers and subscribers are the same clients: each message goes to all others.
+    pub(crate) members: bool,
     pub(crate) channels: usize,
+    /// Channel k gets messages in proportion to 1 / k^s, with one window for all; `None` when each
+    /// channel has its own.
+    pub(crate) zipf: Option<f64>,
+    /// What the channel of each message is drawn from.
+    pub(crate) seed: u64,
     /// Bytes of each message.
     pub(crate) payload: usize,
     pub(crate) mode: Mode,
@@ -61,7 +70,10 @@ impl Default for Fanout {
         Self {
             publishers: 1,
             subscribers: 10,
+            members: false,
             channels: 1,
+            zipf: None,
+            seed: 1,
             payload: 64,
             mode: Mode::Pipelined,
             window: DEFAULT_WINDOW,
@@ -127,24 +139,29 @@ impl Fanout {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         timing: Timing,
         interrupt: &Interrupt,
     ) -> Result<Outcome, ScenarioError> {
         if self.client == Client::Library {
             return self.run_by_library(broker, target, timing, interrupt);
         }
-        let adapter = broker.adapter(self.payload);
+        let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
             channels: self.channels,
             publishers: self.publishers,
             subscribers: self.subscribers,
+            members: self.members,
             payload: self.payload,
         };
         let mut run = Run {
             cast: Cast::assemble(fleet, shape)?,
             window: self.window_messages(),
+            shared: self.zipf.map(|exponent| {
+                let zipf = Zipf::new(self.channels, exponent);
+                SharedWindow::new(zipf, self.seed, self.window_messages())
+            }),
             publishers: usize::from(self.publishers),
             subscribers: self.subscribers,
             touched: vec![true; self.channels],
@@ -155,13 +172,14 @@ impl Fanout {
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
+        let sent_before = run.sent();
         let meter = Meter::start(target)?;
         let seconds = run.send(timing.measured)?.as_secs_f64();
         let cost = meter.stop(run.cast.tally().since(&before).delivered)?;
         run.cast.linger()?;
         let tally = run.cast.tally().since(&before);
         Ok(Outcome {
-            messages: tally.expected / self.subscribers as u64,
+            messages: run.sent() - sent_before,
             seconds,
             tally,
             server_cpu: cost.server,
@@ -182,6 +200,8 @@ struct Run<'a> {
     cast: Cast<'a, Stamp>,
     /// Messages.
     window: u64,
+    /// Instead of a window for each publisher.
+    shared: Option<SharedWindow>,
     /// Of each channel.
     publishers: usize,
     /// Of each channel.
@@ -193,6 +213,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Messages of all publishers so far.
+    fn sent(&self) -> u64 {
+        self.cast.publishers.iter().map(|it| it.sent).sum()
+    }
+
     /// Sends `amount`, waits until it is delivered, and says how long that took. Deliveries that
     /// do not come within [`STALL`] are given up.
     fn send(&mut self, amount: Amount) -> Result<Duration, ScenarioError> {
@@ -213,14 +238,22 @@ impl Run<'_> {
                 Amount::Messages(messages) => limit.saturating_add(messages),
             };
         }
+        let mut left = match amount {
+            Amount::Seconds(_) => u64::MAX,
+            Amount::Messages(messages) => messages.saturating_mul(limits.len() as u64),
+        };
         let mut last_delivery = start;
         self.touched.fill(true);
         loop {
             if end.is_some_and(|end| Instant::now() >= end) {
                 limits.fill(0);
+                left = 0;
             }
-            self.publish(&limits)?;
-            if !self.busy.contains(&true) {
+            let is_busy = match &mut self.shared {
+                Some(shared) => shared.publish(&mut self.cast, &mut self.touched, &mut left)?,
+                None => self.publish(&limits)?,
+            };
+            if !is_busy {
                 return Ok(last_delivery - start);
             }
             self.cast.turn(TURN, &mut self.touched)?;
@@ -233,8 +266,8 @@ impl Run<'_> {
     }
 
     /// Lets the publishers of touched channels send what their window has room for, each up to its
-    /// limit.
-    fn publish(&mut self, limits: &[u64]) -> Result<(), ScenarioError> {
+    /// limit. Says whether something is under way.
+    fn publish(&mut self, limits: &[u64]) -> Result<bool, ScenarioError> {
         let Cast {
             fleet,
             subscribers,
@@ -257,7 +290,7 @@ impl Run<'_> {
                 self.busy[channel] |= acknowledged < publisher.sent;
             }
         }
-        Ok(())
+        Ok(self.busy.contains(&true))
     }
 }
 

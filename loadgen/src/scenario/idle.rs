@@ -70,11 +70,11 @@ impl Idle {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         interrupt: &Interrupt,
     ) -> Result<IdleResult, ScenarioError> {
         let pid = target.pid.ok_or(ProcError::Unknown)?;
-        let adapter = broker.adapter(PROBE_PAYLOAD);
+        let adapter = broker.adapter(PROBE_PAYLOAD, &target.keyring);
         let mut casts: Vec<Cast<'_, Stamp>> = Vec::new();
         let mut connected = 0;
         let mut points = vec![IdlePoint {
@@ -89,6 +89,7 @@ impl Idle {
                     channels: 1,
                     publishers: 1,
                     subscribers,
+                    members: false,
                     payload: PROBE_PAYLOAD,
                 };
                 let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;
@@ -104,7 +105,7 @@ impl Idle {
             });
         }
         Ok(IdleResult {
-            bytes_per_subscriber: slope(&points),
+            bytes_per_subscriber: slope(&points, |memory| memory.anonymous_bytes),
             points,
         })
     }
@@ -128,12 +129,19 @@ impl Idle {
     }
 }
 
+impl IdleResult {
+    /// Resident bytes per subscriber, shared pages included: the slope likewise.
+    pub(crate) fn rss_per_subscriber(&self) -> f64 {
+        slope(&self.points, |memory| memory.rss_bytes)
+    }
+}
+
 /// Bytes per subscriber between the first reading with subscribers and the last.
-fn slope(points: &[IdlePoint]) -> f64 {
+fn slope(points: &[IdlePoint], of: fn(Memory) -> u64) -> f64 {
     let (Some(first), Some(last)) = (points.get(1), points.last()) else {
         return 0.0;
     };
-    let bytes = last.memory.anonymous_bytes as f64 - first.memory.anonymous_bytes as f64;
+    let bytes = of(last.memory) as f64 - of(first.memory) as f64;
     bytes / (last.subscribers - first.subscribers) as f64
 }
 
@@ -147,7 +155,7 @@ mod tests {
             subscribers,
             memory: Memory {
                 anonymous_bytes,
-                rss_bytes: 0,
+                rss_bytes: 2 * anonymous_bytes,
             },
         };
         let points = [
@@ -156,6 +164,13 @@ mod tests {
             point(20, 70_500),
             point(30, 72_000),
         ];
-        assert!((slope(&points) - 100.0).abs() < 1e-9);
+        let anonymous = slope(&points, |memory| memory.anonymous_bytes);
+        assert!((anonymous - 100.0).abs() < 1e-9);
+        let bytes_per_subscriber = anonymous;
+        let result = IdleResult {
+            points: points.into(),
+            bytes_per_subscriber,
+        };
+        assert!((result.rss_per_subscriber() - 200.0).abs() < 1e-9);
     }
 }

@@ -12,15 +12,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
-use super::meter::Meter;
+use super::lag::{LagBound, lag_objection};
+use super::meter::{Cost, Meter};
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
-use super::timetable::{Arrivals, Timetable};
+use super::timetable::{Arrivals, Shares, Timetable};
+use super::zipf::Zipf;
 use super::{Load, ScenarioError, Target};
 use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
+use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::Tally;
 use crate::watch::{Feed, Slice, Watch};
@@ -38,6 +41,8 @@ pub(crate) struct Latency {
     /// Of each channel.
     pub(crate) subscribers: usize,
     pub(crate) channels: usize,
+    /// Channel k gets messages in proportion to 1 / k^s; `None` when all are alike.
+    pub(crate) zipf: Option<f64>,
     /// Bytes of each message.
     pub(crate) payload: usize,
     /// Messages a second, all publishers together.
@@ -46,15 +51,8 @@ pub(crate) struct Latency {
     /// What random arrivals are made from: the same seed makes the same schedule.
     pub(crate) seed: u64,
     pub(crate) lag_bound: LagBound,
-}
-
-/// How late this program may send.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct LagBound {
-    /// For this percentage of messages …
-    pub(crate) percentile: f64,
-    /// … so much at most, in nanoseconds.
-    pub(crate) nanoseconds: u64,
+    /// What speaks with the broker.
+    pub(crate) client: Client,
 }
 
 impl Default for Latency {
@@ -63,14 +61,13 @@ impl Default for Latency {
             publishers: 1,
             subscribers: 10,
             channels: 1,
+            zipf: None,
             payload: 64,
             rate: 1000.0,
             arrivals: Arrivals::Fixed,
             seed: 1,
-            lag_bound: LagBound {
-                percentile: 99.0,
-                nanoseconds: 1_000_000,
-            },
+            lag_bound: LagBound::default(),
+            client: Client::Lean,
         }
     }
 }
@@ -134,20 +131,17 @@ impl Latency {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         phases: Phases,
         interrupt: &Interrupt,
         (watch, label): (&mut Watch, &str),
     ) -> Result<LatencyOutcome, ScenarioError> {
-        let adapter = broker.adapter(self.payload);
+        if self.client == Client::Library {
+            return self.run_by_library((broker, target), phases, interrupt, (watch, label));
+        }
+        let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let shape = Shape {
-            channels: self.channels,
-            publishers: self.publishers,
-            subscribers: self.subscribers,
-            payload: self.payload,
-        };
-        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, shape)?);
+        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, self.shape())?);
         self.phase(&mut open_loop, phases.warm_up, self.seed ^ 1, None)?;
         let before = open_loop.cast().tally();
         if !before.is_clean() {
@@ -157,19 +151,35 @@ impl Latency {
         let (measured, intervals) = watch.during(label, |feed| {
             self.phase(&mut open_loop, phases.measured, self.seed, Some(feed))
         });
-        let measured = measured?;
-        let recorder = measured.recorder;
-        let cost = meter.stop(recorder.latency.count())?;
-        let mut partial = measured.interrupted;
-        if !partial {
-            partial = ScenarioError::interrupted(open_loop.cast().linger())?.is_none();
+        let mut measured = measured?;
+        let cost = meter.stop(measured.recorder.latency.count())?;
+        if !measured.interrupted {
+            let lingered = ScenarioError::interrupted(open_loop.cast().linger())?;
+            measured.interrupted = lingered.is_none();
         }
         let tally = open_loop.cast().tally().since(&before);
+        Ok(self.outcome(measured, tally, cost, intervals, phases.measured))
+    }
+
+    /// What came of a measurement.
+    pub(super) fn outcome(
+        &self,
+        measured: Measured,
+        tally: Tally,
+        cost: Cost,
+        intervals: Vec<Slice>,
+        length: Duration,
+    ) -> LatencyOutcome {
+        let Measured {
+            recorder,
+            unsent,
+            interrupted: partial,
+        } = measured;
         let each = (self.subscribers as u64).max(1);
-        let seconds = phases.measured.as_secs_f64();
+        let seconds = length.as_secs_f64();
         let mut outcome = LatencyOutcome {
             messages: tally.expected / each,
-            unsent: measured.unsent,
+            unsent,
             seconds,
             achieved_rate: recorder.in_time as f64 / each as f64 / seconds,
             invalid: Vec::new(),
@@ -185,7 +195,23 @@ impl Latency {
         if !partial {
             outcome.invalid = self.objections(&outcome);
         }
-        Ok(outcome)
+        outcome
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            channels: self.channels,
+            publishers: self.publishers,
+            subscribers: self.subscribers,
+            members: false,
+            payload: self.payload,
+        }
+    }
+
+    /// When messages of a phase of `length` are due.
+    pub(super) fn timetable(&self, length: Duration, seed: u64) -> Timetable {
+        let end = nanoseconds(length);
+        Timetable::new(self.arrivals, self.rate, &self.shares(), seed, end)
     }
 
     fn phase(
@@ -195,9 +221,7 @@ impl Latency {
         seed: u64,
         feed: Option<Feed>,
     ) -> Result<Measured, ScenarioError> {
-        let publishers = self.channels * usize::from(self.publishers);
-        let end = nanoseconds(length);
-        let table = Timetable::new(self.arrivals, self.rate, publishers, seed, end);
+        let table = self.timetable(length, seed);
         let is_measured = feed.is_some();
         let mut recorder = Recorder::start(length, feed);
         let outcome = open_loop.run(table, length, &mut recorder);
@@ -213,22 +237,23 @@ impl Latency {
         })
     }
 
+    /// The publishers' parts in the rate.
+    fn shares(&self) -> Shares {
+        let publishers = usize::from(self.publishers);
+        match self.zipf {
+            None => Shares::Even(self.channels * publishers),
+            Some(exponent) => {
+                let parts = Zipf::new(self.channels, exponent);
+                let each = |part| std::iter::repeat_n(part / publishers as f64, publishers);
+                Shares::Each(parts.parts().flat_map(each).collect())
+            }
+        }
+    }
+
     /// Why an outcome does not count.
     fn objections(&self, outcome: &LatencyOutcome) -> Vec<String> {
         let mut objections = Vec::new();
-        let LagBound {
-            percentile,
-            nanoseconds: bound,
-        } = self.lag_bound;
-        let lag = outcome.lag.percentile(percentile);
-        let micros = |nanoseconds: u64| nanoseconds as f64 / 1e3;
-        if lag > bound {
-            objections.push(format!(
-                "loadgen was too late: lag p{percentile} is {:.1} µs, over the bound of {:.1} µs",
-                micros(lag),
-                micros(bound)
-            ));
-        }
+        objections.extend(lag_objection(&outcome.lag, self.lag_bound));
         let asked = (outcome.messages + outcome.unsent) as f64 / outcome.seconds;
         if outcome.achieved_rate < SUSTAINED * asked {
             objections.push(format!(
@@ -245,10 +270,10 @@ impl Latency {
 }
 
 /// A phase that was brought to its end, or stopped by the user while it was measured.
-struct Measured {
-    recorder: Recorder,
-    unsent: u64,
-    interrupted: bool,
+pub(super) struct Measured {
+    pub(super) recorder: Recorder,
+    pub(super) unsent: u64,
+    pub(super) interrupted: bool,
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Meter {
     ///
     /// # Errors
     /// The broker's process cannot be looked at.
-    pub(super) fn start(target: Target) -> Result<Self, ScenarioError> {
+    pub(super) fn start(target: &Target) -> Result<Self, ScenarioError> {
         Ok(Self {
             pid: target.pid,
             server: target.pid.map(CpuTime::of).transpose()?,

@@ -4,35 +4,50 @@
 //! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
 
 mod by_library;
+mod bystander;
 mod cast;
 mod fanout;
+mod history;
 mod idle;
+mod lag;
 mod latency;
 mod meter;
+mod named;
 mod open_loop;
+mod publisher;
 mod recorder;
 mod seed;
+mod slow_reader;
+mod storm;
 mod table;
 mod timetable;
+mod zipf;
 
 use std::net::SocketAddr;
 
-use clap::ValueEnum;
+use mles::protocol::Keyring;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::adapter::Broker;
+use crate::adapter::{Broker, Role};
 use crate::fleet::FleetError;
 use crate::library::{Client, LibraryError};
 use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+pub(crate) use history::{HistoryJoin, HistoryOutcome};
 #[cfg(test)]
 pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleResult};
-pub(crate) use latency::{LagBound, Latency, LatencyOutcome};
+pub(crate) use lag::LagBound;
+pub(crate) use latency::{Latency, LatencyOutcome};
+pub(crate) use named::{Given, Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
+#[cfg(test)]
+pub(crate) use slow_reader::MemoryPoint;
+pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
+pub(crate) use storm::{ConnectStorm, StormOutcome};
 pub(crate) use table::Table;
 pub(crate) use timetable::Arrivals;
 
@@ -64,6 +79,12 @@ pub(crate) enum ScenarioError {
     /// The process that was named did not do the work.
     #[error("process {0} used no CPU time while it was loaded: it is not the broker")]
     NotTheBroker(u32),
+    /// The broker let go of a connection that had just been made.
+    #[error(
+        "the broker let go of a {0:?} that had just connected: it does not let it in; a server of \
+         Mles says no more when the key is wrong (--key)"
+    )]
+    NotLetIn(Role),
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),
@@ -85,110 +106,74 @@ impl ScenarioError {
 }
 
 /// The broker under load.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
     /// Its process, when it is local and known.
     pub(crate) pid: Option<u32>,
-}
-
-/// Scenarios by name, as `compare` runs them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Named {
-    /// 1 publisher → 10 subscribers, 64 bytes, pipelined
-    Fanout,
-    /// The same, one message in flight
-    FanoutUnbatched,
-    /// Eight of the former beside each other
-    #[value(name = "fanout-unbatched-x8")]
-    FanoutUnbatchedX8,
-    /// 1 publisher → 100 subscribers, 64 bytes, pipelined
-    #[value(name = "fanout-100")]
-    Fanout100,
-    /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
-    #[value(name = "fanout-1000")]
-    Fanout1000,
-    /// 100 channels with 1 publisher → 10 subscribers each, 64 bytes, pipelined
-    Channels,
-    /// 1 publisher → 10 subscribers, 64 KiB, pipelined
-    Large,
-    /// Memory per idle subscriber
-    Idle,
-    /// Latency in an open loop, once for each of `--rates`
-    Latency,
-    /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
-    Seed,
-}
-
-impl Named {
-    /// The name used on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Fanout => "fanout",
-            Self::FanoutUnbatched => "fanout-unbatched",
-            Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
-            Self::Fanout100 => "fanout-100",
-            Self::Fanout1000 => "fanout-1000",
-            Self::Channels => "channels",
-            Self::Large => "large",
-            Self::Idle => "idle",
-            Self::Latency => "latency",
-            Self::Seed => "seed",
-        }
-    }
-
-    /// What it does, by the names in reports: `latency` at each of `rates`, the others as they are.
-    pub(crate) fn loads(self, latency: &Latency, rates: &[f64]) -> Vec<(String, Load)> {
-        let fanout = Fanout::default();
-        let load = match self {
-            Self::Latency => return rates.iter().map(|&rate| latency.at(rate)).collect(),
-            Self::Seed => return Seed::default().both(),
-            Self::Idle => Load::Idle(Idle::default()),
-            Self::Fanout => Load::Fanout(fanout),
-            Self::FanoutUnbatched => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                ..fanout
-            }),
-            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                channels: 8,
-                ..fanout
-            }),
-            Self::Fanout100 => Load::Fanout(Fanout {
-                subscribers: 100,
-                ..fanout
-            }),
-            Self::Fanout1000 => Load::Fanout(Fanout {
-                subscribers: 1000,
-                ..fanout
-            }),
-            Self::Channels => Load::Fanout(Fanout {
-                channels: 100,
-                ..fanout
-            }),
-            Self::Large => Load::Fanout(Fanout {
-                payload: 64 << 10,
-                ..fanout
-            }),
-        };
-        vec![(self.name().to_owned(), load)]
-    }
+    /// What sessions of Mles make their keys from.
+    pub(crate) keyring: Keyring,
 }
 
 impl Load {
+    /// Why `broker` cannot be loaded with this; `None` when it can.
+    pub(crate) fn objection(&self, broker: Broker) -> Option<&'static str> {
+        match (self, broker) {
+            (Self::History(_), _) => match broker {
+                Broker::Mles
+                | Broker::MlesWs
+                | Broker::MlesV2
+                | Broker::MlesTls
+                | Broker::MlesWss
+                | Broker::Reference
+                | Broker::ReferenceV2 => None,
+                Broker::Nats => Some("core NATS keeps no history; JetStream is another protocol"),
+                Broker::Redis => Some("Redis' publish/subscribe keeps no history"),
+                Broker::Mosquitto | Broker::RabbitmqMqtt => {
+                    Some("MQTT keeps one retained message for each topic, no history")
+                }
+                Broker::Rabbitmq => Some("a queue begins when it is bound, without a history"),
+                Broker::Null => Some("the relay remembers nothing"),
+            },
+            (Self::SlowReader(_), Broker::Null) => {
+                Some("the relay reads nothing for a channel while one of its members does not read")
+            }
+            _ => None,
+        }
+    }
+
+    /// How many messages of each channel a server must keep for this.
+    pub(crate) fn history(&self, broker: Broker) -> usize {
+        match self {
+            Self::History(load) => load.kept_by(broker),
+            _ => 0,
+        }
+    }
+
+    /// Whether the broker's process has to be a new one for each run.
+    pub(crate) fn needs_new_process(&self) -> bool {
+        matches!(self, Self::Idle(_) | Self::SlowReader(_))
+    }
+
     /// What speaks with the broker.
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Fanout(fanout) => fanout.client,
-            Self::Idle(_) | Self::Latency(_) | Self::Seed(_) => Client::Lean,
+            Self::Latency(latency) => latency.client,
+            Self::Seed(seed) => seed.client,
+            Self::Idle(_) | Self::Storm(_) | Self::History(_) | Self::SlowReader(_) => Client::Lean,
         }
     }
 
     /// The same by another client; `None` where only the lean one can do it.
     pub(crate) fn by(self, client: Client) -> Option<Self> {
         match self {
-            Self::Fanout(fanout) => Some(Self::Fanout(Fanout { client, ..fanout })),
+            Self::Fanout(fanout) if !fanout.members && fanout.zipf.is_none() => {
+                Some(Self::Fanout(Fanout { client, ..fanout }))
+            }
+            Self::Latency(latency) => Some(Self::Latency(Latency { client, ..latency })),
+            Self::Seed(seed) => Some(Self::Seed(Seed { client, ..seed })),
             other => (client == Client::Lean).then_some(other),
         }
     }
@@ -206,4 +191,11 @@ pub(crate) enum Load {
     Latency(Latency),
     /// One message at a time, until all have it.
     Seed(Seed),
+    /// Connections all at once.
+    Storm(ConnectStorm),
+    /// Joins to channels with a history.
+    History(HistoryJoin),
+    /// A subscriber that stops reading.
+    #[serde(rename = "slow-reader")]
+    SlowReader(SlowReader),
 }

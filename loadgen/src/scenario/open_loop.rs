@@ -5,10 +5,12 @@
 //! and then polls without waiting, because being woken takes longer than many brokers do. A
 //! publisher whose socket is full holds up nobody else, and its messages stay due when they were.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ScenarioError;
-use super::cast::{Cast, Publisher, STALL, TURN, WRITE_LEN};
+use super::cast::{Cast, STALL, TURN, WRITE_LEN};
+use super::publisher::Publisher;
 use super::recorder::Recorder;
 use super::timetable::{Due, Timetable};
 use crate::distribution::nanoseconds;
@@ -28,6 +30,8 @@ pub(super) struct OpenLoop<'a> {
     blocked: Vec<usize>,
     /// Publishers with something new in their outbox.
     filled: Vec<usize>,
+    /// Ends a phase before its time when set.
+    stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> OpenLoop<'a> {
@@ -37,6 +41,15 @@ impl<'a> OpenLoop<'a> {
             cast,
             blocked: Vec::new(),
             filled: Vec::new(),
+            stop: None,
+        }
+    }
+
+    /// The same, until `stop` is set.
+    pub(super) fn until(self, stop: &'a AtomicBool) -> Self {
+        Self {
+            stop: Some(stop),
+            ..self
         }
     }
 
@@ -61,7 +74,8 @@ impl<'a> OpenLoop<'a> {
             let now = recorder.now();
             recorder.tick(now);
             self.send_due(&mut table, now, recorder)?;
-            if table.is_empty() || now > give_up {
+            let is_stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+            if table.is_empty() || now > give_up || is_stopped {
                 break;
             }
             let wait = match table.next_at() {

@@ -122,7 +122,7 @@ impl Current {
 
 #[cfg(test)]
 mod tests {
-    use super::super::timetable::{Arrivals, Timetable};
+    use super::super::timetable::{Arrivals, Shares, Timetable};
     use super::*;
     use crate::verify::Stamp;
 
@@ -136,7 +136,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let end = nanoseconds(second);
         let mut recorder = Recorder::start(second, None);
-        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, 1, 1, end);
+        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, &Shares::Even(1), 1, end);
         let mut now = 0;
         while !table.is_empty() {
             match now / MILLISECOND {

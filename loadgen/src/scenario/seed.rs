@@ -15,6 +15,7 @@ use crate::adapter::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
+use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 
@@ -30,6 +31,8 @@ pub(crate) struct Seed {
     pub(crate) warm_up_samples: u64,
     /// Bytes of each message, its stamp of 8 bytes included.
     pub(crate) payload: usize,
+    /// What speaks with the broker.
+    pub(crate) client: Client,
 }
 
 impl Seed {
@@ -59,6 +62,7 @@ impl Default for Seed {
             samples: 300,
             warm_up_samples: 10,
             payload: Self::HELLO,
+            client: Client::Lean,
         }
     }
 }
@@ -88,18 +92,15 @@ impl Seed {
     pub(crate) fn run(
         &self,
         broker: Broker,
-        target: Target,
+        target: &Target,
         interrupt: &Interrupt,
     ) -> Result<SeedOutcome, ScenarioError> {
-        let adapter = broker.adapter(self.payload);
+        if self.client == Client::Library {
+            return self.run_by_library(broker, target, interrupt);
+        }
+        let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let shape = Shape {
-            channels: 1,
-            publishers: 1,
-            subscribers: self.subscribers,
-            payload: self.payload,
-        };
-        let mut cast = Cast::assemble(fleet, shape)?;
+        let mut cast = Cast::assemble(fleet, self.shape())?;
         samples(&mut cast, self.warm_up_samples, &mut Distribution::new())?;
         let before = cast.tally();
         if !before.is_clean() {
@@ -120,6 +121,18 @@ impl Seed {
             server_cpu: cost.server,
             tool_cpu: cost.tool,
         })
+    }
+}
+
+impl Seed {
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            channels: 1,
+            publishers: 1,
+            subscribers: self.subscribers,
+            members: false,
+            payload: self.payload,
+        }
     }
 }
 

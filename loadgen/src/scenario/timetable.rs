@@ -42,6 +42,31 @@ pub(super) struct Timetable {
     end: u64,
 }
 
+/// What part of all messages each publisher has.
+#[derive(Clone, Debug)]
+pub(super) enum Shares {
+    /// So many publishers, the same for all, in turn.
+    Even(usize),
+    /// By publisher, together 1; each evenly by itself, from a random time on.
+    Each(Vec<f64>),
+}
+
+impl Shares {
+    fn publishers(&self) -> usize {
+        match self {
+            Self::Even(publishers) => *publishers,
+            Self::Each(parts) => parts.len(),
+        }
+    }
+
+    fn of(&self, publisher: usize) -> f64 {
+        match self {
+            Self::Even(publishers) => 1.0 / *publishers as f64,
+            Self::Each(parts) => parts[publisher],
+        }
+    }
+}
+
 /// One publisher's messages.
 #[derive(Debug)]
 struct Source {
@@ -51,32 +76,32 @@ struct Source {
 }
 
 impl Timetable {
-    /// Messages of `publishers` at `rate` a second altogether, from 0 until before `end`. The same
-    /// `seed` makes the same times.
-    pub(super) fn new(
-        arrivals: Arrivals,
-        rate: f64,
-        publishers: usize,
-        seed: u64,
-        end: u64,
-    ) -> Self {
+    /// Messages at `rate` a second altogether, of which each publisher has its share, from 0 until
+    /// before `end`. The same `seed` makes the same times.
+    pub(super) fn new(arrivals: Arrivals, rate: f64, shares: &Shares, seed: u64, end: u64) -> Self {
         let mut seeds = fastrand::Rng::with_seed(seed);
-        let each = rate / publishers as f64;
+        let publishers = shares.publishers();
         let mut table = Self {
             next: BinaryHeap::with_capacity(publishers),
             sources: Vec::with_capacity(publishers),
             end,
         };
         for publisher in 0..publishers {
-            let gaps = match arrivals {
-                Arrivals::Fixed => Gaps::Fixed {
+            let gap = 1.0 / (rate * shares.of(publisher));
+            let gaps = match (arrivals, shares) {
+                (Arrivals::Fixed, Shares::Even(_)) => Gaps::Fixed {
                     sent: 0,
                     first: publisher as f64 / rate,
-                    gap: 1.0 / each,
+                    gap,
                 },
-                Arrivals::Poisson => Gaps::Poisson {
+                (Arrivals::Fixed, Shares::Each(_)) => Gaps::Fixed {
+                    sent: 0,
+                    first: seeds.f64() * gap,
+                    gap,
+                },
+                (Arrivals::Poisson, _) => Gaps::Poisson {
                     at: 0.0,
-                    gap: 1.0 / each,
+                    gap,
                     random: seeds.fork(),
                 },
             };
@@ -203,13 +228,13 @@ mod tests {
     }
 
     fn times(arrivals: Arrivals, rate: f64, seed: u64, end: u64) -> Vec<u64> {
-        let mut table = Timetable::new(arrivals, rate, 1, seed, end);
+        let mut table = Timetable::new(arrivals, rate, &Shares::Even(1), seed, end);
         all(&mut table, u64::MAX).iter().map(|due| due.at).collect()
     }
 
     #[test]
     fn fixed_messages_come_evenly_and_only_when_they_are_due() {
-        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, 2, 1, SECOND);
+        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, &Shares::Even(2), 1, SECOND);
         let due = |at, publisher| Due { at, publisher };
         assert_eq!(all(&mut table, 0), [due(0, 0)]);
         assert_eq!(table.take(999_999), None, "a nanosecond early");
@@ -255,7 +280,7 @@ mod tests {
         let times = |seed| times(Arrivals::Poisson, 100.0, seed, SECOND);
         assert_eq!(times(7), times(7));
         assert_ne!(times(7), times(8));
-        let mut table = Timetable::new(Arrivals::Poisson, 1000.0, 2, 7, SECOND);
+        let mut table = Timetable::new(Arrivals::Poisson, 1000.0, &Shares::Even(2), 7, SECOND);
         let (first, second): (Vec<_>, Vec<_>) = all(&mut table, u64::MAX)
             .into_iter()
             .partition(|due| due.publisher == 0);
@@ -264,8 +289,25 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_kept_whatever_the_arrivals() {
+        let shares = Shares::Each(vec![0.7, 0.2, 0.1]);
+        for arrivals in [Arrivals::Fixed, Arrivals::Poisson] {
+            let mut table = Timetable::new(arrivals, 10_000.0, &shares, 1, SECOND);
+            let mut counts = [0_u32; 3];
+            for due in all(&mut table, u64::MAX) {
+                counts[due.publisher] += 1;
+            }
+            for (count, expected) in counts.into_iter().zip([7000.0, 2000.0, 1000.0]) {
+                // Over four standard deviations of the smallest.
+                let off = (f64::from(count) - expected).abs();
+                assert!(off < 0.15 * expected, "{arrivals:?}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
     fn who_cannot_send_misses_nothing_and_holds_nobody_up() {
-        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, 2, 1, 10_000_000);
+        let mut table = Timetable::new(Arrivals::Fixed, 1000.0, &Shares::Even(2), 1, 10_000_000);
         table.hold(0);
         let of_the_other = all(&mut table, u64::MAX);
         assert_eq!(of_the_other.len(), 5);

@@ -27,11 +27,19 @@ fn a_broker_that_cannot_be_reached() {
         .local_addr()
         .unwrap()
         .to_string();
-    assert_fails(
-        &["fanout", "--broker", "nats", "--addr", &addr],
-        1,
-        &["cannot connect", &addr],
-    );
+    for scenario in [
+        "throughput",
+        "fanout",
+        "latency",
+        "seed",
+        "connect-storm",
+        "slow-reader",
+    ] {
+        let args = [scenario, "--broker", "nats", "--addr", &addr];
+        assert_fails(&args, 1, &["cannot connect", &addr]);
+    }
+    let args = ["history-join", "--broker", "mles", "--addr", &addr];
+    assert_fails(&args, 1, &["cannot connect", &addr]);
 }
 
 #[test]
@@ -153,4 +161,33 @@ fn figures_that_make_no_sense() {
         );
     }
     assert_fails(&["idle", "--counts", "5,2"], 2, &["--counts"]);
+    for (options, named) in [
+        (["--zipf", "1"].as_slice(), "--channels"),
+        (&["--zipf=-1", "--channels", "2"], "-1"),
+        (&["--members", "1"], "1"),
+        (&["--members", "3", "--publishers", "2"], "--publishers"),
+        (
+            &["--members", "3", "--client", "library"],
+            "--client library",
+        ),
+        (&["--preset", "all"], "fan-in"),
+    ] {
+        let args = ["throughput", "--broker", "nats", "--addr", "127.0.0.1:1"];
+        assert_fails(&[args.as_slice(), options].concat(), 2, &[named]);
+    }
+    for (scenario, option, value) in [
+        ("connect-storm", "--connections", "0"),
+        ("connect-storm", "--in-flight", "0"),
+        ("history-join", "--joiners", "none"),
+        ("slow-reader", "--payload", "23"),
+        ("slow-reader", "--after", "0"),
+    ] {
+        let args = [scenario, "--broker", "mles", "--addr", "127.0.0.1:1"];
+        assert_fails(&[args.as_slice(), &[option, value]].concat(), 2, &[option]);
+    }
+    assert_fails(
+        &["compare", "--scenario", "fanout", "--samples", "5"],
+        2,
+        &["--samples", "seed"],
+    );
 }

@@ -3,12 +3,17 @@
 
 mod bad_input;
 mod brokers;
+mod events;
 mod faults;
 mod interrupt;
 mod kept;
+mod keyed;
 mod latency;
+mod own_mles;
 mod proxy;
+mod scenarios;
 mod started;
 mod support;
 mod tampering;
+mod tampering_scenarios;
 mod units;

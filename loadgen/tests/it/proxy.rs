@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
 use crate::support::{Tamper, VICTIM};
@@ -12,10 +12,25 @@ use crate::units::unit;
 /// Starts a relay to `broker` at `upstream`, and returns where it listens. It runs until the test
 /// program ends. The first connection that message [`VICTIM`] comes to is the one that suffers.
 pub fn proxy(broker: &str, upstream: SocketAddr, tamper: Tamper) -> SocketAddr {
+    proxy_after(broker, upstream, tamper, 0)
+}
+
+/// The same, but the message has gone by unharmed so many times before.
+pub fn proxy_after(
+    broker: &str,
+    upstream: SocketAddr,
+    tamper: Tamper,
+    unharmed: i64,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let broker = broker.to_owned();
-    let done = Arc::new(AtomicBool::new(tamper == Tamper::Nothing));
+    let left = if tamper == Tamper::Nothing {
+        -1
+    } else {
+        unharmed
+    };
+    let left = Arc::new(AtomicI64::new(left));
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let server = TcpStream::connect(upstream).expect("the broker listens");
@@ -29,7 +44,7 @@ pub fn proxy(broker: &str, upstream: SocketAddr, tamper: Tamper) -> SocketAddr {
             let mut delivery = Delivery {
                 broker: broker.clone(),
                 tamper,
-                done: Arc::clone(&done),
+                left: Arc::clone(&left),
                 late: None,
             };
             thread::spawn(move || {
@@ -45,8 +60,9 @@ pub fn proxy(broker: &str, upstream: SocketAddr, tamper: Tamper) -> SocketAddr {
 struct Delivery {
     broker: String,
     tamper: Tamper,
-    /// The victim has been found, here or on another connection.
-    done: Arc<AtomicBool>,
+    /// How often the victim will go by before it suffers, here or on another connection; below 0
+    /// once it has.
+    left: Arc<AtomicI64>,
     /// The victim, while it is held back.
     late: Option<Vec<u8>>,
 }
@@ -82,7 +98,7 @@ impl Delivery {
     ) {
         let stamp = stamp.unwrap_or_default();
         let is_victim = unit[stamp.clone()] == VICTIM.to_be_bytes();
-        if !is_victim || self.done.swap(true, Ordering::Relaxed) {
+        if !is_victim || self.left.fetch_sub(1, Ordering::Relaxed) != 0 {
             out.extend(unit);
             // Behind the next message.
             out.extend(self.late.take().into_iter().flatten());

@@ -13,6 +13,8 @@ use crate::support::{said, try_loadgen_json};
 pub struct Started {
     loadgen: Child,
     pub addr: SocketAddr,
+    /// Of the broker's process.
+    pub pid: String,
 }
 
 impl Started {
@@ -31,7 +33,7 @@ impl Started {
             .read_line(&mut line)
             .expect("it writes text");
         let words: Vec<_> = line.split_whitespace().collect();
-        let ["--broker", _, "--addr", addr, "--pid", _] = words[..] else {
+        let ["--broker", _, "--addr", addr, "--pid", pid] = words[..] else {
             let mut said = String::new();
             let mut stderr = loadgen.stderr.take().expect("it is piped");
             stderr.read_to_string(&mut said).expect("it writes text");
@@ -40,7 +42,8 @@ impl Started {
             return None;
         };
         let addr = addr.parse().expect("it prints an address");
-        Some(Self { loadgen, addr })
+        let pid = pid.to_owned();
+        Some(Self { loadgen, addr, pid })
     }
 }
 
@@ -77,7 +80,7 @@ fn is_missing(said: &str) -> bool {
 }
 
 /// Says that the running test is skipped, past the test harness's capture of output.
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     assert!(

@@ -22,13 +22,13 @@ impl Form for Servers {
 
     fn expected(&self) -> String {
         format!(
-            "servers as in \"broker.example\", \"10.0.0.1:{DEFAULT_PORT}\" or \
-             \"[2001:db8::1]:{DEFAULT_PORT}\""
+            "servers as in \"broker.example\", \"10.0.0.1:{DEFAULT_PORT}\", \
+             \"[2001:db8::1]:{DEFAULT_PORT}\" or \"tls://broker.example:8443\""
         )
     }
 
     fn value_name(&self) -> String {
-        "HOST[:PORT]".to_owned()
+        "[tls://]HOST[:PORT]".to_owned()
     }
 
     fn arity(&self) -> Arity {

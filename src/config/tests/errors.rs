@@ -373,6 +373,10 @@ fn a_certificate_and_its_key_go_together() {
         "[tls]\nkey = \"k\"",
         "mles.toml:2: `key` of [tls] is set and `cert` is not: they go together",
     );
+    assert_error(
+        "[peer]\nclient_key = \"k\"",
+        "mles.toml:2: `client_key` of [peer] is set and `client_cert` is not: they go together",
+    );
     for listener in ["listen", "ws"] {
         let error = file(&format!("[tls]\n{listener} = 8443")).error();
         let expected = "mles.toml:2: listening for TLS needs a certificate and its key: ";

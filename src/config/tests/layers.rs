@@ -187,6 +187,30 @@ fn certificates_that_nobody_is_shown_are_pointed_out() {
 }
 
 #[test]
+fn how_upstreams_are_trusted_is_pointed_out_where_it_matters() {
+    let warnings = |text: &str| file(text).ok().warnings;
+    let with = |upstream: &str| {
+        warnings(&format!(
+            "[peer]\nupstreams = \"{upstream}\"\ninsecure = true"
+        ))
+    };
+    let plain = with("a.example");
+    assert!(
+        plain.len() == 1 && plain[0].contains("no effect"),
+        "{plain:?}"
+    );
+    let tls = with("tls://a.example");
+    assert!(
+        tls.len() == 1 && tls[0].contains("nobody checks"),
+        "{tls:?}"
+    );
+    assert_eq!(
+        warnings("[peer]\nupstreams = \"tls://a.example\"\nca = \"f\""),
+        [""; 0]
+    );
+}
+
+#[test]
 fn words_stand_for_what_has_no_number() {
     let set = Case {
         file: "[server]\nshards = 2\n[channel]\nhistory_age = \"1m\"",

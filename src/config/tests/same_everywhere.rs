@@ -8,6 +8,7 @@ use crate::channel::{ChannelRules, ChannelSettings};
 use crate::config::form::Arity;
 use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
 use crate::settings::{Limits, PeerSettings, Settings, TlsSettings, WebSocketSettings};
+use crate::tls::ClientTlsOptions;
 
 /// A value for each option that is not its default, as TOML.
 fn another(opt: &Opt) -> &'static str {
@@ -15,12 +16,13 @@ fn another(opt: &Opt) -> &'static str {
         "listen" | "tls" | "tls_ws" | "ws" => r#"["127.0.0.1:1", "[::1]:2"]"#,
         "shards" => "3",
         "pin" | "announce_joins" | "ws_page" => "false",
-        "allow_anonymous" | "ws_trust" => "true",
+        "allow_anonymous" | "ws_trust" | "peer_insecure" => "true",
         "ws_origin" => r#"["https://a.example", "*"]"#,
         "ws_ping_timeout" => r#""2m""#,
-        "peer" => r#"["a", "b:1"]"#,
+        "peer" => r#"["a", "tls://b:1"]"#,
         "key" | "addr_key" => r#""secret""#,
-        "key_file" | "tls_cert" | "tls_key" | "tls_client_ca" => r#""src/main.rs""#,
+        "key_file" | "tls_cert" | "tls_key" | "tls_client_ca" | "peer_ca" | "peer_client_cert"
+        | "peer_client_key" => r#""src/main.rs""#,
         "slow_policy" => r#""backpressure""#,
         "check_names" => r#""sender""#,
         "log_format" => r#""json""#,
@@ -44,6 +46,8 @@ fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
         ],
         "tls_cert" => &[("MLES_TLS_KEY", "k")],
         "tls_key" => &[("MLES_TLS_CERT", "c")],
+        "peer_client_cert" => &[("MLES_PEER_CLIENT_KEY", "k")],
+        "peer_client_key" => &[("MLES_PEER_CLIENT_CERT", "c")],
         "max_frame" => &[("MLES_WS_MAX_MESSAGE", "1KiB")],
         _ => &[],
     }
@@ -205,12 +209,19 @@ fn every_field_of_the_settings_has_an_option() {
     });
     let peer = fields!(PeerSettings {
         upstreams,
+        tls,
         cid,
         backoff,
         backoff_max,
         stable_after,
         connect_timeout,
         linger,
+    });
+    let peer_tls = fields!(ClientTlsOptions {
+        ca,
+        insecure,
+        cert,
+        key,
     });
     let tls = fields!(TlsSettings {
         listen,
@@ -235,7 +246,13 @@ fn every_field_of_the_settings_has_an_option() {
         assert!(OPTIONS.iter().any(known), "{key}");
     };
     peer.into_iter()
+        .filter(|field| *field != "tls")
         .for_each(|field| in_section(Section::Peer, field));
+    peer_tls.into_iter().for_each(|field| match field {
+        "cert" => in_section(Section::Peer, "client_cert"),
+        "key" => in_section(Section::Peer, "client_key"),
+        same => in_section(Section::Peer, same),
+    });
     tls.into_iter()
         .for_each(|field| in_section(Section::Tls, field));
     websocket.into_iter().for_each(|field| match field {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpStream;
 
+use super::connect::Line;
 use super::{Target, UpSession, Uplink, is_from};
 use crate::channel::{Form, Origin, SlowPolicy};
 use crate::escape::Escaped;
@@ -23,7 +23,7 @@ use crate::shard::ids::{ChannelId, Home};
 use crate::shard::message::Early;
 use crate::shard::registry::Room;
 use crate::shard::socket::configure;
-use crate::shard::wire::{Reader, split};
+use crate::shard::wire::Reader;
 
 /// What a link begins with.
 struct Opening {
@@ -51,10 +51,10 @@ impl Shard {
         id: ChannelId,
         driver: u32,
         target: usize,
-        stream: TcpStream,
+        line: Line,
     ) -> io::Result<()> {
-        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
-        if let Err(error) = configure(&stream, peer, &self.common.settings) {
+        let (local, peer) = (line.stream.local_addr()?, line.stream.peer_addr()?);
+        if let Err(error) = configure(&line.stream, peer, &self.common.settings) {
             tracing::debug!(%peer, %error, "cannot set socket options");
         }
         let now = Instant::now();
@@ -71,7 +71,7 @@ impl Shard {
         let keyring = &self.common.settings.keyring;
         let key = keyring.session_key(local, &uplink.member.0, &room.name);
         let opening = self.opening(room, uplink, target, key, now)?;
-        let (reader, conn) = self.link_conn(stream, peer, room, opening.cid);
+        let (reader, conn) = self.link_conn(line, peer, room, opening.cid);
         let member = room.channel.local.insert(conn.id, conn.clone(), 0);
         room.channel
             .local
@@ -154,12 +154,12 @@ impl Shard {
 
     fn link_conn(
         &self,
-        stream: TcpStream,
+        line: Line,
         peer: std::net::SocketAddr,
         room: &Room,
         cid: Cid,
     ) -> (Reader, Rc<Conn>) {
-        let (reader, wire) = split(stream);
+        let (reader, wire) = line.sides();
         let conn = Conn {
             id: self.common.gate.next_conn(),
             role: Role::Upstream,

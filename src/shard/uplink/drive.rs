@@ -4,10 +4,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until};
 
-use super::connect::connect;
+use super::connect::{Line, connect};
 use crate::peer::link::{Failure, SETTLE, Step};
 use crate::peer::status::LinkState;
 use crate::shard::Shard;
@@ -33,12 +32,12 @@ impl Shard {
                 Step::Rest => return,
                 Step::Wait(until) => sleep_until(until.into()).await,
                 Step::Connect(target) => {
-                    let stream = self.reach(id, target).await;
-                    let attach = |stream| {
-                        let attached = self.attach(id, driver, target, stream);
+                    let line = self.reach(id, target).await;
+                    let attach = |line| {
+                        let attached = self.attach(id, driver, target, line);
                         attached.map_err(|error| self.unreachable(target, &error))
                     };
-                    match stream.and_then(attach) {
+                    match line.and_then(attach) {
                         Ok(()) => {
                             sleep(SETTLE).await;
                             return self.settle(id, driver);
@@ -51,15 +50,16 @@ impl Shard {
     }
 
     /// Connects to an upstream. If it was part of a ring before, that is found out first.
-    async fn reach(self: &Rc<Self>, id: ChannelId, target: usize) -> Result<TcpStream, Failure> {
+    async fn reach(self: &Rc<Self>, id: ChannelId, target: usize) -> Result<Line, Failure> {
         let peer = &self.common.settings.peer;
         let unreachable = |error| self.unreachable(target, &error);
-        let connect = || connect(&peer.upstreams[target], peer.connect_timeout);
-        let stream = connect().await.map_err(unreachable)?;
+        let tls = self.common.peer_tls.as_ref();
+        let connect = || connect(&peer.upstreams[target], peer.connect_timeout, tls);
+        let line = connect().await.map_err(unreachable)?;
         if !self.is_wary(id) {
-            return Ok(stream);
+            return Ok(line);
         }
-        match self.scout(id, target, stream).await.map_err(unreachable)? {
+        match self.scout(id, target, line).await.map_err(unreachable)? {
             Some(ring) => Err(ring),
             None => connect().await.map_err(unreachable),
         }

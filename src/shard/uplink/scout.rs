@@ -8,10 +8,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::connect::Line;
 use crate::peer::link::{Failure, SETTLE};
 use crate::protocol::{Cid, Key, Message, encode_frame};
 use crate::shard::Shard;
@@ -38,14 +37,14 @@ impl Shard {
         self: &Rc<Self>,
         id: ChannelId,
         target: usize,
-        mut stream: TcpStream,
+        line: Line,
     ) -> io::Result<Option<Failure>> {
-        let local = stream.local_addr()?;
+        let local = line.stream.local_addr()?;
         let Some(frames) = self.scout_frames(id, target, local)? else {
             return Ok(None);
         };
-        stream.write_all(&frames).await?;
-        let (mut reader, _writer) = stream.split();
+        let (mut reader, wire) = line.sides();
+        wire.write_all(frames.into()).await?;
         let mut sink = tokio::io::sink();
         let closed = async {
             tokio::io::copy(&mut reader, &mut sink).await?;

@@ -1,6 +1,9 @@
 //! How a WebSocket session ends.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Session;
 use crate::escape::Escaped;
@@ -11,6 +14,9 @@ use crate::shard::refused::Refused;
 use crate::shard::wire::see_off;
 use crate::websocket::{CloseCode, FrameError, HelloError, MessageError, close_frame};
 
+/// How long a connection is kept for its socket to take what was said last.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Why a session ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -18,7 +24,7 @@ pub(super) enum End {
     Gone(io::Error),
     /// The client has closed it in order.
     Closed,
-    /// Another part of the shard has ended a session of this connection.
+    /// Another part of the shard has ended the sessions of this connection.
     Ended,
     /// A seat was refused, which is counted and logged already.
     NoSeat(CloseCode, &'static str),
@@ -36,6 +42,10 @@ impl End {
 
     pub(super) fn too_late() -> Self {
         Self::Fault(CloseCode::POLICY, "no join within join_deadline".to_owned())
+    }
+
+    pub(super) const fn stopping() -> Self {
+        Self::NoSeat(CloseCode::GOING_AWAY, "the server is stopping")
     }
 
     pub(super) const fn silent() -> Self {
@@ -85,7 +95,7 @@ impl End {
             Refused::TooManyChannels => {
                 Self::NoSeat(CloseCode::TRY_LATER, "the server has too many channels")
             }
-            Refused::Stopping => Self::NoSeat(CloseCode::GOING_AWAY, "the server is stopping"),
+            Refused::Stopping => Self::stopping(),
             Refused::Ring | Refused::Overtaken | Refused::Socket(_) => {
                 Self::NoSeat(CloseCode::INTERNAL, "the join failed")
             }
@@ -136,23 +146,26 @@ impl From<HelloError> for End {
 
 impl Session {
     /// Gives the seats up, tells the client why, and closes the connection.
-    pub(super) async fn end(mut self, end: End) {
+    pub(super) async fn end(mut self: Box<Self>, end: End) {
         if let Some((code, why)) = end.reason() {
             self.layered.close(close_frame(code, why));
         }
-        self.layered.linger();
-        let seats: Vec<_> = self.seats.iter().map(|seat| seat.conn.clone()).collect();
+        self.layered.let_all_go();
+        self.release();
         if self.join_permit.take().is_some() {
             self.note_no_join(&end);
         }
-        for conn in &seats {
-            self.shard.end(conn, end.ended());
+        for seat in self.seats.iter() {
+            self.shard.end(&seat.conn, end.ended());
         }
-        drop(seats);
+        if matches!(end, End::Gone(_)) {
+            return self.layered.shut_down_write();
+        }
+        // The rest of a message that has begun, and the close frame. A client that does not take
+        // them now never will.
+        let _ = timeout(FAREWELL, self.layered.flushed()).await;
         self.layered.shut_down_write();
-        if !matches!(end, End::Gone(_)) {
-            see_off(&mut self.reader).await;
-        }
+        see_off(&mut self.reader).await;
     }
 
     fn note_no_join(&self, end: &End) {

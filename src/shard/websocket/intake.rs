@@ -1,16 +1,25 @@
 //! From WebSocket frames to runs of Mles frames.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::end::End;
 use super::{Seat, Seats, Session};
 use crate::channel::FrameRun;
 use crate::protocol::{BodyPrefix, FrameHeader, HEADER_LEN, Message};
+use crate::shard::conn::Phase;
 use crate::shard::input::{Overdrawn, Scratch};
+use crate::shard::session::yield_turn;
 use crate::websocket::{
     Head, Kind, Opcode, Part, client_frames, close_frame, parse_close, put_message_start,
     server_frame, unmask_into,
 };
+
+/// Pings answered before others have their turn: each is a write.
+const TURN_PINGS: usize = 64;
+/// Bytes that come of one read before others have their turn: a v2 message of a byte may make
+/// frames with a long name.
+const TURN_BYTES: usize = 256 << 10;
 
 /// What is on its way from the client to a channel.
 #[derive(Debug, Default)]
@@ -63,10 +72,23 @@ impl Session {
             .bytes
             .reserve(run.len() + frames * (HEADER_LEN - 6));
         let mut result = Ok(());
+        let mut pings = 0;
         for (head, payload) in client_frames(&run) {
             result = self.take_frame(&head, payload).await;
             if result.is_err() {
                 break;
+            }
+            pings += usize::from(head.opcode == Opcode::Ping);
+            let is_much = self.batch.bytes.len() > run.len().max(TURN_BYTES);
+            if is_much || pings == TURN_PINGS {
+                // Small frames that cost much: every other task has its turn.
+                pings = 0;
+                self.publish_batch();
+                yield_turn().await;
+                if self.is_held() {
+                    Box::pin(self.gates()).await;
+                    self.heard = Instant::now();
+                }
             }
         }
         self.publish_batch();
@@ -105,7 +127,7 @@ impl Session {
     async fn whole(&mut self, kind: Kind, head: &Head, payload: &[u8]) -> Result<(), End> {
         let start = self.batch.bytes.len();
         match &self.seats {
-            Seats::None => self.first(kind, &unmasked(head, payload)).await,
+            Seats::None => Box::pin(self.first(kind, &unmasked(head, payload))).await,
             Seats::Many(_) => {
                 check_is_body(kind)?;
                 self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
@@ -115,8 +137,11 @@ impl Session {
             Seats::One(seat, names) => {
                 let from = self.batch.begin(seat, names, kind, payload.len())?;
                 unmask_into(&mut self.batch.bytes, payload, head.mask);
-                if kind == Kind::Text {
-                    self.assembly.check_text(&self.batch.bytes[from..], true)?;
+                if kind == Kind::Text
+                    && let Err(error) = self.assembly.check_text(&self.batch.bytes[from..], true)
+                {
+                    self.batch.bytes.truncate(start);
+                    return Err(error.into());
                 }
                 self.batch.frames += 1;
                 Ok(())
@@ -150,7 +175,7 @@ impl Session {
     async fn assembled(&mut self, kind: Kind, message: Vec<u8>) -> Result<(), End> {
         let start = self.batch.bytes.len();
         match &self.seats {
-            Seats::None => self.first(kind, &message).await,
+            Seats::None => Box::pin(self.first(kind, &message)).await,
             Seats::Many(_) => {
                 self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
                 self.batch.bytes.extend_from_slice(&message);
@@ -186,7 +211,7 @@ impl Session {
             let tail = self.batch.bytes.split_off(start);
             self.publish_batch();
             let Some(seat) = seat else {
-                return self.join_pair(tail).await;
+                return Box::pin(self.join_pair(tail)).await;
             };
             self.batch.bytes = tail;
             self.batch.to = Some(seat);
@@ -199,11 +224,16 @@ impl Session {
     pub(super) fn publish_batch(&mut self) {
         let frames = std::mem::take(&mut self.batch.frames);
         let bytes = std::mem::take(&mut self.batch.bytes);
-        if let Some(seat) = self.batch.to.take().filter(|_| frames > 0) {
-            let capacity = bytes.capacity();
-            let run = FrameRun::slice_of(bytes.into(), frames, capacity);
-            self.shard.publish(&seat.conn, run);
+        let Some(seat) = self.batch.to.take().filter(|_| frames > 0) else {
+            return;
+        };
+        if seat.conn.phase.get() == Phase::Over {
+            // Its channel may be gone, and another in its place.
+            return self.shard.stats().orphaned_frames.add(frames.into());
         }
+        let capacity = bytes.capacity();
+        let run = FrameRun::slice_of(bytes.into(), frames, capacity);
+        self.shard.publish(&seat.conn, run);
     }
 }
 

@@ -22,15 +22,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Shard;
-use super::conn::{Conn, Phase};
+use super::conn::Conn;
 use super::gate::{JoinPermit, Permit};
 use super::input::{Input, Next, Scanner, Step};
 use super::layered::Layered;
 use super::session::yield_turn;
 use super::wire::Reader;
+use super::{Phase as BrokerPhase, Shard};
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::websocket::{Assembly, FrameError, Opcode, max_payload, scan, server_frame};
 use end::End;
@@ -121,7 +122,8 @@ impl Shard {
     /// Serves a WebSocket connection until it ends.
     pub(crate) fn serve_websocket(self: &Rc<Self>, visitor: Visitor) {
         let now = Instant::now();
-        let session = Session {
+        visitor.layered.over();
+        let session = Box::new(Session {
             shard: self.clone(),
             reader: Reader::Layered(visitor.layered.clone()),
             layered: visitor.layered,
@@ -136,7 +138,7 @@ impl Shard {
             deadline: visitor.deadline,
             heard: now,
             next_ping: now + self.common.settings.websocket.ping_interval,
-        };
+        });
         self.sessions.set(self.sessions.get() + 1);
         self.spawn(session.run(visitor.early));
     }
@@ -156,12 +158,19 @@ impl Scanner for ClientFrames {
 }
 
 impl Session {
-    async fn run(mut self, early: Bytes) {
-        let end = match self.take_early(early).await {
+    /// What happens once in a session's life is boxed, here and below: there is one of these futures
+    /// for every connection, idle or not.
+    async fn run(mut self: Box<Self>, early: Bytes) {
+        let taken = if early.is_empty() {
+            Ok(())
+        } else {
+            Box::pin(self.take_early(early)).await
+        };
+        let end = match taken {
             Ok(()) => self.converse().await,
             Err(end) => end,
         };
-        self.end(end).await;
+        Box::pin(self.end(end)).await;
     }
 
     /// Largest message of a client, in bytes.
@@ -186,9 +195,6 @@ impl Session {
 
     /// Takes in what came behind the handshake.
     async fn take_early(&mut self, early: Bytes) -> Result<(), End> {
-        if early.is_empty() {
-            return Ok(());
-        }
         let found = self.frames().scan(&early);
         self.take(early.slice(..found.run.len), found.run.frames)
             .await?;
@@ -205,15 +211,26 @@ impl Session {
 
     /// Reads until something ends the session.
     async fn converse(&mut self) -> End {
+        let outside = Outside {
+            layered: self.layered.clone(),
+            phase: self.shard.common.phase.subscribe(),
+        };
         loop {
-            self.gates().await;
-            let due = if self.has_joined() {
-                self.next_ping
-            } else {
-                self.next_ping.min(self.deadline)
-            };
+            let has_joined = self.has_joined();
+            if self.is_held() {
+                tokio::select! {
+                    () = Box::pin(self.gates()) => {}
+                    end = outside.end(has_joined) => return end,
+                }
+                // It may have said something that was not read.
+                self.heard = Instant::now();
+            }
+            let due = self.due();
             let step = tokio::select! {
+                // What has come is a sign of life, however late it is read.
+                biased;
                 step = self.read() => step,
+                end = outside.end(has_joined) => return end,
                 () = sleep_until(due) => match self.beat() {
                     Ok(()) => continue,
                     Err(end) => return end,
@@ -225,12 +242,25 @@ impl Session {
         }
     }
 
-    /// Waits while the shard or a channel holds publishers back.
+    /// Whether the shard or a channel holds publishers back.
+    fn is_held(&self) -> bool {
+        self.shard.congestion.is_held() || self.seats.iter().any(|seat| seat.conn.hold.is_held())
+    }
+
+    /// Waits while that is so. Cancel safe.
     async fn gates(&self) {
         self.shard.congestion.released().await;
-        for seat in self.seats.iter() {
-            seat.conn.hold.released_within(seat.conn.hold_limit).await;
-        }
+        let held = self.seats.iter().filter(|seat| seat.conn.hold.is_held());
+        let Some(limit) = held.map(|seat| seat.conn.hold_limit).max() else {
+            return;
+        };
+        let all = async {
+            for seat in self.seats.iter() {
+                seat.conn.hold.released().await;
+            }
+        };
+        // Past the limit it goes on all the same.
+        let _ = timeout(limit, all).await;
     }
 
     /// Reads once. Cancel safe.
@@ -245,14 +275,9 @@ impl Session {
 
     async fn take_step(&mut self, step: std::io::Result<Step<FrameError>>) -> Result<(), End> {
         let step = step.map_err(End::Gone)?;
-        if self
-            .seats
-            .iter()
-            .any(|seat| seat.conn.phase.get() == Phase::Over)
-        {
-            return Err(End::Ended);
-        }
         self.heard = Instant::now();
+        // A client that sends all the time must not put this off.
+        self.beat()?;
         if let Some(run) = step.run {
             self.take(run.bytes().clone(), run.frames()).await?;
         }
@@ -268,7 +293,18 @@ impl Session {
         }
     }
 
-    /// Sends a ping when it is time, and ends what has been silent for too long.
+    /// When [`Session::beat`] has something to do.
+    fn due(&self) -> Instant {
+        let silent = self.heard + self.shard.common.settings.websocket.ping_timeout;
+        let due = self.next_ping.min(silent);
+        if self.has_joined() {
+            due
+        } else {
+            due.min(self.deadline)
+        }
+    }
+
+    /// Sends a ping when nothing has come for a while, and ends what has been silent for too long.
     fn beat(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if !self.has_joined() && now >= self.deadline {
@@ -278,20 +314,49 @@ impl Session {
         if now.duration_since(self.heard) >= settings.ping_timeout {
             return Err(End::silent());
         }
-        if now >= self.next_ping {
-            self.next_ping = now + settings.ping_interval;
+        if now.duration_since(self.heard) >= settings.ping_interval {
             self.layered.ping(server_frame(Opcode::Ping, &[]));
+            self.next_ping = now + settings.ping_interval;
+        } else {
+            self.next_ping = self.heard + settings.ping_interval;
         }
         Ok(())
+    }
+
+    /// Gives the memory of incomplete messages back.
+    fn release(&mut self) {
+        let scratch = &mut self.shard.scratch_of(self.has_joined()).borrow_mut();
+        self.input.release(scratch);
+        self.batch.release(scratch);
+    }
+}
+
+/// What ends a session from outside.
+struct Outside {
+    layered: Rc<Layered>,
+    phase: watch::Receiver<BrokerPhase>,
+}
+
+impl Outside {
+    /// Waits for it. Cancel safe.
+    async fn end(&self, has_joined: bool) -> End {
+        let over = self.layered.over().notified();
+        if has_joined {
+            // Members are let go one by one.
+            over.await;
+            return End::Ended;
+        }
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            () = over => End::Ended,
+            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => End::stopping(),
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let has_joined = self.has_joined();
-        let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
-        self.input.release(scratch);
-        self.batch.release(scratch);
+        self.release();
         self.shard.sessions.set(self.shard.sessions.get() - 1);
     }
 }

@@ -9,7 +9,7 @@ mod request;
 mod response;
 mod upgrade;
 
-pub(crate) use origin::origin_allowed;
+pub(crate) use origin::{Hosts, origin_allowed};
 pub(crate) use request::{BadRequest, MAX_HEAD, Method, Request, parse};
 pub(crate) use response::{Response, Status, switching};
 pub(crate) use upgrade::{Offer, PROTOCOL, Upgrade};

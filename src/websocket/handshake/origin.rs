@@ -1,16 +1,35 @@
 //! Which pages may connect: a browser sends a page's requests with the user's address and
 //! passwords, wherever the page is from, and says where in `Origin`.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The hosts by which pages of ours may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    /// Whatever leads here.
+    Any,
+    /// `localhost` and addresses. Other names may be made to lead here by who owns them ("DNS
+    /// rebinding"): a page from `http://evil.example:8076` is of the same origin as a server on
+    /// 127.0.0.1:8076 as soon as that name is said to have that address.
+    Fixed,
+}
+
 /// Whether a request with that `Origin` and `Host` may be upgraded: it is from no browser, from a
-/// page of the same host and port, or from a page of an origin in `allowed`.
+/// page of the same host and port, where that is one of `hosts`, or from a page of an origin in
+/// `allowed`.
 ///
 /// Origins are compared as scheme, host and port, `null` and others that have no host as they are.
 /// `*` in the list allows all.
-pub(crate) fn origin_allowed(origin: Option<&str>, host: &str, allowed: &[String]) -> bool {
+pub(crate) fn origin_allowed(
+    origin: Option<&str>,
+    host: &str,
+    hosts: Hosts,
+    allowed: &[String],
+) -> bool {
     let Some(origin) = origin else {
         return true;
     };
-    is_same(origin, host) || allowed.iter().any(|entry| fits(entry, origin))
+    is_same(origin, host, hosts) || allowed.iter().any(|entry| fits(entry, origin))
 }
 
 fn fits(entry: &str, origin: &str) -> bool {
@@ -22,11 +41,12 @@ fn fits(entry: &str, origin: &str) -> bool {
 
 /// Whether a page from `origin` is from the host that it connects to. The scheme of the page may be
 /// either: TLS may end before us.
-fn is_same(origin: &str, host: &str) -> bool {
+fn is_same(origin: &str, host: &str, hosts: Hosts) -> bool {
     let Some(page) = Web::read(origin) else {
         return false;
     };
-    Web::with_scheme(page.is_secure, host).is_some_and(|here| here.is(&page))
+    let here = Web::with_scheme(page.is_secure, host);
+    here.is_some_and(|here| here.is(&page) && (hosts == Hosts::Any || here.is_fixed()))
 }
 
 /// An origin of http or https.
@@ -69,6 +89,17 @@ impl<'a> Web<'a> {
             && self.port == other.port
             && self.host.eq_ignore_ascii_case(other.host)
     }
+
+    /// Whether nobody can make the host lead elsewhere.
+    fn is_fixed(&self) -> bool {
+        let in_brackets = self
+            .host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'));
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<Ipv4Addr>().is_ok()
+            || in_brackets.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+    }
 }
 
 /// Parsing alone would let a sign through.
@@ -83,12 +114,12 @@ mod tests {
 
     fn allowed(origin: &str, host: &str, list: &[&str]) -> bool {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
-        origin_allowed(Some(origin), host, &list)
+        origin_allowed(Some(origin), host, Hosts::Any, &list)
     }
 
     #[test]
     fn clients_that_are_no_browsers_send_none() {
-        assert!(origin_allowed(None, "example.org", &[]));
+        assert!(origin_allowed(None, "example.org", Hosts::Fixed, &[]));
     }
 
     #[test]
@@ -105,6 +136,29 @@ mod tests {
             ("http://[::1]", "[::1]"),
         ] {
             assert!(allowed(origin, host, &[]), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn of_names_only_localhost_is_fixed() {
+        for (host, is_fixed) in [
+            ("localhost", true),
+            ("LocalHost:8076", true),
+            ("127.0.0.1:8076", true),
+            ("192.0.2.7", true),
+            ("[::1]:8076", true),
+            ("example.org", false),
+            ("example.org:8076", false),
+            ("localhost.example.org", false),
+            ("127.0.0.1.example.org", false),
+            ("127.1", false),
+            ("[::1", false),
+            ("::1", false),
+        ] {
+            let origin = format!("http://{host}");
+            let allowed = |list: &[String]| origin_allowed(Some(&origin), host, Hosts::Fixed, list);
+            assert_eq!(allowed(&[]), is_fixed, "{host}");
+            assert!(allowed(std::slice::from_ref(&origin)), "{host}");
         }
     }
 

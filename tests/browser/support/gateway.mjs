@@ -10,8 +10,10 @@ import { decode, encode } from "../../../web/cbor.js";
 
 const WEB = new URL("../../../web/", import.meta.url);
 const TYPES = { html: "text/html", css: "text/css", js: "text/javascript", svg: "image/svg+xml" };
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:";
+const POLICY = [
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
+  "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+].join("; ");
 
 /** Starts one on `port`, or on one of the system's choice. */
 export async function startGateway(port = 0) {

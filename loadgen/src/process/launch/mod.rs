@@ -1,9 +1,9 @@
 //! How each broker is started so that they do the same work: deliver to who is there, keep nothing.
 //!
-//! The equivalence, for all: loopback only, no TLS but where it is what is compared, no authentication that costs more than the join,
-//! no persistence, no history, no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else
-//! is the broker's default, its threads included. The table in `docs/BENCHMARKS.md` says it for each
-//! broker.
+//! The equivalence, for all: loopback only, no TLS (but where it is what is compared), no
+//! authentication that costs more than the join, no persistence, no history (but in the scenario about
+//! it), no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else is the broker's default,
+//! its threads included. The table in `docs/BENCHMARKS.md` says it for each broker.
 
 mod certificate;
 mod find;
@@ -27,6 +27,8 @@ pub(crate) struct Programs {
     pub(crate) mles: Option<PathBuf>,
     /// Its number of shards; by default its own.
     pub(crate) shards: Option<usize>,
+    /// Messages of each channel that servers of Mles keep.
+    pub(crate) history: usize,
     /// The `reference-server` program of `interop`; by default it is looked for near this program.
     pub(crate) reference: Option<PathBuf>,
     /// The `mles` program of version 2.9.4; by default it is looked for near this program.
@@ -108,14 +110,14 @@ impl Programs {
         let Some(program) = self.find(broker) else {
             return Ok(None);
         };
-        let mles = |door, program| own::mles(door, program, place, self.shards);
+        let mles = |door, program| own::mles(door, program, place, self);
         Ok(Some(match broker {
             Broker::Mles => mles(Door::Tcp, program)?,
             Broker::MlesWs | Broker::MlesV2 => mles(Door::WebSocket, program)?,
             Broker::MlesTls => mles(Door::Tls, program)?,
             Broker::MlesWss => mles(Door::WebSocketTls, program)?,
-            Broker::ReferenceV2 => own::reference_v2(program, place)?,
-            Broker::Reference => own::reference(program, place),
+            Broker::ReferenceV2 => own::reference_v2(program, place, self.history)?,
+            Broker::Reference => own::reference(program, place, self.history),
             Broker::Null => own::null(program, place),
             Broker::Nats => nats(program, place),
             Broker::Redis => redis(program, place),

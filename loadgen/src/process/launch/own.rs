@@ -4,22 +4,23 @@ use std::io;
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
-use super::{Invocation, Place, Recipe, Version, words};
+use super::{Invocation, Place, Programs, Recipe, Version, words};
 
 /// Our server with the listener of `door` and no other.
 pub(super) fn mles(
     door: Door,
     program: PathBuf,
     place: Place<'_>,
-    shards: Option<usize>,
+    programs: &Programs,
 ) -> io::Result<Recipe> {
     let listen = format!("127.0.0.1:{}", place.port);
-    let mut args = words(&["serve", door.option(), &listen, "--history-limit", "0"]);
+    let history = programs.history.to_string();
+    let mut args = words(&["serve", door.option(), &listen, "--history-limit", &history]);
     args.push("--allow-anonymous".into());
     if door != Door::Tcp {
         args.extend(words(&["--listen", "none"]));
     }
-    if let Some(shards) = shards {
+    if let Some(shards) = programs.shards {
         args.extend(words(&["--shards", &shards.to_string()]));
     }
     let mut files = Vec::new();
@@ -68,33 +69,38 @@ impl Door {
 
     fn settings(self) -> &'static str {
         if self.is_tls() {
-            "no history; no key, anyone may join; a certificate made for the run"
+            "no history but in history-join; no key, anyone may join; a certificate made for the run"
         } else {
-            "no history; no key, anyone may join"
+            "no history but in history-join; no key, anyone may join"
         }
     }
 }
 
-pub(super) fn reference(program: PathBuf, place: Place<'_>) -> Recipe {
+pub(super) fn reference(program: PathBuf, place: Place<'_>, history: usize) -> Recipe {
     let listen = format!("127.0.0.1:{}", place.port);
+    let history = history.to_string();
     Recipe {
         start: Invocation {
             program,
-            args: words(&[&listen, "--history-limit", "0"]),
+            args: words(&[&listen, "--history-limit", &history]),
             env: Vec::new(),
         },
         helper: None,
         files: Vec::new(),
         // The lock file of `interop` pins it; the program itself does not tell.
         version: Version::Known("mles-utils 1.1.7".to_owned()),
-        settings: "no history; no key",
+        settings: "no history but in history-join; no key",
     }
 }
 
 /// It has no listener but the one for WebSocket over TLS, on all addresses, and always a history.
-pub(super) fn reference_v2(program: PathBuf, place: Place<'_>) -> io::Result<Recipe> {
-    let port = place.port.to_string();
-    let mut args = words(&["--domains", "localhost", "--port", &port, "--limit", "1"]);
+pub(super) fn reference_v2(
+    program: PathBuf,
+    place: Place<'_>,
+    history: usize,
+) -> io::Result<Recipe> {
+    let (port, limit) = (place.port.to_string(), history.max(1).to_string());
+    let mut args = words(&["--domains", "localhost", "--port", &port, "--limit", &limit]);
     args.extend(words(&["--filelimit", "20000", "--per-ip-limit", "20000"]));
     for option in ["--cache", "--wwwroot"] {
         args.extend([option.into(), place.dir.into()]);
@@ -109,7 +115,7 @@ pub(super) fn reference_v2(program: PathBuf, place: Place<'_>) -> io::Result<Rec
         files: vec![Certificate::new()?.acme_cache(place)],
         // scripts/setup pins it; the program itself does not tell.
         version: Version::Known("mles 2.9.4".to_owned()),
-        settings: "a history of one message for each channel, the least; no key; a certificate made \
+        settings: "a history of one message for each channel, the least, but in history-join; no key; a certificate made \
                    for the run; limits on connections raised to 20000",
     })
 }

@@ -236,8 +236,9 @@ mod tests {
     fn every_broker_is_in_every_plot() {
         let html = html(&sample::report());
         let plots: Vec<&str> = html.split("<figure").skip(1).collect();
-        // By percentile for latency and seed, and three courses of the latency.
-        assert_eq!(plots.len(), 5);
+        // By percentile for latency, seed, storm, history and slow reader, and three courses of the
+        // latency.
+        assert_eq!(plots.len(), 8);
         for plot in plots {
             let plot = plot.split("</figure>").next().unwrap_or_default();
             for broker in ["mles", "nats"] {
@@ -251,6 +252,10 @@ mod tests {
             "deliveries_per_second",
             "bytes_per_idle_subscriber",
             "rss_full_mib",
+            "connections_per_second",
+            "server_us_per_connection",
+            "bystander_p99_us",
+            "memory_growth_mib",
         ] {
             assert_eq!(
                 html.matches(&format!("section id=\"{key}\"")).count(),

@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::super::cast::WRITE_LEN;
+use super::super::cast::{Shape, WRITE_LEN};
 use crate::library::{LibraryError, Publisher};
-use crate::scenario::Fanout;
+use crate::mark::Mark;
 use crate::verify::{Stamp, Verifier};
 
 /// A channel: what its subscribers have seen.
@@ -21,11 +21,11 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(load: &Fanout) -> Self {
-        let publishers = usize::from(load.publishers);
+    pub(super) fn new(shape: &Shape) -> Self {
+        let publishers = usize::from(shape.publishers);
         let verifier = || RefCell::new(Verifier::new(publishers));
         Self {
-            verifiers: (0..load.subscribers).map(|_| verifier()).collect(),
+            verifiers: (0..shape.subscribers).map(|_| verifier()).collect(),
             delivery: Notify::new(),
             last_delivery: Cell::new(Instant::now()),
         }
@@ -87,9 +87,9 @@ impl<P: Publisher> Sender<P> {
         }
     }
 
-    pub(super) fn message(&self, stamp: Stamp) -> Bytes {
+    pub(super) fn message(&self, mark: impl Mark) -> Bytes {
         let mut message = vec![b'.'; self.payload];
-        message[..Stamp::LEN].copy_from_slice(&stamp.to_bytes());
+        mark.write(&mut message);
         message.into()
     }
 }

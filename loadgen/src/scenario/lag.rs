@@ -1,0 +1,40 @@
+//! How late this program may send before what was measured is its own latency.
+
+use serde::{Deserialize, Serialize};
+
+use crate::distribution::Distribution;
+
+/// How late this program may send.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct LagBound {
+    /// For this percentage of messages …
+    pub(crate) percentile: f64,
+    /// … so much at most, in nanoseconds.
+    pub(crate) nanoseconds: u64,
+}
+
+impl Default for LagBound {
+    fn default() -> Self {
+        Self {
+            percentile: 99.0,
+            nanoseconds: 1_000_000,
+        }
+    }
+}
+
+/// What is to be said about `lag` if it is over the bound.
+pub(super) fn lag_objection(lag: &Distribution, bound: LagBound) -> Option<String> {
+    let LagBound {
+        percentile,
+        nanoseconds: bound,
+    } = bound;
+    let lag = lag.percentile(percentile);
+    let micros = |nanoseconds: u64| nanoseconds as f64 / 1e3;
+    (lag > bound).then(|| {
+        format!(
+            "loadgen was too late: lag p{percentile} is {:.1} µs, over the bound of {:.1} µs",
+            micros(lag),
+            micros(bound)
+        )
+    })
+}

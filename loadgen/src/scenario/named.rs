@@ -1,0 +1,177 @@
+//! Scenarios with names, as `compare` runs them and reports show them.
+
+use clap::ValueEnum;
+
+use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, SlowReader};
+
+/// Scenarios by name, as `compare` runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Named {
+    /// 1 publisher → 10 subscribers, 64 bytes, pipelined
+    Fanout,
+    /// The same, one message in flight
+    FanoutUnbatched,
+    /// Eight of the former beside each other
+    #[value(name = "fanout-unbatched-x8")]
+    FanoutUnbatchedX8,
+    /// 1 publisher → 100 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-100")]
+    Fanout100,
+    /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-1000")]
+    Fanout1000,
+    /// 100 channels with 1 publisher → 10 subscribers each, 64 bytes, pipelined
+    Channels,
+    /// 1 publisher → 10 subscribers, 64 KiB, pipelined
+    Large,
+    /// 10 publishers → 1 subscriber, 64 bytes, pipelined
+    FanIn,
+    /// 10 clients, each publishing to all others, 64 bytes, pipelined
+    NToN,
+    /// 100 channels with 1 publisher → 10 subscribers each, where channel k gets messages in
+    /// proportion to 1/k, 64 bytes, pipelined
+    Zipf,
+    /// fanout, fan-in, n-to-n and zipf
+    Throughput,
+    /// Memory per idle subscriber
+    Idle,
+    /// Latency in an open loop, once for each of `--rates`
+    Latency,
+    /// 2000 connections, 50 at a time, each timed until its first message
+    ConnectStorm,
+    /// 500 joins to channels with a history of 100 messages of 64 bytes, timed until all is there
+    HistoryJoin,
+    /// 2500 messages of 4 KiB a second to 5 subscribers, and to a sixth that stops reading
+    SlowReader,
+    /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
+    Seed,
+}
+
+/// What a user may say of them.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) latency: Latency,
+    /// In messages a second.
+    pub(crate) rates: Vec<f64>,
+    pub(crate) seed: Seed,
+}
+
+impl Named {
+    /// The name used on the command line and in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fanout => "fanout",
+            Self::FanoutUnbatched => "fanout-unbatched",
+            Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
+            Self::Fanout100 => "fanout-100",
+            Self::Fanout1000 => "fanout-1000",
+            Self::Channels => "channels",
+            Self::Large => "large",
+            Self::FanIn => "fan-in",
+            Self::NToN => "n-to-n",
+            Self::Zipf => "zipf",
+            Self::Throughput => "throughput",
+            Self::Idle => "idle",
+            Self::Latency => "latency",
+            Self::ConnectStorm => "connect-storm",
+            Self::HistoryJoin => "history-join",
+            Self::SlowReader => "slow-reader",
+            Self::Seed => "seed",
+        }
+    }
+
+    /// What it does, by the names in reports: `latency` at each of the rates.
+    pub(crate) fn loads(self, given: &Given) -> Vec<(String, Load)> {
+        let fanout = Fanout::default();
+        let load = match self {
+            Self::Latency => {
+                let rates = given.rates.iter();
+                return rates.map(|&rate| given.latency.at(rate)).collect();
+            }
+            Self::Seed => return given.seed.both(),
+            Self::Throughput => {
+                let all = [Self::Fanout, Self::FanIn, Self::NToN, Self::Zipf];
+                return all.into_iter().flat_map(|it| it.loads(given)).collect();
+            }
+            Self::FanIn => Load::Fanout(Preset::FanIn.load()),
+            Self::NToN => Load::Fanout(Preset::NToN.load()),
+            Self::Zipf => Load::Fanout(Preset::Zipf.load()),
+            Self::ConnectStorm => Load::Storm(ConnectStorm::default()),
+            Self::HistoryJoin => Load::History(HistoryJoin::default()),
+            Self::SlowReader => Load::SlowReader(SlowReader::default()),
+            Self::Idle => Load::Idle(Idle::default()),
+            Self::Fanout => Load::Fanout(fanout),
+            Self::FanoutUnbatched => Load::Fanout(Fanout {
+                mode: Mode::Unbatched,
+                ..fanout
+            }),
+            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
+                mode: Mode::Unbatched,
+                channels: 8,
+                ..fanout
+            }),
+            Self::Fanout100 => Load::Fanout(Fanout {
+                subscribers: 100,
+                ..fanout
+            }),
+            Self::Fanout1000 => Load::Fanout(Fanout {
+                subscribers: 1000,
+                ..fanout
+            }),
+            Self::Channels => Load::Fanout(Fanout {
+                channels: 100,
+                ..fanout
+            }),
+            Self::Large => Load::Fanout(Fanout {
+                payload: 64 << 10,
+                ..fanout
+            }),
+        };
+        vec![(self.name().to_owned(), load)]
+    }
+}
+
+/// The window of each of ten publishers of one channel: together they have about as much under way as
+/// one has alone, so that slow brokers are not busy with the last window long after the time is up.
+const SHARED_WINDOW: usize = 32 << 10;
+
+/// Patterns of throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// 1 publisher → 10 subscribers
+    FanOut,
+    /// 10 publishers → 1 subscriber
+    FanIn,
+    /// 10 clients, each publishing to all others
+    NToN,
+    /// 100 channels with 1 publisher → 10 subscribers each, messages in proportion to 1/k
+    Zipf,
+}
+
+impl Preset {
+    /// What it does where nothing else is said.
+    pub(crate) fn load(self) -> Fanout {
+        let fan_out = Fanout::default();
+        match self {
+            Self::FanOut => fan_out,
+            Self::FanIn => Fanout {
+                publishers: 10,
+                subscribers: 1,
+                window: SHARED_WINDOW,
+                ..fan_out
+            },
+            Self::NToN => Fanout {
+                publishers: 10,
+                subscribers: 10,
+                members: true,
+                window: SHARED_WINDOW,
+                ..fan_out
+            },
+            Self::Zipf => Fanout {
+                channels: 100,
+                zipf: Some(1.0),
+                ..fan_out
+            },
+        }
+    }
+}

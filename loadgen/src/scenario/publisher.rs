@@ -1,0 +1,37 @@
+//! One that sends: the message it sends over and over, with another mark each time.
+
+use crate::adapter::Publication;
+use crate::fleet::LinkId;
+use crate::mark::Mark;
+use crate::verify::Stamp;
+
+/// One that sends.
+pub(super) struct Publisher {
+    pub(super) link: LinkId,
+    pub(super) channel: usize,
+    /// Which of its channel's.
+    pub(super) index: u16,
+    /// Messages handed to its outbox so far; the number of the next one.
+    pub(super) sent: u64,
+    pub(super) publication: Publication,
+}
+
+impl Publisher {
+    /// Length of one message on the wire.
+    pub(super) fn message_len(&self) -> usize {
+        self.publication.bytes.len()
+    }
+
+    /// Appends the next message to `outbox`, with the mark that `mark` makes of its stamp.
+    pub(super) fn publish<M: Mark>(&mut self, outbox: &mut Vec<u8>, mark: impl FnOnce(Stamp) -> M) {
+        self.append(outbox, mark(Stamp::new(self.index, self.sent)));
+        self.sent += 1;
+    }
+
+    /// Appends a message that is not counted.
+    pub(super) fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
+        let payload = outbox.len() + self.publication.payload_at;
+        outbox.extend_from_slice(&self.publication.bytes);
+        mark.write(&mut outbox[payload..]);
+    }
+}

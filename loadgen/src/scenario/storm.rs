@@ -1,0 +1,290 @@
+//! Many clients that connect and subscribe at once, as after an outage.
+//!
+//! A connection counts from `connect` until it has got its first message: then it is there for its
+//! user, whatever the protocol acknowledges on the way. So that a message is always near, a publisher
+//! of its channel sends one after the other while somebody waits: a millisecond apart at first, later a
+//! tenth of the time that the longest has waited. The figures are that much too large.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::bystander::{Bystander, Stage, wait};
+use super::cast::{Cast, STALL, Shape, session_number};
+use super::meter::Meter;
+use super::{ScenarioError, Target};
+use crate::adapter::{Broker, Role};
+use crate::distribution::{Distribution, nanoseconds};
+use crate::fleet::{Fleet, FleetError, LinkId};
+use crate::interrupt::Interrupt;
+use crate::process::CpuTime;
+use crate::verify::{Stamp, Tally};
+
+/// Connections that share a channel, with a publisher and one subscriber that are there already.
+const PER_CHANNEL: usize = 20;
+/// Bytes of the messages that are waited for.
+const PAYLOAD: usize = 16;
+/// Between two messages while somebody waits, at least.
+const TICK: Duration = Duration::from_millis(1);
+/// So many messages are sent in the time that the longest has waited.
+const TICKS_PER_WAIT: u32 = 10;
+/// Connections served before messages are sent again.
+const TURN_CONNECTIONS: usize = 32;
+/// Reasons for failures that are kept.
+const REASONS: usize = 3;
+
+/// The load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ConnectStorm {
+    pub(crate) connections: usize,
+    /// Of them at a time, until they have got their first message.
+    pub(crate) in_flight: usize,
+    /// Messages a second on the channel of a bystander.
+    pub(crate) bystander_rate: f64,
+}
+
+impl Default for ConnectStorm {
+    fn default() -> Self {
+        Self {
+            connections: 2000,
+            in_flight: 50,
+            bystander_rate: 1000.0,
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StormOutcome {
+    /// Connections that got a message.
+    pub(crate) connected: u64,
+    /// Those that did not.
+    pub(crate) failed: u64,
+    /// Why not, the first few reasons.
+    pub(crate) reasons: Vec<String>,
+    /// From the first `connect` until the last has got its message or failed.
+    pub(crate) seconds: f64,
+    /// From `connect` to the first message, of each connection that got one.
+    pub(crate) connect: Distribution,
+    /// What the bystander waited for its messages before, in the second before.
+    pub(crate) bystander_before: Distribution,
+    /// And while the others connected.
+    pub(crate) bystander_during: Distribution,
+    /// This program's part of that.
+    pub(crate) bystander_lag: Distribution,
+    /// The bystander's deliveries.
+    pub(crate) tally: Tally,
+    /// The broker's CPU time while the others connected; `None` when its process is not known.
+    pub(crate) server_cpu: Option<CpuTime>,
+    /// In the second before, with nothing but the bystander.
+    pub(crate) server_cpu_before: Option<CpuTime>,
+    /// How long that second was.
+    pub(crate) seconds_before: f64,
+    /// This program's CPU time while the others connected.
+    pub(crate) tool_cpu: CpuTime,
+}
+
+impl StormOutcome {
+    /// The broker's CPU time in nanoseconds for each connection, without what the bystander takes.
+    pub(crate) fn server_cpu_per_connection(&self) -> Option<f64> {
+        let (during, before) = self.server_cpu.zip(self.server_cpu_before)?;
+        let quiet = before.nanoseconds as f64 / self.seconds_before * self.seconds;
+        let storm = (during.nanoseconds as f64 - quiet).max(0.0);
+        Some(storm / self.connected.max(1) as f64)
+    }
+}
+
+impl ConnectStorm {
+    /// Connects to `broker` at `target`.
+    ///
+    /// # Errors
+    /// The broker cannot be reached at all, or lets go of those who were there before. A connection
+    /// of the storm that fails is no error but in the outcome.
+    pub(crate) fn run(
+        &self,
+        broker: Broker,
+        target: &Target,
+        interrupt: &Interrupt,
+    ) -> Result<StormOutcome, ScenarioError> {
+        let adapter = broker.adapter(PAYLOAD, &target.keyring);
+        let fleet = Fleet::new(target.addr, adapter.as_ref(), PAYLOAD, interrupt)?;
+        let shape = Shape {
+            channels: self.connections.div_ceil(PER_CHANNEL),
+            publishers: 1,
+            subscribers: 1,
+            members: false,
+            payload: PAYLOAD,
+        };
+        let mut storm = Storm::over(Cast::assemble(fleet, shape)?);
+        let bystander = Bystander {
+            broker,
+            target,
+            rate: self.bystander_rate,
+            interrupt,
+        };
+        let load = |stages: &Receiver<Stage>| {
+            wait(stages, Stage::Before)?;
+            let (quiet, start) = (Meter::start(target)?, Instant::now());
+            wait(stages, Stage::Ready)?;
+            let seconds_before = start.elapsed().as_secs_f64();
+            let before = quiet.stop(0)?;
+            let meter = Meter::start(target)?;
+            let seconds = storm.blow(self)?.as_secs_f64();
+            let cost = meter.stop(storm.connect.count())?;
+            Ok((seconds, cost, before, seconds_before))
+        };
+        let ((seconds, cost, before, seconds_before), seen) = bystander.beside(load)?;
+        let connected = storm.connect.count();
+        Ok(StormOutcome {
+            connected,
+            failed: self.connections as u64 - connected,
+            reasons: storm.reasons,
+            seconds,
+            connect: storm.connect,
+            bystander_before: seen.before,
+            bystander_during: seen.during,
+            bystander_lag: seen.lag,
+            tally: seen.tally,
+            server_cpu: cost.server,
+            server_cpu_before: before.server,
+            seconds_before,
+            tool_cpu: cost.tool,
+        })
+    }
+}
+
+/// Connections that have not got a message yet, and those who send them one.
+struct Storm<'a> {
+    cast: Cast<'a, Stamp>,
+    /// By connection.
+    waiting: BTreeMap<LinkId, Waiting>,
+    /// By channel.
+    next_tick: Vec<Instant>,
+    connect: Distribution,
+    reasons: Vec<String>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    channel: usize,
+    since: Instant,
+}
+
+impl<'a> Storm<'a> {
+    fn over(mut cast: Cast<'a, Stamp>) -> Self {
+        cast.fleet.survive_failures();
+        cast.fleet.limit_turns(TURN_CONNECTIONS);
+        Self {
+            next_tick: vec![Instant::now(); cast.publishers.len()],
+            cast,
+            waiting: BTreeMap::new(),
+            connect: Distribution::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    /// Opens all connections, waits until each has got a message or failed, and says how long that
+    /// took. When nothing comes for [`STALL`], those that wait have failed.
+    fn blow(&mut self, load: &ConnectStorm) -> Result<Duration, ScenarioError> {
+        let start = Instant::now();
+        let mut opened = 0;
+        let mut last = start;
+        while opened < load.connections || !self.waiting.is_empty() {
+            while opened < load.connections && self.waiting.len() < load.in_flight {
+                self.open(opened / PER_CHANNEL)?;
+                opened += 1;
+            }
+            self.tick()?;
+            let before = self.waiting.len();
+            self.receive()?;
+            self.give_up_failed()?;
+            if self.waiting.len() < before {
+                last = Instant::now();
+            } else if last.elapsed() > STALL {
+                let waiting = self.waiting.len();
+                self.reason(format!(
+                    "{waiting} got no message within {} s",
+                    STALL.as_secs()
+                ));
+                break;
+            }
+        }
+        Ok(last - start)
+    }
+
+    fn open(&mut self, channel: usize) -> Result<(), ScenarioError> {
+        let since = Instant::now();
+        let name = self.cast.channel(channel).to_owned();
+        let opened = self
+            .cast
+            .fleet
+            .open_at_once(Role::Subscriber, session_number(), &name);
+        match opened {
+            Ok((link, _)) => {
+                self.waiting.insert(link, Waiting { channel, since });
+                Ok(())
+            }
+            Err(FleetError::Interrupted) => Err(FleetError::Interrupted.into()),
+            Err(error) => {
+                self.reason(error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a message on each channel where somebody waits and the last was long enough ago.
+    fn tick(&mut self) -> Result<(), ScenarioError> {
+        let now = Instant::now();
+        // The first of a channel has waited longest: links are in the order they were opened.
+        let mut done = None;
+        for waiting in self.waiting.values() {
+            if done == Some(waiting.channel) || self.next_tick[waiting.channel] > now {
+                continue;
+            }
+            done = Some(waiting.channel);
+            let pause = (now - waiting.since) / TICKS_PER_WAIT;
+            self.next_tick[waiting.channel] = now + pause.max(TICK);
+            let publisher = &self.cast.publishers[waiting.channel];
+            publisher.append(self.cast.fleet.outbox(publisher.link), Stamp::probe());
+            self.cast.fleet.flush(publisher.link)?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), ScenarioError> {
+        self.cast.fleet.wake_after(TICK)?;
+        let (waiting, connect) = (&mut self.waiting, &mut self.connect);
+        self.cast.fleet.turn(TICK, |link, _| {
+            if let Some(there) = waiting.remove(&link) {
+                connect.record(nanoseconds(there.since.elapsed()));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Those whose connection failed wait no more. One of those who were there before is an error.
+    fn give_up_failed(&mut self) -> Result<(), ScenarioError> {
+        let there_before = self.cast.subscribers.len() + self.cast.publishers.len();
+        for (link, error) in self.cast.fleet.take_failures() {
+            if link.0 < there_before {
+                return Err(error.into());
+            }
+            let why = match self.waiting.remove(&link) {
+                Some(_) => error.to_string(),
+                None => format!("after its first message: {error}"),
+            };
+            self.reason(why);
+        }
+        Ok(())
+    }
+
+    fn reason(&mut self, why: String) {
+        if self.reasons.len() < REASONS && !self.reasons.contains(&why) {
+            self.reasons.push(why);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Reading and writing TLS without waiting.
+
+use std::io::{self, IoSlice, Read as _};
+
+use rustls::Connection;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+/// Bytes taken from TLS at once: no record has more.
+const RECORD: usize = 16 << 10;
+
+/// What one step of reading came to.
+pub(super) enum Read {
+    /// Something; there may be more.
+    More,
+    /// All there is for now, or the end of the stream.
+    End,
+}
+
+/// Takes decrypted bytes out of `tls`, or received ones in.
+pub(super) fn read_tls(
+    tls: &mut Connection,
+    stream: &TcpStream,
+    buf: &mut ReadBuf<'_>,
+) -> io::Result<Read> {
+    let room = buf.remaining().min(RECORD);
+    match tls.reader().read(buf.initialize_unfilled_to(room)) {
+        Ok(0) => return Ok(Read::End),
+        Ok(n) => {
+            buf.advance(n);
+            return Ok(Read::More);
+        }
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        Err(_) => {}
+    }
+    tls.read_tls(&mut Socket(stream))?;
+    match tls.process_new_packets() {
+        Ok(_) => Ok(Read::More),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
+/// The socket as TLS reads and writes it.
+pub(super) struct Socket<'a>(pub(super) &'a TcpStream);
+
+impl io::Read for Socket<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buf)
+    }
+}
+
+impl io::Write for Socket<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.try_write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
