@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use clap::{Args, Parser, Subcommand};
 
 use crate::adapter::Broker;
 use crate::command::{Compare, Selection, Start};
 use crate::library::Client;
 use crate::process::Programs;
-use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Timing};
+use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Table, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
@@ -155,6 +155,9 @@ struct ProgramArgs {
     /// The reference-server program [default: beside this one, or built in interop]
     #[arg(long, value_name = "PATH")]
     reference_bin: Option<PathBuf>,
+    /// The program of the server mles 2.9.4 [default: where scripts/setup puts it]
+    #[arg(long, value_name = "PATH")]
+    reference_v2_bin: Option<PathBuf>,
     /// Shards of mles [default: its own]
     #[arg(long)]
     shards: Option<usize>,
@@ -162,7 +165,7 @@ struct ProgramArgs {
 
 #[derive(Debug, Args)]
 struct BrokerArgs {
-    /// Brokers to compare [default: all that are installed]
+    /// Brokers to compare [default: those that are installed]
     #[arg(long, value_delimiter = ',')]
     brokers: Vec<Broker>,
     #[command(flatten)]
@@ -179,8 +182,11 @@ struct BrokerArgs {
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// Scenarios to run [default: the figures of the README; with --client library fanout,
-    /// fanout-unbatched and large]
+    /// What to run where --brokers or --scenario is not given
+    #[arg(long, default_value = "brokers")]
+    table: Table,
+    /// Scenarios to run [default: those of --table; with --client library fanout, fanout-unbatched
+    /// and large]
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<Named>,
     /// Messages that scenario seed measures [default: 300]
@@ -219,7 +225,7 @@ impl CompareArgs {
         let client = self.client.client;
         let scenarios = match (self.scenario.is_empty(), client) {
             (false, _) => self.scenario,
-            (true, Client::Lean) => Named::FIGURES.to_vec(),
+            (true, Client::Lean) => self.table.scenarios().to_vec(),
             (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
         };
         let is_latency_run = scenarios.contains(&Named::Latency);
@@ -247,7 +253,8 @@ impl CompareArgs {
                 Ok((name, load))
             })
             .collect::<Result<_, clap::Error>>()?;
-        Ok(self.brokers.resolve(scenarios, self.time.resolve()))
+        let timing = self.time.resolve();
+        Ok(self.brokers.resolve(self.table, scenarios, timing))
     }
 }
 
@@ -272,7 +279,7 @@ impl IdleArgs {
             warm_up_seconds: 0.0,
             measured: Amount::Seconds(0.0),
         };
-        Ok(self.brokers.resolve(scenarios, unused))
+        Ok(self.brokers.resolve(Table::Brokers, scenarios, unused))
     }
 }
 
@@ -292,16 +299,18 @@ impl ProgramArgs {
             mles: self.mles_bin,
             shards: self.shards,
             reference: self.reference_bin,
+            reference_v2: self.reference_v2_bin,
             history: 0,
         }
     }
 }
 
 impl BrokerArgs {
-    fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
+    /// Where no brokers are named, they are those of `table`.
+    fn resolve(self, table: Table, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(Broker::value_variants().to_vec())
+                Selection::Installed(table.brokers().to_vec())
             } else {
                 Selection::Exactly(self.brokers)
             },

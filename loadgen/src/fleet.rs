@@ -6,6 +6,8 @@
 //! outbox until the socket takes it.
 
 mod link;
+mod stream;
+mod tls;
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -19,11 +21,15 @@ use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::mark::Mark;
 use link::{Link, connect_narrow};
+use stream::Stream;
+use tls::Connector;
 
 /// How long the kernel may take to connect to a broker that listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes read at once: several reads of a full socket, few enough to stay in the cache.
 const READ_LEN: usize = 256 << 10;
+/// The same under TLS: with a record from before, less than [`READ_LEN`] when it is opened.
+const SEALED_LEN: usize = 128 << 10;
 /// Ready connections fetched at once.
 const EVENTS: usize = 1024;
 
@@ -68,8 +74,17 @@ pub(crate) struct Fleet<'a, M> {
     links: Vec<Link<M>>,
     /// What failed without an end to the others; `None` when any failure is the end.
     failures: Option<Vec<(LinkId, FleetError)>>,
+    /// What makes connections, where the protocol is over TLS.
+    connector: Option<Connector>,
+    scratch: Scratch,
+}
+
+/// Where bytes are while they are looked at, for all connections.
+struct Scratch {
     /// Room for a carried head, then [`READ_LEN`] bytes.
-    scratch: Box<[u8]>,
+    bytes: Box<[u8]>,
+    /// [`SEALED_LEN`] bytes as they come under TLS; none without.
+    sealed: Box<[u8]>,
 }
 
 impl<'a, M: Mark> Fleet<'a, M> {
@@ -84,6 +99,8 @@ impl<'a, M: Mark> Fleet<'a, M> {
         interrupt: &'a Interrupt,
     ) -> Result<Self, FleetError> {
         let poll = Poll::new()?;
+        let connector = adapter.is_over_tls().then(Connector::new).transpose()?;
+        let sealed = connector.as_ref().map_or(0, |_| SEALED_LEN);
         Ok(Self {
             broker,
             adapter,
@@ -94,7 +111,11 @@ impl<'a, M: Mark> Fleet<'a, M> {
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
             failures: None,
-            scratch: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
+            connector,
+            scratch: Scratch {
+                bytes: vec![0; MAX_CARRY + READ_LEN].into_boxed_slice(),
+                sealed: vec![0; sealed].into_boxed_slice(),
+            },
         })
     }
 
@@ -184,7 +205,7 @@ impl<'a, M: Mark> Fleet<'a, M> {
     /// Takes a connection in, and sends its hello.
     fn adopt(
         &mut self,
-        mut stream: mio::net::TcpStream,
+        stream: mio::net::TcpStream,
         role: Role,
         number: u32,
         channel: &str,
@@ -197,6 +218,10 @@ impl<'a, M: Mark> Fleet<'a, M> {
             number,
             channel,
         })?;
+        let mut stream = match &self.connector {
+            None => Stream::Plain(stream),
+            Some(connector) => Stream::Tls(Box::new(connector.connect(stream)?)),
+        };
         let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll

@@ -43,9 +43,16 @@ impl<'a> Message<'a> {
     ///
     /// As [`decode`](Self::decode).
     pub fn decode_marked(body: &'a [u8]) -> Result<(Self, Mark), BodyError> {
+        let (message, at) = Self::decode_at(body)?;
+        let mark = Mark::read(body.get(at).copied(), message.message.len());
+        Ok((message, mark))
+    }
+
+    /// The same, and where the head of the message is in the body.
+    fn decode_at(body: &'a [u8]) -> Result<(Self, usize), BodyError> {
         let mut reader = Reader::new(body);
         let (mut uid, mut channel, mut message) = (None, None, None);
-        let mut head = None;
+        let mut message_at = 0;
         // However many pairs are announced, the fourth is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
@@ -53,7 +60,7 @@ impl<'a> Message<'a> {
                 b"uid" => *vacant(&mut uid, UID, at)? = Some(reader.text()?),
                 b"channel" => *vacant(&mut channel, CHANNEL, at)? = Some(reader.text()?),
                 b"message" => {
-                    head = body.get(reader.at()).copied();
+                    message_at = reader.at();
                     *vacant(&mut message, MESSAGE, at)? = Some(reader.bytes()?);
                 }
                 _ => return Err(BodyError::UnknownKey { at }),
@@ -69,7 +76,7 @@ impl<'a> Message<'a> {
             message: message.ok_or(missing(MESSAGE))?,
         };
         reader.end()?;
-        Ok((decoded, Mark::read(head, decoded.message.len())))
+        Ok((decoded, message_at))
     }
 
     /// Length of the encoded body in bytes.
@@ -89,6 +96,43 @@ impl<'a> Message<'a> {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.body_len());
         cbor::append_message(out, self);
+    }
+}
+
+/// Reads the messages of bodies one after the other: the names in one are not read again when the
+/// next begins with the same bytes, as those of one sender do.
+#[derive(Debug, Default)]
+pub(crate) struct MessageReader<'a> {
+    /// What stood before the message in the last body; empty if something stood behind it as well.
+    before: &'a [u8],
+}
+
+impl<'a> MessageReader<'a> {
+    /// The message in `body`, and how it is marked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Message::decode`].
+    #[inline]
+    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(&'a [u8], Mark), BodyError> {
+        if !self.before.is_empty()
+            && let Some(rest) = body.strip_prefix(self.before)
+        {
+            let mut reader = Reader::new(rest);
+            if let Ok(message) = reader.bytes()
+                && reader.end().is_ok()
+            {
+                return Ok((message, Mark::read(rest.first().copied(), message.len())));
+            }
+        }
+        self.read_names(body)
+    }
+
+    fn read_names(&mut self, body: &'a [u8]) -> Result<(&'a [u8], Mark), BodyError> {
+        let (Message { message, .. }, at) = Message::decode_at(body)?;
+        let is_last = message.as_ptr_range().end == body.as_ptr_range().end;
+        self.before = if is_last { &body[..at] } else { &[] };
+        Ok((message, Mark::read(body.get(at).copied(), message.len())))
     }
 }
 

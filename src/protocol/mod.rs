@@ -17,6 +17,7 @@ mod reader;
 mod resync;
 mod scan;
 
+pub(crate) use body::MessageReader;
 pub use body::{Message, encode_frame, is_presence};
 pub use check::{BodyCheck, BodyPrefix};
 pub use error::{BodyError, CborType, FrameError, ResyncError};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::assembly::Kind;
 use super::frame::{Opcode, head_len, put_head};
 use crate::protocol::{
-    BodyError, BodyPrefix, Cid, HEADER_LEN, Key, Mark, Message, frames, put_frame_start,
+    BodyError, BodyPrefix, Cid, HEADER_LEN, Key, Mark, MessageReader, frames, put_frame_start,
 };
 
 /// The frames of a run as Mles v1 on WebSocket: each body, without its header, in a binary frame.
@@ -44,9 +44,9 @@ pub(crate) fn payloads_run(run: &[u8]) -> (Bytes, u32) {
 }
 
 fn payloads(run: &[u8]) -> impl Iterator<Item = (&[u8], Mark)> {
-    frames(run).filter_map(|frame| {
-        let (message, mark) = Message::decode_marked(frame.get(HEADER_LEN..)?).ok()?;
-        let payload = message.message;
+    let mut reader = MessageReader::default();
+    frames(run).filter_map(move |frame| {
+        let (payload, mark) = reader.read(frame.get(HEADER_LEN..)?).ok()?;
         let is_hint = payload.is_empty() && mark == Mark::None;
         (!is_hint).then_some((payload, mark))
     })

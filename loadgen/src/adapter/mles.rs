@@ -1,37 +1,23 @@
 //! Mles v1 frames, encoded by the library; a join instead of a subscription.
 
-use mles::protocol::{
-    BodyError, BodyPrefix, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame,
-};
+mod body;
+
+use mles::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame};
 
 use super::{Adapter, Head, Publication, Role, Session, WireError};
-
-/// The key of the last field of a body, as CBOR text.
-const MESSAGE_KEY: &[u8] = b"\x67message";
+pub(super) use body::Bodies;
 
 /// Mles, with keys made from a keyring.
 pub(super) struct Mles {
-    payload_len: usize,
-    /// What stands before a payload of that length in a body of ours.
-    before_payload: Vec<u8>,
+    bodies: Bodies,
     keyring: Keyring,
 }
 
 impl Mles {
     /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
     pub(super) fn new(payload_len: usize, keyring: Keyring) -> Self {
-        let sample = Message {
-            uid: "",
-            channel: "",
-            message: &vec![0; payload_len],
-        };
-        let mut body = Vec::with_capacity(sample.body_len());
-        sample.encode_into(&mut body);
-        let names = BodyPrefix::new("", "").as_bytes().len();
-        let length = &body[names..body.len() - payload_len];
         Self {
-            payload_len,
-            before_payload: [MESSAGE_KEY, length].concat(),
+            bodies: Bodies::new(payload_len),
             keyring,
         }
     }
@@ -57,25 +43,7 @@ impl Adapter for Mles {
             return Ok(Head::Partial);
         };
         let len = HEADER_LEN + header.body_len;
-        let head = len.saturating_sub(self.payload_len);
-        let Some(before) = received.get(HEADER_LEN..head.max(HEADER_LEN)) else {
-            return Ok(Head::Partial);
-        };
-        if before.ends_with(&self.before_payload) {
-            return Ok(Head::Delivery {
-                head,
-                payload: self.payload_len,
-                tail: 0,
-            });
-        }
-        let Some(body) = received.get(HEADER_LEN..len) else {
-            return Ok(Head::Partial);
-        };
-        match Message::decode(body) {
-            Ok(announcement) if announcement.message.is_empty() => Ok(Head::Control { len }),
-            Ok(_) => Err(WireError::unexpected(received)),
-            Err(error) => Err(WireError::Unexpected(error.to_string())),
-        }
+        self.bodies.head(received, HEADER_LEN, len)
     }
 }
 

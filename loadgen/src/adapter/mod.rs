@@ -12,8 +12,10 @@ mod amqp;
 mod mles;
 mod mqtt;
 mod nats;
+mod over_tls;
 mod redis;
 mod scanner;
+mod websocket;
 
 use std::net::SocketAddr;
 
@@ -22,7 +24,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use over_tls::OverTls;
 pub(crate) use scanner::{MAX_CARRY, Scanner};
+use websocket::WebSocket;
 
 /// A broker this program can speak with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -30,6 +34,14 @@ pub(crate) use scanner::{MAX_CARRY, Scanner};
 pub(crate) enum Broker {
     /// Mles v1.
     Mles,
+    /// The same server over WebSocket, with bodies of v1.
+    MlesWs,
+    /// The same server over WebSocket, v2.
+    MlesV2,
+    /// The same server, Mles v1 over TLS.
+    MlesTls,
+    /// The same server over WebSocket and TLS, v2.
+    MlesWss,
     /// The NATS client protocol, core publish/subscribe.
     Nats,
     /// Redis PUBLISH/SUBSCRIBE over RESP2.
@@ -42,6 +54,8 @@ pub(crate) enum Broker {
     RabbitmqMqtt,
     /// Mles v1, as the reference server 1.1.7 speaks it.
     Reference,
+    /// Mles v2 over WebSocket and TLS, as the server `mles` 2.9.4 speaks it.
+    ReferenceV2,
     /// Mles v1 over a relay built into this program that only copies: the floor of the tool.
     Null,
 }
@@ -51,23 +65,31 @@ impl Broker {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mles => "mles",
+            Self::MlesWs => "mles-ws",
+            Self::MlesV2 => "mles-v2",
+            Self::MlesTls => "mles-tls",
+            Self::MlesWss => "mles-wss",
             Self::Nats => "nats",
             Self::Redis => "redis",
             Self::Mosquitto => "mosquitto",
             Self::Rabbitmq => "rabbitmq",
             Self::RabbitmqMqtt => "rabbitmq-mqtt",
             Self::Reference => "reference",
+            Self::ReferenceV2 => "reference-v2",
             Self::Null => "null",
         }
     }
 
-    /// The adapter for this broker, for payloads of `payload_len` bytes. Only sessions of Mles take
-    /// their keys from `keyring`.
+    /// The adapter for this broker, for payloads of `payload_len` bytes. Only sessions of Mles v1
+    /// over TCP and TLS take their keys from `keyring`.
     pub(crate) fn adapter(self, payload_len: usize, keyring: &Keyring) -> Box<dyn Adapter> {
+        let mles = || mles::Mles::new(payload_len, keyring.clone());
         match self {
-            Self::Mles | Self::Reference | Self::Null => {
-                Box::new(mles::Mles::new(payload_len, keyring.clone()))
-            }
+            Self::Mles | Self::Reference | Self::Null => Box::new(mles()),
+            Self::MlesTls => Box::new(OverTls(mles())),
+            Self::MlesWs => Box::new(WebSocket::v1(payload_len)),
+            Self::MlesV2 => Box::new(WebSocket::V2),
+            Self::MlesWss | Self::ReferenceV2 => Box::new(OverTls(WebSocket::V2)),
             Self::Nats => Box::new(nats::Nats),
             Self::Redis => Box::new(redis::Redis),
             Self::Mosquitto | Self::RabbitmqMqtt => Box::new(mqtt::Mqtt),
@@ -180,6 +202,11 @@ pub(crate) trait Adapter {
     /// The answer to [`Head::Ping`]; nothing for protocols without.
     fn pong(&self) -> &'static [u8] {
         b""
+    }
+
+    /// Whether all of it goes through TLS.
+    fn is_over_tls(&self) -> bool {
+        false
     }
 }
 

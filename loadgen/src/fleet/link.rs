@@ -1,18 +1,19 @@
 //! One connection: its socket, what came of a message, and what waits to be sent.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::{FleetError, READ_LEN};
+use super::stream::{Arrival, Stream};
+use super::{FleetError, Scratch};
 use crate::adapter::{Adapter, MAX_CARRY, Role, Scanner};
 use crate::mark::Mark;
 
 pub(super) struct Link<M> {
     /// `None` once it was closed by us.
-    pub(super) stream: Option<mio::net::TcpStream>,
+    pub(super) stream: Option<Stream>,
     pub(super) role: Role,
     pub(super) scanner: Scanner<M>,
     pub(super) outbox: Vec<u8>,
@@ -26,32 +27,31 @@ impl<M: Mark> Link<M> {
         &mut self,
         adapter: &dyn Adapter,
         payload_len: usize,
-        scratch: &mut [u8],
+        scratch: &mut Scratch,
         mut deliver: impl FnMut(M),
     ) -> Result<(), FleetError> {
         let Some(stream) = &mut self.stream else {
             return Ok(());
         };
+        let Scratch { bytes, sealed } = scratch;
         loop {
-            let read = match stream.read(&mut scratch[MAX_CARRY..]) {
-                Ok(0) => return Err(FleetError::Closed(self.role)),
-                Ok(read) => read,
+            let (read, is_last) = match stream.read(&mut bytes[MAX_CARRY..], sealed) {
+                Ok(Arrival::Bytes { len, is_last }) => (len, is_last),
+                Ok(Arrival::End) => return Err(FleetError::Closed(self.role)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(lost(self.role, error)),
             };
             let start = MAX_CARRY - self.scanner.carry().len();
-            scratch[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
-            let received = &scratch[start..MAX_CARRY + read];
+            bytes[start..MAX_CARRY].copy_from_slice(self.scanner.carry());
+            let received = &bytes[start..MAX_CARRY + read];
             let pings = self
                 .scanner
                 .scan(adapter, payload_len, received, &mut deliver)?;
             for _ in 0..pings {
                 self.outbox.extend_from_slice(adapter.pong());
             }
-            // A read that did not fill the buffer has emptied the socket; the next bytes make a
-            // new event.
-            if read < READ_LEN {
+            if is_last {
                 return Ok(());
             }
         }
@@ -62,9 +62,14 @@ impl<M: Mark> Link<M> {
         let Some(stream) = &mut self.stream else {
             return Ok(true);
         };
-        while self.written < self.outbox.len() {
-            match stream.write(&self.outbox[self.written..]) {
-                Ok(written) => self.written += written,
+        loop {
+            let written = match self.outbox.get(self.written..) {
+                None | Some([]) => stream.flush().map(|()| None),
+                Some(rest) => stream.write(rest).map(Some),
+            };
+            match written {
+                Ok(Some(written)) => self.written += written,
+                Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(lost(self.role, error)),

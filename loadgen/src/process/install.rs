@@ -91,7 +91,14 @@ pub(super) fn package(broker: Broker) -> Option<&'static str> {
         Broker::Redis => Some("redis-server"),
         Broker::Mosquitto => Some("mosquitto"),
         Broker::Rabbitmq | Broker::RabbitmqMqtt => Some("rabbitmq-server"),
-        Broker::Mles | Broker::Reference | Broker::Null => None,
+        Broker::Mles
+        | Broker::MlesWs
+        | Broker::MlesV2
+        | Broker::MlesTls
+        | Broker::MlesWss
+        | Broker::Reference
+        | Broker::ReferenceV2
+        | Broker::Null => None,
     }
 }
 

@@ -64,12 +64,17 @@ pub(crate) enum StartError {
 fn hint(broker: Broker) -> String {
     match (broker, package(broker)) {
         (_, Some(package)) => format!(" (Debian package {package}; as root, --install brings it)"),
-        (Broker::Mles, _) => {
+        (Broker::Mles | Broker::MlesWs | Broker::MlesV2 | Broker::MlesTls | Broker::MlesWss, _) => {
             " beside this program (build it, or say where with --mles-bin)".to_owned()
         }
         (Broker::Reference, _) => " near this program (cargo build --release in interop, or say \
                                    where with --reference-bin)"
             .to_owned(),
+        (Broker::ReferenceV2, _) => {
+            " near this program (scripts/setup brings it, or say where with \
+                                     --reference-v2-bin)"
+                .to_owned()
+        }
         _ => String::new(),
     }
 }
@@ -116,6 +121,7 @@ impl Running {
         let place = Place::find(dir.path()).map_err(failed)?;
         let recipe = programs
             .recipe(broker, place)
+            .map_err(failed)?
             .ok_or(StartError::NotInstalled(broker))?;
         for (path, text) in &recipe.files {
             fs::write(path, text).map_err(failed)?;

@@ -51,6 +51,11 @@ fn through_library<J: Job>(broker: Broker, job: J) -> Result<J::Outcome, Scenari
             Broker::Redis => job.by::<Redis>().await,
             Broker::Mosquitto | Broker::RabbitmqMqtt => job.by::<Mqtt>().await,
             Broker::Rabbitmq => job.by::<Amqp>().await,
+            Broker::MlesWs
+            | Broker::MlesV2
+            | Broker::MlesTls
+            | Broker::MlesWss
+            | Broker::ReferenceV2 => Err(ScenarioError::NoLibrary(broker)),
         }
     })
 }

@@ -52,12 +52,12 @@ impl Default for HistoryJoin {
 }
 
 impl HistoryJoin {
-    /// How many messages of each channel `broker` must keep. The reference server takes every join
-    /// into its history, and so pushes messages out.
+    /// How many messages of each channel `broker` must keep. The reference servers take every join
+    /// into their history, and so push messages out.
     pub(crate) fn kept_by(&self, broker: Broker) -> usize {
         let joins = self.joiners.div_ceil(self.channels);
         match broker {
-            Broker::Reference => self.history + joins + SPARE,
+            Broker::Reference | Broker::ReferenceV2 => self.history + joins + SPARE,
             _ => self.history,
         }
     }

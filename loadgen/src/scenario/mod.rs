@@ -19,6 +19,7 @@ mod recorder;
 mod seed;
 mod slow_reader;
 mod storm;
+mod table;
 mod timetable;
 mod zipf;
 
@@ -47,6 +48,7 @@ pub(crate) use seed::{Seed, SeedOutcome};
 pub(crate) use slow_reader::MemoryPoint;
 pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
 pub(crate) use storm::{ConnectStorm, StormOutcome};
+pub(crate) use table::Table;
 pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
@@ -58,6 +60,9 @@ pub(crate) enum ScenarioError {
     /// A client library failed.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// Nothing but the adapter speaks with this broker.
+    #[error("there is no client library here that speaks with {}", .0.name())]
+    NoLibrary(Broker),
     /// The broker process could not be looked at.
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -116,7 +121,13 @@ impl Load {
     pub(crate) fn objection(&self, broker: Broker) -> Option<&'static str> {
         match (self, broker) {
             (Self::History(_), _) => match broker {
-                Broker::Mles | Broker::Reference => None,
+                Broker::Mles
+                | Broker::MlesWs
+                | Broker::MlesV2
+                | Broker::MlesTls
+                | Broker::MlesWss
+                | Broker::Reference
+                | Broker::ReferenceV2 => None,
                 Broker::Nats => Some("core NATS keeps no history; JetStream is another protocol"),
                 Broker::Redis => Some("Redis' publish/subscribe keeps no history"),
                 Broker::Mosquitto | Broker::RabbitmqMqtt => {

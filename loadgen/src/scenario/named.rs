@@ -14,6 +14,9 @@ pub(crate) enum Named {
     /// Eight of the former beside each other
     #[value(name = "fanout-unbatched-x8")]
     FanoutUnbatchedX8,
+    /// 1 publisher → 100 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-100")]
+    Fanout100,
     /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
     #[value(name = "fanout-1000")]
     Fanout1000,
@@ -54,23 +57,13 @@ pub(crate) struct Given {
 }
 
 impl Named {
-    /// All that the figures of the README need, in the order of their table.
-    pub(crate) const FIGURES: [Self; 7] = [
-        Self::Fanout,
-        Self::FanoutUnbatched,
-        Self::FanoutUnbatchedX8,
-        Self::Fanout1000,
-        Self::Channels,
-        Self::Large,
-        Self::Idle,
-    ];
-
     /// The name used on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fanout => "fanout",
             Self::FanoutUnbatched => "fanout-unbatched",
             Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
+            Self::Fanout100 => "fanout-100",
             Self::Fanout1000 => "fanout-1000",
             Self::Channels => "channels",
             Self::Large => "large",
@@ -115,6 +108,10 @@ impl Named {
             Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
                 mode: Mode::Unbatched,
                 channels: 8,
+                ..fanout
+            }),
+            Self::Fanout100 => Load::Fanout(Fanout {
+                subscribers: 100,
                 ..fanout
             }),
             Self::Fanout1000 => Load::Fanout(Fanout {

@@ -7,33 +7,32 @@ use crate::started::{Started, compare};
 use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
 
 macro_rules! test_brokers {
-    ($($module:ident: $broker:literal,)*) => {$(
+    ($tests:tt for $($module:ident: $broker:literal,)*) => {
+        $(test_broker! { $module, $broker, $tests })*
+    };
+}
+
+macro_rules! test_broker {
+    ($module:ident, $broker:literal, [$($test:ident,)*]) => {
         mod $module {
-            #[test]
-            fn delivers_every_message_once() {
-                super::delivers_every_message_once($broker);
-            }
-
-            #[test]
-            fn tells_publishers_and_channels_apart() {
-                super::tells_publishers_and_channels_apart($broker);
-            }
-
-            #[test]
-            fn takes_memory_for_idle_subscribers() {
-                super::takes_memory_for_idle_subscribers($broker);
-            }
-
-            #[test]
-            fn is_found_out_when_tampered_with() {
-                super::is_found_out_when_tampered_with($broker);
-            }
+            $(#[test]
+            fn $test() {
+                super::$test($broker);
+            })*
         }
-    )*};
+    };
 }
 
 test_brokers! {
+    [
+        delivers_every_message_once,
+        tells_publishers_and_channels_apart,
+        takes_memory_for_idle_subscribers,
+        is_found_out_when_tampered_with,
+    ] for
     mles: "mles",
+    mles_ws: "mles-ws",
+    mles_v2: "mles-v2",
     nats: "nats",
     redis: "redis",
     mosquitto: "mosquitto",
@@ -42,23 +41,30 @@ test_brokers! {
     null: "null",
 }
 
-/// Its key depends on the client's address, so nothing can stand between.
-mod reference {
-    #[test]
-    fn delivers_every_message_once() {
-        super::delivers_every_message_once("reference");
-    }
-
-    #[test]
-    fn tells_publishers_and_channels_apart() {
-        super::tells_publishers_and_channels_apart("reference");
-    }
-
-    #[test]
-    fn takes_memory_for_idle_subscribers() {
-        super::takes_memory_for_idle_subscribers("reference");
-    }
+// What stands between would have to speak TLS.
+test_brokers! {
+    [
+        delivers_every_message_once,
+        tells_publishers_and_channels_apart,
+        takes_memory_for_idle_subscribers,
+    ] for
+    mles_tls: "mles-tls",
+    mles_wss: "mles-wss",
+    reference_v2: "reference-v2",
 }
+
+// Its key depends on the client's address, so nothing can stand between.
+test_brokers! {
+    [
+        delivers_every_message_once,
+        tells_publishers_and_channels_apart,
+        takes_memory_for_idle_subscribers,
+    ] for
+    reference: "reference",
+}
+
+/// Those that only the lean client speaks with.
+const WITHOUT_LIBRARY: [&str; 5] = ["mles-ws", "mles-v2", "mles-tls", "mles-wss", "reference-v2"];
 
 fn delivers_every_message_once(broker: &str) {
     let scenarios = "fanout,fanout-unbatched-x8,large";
@@ -89,7 +95,7 @@ fn tells_publishers_and_channels_apart(broker: &str) {
         return;
     };
     let addr = started.addr.to_string();
-    for client in ["lean", "library"] {
+    for client in clients(broker) {
         let args = ["fanout", "--broker", broker, "--addr", &addr];
         let shape = ["--publishers", "3", "--channels", "4", "--subscribers", "5"];
         let few = ["--messages", "100", "--warm-up", "0.1"];
@@ -98,11 +104,19 @@ fn tells_publishers_and_channels_apart(broker: &str) {
         let what = format!("{broker}, {client}: {}", said(&output));
         let code = output.status.code();
         assert_eq!(code, Some(0), "{what}{:#}", report["runs"]);
-        assert_eq!(report["scenarios"]["custom"]["client"], client, "{what}");
+        assert_eq!(report["scenarios"]["custom"]["client"], *client, "{what}");
         assert!(report["clients"][broker].is_string(), "{what}");
         let outcome = &report["runs"][0]["result"]["fanout"];
         assert_eq!(outcome["tally"]["delivered"], 3 * 4 * 5 * 100, "{what}");
         assert!(outcome["server_cpu"].is_null(), "no --pid was given");
+    }
+}
+
+fn clients(broker: &str) -> &'static [&'static str] {
+    if WITHOUT_LIBRARY.contains(&broker) {
+        &["lean"]
+    } else {
+        &["lean", "library"]
     }
 }
 
@@ -141,6 +155,9 @@ fn is_found_out_when_tampered_with(broker: &str) {
         ("library", Tamper::Double, Some("duplicated")),
         ("library", Tamper::Delay, Some("reordered")),
     ] {
+        if !clients(broker).contains(&client) {
+            continue;
+        }
         let addr = proxy(broker, started.addr, tamper).to_string();
         let args = ["fanout", "--broker", broker, "--addr", &addr];
         let shape = ["--subscribers", "3", "--warm-up", "0"];
@@ -172,4 +189,20 @@ fn is_found_out_when_tampered_with(broker: &str) {
             );
         }
     }
+}
+
+#[test]
+fn a_client_library_that_there_is_not_is_told() {
+    let args = ["compare", "--brokers", "mles-ws", "--scenario", "fanout"];
+    let short = ["--client", "library", "--rounds", "1", "--seconds", "0.1"];
+    let Some((output, report)) = compare(&[args.as_slice(), &short].concat()) else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let why = report["runs"][0]["result"]["failed"].as_str();
+    assert!(
+        why.is_some_and(|why| why.contains("no client library")),
+        "{:#}",
+        report["runs"]
+    );
 }

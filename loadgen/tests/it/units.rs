@@ -23,6 +23,7 @@ impl Unit {
 pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
     let (len, tail) = match broker {
         "mles" | "null" => (mles(bytes)?, 0),
+        "mles-ws" | "mles-v2" => (websocket(bytes)?, 0),
         "nats" => (nats(bytes)?, 2),
         "redis" => (redis(bytes)?, 2),
         "mosquitto" | "rabbitmq-mqtt" => (mqtt(bytes)?, 0),
@@ -34,6 +35,19 @@ pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
 
 fn mles(bytes: &[u8]) -> Option<usize> {
     Some(16 + number(bytes.get(1..4)?))
+}
+
+/// A frame, or the answer to the request before them.
+fn websocket(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(b"HTTP") {
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        return Some(head + 4);
+    }
+    match bytes.get(1)? {
+        126 => Some(4 + number(bytes.get(2..4)?)),
+        127 => Some(10 + number(bytes.get(2..10)?)),
+        len => Some(2 + usize::from(*len)),
+    }
 }
 
 fn nats(bytes: &[u8]) -> Option<usize> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::frame::server_frame_len;
 use super::*;
-use crate::protocol::{FrameHeader, MAX_BODY_LEN, encode_frame, is_presence};
+use crate::protocol::{FrameHeader, MAX_BODY_LEN, Message, encode_frame, is_presence};
 
 const HOLDER: (Cid, Key) = (Cid(7), Key(9));
 
@@ -122,5 +122,39 @@ proptest! {
             .map(|(kind, payload)| (if kind == Kind::Text { TEXT } else { BINARY }, payload))
             .collect();
         prop_assert_eq!(sent(&bytes), expected);
+    }
+
+    /// Names that were read once are not read again, which must not show.
+    #[test]
+    fn a_run_is_what_its_frames_are(
+        frames in vec(
+            (0..6_usize, any::<bool>(), vec(any::<u8>(), 0..30)).prop_map(|(shape, cut, payload)| {
+                let len = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+                let text = |text: &str| [&[0x60 | len(text.as_bytes())], text.as_bytes()].concat();
+                let message = [&[0x58, len(&payload)], payload.as_slice()].concat();
+                let value = |key: &str, value: &[u8]| [&text(key), value].concat();
+                let message = value("message", &message);
+                let (uid, channel) = (value("uid", &text("alice")), value("channel", &text("room")));
+                let other = value("uid", &text("bob"));
+                let pairs = match shape {
+                    0 => [uid, channel, message].concat(),
+                    1 => [other, channel, message].concat(),
+                    2 => [message, uid, channel].concat(),
+                    3 => [uid, message, channel].concat(),
+                    4 => [uid, channel].concat(),
+                    _ => message,
+                };
+                let body = [&[0xA3], pairs.as_slice()].concat();
+                raw(&body[..body.len() - usize::from(cut)])
+            }),
+            1..12,
+        ),
+    ) {
+        let (bytes, count) = payloads_run(&frames.concat());
+        let each: Vec<_> = frames.iter().map(|frame| payloads_run(frame)).collect();
+        let counts: u32 = each.iter().map(|(_, count)| count).sum();
+        let expected = each.into_iter().flat_map(|(bytes, _)| bytes).collect::<Vec<_>>();
+        prop_assert_eq!(bytes, expected);
+        prop_assert_eq!(count, counts);
     }
 }

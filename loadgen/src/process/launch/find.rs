@@ -10,6 +10,8 @@ const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// Where `cargo build --release` in `interop` puts the reference server, from the folder of this
 /// program in the workspace's `target`.
 const REFERENCE_IN_TREE: &str = "../../interop/target/release/reference-server";
+/// Where `scripts/setup` puts the server `mles` 2.9.4.
+const REFERENCE_V2_IN_TREE: &str = "../../interop/target/reference-v2/bin/mles";
 
 impl Programs {
     /// Whether `broker` is there to be started.
@@ -20,15 +22,21 @@ impl Programs {
     /// Where the program of `broker` is; what the user named is taken as it is.
     pub(super) fn find(&self, broker: Broker) -> Option<PathBuf> {
         let named = match broker {
-            Broker::Mles => &self.mles,
+            Broker::Mles | Broker::MlesWs | Broker::MlesV2 | Broker::MlesTls | Broker::MlesWss => {
+                &self.mles
+            }
             Broker::Reference => &self.reference,
+            Broker::ReferenceV2 => &self.reference_v2,
             _ => &None,
         };
         if named.is_some() {
             return named.clone();
         }
         match broker {
-            Broker::Mles => beside("mles"),
+            Broker::Mles | Broker::MlesWs | Broker::MlesV2 | Broker::MlesTls | Broker::MlesWss => {
+                beside("mles")
+            }
+            Broker::ReferenceV2 => beside(REFERENCE_V2_IN_TREE),
             Broker::Reference => beside("reference-server").or_else(|| beside(REFERENCE_IN_TREE)),
             Broker::Null => std::env::current_exe().ok(),
             Broker::Nats => in_path("nats-server"),

@@ -1,10 +1,11 @@
 //! How each broker is started so that they do the same work: deliver to who is there, keep nothing.
 //!
-//! The equivalence, for all: loopback only, no TLS, no authentication that costs more than the join,
-//! no persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on,
-//! logs to a file. Everything else is the broker's default, its threads included. The table in
-//! `docs/BENCHMARKS.md` says it for each broker.
+//! The equivalence, for all: loopback only, no TLS (but where it is what is compared), no
+//! authentication that costs more than the join, no persistence, no history (but in the scenario about
+//! it), no acknowledgements, `TCP_NODELAY` on, logs to a file. Everything else is the broker's default,
+//! its threads included. The table in `docs/BENCHMARKS.md` says it for each broker.
 
+mod certificate;
 mod find;
 mod own;
 mod rabbitmq;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::adapter::Broker;
 
 pub(super) use find::in_path;
+use own::Door;
 
 /// Where brokers' programs are, and what the user wants of them.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,8 @@ pub(crate) struct Programs {
     pub(crate) history: usize,
     /// The `reference-server` program of `interop`; by default it is looked for near this program.
     pub(crate) reference: Option<PathBuf>,
+    /// The `mles` program of version 2.9.4; by default it is looked for near this program.
+    pub(crate) reference_v2: Option<PathBuf>,
 }
 
 /// Where a broker has its place: ports of loopback and a directory that are nobody else's.
@@ -99,10 +103,20 @@ pub(crate) struct Recipe {
 
 impl Programs {
     /// The recipe for `broker` at `place`; `None` when its program is not installed.
-    pub(crate) fn recipe(&self, broker: Broker, place: Place<'_>) -> Option<Recipe> {
-        let program = self.find(broker)?;
-        Some(match broker {
-            Broker::Mles => own::mles(program, place, self),
+    ///
+    /// # Errors
+    /// A certificate that it needs cannot be made.
+    pub(crate) fn recipe(&self, broker: Broker, place: Place<'_>) -> io::Result<Option<Recipe>> {
+        let Some(program) = self.find(broker) else {
+            return Ok(None);
+        };
+        let mles = |door, program| own::mles(door, program, place, self);
+        Ok(Some(match broker {
+            Broker::Mles => mles(Door::Tcp, program)?,
+            Broker::MlesWs | Broker::MlesV2 => mles(Door::WebSocket, program)?,
+            Broker::MlesTls => mles(Door::Tls, program)?,
+            Broker::MlesWss => mles(Door::WebSocketTls, program)?,
+            Broker::ReferenceV2 => own::reference_v2(program, place, self.history)?,
             Broker::Reference => own::reference(program, place, self.history),
             Broker::Null => own::null(program, place),
             Broker::Nats => nats(program, place),
@@ -110,7 +124,7 @@ impl Programs {
             Broker::Mosquitto => mosquitto(program, place),
             Broker::Rabbitmq => rabbitmq::amqp(program, place),
             Broker::RabbitmqMqtt => rabbitmq::mqtt(program, place),
-        })
+        }))
     }
 }
 

@@ -24,18 +24,30 @@ const DOWN: &str = "M0,4.8L4.6,-3.6L-4.6,-3.6z";
 const PLUS: &str = "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z";
 const BAR: &str = "M-1.7,-5h3.4v10h-3.4z";
 const FLAT: &str = "M-5,-1.7h10v3.4h-10z";
+const RING: &str =
+    "M-4.5,0a4.5,4.5 0 1 0 9,0a4.5,4.5 0 1 0 -9,0zM-2,0a2,2 0 1 1 4,0a2,2 0 1 1 -4,0z";
+const FRAME: &str = "M-4,-4h8v8h-8zM-1.8,-1.8v3.6h3.6v-3.6z";
+const CROSS: &str =
+    "M-4.5,-2.5L-2.5,-4.5L0,-2L2.5,-4.5L4.5,-2.5L2,0L4.5,2.5L2.5,4.5L0,2L-2.5,4.5L-4.5,2.5L-2,0z";
+const LEFT: &str = "M-4.8,0L3.6,-4.6L3.6,4.6z";
+const RIGHT: &str = "M4.8,0L-3.6,-4.6L-3.6,4.6z";
 
 impl Look {
     /// Of `broker`.
     pub(super) fn of(broker: Broker) -> Self {
         let (class, dashes, mark) = match broker {
             Broker::Mles => ("b-mles", "none", CIRCLE),
+            Broker::MlesWs => ("b-mles-ws", "12 3", RING),
+            Broker::MlesV2 => ("b-mles-v2", "7 2 2 2", FRAME),
+            Broker::MlesTls => ("b-mles-tls", "4 2", CROSS),
+            Broker::MlesWss => ("b-mles-wss", "16 3 2 3", LEFT),
             Broker::Nats => ("b-nats", "9 3", SQUARE),
             Broker::Redis => ("b-redis", "2.5 2.5", DIAMOND),
             Broker::Mosquitto => ("b-mosquitto", "9 3 2 3", UP),
             Broker::Rabbitmq => ("b-rabbitmq", "14 4", DOWN),
             Broker::RabbitmqMqtt => ("b-rabbitmq-mqtt", "5 3", PLUS),
             Broker::Reference => ("b-reference", "9 3 2 3 2 3", BAR),
+            Broker::ReferenceV2 => ("b-reference-v2", "6 2 2 2 2 2", RIGHT),
             Broker::Null => ("b-null", "2 5", FLAT),
         };
         Self {

@@ -1,0 +1,28 @@
+//! Any protocol, over TLS instead of plain TCP.
+
+use super::{Adapter, Head, Publication, Session, WireError};
+
+/// The same bytes in TLS records, which [`crate::fleet`] makes.
+pub(super) struct OverTls<A>(pub(super) A);
+
+impl<A: Adapter> Adapter for OverTls<A> {
+    fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
+        self.0.hello(session)
+    }
+
+    fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
+        self.0.publication(session, payload)
+    }
+
+    fn head(&self, received: &[u8]) -> Result<Head, WireError> {
+        self.0.head(received)
+    }
+
+    fn pong(&self) -> &'static [u8] {
+        self.0.pong()
+    }
+
+    fn is_over_tls(&self) -> bool {
+        true
+    }
+}
