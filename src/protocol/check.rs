@@ -55,7 +55,8 @@ impl BodyPrefix {
 
     /// Whether `body` is this prefix and then one byte string that fills the rest.
     #[inline]
-    fn begins(&self, body: &[u8]) -> bool {
+    #[must_use]
+    pub fn begins(&self, body: &[u8]) -> bool {
         let Some(rest) = body.strip_prefix(&*self.bytes) else {
             return false;
         };

@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 
 use crate::settings::Settings;
 
+/// The kernel gives up this much later than the broker would: the broker can say why.
+#[cfg(target_os = "linux")]
+const SLACK: Duration = Duration::from_secs(1);
 /// Keepalive probes that may go unanswered before a connection counts as dead.
 const PROBES: u32 = 3;
 /// Congestion control for peers on this machine. There is nothing to be congested, and an
@@ -42,7 +45,7 @@ pub(crate) fn configure(
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     {
-        let deadline = settings.channels.longest_write_deadline();
+        let deadline = settings.channels.longest_write_deadline() + SLACK;
         socket.set_tcp_user_timeout(Some(timeout.max(deadline)))?;
         if let Some(algorithm) = &limits.tcp_congestion {
             socket.set_tcp_congestion(algorithm.as_bytes())?;

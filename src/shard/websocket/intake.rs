@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::end::End;
 use super::{Seat, Seats, Session};
 use crate::channel::FrameRun;
-use crate::protocol::{BodyPrefix, FrameHeader, HEADER_LEN, Message};
+use crate::protocol::{FrameHeader, HEADER_LEN, Message};
 use crate::shard::conn::Phase;
 use crate::shard::input::{Overdrawn, Scratch};
 use crate::shard::session::yield_turn;
@@ -134,8 +134,8 @@ impl Session {
                 unmask_into(&mut self.batch.bytes, payload, head.mask);
                 self.body(start).await
             }
-            Seats::One(seat, names) => {
-                let from = self.batch.begin(seat, names, kind, payload.len())?;
+            Seats::One(seat) => {
+                let from = self.batch.begin(seat, kind, payload.len())?;
                 unmask_into(&mut self.batch.bytes, payload, head.mask);
                 if kind == Kind::Text
                     && let Err(error) = self.assembly.check_text(&self.batch.bytes[from..], true)
@@ -181,8 +181,8 @@ impl Session {
                 self.batch.bytes.extend_from_slice(&message);
                 self.body(start).await
             }
-            Seats::One(seat, names) => {
-                self.batch.begin(seat, names, kind, message.len())?;
+            Seats::One(seat) => {
+                self.batch.begin(seat, kind, message.len())?;
                 self.batch.bytes.extend_from_slice(&message);
                 self.batch.frames += 1;
                 Ok(())
@@ -192,7 +192,14 @@ impl Session {
 
     /// The batch ends with room for a header at `start` and a body of v1 behind it.
     async fn body(&mut self, start: usize) -> Result<(), End> {
-        let message = match Message::decode(&self.batch.bytes[start + HEADER_LEN..]) {
+        let body = &self.batch.bytes[start + HEADER_LEN..];
+        if let Some(to) = &self.batch.to
+            && to.names.begins(body)
+        {
+            self.batch.head_last(start);
+            return Ok(());
+        }
+        let message = match Message::decode(body) {
             Ok(message) => message,
             Err(error) => {
                 self.batch.bytes.truncate(start);
@@ -239,15 +246,9 @@ impl Session {
 
 impl Batch {
     /// Begins a frame of v2 and returns where its payload begins.
-    fn begin(
-        &mut self,
-        seat: &Seat,
-        names: &BodyPrefix,
-        kind: Kind,
-        payload: usize,
-    ) -> Result<usize, End> {
+    fn begin(&mut self, seat: &Seat, kind: Kind, payload: usize) -> Result<usize, End> {
         let holder = (seat.conn.cid, seat.key);
-        put_message_start(&mut self.bytes, holder, names, kind, payload)
+        put_message_start(&mut self.bytes, holder, &seat.names, kind, payload)
             .map_err(|error| End::bad_body(&error))?;
         if self.to.is_none() {
             self.to = Some(seat.clone());

@@ -1,6 +1,7 @@
 //! How a WebSocket session gets its seats.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::end::End;
 use super::{Access, Seat, Seats, Session};
@@ -89,7 +90,6 @@ impl Session {
         };
         let join = encode_frame(Cid(0), crate::protocol::Key(0), &message);
         let join = join.map_err(|error| End::bad_body(&error))?.to_vec();
-        let names = BodyPrefix::new(&uid, &channel);
         let seat = self.seat(Wish {
             uid,
             channel,
@@ -97,7 +97,7 @@ impl Session {
             is_silent: true,
             form: Form::Payloads,
         });
-        self.seats = Seats::One(seat.await?, names);
+        self.seats = Seats::One(seat.await?);
         Ok(())
     }
 
@@ -128,6 +128,7 @@ impl Session {
         };
         let keyring = &shard.common.settings.keyring;
         let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
+        let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
         let cid = Cid(rand::random());
         let mut join = wish.join;
         let header = FrameHeader {
@@ -159,7 +160,7 @@ impl Session {
             .seat_kept(arrival, wish.form)
             .await
             .map_err(End::refused)?;
-        let seat = Seat { conn, key };
+        let seat = Seat { conn, key, names };
         self.enter(&shard)?;
         Ok(seat)
     }

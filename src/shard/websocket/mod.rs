@@ -71,6 +71,8 @@ struct Seat {
     conn: Rc<Conn>,
     /// What its frames carry.
     key: Key,
+    /// What its bodies begin with.
+    names: Rc<BodyPrefix>,
 }
 
 /// Who the session speaks for.
@@ -80,8 +82,8 @@ enum Seats {
     None,
     /// v1: by channel, then by uid.
     Many(HashMap<Box<str>, HashMap<Box<str>, Seat>>),
-    /// v2, with what its frames begin with.
-    One(Seat, BodyPrefix),
+    /// v2.
+    One(Seat),
 }
 
 impl Seats {
@@ -89,7 +91,7 @@ impl Seats {
         let (many, one) = match self {
             Self::None => (None, None),
             Self::Many(many) => (Some(many), None),
-            Self::One(one, _) => (None, Some(one)),
+            Self::One(one) => (None, Some(one)),
         };
         let many = many.into_iter().flatten();
         many.flat_map(|(_, seats)| seats.values()).chain(one)
@@ -177,7 +179,7 @@ impl Session {
     fn max_message(&self) -> usize {
         let max_body = self.shard.max_body();
         let fitting = match &self.seats {
-            Seats::One(_, names) => max_payload(max_body, names),
+            Seats::One(seat) => max_payload(max_body, &seat.names),
             Seats::None | Seats::Many(_) => max_body,
         };
         fitting.min(self.shard.common.settings.websocket.max_message)
