@@ -9,10 +9,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, FrameRun, History, MemberKey, Origin, Place,
+    Channel, ChannelSettings, ConnId, Form, FrameRun, History, MemberKey, Origin, Place,
 };
 use mles::protocol::{Cid, Key, Message, encode_frame};
 
@@ -35,7 +34,9 @@ fn channel(members: u32) -> Channel<()> {
         let place = |local: &mut mles::channel::Fanout<()>, skip| {
             Place::Local(local.insert(conn, (), skip))
         };
-        channel.join(Cid(n), conn, None, now, place).unwrap();
+        channel
+            .join(Cid(n), conn, None, Form::Frames, now, place)
+            .unwrap();
     }
     channel
 }
@@ -100,7 +101,7 @@ fn history(c: &mut Criterion) {
         });
         group.throughput(Throughput::Elements(full.frames() as u64));
         group.bench_function(BenchmarkId::new("replay runs of", frames), |b| {
-            b.iter(|| full.replay(now, &settings).collect::<Vec<Bytes>>());
+            b.iter(|| full.replay(now, &settings, Form::Frames));
         });
     }
     group.finish();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use frames::Frames;
-use mles::channel::{ChannelSettings, FrameRun, History, Origin};
+use mles::channel::{ChannelSettings, Form, FrameRun, History, Origin};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ proptest! {
             let is_old = |at: Instant, now: Instant| {
                 settings.history_age.is_some_and(|age| now - at > age)
             };
-            let replay: Vec<Bytes> = history.replay(now, &settings).collect();
+            let replay: Vec<Bytes> = history.replay(now, &settings, Form::Frames);
             let replayed = replay.concat();
 
             // The newest frames, in order, none of them old.
@@ -131,10 +131,51 @@ proptest! {
         let now = Instant::now();
         let run = FrameRun::slice_of(frame.clone(), 1, capacity);
         history.push(&run, Origin::Member, now, &settings, usize::MAX);
-        let kept: Vec<Bytes> = history.replay(now, &settings).collect();
+        let kept = history.replay(now, &settings, Form::Frames);
         let is_shared = kept[0].as_ptr() == frame.as_ptr();
         prop_assert_eq!(is_shared, capacity <= 2 * frame.len());
         let pinned = if is_shared { capacity } else { frame.len() };
         prop_assert_eq!(history.cost(), pinned + RUN_OVERHEAD);
     }
+}
+
+/// A crowd of joiners that does not read must not cost a copy for each.
+#[test]
+fn what_is_made_for_one_joiner_is_shared_by_the_next() {
+    let settings = ChannelSettings::default();
+    let now = Instant::now();
+    let mut history = History::default();
+    let mut made = Frames::default();
+    for payload in [50_000, 10] {
+        let frame = made.frame(payload);
+        history.push(
+            &FrameRun::exact(frame, 1),
+            Origin::Member,
+            now,
+            &settings,
+            usize::MAX,
+        );
+    }
+    let before = history.cost();
+    for form in [Form::Bodies, Form::Payloads] {
+        let first = history.replay(now, &settings, form);
+        let cost = history.cost();
+        let second = history.replay(now, &settings, form);
+        assert_eq!(history.cost(), cost, "nothing is made twice");
+        let places = |runs: &[Bytes]| runs.iter().map(|run| run.as_ptr()).collect::<Vec<_>>();
+        assert_eq!(places(&first), places(&second));
+        assert_eq!(first.len(), 2);
+    }
+    assert!(
+        history.cost() > before + 2 * 50_000,
+        "what is made is counted"
+    );
+    history.trim(
+        now + Duration::from_secs(1),
+        &ChannelSettings {
+            history_frames: 1,
+            ..settings
+        },
+    );
+    assert!(history.cost() < 1000, "and goes with its frame");
 }

@@ -10,16 +10,22 @@ mod common;
 mod websocket;
 
 use std::hash::Hasher as _;
+use std::io::Write as _;
 
-use common::{Client, start, wait_until};
+use common::{Client, SILENCE, start, wait_until};
 use mles::Broker;
-use mles::protocol::Keyring;
+use mles::protocol::{Key, Keyring};
 use siphasher::sip::SipHasher24;
-use websocket::{BINARY, TEXT, Ws, address, body, hello, quiet, request};
+use websocket::{BINARY, Got, TEXT, Ws, address, body, frame, hello, quiet, request};
 
 const SECRET: &str = "s3cret";
 
-/// What shows the knowledge of the secret for a pair.
+/// What shows the knowledge of the secret for a pair in the address: the session key.
+fn key(uid: &str, channel: &str) -> String {
+    format!("{:x}", Key::from_parts([SECRET, uid, channel]).0)
+}
+
+/// What shows it in a greeting.
 fn auth(uid: &str, channel: &str) -> String {
     let mut hasher = SipHasher24::new();
     for part in [uid, channel, SECRET] {
@@ -73,7 +79,7 @@ fn join(broker: &Broker, path: &str, headers: &str, greeting: (u8, &[u8])) -> Op
 #[test]
 fn a_key_has_to_be_shown() {
     let broker = keyed(false);
-    let (good, other) = (auth("alice", "room"), auth("alice", "elsewhere"));
+    let (good, other) = (key("alice", "room"), key("alice", "elsewhere"));
     let query = |auth: &str| format!("/?auth={auth}");
     let bearer = format!("Authorization: Bearer {SECRET}\r\n");
     let v1 = body("alice", "room", b"");
@@ -89,7 +95,8 @@ fn a_key_has_to_be_shown() {
         assert_eq!(join(&broker, &query(&several), "", greeting), None);
         assert_eq!(join(&broker, "/", &bearer, greeting), None);
     }
-    for (auth, code) in [(&good, None), (&other, Some(4401))] {
+    let (good, other) = (auth("alice", "room"), auth("alice", "elsewhere"));
+    for (auth, code) in [(good, None), (other, Some(4401))] {
         let greeting = format!(r#"{{"uid":"alice","channel":"room","auth":"{auth}"}}"#);
         assert_eq!(join(&broker, "/", "", (TEXT, greeting.as_bytes())), code);
     }
@@ -101,8 +108,8 @@ fn a_hash_is_for_its_pair_only() {
     let broker = keyed(false);
     let both = format!(
         "/?auth={}&auth={}",
-        auth("alice", "one"),
-        auth("alice", "two")
+        key("alice", "one"),
+        key("alice", "two")
     );
     let mut ws = Ws::ask(address(&broker), &request(&both, "")).unwrap();
     ws.join(&broker, BINARY, &body("alice", "one", b""));
@@ -194,4 +201,42 @@ fn other_subprotocols_are_refused() {
             "{protocols}"
         );
     }
+}
+
+/// The start of another message lies behind the greeting, and there is no memory for it.
+#[test]
+fn a_join_without_memory_for_what_follows_leaves_nothing_behind() {
+    let mut settings = quiet();
+    settings.shards = Some(1);
+    settings.limits.max_frame = 64 << 10;
+    settings.limits.partial_bytes = 0;
+    let broker = start(settings);
+    // Members that have begun frames hold nearly all of the memory that there is: twice `max_frame`.
+    let holders: Vec<Client> = [63, 30, 20]
+        .into_iter()
+        .map(|kib| {
+            let mut holder = Client::join_and_wait(&broker, &format!("{kib} KiB"), "room");
+            let frame = holder.frame(&vec![b'.'; kib << 10]);
+            holder.stream.write_all(&frame[..frame.len() - 1]).unwrap();
+            holder
+        })
+        .collect();
+    let before = broker.stats().connections;
+    let begun = frame(BINARY, &vec![0; 30 << 10]);
+    let together = [
+        &frame(TEXT, hello("alice", "room").as_bytes()),
+        &begun[..20 << 10],
+    ]
+    .concat();
+    wait_until("the memory is used up", || {
+        let mut ws = Ws::open(address(&broker));
+        ws.raw(&together);
+        let got = ws.try_next(SILENCE);
+        let closed = matches!(got, Ok(Some(Got::Close(1013, _))));
+        drop(ws);
+        wait_until("it is gone", || broker.stats().connections == before);
+        closed
+    });
+    drop(holders);
+    let _alice = Ws::v2(&broker, "alice", "room");
 }

@@ -95,6 +95,28 @@ fn everybody_gets_what_was_queued_and_then_a_close() {
     assert_eq!(stats.slow_disconnects, 0, "{stats}");
 }
 
+/// A join is refused when the broker stops, but what the others have waits for them.
+#[test]
+fn a_new_pair_during_a_stop_costs_the_others_nothing() {
+    let broker = start(draining_for(LONG));
+    let mut member = Ws::v1(&broker, "bob", "room");
+    publish_unread(&broker, "room", 1);
+    let handle = broker.stop_handle();
+    handle.drain();
+    let stopping = std::thread::spawn(|| broker.wait());
+    member.send(BINARY, &body("bob", "elsewhere", b"late"));
+    for i in 0..MANY {
+        assert_eq!(next_number(&mut member), Some(i));
+    }
+    assert_eq!(next_number(&mut member), None);
+    let stats = stopping.join().unwrap().unwrap();
+    assert_eq!(
+        (stats.dropped_frames, stats.protocol_errors),
+        (0, 0),
+        "{stats}"
+    );
+}
+
 /// The last message is only partly in the socket, and nothing is queued behind it.
 #[test]
 fn the_rest_of_a_message_comes_before_the_close() {

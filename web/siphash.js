@@ -56,9 +56,13 @@ export function hex(hash) {
 }
 
 /**
- * What a server with a shared key wants to see of someone who joins `channel` as `uid`: the hash
- * of the three, one after the other.
+ * What a server with a shared key wants to see of someone who joins `channel` as `uid`: the session
+ * key of Mles v1, the hash of the three, each with a byte 0xff behind it.
  */
 export function joinKey(uid, channel, sharedKey) {
-  return hex(siphash(new TextEncoder().encode(uid + channel + sharedKey)));
+  const bytes = [];
+  for (const part of [sharedKey, uid, channel]) {
+    bytes.push(...new TextEncoder().encode(part), 0xff);
+  }
+  return hex(siphash(Uint8Array.from(bytes)));
 }

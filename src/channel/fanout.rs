@@ -250,19 +250,15 @@ impl<T> Fanout<T> {
         }
     }
 
-    /// Queues `runs` for one member alone, outside the limits: its history, before anything is
+    /// Queues `runs`, in the member's form, for it alone and outside the limits: its history, before anything is
     /// delivered to it.
     pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
         let Some(member) = self.members.get_mut(key.index()) else {
             return;
         };
-        if member.form == Form::Frames {
-            for run in runs {
-                member.replay += run.len();
-                member.outbox.push(run);
-            }
-        } else {
-            member.replay = member.outbox.replay(runs, member.form);
+        for run in runs {
+            member.replay += run.len();
+            member.outbox.push(run);
         }
         if !member.dirty && !member.outbox.is_empty() {
             member.dirty = true;
@@ -310,8 +306,8 @@ impl<T> Fanout<T> {
         let Some(member) = self.members.get_mut(key.index()) else {
             return;
         };
-        let made = member.outbox.advance(n);
-        member.replay = member.replay.saturating_sub(n) + made;
+        member.outbox.advance(n);
+        member.replay = member.replay.saturating_sub(n);
         if let Some(stall) = &mut member.stall {
             stall.progress = now;
         }

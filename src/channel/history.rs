@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::form::Form;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::frames;
@@ -28,11 +29,29 @@ struct Stored {
     run: FrameRun,
     at: Instant,
     origin: Origin,
+    /// The run in other forms, once somebody has joined who takes one: made once for all who do.
+    made: Vec<(Form, Bytes)>,
 }
 
 impl Stored {
     fn cost(&self) -> usize {
-        self.run.pinned() + RUN_OVERHEAD
+        let made = self
+            .made
+            .iter()
+            .map(|(_, bytes)| bytes.len() + RUN_OVERHEAD);
+        self.run.pinned() + RUN_OVERHEAD + made.sum::<usize>()
+    }
+
+    fn in_form(&mut self, form: Form) -> Bytes {
+        if form == Form::Frames {
+            return self.run.bytes().clone();
+        }
+        if let Some((_, bytes)) = self.made.iter().find(|(made, _)| *made == form) {
+            return bytes.clone();
+        }
+        let (bytes, _) = form.make(self.run.bytes());
+        self.made.push((form, bytes.clone()));
+        bytes
     }
 }
 
@@ -72,6 +91,7 @@ impl History {
             run,
             at: now,
             origin,
+            made: Vec::new(),
         };
         self.cost += stored.cost();
         self.runs.push_back(stored);
@@ -79,14 +99,23 @@ impl History {
         self.trim_to(available);
     }
 
-    /// The frames to replay to a member that joins now, oldest first.
-    pub fn replay(
-        &self,
-        now: Instant,
-        settings: &ChannelSettings,
-    ) -> impl Iterator<Item = Bytes> + use<'_> {
-        self.young(now, settings)
-            .map(|stored| stored.run.bytes().clone())
+    /// The frames to replay to a member that joins now, oldest first, in the form of its queue. What
+    /// is made for that is kept with the frames, and counts as they do.
+    pub fn replay(&mut self, now: Instant, settings: &ChannelSettings, form: Form) -> Vec<Bytes> {
+        let age = settings.history_age;
+        let mut replay = Vec::with_capacity(self.runs.len());
+        for stored in &mut self.runs {
+            if age.is_some_and(|age| now.duration_since(stored.at) > age) {
+                continue;
+            }
+            self.cost -= stored.cost();
+            let bytes = stored.in_form(form);
+            self.cost += stored.cost();
+            if !bytes.is_empty() {
+                replay.push(bytes);
+            }
+        }
+        replay
     }
 
     /// The same frames one by one, each a slice of its run.
@@ -167,6 +196,7 @@ impl History {
         }
         self.frames -= n;
         self.cost -= first.cost();
+        first.made.clear();
         first.run.drop_front(n);
         self.cost += first.cost();
     }

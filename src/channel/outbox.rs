@@ -6,10 +6,6 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::form::Form;
-use crate::protocol::frames;
-
-/// Bytes of history that are turned into the member's form at once, unless one run has more.
-const CHUNK: usize = 64 << 10;
 
 /// Frames (or what they were made into, see [`Form`]) and bytes that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +18,8 @@ pub struct Dropped {
 
 /// Runs queued for one member, in order.
 ///
-/// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with the other members, so a queue costs
-/// 32 bytes of its own a run. The first run has its place here: a member that keeps up never needs
+/// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with
+/// the other members, so a queue costs 32 bytes of its own a run. The first run has its place here: a member that keeps up never needs
 /// more, and an idle one holds no memory for its queue.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -34,62 +30,13 @@ pub struct Outbox {
         reason = "8 bytes instead of 32 in every idle member"
     )]
     rest: Option<Box<VecDeque<Bytes>>>,
-    /// Comes behind the first run and before the others.
-    history: Option<Box<History>>,
-    /// Queued and not yet written, over all runs but those of `history`.
+    /// Queued and not yet written, over all runs.
     bytes: usize,
     /// Written bytes of the first run. Kept apart from the run so that frame boundaries stay known.
     written: usize,
 }
 
-/// Frames that still have to be turned into the member's form. Until then they are those of the
-/// channel's history, which all members share: a crowd that joins and does not read costs little.
-#[derive(Debug)]
-struct History {
-    runs: VecDeque<Bytes>,
-    form: Form,
-}
-
-impl History {
-    /// The next runs in their form; empty if there is nothing left.
-    fn next(&mut self) -> Bytes {
-        while let Some(mut run) = self.runs.pop_front() {
-            if self
-                .runs
-                .front()
-                .is_some_and(|next| run.len() + next.len() <= CHUNK)
-            {
-                let mut several = run.to_vec();
-                while let Some(next) = self.runs.front()
-                    && several.len() + next.len() <= CHUNK
-                {
-                    several.extend_from_slice(next);
-                    self.runs.pop_front();
-                }
-                run = several.into();
-            }
-            let (made, _) = self.form.make(&run);
-            if !made.is_empty() {
-                return made;
-            }
-        }
-        Bytes::new()
-    }
-}
-
 impl Outbox {
-    /// Queues frames in a form that they are turned into as they are written, before anything else
-    /// is queued. Returns for how many bytes that is done at once.
-    ///
-    /// From then on only whole units may be written until all of it is.
-    pub fn replay(&mut self, runs: impl IntoIterator<Item = Bytes>, form: Form) -> usize {
-        debug_assert!(self.is_empty(), "history comes first");
-        let runs = runs.into_iter().collect();
-        self.history = Some(Box::new(History { runs, form }));
-        self.pop();
-        self.bytes
-    }
-
     /// Appends a run.
     pub fn push(&mut self, run: Bytes) {
         self.bytes += run.len();
@@ -106,7 +53,7 @@ impl Outbox {
         self.first.is_empty()
     }
 
-    /// Bytes that wait to be written, without the history that has yet to take its form.
+    /// Bytes that wait to be written.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -115,8 +62,7 @@ impl Outbox {
     /// The one slice to write, when there is exactly one.
     #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
-        let is_single = self.rest.is_none() && self.history.is_none();
-        (is_single && !self.is_empty()).then(|| &self.first[self.written..])
+        (!self.is_empty() && self.rest.is_none()).then(|| &self.first[self.written..])
     }
 
     /// Fills `out` with what is to be written next and returns how many slices there are.
@@ -124,9 +70,9 @@ impl Outbox {
         if self.is_empty() {
             return 0;
         }
-        let rest = self.rest.as_ref().filter(|_| self.history.is_none());
-        let rest = rest
-            .into_iter()
+        let rest = self
+            .rest
+            .iter()
             .flat_map(|rest| rest.iter().map(|run| &run[..]));
         let slices = std::iter::once(&self.first[self.written..]).chain(rest);
         slices
@@ -135,30 +81,19 @@ impl Outbox {
             .count()
     }
 
-    /// Takes `n` written bytes off the front. Returns how many bytes of history have taken their
-    /// form for that.
-    pub fn advance(&mut self, n: usize) -> usize {
+    /// Takes `n` written bytes off the front.
+    pub fn advance(&mut self, n: usize) {
         debug_assert!(n <= self.bytes, "wrote more than was queued");
         self.bytes -= n;
         self.written += n;
-        let before = self.bytes;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();
             self.pop();
         }
-        self.bytes - before
     }
 
     /// Takes the first run out.
     fn pop(&mut self) -> Bytes {
-        if let Some(history) = &mut self.history {
-            let next = history.next();
-            if !next.is_empty() {
-                self.bytes += next.len();
-                return std::mem::replace(&mut self.first, next);
-            }
-            self.history = None;
-        }
         let next = self
             .rest
             .as_mut()
@@ -207,10 +142,6 @@ impl Outbox {
     /// has been written stays, even if the rest of it is more than that: the member must get it.
     pub fn drop_oldest(&mut self, keep: usize, form: Form) -> Dropped {
         let mut dropped = Dropped::default();
-        let behind = self.bytes - (self.first.len() - self.written);
-        if keep == 0 || behind > keep {
-            dropped = self.drop_history();
-        }
         let begun = self.take_begun_unit(form);
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let keep = keep.saturating_sub(rest);
@@ -236,16 +167,6 @@ impl Outbox {
             self.push_front(unit);
         }
         dropped
-    }
-
-    /// Drops the history that has yet to take its form: what is queued behind it is too much alone.
-    fn drop_history(&mut self) -> Dropped {
-        let history = self.history.take();
-        let runs = history.iter().flat_map(|history| &history.runs);
-        runs.fold(Dropped::default(), |dropped, run| Dropped {
-            frames: dropped.frames + frames(run).count(),
-            bytes: dropped.bytes + run.len(),
-        })
     }
 
     /// Takes the partly written unit off the front, as a run of its own that starts at the

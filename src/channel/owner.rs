@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::announce::Announcements;
 use super::fanout::{ConnId, Fanout, Member, MemberKey};
+use super::form::Form;
 use super::history::{History, Origin};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
@@ -50,7 +51,7 @@ pub struct Vacated<T> {
 /// What a successful join came to.
 #[derive(Debug)]
 pub struct Joined<T> {
-    /// History for the new member, oldest first; what is published from now on follows it.
+    /// History for the new member in its form, oldest first; what is published from now on follows it.
     pub replay: Vec<Bytes>,
     /// Bytes at the start of the next run that are not for the new member.
     pub skip: u32,
@@ -137,7 +138,7 @@ impl<T> Channel<T> {
         &self.history
     }
 
-    /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`],
+    /// Takes a seat for `cid`, whose queue is made of `form`. For a local member `place` makes its entry in [`Channel::local`],
     /// told how many bytes of the next run to skip; it is called only if the join succeeds.
     ///
     /// An `announcement` is collected and reaches the others with the next [`Channel::collected`].
@@ -152,6 +153,7 @@ impl<T> Channel<T> {
         cid: Cid,
         conn: ConnId,
         announcement: Option<&[u8]>,
+        form: Form,
         now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
@@ -180,7 +182,7 @@ impl<T> Channel<T> {
             },
         );
         self.idle_since = None;
-        let replay = self.history.replay(now, &self.settings).collect();
+        let replay = self.history.replay(now, &self.settings, form);
         Ok(Joined {
             replay,
             skip,

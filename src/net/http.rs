@@ -1,5 +1,6 @@
 //! The HTTP request that a WebSocket connection begins with; a browser gets the page.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
     let layered = Rc::new(layered);
     let mut reader = Reader::Layered(layered.clone());
     let settings = &shard.common.settings;
-    let request = answer(settings, &layered, &mut reader);
+    let is_answering = Cell::new(false);
+    let request = answer(settings, &layered, &mut reader, &is_answering);
     let (peer, deadline) = (guest.peer, guest.deadline);
     match timeout_at(deadline, request).await {
         Ok(Ok(Outcome::Session(access, early))) => {
@@ -56,6 +58,9 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
         Ok(Ok(Outcome::Answered)) => {}
         Ok(Ok(Outcome::Refused(why))) => note(shard, &guest, &why),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
+        Err(_) if is_answering.get() => {
+            tracing::debug!(%peer, "HTTP client was too slow to take its answer");
+        }
         Err(_) => {
             note(shard, &guest, "no whole request within join_deadline");
             let late = Response::text(Status::TIMEOUT, &[], "too slow\n");
@@ -78,6 +83,7 @@ async fn answer(
     settings: &Settings,
     layered: &Layered,
     reader: &mut Reader,
+    is_answering: &Cell<bool>,
 ) -> io::Result<Outcome> {
     let mut head = Vec::with_capacity(1024);
     loop {
@@ -88,12 +94,14 @@ async fn answer(
                 }
             }
             Ok(Some(request)) => {
+                is_answering.set(true);
                 let hosts = hosts(settings, layered);
                 let (response, outcome) = respond(settings, hosts, &request, &head);
                 layered.write_all(response.into()).await?;
                 return Ok(outcome);
             }
             Err(bad) => {
+                is_answering.set(true);
                 layered.write_all(bad.response().into()).await?;
                 return Ok(Outcome::Refused(bad.to_string()));
             }

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::door::Guest;
 use super::refusal::{Refusal, refused};
-use crate::channel::FrameRun;
+use crate::channel::{Form, FrameRun};
 use crate::escape::Escaped;
 use crate::protocol::{
     BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, Resync, ResyncLimits, decode_resync,
@@ -99,6 +99,7 @@ fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest
         join: entry.join,
         is_silent: entry.is_silent,
         resync: entry.resync,
+        form: Form::Frames,
         gateway: None,
         early,
     }

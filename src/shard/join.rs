@@ -225,6 +225,7 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let settings = room.channel.settings().clone();
+        let before = room.channel.history().cost();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.conn, identity.cid);
         let role = match resync {
@@ -241,7 +242,7 @@ impl Shard {
         let conn = Conn::new(wire, form, identity, seating);
         let joined = room
             .channel
-            .join(cid, id, announcement, now, |local, skip| {
+            .join(cid, id, announcement, form, now, |local, skip| {
                 let key = local.insert(id, conn.clone(), skip);
                 local.set_form(key, form);
                 conn.key.set(Some(key));
@@ -255,6 +256,8 @@ impl Shard {
         if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
             room.channel.local.replay(key, joined.replay);
         }
+        let after = room.channel.history().cost();
+        registry.recount_history(before, after);
         registry.list_if_dirty(Home::Owned(at));
         drop(registry);
         self.wake_flusher();
@@ -277,18 +280,20 @@ impl Shard {
             channel,
             join,
             is_silent,
+            form,
             early,
             ..
         } = arrival;
         let socket = socket.detach().map_err(Refused::Socket)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let before = room.channel.history().cost();
         let announces = is_silent && room.channel.settings().announce_joins;
         let announcement = announces.then_some(&join[..]);
         let place = |_: &mut _, _| Place::Relay(shard.0);
         let joined = room
             .channel
-            .join(identity.cid, identity.conn, announcement, now, place);
+            .join(identity.cid, identity.conn, announcement, form, now, place);
         let joined = joined.map_err(|_| Refused::CidInUse)?;
         let adoption = Adoption {
             socket,
@@ -300,6 +305,8 @@ impl Shard {
             held: room.hold.is_held(),
             early,
         };
+        let after = room.channel.history().cost();
+        registry.recount_history(before, after);
         drop(registry);
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));

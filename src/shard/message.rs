@@ -14,7 +14,7 @@ use super::layered::Layered;
 use super::mailbox::Weigh;
 use super::refused::Refused;
 use super::wire::{Reader, Wire, sides};
-use crate::channel::{ConnId, FrameRun};
+use crate::channel::{ConnId, Form, FrameRun};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -138,6 +138,8 @@ pub(crate) struct Arrival<S> {
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
     pub(crate) resync: Option<Box<Resync>>,
+    /// What is queued for it.
+    pub(crate) form: Form,
     /// How a gateway joins for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -165,6 +167,7 @@ impl<S> Arrival<S> {
             join: self.join,
             is_silent: self.is_silent,
             resync: self.resync,
+            form: self.form,
             gateway: self.gateway,
             early: self.early,
         })

@@ -13,8 +13,9 @@
 //! * State is borrowed within one synchronous call and never across an `await`.
 //! * A panic in any task of a shard ends the broker: see [`Shard::spawn`].
 //!
-//! It must not know about listeners, the join handshake, or configuration files: that is `net`'s
-//! and `config`'s.
+//! It must not know about listeners, the handshakes of TLS, HTTP and Mles over TCP, or configuration
+//! files: that is `net`'s and `config`'s. Over WebSocket a join is a message like any other, so
+//! [`websocket`] reads it and checks its names and key.
 
 mod conn;
 mod downlink;

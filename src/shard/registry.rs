@@ -200,6 +200,11 @@ impl Registry {
         self.history.changed(before, room.channel.history().cost());
     }
 
+    /// Records that the history of a room has come to cost something else.
+    pub(super) fn recount_history(&mut self, before: usize, after: usize) {
+        self.history.changed(before, after);
+    }
+
     /// Whether a room may be freed: see [`Channel::is_expired`].
     pub(super) fn is_expired(&mut self, at: u32, now: Instant) -> bool {
         let Some(room) = self.rooms.get_mut(at as usize) else {

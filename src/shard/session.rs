@@ -33,6 +33,10 @@ pub(super) struct Session {
 impl Shard {
     /// Takes in what came together with the join frame and serves the member from then on.
     pub(super) fn serve(self: &Rc<Self>, conn: Rc<Conn>, socket: Reader, early: Early) {
+        // It may have failed since it got its seat; its room may be another's by now.
+        if conn.phase.get() == Phase::Over {
+            return;
+        }
         let check = body_check(self.common.settings.limits.check_names, &conn).map(Box::new);
         let input = Input::default();
         self.sessions.set(self.sessions.get() + 1);

@@ -31,9 +31,9 @@ test("hashes are those of another implementation", () => {
   }
 });
 
-test("the key of a join is the hash of name, channel and key", () => {
-  assert.equal(joinKey("alice", "room", "secret"), "3f6a98b04d69b3e1");
-  assert.equal(joinKey("åsa", "köket", "🔑 nyckel"), "d808837ad200f1f0");
+test("the key of a join is the hash of key, name and channel, each with its end marked", () => {
+  assert.equal(joinKey("alice", "room", "secret"), "ce578200007dfe9b");
+  assert.equal(joinKey("åsa", "köket", "🔑 nyckel"), "fbe3e2d4e78ce0d7");
 });
 
 test("a hash has all of its digits", () => {

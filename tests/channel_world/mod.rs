@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, FrameRun, MemberKey, Origin, Place, Vacated,
+    Channel, ChannelSettings, ConnId, Fanout, Form, FrameRun, MemberKey, Origin, Place, Vacated,
 };
 use mles::protocol::Cid;
 
@@ -118,14 +118,19 @@ impl World {
         }
         let announcement = (announced && !publishes).then_some(&frame[..]);
         let mut key = None;
-        let joined = self
-            .channel
-            .join(cid, conn, announcement, self.now, |local, skip| {
+        let joined = self.channel.join(
+            cid,
+            conn,
+            announcement,
+            Form::Frames,
+            self.now,
+            |local, skip| {
                 relay.map_or_else(
                     || Place::Local(*key.insert(local.insert(conn, (), skip))),
                     Place::Relay,
                 )
-            });
+            },
+        );
         let rival = self.seats.iter().position(|seat| seat.cid == cid);
         let is_refused = rival.is_some_and(|at| !self.seats[at].half_closed);
         assert_eq!(joined.is_err(), is_refused, "{cid:?}");

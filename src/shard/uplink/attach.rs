@@ -197,6 +197,9 @@ fn choose_member(room: &mut Room) {
     let next = others.min_by_key(|conn| (conn.cid < cid, conn.cid));
     if let Some(conn) = next {
         uplink.member = (conn.uid.clone(), conn.cid);
+    } else if was_taken {
+        // The members are all on other shards, as those with TLS or WebSocket often are.
+        uplink.member.1 = Cid(rand::random());
     }
 }
 

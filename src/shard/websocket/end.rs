@@ -118,10 +118,10 @@ impl End {
     }
 
     /// The same for one of its seats.
-    fn ended(&self) -> Ended {
+    pub(super) fn ended(&self) -> Ended {
         let error = match self {
             Self::Fault(_, why) => return Ended::Fault(why.as_str().into()),
-            Self::NoSeat(_, why) => return Ended::Fault((*why).into()),
+            Self::NoSeat(_, why) => io::Error::other(*why),
             Self::Gone(error) => io::Error::new(error.kind(), error.to_string()),
             Self::Closed => io::Error::other("closed by the client"),
             Self::Ended => io::Error::other("another session of the connection was ended"),

@@ -17,6 +17,8 @@ use crate::websocket::{
 
 /// Pings answered before others have their turn: each is a write.
 const TURN_PINGS: usize = 64;
+/// Runs published before others have their turn: one for each change of the pair.
+const TURN_RUNS: u32 = 64;
 /// Bytes that come of one read before others have their turn: a v2 message of a byte may make
 /// frames with a long name.
 const TURN_BYTES: usize = 256 << 10;
@@ -28,6 +30,8 @@ pub(super) struct Batch {
     bytes: Vec<u8>,
     frames: u32,
     to: Option<Seat>,
+    /// Runs published since others had their turn.
+    published: u32,
     /// The message of which not all fragments have come; that of a body begins with room for the
     /// header.
     fragments: Vec<u8>,
@@ -80,10 +84,12 @@ impl Session {
             }
             pings += usize::from(head.opcode == Opcode::Ping);
             let is_much = self.batch.bytes.len() > run.len().max(TURN_BYTES);
-            if is_much || pings == TURN_PINGS {
+            let is_many = pings == TURN_PINGS || self.batch.published >= TURN_RUNS;
+            if is_much || is_many {
                 // Small frames that cost much: every other task has its turn.
                 pings = 0;
                 self.publish_batch();
+                self.batch.published = 0;
                 yield_turn().await;
                 if self.is_held() {
                     Box::pin(self.gates()).await;
@@ -230,7 +236,7 @@ impl Session {
     /// Publishes the frames that have been put together.
     pub(super) fn publish_batch(&mut self) {
         let frames = std::mem::take(&mut self.batch.frames);
-        let bytes = std::mem::take(&mut self.batch.bytes);
+        let mut bytes = std::mem::take(&mut self.batch.bytes);
         let Some(seat) = self.batch.to.take().filter(|_| frames > 0) else {
             return;
         };
@@ -238,6 +244,11 @@ impl Session {
             // Its channel may be gone, and another in its place.
             return self.shard.stats().orphaned_frames.add(frames.into());
         }
+        // Queues count lengths, so no run may keep much more alive than it holds.
+        if bytes.capacity() > 2 * bytes.len() {
+            bytes.shrink_to_fit();
+        }
+        self.batch.published += 1;
         let capacity = bytes.capacity();
         let run = FrameRun::slice_of(bytes.into(), frames, capacity);
         self.shard.publish(&seat.conn, run);

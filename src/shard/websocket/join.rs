@@ -6,7 +6,9 @@ use std::rc::Rc;
 use super::end::End;
 use super::{Access, Seat, Seats, Session};
 use crate::channel::Form;
-use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame};
+use crate::protocol::{
+    BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame,
+};
 use crate::shard::Shard;
 use crate::shard::message::{Arrival, Early, Gateway, Identity};
 use crate::websocket::{Hello, Kind, v2_auth};
@@ -33,7 +35,7 @@ impl Access {
             Self::Any => true,
             Self::Hashes(hashes) => keyring
                 .shared()
-                .is_some_and(|shared| hashes.contains(&v2_auth(uid, channel, shared))),
+                .is_some_and(|shared| hashes.contains(&Key::from_parts([shared, uid, channel]).0)),
         }
     }
 }
@@ -55,8 +57,14 @@ impl Session {
     pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), End> {
         let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| End::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
-        self.check(&uid, &channel, None)?;
-        if self.seats.iter().count() >= MAX_SEATS {
+        self.check(&uid, &channel, false)?;
+        let seats = self.seats.iter().count();
+        if seats > 0 && !self.shard.is_running() {
+            // The others get what is queued for them, and then the end.
+            self.shard.stats().orphaned_frames.add(1);
+            return Ok(());
+        }
+        if seats >= MAX_SEATS {
             return Err(End::too_many_seats(MAX_SEATS));
         }
         let seat = self.seat(Wish {
@@ -82,13 +90,16 @@ impl Session {
             std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
         let hello = Hello::parse(text)?;
         let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
-        self.check(&uid, &channel, hello.auth)?;
+        let keyring = &self.shard.common.settings.keyring;
+        let shared = keyring.shared().unwrap_or_default();
+        let is_proved = hello.auth == Some(v2_auth(&uid, &channel, shared));
+        self.check(&uid, &channel, is_proved)?;
         let message = Message {
             uid: &uid,
             channel: &channel,
             message: &[],
         };
-        let join = encode_frame(Cid(0), crate::protocol::Key(0), &message);
+        let join = encode_frame(Cid(0), Key(0), &message);
         let join = join.map_err(|error| End::bad_body(&error))?.to_vec();
         let seat = self.seat(Wish {
             uid,
@@ -101,16 +112,15 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the names are allowed, and proved to be the client's to use.
-    fn check(&self, uid: &str, channel: &str, auth: Option<u64>) -> Result<(), End> {
+    /// Whether the names are allowed, and proved to be the client's to use: already, or by what the
+    /// session began with.
+    fn check(&self, uid: &str, channel: &str, is_proved: bool) -> Result<(), End> {
         let settings = &self.shard.common.settings;
         let limits = &settings.limits;
         if uid.len() > limits.max_uid || channel.len() > limits.max_channel_name {
             return Err(End::name_too_long());
         }
-        let keyring = &settings.keyring;
-        let hash = Access::Hashes(auth.into_iter().collect());
-        if self.access.allows(keyring, uid, channel) || hash.allows(keyring, uid, channel) {
+        if is_proved || self.access.allows(&settings.keyring, uid, channel) {
             Ok(())
         } else {
             Err(End::wrong_key(uid, channel))
@@ -151,18 +161,25 @@ impl Session {
             join: join.into(),
             is_silent: wish.is_silent,
             resync: None,
+            form: wish.form,
             gateway: Some(Gateway {
                 is_sole: wish.form == Form::Payloads,
             }),
             early: Early::default(),
         };
-        let conn = shard
-            .seat_kept(arrival, wish.form)
-            .await
-            .map_err(End::refused)?;
-        let seat = Seat { conn, key, names };
-        self.enter(&shard)?;
-        Ok(seat)
+        let conn = match shard.seat_kept(arrival).await {
+            Ok(conn) => conn,
+            Err(refused) => {
+                // The connection counts until it is closed.
+                self.permit = gate.enter(self.peer.ip()).ok();
+                return Err(End::refused(refused));
+            }
+        };
+        if let Err(end) = self.enter(&shard) {
+            shard.end(&conn, end.ended());
+            return Err(end);
+        }
+        Ok(Seat { conn, key, names })
     }
 
     /// The client has joined: what it sends is charged to the members from now on.

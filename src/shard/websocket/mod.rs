@@ -61,7 +61,7 @@ pub(crate) struct Visitor {
 pub(crate) enum Access {
     /// Whatever it names: nothing has to be proved, or it has shown the secret itself.
     Any,
-    /// What these hashes are of.
+    /// What these are the session keys of.
     Hashes(Vec<u64>),
 }
 
@@ -204,7 +204,11 @@ impl Session {
             return Err(error.into());
         }
         let rest = &early[found.run.len..];
+        // What may come has changed with the first message.
         let frames = self.frames();
+        if let Stop::Bad(error) = frames.scan(rest).stop {
+            return Err(error.into());
+        }
         let shard = self.shard.clone();
         let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
         let kept = self.input.resume(rest, &mut scratch, &frames);
@@ -231,8 +235,8 @@ impl Session {
             let step = tokio::select! {
                 // What has come is a sign of life, however late it is read.
                 biased;
-                step = self.read() => step,
                 end = outside.end(has_joined) => return end,
+                step = self.read() => step,
                 () = sleep_until(due) => match self.beat() {
                     Ok(()) => continue,
                     Err(end) => return end,

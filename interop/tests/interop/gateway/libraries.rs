@@ -2,7 +2,7 @@
 //! other and with members over TCP.
 
 use super::{member, server_with, spec, texts_until, with_each_library};
-use crate::support::{Event, Library, PROTOCOL, Secrets, Visit, WsClient, auth, body, large_text};
+use crate::support::{Event, Library, PROTOCOL, Secrets, Visit, WsClient, body, key, large_text};
 
 with_each_library!(
     text_and_binary_stay_what_they_are,
@@ -164,7 +164,7 @@ fn a_key_is_proved_in_the_greeting_the_query_or_a_header(library: Library) {
     let url = format!(
         "{}/?auth=1,{:x}",
         server.ws_url(),
-        auth(shared, "carl", CHANNEL)
+        key(shared, "carl", CHANNEL)
     );
     let mut carl = WsClient::open(library, &url, Visit::default());
     carl.greet(None, "carl", CHANNEL);

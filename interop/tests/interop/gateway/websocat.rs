@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::{member, server_with, spec};
 use crate::support::{
-    Door, PROTOCOL, Process, Secrets, Server, ServerKind, ServerSpec, auth, body, hello, in_python,
+    Door, PROTOCOL, Process, Secrets, Server, ServerKind, ServerSpec, body, hello, in_python, key,
     large_text, skip,
 };
 
@@ -120,7 +120,7 @@ fn it_speaks_v1() {
     let url = format!(
         "{}/?auth={:x}",
         server.ws_url(),
-        auth(shared, "anna", CHANNEL)
+        key(shared, "anna", CHANNEL)
     );
     let mut anna = Websocat::start(Websocat::command(&url, &[]));
     anna.binary(&body("anna", CHANNEL, b"hello"));

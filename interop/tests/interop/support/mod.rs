@@ -27,7 +27,7 @@ pub(crate) use process::Process;
 pub(crate) use server::{Server, ServerKind, ServerSpec, our_program};
 pub(crate) use session::Session;
 pub(crate) use ws_client::{
-    Event, Library, PROTOCOL, Visit, WsClient, auth, body, hello, in_python,
+    Event, Library, PROTOCOL, Visit, WsClient, body, hello, in_python, key,
 };
 
 /// How long anything that has to happen may take before its test fails; long enough for a busy

@@ -160,7 +160,7 @@ impl WsClient {
     pub(crate) fn join_v1(library: Library, server: &Server, uid: &str, channel: &str) -> Self {
         let mut url = server.ws_url();
         if let Some(shared) = server.secrets().shared {
-            url = format!("{url}/?auth={:016x}", auth(shared, uid, channel));
+            url = format!("{url}/?auth={:016x}", key(shared, uid, channel));
         }
         let mut client = Self::open(library, &url, Visit::default());
         client.body(uid, channel, b"");
@@ -266,8 +266,18 @@ pub(crate) fn hello(shared: Option<&str>, uid: &str, channel: &str) -> String {
     format!(r#"{{"uid": "{uid}", "channel": "{channel}"{auth}}}"#)
 }
 
+/// What proves it in the address, as Mles v1 has it.
+pub(crate) fn key(shared: &str, uid: &str, channel: &str) -> u64 {
+    let mut hasher = SipHasher24::new();
+    for part in [shared, uid, channel] {
+        hasher.write(part.as_bytes());
+        hasher.write(&[0xFF]);
+    }
+    hasher.finish()
+}
+
 /// What proves to a server that the shared key is known, as Mles v2 has it.
-pub(crate) fn auth(shared: &str, uid: &str, channel: &str) -> u64 {
+fn auth(shared: &str, uid: &str, channel: &str) -> u64 {
     let mut hasher = SipHasher24::new();
     for part in [uid, channel, shared] {
         hasher.write(part.as_bytes());
