@@ -164,7 +164,7 @@ impl<L: Library> Run<'_, L> {
     }
 
     /// Sends `amount`, waits until it is delivered, and says how long that took. Deliveries that
-    /// do not come within [`STALL`] are given up.
+    /// do not come within ten seconds are given up.
     async fn send(&mut self, amount: Amount, window: u64) -> Result<Duration, ScenarioError> {
         let start = Instant::now();
         for room in &self.rooms {
