@@ -3,11 +3,23 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{said, try_loadgen_json};
+
+/// One RabbitMQ at a time: two take so much of a small machine that each keeps the other's clients
+/// waiting for longer than they may.
+static RABBITMQ: Mutex<()> = Mutex::new(());
+
+/// The turn of a test that starts `broker`, if it has to wait for one.
+fn turn(broker: &str) -> Option<MutexGuard<'static, ()>> {
+    broker
+        .contains("rabbitmq")
+        .then(|| RABBITMQ.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// A running broker; stopped when dropped.
 pub struct Started {
@@ -15,12 +27,15 @@ pub struct Started {
     pub addr: SocketAddr,
     /// Of the broker's process.
     pub pid: String,
+    /// Given up when the broker is gone.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Started {
     /// Starts `broker`; `None`, said loudly, if it is not installed. Where everything is meant to be,
     /// `LOADGEN_STRICT` makes that a failure.
     pub fn new(broker: &str) -> Option<Self> {
+        let turn = turn(broker);
         let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"))
             .args(["start", "--broker", broker])
             .stdout(Stdio::piped())
@@ -43,7 +58,12 @@ impl Started {
         };
         let addr = addr.parse().expect("it prints an address");
         let pid = pid.to_owned();
-        Some(Self { loadgen, addr, pid })
+        Some(Self {
+            loadgen,
+            addr,
+            pid,
+            _turn: turn,
+        })
     }
 }
 
@@ -59,6 +79,7 @@ impl Drop for Started {
 /// Runs the program, which starts a broker itself, and returns its output and the report; `None`,
 /// said loudly, if the broker is not installed.
 pub fn compare(args: &[&str]) -> Option<(Output, Value)> {
+    let _turn = args.iter().find_map(|arg| turn(arg));
     let (output, report) = try_loadgen_json(args);
     match report {
         Ok(report) => Some((output, report)),

@@ -45,6 +45,8 @@ fn recipe(
     let [epmd_port, node_port] = place.spare_ports.map(|port| port.to_string());
     let file = |name: &str| place.dir.join(name);
     let (config, enabled_plugins) = (file("rabbitmq.conf"), file("enabled_plugins"));
+    // Clients that a storm or a busy machine keeps waiting are not to be let go before they have begun.
+    let patience = "handshake_timeout = 60000\n";
     let log = "log.file = false\nlog.console = true\nlog.console.level = warning\n";
     let env: [(&str, OsString); 13] = [
         ("RUNNING_UNDER_SYSTEMD", "true".into()),
@@ -78,7 +80,7 @@ fn recipe(
         },
         helper: epmd(place.spare_ports[0]),
         files: vec![
-            (config, format!("{listener}{log}")),
+            (config, format!("{listener}{patience}{log}")),
             (enabled_plugins, plugins.to_owned()),
         ],
         version,
