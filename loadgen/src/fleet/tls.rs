@@ -1,17 +1,16 @@
 //! TLS over a non-blocking socket.
 //!
-//! Every connection makes a handshake of its own, with what rustls offers by default: nothing is
+//! Every connection makes a handshake of its own, with what clients of mles offer: nothing is
 //! resumed, so that all cost the broker the same.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
+use mles::client::{ClientTls, ClientTlsOptions};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::stream::Arrival;
 
@@ -27,14 +26,12 @@ impl Connector {
     /// # Errors
     /// The cryptography of this program does not do.
     pub(super) fn new() -> io::Result<Self> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
-        let mut config = config.with_no_client_auth();
+        // Brokers sign their certificates themselves, and nothing that is sent here is a secret.
+        let anyone = ClientTls::new(ClientTlsOptions::default().insecure());
+        let mut config = ClientConfig::clone(anyone.map_err(io::Error::other)?.config());
         config.resumption = Resumption::disabled();
+        // Not every broker knows a name for what is inside.
+        config.alpn_protocols.clear();
         Ok(Self(Arc::new(config)))
     }
 
@@ -109,46 +106,5 @@ impl Tls {
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
-    }
-}
-
-/// Takes any certificate: brokers sign their own, and nothing that is sent here is a secret.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
