@@ -1,14 +1,6 @@
 //! What the tests share: a broker on a port of its own, and a client that speaks raw bytes.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-#![allow(
-    unreachable_pub,
-    reason = "a module of test binaries, not of a library"
-)]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![allow(dead_code, reason = "every test program uses its own part of this")]
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -25,9 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test waits for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
-pub mod below;
 pub mod bystanders;
-pub mod child;
+pub mod tls_proxy;
+pub mod websocket;
 
 /// Where a broker listens, whether it runs in this process or in another.
 pub trait Server {

@@ -1,11 +1,9 @@
 //! Cases of a protocol test: what a client sends, what comes back, what another member sees.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-
 use mles::Broker;
 
-use super::{BINARY, CLOSE, Got, PING, PONG, TEXT, Ws, close, frame};
 use crate::common::start;
+use crate::common::websocket::{BINARY, CLOSE, Got, PING, PONG, TEXT, Ws, close, frame};
 
 /// How the bytes of a case are cut into writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,21 @@
+//! A broker and its clients, over TCP and TLS.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test program: it says where it cannot go on"
+)]
+
+mod announce;
+#[path = "../common/mod.rs"]
+mod common;
+mod delivery;
+mod drain;
+mod half_close;
+mod hostile;
+mod idle;
+mod join;
+mod limits;
+mod order;
+mod slow_member;
+mod tls;
+mod tls_hostile;

@@ -1,0 +1,377 @@
+//! `mles pub`, `sub` and `chat` as processes: what they send, print and exit with.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+
+use mles::client::Key;
+
+use crate::fake_server::{FakeServer, body, frame};
+
+/// A process that is killed when its test ends early.
+struct Mles(Option<Child>);
+
+impl Mles {
+    fn start(server: &FakeServer, args: &[&str]) -> Self {
+        Self::start_with(server, args, |command| command.stdin(Stdio::null()))
+    }
+
+    fn start_with(
+        server: &FakeServer,
+        args: &[&str],
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = mles();
+        command.args(args).env("MLES_SERVER", server.address());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(set(&mut command).spawn().unwrap()))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    fn say(&mut self, text: &str) {
+        let stdin = self.child().stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Closes stdin, waits for the end; exit code, stdout and stderr.
+    fn end(mut self) -> (i32, String, String) {
+        taken(&self.0.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Mles {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// The program, without the settings of whoever runs the tests.
+fn mles() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mles"));
+    for name in ["MLES_KEY", "MLES_ADDR_KEY", "MLES_SERVER"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn taken(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
+
+#[test]
+fn pub_sends_its_arguments_and_joins_with_the_first() {
+    let server = FakeServer::start();
+    let args = [
+        "pub", "news", "one", "two", "--uid", "alice", "--key", "secret",
+    ];
+    let mles = Mles::start(&server, &args);
+    let mut peer = server.accept();
+    let join = peer.read_frame();
+    let key = Key::from_parts(["secret", "alice", "news"]);
+    assert_eq!(join.key, key.0);
+    assert_ne!(join.cid, key.cid().0, "a subscriber may have that one");
+    assert_eq!(join.body, body("alice", "news", b"one"));
+    assert_eq!(peer.read_frame().body, body("alice", "news", b"two"));
+    peer.expect_end();
+    assert_eq!(mles.end(), (0, String::new(), String::new()));
+}
+
+#[test]
+fn pub_sends_lines_as_they_come() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start_with(&server, &["pub", "news", "--uid", "alice"], |command| {
+        command.env("MLES_KEY", "secret").stdin(Stdio::piped())
+    });
+    mles.say("one\r\n");
+    let mut peer = server.accept();
+    let join = peer.read_frame();
+    assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
+    assert_eq!(join.body, body("alice", "news", b"one"));
+    mles.say("two\nthr");
+    assert_eq!(peer.read_frame().body, body("alice", "news", b"two"));
+    mles.say("ee");
+    drop(mles.child().stdin.take());
+    assert_eq!(peer.read_frame().body, body("alice", "news", b"three"));
+    peer.expect_end();
+    assert_eq!(mles.end().0, 0);
+}
+
+#[test]
+fn pub_without_input_sends_nothing() {
+    let mut command = mles();
+    command.args(["pub", "news", "--server", "127.0.0.1:1"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(taken(&output), (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_refused_join_has_its_own_exit_code_and_says_why() {
+    let server = FakeServer::start();
+    for args in [
+        &["pub", "news", "one", "--linger", "20000"][..],
+        &["pub", "news", "one", "two", "--linger", "20000"],
+        &["sub", "news"],
+        &["chat", "news"],
+    ] {
+        let mles = Mles::start_with(&server, args, |command| command.stdin(Stdio::piped()));
+        server.accept().read_frame();
+        let (code, _, stderr) = mles.end();
+        assert_eq!(code, 3, "{args:?}: {stderr}");
+        assert!(
+            stderr.contains("wrong or missing key"),
+            "{args:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn an_unreachable_server_is_exit_code_1() {
+    for args in [
+        &["pub", "news", "one"][..],
+        &["sub", "news"],
+        &["chat", "news"],
+    ] {
+        let mut command = mles();
+        command.args(args).args(["--server", "127.0.0.1:1"]);
+        let (code, _, stderr) = taken(&command.output().unwrap());
+        assert_eq!(code, 1, "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot connect to 127.0.0.1:1"), "{stderr}");
+    }
+}
+
+#[test]
+fn bad_input_is_exit_code_2() {
+    for (args, hint) in [
+        (&["pub"][..], "CHANNEL"),
+        (&["sub"], "CHANNEL"),
+        (&["pub", "", "x"], "value"),
+        (&["chat", "news", "--uid", ""], "value"),
+        (&["sub", "news", "--count", "0"], "--count"),
+        (
+            &["sub", "news", "--json", "--verbose"],
+            "cannot be used with",
+        ),
+        (
+            &["sub", "news", "--server", "http://x"],
+            "expected HOST or HOST:PORT",
+        ),
+        (
+            &["sub", "news", "--key-file", "/nonexistent/key"],
+            "/nonexistent/key",
+        ),
+    ] {
+        let (code, _, stderr) = taken(&mles().args(args).output().unwrap());
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        assert!(stderr.contains(hint), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_key_can_come_from_a_file() {
+    let path = std::env::temp_dir().join(format!("mles-key-{}", std::process::id()));
+    std::fs::write(&path, "from file\n").unwrap();
+    let server = FakeServer::start();
+    let file = path.to_str().unwrap();
+    let args = [
+        "pub",
+        "news",
+        "one",
+        "--uid",
+        "alice",
+        "--key-file",
+        file,
+        "--key",
+        "other",
+    ];
+    let mles = Mles::start(&server, &args);
+    let join = server.accept().read_frame();
+    assert_eq!(join.key, Key::from_parts(["from file", "alice", "news"]).0);
+    drop(mles);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn sub_prints_messages_and_ends_with_the_count() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news", "--count", "2"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", ""));
+    peer.send(&[frame("bob", "news", "one"), frame("eve", "news", "two")].concat());
+    let (code, stdout, stderr) = mles.end();
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (0, "one\ntwo\n", "")
+    );
+}
+
+#[test]
+fn sub_prints_json_and_names() {
+    let server = FakeServer::start();
+    for (args, expected) in [
+        (
+            &["--json", "-n2"][..],
+            "{\"channel\":\"news\",\"uid\":\"b\\\"\\n\",\"message\":\"hi\\n\"}\n\
+             {\"channel\":\"news\",\"uid\":\"eve\",\"message_b64\":\"/wA=\"}\n",
+        ),
+        (&["--verbose", "-n1"], "news b\"\\n: hi\n\n"),
+        (&["--verbose", "--joins", "-n1"], "news zoe: \n"),
+    ] {
+        let mles = Mles::start(&server, &[&["sub", "news"], args].concat());
+        let mut peer = server.accept();
+        peer.read_frame();
+        peer.send(&frame("zoe", "news", ""));
+        peer.send(&frame("b\"\n", "news", "hi\n"));
+        peer.send(&frame("eve", "news", [0xFF, 0]));
+        let (code, stdout, stderr) = mles.end();
+        assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, expected, ""));
+    }
+}
+
+#[test]
+fn sub_joins_several_channels_at_once() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "a", "b", "-v", "-n", "2"]);
+    let mut peers = [server.accept(), server.accept()];
+    for (peer, channel) in peers.iter_mut().zip(["a", "b"]) {
+        assert!(
+            peer.read_frame()
+                .body
+                .ends_with(&body("", channel, b"")[6..])
+        );
+        peer.send(&frame("bob", channel, "x"));
+    }
+    let (code, stdout, _) = mles.end();
+    let mut lines: Vec<_> = stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((code, lines.as_slice()), (0, &["a bob: x", "b bob: x"][..]));
+}
+
+#[test]
+fn sub_tells_a_lost_connection() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", "one"));
+    drop(peer);
+    let (code, stdout, stderr) = mles.end();
+    assert_eq!((code, stdout.as_str()), (1, "one\n"));
+    assert!(stderr.contains("closed the connection"), "{stderr}");
+}
+
+#[test]
+fn sub_comes_back_when_asked_to() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news", "--reconnect", "-n", "2"]);
+    for messages in [&["one"][..], &["one", "two"]] {
+        let mut peer = server.accept();
+        peer.read_frame();
+        for message in messages {
+            peer.send(&frame("bob", "news", message));
+        }
+    }
+    let (code, stdout, stderr) = mles.end();
+    assert_eq!((code, stdout.as_str()), (0, "one\ntwo\n"), "{stderr}");
+    assert!(stderr.contains("trying again in"), "{stderr}");
+}
+
+#[test]
+fn sub_ends_quietly_when_its_reader_has_gone() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start(&server, &["sub", "news"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", "one"));
+    let mut first = String::new();
+    let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    assert_eq!(first, "one\n");
+    drop(stdout);
+    // It learns of it by writing.
+    peer.send(&frame("bob", "news", "two"));
+    assert_eq!(mles.end(), (0, String::new(), String::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sub_has_printed_what_came() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start(&server, &["sub", "news"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", "one"));
+    let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let pid = mles.child().id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!((line.as_str(), mles.end().0), ("one\n", 130));
+}
+
+#[test]
+fn chat_shows_joins_and_messages_and_sends_lines() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start_with(&server, &["chat", "lobby", "--uid", "alice"], |command| {
+        command.stdin(Stdio::piped())
+    });
+    let mut peer = server.accept();
+    assert_eq!(peer.read_frame().body, body("alice", "lobby", b""));
+    peer.send(&frame("bob", "lobby", ""));
+    peer.send(&frame("bob", "lobby", "hi\x1b[2J"));
+    mles.say("hello\n\n/quit\nignored\n");
+    assert_eq!(peer.read_frame().body, body("alice", "lobby", b"hello"));
+    peer.expect_end();
+    drop(peer);
+    let (code, stdout, stderr) = mles.end();
+    let expected = "* bob joined\nbob: hi\\u{1b}[2J\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, expected, ""));
+}
+
+#[test]
+fn chat_ends_with_its_input_or_its_server() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["chat", "lobby"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "lobby", "history"));
+    peer.expect_end();
+    assert_eq!(mles.end(), (0, "bob: history\n".into(), String::new()));
+
+    let mut mles = Mles::start_with(&server, &["chat", "lobby"], |command| {
+        command.stdin(Stdio::piped())
+    });
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "lobby", "last words"));
+    drop(peer);
+    // Its input stays open, which waiting would close: the end of the session ends it.
+    let _stdin = mles.child().stdin.take();
+    let status = mles.child().wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    for command in ["pub", "sub", "chat"] {
+        let (code, help, _) = taken(&mles().args([command, "--help"]).output().unwrap());
+        assert_eq!(code, 0);
+        for part in ["Examples:", "Exit codes:", "--key-file", "[env: MLES_KEY]"] {
+            assert!(help.contains(part), "{command}: no {part:?} in\n{help}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Sessions that come back: what is sent, what is delivered, what the user is told.
+
+use std::time::Duration;
+
+use mles::client::{Client, Error, Event, Reconnect, Subscriber};
+use tokio::time::timeout;
+
+use crate::fake_server::{FakeServer, PATIENCE, Peer, body, frame, frame_of};
+
+fn client(server: &FakeServer) -> Client {
+    let quick = Duration::from_millis(20);
+    Client::new(server.address(), "alice")
+        .shared_key("secret")
+        .reconnect(Reconnect::default().initial(quick).cap(quick))
+}
+
+async fn event(subscriber: &mut Subscriber) -> Event {
+    timeout(PATIENCE, subscriber.next_event())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+}
+
+async fn expect_texts(subscriber: &mut Subscriber, expected: &[&str]) {
+    for expected in expected {
+        match event(subscriber).await {
+            Event::Message(message) => assert_eq!(message.text(), *expected),
+            other => panic!("{other:?} instead of {expected}"),
+        }
+    }
+}
+
+/// Polls the subscriber until it is back; the server's side of the new connection.
+async fn come_back(server: &FakeServer, subscriber: &mut Subscriber) -> Peer {
+    let accepting = server.accept_later();
+    let lost = event(subscriber).await;
+    assert!(matches!(lost, Event::Disconnected { .. }), "{lost:?}");
+    let back = event(subscriber).await;
+    assert!(matches!(back, Event::Reconnected), "{back:?}");
+    accepting.await.unwrap()
+}
+
+fn frames(messages: &[&str]) -> Vec<u8> {
+    messages
+        .iter()
+        .flat_map(|message| frame("bob", "news", message))
+        .collect()
+}
+
+#[tokio::test]
+async fn replayed_history_is_delivered_once() {
+    let server = FakeServer::start();
+    let (_publisher, mut subscriber) = client(&server)
+        .join_with("news", "hello")
+        .await
+        .unwrap()
+        .split();
+    let mut peer = server.accept();
+    let join = peer.read_frame();
+    assert_eq!(join.body, body("alice", "news", b"hello"));
+    peer.send(&frames(&["1", "2", "2"]));
+    expect_texts(&mut subscriber, &["1", "2", "2"]).await;
+    drop(peer);
+
+    let mut peer = come_back(&server, &mut subscriber).await;
+    let again = peer.read_frame();
+    assert_eq!((again.cid, again.key), (join.cid, join.key));
+    assert_eq!(
+        again.body,
+        body("alice", "news", b""),
+        "the first message is not repeated"
+    );
+    // In the history: our own first message, and a third "2" that was sent meanwhile.
+    let own = frame_of(join.cid, &body("alice", "news", b"hello"));
+    peer.send(&[own, frames(&["1", "2", "2", "2", "3"])].concat());
+    expect_texts(&mut subscriber, &["2", "3"]).await;
+    peer.send(&frames(&["1", "3"]));
+    expect_texts(&mut subscriber, &["1", "3"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_history_replays_nothing() {
+    let server = FakeServer::start();
+    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    peer.send(&frames(&["1", "2"]));
+    expect_texts(&mut subscriber, &["1", "2"]).await;
+    drop(peer);
+    let mut peer = come_back(&server, &mut subscriber).await;
+    peer.send(&frames(&["3", "4"]));
+    expect_texts(&mut subscriber, &["3", "4"]).await;
+}
+
+#[tokio::test]
+async fn a_frame_cut_by_the_break_is_delivered_after_it() {
+    let server = FakeServer::start();
+    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    let wire = frames(&["1", "2"]);
+    peer.send(&wire[..wire.len() - 1]);
+    expect_texts(&mut subscriber, &["1"]).await;
+    drop(peer);
+    let mut peer = come_back(&server, &mut subscriber).await;
+    peer.send(&wire);
+    expect_texts(&mut subscriber, &["2"]).await;
+}
+
+#[tokio::test]
+async fn the_publisher_follows_to_the_new_connection() {
+    let server = FakeServer::start();
+    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    peer.read_frame();
+    publisher.publish("before").await.unwrap();
+    assert_eq!(peer.read_frame().body, body("alice", "news", b"before"));
+    peer.send(&frames(&["1"]));
+    expect_texts(&mut subscriber, &["1"]).await;
+    drop(peer);
+    let accepting = server.accept_later();
+    let lost = event(&mut subscriber).await;
+    assert!(
+        matches!(
+            lost,
+            Event::Disconnected {
+                error: Error::Closed,
+                ..
+            }
+        ),
+        "{lost:?}"
+    );
+    // There is no connection now: publishing waits until the subscriber has brought one.
+    let publishing = tokio::spawn(async move {
+        publisher.publish("after").await.unwrap();
+        publisher.finish().await.unwrap();
+        assert!(matches!(
+            publisher.publish("late").await,
+            Err(Error::Finished)
+        ));
+    });
+    assert!(matches!(event(&mut subscriber).await, Event::Reconnected));
+    publishing.await.unwrap();
+    let mut peer = accepting.await.unwrap();
+    peer.read_frame();
+    assert_eq!(peer.read_frame().body, body("alice", "news", b"after"));
+    peer.expect_end();
+}
+
+#[tokio::test]
+async fn a_message_cut_by_the_break_is_sent_again_as_a_whole() {
+    let server = FakeServer::start();
+    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frames(&["1"]));
+    expect_texts(&mut subscriber, &["1"]).await;
+    // More than the socket buffers hold: the write stops in the middle of it.
+    let large = vec![9; 16_000_000];
+    let sent = large.clone();
+    let publishing = tokio::spawn(async move {
+        publisher.publish(&large).await.unwrap();
+        publisher.finish().await.unwrap();
+    });
+    let waiting = timeout(Duration::from_millis(50), subscriber.next_event()).await;
+    assert!(waiting.is_err());
+    drop(peer);
+    let mut peer = come_back(&server, &mut subscriber).await;
+    let reader = tokio::task::spawn_blocking(move || {
+        peer.read_frame();
+        let frame = peer.read_frame();
+        peer.expect_end();
+        frame
+    });
+    publishing.await.unwrap();
+    assert!(reader.await.unwrap().body.ends_with(&sent));
+}
+
+#[tokio::test]
+async fn a_first_join_that_is_refused_is_final_and_a_later_one_is_not() {
+    let server = FakeServer::start();
+    let mut session = client(&server).join("news").await.unwrap();
+    server.accept().read_frame();
+    assert!(matches!(session.recv().await, Err(Error::Refused { .. })));
+    assert!(session.recv().await.unwrap().is_none());
+
+    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frames(&["1"]));
+    expect_texts(&mut subscriber, &["1"]).await;
+    drop(peer);
+    come_back(&server, &mut subscriber).await.read_frame();
+    let accepting = server.accept_later();
+    let refused = event(&mut subscriber).await;
+    assert!(
+        matches!(
+            refused,
+            Event::Disconnected {
+                error: Error::Refused { .. },
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    assert!(matches!(event(&mut subscriber).await, Event::Reconnected));
+    let mut peer = accepting.await.unwrap();
+    peer.send(&frames(&["1", "2"]));
+    expect_texts(&mut subscriber, &["2"]).await;
+}
+
+#[tokio::test]
+async fn failed_attempts_are_told_and_go_on() {
+    let server = FakeServer::start();
+    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frames(&["1"]));
+    expect_texts(&mut subscriber, &["1"]).await;
+    drop((peer, server));
+    for attempt in 0..3 {
+        match event(&mut subscriber).await {
+            Event::Disconnected { error, retry_in } => {
+                assert_eq!(
+                    matches!(error, Error::Connect { .. }),
+                    attempt > 0,
+                    "{error:?}"
+                );
+                assert!(retry_in <= Duration::from_millis(20));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_without_its_subscriber_does_not_wait_for_ever() {
+    let server = FakeServer::start();
+    let (mut publisher, subscriber) = client(&server).join("news").await.unwrap().split();
+    drop(subscriber);
+    drop(server.accept());
+    let failed = timeout(PATIENCE, async {
+        while publisher.publish("x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(failed.await.is_ok());
+}

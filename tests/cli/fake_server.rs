@@ -1,0 +1,121 @@
+//! A server made of a listener and raw bytes, to see exactly what a client sends.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Longer than any test needs on a busy machine: only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct FakeServer(TcpListener);
+
+/// The server's side of one connection.
+pub(crate) struct Peer(TcpStream);
+
+/// One frame as it came, taken apart by hand.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RawFrame {
+    pub(crate) cid: u32,
+    pub(crate) key: u64,
+    pub(crate) body: Vec<u8>,
+}
+
+impl FakeServer {
+    pub(crate) fn start() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    pub(crate) fn accept(&self) -> Peer {
+        let (stream, _) = self.0.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Peer(stream)
+    }
+
+    /// Accepts on another thread, while the client runs on this one.
+    pub(crate) fn accept_later(&self) -> tokio::task::JoinHandle<Peer> {
+        let listener = Self(self.0.try_clone().unwrap());
+        tokio::task::spawn_blocking(move || listener.accept())
+    }
+}
+
+impl Peer {
+    pub(crate) fn read_frame(&mut self) -> RawFrame {
+        let mut header = [0; 16];
+        self.0.read_exact(&mut header).unwrap();
+        assert_eq!(header[0], b'M');
+        let len = u32::from_be_bytes([0, header[1], header[2], header[3]]);
+        let mut body = vec![0; len.try_into().unwrap()];
+        self.0.read_exact(&mut body).unwrap();
+        RawFrame {
+            cid: u32::from_be_bytes(header[4..8].try_into().unwrap()),
+            key: u64::from_be_bytes(header[8..].try_into().unwrap()),
+            body,
+        }
+    }
+
+    /// Asserts that the client has closed its sending side and sent nothing more.
+    pub(crate) fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"");
+    }
+
+    /// Reads until the client has closed its sending side; how many bytes came.
+    pub(crate) fn read_to_end(&mut self) -> usize {
+        self.0.read_to_end(&mut Vec::new()).unwrap()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn remote(&self) -> std::net::SocketAddr {
+        self.0.peer_addr().unwrap()
+    }
+}
+
+/// A body, encoded by hand; all lengths below 24 or, for the message, below 65536.
+pub(crate) fn body(uid: &str, channel: &str, message: &[u8]) -> Vec<u8> {
+    let mut out = vec![0xA3];
+    for (key, value) in [("uid", uid), ("channel", channel)] {
+        for text in [key, value] {
+            out.push(0x60 + short(text.len()));
+            out.extend(text.as_bytes());
+        }
+    }
+    out.extend(b"\x67message");
+    match message.len() {
+        len @ 0..24 => out.push(0x40 + short(len)),
+        len @ 24..256 => out.extend([0x58, u8::try_from(len).unwrap()]),
+        len => {
+            out.push(0x59);
+            out.extend(u16::try_from(len).unwrap().to_be_bytes());
+        }
+    }
+    out.extend(message);
+    out
+}
+
+/// A frame from some other member.
+pub(crate) fn frame(uid: &str, channel: &str, message: impl AsRef<[u8]>) -> Vec<u8> {
+    frame_of(0xC1D, &body(uid, channel, message.as_ref()))
+}
+
+pub(crate) fn frame_of(cid: u32, body: &[u8]) -> Vec<u8> {
+    let mut out = (0x4D00_0000 + u32::try_from(body.len()).unwrap())
+        .to_be_bytes()
+        .to_vec();
+    out.extend(cid.to_be_bytes());
+    out.extend(0xABCD_u64.to_be_bytes());
+    out.extend(body);
+    out
+}
+
+fn short(len: usize) -> u8 {
+    assert!(len < 24);
+    u8::try_from(len).unwrap()
+}

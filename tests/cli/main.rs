@@ -1,0 +1,21 @@
+//! The client library, and the program as its users run it.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test program: it says where it cannot go on"
+)]
+
+mod cli_client;
+mod cli_config;
+mod cli_dev_cert;
+mod cli_peer;
+mod cli_serve;
+mod cli_tls;
+mod client_blocking;
+mod client_reconnect;
+mod client_session;
+mod client_tls;
+mod fake_server;
+mod readme;
+#[path = "../common/tls_proxy.rs"]
+mod tls_proxy;

@@ -1,0 +1,20 @@
+//! The pure part of the library, protocol and channel. It needs no feature, no runtime and no I/O.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test program: it says where it cannot go on"
+)]
+
+mod channel_delivery;
+mod channel_history;
+mod channel_outbox;
+mod channel_slow;
+mod channel_world;
+mod frames;
+mod protocol_body;
+mod protocol_key;
+mod protocol_link;
+mod protocol_mark;
+mod protocol_resync;
+mod protocol_scan;
+mod protocol_vectors;

@@ -1,0 +1,20 @@
+//! A broker and its clients over WebSocket.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test program: it says where it cannot go on"
+)]
+
+mod access;
+mod case;
+#[path = "../common/mod.rs"]
+mod common;
+mod conformance;
+mod drain;
+mod hostile;
+mod order;
+mod slow;
+mod tls;
+mod utf8;
+mod v1;
+mod v2;
