@@ -124,8 +124,8 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
-        let watch = tls.clone().map(|tls| Watch::start(tls, Watch::INTERVAL));
-        let watch = watch.transpose().map_err(StartError::Thread)?;
+        let watch = Watch::start(tls.clone(), peer_tls.clone(), Watch::INTERVAL);
+        let watch = watch.map_err(StartError::Thread)?;
         let listeners = listening.addresses();
         let (common, seeds) = seeds(settings, peer_tls, shards);
         let mut broker = Self {

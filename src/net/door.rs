@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::{Connection, InvalidMessage, ServerConfig};
+use rustls::{Connection, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +15,7 @@ use super::{http, join};
 use crate::shard::Shard;
 use crate::shard::gate::{JoinPermit, Permit};
 use crate::shard::layered::Layered;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, client_failed};
 
 /// What a listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,20 +104,9 @@ async fn encrypted(
             return Some(Layered::new(stream, Some(Connection::Server(tls))));
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::LeftInHandshake,
-        Ok(Err(error)) => Refusal::Tls(in_words(&error)),
+        Ok(Err(error)) => Refusal::Tls(client_failed(&error)),
         Err(_) => Refusal::TooSlow,
     };
     refused(shard, guest.peer, &refusal);
     None
-}
-
-/// What went wrong with a handshake.
-fn in_words(error: &io::Error) -> String {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match tls {
-        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            "what the client sends is not TLS".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
@@ -19,6 +20,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::TlsError;
 use super::handshake::HandshakeError;
+use super::validity::CertificateFile;
+use super::words::of_error;
 use super::{ALPN_MLES, VERSIONS, pem, provider};
 
 /// Servers of one client whose sessions are remembered, to come back with fewer round trips.
@@ -29,7 +32,7 @@ const REMEMBERED: usize = 32;
 #[non_exhaustive]
 pub struct ClientTlsOptions {
     /// A PEM file with the authorities to trust, instead of those of the system. A server's own
-    /// certificate will do if it signed itself.
+    /// certificate will do.
     pub ca: Option<PathBuf>,
     /// Trust anyone: whoever is on the way can read and change everything. For trying out.
     pub insecure: bool,
@@ -67,6 +70,8 @@ impl ClientTlsOptions {
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    /// What it was made of.
+    files: Arc<[CertificateFile]>,
 }
 
 impl ClientTls {
@@ -83,21 +88,34 @@ impl ClientTls {
             key,
         } = options;
         let provider = provider();
+        let mut files = Vec::new();
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(VERSIONS)
-            .map_err(|error| TlsError::Setup(error.to_string()))?;
+            .map_err(|error| TlsError::Setup(of_error(&error, "this side")))?;
         let builder = if insecure {
             let anyone = Arc::new(Anyone::new(&provider));
             builder.dangerous().with_custom_certificate_verifier(anyone)
         } else {
-            let roots = ca.map_or_else(system_roots, |file| pem::roots(&file))?;
-            builder.with_root_certificates(roots)
+            match ca {
+                None => builder.with_root_certificates(system_roots()?),
+                Some(file) => {
+                    let authorities = pem::authorities(&file)?;
+                    let consequence = "servers that it has signed are refused";
+                    files.push(authorities.file(&file, consequence));
+                    let verifier = authorities.server_verifier()?;
+                    builder
+                        .dangerous()
+                        .with_custom_certificate_verifier(verifier)
+                }
+            }
         };
         let mut config = match (cert, key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
-                let pair = SingleCertAndKey::from(pem::pair(&cert, &key)?);
-                builder.with_client_cert_resolver(Arc::new(pair))
+                let pair = pem::pair(&cert, &key)?;
+                let consequence = "servers that ask for it will refuse it";
+                files.push(CertificateFile::chain(&cert, &pair.cert, consequence));
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
             }
             _ => return Err(TlsError::HalfAPair),
         };
@@ -105,7 +123,24 @@ impl ClientTls {
         config.resumption = Resumption::in_memory_sessions(REMEMBERED);
         Ok(Self {
             config: Arc::new(config),
+            files: files.into(),
         })
+    }
+
+    /// What to warn of at `now`: certificates in its files that are out of date or will be within
+    /// two weeks, and a chain in the wrong order.
+    #[must_use]
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let warnings = self.files.iter().flat_map(|file| file.warnings(now));
+        warnings.collect()
+    }
+
+    /// The part of these that changes with time.
+    #[cfg(feature = "server")]
+    pub(super) fn out_of_date(&self, now: SystemTime) -> impl Iterator<Item = String> {
+        self.files
+            .iter()
+            .filter_map(move |file| file.out_of_date(now))
     }
 
     /// The configuration that connections are made with.

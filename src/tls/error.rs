@@ -20,6 +20,9 @@ pub enum TlsError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file has nothing in it.
+    #[error("{0} is empty")]
+    Empty(PathBuf),
     /// A file is not PEM.
     #[error("{path} is not PEM: {reason}")]
     NotPem {
@@ -29,8 +32,13 @@ pub enum TlsError {
         reason: String,
     },
     /// A file has no certificate.
-    #[error("no certificate in {0}: it should have `-----BEGIN CERTIFICATE-----`")]
-    NoCertificate(PathBuf),
+    #[error("no certificate in {path}: it should have `-----BEGIN CERTIFICATE-----`{found}")]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead, to follow the rest; may be empty.
+        found: String,
+    },
     /// A certificate cannot be used.
     #[error("a certificate in {path} cannot be used: {reason}")]
     BadCertificate {
@@ -40,8 +48,13 @@ pub enum TlsError {
         reason: String,
     },
     /// A file has no private key.
-    #[error("no private key in {0}: it should have `-----BEGIN PRIVATE KEY-----`")]
-    NoKey(PathBuf),
+    #[error("no private key in {path}: it should have `-----BEGIN PRIVATE KEY-----`{found}")]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead, to follow the rest; may be empty.
+        found: String,
+    },
     /// A private key is encrypted.
     #[error(
         "the private key in {0} is encrypted, and there is nobody to ask for its password; \
@@ -61,6 +74,20 @@ pub enum TlsError {
     Mismatch {
         /// The file with the certificate.
         cert: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+    /// The certificate that belongs to the key is not the first of its file.
+    #[error(
+        "the certificates in {cert} are in the wrong order: number {number} belongs to the key in \
+         {key} and has to be the first, followed by that of the authority that has signed it, and \
+         so on"
+    )]
+    WrongOrder {
+        /// The file with the certificates.
+        cert: PathBuf,
+        /// The place of the one that should be first, from 1.
+        number: usize,
         /// The file with the key.
         key: PathBuf,
     },

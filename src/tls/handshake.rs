@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 use thiserror::Error as ThisError;
+
+use super::words::{between, duration, of_alert, of_certificate, of_error, spelled};
 
 /// Why a connection over TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
@@ -33,8 +34,11 @@ pub enum HandshakeError {
         Vec<String>,
     ),
     /// The server's certificate is not acceptable for another reason.
-    #[error("the server's certificate is not acceptable: {0}")]
-    BadCertificate(String),
+    #[error("the server's certificate {0}")]
+    BadCertificate(
+        /// What is wrong, to follow "the certificate".
+        String,
+    ),
     /// The server wants a certificate of the client, and got none.
     #[error("the server wants a certificate of this client, and there is none")]
     CertificateRequired,
@@ -75,11 +79,11 @@ impl HandshakeError {
 impl From<&Error> for HandshakeError {
     fn from(error: &Error) -> Self {
         match error {
-            Error::InvalidCertificate(reason) => of_certificate(reason),
-            Error::AlertReceived(alert) => of_alert(*alert),
+            Error::InvalidCertificate(reason) => certificate(reason),
+            Error::AlertReceived(alert) => told(*alert),
             Error::InvalidMessage(_) => Self::NotTls,
             Error::NoApplicationProtocol => Self::NotMles,
-            other => Self::Other(other.to_string()),
+            other => Self::Other(of_error(other, "the server")),
         }
     }
 }
@@ -90,7 +94,7 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
-fn of_certificate(reason: &CertificateError) -> HandshakeError {
+fn certificate(reason: &CertificateError) -> HandshakeError {
     match reason {
         CertificateError::Expired => HandshakeError::Expired(None),
         CertificateError::ExpiredContext { time, not_after } => {
@@ -107,11 +111,11 @@ fn of_certificate(reason: &CertificateError) -> HandshakeError {
         CertificateError::NotValidForNameContext { presented, .. } => {
             HandshakeError::WrongName(presented.iter().map(|name| plain_name(name)).collect())
         }
-        other => HandshakeError::BadCertificate(other.to_string()),
+        other => HandshakeError::BadCertificate(of_certificate(other)),
     }
 }
 
-fn of_alert(alert: AlertDescription) -> HandshakeError {
+fn told(alert: AlertDescription) -> HandshakeError {
     match alert {
         AlertDescription::CertificateRequired => HandshakeError::CertificateRequired,
         AlertDescription::NoApplicationProtocol => HandshakeError::NotMles,
@@ -121,50 +125,26 @@ fn of_alert(alert: AlertDescription) -> HandshakeError {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => {
-            HandshakeError::CertificateRefused(format!("{alert:?}"))
-        }
-        other => HandshakeError::Other(format!("the server said {other:?}")),
+        | AlertDescription::AccessDenied => HandshakeError::CertificateRefused(of_alert(alert)),
+        other => HandshakeError::Other(format!("the server said: {}", of_alert(other))),
     }
 }
 
 /// A name without what stands around it, as in `IpAddress(192.0.2.1)`.
 fn plain_name(name: &str) -> String {
-    let inside = name
-        .split_once('(')
-        .map_or(name, |(_, rest)| rest.trim_end_matches(')'));
-    inside.trim_matches('"').to_owned()
-}
-
-pub(super) fn between(earlier: UnixTime, later: UnixTime) -> Duration {
-    Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
+    match name.split_once('(') {
+        Some((_, rest)) => rest.trim_end_matches(')').trim_matches('"').to_owned(),
+        None => spelled(&format_args!("{name}")),
+    }
 }
 
 fn ago(time: Option<&Duration>) -> String {
-    time.map_or_else(String::new, |time| format!(" {} ago", in_words(*time)))
-}
-
-/// A time in the unit that a person would take.
-pub(super) fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let units = [
-        (86_400, "day"),
-        (3600, "hour"),
-        (60, "minute"),
-        (1, "second"),
-    ];
-    let (count, unit) = units
-        .into_iter()
-        .map(|(length, unit)| (seconds / length, unit))
-        .find(|(count, _)| *count > 0)
-        .unwrap_or((0, "second"));
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
+    time.map_or_else(String::new, |time| format!(" {} ago", duration(*time)))
 }
 
 fn presented(names: &[String]) -> String {
     if names.is_empty() {
-        String::new()
+        ": it has none in subjectAltName, and its common name does not count".to_owned()
     } else {
         format!(", but for {}", names.join(", "))
     }

@@ -6,7 +6,8 @@
 //!
 //! Invariants: TLS 1.2 and 1.3 only; one crypto provider, named wherever a configuration is built,
 //! so that programs around the library keep theirs; what cannot be loaded never takes the place of
-//! what is in use; every error names the file that it is about. No early data: it could be replayed.
+//! what is in use; every error names the file that it is about, in words and never as rustls' own code would have it.
+//! No early data: it could be replayed.
 //!
 //! This module must not listen, and must not log a key.
 
@@ -14,12 +15,15 @@ mod client;
 mod error;
 mod handshake;
 mod pem;
+mod pinned;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+mod validity;
 #[cfg(feature = "server")]
 mod watch;
+mod words;
 
 use std::sync::Arc;
 
@@ -33,7 +37,7 @@ pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;
 #[cfg(feature = "server")]
-pub(crate) use server::ServerTls;
+pub(crate) use server::{ServerTls, client_failed};
 #[cfg(feature = "server")]
 pub(crate) use watch::Watch;
 

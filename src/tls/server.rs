@@ -1,19 +1,19 @@
 //! The server's side: the certificate of all TLS listeners, which can change while they run.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
 
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
-    WebPkiClientVerifier,
-};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, RootCertStore, ServerConfig};
+use rustls::{Error, InvalidMessage, ServerConfig};
 
 use super::error::TlsError;
-use super::handshake::{between, in_words};
+use super::pinned::Authorities;
+use super::validity::CertificateFile;
+use super::words::of_error;
 use super::{ALPN_HTTP, ALPN_MLES, VERSIONS, pem, provider};
 use crate::settings::TlsSettings;
 
@@ -23,6 +23,8 @@ pub(crate) struct ServerTls {
     files: Files,
     certificate: Arc<Current>,
     configs: RwLock<Configs>,
+    /// What is in the files.
+    contents: RwLock<Vec<CertificateFile>>,
     /// Held while something is loaded, so that two at once do not mix.
     loading: Mutex<()>,
 }
@@ -41,7 +43,14 @@ struct Configs {
     mles: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
     /// The authorities of clients that they were made with.
-    client_ca: Option<Arc<RootCertStore>>,
+    client_ca: Option<Authorities>,
+}
+
+/// What was read from the files.
+struct Loaded {
+    pair: CertifiedKey,
+    client_ca: Option<Authorities>,
+    contents: Vec<CertificateFile>,
 }
 
 /// The certificate in use.
@@ -70,13 +79,14 @@ impl ServerTls {
             key: key.clone(),
             client_ca: settings.client_ca.clone(),
         };
-        let (pair, client_ca) = files.load()?;
-        let certificate = Arc::new(Current(RwLock::new(Arc::new(pair))));
-        let configs = Configs::new(&certificate, client_ca)?;
+        let loaded = files.load()?;
+        let certificate = Arc::new(Current(RwLock::new(Arc::new(loaded.pair))));
+        let configs = Configs::new(&certificate, loaded.client_ca)?;
         Ok(Arc::new(Self {
             files,
             certificate,
             configs: RwLock::new(configs),
+            contents: RwLock::new(loaded.contents),
             loading: Mutex::new(()),
         }))
     }
@@ -87,7 +97,7 @@ impl ServerTls {
         self.configs().mles
     }
 
-    /// The same for HTTP and WebSocket.
+    /// Like [`mles`](Self::mles), for HTTP and WebSocket.
     pub(crate) fn http(&self) -> Arc<ServerConfig> {
         self.configs().http
     }
@@ -100,13 +110,12 @@ impl ServerTls {
     /// See [`TlsError`]: nothing has changed then.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
         let _only = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (pair, client_ca) = self.files.load()?;
+        let loaded = self.files.load()?;
         let before = self.configs();
-        let roots = |ca: &Option<Arc<RootCertStore>>| ca.as_ref().map(|ca| ca.roots.clone());
         // A client that resumes a session is not asked for its certificate again: tickets are good
         // for one set of authorities only.
-        if roots(&before.client_ca) != roots(&client_ca) {
-            let configs = Configs::new(&self.certificate, client_ca)?;
+        if certificates(&before.client_ca) != certificates(&loaded.client_ca) {
+            let configs = Configs::new(&self.certificate, loaded.client_ca)?;
             *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
         }
         let mut current = self
@@ -114,18 +123,43 @@ impl ServerTls {
             .0
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(pair);
+        *current = Arc::new(loaded.pair);
+        *self
+            .contents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = loaded.contents;
         Ok(())
+    }
+
+    /// What to warn of at `now`, see [`ClientTls::warnings`](super::ClientTls::warnings).
+    pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        contents
+            .iter()
+            .flat_map(|file| file.warnings(now))
+            .collect()
+    }
+
+    /// The part of these that changes with time.
+    pub(super) fn out_of_date(&self, now: SystemTime) -> Vec<String> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let warnings = contents.iter().filter_map(|file| file.out_of_date(now));
+        warnings.collect()
     }
 
     /// As [`reload`](Self::reload); says in the log what came of it.
     pub(crate) fn reload_and_tell(&self) -> Result<(), TlsError> {
         let result = self.reload();
         match &result {
-            Ok(()) => tracing::info!(
-                "certificates are loaded again: {}",
-                self.files.cert.display()
-            ),
+            Ok(()) => {
+                tracing::info!(
+                    "certificates are loaded again: {}",
+                    self.files.cert.display()
+                );
+                for warning in self.warnings(SystemTime::now()) {
+                    tracing::warn!("{warning}");
+                }
+            }
             Err(error) => tracing::error!("certificates stay as they are: {error}"),
         }
         result
@@ -148,24 +182,32 @@ impl ServerTls {
 }
 
 impl Files {
-    fn load(&self) -> Result<(CertifiedKey, Option<Arc<RootCertStore>>), TlsError> {
+    fn load(&self) -> Result<Loaded, TlsError> {
         let pair = pem::pair(&self.cert, &self.key)?;
-        let client_ca = self.client_ca.as_deref().map(pem::roots).transpose()?;
-        for certificate in &pair.cert {
-            if let Some(reason) = out_of_date(certificate, UnixTime::now()) {
-                let path = self.cert.display();
-                tracing::warn!("a certificate in {path} {reason}: clients will refuse it");
-            }
-        }
-        Ok((pair, client_ca.map(Arc::new)))
+        let client_ca = self
+            .client_ca
+            .as_deref()
+            .map(pem::authorities)
+            .transpose()?;
+        let consequence = "clients will refuse it";
+        let own = CertificateFile::chain(&self.cert, &pair.cert, consequence);
+        let consequence = "clients that it has signed are refused";
+        let clients = self.client_ca.as_deref().zip(client_ca.as_ref());
+        let clients = clients.map(|(path, ca)| ca.file(path, consequence));
+        Ok(Loaded {
+            pair,
+            client_ca,
+            contents: std::iter::once(own).chain(clients).collect(),
+        })
     }
 }
 
+fn certificates(authorities: &Option<Authorities>) -> Option<&[CertificateDer<'static>]> {
+    authorities.as_ref().map(|ca| ca.certificates.as_slice())
+}
+
 impl Configs {
-    fn new(
-        certificate: &Arc<Current>,
-        client_ca: Option<Arc<RootCertStore>>,
-    ) -> Result<Self, TlsError> {
+    fn new(certificate: &Arc<Current>, client_ca: Option<Authorities>) -> Result<Self, TlsError> {
         Ok(Self {
             mles: config(certificate, client_ca.clone(), ALPN_MLES)?,
             http: config(certificate, client_ca.clone(), ALPN_HTTP)?,
@@ -176,51 +218,38 @@ impl Configs {
 
 fn config(
     certificate: &Arc<Current>,
-    client_ca: Option<Arc<RootCertStore>>,
+    client_ca: Option<Authorities>,
     alpn: &[u8],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let setup = |error: &dyn std::fmt::Display| TlsError::Setup(error.to_string());
-    let provider = provider();
-    let builder = ServerConfig::builder_with_provider(provider.clone())
+    let setup = |error: Error| TlsError::Setup(of_error(&error, "this side"));
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
-        .map_err(|error| setup(&error))?;
+        .map_err(setup)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
-        Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| setup(&error))?)
-        }
+        Some(authorities) => builder.with_client_cert_verifier(authorities.client_verifier()?),
     };
     let mut config = builder.with_cert_resolver(certificate.clone());
     config.alpn_protocols = vec![alpn.to_vec()];
     // Sessions are kept by the clients, in tickets: many that come back at once cost less, and
     // nothing here for those that do not.
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| setup(&error))?;
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(setup)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
-/// Why a certificate is of no use at `now`, to follow its name; `None` when its time is right.
-pub(super) fn out_of_date(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<String> {
-    let parsed = ParsedCertificate::try_from(certificate).ok()?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone().into_owned()).ok()?;
-    // Time is checked before everything else; whether the rest would do is for clients to say.
-    let algorithms = provider().signature_verification_algorithms.all;
-    let checked = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms);
-    match checked {
-        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after })) => {
-            let ago = in_words(between(not_after, time));
-            Some(format!("has expired {ago} ago"))
+/// Says why a handshake with a client failed.
+pub(crate) fn client_failed(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match tls {
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "what the client sends is not TLS".to_owned()
         }
-        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
-            time,
-            not_before,
-        })) => {
-            let wait = in_words(between(time, not_before));
-            Some(format!("is not valid before {wait} from now"))
+        Some(Error::NoCertificatesPresented) => {
+            "the client has shown no certificate, and client_ca asks for one".to_owned()
         }
-        _ => None,
+        Some(error) => of_error(error, "the client"),
+        None => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! Noticing that certificates have changed.
+//! Noticing that certificates have changed, or are about to expire.
 //!
 //! The files are looked at every few seconds, through links, instead of being notified: renewal by
 //! certbot and mounted secrets of Kubernetes swap links in directories above, which watches on
@@ -10,11 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use super::client::ClientTls;
 use super::server::ServerTls;
+use super::validity::Daily;
 
-/// A thread that loads certificates again when their files have changed. Dropping it ends it.
+/// A thread that loads certificates again when their files have changed, and warns once a day of those
+/// that are out of date or will be soon. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: Option<Sender<()>>,
@@ -29,21 +32,35 @@ impl Watch {
     /// certificate is not loaded before its key.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
-    /// Watches the files of `tls` from now on.
+    /// Watches the files of `server` from now on, and the time for those of `upstream` as well,
+    /// which are read only once. Warns at once of what there is to warn of; `None` if there is
+    /// nothing to watch.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub(crate) fn start(tls: Arc<ServerTls>, interval: Duration) -> io::Result<Self> {
+    pub(crate) fn start(
+        server: Option<Arc<ServerTls>>,
+        upstream: Option<ClientTls>,
+        interval: Duration,
+    ) -> io::Result<Option<Self>> {
+        if server.is_none() && upstream.is_none() {
+            return Ok(None);
+        }
+        let now = SystemTime::now();
+        let at_once = server.iter().flat_map(|tls| tls.warnings(now));
+        for warning in at_once.chain(upstream.iter().flat_map(|tls| tls.warnings(now))) {
+            tracing::warn!("{warning}");
+        }
         let (stop, stopped) = channel();
-        let loaded = signature(&tls);
+        let mut watched = Watched::new(server, upstream, now);
         let thread = std::thread::Builder::new()
             .name("mles-certs".to_owned())
-            .spawn(move || watch(&tls, loaded, interval, &stopped))?;
-        Ok(Self {
+            .spawn(move || watched.until(&stopped, interval))?;
+        Ok(Some(Self {
             stop: Some(stop),
             thread: Some(thread),
-        })
+        }))
     }
 }
 
@@ -57,17 +74,58 @@ impl Drop for Watch {
     }
 }
 
-fn watch(tls: &ServerTls, mut loaded: Signature, interval: Duration, stopped: &Receiver<()>) {
-    let mut last = loaded.clone();
-    while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-        let now = signature(tls);
-        if now == last && now != loaded {
-            // Taken before the files are read: what changes meanwhile is seen the next time. What
-            // cannot be loaded is told, and tried again when it has changed once more.
-            loaded.clone_from(&now);
-            let _ = tls.reload_and_tell();
+/// What the thread has in hand.
+pub(super) struct Watched {
+    server: Option<Arc<ServerTls>>,
+    upstream: Option<ClientTls>,
+    /// What the files of `server` were like when they were loaded.
+    loaded: Signature,
+    daily: Daily,
+}
+
+impl Watched {
+    /// The next day begins a day after `now`.
+    pub(super) fn new(
+        server: Option<Arc<ServerTls>>,
+        upstream: Option<ClientTls>,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            loaded: server.as_deref().map(signature).unwrap_or_default(),
+            server,
+            upstream,
+            daily: Daily::starting(now),
         }
-        last = now;
+    }
+
+    fn until(&mut self, stopped: &Receiver<()>, interval: Duration) {
+        let mut last = self.loaded.clone();
+        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            if let Some(server) = &self.server {
+                let now = signature(server);
+                if now == last && now != self.loaded {
+                    // Taken before the files are read: what changes meanwhile is seen the next
+                    // time. What cannot be loaded is told, and tried again when it has changed
+                    // once more.
+                    self.loaded.clone_from(&now);
+                    let _ = server.reload_and_tell();
+                }
+                last = now;
+            }
+            for warning in self.daily_warnings(SystemTime::now()) {
+                tracing::warn!("{warning}");
+            }
+        }
+    }
+
+    /// What there is to say at `now`, once a day.
+    pub(super) fn daily_warnings(&mut self, now: SystemTime) -> Vec<String> {
+        if !self.daily.is_due(now) {
+            return Vec::new();
+        }
+        let server = self.server.iter().flat_map(|tls| tls.out_of_date(now));
+        let upstream = self.upstream.iter().flat_map(|tls| tls.out_of_date(now));
+        server.chain(upstream).collect()
     }
 }
 

@@ -1,8 +1,6 @@
 //! What is in files, and what is said about what is wrong in them.
 
 use super::*;
-use crate::tls::server::out_of_date;
-use rustls::pki_types::{CertificateDer, UnixTime};
 
 fn error(settings: &TlsSettings) -> String {
     ServerTls::new(settings).unwrap_err().to_string()
@@ -124,7 +122,7 @@ fn files_that_cannot_be_used_are_named() {
             "{error}"
         );
     }
-    for text in ["", "hello\n", &fs::read_to_string(key_of(&good)).unwrap()] {
+    for text in ["hello\n", &fs::read_to_string(key_of(&good)).unwrap()] {
         fs::write(&path, text).unwrap();
         let expected = format!("no certificate in {shown}: ");
         assert!(
@@ -211,28 +209,6 @@ fn encrypted_keys_are_told_from_broken_ones() {
         assert!(error.starts_with(&expected), "{error}");
         assert!(error.contains("openssl pkey"), "{error}");
     }
-}
-
-#[test]
-fn certificates_out_of_date_are_noticed() {
-    let authority = Authority::new("authority");
-    let old = authority.sign("old", &["localhost"], long_ago);
-    let certificate = CertificateDer::from(in_file(cert_of(&old)));
-    let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    let begin = 1_577_836_800;
-    let said = |seconds| out_of_date(&certificate, at(seconds));
-    assert_eq!(
-        said(begin - 7200).unwrap(),
-        "is not valid before 2 hours from now"
-    );
-    assert_eq!(said(begin + 60), None);
-    assert_eq!(said(begin + 4 * 86_400).unwrap(), "has expired 3 days ago");
-    // It is of no use, and still no reason not to start.
-    ServerTls::new(&old).unwrap();
-    // Authorities have a time as well.
-    let authority = CertificateDer::from(in_file(&authority.ca()));
-    assert_eq!(out_of_date(&authority, UnixTime::now()), None);
-    assert!(out_of_date(&authority, at(0)).is_some());
 }
 
 #[test]

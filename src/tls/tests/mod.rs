@@ -5,8 +5,11 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod dates;
 mod files;
+mod forms;
 mod handshakes;
+mod pinned;
 mod reload;
 
 use std::fs;

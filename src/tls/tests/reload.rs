@@ -72,7 +72,7 @@ async fn files_that_are_written_over_are_loaded_again() {
     let authority = Authority::new("authority");
     let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
     let tls = ServerTls::new(&settings).unwrap();
-    let _watch = Watch::start(tls.clone(), OFTEN).unwrap();
+    let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
     until_shown(&server, &authority, cert_of(&settings)).await;
     replace(&settings, &next);
@@ -106,7 +106,7 @@ async fn links_that_are_swapped_above_the_files_are_followed() {
         ..TlsSettings::default()
     };
     let tls = ServerTls::new(&settings).unwrap();
-    let _watch = Watch::start(tls.clone(), OFTEN).unwrap();
+    let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
     until_shown(&server, &authority, &folders[0].join("tls.crt")).await;
     symlink(&folders[1], &swap).unwrap();
@@ -144,7 +144,8 @@ async fn a_client_whose_authority_is_no_longer_trusted_cannot_resume() {
 fn a_watch_that_is_dropped_ends_and_lets_go() {
     let authority = Authority::new("authority");
     let tls = ServerTls::new(&authority.localhost("server")).unwrap();
-    let watch = Watch::start(tls.clone(), Duration::from_secs(3600)).unwrap();
+    let watch = Watch::start(Some(tls.clone()), None, Duration::from_secs(3600)).unwrap();
+    assert!(watch.is_some());
     drop(watch);
     assert_eq!(Arc::strong_count(&tls), 1);
 }

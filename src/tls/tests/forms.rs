@@ -1,0 +1,185 @@
+//! Files as people have them, and what is said of those that are something else.
+
+use super::*;
+
+/// A certificate that has signed itself, in PEM, and its key.
+fn self_signed() -> (String, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key)
+}
+
+/// A folder with `cert` and `key` in it.
+struct Pair {
+    _folder: TempDir,
+    settings: TlsSettings,
+}
+
+impl Pair {
+    fn of(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = TlsSettings {
+            cert: Some(folder.path().join("cert.pem")),
+            key: Some(folder.path().join("key.pem")),
+            ..TlsSettings::default()
+        };
+        fs::write(cert_of(&settings), cert).unwrap();
+        fs::write(key_of(&settings), key).unwrap();
+        Self {
+            _folder: folder,
+            settings,
+        }
+    }
+
+    #[track_caller]
+    fn error(&self) -> String {
+        let error = ServerTls::new(&self.settings).unwrap_err().to_string();
+        assert!(!error.contains(['{', '}', '[', ']']), "{error}");
+        error
+    }
+}
+
+#[test]
+fn text_is_taken_as_editors_of_all_systems_leave_it() {
+    const MARK: &str = "\u{FEFF}";
+    let (cert, key) = self_signed();
+    let key = key.serialize_pem();
+    let with_spaces = |text: &str| text.replace('\n', "  \n  ");
+    let forms: [(&str, &dyn Fn(&str) -> String); 7] = [
+        ("as it is", &|text| text.to_owned()),
+        ("byte order mark", &|text| format!("{MARK}{text}")),
+        ("windows", &|text| text.replace('\n', "\r\n")),
+        ("old mac", &|text| text.replace('\n', "\r")),
+        ("all of it", &|text| {
+            format!("{MARK}{}", text.replace('\n', "\r\n"))
+        }),
+        ("spaces", &with_spaces),
+        ("text around", &|text| {
+            format!("subject=x\n{text}\nthe end\n")
+        }),
+    ];
+    for (name, form) in forms {
+        let pair = Pair::of(form(&cert), form(&key));
+        if let Err(error) = ServerTls::new(&pair.settings) {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn files_put_together_lose_no_certificate() {
+    let authority = Authority::new("authority");
+    let settings = authority.localhost("server");
+    let pem = |path: &Path| fs::read_to_string(path).unwrap();
+    let (own, ca) = (pem(cert_of(&settings)), pem(&authority.ca()));
+    fs::write(cert_of(&settings), format!("\u{FEFF}{own}\u{FEFF}{ca}")).unwrap();
+    let pair = crate::tls::pem::pair(cert_of(&settings), key_of(&settings)).unwrap();
+    assert_eq!(pair.cert.len(), 2);
+}
+
+#[test]
+fn what_is_no_pem_is_told_by_what_it_is() {
+    let (cert, key) = self_signed();
+    let pem = key.serialize_pem();
+    let der = key.serialize_der();
+    let cut = cert.replace("-----END CERTIFICATE-----", "");
+    let one_line = cert.replace('\n', "");
+    let written_out = cert.replace('\n', "\\n");
+    let damaged = cert.replacen("\nMII", "\nM?I", 1);
+    let utf_16: Vec<u8> = "\u{FEFF}-----BEGIN"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+    let odd = "-----BEGIN MLES \u{7}-----\nAAAA\n-----END MLES \u{7}-----\n";
+    for (file, expected) in [
+        (&b""[..], " is empty"),
+        (b"\n \r\n", " is empty"),
+        (&der, "it is DER; `openssl x509 -inform der"),
+        (
+            b"\x30\x82\x09\x99\x02\x01\x03\x30",
+            "it is PKCS#12; `openssl pkcs12 ",
+        ),
+        (&utf_16, "it is text in UTF-16"),
+        (b"\x7fELF\0\0", "it is binary"),
+        (pem.as_bytes(), "are certificate and key swapped?"),
+        (request.as_bytes(), "an authority has yet to sign"),
+        (odd.as_bytes(), "it has MLES \\u{7}"),
+        (
+            cut.as_bytes(),
+            "the line -----END CERTIFICATE----- is missing",
+        ),
+        (one_line.as_bytes(), "goes on behind the dashes"),
+        (written_out.as_bytes(), "it has \\n written out"),
+        (damaged.as_bytes(), "is damaged (no base64)"),
+    ] {
+        let pair = Pair::of(file, &pem);
+        let error = ServerTls::new(&pair.settings).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(
+            error.contains(&cert_of(&pair.settings).display().to_string()),
+            "{error}"
+        );
+    }
+    let swapped = Pair::of(&cert, &cert).error();
+    assert!(
+        swapped.contains("are certificate and key swapped?"),
+        "{swapped}"
+    );
+    let ssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+    let ssh = Pair::of(&cert, ssh).error();
+    assert!(ssh.ends_with("it has a key for SSH"), "{ssh}");
+    let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let damaged = Pair::of(&cert, damaged).error();
+    assert!(damaged.contains("it is damaged, or of a kind"), "{damaged}");
+}
+
+#[test]
+fn a_directory_is_told() {
+    let (cert, key) = self_signed();
+    let mut pair = Pair::of(cert, key.serialize_pem());
+    pair.settings.key = pair
+        .settings
+        .key
+        .map(|path| path.parent().unwrap().to_owned());
+    let error = pair.error();
+    assert!(error.starts_with("cannot read "), "{error}");
+    assert!(error.ends_with(": it is a directory"), "{error}");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_decoded_is_told_in_words() {
+    let (_, key) = self_signed();
+    let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let error = Pair::of(text, key.serialize_pem()).error();
+    assert!(
+        error.ends_with("it is damaged: it cannot be decoded"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_chain_in_the_wrong_order_is_told() {
+    let authority = Authority::new("authority");
+    let settings = authority.localhost("server");
+    let pem = |path: &Path| fs::read_to_string(path).unwrap();
+    let (own, ca) = (pem(cert_of(&settings)), pem(&authority.ca()));
+    let other = pem(cert_of(&authority.localhost("other")));
+    let warnings = |parts: &[&str]| {
+        fs::write(cert_of(&settings), parts.concat()).unwrap();
+        let tls = ServerTls::new(&settings).map_err(|error| error.to_string())?;
+        Ok::<_, String>(tls.warnings(std::time::SystemTime::now()))
+    };
+    assert_eq!(warnings(&[&own]), Ok(Vec::new()));
+    assert_eq!(warnings(&[&own, &ca]), Ok(Vec::new()));
+    let reversed = warnings(&[&ca, &own]).unwrap_err();
+    assert!(
+        reversed.contains("in the wrong order: number 2 belongs to the key"),
+        "{reversed}"
+    );
+    let [said] = warnings(&[&own, &other, &ca]).unwrap().try_into().unwrap();
+    assert!(said.starts_with("certificate 2 in "), "{said}");
+    // None of them is the key's.
+    let strange = warnings(&[&other, &ca]).unwrap_err();
+    assert!(strange.contains("does not belong to the key"), "{strange}");
+}

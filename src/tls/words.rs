@@ -1,0 +1,325 @@
+//! What rustls says, in words.
+//!
+//! Its own messages show names of its code (`UnknownCA`, `NoKxGroupsInCommon`). Those that are met in
+//! practice have sentences here. The rest, and those of later versions, are spelled out.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+
+/// Says what went wrong between this side and `peer`, as in "the client".
+pub(super) fn of_error(error: &Error, peer: &str) -> String {
+    match error {
+        Error::InvalidCertificate(reason) => {
+            format!("the certificate of {peer} {}", of_certificate(reason))
+        }
+        Error::AlertReceived(alert) => format!("{peer} said: {}", of_alert(*alert)),
+        Error::InvalidMessage(reason) => {
+            format!("what {peer} sends is not TLS ({})", spelled(reason))
+        }
+        Error::PeerIncompatible(reason) => of_incompatible(reason, peer),
+        Error::PeerMisbehaved(reason) => {
+            format!("{peer} does not keep to the protocol: {}", spelled(reason))
+        }
+        Error::InappropriateMessage { got_type, .. } => {
+            format!(
+                "{peer} sent a message out of turn: {}",
+                kind_of_message(got_type)
+            )
+        }
+        Error::InappropriateHandshakeMessage { got_type, .. } => {
+            format!(
+                "{peer} sent a message out of turn: {}",
+                kind_of_message(got_type)
+            )
+        }
+        Error::NoCertificatesPresented => format!("{peer} has shown no certificate"),
+        Error::NoApplicationProtocol => {
+            format!("{peer} does not offer the protocol that is spoken here (ALPN)")
+        }
+        Error::DecryptError => format!("a message of {peer} cannot be decrypted"),
+        Error::PeerSentOversizedRecord => format!("{peer} sent a record that is too large"),
+        Error::UnsupportedNameType => "a name of that kind cannot be checked".to_owned(),
+        Error::HandshakeNotComplete => "the handshake is not over".to_owned(),
+        Error::FailedToGetCurrentTime => "the system's clock cannot be read".to_owned(),
+        Error::FailedToGetRandomBytes => "the system gives no random numbers".to_owned(),
+        // Text that somebody has written.
+        Error::General(text) => text.clone(),
+        Error::Other(other) => other.0.to_string(),
+        other => spelled(other),
+    }
+}
+
+/// Says what is wrong with a certificate, to follow "the certificate".
+pub(super) fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::BadEncoding => "is damaged: it cannot be decoded".to_owned(),
+        CertificateError::Expired => "has expired".to_owned(),
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("has expired {} ago", duration(between(*not_after, *time)))
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet".to_owned()
+        }
+        CertificateError::Revoked => "has been revoked".to_owned(),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is not from an authority that is trusted here".to_owned()
+        }
+        CertificateError::UnhandledCriticalExtension => {
+            "has a critical extension that is not known here".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed with an algorithm that is not accepted, such as SHA-1".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name".to_owned()
+        }
+        CertificateError::InvalidPurposeContext { required, .. } => {
+            format!("may not be used for {required} (extended key usage)")
+        }
+        CertificateError::InvalidPurpose => "may not be used for this".to_owned(),
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(error) => of_webpki(error),
+            None => format!("cannot be used: {}", other.0),
+        },
+        other => format!("cannot be used: {}", spelled(other)),
+    }
+}
+
+fn of_webpki(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::CaUsedAsEndEntity => {
+            "is that of an authority (CA:TRUE); name that very certificate as an authority to \
+             trust it"
+                .to_owned()
+        }
+        webpki::Error::EndEntityUsedAsCa => {
+            "is signed by a certificate that is not an authority's".to_owned()
+        }
+        webpki::Error::UnsupportedCertVersion => {
+            "is of version 1 of X.509, and only version 3 will do: one with extensions, such as \
+             subjectAltName"
+                .to_owned()
+        }
+        other => format!("cannot be used: {}", spelled(other)),
+    }
+}
+
+fn of_incompatible(reason: &PeerIncompatible, peer: &str) -> String {
+    match reason {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => {
+            format!("{peer} speaks versions of TLS before 1.2 only")
+        }
+        other => format!(
+            "{peer} and this side have nothing in common: {}",
+            spelled(other)
+        ),
+    }
+}
+
+/// Spells out an alert.
+pub(super) fn of_alert(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "unknown authority".to_owned(),
+        AlertDescription::CertificateUnknown => "certificate not accepted".to_owned(),
+        AlertDescription::UnknownPSKIdentity => "unknown key identity".to_owned(),
+        AlertDescription::Unknown(code) => format!("alert {code}"),
+        other => spelled(&other),
+    }
+}
+
+fn kind_of_message(kind: &(impl Debug + ?Sized)) -> String {
+    // Numbers that are not known have them inside of the name's brackets.
+    match format!("{kind:?}").split_once('(') {
+        Some((_, rest)) => format!("type {}", rest.trim_end_matches(')')),
+        None => spelled(kind),
+    }
+}
+
+/// The name of a variant in small words, without what it holds: `NoKxGroupsInCommon` becomes "no kx
+/// groups in common".
+pub(super) fn spelled(value: &(impl Debug + ?Sized)) -> String {
+    let shown = format!("{value:?}");
+    let is_name = |c: char| c.is_alphanumeric();
+    let name = shown.split(|c| !is_name(c)).next().unwrap_or_default();
+    let mut words = String::with_capacity(name.len() + 8);
+    let mut was_small = false;
+    for c in name.chars() {
+        if c.is_uppercase() && was_small {
+            words.push(' ');
+        }
+        was_small = !c.is_uppercase();
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+pub(super) fn between(earlier: UnixTime, later: UnixTime) -> Duration {
+    Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
+}
+
+/// A time in the unit that a person would take.
+pub(super) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (count, unit) = units
+        .into_iter()
+        .map(|(length, unit)| (seconds / length, unit))
+        .find(|(count, _)| *count > 0)
+        .unwrap_or((0, "second"));
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{
+        CertRevocationListError, ContentType, EncryptedClientHelloError, HandshakeType,
+        InconsistentKeys, InvalidMessage, OtherError, PeerMisbehaved,
+    };
+
+    use super::*;
+
+    /// Fails on what only a programmer would write: names in camel case, braces, brackets, paths.
+    #[track_caller]
+    fn assert_words(text: &str) {
+        let chars: Vec<char> = text.chars().collect();
+        let is_camel = chars
+            .windows(2)
+            .any(|pair| pair[0].is_lowercase() && pair[1].is_uppercase());
+        let known = ["subjectAltName", "OpenSSL"];
+        let is_known = known.iter().any(|word| text.contains(word));
+        assert!(!is_camel || is_known, "{text}");
+        assert!(!text.contains(['{', '}', '[', ']', '"', '_']), "{text}");
+        assert!(!text.contains("::"), "{text}");
+        assert!(!text.trim().is_empty());
+    }
+
+    #[test]
+    fn every_alert_is_in_words() {
+        for code in 0..=u8::MAX {
+            let alert = AlertDescription::from(code);
+            assert_words(&of_error(&Error::AlertReceived(alert), "the client"));
+        }
+        let said = of_error(
+            &Error::AlertReceived(AlertDescription::UnknownCA),
+            "the client",
+        );
+        assert_eq!(said, "the client said: unknown authority");
+        assert_eq!(
+            of_alert(AlertDescription::HandshakeFailure),
+            "handshake failure"
+        );
+        assert_eq!(of_alert(AlertDescription::Unknown(200)), "alert 200");
+    }
+
+    #[test]
+    #[allow(deprecated, reason = "rustls may still say it")]
+    fn every_kind_of_error_is_in_words() {
+        let webpki = |error| CertificateError::Other(OtherError(Arc::new(error)));
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(1 << 30));
+        let certificate = [
+            CertificateError::BadEncoding,
+            CertificateError::Expired,
+            CertificateError::NotValidYet,
+            CertificateError::NotValidYetContext {
+                time: at,
+                not_before: at,
+            },
+            CertificateError::Revoked,
+            CertificateError::UnhandledCriticalExtension,
+            CertificateError::UnknownIssuer,
+            CertificateError::UnknownRevocationStatus,
+            CertificateError::ExpiredRevocationListContext {
+                time: at,
+                next_update: at,
+            },
+            CertificateError::BadSignature,
+            CertificateError::UnsupportedSignatureAlgorithm,
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: vec![1, 2],
+                supported_algorithms: Vec::new(),
+            },
+            CertificateError::InvalidPurpose,
+            CertificateError::InvalidPurposeContext {
+                required: rustls::ExtendedKeyPurpose::ServerAuth,
+                presented: vec![rustls::ExtendedKeyPurpose::Other(vec![1, 3])],
+            },
+            CertificateError::InvalidOcspResponse,
+            CertificateError::ApplicationVerificationFailure,
+            webpki(webpki::Error::CaUsedAsEndEntity),
+            webpki(webpki::Error::EndEntityUsedAsCa),
+            webpki(webpki::Error::UnsupportedCertVersion),
+            webpki(webpki::Error::TrailingData(webpki::DerTypeId::Certificate)),
+            webpki(webpki::Error::PathLenConstraintViolated),
+        ];
+        let incompatible = [
+            PeerIncompatible::Tls12NotOffered,
+            PeerIncompatible::NoCipherSuitesInCommon,
+            PeerIncompatible::NoKxGroupsInCommon,
+            PeerIncompatible::ServerRejectedEncryptedClientHello(None),
+        ];
+        let others = [
+            Error::InappropriateMessage {
+                expect_types: vec![ContentType::Handshake],
+                got_type: ContentType::ApplicationData,
+            },
+            Error::InappropriateHandshakeMessage {
+                expect_types: vec![HandshakeType::ClientHello],
+                got_type: HandshakeType::Unknown(99),
+            },
+            Error::InvalidEncryptedClientHello(EncryptedClientHelloError::InvalidConfigList),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            Error::InvalidMessage(InvalidMessage::MissingData("ClientHello")),
+            Error::InvalidMessage(InvalidMessage::DuplicateExtension(7)),
+            Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests),
+            Error::PeerMisbehaved(PeerMisbehaved::IllegalHelloRetryRequestWithEmptyCookie),
+            Error::InvalidCertRevocationList(CertRevocationListError::BadSignature),
+            Error::NoCertificatesPresented,
+            Error::UnsupportedNameType,
+            Error::DecryptError,
+            Error::EncryptError,
+            Error::FailedToGetCurrentTime,
+            Error::FailedToGetRandomBytes,
+            Error::HandshakeNotComplete,
+            Error::PeerSentOversizedRecord,
+            Error::NoApplicationProtocol,
+            Error::BadMaxFragmentSize,
+            Error::InconsistentKeys(InconsistentKeys::Unknown),
+        ];
+        let all = certificate
+            .into_iter()
+            .map(Error::InvalidCertificate)
+            .chain(incompatible.into_iter().map(Error::PeerIncompatible))
+            .chain(others);
+        for error in all {
+            assert_words(&of_error(&error, "the server"));
+            assert_words(&super::super::HandshakeError::from(&error).to_string());
+        }
+    }
+
+    #[test]
+    fn names_are_spelled_out() {
+        for (shown, expected) in [
+            ("NoKxGroupsInCommon", "no kx groups in common"),
+            ("UnknownPSKIdentity", "unknown pskidentity"),
+            ("MissingData(\"Hello\")", "missing data"),
+            ("Context { time: 1 }", "context"),
+        ] {
+            assert_eq!(spelled(&format_args!("{shown}")), expected);
+        }
+    }
+}
