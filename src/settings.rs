@@ -12,13 +12,13 @@ use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
 /// How far frames after the join are checked beyond magic and length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NameCheck {
-    /// Not at all, as the protocol has it; peer servers need this, they forward frames of many
-    /// uids over one session.
+    /// Not at all, as the protocol has it.
     #[default]
     Off,
     /// The body must decode and name the session's channel.
     Channel,
-    /// The body must decode and name the session's channel and uid.
+    /// The body must decode and name the session's channel and uid. Servers below are refused, as
+    /// they forward frames of many uids over one session.
     Sender,
 }
 

@@ -15,9 +15,9 @@ use crate::channel::{Form, FrameRun};
 use crate::escape::Escaped;
 use crate::protocol::{
     BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, Resync, ResyncLimits, decode_resync,
-    frame_len, is_resync, resync_link,
+    frame_len, is_resync, resync_join, resync_link,
 };
-use crate::settings::{Limits, Settings};
+use crate::settings::{Limits, NameCheck, Settings};
 use crate::shard::Shard;
 use crate::shard::gate::Permit;
 use crate::shard::input::{Frames, Input, Next};
@@ -189,8 +189,12 @@ fn split_first(run: FrameRun, mut early: Early) -> (Bytes, Early) {
     let len = frame_len(run.bytes())
         .unwrap_or_default()
         .min(run.bytes().len());
-    // A buffer of its own: the frame may wait in a history for long.
-    let join = Bytes::copy_from_slice(&run.bytes()[..len]);
+    // A buffer of its own: the frame may wait in a history for long. A long frame has one already.
+    let join = if run.pinned() == len {
+        run.bytes().slice(..len)
+    } else {
+        Bytes::copy_from_slice(&run.bytes()[..len])
+    };
     if let Ok(frames @ 1..) = u32::try_from(run.frames().saturating_sub(1)) {
         early.run = Some(FrameRun::slice_of(
             run.bytes().slice(len..),
@@ -215,15 +219,14 @@ struct Entry {
 fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
-    let (join, resync) = if is_resync(&body) {
-        let resync = check_resync(settings, &body)?;
+    let is_resync = is_resync(&body);
+    // Nothing else of a resync is looked at until its key is known to be right.
+    let join = if is_resync {
+        let joining = resync_join(&body, resync_limits(&settings.limits))?;
         // A buffer of its own: it may outlive the resync.
-        (
-            Bytes::copy_from_slice(&resync.frames[0].frame),
-            Some(resync),
-        )
+        Bytes::copy_from_slice(joining)
     } else {
-        (first.clone(), None)
+        first.clone()
     };
     let inner = FrameHeader::decode(&join)?.ok_or(Refusal::LeftInside)?;
     let message = Message::decode(&join[HEADER_LEN..])?;
@@ -241,6 +244,11 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, 
             uses_address: settings.keyring.uses_address(),
         });
     }
+    if is_resync && settings.limits.check_names == NameCheck::Sender {
+        return Err(Refusal::ChecksSenders);
+    }
+    let resync = is_resync.then(|| check_resync(settings, &body));
+    let resync = resync.transpose()?;
     Ok(Entry {
         cid: header.cid,
         uid: message.uid.into(),
@@ -251,13 +259,16 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, 
     })
 }
 
+fn resync_limits(limits: &Limits) -> ResyncLimits {
+    ResyncLimits {
+        max_frames: MAX_RESYNC_FRAMES,
+        max_body: limits.max_frame - HEADER_LEN,
+    }
+}
+
 /// Checks a resync message and each frame in it.
 fn check_resync(settings: &Settings, body: &Bytes) -> Result<Box<Resync>, Refusal> {
-    let limits = ResyncLimits {
-        max_frames: MAX_RESYNC_FRAMES,
-        max_body: settings.limits.max_frame - HEADER_LEN,
-    };
-    let resync = decode_resync(body, limits)?;
+    let resync = decode_resync(body, resync_limits(&settings.limits))?;
     for nested in &resync.frames {
         check_lengths(
             &settings.limits,

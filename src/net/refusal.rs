@@ -62,6 +62,12 @@ pub(super) enum Refusal {
         /// Whether the key depends on the client's address.
         uses_address: bool,
     },
+    /// A resync carries frames of many senders, and this server lets each session send its own only.
+    #[error(
+        "a resync, as only servers send: check_names = \"sender\" takes no servers below this one; \
+         set it to \"channel\" or \"off\" if this is one of yours"
+    )]
+    ChecksSenders,
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
@@ -74,6 +80,7 @@ impl Refusal {
             Self::Resync(_) => Some(LinkRefusal::Resync),
             Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
             Self::WrongKey { .. } => Some(LinkRefusal::Key),
+            Self::ChecksSenders => Some(LinkRefusal::Sender),
             Self::LeftSilently
             | Self::LeftInside
             | Self::LeftInHandshake

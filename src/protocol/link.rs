@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `link_welcome` | map of `replay` and `given` (unsigned), `counted` (boolean) and `path` (array of unsigned) |
 //! | `link_path` | array of unsigned |
-//! | `link_refused` | text: `key`, `cid`, `loop`, `limit`, `stopping` or `resync` |
+//! | `link_refused` | text: `key`, `cid`, `loop`, `limit`, `stopping`, `resync` or `sender` |
 
 use std::fmt;
 
@@ -86,16 +86,19 @@ pub enum LinkRefusal {
     Stopping,
     /// The resync message is bad.
     Resync,
+    /// The upstream checks who has sent each frame, and takes no servers below it.
+    Sender,
 }
 
 impl LinkRefusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Key,
         Self::Cid,
         Self::Loop,
         Self::Limit,
         Self::Stopping,
         Self::Resync,
+        Self::Sender,
     ];
 
     /// The word on the wire.
@@ -107,6 +110,7 @@ impl LinkRefusal {
             Self::Limit => "limit",
             Self::Stopping => "stopping",
             Self::Resync => "resync",
+            Self::Sender => "sender",
         }
     }
 }
@@ -120,6 +124,10 @@ impl fmt::Display for LinkRefusal {
             Self::Limit => "over a limit of the upstream",
             Self::Stopping => "the upstream is stopping",
             Self::Resync => "the upstream does not accept the resync message",
+            Self::Sender => {
+                "the upstream checks the sender of every frame and takes no servers below it \
+                 (check_names = \"sender\" there)"
+            }
         })
     }
 }
@@ -216,6 +224,9 @@ fn path(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
 }
 
 impl LinkHello {
+    /// Longest encoding in bytes that is accepted: a map of six pairs, every head as wide as it gets.
+    pub(super) const MAX_LEN: usize = 9 + 6 * (9 + "window".len() + 9);
+
     /// Reads the hello of a resync message: a map of unsigned integers, in any order.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
         let (mut server, mut id, mut window) = (None, None, None);

@@ -80,24 +80,40 @@ pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, Resyn
     Ok(Resync { frames, link })
 }
 
-/// The `link` of a resync body that may be bad in any other way: whom to tell so.
+/// Returns the first frame of a resync body, which stands for the join, and checks nothing behind it:
+/// what is needed to find out whether the rest is worth reading.
+///
+/// # Errors
+///
+/// See [`ResyncError`].
+pub fn resync_join(body: &[u8], limits: ResyncLimits) -> Result<&[u8], ResyncError> {
+    let mut reader = Reader::new(body);
+    reader.map()?;
+    expect_key(&mut reader, Some(RESYNC_MESSAGE), &[])?;
+    frame_count(&mut reader, limits.max_frames)?;
+    reader.map()?;
+    expect_key(&mut reader, Some(ENCODED_MSG), &[])?;
+    let frame = reader.bytes()?;
+    check_nested(frame, 0, reader.at() - frame.len(), limits.max_body)?;
+    Ok(frame)
+}
+
+/// Returns the `link` at the end of a resync body that may be bad in any other way: whom to tell so.
+///
+/// Only the end is read, so it costs little however long the body is. A body without a `link` whose
+/// last frame ends like one is taken to have it: never rely on more than the wish to be told.
 #[must_use]
 pub fn resync_link(body: &[u8]) -> Option<LinkHello> {
-    let mut reader = Reader::new(body);
-    let frames = |reader: &mut Reader<'_>| {
-        // However many are announced, the first that is not there ends it.
-        for _ in 0..reader.array()? {
-            let frame = |reader: &mut Reader<'_>| Ok(reader.bytes().map(drop)?);
-            one_or_two(reader, (ENCODED_MSG, frame), (SEQ, Reader::unsigned))?;
+    let tail = &body[body.len().saturating_sub(LINK.len() + LinkHello::MAX_LEN)..];
+    let mut starts = tail.windows(LINK.len()).enumerate();
+    starts.find_map(|(at, name)| {
+        if name != LINK.as_bytes() {
+            return None;
         }
-        Ok(())
-    };
-    let read = one_or_two(
-        &mut reader,
-        (RESYNC_MESSAGE, frames),
-        (LINK, LinkHello::read),
-    );
-    read.ok()?.1
+        let mut reader = Reader::new(&tail[at + LINK.len()..]);
+        let hello = LinkHello::read(&mut reader).ok()?;
+        reader.end().is_ok().then_some(hello)
+    })
 }
 
 /// Reads the array of nested frames, which are slices of `body`.

@@ -13,7 +13,7 @@ use super::ids::Home;
 use super::leave::slow_text;
 use super::message::{ChannelName, Identity};
 use super::wire::Wire;
-use crate::channel::{ConnId, Form, MemberKey, SlowReason};
+use crate::channel::{ConnId, Fanout, Form, MemberKey, SlowPolicy, SlowReason};
 use crate::protocol::{Cid, FrameError};
 use crate::websocket::{CloseCode, close_frame};
 
@@ -33,12 +33,23 @@ pub(super) enum Phase {
 /// What is at the other end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A client, or a server that has not said that it is one.
+    /// A client, or a server that has sent a plain join, as v1 servers without a history do.
     Client,
-    /// A server for which this one is the upstream.
+    /// A server for which this one is the upstream: its first frame was a resync.
     Downstream,
     /// This server's upstream.
     Upstream,
+}
+
+impl Role {
+    /// Returns the policy that replaces the channel's for a session of this role. A link has no use
+    /// for a gap that only a new resync closes, and members must not wait for another server.
+    const fn slow_policy(self) -> Option<SlowPolicy> {
+        match self {
+            Self::Client => None,
+            Self::Downstream | Self::Upstream => Some(SlowPolicy::Disconnect),
+        }
+    }
 }
 
 /// A session. Its tasks and its seat in the channel share it.
@@ -101,6 +112,18 @@ impl Conn {
             over: OnceCell::new(),
             _permit: Some(permit),
         })
+    }
+
+    /// Makes the session a member of `local`, with the form and the policy that it has whatever it
+    /// is spoken over. The first `skip` bytes of the next run are not for it.
+    pub(super) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
+        let key = local.insert(self.id, self.clone(), skip);
+        local.set_form(key, self.form);
+        if let Some(policy) = self.role.slow_policy() {
+            local.set_policy(key, policy);
+        }
+        self.key.set(Some(key));
+        key
     }
 
     /// Tells a client that can be told why its session ends.

@@ -229,8 +229,8 @@ impl Shard {
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.conn, identity.cid);
         let role = match resync {
-            Some(Resync { link: Some(_), .. }) => Role::Downstream,
-            _ => Role::Client,
+            Some(_) => Role::Downstream,
+            None => Role::Client,
         };
         let seating = Seating {
             role,
@@ -243,10 +243,7 @@ impl Shard {
         let joined = room
             .channel
             .join(cid, id, announcement, form, now, |local, skip| {
-                let key = local.insert(id, conn.clone(), skip);
-                local.set_form(key, form);
-                conn.key.set(Some(key));
-                Place::Local(key)
+                Place::Local(conn.enter(local, skip))
             });
         let joined = joined.map_err(|_| {
             conn.phase.set(ConnPhase::Over);

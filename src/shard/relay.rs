@@ -100,9 +100,7 @@ impl Shard {
             hold_limit: relay.settings.write_deadline,
         };
         let conn = Conn::new(wire, form, identity, seating);
-        let key = relay.local.insert(conn.id, conn.clone(), skip);
-        relay.local.set_form(key, form);
-        conn.key.set(Some(key));
+        let key = conn.enter(&mut relay.local, skip);
         relay.local.replay(key, replay);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);

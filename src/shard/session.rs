@@ -197,13 +197,12 @@ fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
     }
 }
 
-/// A session with another server carries frames of many uids, and that with the upstream notices as
-/// well.
+/// A session with the upstream carries frames of many uids, and notices. Under `sender` there are no
+/// sessions with servers below.
 fn body_check(names: NameCheck, conn: &Conn) -> Option<BodyCheck> {
     let prefix = || BodyPrefix::new(&conn.uid, &conn.channel);
     match names {
         _ if conn.role == Role::Upstream => None,
-        NameCheck::Sender if conn.role != Role::Client => Some(BodyCheck::Channel(prefix())),
         NameCheck::Off => None,
         NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
         NameCheck::Sender => Some(BodyCheck::Sender(prefix())),

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use mles::protocol::{Cid, LinkNotice, LinkRefusal, NestedFrame};
+use mles::protocol::{Cid, Keyring, LinkNotice, LinkRefusal, NestedFrame};
 use mles::{Broker, NameCheck, Settings};
 
 use crate::below::{Below, frame, notice, open};
@@ -155,6 +155,40 @@ fn a_server_is_told_which_limit_it_has_hit() {
     assert_eq!(broker.stats().refused, 2);
 }
 
+/// Where every sender is checked nobody gets around that by claiming to be a server: not with a resync
+/// of v1, and not with the hello of a link.
+#[test]
+fn no_server_is_let_in_below_one_that_checks_senders() {
+    let mut settings = settings();
+    settings.limits.check_names = NameCheck::Sender;
+    let broker = start(settings);
+    let mut member = Client::join_and_wait(&broker, "member", "room");
+    let link = with_cid(&broker, 1).says(1).has(&[("forged", Some(1))]);
+    assert_eq!(refusal(link), LinkRefusal::Sender);
+    let mut plain = open(&broker, "below").has(&[("forged", None)]).join();
+    assert_closes(&mut plain.stream);
+    assert_eq!(broker.stats().refused, 2);
+    assert_eq!(broker.stats().resyncs, 0);
+    // A server that sends a plain join is a client, and held to its own name.
+    let mut server = Client::join_and_wait(&broker, "server", "room");
+    server
+        .stream
+        .write_all(&frame("x", "room", "of x"))
+        .unwrap();
+    server.assert_closed();
+    member.assert_silent();
+}
+
+/// A wrong key is told before anything else: strangers do not learn how a server is set.
+#[test]
+fn the_key_comes_before_the_check_of_senders() {
+    let mut settings = settings();
+    settings.limits.check_names = NameCheck::Sender;
+    settings.keyring = Keyring::new(Some("secret".into()), None);
+    let broker = start(settings);
+    assert_eq!(refusal(with_cid(&broker, 1)), LinkRefusal::Key);
+}
+
 #[test]
 fn a_server_is_told_that_its_resync_is_bad() {
     let broker = start(settings());
@@ -258,7 +292,7 @@ fn a_large_history_comes_whole_and_in_order() {
 #[test]
 fn a_link_may_speak_for_many_users_but_for_one_channel_only() {
     let mut settings = settings();
-    settings.limits.check_names = NameCheck::Sender;
+    settings.limits.check_names = NameCheck::Channel;
     let broker = start(settings);
     let mut member = Client::join_and_wait(&broker, "member", "room");
     let (mut below, ..) = welcomed(with_cid(&broker, 1));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mles::protocol::{Cid, Keyring};
-use mles::{LinkState, Settings};
+use mles::{LinkState, NameCheck, Settings};
 
 use crate::common::{Client, start, wait_until};
 use crate::peer_world::{
@@ -96,6 +96,41 @@ fn a_link_with_the_wrong_key_is_told_so_and_members_are_served() {
     assert!(failure.contains("wrong key"), "{failure}");
     alice.send(b"hello");
     assert_eq!(bob.text(), "hello");
+}
+
+/// `sender` is about the sessions that a server takes. Its own link is none of these.
+#[test]
+fn a_server_that_checks_senders_links_to_one_that_does_not() {
+    let root = start(peer_settings(&[]));
+    let mut settings = peer_settings(root.local_addrs());
+    settings.limits.check_names = NameCheck::Sender;
+    let peer = start(settings);
+    let below = Recorder::join(&peer, "below", 1);
+    let mut publisher = Publisher::join(&peer, "publisher", 2);
+    wait_for_link(&peer);
+    let mut above = Publisher::join(&root, "above", 3);
+    let recorder = Recorder::join(&root, "recorder", 4);
+    for _ in 0..20 {
+        publisher.publish();
+        above.publish();
+    }
+    let sent = all_sent([&publisher, &above]);
+    below.expect(&sent);
+    recorder.expect(&sent);
+}
+
+#[test]
+fn a_server_below_one_that_checks_senders_says_so() {
+    let mut settings = peer_settings(&[]);
+    settings.limits.check_names = NameCheck::Sender;
+    let root = start(settings);
+    let peer = start(peer_settings(root.local_addrs()));
+    let _member = Client::join(&peer, "member", CHANNEL);
+    wait_until("the link is refused", || {
+        state(&peer) == Some(LinkState::Refused)
+    });
+    let failure = link(&peer).unwrap().last_failure.unwrap();
+    assert!(failure.contains("check_names"), "{failure}");
 }
 
 #[test]

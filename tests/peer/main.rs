@@ -15,5 +15,6 @@ mod links;
 mod loops;
 mod peer_world;
 mod resync;
+mod slow_links;
 mod tcp_proxy;
 mod tls;

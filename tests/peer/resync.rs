@@ -179,6 +179,30 @@ fn the_key_of_the_first_frame_or_of_the_outer_header_admits() {
     }
 }
 
+/// A stranger learns that its key is wrong, and nothing of what else is.
+#[test]
+fn nothing_behind_the_first_frame_is_read_under_a_wrong_key() {
+    let keyring = Keyring::new(Some("secret".into()), None);
+    let broker = start(Settings {
+        keyring: keyring.clone(),
+        ..settings()
+    });
+    for key in [Some(Key(5)), None] {
+        let mut below = Below::new(&broker, &keyring, "below")
+            .has(&[("good", None)])
+            .says(1);
+        below.nested.push(NestedFrame {
+            frame: Bytes::from_static(b"no frame"),
+            seq: None,
+        });
+        let expected = key.map_or(LinkRefusal::Resync, |_| LinkRefusal::Key);
+        below.client.key = key.unwrap_or(below.client.key);
+        let mut below = below.join();
+        assert_eq!(notice(&mut below), LinkNotice::Refused(expected));
+        assert_closes(&mut below.stream);
+    }
+}
+
 #[test]
 fn a_bad_resync_is_refused_whole() {
     let mut settings = settings();

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mles::protocol::{
     BodyError, CborType, Cid, FrameError, HEADER_LEN, Key, MAX_BODY_LEN, Message, NestedFrame,
     Resync, ResyncError, ResyncLimits, decode_resync, encode_frame, encode_resync, is_resync,
+    resync_join,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,6 +59,19 @@ proptest! {
         let body = resync(&frames);
         prop_assert!(is_resync(&body));
         prop_assert_eq!(decode_resync(&body, LIMITS), Ok(plain(&frames)));
+        prop_assert_eq!(resync_join(&body, LIMITS), Ok(&frames[0][..]));
+    }
+
+    #[test]
+    fn the_join_is_read_whatever_is_behind_it(
+        payload in vec(any::<u8>(), 0..300),
+        behind in vec(any::<u8>(), 0..100),
+    ) {
+        let join = frame("c", &payload);
+        let head = resync(std::slice::from_ref(&join));
+        let body = [&head[..], &behind].concat();
+        prop_assert_eq!(resync_join(&body, LIMITS), Ok(&join[..]));
+        prop_assert!(resync_join(&head[..head.len() - 1], LIMITS).is_err());
     }
 
     #[test]

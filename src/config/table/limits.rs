@@ -132,7 +132,7 @@ pub(super) const LIMITS: &[Opt] = &[
         section: Section::Limits,
         name: "check_names",
         help: "What is checked in frames after the join: nothing, that they name the \
-               session's channel, or its channel and uid; peer servers need off",
+               session's channel, or its channel and uid; sender refuses all servers below",
         field: &Always {
             place: place!(settings.limits.check_names),
             form: OneOf::NAME_CHECK,

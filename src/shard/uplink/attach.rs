@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::connect::Line;
 use super::{Target, UpSession, Uplink, is_from};
-use crate::channel::{Form, Origin, SlowPolicy};
+use crate::channel::{Form, Origin};
 use crate::escape::Escaped;
 use crate::peer::echo::EchoGuard;
 use crate::peer::status::LinkState;
@@ -72,14 +72,10 @@ impl Shard {
         let key = keyring.session_key(local, &uplink.member.0, &room.name);
         let opening = self.opening(room, uplink, target, key, now)?;
         let (reader, conn) = self.link_conn(line, peer, room, opening.cid);
-        let member = room.channel.local.insert(conn.id, conn.clone(), 0);
-        room.channel
-            .local
-            .set_policy(member, SlowPolicy::Disconnect);
+        let member = conn.enter(&mut room.channel.local, 0);
         let fresh = opening.fresh.iter().map(|nested| nested.frame.clone());
         let opened = std::iter::once(opening.frame.clone()).chain(fresh);
         room.channel.local.replay(member, opened);
-        conn.key.set(Some(member));
         if let Some(uplink) = room.uplink.as_deref_mut() {
             uplink.begin(target, conn.clone(), &opening, &room.name, now);
         }
