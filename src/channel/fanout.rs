@@ -1,5 +1,6 @@
 //! The members of a channel that live on one shard, and what is queued for each.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use slab::Slab;
@@ -109,13 +110,30 @@ impl<T> Member<T> {
     }
 }
 
+/// Bytes that may be delivered while not every member has been written to since the last round: two
+/// reads of a publisher. What is written to many members should still be in the cache.
+const AHEAD_BYTES: usize = 128 << 10;
+/// Runs that may be, whatever their length: as many as one write takes.
+const AHEAD_RUNS: usize = 64;
+
 /// Members on one shard. `T` is what the caller needs to reach a member.
 ///
-/// Members with something queued are listed as dirty until [`Fanout::take_dirty`].
+/// How it is used: [`Fanout::insert`] adds a member, [`Fanout::replay`] queues its history, and
+/// [`Fanout::deliver`] queues a run for all. The caller then takes members out of
+/// [`Fanout::next_dirty`] one by one, writes to each what its socket takes and says so with
+/// [`Fanout::wrote`]; a member of which not all could be written is either put back with
+/// [`Fanout::mark_dirty`], or its socket is full: [`Fanout::set_stalled`], then [`Fanout::enforce`],
+/// and again whenever it comes out of `next_dirty` while it is stalled.
 #[derive(Debug)]
 pub struct Fanout<T> {
     members: Slab<Member<T>>,
-    dirty: Vec<MemberKey>,
+    /// Members with something queued that was not yet tried to be written, in order.
+    dirty: VecDeque<MemberKey>,
+    /// How many of these are left of the round that is under way: each is written to once before any
+    /// is written to again.
+    left_in_round: usize,
+    /// Bytes and runs delivered since that round began.
+    ahead: (usize, usize),
     /// Members over the high-water mark.
     over: usize,
 }
@@ -124,7 +142,9 @@ impl<T> Default for Fanout<T> {
     fn default() -> Self {
         Self {
             members: Slab::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            left_in_round: 0,
+            ahead: (0, 0),
             over: 0,
         }
     }
@@ -194,10 +214,18 @@ impl<T> Fanout<T> {
         self.members.is_empty()
     }
 
-    /// Whether publishers have to pause: a member is over its high-water mark.
+    /// Returns `true` while publishers have to pause: a member is over its high-water mark, or writing
+    /// to all members has not kept up with what was delivered.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.over > 0
+        self.over > 0 || self.is_ahead()
+    }
+
+    /// Returns `true` if more was delivered since the round of writes began than may be.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        let (bytes, runs) = self.ahead;
+        bytes > AHEAD_BYTES || runs > AHEAD_RUNS
     }
 
     /// All members with their keys.
@@ -205,17 +233,8 @@ impl<T> Fanout<T> {
         self.members.iter().map(|(i, m)| (MemberKey::new(i), m))
     }
 
-    /// Queues `run` for everyone but `except`, and returns how many frames that is over all members. Those whose
-    /// queue is over its limit with it are appended to `over`: try to write to them, then call
-    /// [`Fanout::enforce`].
-    pub fn deliver(
-        &mut self,
-        run: &FrameRun,
-        except: ConnId,
-        settings: &ChannelSettings,
-        over: &mut Vec<(MemberKey, ConnId)>,
-    ) -> usize {
-        let limit = high_water(settings.slow_policy, settings);
+    /// Queues `run` for everyone but `except`, and returns how many frames that is over all members.
+    pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
         let prepared = Prepared::new(run);
         let mut count = 0;
         for (index, member) in &mut self.members {
@@ -233,11 +252,12 @@ impl<T> Fanout<T> {
             count += frames as usize;
             if !member.dirty {
                 member.dirty = true;
-                self.dirty.push(MemberKey::new(index));
+                self.dirty.push_back(MemberKey::new(index));
             }
-            if member.live_bytes() > limit {
-                over.push((MemberKey::new(index), member.conn));
-            }
+        }
+        if !self.dirty.is_empty() {
+            self.ahead.0 += run.bytes().len();
+            self.ahead.1 += 1;
         }
         count
     }
@@ -262,7 +282,7 @@ impl<T> Fanout<T> {
         }
         if !member.dirty && !member.outbox.is_empty() {
             member.dirty = true;
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
@@ -272,27 +292,32 @@ impl<T> Fanout<T> {
             return;
         };
         if !std::mem::replace(&mut member.dirty, true) {
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
-    /// Whether anyone has something queued that was not yet tried to be written.
+    /// Returns `true` if a member has something queued that was not yet tried to be written.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// Takes the list of dirty members, leaving `spare` (emptied) in its place. Entries may be of
-    /// members that have left since.
-    pub fn take_dirty(&mut self, mut spare: Vec<MemberKey>) -> Vec<MemberKey> {
-        spare.clear();
-        let list = std::mem::replace(&mut self.dirty, spare);
-        for key in &list {
-            if let Some(member) = self.members.get_mut(key.index()) {
-                member.dirty = false;
-            }
+    /// Takes the next member out that has something queued which was not yet tried to be written. It
+    /// may have left since.
+    pub fn next_dirty(&mut self) -> Option<MemberKey> {
+        if self.left_in_round == 0 {
+            self.left_in_round = self.dirty.len();
+            self.ahead = (0, 0);
         }
-        list
+        let key = self.dirty.pop_front()?;
+        self.left_in_round -= 1;
+        if self.dirty.is_empty() {
+            self.ahead = (0, 0);
+        }
+        if let Some(member) = self.members.get_mut(key.index()) {
+            member.dirty = false;
+        }
+        Some(key)
     }
 
     /// The member at `key`, whoever it is.

@@ -237,17 +237,12 @@ impl<T> Channel<T> {
         self.announcements.take()
     }
 
-    /// Queues `run` for the local members but `except`: the next in the channel's order.
+    /// Queues `run` for the local members but `except`: the next in the channel's order. Returns what
+    /// [`Fanout::deliver`] does.
     ///
-    /// The caller sends the same run to each of [`Channel::relays`] before the next call. See
-    /// [`Fanout::deliver`] for `over` and what is returned.
-    pub fn deliver(
-        &mut self,
-        run: &FrameRun,
-        except: ConnId,
-        over: &mut Vec<(MemberKey, ConnId)>,
-    ) -> usize {
-        self.local.deliver(run, except, &self.settings, over)
+    /// The caller sends the same run to each of [`Channel::relays`] before the next call.
+    pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
+        self.local.deliver(run, except)
     }
 
     /// Stores `run` for members that join later. `available` is the memory in bytes that the

@@ -15,6 +15,7 @@ use super::{http, join};
 use crate::shard::Shard;
 use crate::shard::gate::{JoinPermit, Permit};
 use crate::shard::layered::Layered;
+use crate::shard::turn;
 use crate::tls::{ServerTls, client_failed};
 
 /// What a listener takes.
@@ -97,7 +98,11 @@ async fn encrypted(
     stream: TcpStream,
     guest: &Guest,
 ) -> Option<Layered> {
-    let accepted = timeout_at(guest.deadline, TlsAcceptor::from(config).accept(stream));
+    let accepted = shard.in_lane(
+        turn::TLS_HANDSHAKE,
+        TlsAcceptor::from(config).accept(stream),
+    );
+    let accepted = timeout_at(guest.deadline, accepted);
     let refusal = match accepted.await {
         Ok(Ok(stream)) => {
             let (stream, tls) = stream.into_inner();

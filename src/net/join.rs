@@ -23,6 +23,7 @@ use crate::shard::gate::Permit;
 use crate::shard::input::{Frames, Input, Next};
 use crate::shard::layered::Layered;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::turn;
 use crate::shard::wire::Reader;
 
 /// Most frames in a resync message that are looked at.
@@ -144,6 +145,9 @@ async fn read_first(
             input.input.poll_read(cx, reader, &mut scratch, &frames)
         });
         let step = step.await?;
+        if turn::is_expensive() {
+            shard.yield_turn().await;
+        }
         let bad = match step.next {
             Next::Wait | Next::Again => None,
             Next::Eof { torn: false } => return Err(Refusal::LeftSilently),

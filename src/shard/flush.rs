@@ -9,10 +9,13 @@ use tokio::time::timeout_at;
 use super::Shard;
 use super::conn::{Conn, Ended, Phase};
 use super::ids::Home;
+use super::turn;
 use crate::channel::{ChannelSettings, Fanout, MemberKey, Verdict};
 
-/// Bytes written to one member before the others have their turn.
-const TURN_BYTES: usize = 1 << 20;
+/// Units of a turn that one member may cost before the next is written to: 256 KiB, or 32 writes.
+const MEMBER: u32 = turn::BUDGET / 4;
+/// Units that one channel may cost before the next has its turn.
+const CHANNEL: u32 = turn::BUDGET / 4;
 
 /// What writing to a member came to.
 #[derive(Debug)]
@@ -31,10 +34,12 @@ impl Shard {
     /// The flusher: runs whenever members have something queued, behind the readers that were
     /// woken before it.
     pub(super) async fn flush_forever(self: Rc<Self>) {
-        let (mut homes, mut keys) = (Vec::new(), Vec::new());
         std::future::poll_fn(|cx| {
             *self.flusher.borrow_mut() = Some(cx.waker().clone());
-            (homes, keys) = self.flush(std::mem::take(&mut homes), std::mem::take(&mut keys));
+            self.flush();
+            if self.registry.borrow().is_dirty() {
+                turn::yield_to_sockets(cx);
+            }
             std::task::Poll::<()>::Pending
         })
         .await;
@@ -49,57 +54,101 @@ impl Shard {
         }
     }
 
-    /// Writes to every dirty member. Takes and returns the lists it works on, to keep their memory.
-    fn flush(
-        self: &Rc<Self>,
-        homes: Vec<Home>,
-        mut keys: Vec<MemberKey>,
-    ) -> (Vec<Home>, Vec<MemberKey>) {
+    /// Writes to dirty members, of one channel after the other, until a turn is over.
+    fn flush(self: &Rc<Self>) {
+        turn::begin();
         let now = Instant::now();
-        let homes = self.registry.borrow_mut().take_dirty(homes);
-        for &home in &homes {
-            let mut done = Vec::new();
-            let mut registry = self.registry.borrow_mut();
-            let Some(target) = registry.target(home) else {
-                continue;
+        while turn::spent() < turn::BUDGET {
+            // Half of each turn is for those that did not come to an end in the last one.
+            let unfinished_first = turn::spent() >= turn::BUDGET / 2;
+            let Some(home) = self.registry.borrow_mut().next_dirty(unfinished_first) else {
+                return;
             };
-            keys = target.local.take_dirty(keys);
-            for &key in &keys {
-                if target
-                    .local
-                    .at(key)
-                    .is_none_or(|member| member.is_stalled())
-                {
-                    continue;
-                }
-                let wrote = self.write(target.local, key, target.settings, now);
-                if let Some(member) = target.local.at(key) {
-                    match wrote {
-                        Wrote::All if member.handle.phase.get() == Phase::Finishing => {
-                            done.push((member.handle.clone(), None));
-                        }
-                        Wrote::Failed(error) => done.push((member.handle.clone(), Some(error))),
-                        Wrote::Some => target.local.mark_dirty(key),
-                        Wrote::All | Wrote::Full => {}
-                    }
-                }
-            }
-            registry.list_if_dirty(home);
-            drop(registry);
-            for (conn, error) in done {
-                match error {
-                    Some(error) => self.end(&conn, Ended::ByPeer(error)),
-                    None => self.close_write(&conn),
-                }
-            }
-            self.update_pressure(home);
+            self.flush_channel(home, now);
         }
-        self.wake_flusher();
-        (homes, keys)
     }
 
-    /// Writes what is queued for a member, as much as its socket takes, up to one turn. A member
-    /// whose socket is full gets a task that goes on when there is room.
+    /// Writes to dirty members of one channel until its part of the turn is used up.
+    fn flush_channel(self: &Rc<Self>, home: Home, now: Instant) {
+        let until = turn::spent() + CHANNEL;
+        let mut done = Vec::new();
+        let mut registry = self.registry.borrow_mut();
+        let Some(target) = registry.target(home) else {
+            return;
+        };
+        while turn::spent() < until
+            && let Some(key) = target.local.next_dirty()
+        {
+            if let Some(ended) = self.flush_member(target.local, key, target.settings, now) {
+                done.push(ended);
+            }
+        }
+        registry.had_its_turn(home);
+        drop(registry);
+        for (conn, ended) in done {
+            match ended {
+                Some(ended) => self.end(&conn, ended),
+                None => self.close_write(&conn),
+            }
+        }
+        self.update_pressure(home);
+    }
+
+    /// Writes to a dirty member, and applies the policy to it if its socket is full. Returns the session
+    /// if it is to end, or to be closed with nothing left to write.
+    fn flush_member(
+        self: &Rc<Self>,
+        local: &mut Fanout<Rc<Conn>>,
+        key: MemberKey,
+        settings: &ChannelSettings,
+        now: Instant,
+    ) -> Option<(Rc<Conn>, Option<Ended>)> {
+        if !local.at(key)?.is_stalled() {
+            let wrote = self.write(local, key, settings, now);
+            let conn = &local.at(key)?.handle;
+            match wrote {
+                Wrote::All if conn.phase.get() == Phase::Finishing => {
+                    return Some((conn.clone(), None));
+                }
+                Wrote::All => return None,
+                Wrote::Some => {
+                    local.mark_dirty(key);
+                    return None;
+                }
+                Wrote::Failed(error) => return Some((conn.clone(), Some(Ended::ByPeer(error)))),
+                Wrote::Full => {}
+            }
+        }
+        turn::spend(1);
+        let conn = local.at(key)?.handle.clone();
+        let ended = self.enforce(local, key, &conn, settings, now)?;
+        Some((conn, Some(ended)))
+    }
+
+    /// Applies the policy to a member whose socket is full. Returns why it has to go, if it does.
+    fn enforce(
+        &self,
+        local: &mut Fanout<Rc<Conn>>,
+        key: MemberKey,
+        conn: &Conn,
+        settings: &ChannelSettings,
+        now: Instant,
+    ) -> Option<Ended> {
+        if let Some(at) = conn.wire.progress() {
+            local.progressed(key, at);
+        }
+        match local.enforce(key, now, settings) {
+            Verdict::Keep => None,
+            Verdict::Disconnect(reason) => Some(Ended::Slow(reason)),
+            Verdict::Dropped(dropped) => {
+                self.note_dropped(conn, dropped);
+                None
+            }
+        }
+    }
+
+    /// Writes what is queued for a member, as much as its socket takes, up to its part of a turn. A
+    /// member whose socket is full gets a task that goes on when there is room.
     pub(super) fn write(
         self: &Rc<Self>,
         local: &mut Fanout<Rc<Conn>>,
@@ -107,7 +156,7 @@ impl Shard {
         settings: &ChannelSettings,
         now: Instant,
     ) -> Wrote {
-        let mut written = 0;
+        let until = turn::spent() + MEMBER;
         while let Some(member) = local.at(key) {
             let wire = &member.handle.wire;
             if member.outbox.is_empty() && wire.is_clear() {
@@ -116,13 +165,14 @@ impl Shard {
                 }
                 return Wrote::All;
             }
-            if written >= TURN_BYTES {
+            if turn::spent() >= until {
                 return Wrote::Some;
             }
+            turn::spend(turn::SYSTEM_CALL);
             match wire.try_write(member.conn, &member.outbox, member.form()) {
                 Ok(n) => {
                     self.stats().writes.add(1);
-                    written += n;
+                    turn::spend_bytes(n);
                     local.wrote(key, n, now, settings);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -149,7 +199,7 @@ impl Shard {
                 Ok(Ok(())) => match self.resume_write(&conn, key) {
                     Wrote::All => return,
                     Wrote::Some => {
-                        super::session::yield_turn().await;
+                        self.yield_turn().await;
                         None
                     }
                     Wrote::Full => None,
@@ -175,6 +225,7 @@ impl Shard {
     }
 
     fn resume_write(self: &Rc<Self>, conn: &Rc<Conn>, key: MemberKey) -> Wrote {
+        turn::begin();
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let Some(target) = registry.target(conn.home) else {
@@ -199,16 +250,6 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let target = registry.target(conn.home)?;
         target.local.get(key, conn.id)?;
-        if let Some(at) = conn.wire.progress() {
-            target.local.progressed(key, at);
-        }
-        match target.local.enforce(key, Instant::now(), target.settings) {
-            Verdict::Disconnect(reason) => Some(Ended::Slow(reason)),
-            Verdict::Dropped(dropped) => {
-                self.note_dropped(conn, dropped);
-                None
-            }
-            Verdict::Keep => None,
-        }
+        self.enforce(target.local, key, conn, target.settings, Instant::now())
     }
 }

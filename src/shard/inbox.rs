@@ -9,15 +9,31 @@ use super::Shard;
 use super::ids::ShardId;
 use super::mailbox::{Mailbox, Outlet};
 use super::message::{Delivery, Request, Socket};
+use super::turn;
 
-/// Messages handled before the shard's other tasks have their turn.
-const TURN: usize = 64;
+/// Units that the messages of one kind may cost before the shard's other tasks have their turn.
+const KIND: u32 = turn::BUDGET / 2;
 
 /// The mailboxes of one shard.
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) requests: Mailbox<Request>,
     pub(super) deliveries: Mailbox<Delivery>,
+}
+
+/// The outcome of looking into the mailboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Received {
+    Nothing,
+    Some,
+    /// A part of the turn is used up; there may be more.
+    Much,
+}
+
+impl Received {
+    fn of(spent: u32) -> Self {
+        if spent < KIND { Self::Some } else { Self::Much }
+    }
 }
 
 impl Shard {
@@ -27,44 +43,49 @@ impl Shard {
         std::future::poll_fn(|cx| {
             wake.register(cx.waker());
             loop {
-                let handled = self.receive(&inbox);
-                if handled >= TURN {
-                    cx.waker().wake_by_ref();
-                    return Poll::<()>::Pending;
-                }
-                if handled == 0 && wake.sleep(|| self.is_idle(&inbox)) {
-                    return Poll::Pending;
+                match self.receive(&inbox) {
+                    Received::Much => {
+                        turn::yield_to_sockets(cx);
+                        return Poll::<()>::Pending;
+                    }
+                    Received::Nothing if wake.sleep(|| self.is_idle(&inbox)) => {
+                        return Poll::Pending;
+                    }
+                    Received::Some | Received::Nothing => {}
                 }
             }
         })
         .await;
     }
 
-    /// Handles up to a turn of messages of each kind and returns how many it was.
-    fn receive(self: &Rc<Self>, inbox: &Inbox) -> usize {
+    /// Handles messages of each kind until there are no more or its part of a turn is used up.
+    fn receive(self: &Rc<Self>, inbox: &Inbox) -> Received {
         self.send_kept();
-        let mut deliveries = 0;
-        while deliveries < TURN
+        let mut received = Received::Nothing;
+        turn::begin();
+        while turn::spent() < KIND
             && let Some(delivery) = inbox.deliveries.take()
         {
+            turn::spend(turn::MESSAGE);
             self.on_delivery(delivery);
-            deliveries += 1;
         }
-        if deliveries > 0 {
+        if turn::spent() > 0 {
             inbox.deliveries.made_room(&self.common.wakes);
+            received = received.max(Received::of(turn::spent()));
         }
-        let mut requests = 0;
-        while requests < TURN
+        turn::begin();
+        while turn::spent() < KIND
             && self.may_take_requests()
             && let Some(request) = inbox.requests.take()
         {
+            turn::spend(turn::MESSAGE);
             self.on_request(request);
-            requests += 1;
         }
-        if requests > 0 {
+        if turn::spent() > 0 {
             inbox.requests.made_room(&self.common.wakes);
+            received = received.max(Received::of(turn::spent()));
         }
-        deliveries + requests
+        received
     }
 
     fn is_idle(&self, inbox: &Inbox) -> bool {

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::turn;
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
 
@@ -301,5 +302,8 @@ fn poll_read_buf(
 ) -> Poll<io::Result<usize>> {
     let mut limited = buf.limit(room);
     let read = pin!(socket.read_buf(&mut limited));
-    read.poll(cx)
+    let read = ready!(read.poll(cx));
+    turn::spend(turn::SYSTEM_CALL);
+    turn::spend_bytes(read.as_ref().map_or(0, |&n| n));
+    Poll::Ready(read)
 }

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use self::out::{Control, Out};
 use self::tls::{Read, Socket, read_tls};
+use super::turn;
 use super::wire::SLICES;
 use crate::channel::{ConnId, Form, Outbox};
 
@@ -272,7 +273,12 @@ impl Layered {
                 None => self.stream.try_read_buf(buf).map(|_| Read::End),
             };
             match result {
-                Ok(Read::More) if buf.remaining() > 0 => {}
+                Ok(Read::More) if buf.remaining() > 0 && !turn::is_expensive() => {}
+                // No bytes would mean the end of the stream.
+                Ok(Read::More) if buf.filled().len() == before => {
+                    turn::yield_to_sockets(cx);
+                    return Poll::Pending;
+                }
                 Ok(Read::More | Read::End) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.poll_flush(cx);
@@ -315,6 +321,7 @@ impl Layered {
         }
         what(out.control.get_or_insert_default());
         drop(out);
+        turn::spend(turn::SYSTEM_CALL);
         // What does not go out now goes out with the next read or write.
         let _ = self.flush();
     }

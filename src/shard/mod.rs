@@ -42,6 +42,7 @@ pub(crate) mod socket;
 pub(crate) mod stats;
 mod sweep;
 pub(crate) mod thread;
+pub(crate) mod turn;
 mod uplink;
 mod wake;
 pub(crate) mod websocket;
@@ -78,6 +79,7 @@ use mailbox::Outlet;
 use message::{Delivery, Request};
 use registry::Registry;
 use stats::ShardStats;
+use turn::Lane;
 use wake::Wake;
 
 /// What a broker is doing.
@@ -224,6 +226,8 @@ pub(crate) struct Shard {
     behind: Cell<usize>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
+    /// Where tasks wait whose last turn was expensive.
+    pub(crate) lane: Lane,
     /// Sessions whose task runs.
     sessions: Cell<usize>,
 }
@@ -298,6 +302,7 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        turn::begin();
         self.project().task.poll(cx)
     }
 }

@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Ended, Role};
-use super::flush::Wrote;
+use super::conn::{Conn, Role};
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
-use crate::channel::{ConnId, FrameRun, MemberKey, Origin, Verdict};
+use super::turn;
+use crate::channel::{ConnId, FrameRun, Origin};
 
 impl Shard {
     /// Publishes what a session of this shard has sent.
@@ -107,7 +107,7 @@ impl Shard {
 
     /// The next run in the channel's order: to the members here, and once to each relaying shard.
     pub(super) fn sequence(self: &Rc<Self>, at: u32, except: ConnId, run: &FrameRun, now: Instant) {
-        self.fan_out(Home::Owned(at), except, run, now);
+        self.fan_out(Home::Owned(at), except, run);
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -133,65 +133,20 @@ impl Shard {
     }
 
     /// Queues `run` for the members on this shard.
-    pub(super) fn fan_out(
-        self: &Rc<Self>,
-        home: Home,
-        except: ConnId,
-        run: &FrameRun,
-        now: Instant,
-    ) {
-        let mut over = Vec::new();
+    pub(super) fn fan_out(&self, home: Home, except: ConnId, run: &FrameRun) {
         let mut registry = self.registry.borrow_mut();
         let Some(target) = registry.target(home) else {
             return;
         };
-        let frames = target
-            .local
-            .deliver(run, except, target.settings, &mut over);
+        let frames = target.local.deliver(run, except);
+        turn::spend_each(target.local.len());
+        let is_ahead = target.local.is_ahead();
         registry.list_if_dirty(home);
         drop(registry);
         self.stats().deliveries.add(frames as u64);
         self.wake_flusher();
-        if !over.is_empty() {
-            self.enforce(home, &over, now);
-        }
-    }
-
-    /// Applies the policy to members whose queue went over its limit. Each gets the chance of a
-    /// write first: a burst alone makes nobody slow.
-    fn enforce(self: &Rc<Self>, home: Home, over: &[(MemberKey, ConnId)], now: Instant) {
-        for &(key, conn) in over {
-            let verdict = self.try_write_then_enforce(home, key, conn, now);
-            if let Some((conn, ended)) = verdict {
-                self.end(&conn, ended);
-            }
-        }
-        self.update_pressure(home);
-    }
-
-    fn try_write_then_enforce(
-        self: &Rc<Self>,
-        home: Home,
-        key: MemberKey,
-        conn: ConnId,
-        now: Instant,
-    ) -> Option<(Rc<Conn>, Ended)> {
-        let mut registry = self.registry.borrow_mut();
-        let target = registry.target(home)?;
-        let member = target.local.get(key, conn)?;
-        let handle = member.handle.clone();
-        if !member.is_stalled()
-            && let Wrote::Failed(error) = self.write(target.local, key, target.settings, now)
-        {
-            return Some((handle, Ended::ByPeer(error)));
-        }
-        match target.local.enforce(key, now, target.settings) {
-            Verdict::Keep => None,
-            Verdict::Dropped(dropped) => {
-                self.note_dropped(&handle, dropped);
-                None
-            }
-            Verdict::Disconnect(reason) => Some((handle, Ended::Slow(reason))),
+        if is_ahead {
+            self.update_pressure(home);
         }
     }
 

@@ -94,8 +94,10 @@ pub(super) struct Registry {
     names: HashMap<ChannelName, u32>,
     relays: Slab<Relay>,
     relay_ids: HashMap<ChannelId, u32>,
-    /// Channels with dirty members.
-    dirty: Vec<Home>,
+    /// Channels with dirty members whose turn with the flusher is still to come.
+    dirty: VecDeque<Home>,
+    /// Those that have had a turn, and have members left.
+    unfinished: VecDeque<Home>,
     /// Half-closed sessions, oldest first; those that are gone are skipped when met.
     pub(super) half_closed: VecDeque<Weak<Conn>>,
     next_serial: u64,
@@ -311,25 +313,36 @@ impl Registry {
             return;
         };
         if target.local.is_dirty() && !std::mem::replace(target.is_listed, true) {
-            self.dirty.push(home);
+            self.dirty.push_back(home);
         }
     }
 
-    /// Whether the flusher has something to do.
+    /// Returns `true` if the flusher has something to do.
     pub(super) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.unfinished.is_empty()
     }
 
-    /// Takes the list of channels with dirty members, leaving `spare` (emptied) in its place.
-    pub(super) fn take_dirty(&mut self, mut spare: Vec<Home>) -> Vec<Home> {
-        spare.clear();
-        let list = std::mem::replace(&mut self.dirty, spare);
-        for &home in &list {
-            if let Some(target) = self.target(home) {
-                *target.is_listed = false;
-            }
+    /// Takes the next channel with dirty members off the list: one that has not had its turn, or with
+    /// `unfinished_first` one that has. So a channel with many members is not in front of all others,
+    /// and not behind them for ever.
+    pub(super) fn next_dirty(&mut self, unfinished_first: bool) -> Option<Home> {
+        let (first, second) = if unfinished_first {
+            (&mut self.unfinished, &mut self.dirty)
+        } else {
+            (&mut self.dirty, &mut self.unfinished)
+        };
+        first.pop_front().or_else(|| second.pop_front())
+    }
+
+    /// Lists a channel again that [`Registry::next_dirty`] has taken off, if it has members left.
+    pub(super) fn had_its_turn(&mut self, home: Home) {
+        let Some(target) = self.target(home) else {
+            return;
+        };
+        *target.is_listed = target.local.is_dirty();
+        if *target.is_listed {
+            self.unfinished.push_back(home);
         }
-        list
     }
 
     /// All sessions on this shard that are members of a channel.

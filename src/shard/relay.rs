@@ -1,7 +1,6 @@
 //! The relaying side: members of channels that another shard owns.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::Shard;
 use super::conn::{Conn, Role, Seating};
@@ -21,7 +20,7 @@ impl Shard {
                 run,
             } => {
                 if let Some(at) = self.relay(channel) {
-                    self.fan_out(Home::Relayed(at), except, &run, Instant::now());
+                    self.fan_out(Home::Relayed(at), except, &run);
                 }
             }
             Delivery::Refuse { conn, why } => {

@@ -1,6 +1,5 @@
 //! The task of a session: reads what its client sends until that ends.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use super::Shard;
 use super::conn::{Conn, Ended, Phase, Role};
 use super::input::{Frames, Input, Next};
 use super::message::Early;
+use super::turn;
 use super::wire::Reader;
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
@@ -80,10 +80,9 @@ impl Session {
                 continue;
             }
             match ready!(self.poll_read(cx)) {
-                Ok(Next::Wait) => {}
-                Ok(Next::Again) => {
-                    // Every other task that is ready has its turn first, the flusher included.
-                    cx.waker().wake_by_ref();
+                Ok(Next::Wait) if !turn::is_expensive() => {}
+                Ok(Next::Wait | Next::Again) => {
+                    self.shard.yield_once(cx);
                     return Poll::Pending;
                 }
                 Ok(Next::Eof { torn }) => match self.at_eof(torn) {
@@ -207,17 +206,4 @@ fn body_check(names: NameCheck, conn: &Conn) -> Option<BodyCheck> {
         NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
         NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
     }
-}
-
-/// Lets every other task that is ready have its turn, the flusher included.
-pub(super) async fn yield_turn() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -16,9 +16,14 @@ use super::limiter::LogLimiter;
 use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
 use super::registry::Registry;
+use super::turn::Lane;
 use super::{Common, Phase, Shard};
 use crate::settings::Settings;
 use crate::tls::ClientTls;
+
+/// Tasks that the runtime polls before it looks at the sockets again. None of them takes long: see
+/// `turn`.
+const EVENT_INTERVAL: u32 = 16;
 
 /// A shard before it has a thread.
 #[derive(Debug)]
@@ -102,11 +107,13 @@ impl Seed {
         }
         let runtime = Builder::new_current_thread()
             .enable_all()
+            .event_interval(EVENT_INTERVAL)
             .build_local(Default::default())?;
         runtime.block_on(async {
             let (shard, inbox) = self.grow();
             shard.spawn(shard.clone().receive_forever(inbox));
             shard.spawn(shard.clone().flush_forever());
+            shard.spawn(shard.clone().keep_lane_forever());
             shard.spawn(shard.clone().sweep_forever());
             setup(&shard)?;
             shard.live().await;
@@ -132,6 +139,7 @@ impl Seed {
             kept: RefCell::default(),
             behind: Cell::new(0),
             flusher: RefCell::new(None),
+            lane: Lane::default(),
             sessions: Cell::new(0),
             common: self.common,
         };

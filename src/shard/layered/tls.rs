@@ -6,6 +6,8 @@ use rustls::Connection;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
+use crate::shard::turn;
+
 /// Bytes taken from TLS at once: no record has more.
 const RECORD: usize = 16 << 10;
 
@@ -33,11 +35,25 @@ pub(super) fn read_tls(
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
         Err(_) => {}
     }
-    tls.read_tls(&mut Socket(stream))?;
+    let received = tls.read_tls(&mut Socket(stream))?;
     match tls.process_new_packets() {
-        Ok(_) => Ok(Read::More),
+        Ok(state) => {
+            charge(received, state.plaintext_bytes_to_read());
+            Ok(Read::More)
+        }
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     }
+}
+
+/// Charges the turn for `received` bytes in which there were `plain` bytes. The rest is mostly what TLS
+/// adds to each record, at least 22 bytes (RFC 8446, 5.2: header, content type, tag of AES-GCM), so it
+/// tells how many records there were at most.
+fn charge(received: usize, plain: usize) {
+    const PER_RECORD: usize = 22;
+    turn::spend(turn::SYSTEM_CALL);
+    turn::spend_bytes(received);
+    let records = received.saturating_sub(plain) / PER_RECORD;
+    turn::spend_each(records.saturating_mul(turn::TLS_RECORD as usize));
 }
 
 /// The socket as TLS reads and writes it.

@@ -9,19 +9,15 @@ use crate::channel::FrameRun;
 use crate::protocol::{FrameHeader, HEADER_LEN, Message};
 use crate::shard::conn::Phase;
 use crate::shard::input::{Overdrawn, Scratch};
-use crate::shard::session::yield_turn;
+use crate::shard::turn;
 use crate::websocket::{
     Head, Kind, Opcode, Part, client_frames, close_frame, parse_close, put_message_start,
     server_frame, unmask_into,
 };
 
-/// Pings answered before others have their turn: each is a write.
-const TURN_PINGS: usize = 64;
-/// Runs published before others have their turn: one for each change of the pair.
-const TURN_RUNS: u32 = 64;
-/// Bytes that come of one read before others have their turn: a v2 message of a byte may make
-/// frames with a long name.
-const TURN_BYTES: usize = 256 << 10;
+/// Units that what one read has brought may cost before others have their turn. A v2 message of a byte
+/// may make a frame with a long name, and a frame of 30 bytes may go to thousands of members.
+const READ: u32 = turn::BUDGET / 2;
 
 /// What is on its way from the client to a channel.
 #[derive(Debug, Default)]
@@ -30,8 +26,6 @@ pub(super) struct Batch {
     bytes: Vec<u8>,
     frames: u32,
     to: Option<Seat>,
-    /// Runs published since others had their turn.
-    published: u32,
     /// The message of which not all fragments have come; that of a body begins with room for the
     /// header.
     fragments: Vec<u8>,
@@ -76,21 +70,17 @@ impl Session {
             .bytes
             .reserve(run.len() + frames * (HEADER_LEN - 6));
         let mut result = Ok(());
-        let mut pings = 0;
         for (head, payload) in client_frames(&run) {
+            let before = self.batch.bytes.len();
             result = self.take_frame(&head, payload).await;
             if result.is_err() {
                 break;
             }
-            pings += usize::from(head.opcode == Opcode::Ping);
-            let is_much = self.batch.bytes.len() > run.len().max(TURN_BYTES);
-            let is_many = pings == TURN_PINGS || self.batch.published >= TURN_RUNS;
-            if is_much || is_many {
-                // Small frames that cost much: every other task has its turn.
-                pings = 0;
+            turn::spend(1);
+            turn::spend_bytes(self.batch.bytes.len().saturating_sub(before));
+            if turn::spent() >= READ {
                 self.publish_batch();
-                self.batch.published = 0;
-                yield_turn().await;
+                self.shard.yield_turn().await;
                 if self.is_held() {
                     Box::pin(self.gates()).await;
                     self.heard = Instant::now();
@@ -248,7 +238,7 @@ impl Session {
         if bytes.capacity() > 2 * bytes.len() {
             bytes.shrink_to_fit();
         }
-        self.batch.published += 1;
+        turn::spend(turn::MESSAGE);
         let capacity = bytes.capacity();
         let run = FrameRun::slice_of(bytes.into(), frames, capacity);
         self.shard.publish(&seat.conn, run);

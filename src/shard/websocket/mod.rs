@@ -29,7 +29,7 @@ use super::conn::Conn;
 use super::gate::{JoinPermit, Permit};
 use super::input::{Input, Next, Scanner, Step};
 use super::layered::Layered;
-use super::session::yield_turn;
+use super::turn;
 use super::wire::Reader;
 use super::{Phase as BrokerPhase, Shard};
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
@@ -288,9 +288,9 @@ impl Session {
             self.take(run.bytes().clone(), run.frames()).await?;
         }
         match step.next {
-            Next::Wait => Ok(()),
-            Next::Again => {
-                yield_turn().await;
+            Next::Wait if !turn::is_expensive() => Ok(()),
+            Next::Wait | Next::Again => {
+                self.shard.yield_turn().await;
                 Ok(())
             }
             Next::Eof { .. } => Err(End::Gone(std::io::ErrorKind::UnexpectedEof.into())),
