@@ -9,7 +9,6 @@ use super::{Delivery, Request, World};
 impl World {
     /// A relaying shard handles up to `count` messages from the owner.
     pub fn pump_to(&mut self, shard: u16, count: usize) {
-        let settings = self.channel.settings().clone();
         for _ in 0..count {
             let relay = &mut self.relays[usize::from(shard)];
             match relay.inbox.pop_front() {
@@ -19,9 +18,7 @@ impl World {
                     self.session_mut(conn).key = Some(key);
                 }
                 Some(Delivery::Run { except, run }) => {
-                    let mut over = Vec::new();
-                    relay.fanout.deliver(&run, except, &settings, &mut over);
-                    assert_eq!(over, [], "nobody is slow here");
+                    relay.fanout.deliver(&run, except);
                 }
                 Some(Delivery::Evict(conn)) => {
                     let session = self.session_mut(conn);
