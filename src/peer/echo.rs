@@ -2,8 +2,14 @@
 //!
 //! In a ring every frame goes round both ways. What this server has sent up comes down again, which
 //! a v1 server never does by itself; and what a member has sent comes from that member again and
-//! again. But users may send equal frames too. A probe tells which it is: a frame that only this
-//! server can have made goes up and to the members, and if it comes back there is a ring.
+//! again. But users may send equal frames too. Probes tell which it is: frames that only this server can
+//! have made go up, and if they come back from below there is a ring.
+//!
+//! A probe holds nothing but a random token, good for one return within a short time. It goes up only,
+//! and counts only when a member's session brings it back, so that nobody who is on one server alone
+//! can make it come back. One return proves nothing: it takes [`PROOFS`] in a row, each of a new token.
+//! Who is on this server and above it, and passes on from there what this server has sent, is a
+//! ring by all that can be seen.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -41,11 +47,6 @@ impl EchoGuard {
         self.sent.contains(&digest) && self.is_due(now)
     }
 
-    /// Whether a probe has been sent.
-    pub(crate) const fn has_probed(&self) -> bool {
-        self.probed.is_some()
-    }
-
     fn is_due(&mut self, now: Instant) -> bool {
         let interval = match self.probed {
             None => INTERVALS.0,
@@ -57,16 +58,166 @@ impl EchoGuard {
     }
 }
 
+/// How many probes in a row have to come back until a ring is proven.
+pub(crate) const PROOFS: u32 = 3;
+/// How long a probe may be on its way.
+const LIFE: Duration = Duration::from_secs(2);
+/// How many tokens are remembered that count no more: copies of a probe may come over several sessions,
+/// and go no further.
+const SPENT: usize = 16;
+
+/// The probes of one link.
+#[derive(Debug, Default)]
+pub(crate) struct Prober {
+    /// The token that is on its way, and since when.
+    sent: Option<(u64, Instant)>,
+    spent: VecDeque<u64>,
+    proofs: u32,
+}
+
+/// What the key of a frame tells that may be a probe, in the order of what it proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Returned {
+    /// It is no probe.
+    No,
+    /// It is a probe that counts no more.
+    Spent,
+    /// It is the probe that is on its way; more are needed.
+    Proof,
+    /// It is the last that was needed.
+    Ring,
+}
+
+impl Prober {
+    /// Returns `true` if a probe with this token, which must be random, is to be sent now: not while one
+    /// is on its way.
+    pub(crate) fn send(&mut self, token: u64, now: Instant) -> bool {
+        match self.sent {
+            Some((_, sent)) if now.duration_since(sent) <= LIFE => return false,
+            Some(_) => self.reset(),
+            None => {}
+        }
+        self.sent = Some((token, now));
+        true
+    }
+
+    /// Returns `true` if frames have to be looked at.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.sent.is_some() || !self.spent.is_empty()
+    }
+
+    /// Returns `true` if a frame with this key is a probe, wherever it comes from.
+    pub(crate) fn is_probe(&self, key: u64) -> bool {
+        self.sent.is_some_and(|(token, _)| token == key) || self.spent.contains(&key)
+    }
+
+    /// A member's session has sent a frame with this key.
+    pub(crate) fn came_back(&mut self, key: u64, now: Instant) -> Returned {
+        if !self.is_probe(key) {
+            return Returned::No;
+        }
+        let counts = self
+            .sent
+            .is_some_and(|(token, sent)| token == key && now.duration_since(sent) <= LIFE);
+        if !counts {
+            return Returned::Spent;
+        }
+        self.spend();
+        self.proofs += 1;
+        if self.proofs < PROOFS {
+            return Returned::Proof;
+        }
+        Returned::Ring
+    }
+
+    /// Returns how many probes in a row have come back.
+    pub(crate) const fn proofs(&self) -> u32 {
+        self.proofs
+    }
+
+    /// Begins anew: what has come back was another session's.
+    pub(crate) fn reset(&mut self) {
+        self.spend();
+        self.proofs = 0;
+    }
+
+    fn spend(&mut self) {
+        if let Some((token, _)) = self.sent.take() {
+            if self.spent.len() >= SPENT {
+                self.spent.pop_front();
+            }
+            self.spent.push_back(token);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sends the probes `tokens` one after the other, each when the one before has come back.
+    fn returned(prober: &mut Prober, tokens: &[u64], now: Instant) -> Vec<Returned> {
+        let return_one = |&token: &u64| {
+            prober.send(token, now);
+            prober.came_back(token, now)
+        };
+        tokens.iter().map(return_one).collect()
+    }
+
+    #[test]
+    fn a_ring_is_proven_by_several_probes_in_a_row() {
+        let (mut prober, now) = (Prober::default(), Instant::now());
+        assert_eq!(
+            returned(&mut prober, &[1, 2, 3], now),
+            [Returned::Proof, Returned::Proof, Returned::Ring]
+        );
+    }
+
+    #[test]
+    fn a_probe_counts_once() {
+        let (mut prober, now) = (Prober::default(), Instant::now());
+        prober.send(1, now);
+        assert_eq!(prober.came_back(1, now), Returned::Proof);
+        for _ in 0..10 {
+            assert_eq!(prober.came_back(1, now), Returned::Spent);
+        }
+        assert_eq!(prober.proofs(), 1);
+    }
+
+    #[test]
+    fn an_old_or_foreign_token_has_no_effect() {
+        let (mut prober, now) = (Prober::default(), Instant::now());
+        assert_eq!(prober.came_back(7, now), Returned::No);
+        assert!(prober.send(1, now));
+        assert!(!prober.send(2, now), "one at a time");
+        assert_eq!(prober.came_back(2, now), Returned::No, "it was not sent");
+        let late = now + LIFE + Duration::from_millis(1);
+        assert_eq!(prober.came_back(1, late), Returned::Spent, "too late");
+        assert_eq!(prober.proofs(), 0);
+    }
+
+    #[test]
+    fn a_probe_that_is_lost_ends_the_row() {
+        let (mut prober, now) = (Prober::default(), Instant::now());
+        returned(&mut prober, &[1, 2], now);
+        prober.send(3, now);
+        let later = now + LIFE + Duration::from_millis(1);
+        assert_eq!(
+            returned(&mut prober, &[4, 5, 6], later),
+            [Returned::Proof, Returned::Proof, Returned::Ring],
+        );
+        returned(&mut prober, &[7], later);
+        prober.reset();
+        assert_eq!(prober.proofs(), 0);
+        assert!(prober.is_probe(7));
+    }
 
     #[test]
     fn only_what_was_sent_is_an_echo() {
         let (mut guard, now) = (EchoGuard::default(), Instant::now());
         guard.sent(1, now);
-        assert!(!guard.came(2, now) && !guard.has_probed());
-        assert!(guard.came(1, now) && guard.has_probed());
+        assert!(!guard.came(2, now));
+        assert!(guard.came(1, now));
     }
 
     #[test]
@@ -74,7 +225,7 @@ mod tests {
         let (mut guard, now) = (EchoGuard::default(), Instant::now());
         for _ in 1..REPEATS {
             assert!(!guard.sent(1, now));
-            assert!(!guard.sent(2, now) || guard.has_probed());
+            guard.sent(2, now);
         }
         assert!(guard.sent(1, now));
         assert!(!guard.sent(1, now), "once is enough");

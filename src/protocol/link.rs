@@ -34,7 +34,9 @@ pub struct LinkHello {
     /// The server: random for each process.
     pub server: u64,
     /// The link: random for each channel and upstream, the same after a reconnect for as long as
-    /// the server remembers what it has exchanged with the upstream.
+    /// the server remembers what it has exchanged with the upstream. A secret of the two servers: who
+    /// knows it could take the link's place above, or tell the lower server that it is refused. It is
+    /// never passed on.
     pub id: u64,
     /// How many of the newest frames it recognises when they are replayed to it.
     pub window: u64,

@@ -48,8 +48,12 @@ impl Shard {
 
     /// Makes `run` the next in the order of a channel of this shard, and stores it.
     pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
-        if !self.common.settings.peer.upstreams.is_empty() {
-            self.check_for_ring(at, run);
+        let is_peer = !self.common.settings.peer.upstreams.is_empty();
+        if is_peer && let Some(rest) = self.take_probes(at, run, now) {
+            for run in &rest {
+                self.publish_as(at, from, run, Origin::Member, now);
+            }
+            return;
         }
         self.publish_as(at, from, run, Origin::Member, now);
     }

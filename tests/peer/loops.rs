@@ -1,16 +1,17 @@
 //! Servers that are linked in a ring: each frame reaches each member once, nothing goes round, and
 //! the servers say what is wrong.
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use mles::protocol::Cid;
+use mles::protocol::{Cid, FrameHeader, HEADER_LEN, Keyring, resync_link};
 use mles::{Broker, LinkState};
 
-use crate::common::{PATIENCE, SILENCE, wait_until};
+use crate::common::{Client, PATIENCE, SILENCE, wait_until};
 use crate::peer_world::{
-    Counts, Publisher, Recorder, all_sent, expect_history, free_address, link, peer_settings,
-    start_at, state,
+    CHANNEL, Counts, Publisher, Recorder, all_sent, expect_history, free_address, link,
+    peer_settings, start_at, state, wait_for_link,
 };
 
 /// Servers each of which has the next as its upstream, and the last the first.
@@ -77,6 +78,124 @@ fn check_ring(count: usize, cid: Option<Cid>) {
         failure.contains("ring") || failure.contains("loop"),
         "{failure}"
     );
+}
+
+/// A v1 server above, played by the test: it says nothing by itself.
+struct Above {
+    peer: Broker,
+    _first: Client,
+    /// The peer's link.
+    link: Client,
+    /// Names the link; a secret of the two servers.
+    id: u64,
+}
+
+impl Above {
+    fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut settings = peer_settings(&[listener.local_addr().unwrap()]);
+        settings.peer.linger = PATIENCE;
+        let peer = start_at(free_address(), settings);
+        let first = Client::join_and_wait(&peer, "first", CHANNEL);
+        let (stream, _) = listener.accept().unwrap();
+        let mut link = Client::on(stream, &Keyring::default(), "above", CHANNEL, None);
+        let opening = link.try_receive_raw(PATIENCE).unwrap().unwrap();
+        let id = resync_link(&opening[HEADER_LEN..]).unwrap().id;
+        wait_for_link(&peer);
+        Self {
+            peer,
+            _first: first,
+            link,
+            id,
+        }
+    }
+
+    /// The next frame that the peer sends up with an empty message.
+    fn hint(&mut self) -> Vec<u8> {
+        loop {
+            let received = self.link.receive();
+            if received.message.is_empty() {
+                return received.raw;
+            }
+        }
+    }
+
+    /// Has the peer suspect a ring: what it has sent up comes down. Returns the probe it sends.
+    fn suspected(&mut self, member: &mut Client) -> Vec<u8> {
+        let _joined = self.hint();
+        member.send(b"echo");
+        let echo = self.link.receive_message().raw;
+        self.link.stream.write_all(&echo).unwrap();
+        self.hint()
+    }
+}
+
+fn key_of(frame: &[u8]) -> u64 {
+    FrameHeader::decode(frame).unwrap().unwrap().key.0
+}
+
+/// Members see all that is passed on, so a probe must show nothing that is good for anything else, and
+/// nobody on one server alone can bring it back.
+#[test]
+fn one_frame_does_not_cut_a_link() {
+    let mut above = Above::new();
+    let mut witness = Client::join_and_wait(&above.peer, "witness", CHANNEL);
+    let _joined = above.hint();
+    let mut member = Client::join_and_wait(&above.peer, "member", CHANNEL);
+    let probe = above.suspected(&mut member);
+    assert_ne!(key_of(&probe), above.id, "the secret stays a secret");
+
+    // From above it has no effect, and members are not shown what they could bring back.
+    above.link.stream.write_all(&probe).unwrap();
+    // Known, but not in time; or never sent; or the secret itself.
+    let forged = |key: u64| {
+        let mut frame = probe.clone();
+        frame[8..16].copy_from_slice(&key.to_be_bytes());
+        frame
+    };
+    member.stream.write_all(&forged(above.id)).unwrap();
+    member.stream.write_all(&forged(1)).unwrap();
+    // Who is on both servers can bring it back. Once is not enough, and the same again is nothing.
+    for _ in 0..10 {
+        member.stream.write_all(&probe).unwrap();
+    }
+    let second = loop {
+        let hint = above.hint();
+        if ![above.id, 1].contains(&key_of(&hint)) {
+            break hint;
+        }
+    };
+    assert_ne!(
+        key_of(&second),
+        key_of(&probe),
+        "each probe has a token of its own"
+    );
+    member.send(b"still linked");
+    assert_eq!(above.link.text(), "still linked");
+    assert_eq!(state(&above.peer), Some(LinkState::Up));
+    let seen = std::iter::from_fn(|| {
+        let frame = witness.receive();
+        (frame.message != b"still linked").then_some(frame.raw)
+    });
+    let seen: Vec<_> = seen.collect();
+    assert!(!seen.contains(&probe) && !seen.contains(&second));
+}
+
+/// What goes up comes back from below, whatever it is.
+#[test]
+fn a_true_ring_is_cut() {
+    let mut above = Above::new();
+    let mut member = Client::join_and_wait(&above.peer, "member", CHANNEL);
+    let mut below = Client::join_and_wait(&above.peer, "v1 server", CHANNEL);
+    let _joined = above.hint();
+    let probe = above.suspected(&mut member);
+    below.stream.write_all(&probe).unwrap();
+    while let Ok(Some(frame)) = above.link.try_receive_raw(PATIENCE) {
+        below.stream.write_all(&frame).unwrap();
+    }
+    wait_until("the link is given up", || {
+        state(&above.peer) == Some(LinkState::Loop)
+    });
 }
 
 #[test]

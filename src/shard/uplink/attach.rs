@@ -248,6 +248,7 @@ impl Uplink {
             }
         }
         link.exchanged = link.offered;
+        self.prober.reset();
         self.session = Some(UpSession {
             conn,
             target,

@@ -59,7 +59,7 @@ impl Shard {
         if !self.is_wary(id) {
             return Ok(line);
         }
-        match self.scout(id, target, line).await.map_err(unreachable)? {
+        match self.scout(id, line).await.map_err(unreachable)? {
             Some(ring) => Err(ring),
             None => connect().await.map_err(unreachable),
         }

@@ -3,11 +3,16 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{UpSession, Uplink};
-use crate::channel::{ConnId, FrameRun, Origin};
+use crate::channel::{FrameRun, Origin};
+use crate::peer::echo::Returned;
 use crate::peer::link::Failure;
 use crate::peer::status::LinkState;
-use crate::protocol::{FrameHeader, Key, LinkNotice, Message, encode_frame, frames, is_presence};
+use crate::protocol::{
+    Cid, FrameHeader, Key, LinkNotice, Message, encode_frame, frames, is_presence,
+};
 use crate::shard::conn::{Conn, Ended};
 use crate::shard::ids::Home;
 use crate::shard::{LogLimiter, Shard};
@@ -20,8 +25,6 @@ struct Sifted {
     notices: Vec<LinkNotice>,
     /// Whether something came back that went up here.
     is_echo: bool,
-    /// Whether the probe for a ring came back.
-    is_ring: bool,
     target: usize,
 }
 
@@ -47,35 +50,45 @@ impl Shard {
         if sifted.is_echo {
             self.send_probe(at, now);
         }
-        if sifted.is_ring {
-            self.give_up(at, conn, Failure::Loop);
-        }
     }
 
-    /// Ends the link if a member brings the probe back.
-    pub(in crate::shard) fn check_for_ring(self: &Rc<Self>, at: u32, run: &FrameRun) {
+    /// Takes probes that have come back out of what a member has sent, and returns what is left; `None`
+    /// if there are none. With enough of them the link is given up.
+    pub(in crate::shard) fn take_probes(
+        self: &Rc<Self>,
+        at: u32,
+        run: &FrameRun,
+        now: Instant,
+    ) -> Option<Vec<FrameRun>> {
         let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at);
-        let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
-            return;
-        };
-        uplink.scouted_in(run);
-        let session = uplink.probed_in(run);
-        let conn = session.map(|session| session.conn.clone());
+        let uplink = registry.room(at)?.uplink.as_deref_mut()?;
+        let (rest, returned) = uplink.without_probes(run, now)?;
+        let conn = uplink.session.as_ref().map(|session| session.conn.clone());
         drop(registry);
-        if let Some(conn) = conn {
-            self.give_up(at, &conn, Failure::Loop);
+        match (returned, conn) {
+            (Returned::Proof, Some(_)) => self.send_probe(at, now),
+            (Returned::Ring, Some(conn)) => self.give_up(at, &conn, Failure::Loop),
+            _ => {}
         }
+        Some(rest)
     }
 
-    /// Sends a frame round that comes back if there is a ring.
+    /// Sends a frame up that comes back from below if there is a ring.
     pub(in crate::shard) fn send_probe(self: &Rc<Self>, at: u32, now: Instant) {
         let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at);
-        let probe = room.and_then(|room| room.uplink.as_deref()?.probe(&room.name));
-        drop(registry);
-        if let Some(probe) = probe {
-            self.sequence(at, ConnId::NONE, &probe, now);
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let uplink = room.uplink.as_deref_mut();
+        let probe = uplink.and_then(|uplink| {
+            let member = uplink.session.as_ref()?.conn.key.get()?;
+            Some((member, uplink.probe(&room.name, now)?))
+        });
+        if let Some((member, probe)) = probe {
+            room.channel.local.replay(member, [probe]);
+            registry.list_if_dirty(Home::Owned(at));
+            drop(registry);
+            self.wake_flusher();
         }
     }
 
@@ -137,11 +150,22 @@ impl Shard {
     }
 }
 
+fn key_of(frame: &[u8]) -> Option<u64> {
+    let header = FrameHeader::decode(frame).ok().flatten();
+    header.map(|header| header.key.0)
+}
+
+fn unknown_notice() -> Read {
+    tracing::debug!("left out a notice of the upstream that this version does not know");
+    Read::Nothing
+}
+
 /// What a frame from above is.
 enum Read {
     Frame,
     Notice(LinkNotice),
-    Probe,
+    /// Neither for members nor for this server.
+    Nothing,
 }
 
 impl UpSession {
@@ -165,7 +189,6 @@ impl Uplink {
             runs: Vec::new(),
             notices: Vec::new(),
             is_echo: false,
-            is_ring: false,
             target,
         };
         let (mut start, mut end, mut kept) = (0, 0, 0);
@@ -177,10 +200,7 @@ impl Uplink {
                     sifted.notices.push(notice);
                     false
                 }
-                Read::Probe => {
-                    sifted.is_ring = true;
-                    false
-                }
+                Read::Nothing => false,
                 Read::Frame => {
                     self.count_down(&mut session, frame);
                     let digest = self.digester.digest(frame);
@@ -209,46 +229,68 @@ impl Uplink {
         (sifted, session)
     }
 
-    /// Frames whose key is the id of the link are not from any client.
+    /// Frames whose key is the id of the link are not from any client. A probe never comes from above
+    /// by itself; members must not see it, as they could bring it back.
     fn read(&self, session: &UpSession, frame: &[u8]) -> Read {
         let id = self.targets[session.target].id;
-        let header = FrameHeader::decode(frame).ok().flatten();
-        if header.is_none_or(|header| header.key.0 != id) {
+        let Some(key) = key_of(frame) else {
             return Read::Frame;
+        };
+        if key == id {
+            return LinkNotice::decode(frame, id).map_or_else(unknown_notice, Read::Notice);
         }
-        LinkNotice::decode(frame, id).map_or(Read::Probe, Read::Notice)
+        if self.prober.is_watching() && self.prober.is_probe(key) {
+            return Read::Nothing;
+        }
+        Read::Frame
     }
 
-    /// Notes if the probe that was sent ahead of a link is in a run of a member's.
-    fn scouted_in(&mut self, run: &FrameRun) {
-        if self.scouting.is_none() {
-            return;
+    /// Takes the probes out of a run of a member's, and tells the most that one of them proves; `None`
+    /// if there are none. What is left shares the run's buffer.
+    fn without_probes(
+        &mut self,
+        run: &FrameRun,
+        now: Instant,
+    ) -> Option<(Vec<FrameRun>, Returned)> {
+        if !self.prober.is_watching() {
+            return None;
         }
-        let keys = frames(run.bytes()).filter_map(|frame| FrameHeader::decode(frame).ok()?);
-        let mut keys = keys.map(|header| header.key.0);
-        if keys.any(|key| self.targets.iter().any(|target| target.id == key)) {
-            self.scouting = Some(true);
+        let (mut rest, mut most) = (Vec::new(), Returned::No);
+        let (mut start, mut end, mut kept) = (0, 0, 0);
+        for frame in frames(run.bytes()) {
+            let returned =
+                key_of(frame).map_or(Returned::No, |key| self.prober.came_back(key, now));
+            if returned == Returned::No {
+                kept += 1;
+            } else {
+                most = most.max(returned);
+                rest.extend(run.part(start..end, kept));
+                (start, kept) = (end + frame.len(), 0);
+            }
+            end += frame.len();
         }
+        rest.extend(run.part(start..end, kept));
+        (most != Returned::No).then_some((rest, most))
     }
 
-    /// The session whose probe is in a run of a member's.
-    fn probed_in(&self, run: &FrameRun) -> Option<&UpSession> {
-        let session = self.session.as_ref().filter(|s| s.echo.has_probed())?;
-        let is_probe = |frame| matches!(self.read(session, frame), Read::Probe);
-        frames(run.bytes()).any(is_probe).then_some(session)
+    /// Makes a probe for the session, unless one is on its way.
+    fn probe(&mut self, channel: &str, now: Instant) -> Option<Bytes> {
+        let cid = self.session.as_ref()?.conn.cid;
+        self.probe_as(cid, channel, now)
     }
 
-    /// A frame that comes back here only if the servers' links form a ring.
-    fn probe(&self, channel: &str) -> Option<FrameRun> {
-        let session = self.session.as_ref()?;
+    /// Makes a frame that comes back here only if the servers' links form a ring, unless one is on its
+    /// way. To everybody else it is a hint of presence.
+    pub(super) fn probe_as(&mut self, cid: Cid, channel: &str, now: Instant) -> Option<Bytes> {
         let message = Message {
             uid: &self.member.0,
             channel,
             message: &[],
         };
-        let id = Key(self.targets[session.target].id);
-        let frame = encode_frame(session.conn.cid, id, &message).ok()?;
-        Some(FrameRun::exact(frame, 1))
+        let token = rand::random();
+        let is_due = self.prober.send(token, now);
+        let frame = is_due.then(|| encode_frame(cid, Key(token), &message));
+        frame?.ok()
     }
 
     fn on_welcome(&mut self, session: &mut UpSession, notice: &LinkNotice) {

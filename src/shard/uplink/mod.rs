@@ -32,7 +32,7 @@ use super::{Common, LogLimiter, Shard};
 use crate::backoff::jittered;
 use crate::channel::{ConnId, Dropped, FrameRun, Origin};
 use crate::escape::Escaped;
-use crate::peer::echo::EchoGuard;
+use crate::peer::echo::{EchoGuard, Prober};
 use crate::peer::known::{Digester, Known, Replay};
 use crate::peer::link::{Failure, Link, LinkSettings, News};
 use crate::peer::status::{LinkEntry, LinkState};
@@ -59,8 +59,8 @@ pub(super) struct Uplink {
     path: Vec<u64>,
     /// Whether a v1 server above has turned out to be part of a ring.
     is_wary: bool,
-    /// While it is found out whether the ring still stands: whether the probe has come back.
-    scouting: Option<bool>,
+    /// Finds out whether it is.
+    prober: Prober,
     /// Counts the tasks that drive the link; only the newest may.
     driver: u32,
     digester: Digester,
@@ -156,7 +156,7 @@ impl Uplink {
             session: None,
             path: Vec::new(),
             is_wary: false,
-            scouting: None,
+            prober: Prober::default(),
             driver: 0,
             digester: common.digester.clone(),
         }

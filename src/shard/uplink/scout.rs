@@ -2,19 +2,23 @@
 //!
 //! A v1 server that is part of a ring cannot tell. A link that has gone round once would carry the
 //! whole history round at every new attempt, so the next attempts send no more than a join frame and
-//! a probe. If the probe comes back through a member, the ring stands.
+//! probes, one after the other. If they come back through a member, the ring stands.
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
+use super::Uplink;
 use super::connect::Line;
+use crate::peer::echo::PROOFS;
 use crate::peer::link::{Failure, SETTLE};
-use crate::protocol::{Cid, Key, Message, encode_frame};
+use crate::protocol::{Cid, Message, encode_frame};
 use crate::shard::Shard;
 use crate::shard::ids::ChannelId;
+use crate::shard::wire::Wire;
 
 /// How often it is looked whether the probe has come back.
 const TICK: Duration = Duration::from_millis(20);
@@ -22,12 +26,11 @@ const TICK: Duration = Duration::from_millis(20);
 impl Shard {
     /// Whether the last link of the channel was part of a ring with a v1 server.
     pub(super) fn is_wary(&self, id: ChannelId) -> bool {
-        let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room_of(id).and_then(|room| room.uplink.as_deref());
-        uplink.is_some_and(|uplink| uplink.is_wary)
+        self.with_uplink(id, |_, uplink| uplink.is_wary)
+            .unwrap_or_default()
     }
 
-    /// Sends a probe round on a connection that is good for nothing else. What comes down on it is
+    /// Sends probes round on a connection that is good for nothing else. What comes down on it is
     /// not looked at.
     ///
     /// # Errors
@@ -36,85 +39,79 @@ impl Shard {
     pub(super) async fn scout(
         self: &Rc<Self>,
         id: ChannelId,
-        target: usize,
         line: Line,
     ) -> io::Result<Option<Failure>> {
         let local = line.stream.local_addr()?;
-        let Some(frames) = self.scout_frames(id, target, local)? else {
+        let Some(join) = self.with_uplink(id, |channel, uplink| {
+            uplink.prober.reset();
+            let (uid, cid) = (&uplink.member.0, self.scout_cid(uplink));
+            let message = Message {
+                uid,
+                channel,
+                message: &[],
+            };
+            let keyring = &self.common.settings.keyring;
+            let key = keyring.session_key(local, uid, channel);
+            encode_frame(cid, key, &message).map_err(io::Error::other)
+        }) else {
             return Ok(None);
         };
+        let join = join?;
         let (mut reader, wire) = line.sides();
-        wire.write_all(frames.into()).await?;
         let mut sink = tokio::io::sink();
         let closed = async {
             tokio::io::copy(&mut reader, &mut sink).await?;
             Err(io::ErrorKind::UnexpectedEof.into())
         };
-        let came_back = async {
-            while !self.has_come_back(id) {
-                sleep(TICK).await;
-            }
-            Ok(())
-        };
         let outcome: Result<io::Result<()>, _> = timeout(SETTLE, async {
             tokio::select! {
                 ended = closed => ended,
-                back = came_back => back,
+                proven = self.prove(id, &wire, join) => proven,
             }
         })
         .await;
         match outcome {
             Ok(result) => result.map(|()| Some(Failure::Loop)),
             Err(_elapsed) => {
-                self.end_scouting(id);
+                // The probes have stayed away: the next link is opened as any other.
+                self.with_uplink(id, |_, uplink| uplink.is_wary = false);
                 Ok(None)
             }
         }
     }
 
-    /// A join frame and a probe. `None` if the channel has no link any more.
-    fn scout_frames(
+    /// Joins and sends probes, each when the one before has come back, until the ring is proven.
+    async fn prove(&self, id: ChannelId, wire: &Wire, join: Bytes) -> io::Result<()> {
+        wire.write_all(join).await?;
+        let mut proofs = 0;
+        while proofs < PROOFS {
+            let probe = self.with_uplink(id, |channel, uplink| {
+                let cid = self.scout_cid(uplink);
+                uplink.probe_as(cid, channel, Instant::now())
+            });
+            if let Some(probe) = probe.flatten() {
+                wire.write_all(probe).await?;
+            }
+            sleep(TICK).await;
+            let came = self.with_uplink(id, |_, uplink| uplink.prober.proofs());
+            proofs = came.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn scout_cid(&self, uplink: &Uplink) -> Cid {
+        self.common.settings.peer.cid.unwrap_or(uplink.member.1)
+    }
+
+    /// Looks at the link of a channel, if it still has one.
+    fn with_uplink<T>(
         &self,
         id: ChannelId,
-        target: usize,
-        local: std::net::SocketAddr,
-    ) -> io::Result<Option<Vec<u8>>> {
+        look: impl FnOnce(&str, &mut Uplink) -> T,
+    ) -> Option<T> {
         let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room_of(id) else {
-            return Ok(None);
-        };
-        let Some(uplink) = room.uplink.as_deref_mut() else {
-            return Ok(None);
-        };
-        let (uid, cid) = &uplink.member;
-        let settings = &self.common.settings;
-        let cid: Cid = settings.peer.cid.unwrap_or(*cid);
-        let key = settings.keyring.session_key(local, uid, &room.name);
-        let message = Message {
-            uid,
-            channel: &room.name,
-            message: &[],
-        };
-        let probe = Key(uplink.targets[target].id);
-        let encode = |key| encode_frame(cid, key, &message).map_err(io::Error::other);
-        let frames = [encode(key)?, encode(probe)?].concat();
-        uplink.scouting = Some(false);
-        Ok(Some(frames))
-    }
-
-    fn has_come_back(&self, id: ChannelId) -> bool {
-        let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room_of(id).and_then(|room| room.uplink.as_deref());
-        uplink.is_some_and(|uplink| uplink.scouting == Some(true))
-    }
-
-    /// The probe has stayed away: the next link is opened as any other.
-    fn end_scouting(&self, id: ChannelId) {
-        let mut registry = self.registry.borrow_mut();
-        let room = registry.room_of(id);
-        if let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) {
-            uplink.scouting = None;
-            uplink.is_wary = false;
-        }
+        let room = registry.room_of(id)?;
+        let uplink = room.uplink.as_deref_mut()?;
+        Some(look(&room.name, uplink))
     }
 }
