@@ -51,6 +51,13 @@ pub(super) struct Guest {
     pub(super) permits: (Permit, JoinPermit),
 }
 
+impl Guest {
+    /// Returns `true` if it is on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
+    }
+}
+
 impl Door {
     pub(crate) const fn kind(&self) -> ListenerKind {
         match self {

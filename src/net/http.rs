@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 use tokio::time::{timeout, timeout_at};
 
 use super::door::Guest;
+use super::head::Head;
 use super::page;
+use crate::escape::Escaped;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::websocket::{Access, Visitor};
 use crate::shard::wire::{Reader, see_off};
 use crate::websocket::{
-    BadRequest, Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
+    Hosts, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade, host_allowed, no_content,
     origin_allowed, parse, switching,
 };
 
@@ -38,9 +39,8 @@ enum Outcome {
 pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
     let layered = Rc::new(layered);
     let mut reader = Reader::Layered(layered.clone());
-    let settings = &shard.common.settings;
-    let is_answering = Cell::new(false);
-    let request = answer(settings, &layered, &mut reader, &is_answering);
+    let progress = Cell::new(Progress::Silent);
+    let request = answer(shard, &layered, &mut reader, &guest, &progress);
     let (peer, deadline) = (guest.peer, guest.deadline);
     match timeout_at(deadline, request).await {
         Ok(Ok(Outcome::Session(access, early))) => {
@@ -58,12 +58,19 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
         Ok(Ok(Outcome::Answered)) => {}
         Ok(Ok(Outcome::Refused(why))) => note(shard, &guest, &why),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
-        Err(_) if is_answering.get() => {
+        Err(_) if progress.get() == Progress::Answering => {
             tracing::debug!(%peer, "HTTP client was too slow to take its answer");
         }
         Err(_) => {
-            note(shard, &guest, "no whole request within join_deadline");
-            let late = Response::text(Status::TIMEOUT, &[], "too slow\n");
+            let why = "no whole request within join_deadline";
+            // Browsers open connections that they may need later.
+            if progress.get() == Progress::Silent {
+                shard.stats().refused.add(1);
+                tracing::debug!(%peer, refusal = why, "HTTP request refused");
+            } else {
+                note(shard, &guest, why);
+            }
+            let late = Response::text(Status::TIMEOUT, &[], "too slow\n", true);
             // It may not take that either.
             let _ = timeout(LATE, layered.write_all(late.into())).await;
         }
@@ -79,110 +86,269 @@ fn note(shard: &Shard, guest: &Guest, why: &str) {
     }
 }
 
+/// How far a request has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Silent,
+    Reading,
+    Answering,
+}
+
 async fn answer(
-    settings: &Settings,
+    shard: &Shard,
     layered: &Layered,
     reader: &mut Reader,
-    is_answering: &Cell<bool>,
+    guest: &Guest,
+    progress: &Cell<Progress>,
 ) -> io::Result<Outcome> {
-    let mut head = Vec::with_capacity(1024);
-    loop {
-        match parse(&head) {
-            Ok(None) => {
-                if reader.take(MAX_HEAD as u64).read_buf(&mut head).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-            }
+    let settings = &shard.common.settings;
+    let mut head = Head::new(shard);
+    let (response, outcome) = loop {
+        if head.read_on(reader).await?.is_err() {
+            break no_memory();
+        }
+        progress.set(Progress::Reading);
+        match parse(head.bytes()) {
+            Ok(None) => {}
             Ok(Some(request)) => {
-                is_answering.set(true);
-                let hosts = hosts(settings, layered);
-                let (response, outcome) = respond(settings, hosts, &request, &head);
-                layered.write_all(response.into()).await?;
-                return Ok(outcome);
+                let visit = Visit {
+                    settings,
+                    is_private: layered.is_encrypted() || guest.is_here(),
+                };
+                break visit.respond(&request, head.bytes());
             }
             Err(bad) => {
-                is_answering.set(true);
-                layered.write_all(bad.response().into()).await?;
-                return Ok(Outcome::Refused(bad.to_string()));
+                let response = bad.response(head.bytes());
+                break (response, Outcome::Refused(bad.to_string()));
             }
         }
-    }
-}
-
-/// What a page of ours may be asked for by. Where nothing but being on this machine protects the
-/// channels, a browser on it must not be led here by a name of somebody else's.
-fn hosts(settings: &Settings, layered: &Layered) -> Hosts {
-    let is_here = layered.local_addr().is_ok_and(|address| {
-        let ip = address.ip().to_canonical();
-        ip.is_loopback()
-    });
-    if is_here && needs_no_key(settings) {
-        Hosts::Fixed
-    } else {
-        Hosts::Any
-    }
-}
-
-fn needs_no_key(settings: &Settings) -> bool {
-    settings.websocket.trust || !settings.keyring.is_secret()
-}
-
-/// The answer to a request, and what follows from it.
-fn respond(
-    settings: &Settings,
-    hosts: Hosts,
-    request: &Request<'_>,
-    received: &[u8],
-) -> (Vec<u8>, Outcome) {
-    let upgrade = match request.upgrade() {
-        Ok(Some(upgrade)) => upgrade,
-        Ok(None) => {
-            let page = settings.websocket.page.then(|| page::find(request.path));
-            let with_body = request.method == Method::Get;
-            return (page::response(page.flatten(), with_body), Outcome::Answered);
-        }
-        Err(bad) => return refuse_bad(&bad),
     };
-    match access(settings, hosts, request, &upgrade) {
-        Ok(access) => {
-            let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
-            let early = Bytes::copy_from_slice(&received[request.head_len..]);
-            let response = switching(&upgrade.accept, protocol);
-            (response, Outcome::Session(access, early))
+    drop(head);
+    progress.set(Progress::Answering);
+    layered.write_all(response.into()).await?;
+    Ok(outcome)
+}
+
+fn no_memory() -> (Vec<u8>, Outcome) {
+    let why = "no memory left for incomplete requests (partial_bytes)";
+    let response = Response::text(Status::UNAVAILABLE, &[], &format!("{why}\n"), true);
+    (response, Outcome::Refused(why.to_owned()))
+}
+
+/// What an answer depends on besides the request.
+struct Visit<'a> {
+    settings: &'a Settings,
+    /// Whether nobody on the way can read it.
+    is_private: bool,
+}
+
+/// Why a client may not even ask to join.
+struct NoAccess {
+    status: Status,
+    /// What the client is told.
+    why: &'static str,
+    /// What the log has besides.
+    details: String,
+}
+
+impl Visit<'_> {
+    /// The answer to a request, and what follows from it.
+    fn respond(&self, request: &Request<'_>, received: &[u8]) -> (Vec<u8>, Outcome) {
+        let upgrade = match request.upgrade() {
+            Ok(Some(upgrade)) => upgrade,
+            Ok(None) => return self.page(request),
+            Err(bad) => return (bad.response(received), Outcome::Refused(bad.to_string())),
+        };
+        match self.access(request, &upgrade) {
+            Ok(access) => {
+                let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
+                let early = Bytes::copy_from_slice(&received[request.head_len..]);
+                let response = switching(&upgrade.accept, protocol);
+                (response, Outcome::Session(access, early))
+            }
+            Err(no_access) => no_access.answer(request),
         }
-        Err((status, why)) => {
-            let response = Response::text(status, &[], &format!("{why}\n"));
-            (response, Outcome::Refused(why.to_owned()))
+    }
+
+    /// The answer to what is no upgrade.
+    fn page(&self, request: &Request<'_>) -> (Vec<u8>, Outcome) {
+        if request.method == Method::Options {
+            return (no_content(), Outcome::Answered);
         }
+        let websocket = &self.settings.websocket;
+        if !host_allowed(request.host, self.hosts(), &websocket.origins) {
+            let refusal = NoAccess {
+                status: Status::MISDIRECTED,
+                why: "without a key this server goes by its address and by localhost alone; other \
+                      names have to be listed, as in --ws-origin http://NAME",
+                details: format!(": asked for as {}", Escaped(request.host)),
+            };
+            return refusal.answer(request);
+        }
+        let with_body = request.method == Method::Get;
+        let page = page::response(request.path, websocket.page, with_body);
+        (page, Outcome::Answered)
+    }
+
+    /// What the client may join, or why it may not even ask.
+    fn access(&self, request: &Request<'_>, upgrade: &Upgrade<'_>) -> Result<Access, NoAccess> {
+        let refuse = |status, why| NoAccess {
+            status,
+            why,
+            details: String::new(),
+        };
+        if upgrade.offer == Offer::Others {
+            let why = "the only subprotocol here is mles-websocket";
+            return Err(refuse(Status::BAD_REQUEST, why));
+        }
+        let allowed = &self.settings.websocket.origins;
+        if !origin_allowed(upgrade.origin, request.host, self.hosts(), allowed) {
+            let (origin, host) = (upgrade.origin.unwrap_or_default(), request.host);
+            return Err(NoAccess {
+                details: format!(": a page of {} at {}", Escaped(origin), Escaped(host)),
+                ..refuse(
+                    Status::FORBIDDEN,
+                    "this origin is not allowed (--ws-origin)",
+                )
+            });
+        }
+        if self.needs_no_key() {
+            return Ok(Access::Any);
+        }
+        let keyring = &self.settings.keyring;
+        match upgrade.bearer {
+            Some(_) if !self.is_private => Err(refuse(
+                Status::FORBIDDEN,
+                "Authorization: Bearer shows the key to everybody on the way: it is taken inside of TLS \
+                 only (--tls-ws), and from this machine",
+            )),
+            Some(bearer) if keyring.is_shared(bearer) => Ok(Access::Any),
+            Some(_) => Err(refuse(Status::UNAUTHORIZED, "wrong key")),
+            None => Ok(Access::Hashes(upgrade.auth.clone())),
+        }
+    }
+
+    /// What a page of ours may be asked for by. Where no key protects the channels, a browser that can
+    /// reach this server must not be led here by a name of somebody else's.
+    fn hosts(&self) -> Hosts {
+        if self.needs_no_key() {
+            Hosts::Fixed
+        } else {
+            Hosts::Any
+        }
+    }
+
+    fn needs_no_key(&self) -> bool {
+        self.settings.websocket.trust || !self.settings.keyring.is_secret()
     }
 }
 
-fn refuse_bad(bad: &BadRequest) -> (Vec<u8>, Outcome) {
-    (bad.response(), Outcome::Refused(bad.to_string()))
+impl NoAccess {
+    fn answer(self, request: &Request<'_>) -> (Vec<u8>, Outcome) {
+        let Self {
+            status,
+            why,
+            details,
+        } = self;
+        let with_body = request.method != Method::Head;
+        let response = Response::text(status, &[], &format!("{why}\n"), with_body);
+        (response, Outcome::Refused(format!("{why}{details}")))
+    }
 }
 
-/// What the client may join, or why it may not even ask.
-fn access(
-    settings: &Settings,
-    hosts: Hosts,
-    request: &Request<'_>,
-    upgrade: &Upgrade<'_>,
-) -> Result<Access, (Status, &'static str)> {
-    if upgrade.offer == Offer::Others {
-        let why = "the only subprotocol here is mles-websocket";
-        return Err((Status::BAD_REQUEST, why));
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+    use crate::protocol::Keyring;
+
+    const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    /// The status of the answer, and what the log has if it is a refusal.
+    fn answer(settings: &Settings, is_private: bool, head: &str) -> (u16, Option<String>) {
+        let head = format!("{head}\r\n");
+        let visit = Visit {
+            settings,
+            is_private,
+        };
+        let request = parse(head.as_bytes()).unwrap().unwrap();
+        let (response, outcome) = visit.respond(&request, head.as_bytes());
+        let response = String::from_utf8(response).unwrap();
+        let status = response["HTTP/1.1 ".len()..][..3].parse().unwrap();
+        let Outcome::Refused(why) = outcome else {
+            return (status, None);
+        };
+        (status, Some(why))
     }
-    let allowed = &settings.websocket.origins;
-    if !origin_allowed(upgrade.origin, request.host, hosts, allowed) {
-        let why = "this origin is not allowed (--ws-origin)";
-        return Err((Status::FORBIDDEN, why));
+
+    fn keyed() -> Settings {
+        Settings {
+            keyring: Keyring::new(Some("secret".to_owned()), None),
+            ..Settings::default()
+        }
     }
-    if needs_no_key(settings) {
-        return Ok(Access::Any);
+
+    #[test]
+    fn a_refused_origin_is_named_with_the_host_and_nothing_in_it_is_trusted() {
+        let head = |origin: &str| {
+            format!("GET / HTTP/1.1\r\nHost: chat.example\r\nOrigin: {origin}\r\n{UPGRADE}")
+        };
+        let (status, why) = answer(&keyed(), true, &head("https://chat.example:8443"));
+        assert_eq!(status, 403);
+        assert_eq!(
+            why.unwrap(),
+            "this origin is not allowed (--ws-origin): a page of https://chat.example:8443 at \
+             chat.example"
+        );
+        let (_, why) = answer(&keyed(), true, &head("https://\"\tx\\"));
+        assert!(why.unwrap().contains(r#"https://\"\tx\\ at"#));
+        let long = format!("https://{}", "x".repeat(9000));
+        let (_, why) = answer(&keyed(), true, &head(&long));
+        assert!(why.unwrap().len() < 300);
     }
-    match upgrade.bearer {
-        Some(bearer) if settings.keyring.is_shared(bearer) => Ok(Access::Any),
-        Some(_) => Err((Status::UNAUTHORIZED, "wrong key")),
-        None => Ok(Access::Hashes(upgrade.auth.clone())),
+
+    #[test]
+    fn a_key_in_clear_is_refused_whether_it_is_right_or_not() {
+        for (key, private, public) in [("secret", 101, 403), ("guess", 401, 403)] {
+            let head =
+                format!("GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n{UPGRADE}");
+            assert_eq!(answer(&keyed(), true, &head).0, private, "{key}");
+            let (status, why) = answer(&keyed(), false, &head);
+            assert_eq!(status, public, "{key}");
+            assert!(why.unwrap().contains("--tls-ws"));
+        }
+    }
+
+    #[test]
+    fn without_a_key_only_fixed_and_listed_names_lead_here() {
+        let mut open = Settings {
+            allow_anonymous: true,
+            ..Settings::default()
+        };
+        open.websocket.origins = vec!["https://chat.example".to_owned()];
+        let status = |settings: &Settings, host: &str, headers: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{headers}");
+            answer(settings, true, &head).0
+        };
+        let origin = |host: &str| format!("Origin: http://{host}\r\n{UPGRADE}");
+        for (host, page, upgrade) in [
+            ("192.0.2.7:8076", 200, 101),
+            ("[2001:db8::1]:8076", 200, 101),
+            ("localhost:8076", 200, 101),
+            ("rebound.example:8076", 421, 403),
+            ("server.lan", 421, 403),
+            // The page of another port is no page of ours, but its owner may ask for it.
+            ("chat.example:8076", 200, 403),
+        ] {
+            assert_eq!(status(&open, host, ""), page, "{host}");
+            assert_eq!(status(&open, host, &origin(host)), upgrade, "{host}");
+            // What is no browser names no origin.
+            assert_eq!(status(&open, host, UPGRADE), 101, "{host}");
+            assert_eq!(status(&keyed(), host, ""), 200, "{host}");
+            assert_eq!(status(&keyed(), host, &origin(host)), 101, "{host}");
+        }
+        let listed = format!("Origin: https://chat.example\r\n{UPGRADE}");
+        assert_eq!(status(&open, "chat.example", &listed), 101);
     }
 }

@@ -9,6 +9,7 @@
 
 mod accept;
 mod door;
+mod head;
 mod http;
 mod join;
 mod listen;

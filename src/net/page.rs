@@ -1,6 +1,6 @@
 //! The page for browsers, part of the program.
 
-use crate::websocket::{Response, Status};
+use crate::websocket::{Response, Status, no_content};
 
 /// The page needs nothing but itself and its server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -14,7 +14,7 @@ const IMAGE: &str = "image/svg+xml";
 
 /// A file of the page.
 #[derive(Debug)]
-pub(super) struct File {
+struct File {
     path: &'static str,
     content_type: &'static str,
     content: &'static str,
@@ -50,15 +50,18 @@ static FILES: &[File] = files![
 ];
 
 /// The file at `path`.
-pub(super) fn find(path: &str) -> Option<&'static File> {
+fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// The answer that holds `file`, or says that there is none.
-pub(super) fn response(file: Option<&File>, with_body: bool) -> Vec<u8> {
-    let Some(file) = file else {
+/// The answer to a request for `path`. Without the page `/` is still good for health checks.
+pub(super) fn response(path: &str, is_served: bool, with_body: bool) -> Vec<u8> {
+    let Some(file) = find(path).filter(|_| is_served) else {
+        if path == "/" {
+            return no_content();
+        }
         let text = "there is nothing here but WebSocket\n";
-        return Response::text(Status::NOT_FOUND, &[], text);
+        return Response::text(Status::NOT_FOUND, &[], text, with_body);
     };
     let headers = [
         ("Content-Security-Policy", POLICY),

@@ -5,7 +5,7 @@ mod tls;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -53,9 +53,9 @@ impl Layered {
         (self.stream, self.tls.map(|tls| tls.into_inner()))
     }
 
-    /// The address that the client has connected to.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
+    /// Returns `true` if nobody on the way can read it.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     pub(super) fn stream(&self) -> &TcpStream {

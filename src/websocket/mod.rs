@@ -44,8 +44,8 @@ pub(crate) use frame::{
 };
 #[cfg(feature = "server")]
 pub(crate) use handshake::{
-    BadRequest, Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade,
-    origin_allowed, parse, switching,
+    Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade, host_allowed,
+    no_content, origin_allowed, parse, switching,
 };
 #[cfg(feature = "server")]
 pub(crate) use hello::{Hello, HelloError, v2_auth};

@@ -12,6 +12,7 @@ mod common;
 mod conformance;
 mod drain;
 mod hostile;
+mod http;
 mod order;
 mod slow;
 mod tls;

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 request that a connection begins with, and what is answered.
+//! The HTTP request that a connection begins with, and what is answered.
 //!
 //! One request per connection: either it is upgraded, or it gets one answer and the connection
 //! closes. So there is no body, no pipelining and no keep-alive, and nothing of a request goes into
@@ -9,7 +9,7 @@ mod request;
 mod response;
 mod upgrade;
 
-pub(crate) use origin::{Hosts, origin_allowed};
-pub(crate) use request::{BadRequest, MAX_HEAD, Method, Request, parse};
-pub(crate) use response::{Response, Status, switching};
+pub(crate) use origin::{Hosts, host_allowed, origin_allowed};
+pub(crate) use request::{MAX_HEAD, Method, Request, parse};
+pub(crate) use response::{Response, Status, no_content, switching};
 pub(crate) use upgrade::{Offer, PROTOCOL, Upgrade};

@@ -32,6 +32,22 @@ pub(crate) fn origin_allowed(
     is_same(origin, host, hosts) || allowed.iter().any(|entry| fits(entry, origin))
 }
 
+/// Whether pages may be asked for by this host: it is one of `hosts`, or that of an origin in `allowed`,
+/// whatever its port. A request without one is from no browser.
+pub(crate) fn host_allowed(host: &str, hosts: Hosts, allowed: &[String]) -> bool {
+    if hosts == Hosts::Any || host.is_empty() {
+        return true;
+    }
+    let Some(here) = Web::with_scheme(false, host) else {
+        return false;
+    };
+    let is_listed = |entry: &String| {
+        let listed = Web::read(entry);
+        entry == "*" || listed.is_some_and(|web| web.host.eq_ignore_ascii_case(here.host))
+    };
+    here.is_fixed() || allowed.iter().any(is_listed)
+}
+
 fn fits(entry: &str, origin: &str) -> bool {
     if entry == "*" || entry.eq_ignore_ascii_case(origin) {
         return true;
@@ -159,6 +175,33 @@ mod tests {
             let allowed = |list: &[String]| origin_allowed(Some(&origin), host, Hosts::Fixed, list);
             assert_eq!(allowed(&[]), is_fixed, "{host}");
             assert!(allowed(std::slice::from_ref(&origin)), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_listed_origins_are_allowed_whatever_the_port() {
+        let list = ["https://chat.example:8443".to_owned()];
+        for (host, is_allowed) in [
+            ("", true),
+            ("localhost:1", true),
+            ("192.0.2.7", true),
+            ("[2001:db8::7]:8076", true),
+            ("chat.example", true),
+            ("CHAT.example:80", true),
+            ("other.example", false),
+            ("chat.example.evil.example", false),
+            ("server.lan:8076", false),
+        ] {
+            assert_eq!(
+                host_allowed(host, Hosts::Fixed, &list),
+                is_allowed,
+                "{host}"
+            );
+            assert!(host_allowed(host, Hosts::Any, &[]), "{host}");
+            assert!(
+                host_allowed(host, Hosts::Fixed, &["*".to_owned()]),
+                "{host}"
+            );
         }
     }
 

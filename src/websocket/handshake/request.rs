@@ -6,12 +6,15 @@ mod tests;
 use httparse::{EMPTY_HEADER, Header};
 use thiserror::Error;
 
-use super::response::{Response, Status};
+use super::response::{ALLOW, Response, Status};
 
-/// Longest head of a request, in bytes.
-pub(crate) const MAX_HEAD: usize = 8 << 10;
+/// Longest head of a request, in bytes: 32 KiB of cookies, which on `localhost` are those of every
+/// program there, and the rest.
+pub(crate) const MAX_HEAD: usize = 40 << 10;
 /// Most lines of headers in a request.
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 100;
+/// What a PROXY header of version 1 and one of version 2 begin with.
+const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// The methods there is an answer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +22,22 @@ pub(crate) enum Method {
     Get,
     /// As GET, but the body of the answer is left out.
     Head,
+    /// What may be done here: asked by health checks.
+    Options,
 }
 
 /// A request, borrowed from its head.
 #[derive(Clone, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
-    /// Begins with a slash; as it was sent, not decoded.
+    /// Spoken by health checks and by proxies that were not told otherwise. It has no upgrades.
+    is_http_1_0: bool,
+    /// Begins with a slash, or is `*`; as it was sent, not decoded.
     pub(crate) path: &'a str,
     /// What follows the question mark, if there is one.
     pub(crate) query: Option<&'a str>,
-    /// The `Host` header: a name or an address, perhaps with a port.
+    /// The host of the target or the `Host` header: a name or an address, perhaps with a port. Empty
+    /// in a request of HTTP/1.0 that has neither.
     pub(crate) host: &'a str,
     /// Length of the head, in bytes; what follows is no part of the request.
     pub(crate) head_len: usize,
@@ -42,11 +50,16 @@ pub(crate) enum BadRequest {
     /// It is not HTTP/1.
     #[error("this is no HTTP request: {0}")]
     Malformed(httparse::Error),
-    /// Another version than 1.1.
-    #[error("only HTTP/1.1 is spoken here")]
+    /// Another version than 1.0 and 1.1.
+    #[error("only HTTP/1.1 and 1.0 are spoken here")]
     Version,
+    /// A PROXY header where none is expected.
+    #[error(
+        "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
+    )]
+    ProxyHeader,
     /// A method that nothing here has.
-    #[error("only GET and HEAD are known here")]
+    #[error("only GET, HEAD and OPTIONS are known here")]
     Method,
     /// The head is over [`MAX_HEAD`].
     #[error("the request has more than {MAX_HEAD} bytes")]
@@ -72,6 +85,15 @@ pub(crate) enum BadRequest {
     /// There is a body.
     #[error("requests have no body here")]
     Body,
+    /// An upgrade over HTTP/1.0.
+    #[error("WebSocket needs HTTP/1.1; a proxy has to be told (nginx: proxy_http_version 1.1)")]
+    OldUpgrade,
+    /// Headers of an upgrade without those that ask for it.
+    #[error(
+        "WebSocket needs the headers Connection: Upgrade and Upgrade: websocket; a proxy on the way \
+         has to pass them on"
+    )]
+    HalfAnUpgrade,
     /// Another version of the WebSocket protocol.
     #[error("only version 13 of WebSocket is spoken here")]
     WebSocketVersion,
@@ -84,11 +106,12 @@ impl BadRequest {
     /// The status of the answer.
     pub(crate) const fn status(&self) -> Status {
         match self {
-            Self::Version => Status::VERSION_NOT_SUPPORTED,
+            Self::Version | Self::OldUpgrade => Status::VERSION_NOT_SUPPORTED,
             Self::Method => Status::METHOD_NOT_ALLOWED,
             Self::TooLong | Self::TooManyHeaders => Status::HEADERS_TOO_LARGE,
-            Self::WebSocketVersion => Status::UPGRADE_REQUIRED,
+            Self::WebSocketVersion | Self::HalfAnUpgrade => Status::UPGRADE_REQUIRED,
             Self::Malformed(_)
+            | Self::ProxyHeader
             | Self::Target
             | Self::Duplicate { .. }
             | Self::Header { .. }
@@ -97,14 +120,16 @@ impl BadRequest {
         }
     }
 
-    /// The whole answer.
-    pub(crate) fn response(&self) -> Vec<u8> {
+    /// The whole answer to what `received` begins with: without a body if that asks for HEAD.
+    pub(crate) fn response(&self, received: &[u8]) -> Vec<u8> {
         let headers: &[_] = match self {
-            Self::Method => &[("Allow", "GET, HEAD")],
+            Self::Method => &[ALLOW],
             Self::WebSocketVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            Self::HalfAnUpgrade => &[("Upgrade", "websocket")],
             _ => &[],
         };
-        Response::text(self.status(), headers, &format!("{self}\n"))
+        let with_body = !received.trim_ascii_start().starts_with(b"HEAD ");
+        Response::text(self.status(), headers, &format!("{self}\n"), with_body)
     }
 }
 
@@ -115,6 +140,9 @@ impl BadRequest {
 ///
 /// See [`BadRequest`]; most are told before the head is whole.
 pub(crate) fn parse(buf: &[u8]) -> Result<Option<Request<'_>>, BadRequest> {
+    if PROXY_HEADERS.iter().any(|header| buf.starts_with(header)) {
+        return Err(BadRequest::ProxyHeader);
+    }
     let head = &buf[..buf.len().min(MAX_HEAD)];
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -123,11 +151,8 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<Request<'_>>, BadRequest> {
         httparse::Error::Version => BadRequest::Version,
         error => BadRequest::Malformed(error),
     })?;
-    // These may be known although the head is not whole.
+    // It may be known although the head is not whole.
     let method = parsed.method.map(method).transpose()?;
-    if parsed.version.is_some_and(|minor| minor != 1) {
-        return Err(BadRequest::Version);
-    }
     let (httparse::Status::Complete(head_len), Some(method)) = (status, method) else {
         return if head.len() < MAX_HEAD {
             Ok(None)
@@ -135,19 +160,21 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<Request<'_>>, BadRequest> {
             Err(BadRequest::TooLong)
         };
     };
-    let (path, query) = target(parsed.path.unwrap_or_default())?;
+    let Target {
+        authority,
+        path,
+        query,
+    } = target(parsed.path.unwrap_or_default(), method)?;
     let mut request = Request {
         method,
+        is_http_1_0: parsed.version == Some(0),
         path,
         query,
         host: "",
         head_len,
         headers: parsed.headers.to_vec(),
     };
-    request.host = request
-        .only("Host")?
-        .filter(|host| is_host(host))
-        .ok_or(BadRequest::Header { name: "Host" })?;
+    request.host = request.find_host(authority)?;
     request.refuse_body()?;
     Ok(Some(request))
 }
@@ -156,18 +183,53 @@ fn method(name: &str) -> Result<Method, BadRequest> {
     match name {
         "GET" => Ok(Method::Get),
         "HEAD" => Ok(Method::Head),
+        "OPTIONS" => Ok(Method::Options),
+        // How HTTP/2 begins.
+        "PRI" => Err(BadRequest::Version),
         _ => Err(BadRequest::Method),
     }
 }
 
-/// Splits the target into path and query.
-fn target(target: &str) -> Result<(&str, Option<&str>), BadRequest> {
-    if !target.starts_with('/') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+/// What a request asks for.
+struct Target<'a> {
+    /// The host, if it is not in a header.
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+/// Takes a target apart: a path, a whole address as a client gives it to a proxy, or `*` for OPTIONS.
+fn target(target: &str, method: Method) -> Result<Target<'_>, BadRequest> {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(BadRequest::Target);
     }
-    Ok(target
+    let (authority, rest) = match target.split_once("://") {
+        Some((scheme, rest)) if is_web(scheme) => {
+            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), rest)
+        }
+        _ => (None, target),
+    };
+    let (path, query) = rest
         .split_once('?')
-        .map_or((target, None), |(path, query)| (path, Some(query))))
+        .map_or((rest, None), |(path, query)| (path, Some(query)));
+    let path = match path {
+        "" if authority.is_some() => "/",
+        "*" if method == Method::Options => path,
+        path if path.starts_with('/') => path,
+        _ => return Err(BadRequest::Target),
+    };
+    Ok(Target {
+        authority,
+        path,
+        query,
+    })
+}
+
+fn is_web(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Whether it may be a host with or without a port. It is only ever compared.
@@ -199,6 +261,30 @@ impl<'a> Request<'a> {
         }
         let value = text(first.value).ok_or(BadRequest::Header { name })?;
         Ok(Some(value))
+    }
+
+    /// The host that is asked for: in the target it counts more than in a header. HTTP/1.0 knows neither.
+    fn find_host(&self, authority: Option<&'a str>) -> Result<&'a str, BadRequest> {
+        let header = self.only("Host")?;
+        if header.is_none() && !self.is_http_1_0 {
+            return Err(BadRequest::Header { name: "Host" });
+        }
+        let host = authority.or(header).unwrap_or_default();
+        let is_absent = self.is_http_1_0 && authority.is_none() && host.is_empty();
+        if is_absent || is_host(host) {
+            Ok(host)
+        } else {
+            Err(BadRequest::Header { name: "Host" })
+        }
+    }
+
+    /// Refuses what HTTP/1.0 does not have.
+    pub(super) const fn needs_http_1_1(&self) -> Result<(), BadRequest> {
+        if self.is_http_1_0 {
+            Err(BadRequest::OldUpgrade)
+        } else {
+            Ok(())
+        }
     }
 
     fn refuse_body(&self) -> Result<(), BadRequest> {

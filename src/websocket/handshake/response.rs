@@ -1,5 +1,8 @@
 //! Writing answers.
 
+/// The methods there is an answer for.
+pub(super) const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
+
 /// The status of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
@@ -9,14 +12,17 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) const OK: Self = Self::new(200, "OK");
+    pub(crate) const NO_CONTENT: Self = Self::new(204, "No Content");
     pub(crate) const BAD_REQUEST: Self = Self::new(400, "Bad Request");
     pub(crate) const UNAUTHORIZED: Self = Self::new(401, "Unauthorized");
     pub(crate) const FORBIDDEN: Self = Self::new(403, "Forbidden");
     pub(crate) const NOT_FOUND: Self = Self::new(404, "Not Found");
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self::new(405, "Method Not Allowed");
     pub(crate) const TIMEOUT: Self = Self::new(408, "Request Timeout");
+    pub(crate) const MISDIRECTED: Self = Self::new(421, "Misdirected Request");
     pub(crate) const UPGRADE_REQUIRED: Self = Self::new(426, "Upgrade Required");
     pub(crate) const HEADERS_TOO_LARGE: Self = Self::new(431, "Request Header Fields Too Large");
+    pub(crate) const UNAVAILABLE: Self = Self::new(503, "Service Unavailable");
     pub(crate) const VERSION_NOT_SUPPORTED: Self = Self::new(505, "HTTP Version Not Supported");
 
     const fn new(code: u16, phrase: &'static str) -> Self {
@@ -69,16 +75,30 @@ impl<'a> Response<'a> {
         out
     }
 
-    /// An answer of plain text.
-    pub(crate) fn text(status: Status, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    /// An answer of plain text, without it if it answers HEAD.
+    pub(crate) fn text(
+        status: Status,
+        headers: &[(&str, &str)],
+        body: &str,
+        with_body: bool,
+    ) -> Vec<u8> {
         let response = Response {
             status,
             content_type: "text/plain; charset=utf-8",
             headers,
             body: body.as_bytes(),
         };
-        response.encode(true)
+        response.encode(with_body)
     }
+}
+
+/// The answer that says which methods there are, and that all is well.
+pub(crate) fn no_content() -> Vec<u8> {
+    let Status { code, phrase } = Status::NO_CONTENT;
+    let mut head = format!("HTTP/1.1 {code} {phrase}\r\nConnection: close\r\n");
+    put(&mut head, ALLOW.0, ALLOW.1);
+    head.push_str("\r\n");
+    head.into_bytes()
 }
 
 /// The answer that makes the connection a WebSocket.

@@ -53,8 +53,13 @@ impl<'a> Request<'a> {
     /// It asks and does it wrong.
     pub(crate) fn upgrade(&self) -> Result<Option<Upgrade<'a>>, BadRequest> {
         if !self.lists("Connection", "upgrade") || !self.lists("Upgrade", "websocket") {
-            return Ok(None);
+            // Only clients of WebSocket send it: what is missing was lost on the way.
+            return match self.all("Sec-WebSocket-Key").next() {
+                Some(_) => Err(BadRequest::HalfAnUpgrade),
+                None => Ok(None),
+            };
         }
+        self.needs_http_1_1()?;
         if self.method != Method::Get {
             return Err(BadRequest::Method);
         }

@@ -42,23 +42,67 @@ fn a_cut_request_is_waited_for() {
 
 #[test]
 fn other_methods_are_told_before_the_head_is_whole() {
-    for method in ["POST", "PUT", "OPTIONS", "CONNECT", "get", "TRACE"] {
+    for method in ["POST", "PUT", "CONNECT", "get", "TRACE"] {
         let found = bad(format!("{method} / HTTP"));
         assert_eq!(found, BadRequest::Method);
-        let answer = String::from_utf8(found.response()).unwrap();
+        let answer = String::from_utf8(found.response(b"")).unwrap();
         assert!(answer.starts_with("HTTP/1.1 405 "));
-        assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"));
+        assert!(answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"));
     }
 }
 
 #[test]
 fn other_versions_are_refused() {
-    for version in ["HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/1.2"] {
+    for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2"] {
         let found = bad(format!("GET / {version}\r\nHost: h\r\n\r\n"));
         assert_eq!(found, BadRequest::Version, "{version}");
         assert_eq!(found.status().code(), 505);
     }
+    assert_eq!(bad("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), BadRequest::Version);
     assert!(matches!(bad("GET /\r\n\r\n"), BadRequest::Malformed(_)));
+}
+
+#[test]
+fn http_1_0_needs_no_host() {
+    for (head, host) in [
+        ("GET / HTTP/1.0\r\n\r\n", ""),
+        ("HEAD /x HTTP/1.0\r\nConnection: close\r\n\r\n", ""),
+        ("GET / HTTP/1.0\r\nHost: backend\r\n\r\n", "backend"),
+        ("GET / HTTP/1.0\r\nHost:\r\n\r\n", ""),
+        ("OPTIONS / HTTP/1.0\r\n\r\n", ""),
+    ] {
+        let request = parse(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(request.host, host, "{head}");
+    }
+    let missing = BadRequest::Header { name: "Host" };
+    assert_eq!(bad("GET / HTTP/1.0\r\nHost: a b\r\n\r\n"), missing);
+}
+
+#[test]
+fn proxy_headers_where_there_should_be_none_are_told() {
+    for header in [
+        &b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n"[..],
+        b"PROXY ",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    ] {
+        assert_eq!(bad(header), BadRequest::ProxyHeader);
+    }
+}
+
+#[test]
+fn answers_to_head_have_no_body() {
+    for (request, has_body) in [
+        (&b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n"[..], false),
+        (b"\r\nHEAD / HTTP/3.0\r\n", false),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", true),
+        (b"HEADER / HTTP/1.1\r\n", true),
+    ] {
+        let answer = String::from_utf8(bad(request).response(request)).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(!body.is_empty(), has_body, "{answer}");
+        // The length is that of the body there would be.
+        assert!(!head.contains("Content-Length: 0"), "{answer}");
+    }
 }
 
 #[test]
@@ -89,10 +133,42 @@ fn folded_headers_are_refused() {
 
 #[test]
 fn the_target_is_a_path() {
-    for target in ["http://h/", "h:80", "*", "é", "/é"] {
-        let found = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).err();
-        assert_eq!(found, Some(BadRequest::Target), "{target}");
+    for target in [
+        "h:80", "*", "é", "/é", "x/", "ftp://h/", "://h/", "//", "http:/h",
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let found = parse(head.as_bytes());
+        let is_path = target.starts_with('/') && target.is_ascii();
+        let expected = (!is_path).then_some(BadRequest::Target);
+        assert_eq!(found.err(), expected, "{target}");
     }
+    let all = parse(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap()
+        .unwrap();
+    assert_eq!((all.method, all.path), (Method::Options, "*"));
+}
+
+#[test]
+fn a_target_may_have_the_host_and_that_counts() {
+    for (target, host, path, query) in [
+        ("http://a.example/x?y", "a.example", "/x", Some("y")),
+        ("HTTPS://a.example:8443/", "a.example:8443", "/", None),
+        ("http://[::1]:80", "[::1]:80", "/", None),
+        ("ws://a.example?q", "a.example", "/", Some("q")),
+        ("/x?u=http://b/", "h", "/x", Some("u=http://b/")),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = parse(head.as_bytes()).unwrap().unwrap();
+        let found = (request.host, request.path, request.query);
+        assert_eq!(found, (host, path, query), "{target}");
+    }
+    for target in ["http://", "http:///x", "http://u@h/", "http://h#f"] {
+        let found = bad(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(found, BadRequest::Header { name: "Host" }, "{target}");
+    }
+    // It does not make up for the header.
+    let found = bad("GET http://h/ HTTP/1.1\r\n\r\n");
+    assert_eq!(found, BadRequest::Header { name: "Host" });
 }
 
 #[test]
@@ -133,7 +209,7 @@ fn headers_are_counted() {
 }
 
 #[test]
-fn a_head_is_8_kib_at_most_whole_or_not() {
+fn a_head_is_40_kib_at_most_whole_or_not() {
     let empty = with("X: ").len();
     let most = with(&format!("X: {}", "y".repeat(MAX_HEAD - empty)));
     assert_eq!(most.len(), MAX_HEAD);
@@ -148,7 +224,7 @@ fn a_head_is_8_kib_at_most_whole_or_not() {
 #[test]
 fn answers_have_nothing_of_the_request() {
     let found = bad("GET / HTTP/1.1\r\nHost: <script>\r\n\r\n");
-    let answer = String::from_utf8(found.response()).unwrap();
+    let answer = String::from_utf8(found.response(b"")).unwrap();
     assert!(answer.ends_with("\r\n\r\nbad or missing Host header\n"));
     assert!(!answer.contains("script"));
 }

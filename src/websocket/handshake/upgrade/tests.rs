@@ -65,18 +65,39 @@ fn the_wish_may_stand_in_lists_and_in_any_case() {
 fn other_requests_are_no_upgrades() {
     for headers in [
         &[] as &[&str],
-        &[KEY, VERSION],
-        &[KEY, VERSION, UPGRADE],
-        &[KEY, VERSION, CONNECTION],
-        &[KEY, VERSION, UPGRADE, "Connection: close"],
-        &[KEY, VERSION, UPGRADE, "Connection: not-upgrade"],
-        &[KEY, VERSION, "Upgrade: h2c", CONNECTION],
-        &[KEY, VERSION, "Upgrade: websockets", CONNECTION],
+        &[VERSION, UPGRADE],
+        &[UPGRADE, "Connection: close"],
+        &["Upgrade: h2c", CONNECTION],
+        &["Upgrade: websockets", CONNECTION],
     ] {
         ask("/", headers, |asked| {
             assert_eq!(asked, Ok(None), "{headers:?}")
         });
     }
+    ask("/", &[KEY, VERSION, UPGRADE, CONNECTION], |asked| {
+        assert!(asked.unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_key_without_a_wish_for_an_upgrade_has_lost_it_on_the_way() {
+    for headers in [
+        &[KEY, VERSION] as &[&str],
+        &[KEY, VERSION, UPGRADE],
+        &[KEY, VERSION, CONNECTION],
+        &[KEY, VERSION, UPGRADE, "Connection: close"],
+        &[KEY, VERSION, UPGRADE, "Connection: not-upgrade"],
+    ] {
+        assert_eq!(refused(headers), BadRequest::HalfAnUpgrade, "{headers:?}");
+    }
+}
+
+#[test]
+fn http_1_0_has_no_upgrades() {
+    let headers = [KEY, VERSION, UPGRADE, CONNECTION].join("\r\n");
+    let request = format!("GET / HTTP/1.0\r\nHost: h\r\n{headers}\r\n\r\n");
+    let asked = parse(request.as_bytes()).unwrap().unwrap();
+    assert_eq!(asked.upgrade(), Err(BadRequest::OldUpgrade));
 }
 
 #[test]
@@ -96,7 +117,7 @@ fn other_versions_are_told_ours() {
     ] {
         let error = refused(&[KEY, version, UPGRADE, CONNECTION]);
         assert_eq!(error, BadRequest::WebSocketVersion);
-        let answer = String::from_utf8(error.response()).unwrap();
+        let answer = String::from_utf8(error.response(b"")).unwrap();
         assert!(answer.starts_with("HTTP/1.1 426 "));
         assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"));
         assert!(answer.contains("\r\nUpgrade: websocket\r\n"));
