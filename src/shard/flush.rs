@@ -56,7 +56,6 @@ impl Shard {
 
     /// Writes to dirty members, of one channel after the other, until a turn is over.
     fn flush(self: &Rc<Self>) {
-        turn::begin();
         let now = Instant::now();
         while turn::spent() < turn::BUDGET {
             // Half of each turn is for those that did not come to an end in the last one.
@@ -225,7 +224,6 @@ impl Shard {
     }
 
     fn resume_write(self: &Rc<Self>, conn: &Rc<Conn>, key: MemberKey) -> Wrote {
-        turn::begin();
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let Some(target) = registry.target(conn.home) else {

@@ -22,18 +22,11 @@ pub(super) struct Inbox {
 }
 
 /// The outcome of looking into the mailboxes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Received {
     Nothing,
     Some,
-    /// A part of the turn is used up; there may be more.
+    /// The turn is used up; there may be more.
     Much,
-}
-
-impl Received {
-    fn of(spent: u32) -> Self {
-        if spent < KIND { Self::Some } else { Self::Much }
-    }
 }
 
 impl Shard {
@@ -61,31 +54,33 @@ impl Shard {
     /// Handles messages of each kind until there are no more or its part of a turn is used up.
     fn receive(self: &Rc<Self>, inbox: &Inbox) -> Received {
         self.send_kept();
-        let mut received = Received::Nothing;
-        turn::begin();
-        while turn::spent() < KIND
+        let start = turn::spent();
+        while turn::spent() < start + KIND
             && let Some(delivery) = inbox.deliveries.take()
         {
             turn::spend(turn::MESSAGE);
             self.on_delivery(delivery);
         }
-        if turn::spent() > 0 {
+        let middle = turn::spent();
+        if middle > start {
             inbox.deliveries.made_room(&self.common.wakes);
-            received = received.max(Received::of(turn::spent()));
         }
-        turn::begin();
-        while turn::spent() < KIND
+        while turn::spent() < middle + KIND
             && self.may_take_requests()
             && let Some(request) = inbox.requests.take()
         {
             turn::spend(turn::MESSAGE);
             self.on_request(request);
         }
-        if turn::spent() > 0 {
+        let end = turn::spent();
+        if end > middle {
             inbox.requests.made_room(&self.common.wakes);
-            received = received.max(Received::of(turn::spent()));
         }
-        received
+        match end - start {
+            0 => Received::Nothing,
+            _ if end >= KIND => Received::Much,
+            _ => Received::Some,
+        }
     }
 
     fn is_idle(&self, inbox: &Inbox) -> bool {

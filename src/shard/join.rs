@@ -11,6 +11,7 @@ use super::ids::{Home, ShardId};
 use super::kept::Then;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::refused::Refused;
+use super::turn;
 use crate::channel::{FrameRun, Place};
 use crate::protocol::{Cid, Resync};
 
@@ -249,6 +250,8 @@ impl Shard {
             conn.phase.set(ConnPhase::Over);
             Refused::CidInUse
         })?;
+        turn::spend(turn::SYSTEM_CALL);
+        turn::spend_each(joined.replay.len());
         // A server gets what it lacks when the resync is merged.
         if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
             room.channel.local.replay(key, joined.replay);
@@ -292,6 +295,7 @@ impl Shard {
             .channel
             .join(identity.cid, identity.conn, announcement, form, now, place);
         let joined = joined.map_err(|_| Refused::CidInUse)?;
+        turn::spend_each(joined.replay.len());
         let adoption = Adoption {
             socket,
             identity,

@@ -302,8 +302,12 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
         turn::begin();
-        self.project().task.poll(cx)
+        let polled = this.task.poll(cx);
+        let stats = this.guard.shard.stats();
+        stats.longest_turn.raise(turn::spent().into());
+        polled
     }
 }
 

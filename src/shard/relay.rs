@@ -7,6 +7,7 @@ use super::conn::{Conn, Role, Seating};
 use super::ids::{ChannelId, Home};
 use super::kept::Kept;
 use super::message::{Adoption, Delivery, Request, Socket};
+use super::turn;
 use crate::escape::Escaped;
 
 impl Shard {
@@ -100,6 +101,8 @@ impl Shard {
         };
         let conn = Conn::new(wire, form, identity, seating);
         let key = conn.enter(&mut relay.local, skip);
+        turn::spend(turn::SYSTEM_CALL);
+        turn::spend_each(replay.len());
         relay.local.replay(key, replay);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);

@@ -41,7 +41,7 @@ thread_local! {
     static SPENT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Begins a turn: nothing has been spent.
+/// Begins a turn: nothing has been spent. [`Shard::spawn`] does so whenever a task is polled.
 pub(crate) fn begin() {
     SPENT.set(0);
 }
@@ -154,7 +154,6 @@ impl Shard {
         let mut has_yielded = false;
         std::future::poll_fn(|cx| {
             if std::mem::replace(&mut has_yielded, true) {
-                begin();
                 return Poll::Ready(());
             }
             self.yield_once(cx);

@@ -179,3 +179,35 @@ fn stalled_handshakes_are_limited() {
     drop(held);
     good.finish();
 }
+
+/// Each record costs as much to decrypt as a long one would. Nothing has proved yet that it may join.
+#[test]
+fn records_of_a_byte_are_read_in_bounded_turns() {
+    const RECORDS: usize = 100_000;
+    let authority = Authority::new();
+    let mut settings = with_tls(&authority);
+    settings.shards = Some(1);
+    let broker = Broker::start(settings).unwrap();
+    let good = Bystanders::start(&broker);
+    let mut stream = connect(&broker, ListenerKind::MlesTls);
+    let (mut tls, hello) = begin(&authority);
+    tls.set_buffer_limit(None);
+    stream.write_all(&hello).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream).unwrap();
+    }
+    // The start of a frame that is not whole when the records end.
+    let start = [b'M', 0x0F, 0xFF, 0xF0];
+    let bytes = start.into_iter().chain(std::iter::repeat(0)).take(RECORDS);
+    for byte in bytes {
+        tls.writer().write_all(&[byte]).unwrap();
+    }
+    while tls.wants_write() {
+        tls.write_tls(&mut stream).unwrap();
+    }
+    drop(stream);
+    wait_until("the connection is over", || broker.stats().refused == 1);
+    good.finish();
+    let stats = broker.stats();
+    assert!(stats.longest_turn <= 2 * 8192, "{stats}");
+}

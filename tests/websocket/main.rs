@@ -16,6 +16,7 @@ mod http;
 mod order;
 mod slow;
 mod tls;
+mod turns;
 mod utf8;
 mod v1;
 mod v2;
