@@ -31,13 +31,15 @@ pub struct Limits {
     pub max_uid: usize,
     /// Longest channel name in bytes.
     pub max_channel_name: usize,
-    /// Most channels that exist at once.
+    /// Most channels that exist at once. One that nobody needs makes room for a new one.
     pub max_channels: usize,
-    /// Most connections at once, joined or not.
+    /// Most connections at once, joined or not. Where it is reached, half-closed sessions and
+    /// connections that do not join make room.
     pub max_connections: usize,
-    /// Most connections at once from one IP address.
+    /// Most connections at once from one IPv4 address, or one /64 network of IPv6.
     pub max_connections_per_address: usize,
-    /// Most connections at once that have not joined yet.
+    /// Most connections at once that have not joined yet. The oldest makes room for a new one, and
+    /// first that of an address with more than a quarter of them.
     pub max_joining: usize,
     /// Total time for a new connection to send its join frame.
     pub join_deadline: Duration,
@@ -49,7 +51,7 @@ pub struct Limits {
     /// shard's part is used up, a channel that is published to gives up its oldest frames, and idle
     /// channels are freed before their time.
     pub history_bytes_total: usize,
-    /// Most sessions kept whose client has closed its sending side; the oldest are let go first.
+    /// Most sessions at once whose client has closed its sending side; the oldest are let go first.
     pub max_half_closed: usize,
     /// How long a client may be unreachable before its session ends: sets TCP keepalive and
     /// `TCP_USER_TIMEOUT`.

@@ -70,6 +70,8 @@ pub struct Channel<T> {
     pub local: Fanout<T>,
     settings: Arc<ChannelSettings>,
     seats: HashMap<Cid, Seat>,
+    /// How many of them are half-closed.
+    half_closed: usize,
     /// How many members each other shard has; shards without one are left out.
     relays: Vec<(u16, u32)>,
     history: History,
@@ -85,6 +87,7 @@ impl<T> Channel<T> {
             local: Fanout::default(),
             settings,
             seats: HashMap::new(),
+            half_closed: 0,
             relays: Vec::new(),
             history: History::default(),
             announcements: Announcements::default(),
@@ -113,6 +116,12 @@ impl<T> Channel<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
+    }
+
+    /// Returns `true` if it has members and all of them are half-closed.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        !self.is_empty() && self.half_closed == self.seats.len()
     }
 
     /// Whether a session with that connection id is in it.
@@ -194,23 +203,38 @@ impl<T> Channel<T> {
     pub fn leave(&mut self, cid: Cid, conn: ConnId, now: Instant) -> Option<Vacated<T>> {
         let seat = *self.seats.get(&cid).filter(|s| s.conn == conn)?;
         let vacated = self.vacate(cid, seat);
-        if self.is_empty() {
+        self.note_empty(now);
+        Some(vacated)
+    }
+
+    /// Gives up all seats.
+    pub fn vacate_all(&mut self, now: Instant) -> Vec<Vacated<T>> {
+        let seats: Vec<_> = self.seats.iter().map(|(&cid, &seat)| (cid, seat)).collect();
+        let vacated = seats.into_iter().map(|(cid, seat)| self.vacate(cid, seat));
+        let vacated = vacated.collect();
+        self.note_empty(now);
+        vacated
+    }
+
+    fn note_empty(&mut self, now: Instant) {
+        if self.is_empty() && self.idle_since.is_none() {
             self.announcements.take();
             self.seats = HashMap::new();
             self.idle_since = Some(now);
         }
-        Some(vacated)
     }
 
     /// Records that the client of `cid` has closed its sending side.
     pub fn half_close(&mut self, cid: Cid, conn: ConnId) {
         if let Some(seat) = self.seats.get_mut(&cid).filter(|s| s.conn == conn) {
+            self.half_closed += usize::from(!seat.half_closed);
             seat.half_closed = true;
         }
     }
 
     fn vacate(&mut self, cid: Cid, seat: Seat) -> Vacated<T> {
         self.seats.remove(&cid);
+        self.half_closed -= usize::from(seat.half_closed);
         let member = match seat.place {
             Place::Local(key) => self.local.remove(key, seat.conn),
             Place::Relay(shard) => {

@@ -16,6 +16,13 @@ use crate::shard::{Phase, Shard};
 /// Waits after a failed accept: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// How often it is looked whether connections that were told to go have gone.
+const TICK: Duration = Duration::from_millis(1);
+/// How often at most before the next is accepted all the same.
+const SETTLE_TICKS: u32 = 50;
+/// Connections that may be on their way out while others are accepted.
+const MOST_GOING: usize = 32;
+
 /// Accepts connections until the broker stops.
 pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, door: Door) {
     let mut phase = shard.common.phase.subscribe();
@@ -33,12 +40,17 @@ async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, door: &Door) {
             Ok((stream, peer)) => {
                 wait = BACKOFF.0;
                 admit(shard, door, stream, peer);
+                settle(shard).await;
             }
             Err(error) if is_of_one_connection(&error) => shard.stats().accept_errors.add(1),
             Err(error) => {
                 // Out of file descriptors or memory: those who are served must not notice, so
                 // neither spin nor give up.
                 shard.stats().accept_errors.add(1);
+                if is_out_of_files(&error) && shard.common.gate.free_file(Instant::now().into()) {
+                    sleep(TICK).await;
+                    continue;
+                }
                 if shard.log.admit() {
                     tracing::error!(%error, ?wait, "cannot accept connections; trying again");
                 }
@@ -58,15 +70,30 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Returns `true` if accept failed because no file can be opened: here, or in the whole system.
+fn is_out_of_files(error: &io::Error) -> bool {
+    // ENFILE and EMFILE, which have the same numbers on every Unix.
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Waits while many connections that were told to make room are still open: their files are taken,
+/// while their places are others' already. Not for long: one that does not go must not keep
+/// everybody waiting.
+async fn settle(shard: &Shard) {
+    for _ in 0..SETTLE_TICKS {
+        if shard.common.gate.going() < MOST_GOING {
+            return;
+        }
+        sleep(TICK).await;
+    }
+}
+
 /// Counts a new connection and starts its join, or turns it away.
 fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
-    let gate = &shard.common.gate;
-    let permits = gate
-        .enter(peer.ip())
-        .and_then(|permit| Ok((permit, gate.begin_join()?)));
-    let permits = match permits {
-        Ok(permits) => permits,
+    let now = Instant::now();
+    let permit = match shard.common.gate.enter(peer.ip(), now.into()) {
+        Ok(permit) => permit,
         Err(full) => return turn_away(shard, peer, full),
     };
     if let Err(error) = configure(&stream, peer, &shard.common.settings) {
@@ -74,8 +101,8 @@ fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     }
     let guest = Guest {
         peer,
-        deadline: Instant::now() + shard.common.settings.limits.join_deadline,
-        permits,
+        deadline: now + shard.common.settings.limits.join_deadline,
+        permit,
     };
     door.welcome(shard, stream, guest);
 }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::refusal::{Refusal, refused};
 use super::{http, join};
 use crate::shard::Shard;
-use crate::shard::gate::{JoinPermit, Permit};
+use crate::shard::gate::Permit;
 use crate::shard::layered::Layered;
 use crate::shard::turn;
 use crate::tls::{ServerTls, client_failed};
@@ -47,8 +47,23 @@ pub(super) struct Guest {
     pub(super) peer: SocketAddr,
     /// When it must have joined.
     pub(super) deadline: Instant,
-    /// Count it: as a connection, and as one that has not joined.
-    pub(super) permits: (Permit, JoinPermit),
+    /// Counts it.
+    pub(super) permit: Permit,
+}
+
+impl Guest {
+    /// Waits for a step of the join, for as long as the connection may take for it.
+    ///
+    /// # Errors
+    ///
+    /// The deadline has come, or the connection has to make room for others.
+    pub(super) async fn wait_for<T>(&self, step: impl Future<Output = T>) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            why = self.permit.let_go() => Err(Refusal::LetGo(why)),
+            done = timeout_at(self.deadline, step) => done.map_err(|_| Refusal::TooSlow),
+        }
+    }
 }
 
 impl Guest {
@@ -109,7 +124,7 @@ async fn encrypted(
         turn::TLS_HANDSHAKE,
         TlsAcceptor::from(config).accept(stream),
     );
-    let accepted = timeout_at(guest.deadline, accepted);
+    let accepted = guest.wait_for(accepted);
     let refusal = match accepted.await {
         Ok(Ok(stream)) => {
             let (stream, tls) = stream.into_inner();
@@ -117,7 +132,7 @@ async fn encrypted(
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::LeftInHandshake,
         Ok(Err(error)) => Refusal::Tls(client_failed(&error)),
-        Err(_) => Refusal::TooSlow,
+        Err(refusal) => refusal,
     };
     refused(shard, guest.peer, &refusal);
     None

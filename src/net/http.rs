@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::door::Guest;
 use super::head::Head;
 use super::page;
+use super::refusal::{Refusal, refused};
 use crate::escape::Escaped;
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -42,9 +43,9 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
     let progress = Cell::new(Progress::Silent);
     let request = answer(shard, &layered, &mut reader, &guest, &progress);
     let (peer, deadline) = (guest.peer, guest.deadline);
-    match timeout_at(deadline, request).await {
+    match guest.wait_for(request).await {
         Ok(Ok(Outcome::Session(access, early))) => {
-            let (permit, join_permit) = guest.permits;
+            let permit = guest.permit;
             return shard.serve_websocket(Visitor {
                 layered,
                 peer,
@@ -52,12 +53,12 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
                 early,
                 deadline,
                 permit,
-                join_permit,
             });
         }
         Ok(Ok(Outcome::Answered)) => {}
         Ok(Ok(Outcome::Refused(why))) => note(shard, &guest, &why),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
+        Err(refusal @ Refusal::LetGo(_)) => return refused(shard, peer, &refusal),
         Err(_) if progress.get() == Progress::Answering => {
             tracing::debug!(%peer, "HTTP client was too slow to take its answer");
         }
@@ -76,7 +77,7 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
         }
     }
     layered.shut_down_write();
-    see_off(&mut reader).await;
+    guest.permit.unless_let_go(see_off(&mut reader)).await;
 }
 
 fn note(shard: &Shard, guest: &Guest, why: &str) {

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
 
 use super::door::Guest;
 use super::refusal::{Refusal, refused};
@@ -61,7 +60,7 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) 
         }
         return;
     }
-    match check(&shard.common.settings, &join, guest.peer) {
+    match admitted(shard, &join, &guest) {
         Ok(entry) => {
             let arrival = arrival(shard, layered, entry, early, guest);
             shard.serve_kept(arrival).await;
@@ -75,17 +74,23 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) 
 
 /// Sends a connection that can move on to its channel, if its first frame lets it in.
 fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) {
-    match check(&shard.common.settings, &join, guest.peer) {
+    match admitted(shard, &join, &guest) {
         Ok(entry) => shard.route(arrival(shard, socket, entry, early, guest)),
         Err(refusal) => {
             refused(shard, guest.peer, &refusal);
-            tell(shard, socket, guest.permits.0, &join, &refusal);
+            tell(shard, socket, guest.permit, &join, &refusal);
         }
     }
 }
 
+/// Checks the first frame. A connection that it lets in does not have to make room any more.
+fn admitted(shard: &Shard, first: &Bytes, guest: &Guest) -> Result<Entry, Refusal> {
+    let entry = check(&shard.common.settings, first, guest.peer)?;
+    guest.permit.join().map_err(Refusal::LetGo)?;
+    Ok(entry)
+}
+
 fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest) -> Arrival<S> {
-    let (permit, _joining) = guest.permits;
     Arrival {
         socket,
         origin: shard.id,
@@ -94,7 +99,7 @@ fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest
             cid: entry.cid,
             peer: guest.peer,
             uid: entry.uid,
-            permit,
+            permit: Some(guest.permit),
         },
         channel: entry.channel,
         join: entry.join,
@@ -121,8 +126,7 @@ async fn first_frame(
     reader: &mut (impl AsyncRead + Unpin),
     guest: &Guest,
 ) -> Result<First, Refusal> {
-    let first = timeout_at(guest.deadline, read_first(shard, reader)).await;
-    let (run, early) = first.map_err(|_| Refusal::TooSlow)??;
+    let (run, early) = guest.wait_for(read_first(shard, reader)).await??;
     Ok(split_first(run, early))
 }
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 use crate::shard::Shard;
+use crate::shard::gate::LetGo;
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
 #[derive(Debug, Error)]
@@ -26,6 +27,9 @@ pub(super) enum Refusal {
     /// The join frame had not come as a whole when the time was up.
     #[error("no whole join frame within join_deadline")]
     TooSlow,
+    /// It had to make room for others.
+    #[error("let go before it had joined, to make room at the limit ({})", .0.full.limit())]
+    LetGo(LetGo),
     /// There is no memory left for incomplete frames.
     #[error("no memory left for incomplete frames (partial_bytes)")]
     Overdrawn,
@@ -86,6 +90,7 @@ impl Refusal {
             | Self::LeftInHandshake
             | Self::Tls(_)
             | Self::TooSlow
+            | Self::LetGo(_)
             | Self::Overdrawn
             | Self::Frame(_)
             | Self::Body(_)
@@ -99,7 +104,11 @@ pub(super) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
     if matches!(refusal, Refusal::LeftSilently) {
         return tracing::debug!(%peer, %refusal, "no join");
     }
-    shard.stats().refused.add(1);
+    let stats = shard.stats();
+    match refusal {
+        Refusal::LetGo(_) => stats.joining_evicted.add(1),
+        _ => stats.refused.add(1),
+    }
     if shard.log.admit() {
         tracing::warn!(%peer, %refusal, "join refused");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::gate::Permit;
+use super::gate::{Full, Permit};
 use super::hold::Hold;
 use super::ids::Home;
 use super::leave::slow_text;
@@ -72,8 +72,8 @@ pub(crate) struct Conn {
     pub(super) wire: Wire,
     /// Wakes the task of a half-closed session, which has nothing left to read that would.
     pub(super) over: OnceCell<Rc<Notify>>,
-    /// Keeps the session counted, if it was accepted here.
-    pub(super) _permit: Option<Permit>,
+    /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
+    pub(super) permit: Option<Permit>,
 }
 
 /// What a channel gives a session.
@@ -110,7 +110,7 @@ impl Conn {
             hold_limit: seating.hold_limit,
             wire,
             over: OnceCell::new(),
-            _permit: Some(permit),
+            permit,
         })
     }
 
@@ -135,9 +135,26 @@ impl Conn {
             Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
             Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
             Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => return,
-            Ended::Replaced | Ended::TooManyHalfClosed => return,
+            Ended::Replaced | Ended::LetGo(_) => return,
         };
         layered.close(close_frame(code, reason));
+    }
+
+    /// Records whether the socket of a half-closed session is full: then others make room first.
+    pub(super) fn note_stalled(&self, is_stalled: bool) {
+        if self.phase.get() == Phase::HalfClosed
+            && let Some(permit) = &self.permit
+        {
+            permit.set_stalled(is_stalled);
+        }
+    }
+
+    /// Waits until the session has to make room at a limit. Cancel safe.
+    pub(super) async fn let_go(&self) -> Full {
+        match &self.permit {
+            Some(permit) => permit.let_go().await.full,
+            None => std::future::pending().await,
+        }
     }
 
     /// Whether others have a seat on its connection.
@@ -170,8 +187,8 @@ pub(super) enum Ended {
     Slow(SlowReason),
     /// A new session took its connection id.
     Replaced,
-    /// Too many half-closed sessions.
-    TooManyHalfClosed,
+    /// It was half-closed, and had to make room at a limit.
+    LetGo(Full),
     /// The broker is stopping.
     Stopping,
 }

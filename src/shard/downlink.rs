@@ -79,11 +79,13 @@ impl Shard {
         let notice = LinkNotice::Refused(why).encode(link, cid);
         if let Ok((mut reader, wire)) = socket.attach() {
             self.spawn(async move {
-                // If the server does not take it, the reason stays untold.
-                let _ = timeout(PATIENCE, wire.write_all(notice)).await;
-                wire.finish();
-                see_off(&mut reader).await;
-                drop(permit);
+                let farewell = async {
+                    // If the server does not take it, the reason stays untold.
+                    let _ = timeout(PATIENCE, wire.write_all(notice)).await;
+                    wire.finish();
+                    see_off(&mut reader).await;
+                };
+                permit.unless_let_go(farewell).await;
             });
         }
     }

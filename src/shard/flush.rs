@@ -177,6 +177,7 @@ impl Shard {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let conn = member.handle.clone();
                     if local.set_stalled(key, true, now) {
+                        conn.note_stalled(true);
                         self.spawn(self.clone().write_when_ready(conn, key));
                     }
                     return Wrote::Full;
@@ -235,6 +236,7 @@ impl Shard {
         let wrote = self.write(target.local, key, target.settings, now);
         if matches!(wrote, Wrote::All) {
             target.local.set_stalled(key, false, now);
+            conn.note_stalled(false);
         }
         drop(registry);
         if matches!(wrote, Wrote::All) && conn.phase.get() == Phase::Finishing {

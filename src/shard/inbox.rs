@@ -141,8 +141,10 @@ impl Shard {
             Request::HalfClose { channel, cid, conn } => {
                 if let Some(room) = self.registry.borrow_mut().room_of(channel) {
                     room.channel.half_close(cid, conn);
+                    room.note_need();
                 }
             }
+            Request::Free { channel } => self.free_channel(channel),
             Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }

@@ -1,6 +1,7 @@
 //! How a session gets its seat: routed to the channel's owner, which keeps the connection or sends
 //! it back as a relay member.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,9 @@ impl Shard {
             }
             (socket, Some(hello), Some(why)) => {
                 let Identity { cid, permit, .. } = arrival.identity;
-                self.turn_link_away(socket, permit, hello.id, cid, why);
+                if let Some(permit) = permit {
+                    self.turn_link_away(socket, permit, hello.id, cid, why);
+                }
             }
             _ => {}
         }
@@ -100,11 +103,11 @@ impl Shard {
     }
 
     /// Finds or opens the room of a session, if it may have a seat there.
-    fn admit(&self, arrival: &mut Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
+    fn admit(self: &Rc<Self>, arrival: &mut Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
         if !self.is_running() {
             return Err(Refused::Stopping);
         }
-        let at = self.find_or_open(&arrival.channel, now)?;
+        let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let hello = arrival.hello();
@@ -163,6 +166,9 @@ impl Shard {
         };
         let newcomer = seated?;
         self.stats().joined.add(1);
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.note_need();
+        }
         self.want_uplink(at, &uid, cid);
         if let (Some(resync), Some(newcomer)) = (&resync, &newcomer) {
             self.merge_resync(at, &newcomer.conn, resync, now);
@@ -179,16 +185,22 @@ impl Shard {
         Ok(())
     }
 
-    fn find_or_open(&self, name: &str, now: Instant) -> Result<u32, Refused> {
-        let mut registry = self.registry.borrow_mut();
-        if let Some(at) = registry.find(name) {
+    /// Finds or opens the room called `name`, for somebody from `ip`. Where there are as many
+    /// channels as there may be, one that nobody needs makes room.
+    fn find_or_open(self: &Rc<Self>, name: &str, ip: IpAddr, now: Instant) -> Result<u32, Refused> {
+        if let Some(at) = self.registry.borrow().find(name) {
             return Ok(at);
         }
-        self.common
-            .gate
-            .open_channel()
-            .map_err(|_: Full| Refused::TooManyChannels)?;
-        Ok(registry.open(self.id, name, self.common.channel_settings(name), now))
+        let opened = self.common.gate.open_channel(ip);
+        let (permit, unneeded) = opened.map_err(|_: Full| Refused::TooManyChannels)?;
+        match unneeded {
+            Some(channel) if channel.owner == self.id => self.free_channel(channel),
+            Some(channel) => self.request(channel.owner, Request::Free { channel }),
+            None => {}
+        }
+        let settings = self.common.channel_settings(name);
+        let mut registry = self.registry.borrow_mut();
+        Ok(registry.open(self.id, name, settings, permit, now))
     }
 
     /// The shard on which a new member of a hot channel stays, if that is not this one. The
@@ -262,7 +274,7 @@ impl Shard {
         drop(registry);
         self.wake_flusher();
         if let Some(vacated) = joined.replaced {
-            self.let_go_replaced(at, vacated);
+            self.see_off_vacated(at, vacated, None);
         }
         Ok(Newcomer { conn, then })
     }
@@ -312,7 +324,7 @@ impl Shard {
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
         if let Some(vacated) = joined.replaced {
-            self.let_go_replaced(at, vacated);
+            self.see_off_vacated(at, vacated, None);
         }
         Ok(())
     }

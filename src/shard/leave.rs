@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::conn::{Conn, Ended, Phase, Role};
+use super::gate::Full;
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
 use super::{Phase as BrokerPhase, Shard};
-use crate::channel::{Dropped, MemberKey, Place, SlowReason, Vacated};
+use crate::channel::{ConnId, Dropped, Member, MemberKey, Place, SlowReason, Vacated};
 use crate::escape::Escaped;
 
 /// What came of giving up a seat.
@@ -115,19 +116,20 @@ impl Shard {
         member.drop_all()
     }
 
-    /// Frees a room if it has no members and nothing to remember. Not while the broker stops:
-    /// sessions that are being let go still refer to it.
+    /// Frees a room if it has no members and nothing to remember; else records whether anybody needs
+    /// it. Not while the broker stops: sessions that are being let go still refer to it.
     pub(super) fn close_if_expired(&self, at: u32, now: Instant) {
         if !self.is_running() {
             return;
         }
         let mut registry = self.registry.borrow_mut();
-        if registry
-            .room(at)
-            .is_some_and(|room| room.channel.is_expired(now))
-        {
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if room.channel.is_expired(now) {
             registry.close(at);
-            self.common.gate.close_channel();
+        } else {
+            room.note_need();
         }
     }
 
@@ -135,8 +137,14 @@ impl Shard {
         *self.common.phase.borrow() == BrokerPhase::Running
     }
 
-    /// Sees off a half-closed session whose connection id a new session has taken.
-    pub(super) fn let_go_replaced(self: &Rc<Self>, at: u32, vacated: Vacated<Rc<Conn>>) {
+    /// Sees off a half-closed session that has lost its seat: to a new session with its connection
+    /// id, or to make room at `limit`.
+    pub(super) fn see_off_vacated(
+        self: &Rc<Self>,
+        at: u32,
+        vacated: Vacated<Rc<Conn>>,
+        limit: Option<Full>,
+    ) {
         match (vacated.seat.place, vacated.member) {
             (Place::Local(_), Some(mut member)) => {
                 let unsent = member.drop_all();
@@ -149,22 +157,26 @@ impl Shard {
                 member.handle.phase.set(Phase::Over);
                 member.handle.shut_down();
                 self.update_hold(at);
-                self.note_ended(&member.handle, &Ended::Replaced, unsent);
+                self.note_ended(&member.handle, &evicted(limit), unsent);
             }
             (Place::Relay(shard), _) => {
                 let id = self.registry.borrow_mut().room(at).map(|room| room.id);
                 if let Some(channel) = id {
-                    let conn = vacated.seat.conn;
-                    self.deliver_to(ShardId(shard), Delivery::Evict { channel, conn });
+                    let evict = Delivery::Evict {
+                        channel,
+                        conn: vacated.seat.conn,
+                        limit,
+                    };
+                    self.deliver_to(ShardId(shard), evict);
                 }
             }
             (Place::Local(_), None) => {}
         }
     }
 
-    /// Records that a session's client has closed its sending side, and lets the oldest such
-    /// session go when there are too many: most of them belong to clients that are gone, and with
-    /// nothing to send them nothing else would show it.
+    /// Records that a session's client has closed its sending side. Most such clients are gone, and
+    /// with nothing to send to them nothing else would show it: so these sessions are the first to
+    /// make room when a limit is reached.
     pub(super) fn half_close(self: &Rc<Self>, conn: &Rc<Conn>) {
         conn.phase.set(Phase::HalfClosed);
         conn.over.get_or_init(Rc::default);
@@ -175,6 +187,7 @@ impl Shard {
             Home::Owned(at) => {
                 if let Some(room) = registry.room(at) {
                     room.channel.half_close(cid, id);
+                    room.note_need();
                 }
             }
             Home::Relayed(at) => {
@@ -190,32 +203,25 @@ impl Shard {
                 }
             }
         }
-        registry.half_closed.push_back(Rc::downgrade(conn));
-        let most = self.common.settings.limits.max_half_closed / self.common.shards();
-        let oldest = if registry.half_closed.len() > most.max(1) {
-            registry
-                .half_closed
-                .pop_front()
-                .and_then(|weak| weak.upgrade())
-        } else {
-            None
-        };
-        drop(registry);
-        if let Some(oldest) = oldest.filter(|conn| conn.phase.get() == Phase::HalfClosed) {
-            self.end(&oldest, Ended::TooManyHalfClosed);
+        let target = registry.target(conn.home);
+        let member = target.zip(conn.key.get());
+        let member = member.and_then(|(target, key)| target.local.get(key, id));
+        let is_stalled = member.is_some_and(Member::is_stalled);
+        if let Some(permit) = &conn.permit {
+            permit.half_close(is_stalled);
         }
     }
 
     /// Ends a relay member that has lost its seat.
-    pub(super) fn evict(self: &Rc<Self>, at: u32, conn: crate::channel::ConnId) {
-        let evicted = self.registry.borrow_mut().relay_at(at).and_then(|relay| {
+    pub(super) fn evict(self: &Rc<Self>, at: u32, conn: ConnId, limit: Option<Full>) {
+        let member = self.registry.borrow_mut().relay_at(at).and_then(|relay| {
             let mut members = relay.local.iter();
             members
                 .find(|(_, m)| m.conn == conn)
                 .map(|(_, m)| m.handle.clone())
         });
-        if let Some(conn) = evicted {
-            self.end(&conn, Ended::Replaced);
+        if let Some(conn) = member {
+            self.end(&conn, evicted(limit));
         }
     }
 
@@ -239,7 +245,7 @@ impl Shard {
             Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => &stats.protocol_errors,
             Ended::Slow(_) => &stats.slow_disconnects,
             Ended::Replaced => &stats.replaced,
-            Ended::TooManyHalfClosed => &stats.half_closed_evicted,
+            Ended::LetGo(_) => &stats.half_closed_evicted,
         };
         counter.add(1);
         let (peer, unsent) = (conn.peer, unsent.frames);
@@ -265,9 +271,9 @@ impl Shard {
             Ended::Slow(reason) => tracing::warn!(
                 %peer, %uid, %channel, unsent, "session ended: {}", slow_text(*reason)
             ),
-            Ended::TooManyHalfClosed => tracing::warn!(
-                %peer, %uid, %channel, unsent,
-                "session ended: more half-closed sessions than max_half_closed"
+            Ended::LetGo(full) => tracing::warn!(
+                %peer, %uid, %channel, unsent, limit = full.limit(),
+                "session ended: half-closed, and made room at the limit"
             ),
         }
     }
@@ -288,6 +294,11 @@ impl Shard {
         }
         (conns.len(), frames)
     }
+}
+
+/// Why a half-closed session has lost its seat.
+fn evicted(limit: Option<Full>) -> Ended {
+    limit.map_or(Ended::Replaced, Ended::LetGo)
 }
 
 pub(super) fn slow_text(reason: SlowReason) -> &'static str {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rustls::Connection;
 use tokio::net::TcpStream;
 
-use super::gate::Permit;
+use super::gate::{Full, Permit};
 use super::ids::{ChannelId, ShardId};
 use super::kept::Kept;
 use super::layered::Layered;
@@ -34,6 +34,8 @@ pub(crate) enum Request {
         cid: Cid,
         conn: ConnId,
     },
+    /// The channel has to make room for another, unless it is needed again.
+    Free { channel: ChannelId },
     /// A relay member's client has closed its sending side.
     HalfClose {
         channel: ChannelId,
@@ -65,8 +67,12 @@ pub(crate) enum Delivery {
     Refuse { conn: ConnId, why: Box<Refused> },
     /// Everything has come that was published before it was asked for.
     Through,
-    /// The member has lost its seat to a new session.
-    Evict { channel: ChannelId, conn: ConnId },
+    /// The member has lost its seat: to a new session, or to make room at a limit.
+    Evict {
+        channel: ChannelId,
+        conn: ConnId,
+        limit: Option<Full>,
+    },
     /// The channel's publishers have to pause, or may go on.
     Hold { channel: ChannelId, on: bool },
 }
@@ -80,6 +86,7 @@ impl Weigh for Request {
             Self::Publish { run, .. } => run.pinned(),
             Self::Leave { .. }
             | Self::HalfClose { .. }
+            | Self::Free { .. }
             | Self::Through { .. }
             | Self::Press { .. } => 0,
         }
@@ -104,7 +111,8 @@ pub(crate) struct Identity {
     pub(crate) cid: Cid,
     pub(crate) peer: SocketAddr,
     pub(crate) uid: Box<str>,
-    pub(crate) permit: Permit,
+    /// Keeps the connection counted, unless what it lives in does that.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// What a session has sent behind its join frame, before it had a place in its channel.

@@ -1,7 +1,7 @@
 //! The channels of one shard: those it owns and those it relays.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::conn::Conn;
 use super::downlink::Downlinks;
+use super::gate::{ChannelPermit, Unneeded};
 use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
@@ -35,6 +36,8 @@ pub(super) struct Room {
     /// Whether a task is going to deliver the announcements collected.
     pub(super) is_announcing: bool,
     is_listed: bool,
+    /// Keeps the channel counted.
+    permit: ChannelPermit,
 }
 
 /// Sessions of which there may be only one for each uid.
@@ -54,6 +57,26 @@ impl Room {
             soles.conns.insert(conn, uid);
         }
         is_new
+    }
+
+    /// Records whether anybody needs the channel: to be called when a member has come, has closed its
+    /// sending side, or has left.
+    pub(super) fn note_need(&mut self) {
+        let why = self.unneeded();
+        self.permit.set_unneeded(self.id, why);
+    }
+
+    /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
+    /// may have something to bring up.
+    pub(super) fn unneeded(&self) -> Option<Unneeded> {
+        if self.uplink.as_ref().is_some_and(|uplink| !uplink.is_idle()) {
+            None
+        } else if self.channel.is_empty() {
+            // A link that is being closed is a member without a seat.
+            self.channel.local.is_empty().then_some(Unneeded::Idle)
+        } else {
+            self.channel.is_deserted().then_some(Unneeded::Deserted)
+        }
     }
 
     /// Forgets what `conn` has claimed, if it has.
@@ -98,8 +121,6 @@ pub(super) struct Registry {
     dirty: VecDeque<Home>,
     /// Those that have had a turn, and have members left.
     unfinished: VecDeque<Home>,
-    /// Half-closed sessions, oldest first; those that are gone are skipped when met.
-    pub(super) half_closed: VecDeque<Weak<Conn>>,
     next_serial: u64,
     history: HistoryMemory,
 }
@@ -145,6 +166,7 @@ impl Registry {
         owner: ShardId,
         name: &str,
         settings: Arc<ChannelSettings>,
+        permit: ChannelPermit,
         now: Instant,
     ) -> u32 {
         let entry = self.rooms.vacant_entry();
@@ -167,6 +189,7 @@ impl Registry {
             is_spreading: false,
             is_announcing: false,
             is_listed: false,
+            permit,
         });
         self.names.insert(name, at);
         at

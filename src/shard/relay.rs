@@ -31,9 +31,13 @@ impl Shard {
                 }
             }
             Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
-            Delivery::Evict { channel, conn } => {
+            Delivery::Evict {
+                channel,
+                conn,
+                limit,
+            } => {
                 if let Some(at) = self.relay(channel) {
-                    self.evict(at, conn);
+                    self.evict(at, conn, limit);
                 }
             }
             Delivery::Hold { channel, on } => {

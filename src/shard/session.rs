@@ -173,11 +173,12 @@ async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
 }
 
 /// Waits until the socket of a half-closed session fails, which alone shows that the client is gone
-/// altogether, or until the session is ended from this side.
+/// altogether, or until the session has to make room or is ended from this side.
 async fn gone(conn: Rc<Conn>) -> Option<Ended> {
     let over = conn.over.get_or_init(Rc::default).clone();
     tokio::select! {
         error = conn.wire.failed() => Some(Ended::ByPeer(error)),
+        limit = conn.let_go() => Some(Ended::LetGo(limit)),
         () = over.notified() => Some(Ended::Stopping),
     }
 }

@@ -77,7 +77,7 @@ counters! {
     /// Times that accepting failed: no file descriptors or memory, or a connection that was gone
     /// again.
     accept_errors,
-    /// Connections closed at once: over a limit of connections.
+    /// Connections closed at once: over a limit of connections, with nobody to make room.
     turned_away,
     /// Sessions that joined a channel.
     joined,
@@ -100,8 +100,12 @@ counters! {
     /// Sessions that gave way to a new one: half-closed ones with its connection id, and those of a
     /// link that has come again.
     replaced,
-    /// Half-closed sessions let go because there were too many.
+    /// Connections let go before they joined, to make room at a limit.
+    joining_evicted,
+    /// Half-closed sessions let go to make room at a limit.
     half_closed_evicted,
+    /// Channels that nobody needed, freed before their time to make room for others.
+    channels_evicted,
     /// Resync messages merged: servers below that linked up, or came back.
     resyncs,
     /// Frames in them that were new, and published.

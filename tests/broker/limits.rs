@@ -1,7 +1,6 @@
 //! What is too long, too large or too many is refused, and everybody else is served.
 
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use mles::{Broker, Limits, Settings, StartError};
@@ -73,27 +72,19 @@ fn a_broker_for_no_frame_at_all_does_not_start() {
     }
 }
 
-/// Connects until one is turned away, and returns those that were not.
-fn fill(broker: &Broker, most: usize) -> Vec<TcpStream> {
-    let connected: Vec<_> = (0..most).map(|_| Client::connect(broker)).collect();
-    wait_until("they are accepted", || {
-        broker.stats().connections == (GOOD + most) as u64
-    });
-    assert_closes(&mut Client::connect(broker));
-    wait_until("it is counted", || broker.stats().turned_away == 1);
-    connected
-}
-
-/// Fills `broker`, where `most` fit beside the good clients, and sees that there is room again
-/// when they have gone.
+/// Fills `broker`, where `most` fit beside the good clients, with members, and sees that the next is
+/// turned away, and that there is room again when they have gone.
 fn assert_turns_away(limits: Limits, most: usize) {
     let broker = limited(limits);
     let good = Bystanders::start(&broker);
     wait_until("the good have joined", || {
         broker.stats().joined == GOOD as u64
     });
-    let connected = fill(&broker, most);
-    drop(connected);
+    let join = |i| Client::join_and_wait(&broker, &format!("member {i}"), "room");
+    let members: Vec<_> = (0..most).map(join).collect();
+    assert_closes(&mut Client::connect(&broker));
+    wait_until("it is counted", || broker.stats().turned_away == 1);
+    members.into_iter().for_each(Client::reset);
     wait_until("there is room again", || {
         broker.stats().connections == GOOD as u64
     });
@@ -117,15 +108,6 @@ fn connections_of_one_address_over_the_limit_are_turned_away() {
         ..Limits::default()
     };
     assert_turns_away(limits, 6);
-}
-
-#[test]
-fn connections_that_do_not_join_over_the_limit_are_turned_away() {
-    let limits = Limits {
-        max_joining: 7,
-        ..Limits::default()
-    };
-    assert_turns_away(limits, 7);
 }
 
 #[test]

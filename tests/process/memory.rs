@@ -155,3 +155,32 @@ fn without_file_descriptors_members_are_served_and_accepting_resumes() {
     assert_eq!(alice.text(), "hi");
     good.finish();
 }
+
+/// Sessions whose client has closed its sending side keep their file descriptors from nobody, nor do
+/// connections that never join.
+#[test]
+fn without_file_descriptors_half_closed_sessions_and_silent_connections_make_room() {
+    rlimit::increase_nofile_limit(16_384).unwrap();
+    for is_joined in [true, false] {
+        let mut broker = BrokerProcess::start(module_path!(), "", "ulimit -n 64");
+        let good = Bystanders::start(&broker);
+        let mut crowd = Vec::new();
+        for i in 0..100 {
+            let (stream, uid) = (Client::connect(&broker), format!("ended {i}"));
+            let mut client = Client::on(stream, &Keyring::default(), &uid, "crowd", None);
+            if is_joined {
+                client.send(b"");
+                client.finish();
+            }
+            crowd.push(client);
+        }
+        let newcomers: Vec<_> = (0..20)
+            .map(|i| Client::join(&broker, &format!("newcomer {i}"), "room"))
+            .collect();
+        let joined = 4 + 20 + if is_joined { 100 } else { 0 };
+        wait_until("all have joined", || broker.stat("joined") == joined);
+        assert_eq!(broker.stat("turned_away"), 0);
+        good.finish();
+        drop((crowd, newcomers));
+    }
+}

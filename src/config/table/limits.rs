@@ -38,7 +38,7 @@ pub(super) const LIMITS: &[Opt] = &[
     Opt {
         section: Section::Limits,
         name: "max_channels",
-        help: "Most channels at once, idle ones with history included",
+        help: "Most channels at once, idle ones with history included; the longest idle makes room",
         field: &Always {
             place: place!(settings.limits.max_channels),
             form: Count(1..=MILLIONS),
@@ -56,7 +56,7 @@ pub(super) const LIMITS: &[Opt] = &[
     Opt {
         section: Section::Limits,
         name: "max_connections_per_address",
-        help: "Most connections at once from one IP address",
+        help: "Most connections at once from one IPv4 address, or one /64 network of IPv6",
         field: &Always {
             place: place!(settings.limits.max_connections_per_address),
             form: Count(1..=MILLIONS),
@@ -65,7 +65,7 @@ pub(super) const LIMITS: &[Opt] = &[
     Opt {
         section: Section::Limits,
         name: "max_joining",
-        help: "Most connections at once that have not joined yet",
+        help: "Most connections at once that have not joined yet; the oldest makes room",
         field: &Always {
             place: place!(settings.limits.max_joining),
             form: Count(1..=MILLIONS),
@@ -102,7 +102,8 @@ pub(super) const LIMITS: &[Opt] = &[
     Opt {
         section: Section::Limits,
         name: "max_half_closed",
-        help: "Most sessions kept whose client has closed its sending side",
+        help: "Most sessions kept at once whose client has closed its sending side; they are the \
+               first to make room at any limit",
         field: &Always {
             place: place!(settings.limits.max_half_closed),
             form: Count(0..=MILLIONS),

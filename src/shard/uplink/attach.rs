@@ -171,7 +171,7 @@ impl Shard {
             hold_limit: room.channel.settings().write_deadline,
             wire,
             over: OnceCell::new(),
-            _permit: None,
+            permit: None,
         };
         (reader, Rc::new(conn))
     }

@@ -236,6 +236,11 @@ impl Uplink {
         name.unwrap_or_default()
     }
 
+    /// Returns `true` if no link is wanted.
+    pub(super) fn is_idle(&self) -> bool {
+        self.link.is_idle()
+    }
+
     /// Logs what has changed, once.
     fn tell(channel: &str, upstream: &str, news: Option<News>, log: &LogLimiter) {
         let channel = Escaped(channel);
@@ -387,7 +392,7 @@ fn failure_of(ended: &Ended) -> Failure {
         Ended::Overdrawn => {
             Failure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
         }
-        Ended::Replaced | Ended::TooManyHalfClosed | Ended::Stopping | Ended::Fault(_) => {
+        Ended::Replaced | Ended::LetGo(_) | Ended::Stopping | Ended::Fault(_) => {
             Failure::Broken("closed here".to_owned())
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Session;
+use super::{Seats, Session};
 use crate::escape::Escaped;
 use crate::protocol::BodyError;
 use crate::shard::conn::Ended;
-use crate::shard::gate::Full;
+use crate::shard::gate::{Full, LetGo};
 use crate::shard::refused::Refused;
 use crate::shard::wire::see_off;
 use crate::websocket::{CloseCode, FrameError, HelloError, MessageError, close_frame};
@@ -32,6 +32,8 @@ pub(super) enum End {
     Fault(CloseCode, String),
     /// The client does not answer.
     Silent,
+    /// It had not joined, and had to make room for others.
+    LetGo(LetGo),
 }
 
 impl End {
@@ -114,6 +116,7 @@ impl End {
             Self::NoSeat(code, why) => Some((*code, why)),
             Self::Fault(code, why) => Some((*code, why)),
             Self::Silent => Some((CloseCode::POLICY, "no answer to pings")),
+            Self::LetGo(_) => Some((CloseCode::TRY_LATER, "the server is at its limit")),
         }
     }
 
@@ -126,6 +129,7 @@ impl End {
             Self::Closed => io::Error::other("closed by the client"),
             Self::Ended => io::Error::other("another session of the connection was ended"),
             Self::Silent => io::Error::new(io::ErrorKind::TimedOut, "no sign of life"),
+            Self::LetGo(_) => io::Error::other("made room for others"),
         };
         Ended::ByPeer(error)
     }
@@ -157,20 +161,25 @@ impl Session {
         }
         self.layered.let_all_go();
         self.release();
-        if self.join_permit.take().is_some() {
+        if !self.has_joined() {
             self.note_no_join(&end);
         }
         for seat in self.seats.iter() {
             self.shard.end(&seat.conn, end.ended());
         }
-        if matches!(end, End::Gone(_)) {
+        // What is left is one connection.
+        self.seats = Seats::None;
+        if matches!(end, End::Gone(_) | End::LetGo(_)) {
             return self.layered.shut_down_write();
         }
-        // The rest of a message that has begun, and the close frame. A client that does not take
-        // them now never will.
-        let _ = timeout(FAREWELL, self.layered.flushed()).await;
-        self.layered.shut_down_write();
-        see_off(&mut self.reader).await;
+        let farewell = async {
+            // The rest of a message that has begun, and the close frame. A client that does not take
+            // them now never will.
+            let _ = timeout(FAREWELL, self.layered.flushed()).await;
+            self.layered.shut_down_write();
+            see_off(&mut self.reader).await;
+        };
+        self.permit.unless_let_go(farewell).await;
     }
 
     fn note_no_join(&self, end: &End) {
@@ -188,6 +197,13 @@ impl Session {
                 }
             }
             End::Silent => self.shard.stats().refused.add(1),
+            End::LetGo(why) => {
+                self.shard.stats().joining_evicted.add(1);
+                if self.shard.log.admit() {
+                    let limit = why.full.limit();
+                    tracing::warn!(%peer, limit, "WebSocket client let go before it had joined: made room at the limit");
+                }
+            }
         }
     }
 }

@@ -131,11 +131,10 @@ impl Session {
     async fn seat(&mut self, wish: Wish) -> Result<Seat, End> {
         let shard = self.shard.clone();
         let gate = &shard.common.gate;
-        // Each seat counts as a connection: the first has the connection's own permit.
-        let permit = match self.permit.take() {
-            Some(permit) => permit,
-            None => gate.enter(self.peer.ip()).map_err(End::full)?,
-        };
+        // Each seat counts as a connection: the first as that which it is on.
+        let is_first = !self.has_joined();
+        let permit = (!is_first).then(|| gate.enter_session(self.peer.ip()));
+        let permit = permit.transpose().map_err(End::full)?;
         let keyring = &shard.common.settings.keyring;
         let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
         let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
@@ -167,14 +166,7 @@ impl Session {
             }),
             early: Early::default(),
         };
-        let conn = match shard.seat_kept(arrival).await {
-            Ok(conn) => conn,
-            Err(refused) => {
-                // The connection counts until it is closed.
-                self.permit = gate.enter(self.peer.ip()).ok();
-                return Err(End::refused(refused));
-            }
-        };
+        let conn = shard.seat_kept(arrival).await.map_err(End::refused)?;
         if let Err(end) = self.enter(&shard) {
             shard.end(&conn, end.ended());
             return Err(end);
@@ -184,9 +176,11 @@ impl Session {
 
     /// The client has joined: what it sends is charged to the members from now on.
     fn enter(&mut self, shard: &Shard) -> Result<(), End> {
-        if self.join_permit.take().is_none() {
+        if self.has_joined {
             return Ok(());
         }
+        self.permit.join().map_err(End::LetGo)?;
+        self.has_joined = true;
         let partial = self
             .input
             .take_partial(&mut shard.join_scratch.borrow_mut());

@@ -20,13 +20,14 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conn::Conn;
-use super::gate::{JoinPermit, Permit};
+use super::gate::{Permit, Ticket, told};
 use super::input::{Input, Next, Scanner, Step};
 use super::layered::Layered;
 use super::turn;
@@ -52,8 +53,6 @@ pub(crate) struct Visitor {
     pub(crate) deadline: Instant,
     /// Counts the connection.
     pub(crate) permit: Permit,
-    /// Counts it as one that has not joined.
-    pub(crate) join_permit: JoinPermit,
 }
 
 /// What a client may join.
@@ -108,10 +107,10 @@ struct Session {
     assembly: Assembly,
     batch: Batch,
     seats: Seats,
-    /// Until the first seat takes it.
-    permit: Option<Permit>,
-    /// Until there is a seat.
-    join_permit: Option<JoinPermit>,
+    /// Counts the connection, and with it the first seat.
+    permit: Permit,
+    /// Whether there is a seat, or was one.
+    has_joined: bool,
     /// When it must have joined.
     deadline: Instant,
     /// When the client last sent something.
@@ -135,8 +134,8 @@ impl Shard {
             assembly: Assembly::default(),
             batch: Batch::default(),
             seats: Seats::None,
-            permit: Some(visitor.permit),
-            join_permit: Some(visitor.join_permit),
+            permit: visitor.permit,
+            has_joined: false,
             deadline: visitor.deadline,
             heard: now,
             next_ping: now + self.common.settings.websocket.ping_interval,
@@ -192,7 +191,7 @@ impl Session {
     }
 
     fn has_joined(&self) -> bool {
-        self.join_permit.is_none()
+        self.has_joined
     }
 
     /// Takes in what came behind the handshake.
@@ -220,6 +219,7 @@ impl Session {
         let outside = Outside {
             layered: self.layered.clone(),
             phase: self.shard.common.phase.subscribe(),
+            ticket: self.permit.ticket(),
         };
         loop {
             let has_joined = self.has_joined();
@@ -341,6 +341,8 @@ impl Session {
 struct Outside {
     layered: Rc<Layered>,
     phase: watch::Receiver<BrokerPhase>,
+    /// Until it has joined.
+    ticket: Option<Arc<Ticket>>,
 }
 
 impl Outside {
@@ -352,11 +354,16 @@ impl Outside {
             over.await;
             return End::Ended;
         }
-        let mut phase = self.phase.clone();
-        tokio::select! {
-            () = over => End::Ended,
-            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => End::stopping(),
-        }
+        // What only a connection that has not joined needs takes no room in those that have.
+        Box::pin(async {
+            let mut phase = self.phase.clone();
+            tokio::select! {
+                () = over => End::Ended,
+                why = told(self.ticket.as_deref()) => End::LetGo(why),
+                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => End::stopping(),
+            }
+        })
+        .await
     }
 }
 

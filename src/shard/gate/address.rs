@@ -1,0 +1,56 @@
+//! The key that clients are counted by.
+
+use std::net::IpAddr;
+
+/// What limits count as one client address: an IPv4 address, or the /64 network of an IPv6 address,
+/// because whoever has one address of a /64 has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum AddressKey {
+    /// The address, also if it came mapped into IPv6.
+    V4(u32),
+    /// The first 64 bits.
+    V6(u64),
+}
+
+impl AddressKey {
+    /// Returns the key of `ip`.
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.to_bits()),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                let network = [a, b, c, d].into_iter();
+                Self::V6(network.fold(0, |bits, segment| bits << 16 | u64::from(segment)))
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(mles_loom)))]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+mod tests {
+    use super::*;
+
+    fn key(ip: &str) -> AddressKey {
+        AddressKey::of(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_network() {
+        assert_eq!(
+            key("2001:db8:1:2::1"),
+            key("2001:db8:1:2:ffff:ffff:ffff:ffff")
+        );
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn ipv4_counts_by_its_address_however_it_comes() {
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("::ffff:192.0.2.1"), key("::ffff:192.0.2.2"));
+        assert_ne!(key("192.0.2.1"), key("::1"));
+    }
+}
