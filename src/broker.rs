@@ -1,6 +1,7 @@
 //! The broker: builds shards and listeners, and owns the order in which they start and stop.
 
 mod listening;
+mod preflight;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,6 +19,9 @@ use crate::shard::thread::{Seed, seeds};
 use crate::shard::{Common, Phase, Shard};
 use crate::tls::{ServerTls, TlsError, Watch};
 use listening::{Listening, accept};
+#[cfg(feature = "cli")]
+pub(crate) use preflight::preflight;
+use preflight::{check_congestion, server_tls};
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
@@ -51,6 +55,14 @@ pub enum StartError {
     /// The certificates of the TLS listeners, or those for upstream servers, cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The system does not have that congestion control, or does not let everybody use it.
+    #[error("the congestion control \"{name}\" cannot be used: {reason}")]
+    Congestion {
+        /// Its name.
+        name: String,
+        /// Why, and what there is.
+        reason: String,
+    },
     /// A thread could not be started.
     #[error("cannot start a shard: {0}")]
     Thread(#[source] io::Error),
@@ -118,6 +130,7 @@ impl Broker {
         if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
             return Err(StartError::MaxFrame(settings.limits.max_frame));
         }
+        check_congestion(&settings)?;
         let tls = server_tls(&settings)?;
         let peer_tls = settings.peer.client_tls()?;
         listening.bind_others(&settings, tls.as_ref(), shards)?;
@@ -275,14 +288,6 @@ impl StopHandle {
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
     }
-}
-
-/// What the TLS listeners share, if there are any.
-fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
-    if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
-        return Ok(None);
-    }
-    ServerTls::new(&settings.tls).map(Some)
 }
 
 fn links_of(common: &Common) -> Vec<LinkStatus> {

@@ -31,7 +31,7 @@ impl Listening {
         let shared: io::Result<Vec<_>> = shared.collect();
         let listening = Self(shared.map_err(StartError::Thread)?);
         for (_, listeners) in &listening.0 {
-            check_protected(settings, listeners.address, false)?;
+            check_listener(settings, listeners.address, ListenerKind::Mles)?;
         }
         Ok(listening)
     }
@@ -68,13 +68,11 @@ impl Listening {
         door: &Door,
         shards: u16,
     ) -> Result<(), StartError> {
+        let all: Vec<_> = all_addresses(settings).collect();
         for &address in addresses {
-            let is_web = matches!(door, Door::WebSocket | Door::WebSocketTls(_));
-            check_protected(settings, address, is_web)?;
-            if is_web && !settings.websocket.trust && is_address_only(settings) {
-                return Err(StartError::NoWebSocketKey);
-            }
-            self.0.push((door.clone(), bind(address, shards.into())?));
+            check_listener(settings, address, door.kind())?;
+            let listeners = bind(address, shards.into(), &all)?;
+            self.0.push((door.clone(), listeners));
         }
         Ok(())
     }
@@ -113,15 +111,37 @@ pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
     Ok(())
 }
 
-fn check_protected(
+/// Where `settings` say to listen.
+pub(super) fn all_addresses(settings: &Settings) -> impl Iterator<Item = SocketAddr> {
+    of_kinds(settings)
+        .into_iter()
+        .flat_map(|(_, list)| list.iter().copied())
+}
+
+/// The addresses for each kind of listener.
+pub(super) fn of_kinds(settings: &Settings) -> [(ListenerKind, &[SocketAddr]); 4] {
+    [
+        (ListenerKind::Mles, &settings.listen),
+        (ListenerKind::MlesTls, &settings.tls.listen),
+        (ListenerKind::WebSocketTls, &settings.websocket.tls_listen),
+        (ListenerKind::WebSocket, &settings.websocket.listen),
+    ]
+}
+
+/// Checks that somebody can join on a listener, and not just anybody.
+pub(super) fn check_listener(
     settings: &Settings,
     address: SocketAddr,
-    is_web: bool,
+    kind: ListenerKind,
 ) -> Result<(), StartError> {
+    let is_web = matches!(kind, ListenerKind::WebSocket | ListenerKind::WebSocketTls);
     let is_trusting = is_web && settings.websocket.trust;
     let is_open = is_trusting || !settings.keyring.is_secret();
     if is_open && !settings.allow_anonymous && !address.ip().to_canonical().is_loopback() {
         return Err(StartError::Unprotected(address));
+    }
+    if is_web && !settings.websocket.trust && is_address_only(settings) {
+        return Err(StartError::NoWebSocketKey);
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::exit;
+use super::nofile::Notice;
+use super::{exit, nofile};
+use crate::broker::preflight;
 use crate::config::{AsToml, Environment, Sources, resolve};
 
 #[derive(clap::Args)]
@@ -15,8 +17,10 @@ use crate::config::{AsToml, Environment, Sources, resolve};
 )]
 /// Check a configuration file and print what it comes to
 ///
-/// Reads FILE and the MLES_ variables of the environment as `mles serve --config FILE` would, and
-/// prints all settings as TOML, each with the place it came from. Nothing is started.
+/// Reads FILE and the MLES_ variables of the environment as `mles serve --config FILE` would, finds
+/// what would keep it from starting (certificates and keys, addresses that this machine does not have,
+/// upstreams whose names do not resolve), and prints all settings as TOML, each with the place it
+/// came from. Nothing is started, and no port is taken: a server may run meanwhile.
 pub(super) struct CheckConfigArgs {
     /// The TOML file
     file: PathBuf,
@@ -35,8 +39,24 @@ pub(super) fn run(args: CheckConfigArgs) -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    for warning in &resolved.warnings {
+    let found = preflight(&resolved.config.settings);
+    for warning in resolved.warnings.iter().chain(&found.warnings) {
         eprintln!("warning: {warning}");
+    }
+    let is_asked_for = resolved.origins.is_set("max_connections");
+    // What is printed is what was asked for.
+    let mut settings = resolved.config.settings.clone();
+    if let Some(Notice::Warning(text)) = nofile::make_room(&mut settings, is_asked_for) {
+        eprintln!("warning: {text}");
+    }
+    for (options, problem) in &found.problems {
+        match resolved.origins.place_of(options) {
+            Some(place) => eprintln!("{place}: {problem}"),
+            None => eprintln!("{problem}"),
+        }
+    }
+    if !found.problems.is_empty() {
+        return ExitCode::from(exit::FAILED);
     }
     match write_out(&AsToml(&resolved).to_string()) {
         Ok(()) => ExitCode::SUCCESS,

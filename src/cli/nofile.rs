@@ -7,14 +7,23 @@ const SPARE: u64 = 32;
 /// Each shard's own: poller, waker, timer, and one in hand while accepting.
 const PER_SHARD: u64 = 8;
 
+/// What came of making room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// As somebody should know.
+    Info(String),
+    /// Not what was asked for.
+    Warning(String),
+}
+
 /// Raises the soft limit of open files to the hard one, and lowers `max_connections` to what fits.
 /// Says so if it had to: as a warning if somebody has asked for that many.
-pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) {
+pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) -> Option<Notice> {
     let limit = match rlimit::increase_nofile_limit(rlimit::INFINITY) {
         Ok(limit) => limit,
         Err(error) => {
-            tracing::warn!("the limit of open files could not be raised: {error}");
-            return;
+            let text = format!("the limit of open files could not be raised: {error}");
+            return Some(Notice::Warning(text));
         }
     };
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -28,18 +37,20 @@ pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) {
     };
     let wanted = settings.limits.max_connections;
     if wanted <= room {
-        return;
+        return None;
     }
     settings.limits.max_connections = room;
-    if is_asked_for {
-        tracing::warn!(
+    Some(if is_asked_for {
+        Notice::Warning(format!(
             "max_connections lowered from {wanted} to {room}: each needs an open file, with an \
              upstream two, and the hard limit of those is {limit}; raise it (ulimit -Hn, \
              LimitNOFILE=)"
-        );
+        ))
     } else {
-        tracing::info!("at most {room} connections: the hard limit of open files is {limit}");
-    }
+        Notice::Info(format!(
+            "at most {room} connections: the hard limit of open files is {limit}"
+        ))
+    })
 }
 
 /// How many connections fit into `limit` descriptors: at least one.

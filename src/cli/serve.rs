@@ -9,6 +9,7 @@ use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
 use super::greeting::{access, announce, farewell, upstreams};
+use super::nofile::Notice;
 use super::options::ConfigOptions;
 use super::signals::{Killed, Signals};
 use super::{exit, logging, nofile};
@@ -105,7 +106,11 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
         tracing::warn!("{warning}");
     }
     let mut settings = config.settings;
-    nofile::make_room(&mut settings, origins.is_set("max_connections"));
+    match nofile::make_room(&mut settings, origins.is_set("max_connections")) {
+        Some(Notice::Warning(text)) => tracing::warn!("{text}"),
+        Some(Notice::Info(text)) => tracing::info!("{text}"),
+        None => {}
+    }
     if !origins.is_set("ws") {
         leave_out_what_is_taken(&mut settings.websocket.listen);
     }

@@ -110,8 +110,22 @@ pub(crate) enum Fault {
          set `history_limit` to 0 too, or raise `history_bytes`"
     )]
     HistoryWithoutBytes { frames: usize },
-    #[error("{0} is to be listened on twice")]
-    ListenTwice(SocketAddr),
+    #[error("{address} is to be listened on twice{}", default_of_listen(*.has_default))]
+    ListenTwice {
+        address: SocketAddr,
+        has_default: bool,
+    },
+    #[error(
+        "{part} is part of {whole}{}, and both are to be listened on: leave one of them out, or take \
+         another port{}",
+        takes_v4_too(*.part, *.whole),
+        default_of_listen(*.has_default)
+    )]
+    ListenOverlap {
+        part: SocketAddr,
+        whole: SocketAddr,
+        has_default: bool,
+    },
     #[error(
         "nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, --tls, \
          --tls-ws or --ws)"
@@ -159,4 +173,22 @@ pub(crate) enum Fault {
     KeyFile { path: PathBuf, source: io::Error },
     #[error("the key file {0} is empty")]
     KeyFileEmpty(PathBuf),
+}
+
+/// What is not obvious of `[::]`.
+fn takes_v4_too(part: SocketAddr, whole: SocketAddr) -> &'static str {
+    if part.ip().to_canonical().is_ipv4() && whole.ip().to_canonical().is_ipv6() {
+        ", which takes IPv4 too"
+    } else {
+        ""
+    }
+}
+
+/// Says where an address is from that nobody has asked for.
+const fn default_of_listen(is_it: bool) -> &'static str {
+    if is_it {
+        "; the default of `listen` is one of them (listen = \"none\" is nowhere)"
+    } else {
+        ""
+    }
 }

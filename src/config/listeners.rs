@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::error::{Fault, Problem};
 use super::origin::Origins;
 use super::{Config, LISTENERS};
+use crate::net::overlap;
 use crate::settings::{Settings, WebSocketSettings};
 
 /// Where something goes wrong: the options that could mend it, and what is wrong.
@@ -24,7 +25,7 @@ pub(super) fn check_listeners(
             fault,
         });
     };
-    check_addresses(settings, &mut report);
+    check_addresses(settings, origins, &mut report);
     let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
     if is_open {
         let mut beyond = all(settings).filter(|(_, address)| is_beyond_loopback(*address));
@@ -55,16 +56,33 @@ fn is_beyond_loopback(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-fn check_addresses(settings: &Settings, report: &mut Report<'_>) {
+fn check_addresses(settings: &Settings, origins: &Origins, report: &mut Report<'_>) {
     let listeners: Vec<_> = all(settings).collect();
     if listeners.is_empty() {
         report(&LISTENERS, Fault::NoListener);
     }
+    let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     for (i, &(name, address)) in listeners.iter().enumerate() {
-        let first = listeners[..i].iter().find(|(_, other)| *other == address);
-        if let Some((other, _)) = first.filter(|_| address.port() != 0) {
-            report(&[other, name], Fault::ListenTwice(address));
-        }
+        let earlier = listeners[..i].iter();
+        let overlaps = earlier
+            .filter_map(|(other, first)| Some((*other, overlap(*first, address, &addresses)?)));
+        let Some((other, (part, whole))) = overlaps.into_iter().next() else {
+            continue;
+        };
+        let has_default = other == "listen" && !origins.is_set("listen");
+        let fault = if part == whole {
+            Fault::ListenTwice {
+                address,
+                has_default,
+            }
+        } else {
+            Fault::ListenOverlap {
+                part,
+                whole,
+                has_default,
+            }
+        };
+        report(&[other, name], fault);
     }
 }
 

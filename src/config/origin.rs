@@ -69,6 +69,11 @@ impl Origins {
         self.0.contains_key(name)
     }
 
+    /// Where to look for one of `options`; `None` if nobody has set any.
+    pub(crate) fn place_of(&self, options: &[&str]) -> Option<Origin> {
+        Some(self.last_of(options)).filter(|origin| *origin != Origin::Default)
+    }
+
     /// The origin of whichever of `names` was set by the highest layer, the later line deciding
     /// within a file: the one that a person would change first.
     pub(super) fn last_of(&self, names: &[&str]) -> Origin {

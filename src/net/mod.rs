@@ -20,4 +20,4 @@ pub(crate) use accept::accept_forever;
 pub(crate) use door::Door;
 pub use door::ListenerKind;
 pub use listen::ListenError;
-pub(crate) use listen::{Listeners, bind};
+pub(crate) use listen::{Listeners, bind, check_address, overlap};

@@ -1,7 +1,7 @@
 //! What can be wrong with certificates and keys in files.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -99,4 +99,24 @@ pub enum TlsError {
     /// TLS cannot be had from these parts.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
+}
+
+impl TlsError {
+    /// The file that it is about, if it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::Empty(path)
+            | Self::NotPem { path, .. }
+            | Self::NoCertificate { path, .. }
+            | Self::BadCertificate { path, .. }
+            | Self::NoKey { path, .. }
+            | Self::EncryptedKey(path)
+            | Self::BadKey { path, .. }
+            | Self::Mismatch { cert: path, .. }
+            | Self::WrongOrder { cert: path, .. } => Some(path),
+            Self::HalfAPair | Self::NoSystemRoots(_) | Self::Setup(_) => None,
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod idle;
 mod join;
 mod limits;
+mod listening;
 mod make_room;
 mod order;
 mod slow_member;

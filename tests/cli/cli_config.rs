@@ -98,3 +98,145 @@ fn a_missing_file_is_told() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/nonexistent/mles.toml"));
 }
+
+/// A folder with a certificate that has signed itself, and its key.
+fn certificate(change: impl FnOnce(&mut rcgen::CertificateParams)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = params.self_signed(&key).unwrap();
+    fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+    fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    folder
+}
+
+/// A file with a TLS listener, and the certificate of that folder.
+fn with_tls(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "[tls]\nlisten = \"127.0.0.1:8443\"\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\n"
+    )
+}
+
+/// Whatever keeps a server from starting is found, with its place, and `serve` says the same.
+#[test]
+fn what_a_start_would_find_is_found() {
+    let good = certificate(|_| {});
+    let other = certificate(|_| {});
+    let swapped = with_tls(good.path())
+        .replace("cert.pem", "x")
+        .replace("key.pem", "cert.pem")
+        .replace('x', "key.pem");
+    let mixed = format!(
+        "[tls]\nlisten = 8443\ncert = \"{}/cert.pem\"\nkey = \"{}/key.pem\"\n",
+        good.path().display(),
+        other.path().display()
+    );
+    let peer = |lines: &str| format!("[peer]\nupstreams = \"tls://127.0.0.1:1\"\n{lines}\n");
+    let missing = Path::new("/nonexistent");
+    for (name, content, place, complaint) in [
+        (
+            "cert",
+            with_tls(missing),
+            ":3",
+            "cannot read /nonexistent/cert.pem",
+        ),
+        ("swapped", swapped, ":3", "are certificate and key swapped?"),
+        ("mixed", mixed, ":3", "does not belong to the key"),
+        (
+            "client-ca",
+            with_tls(good.path()) + "client_ca = \"/nonexistent\"\n",
+            ":5",
+            "cannot read /nonexistent",
+        ),
+        (
+            "peer-ca",
+            peer("ca = \"/nonexistent\""),
+            ":3",
+            "cannot read /nonexistent",
+        ),
+        (
+            "peer-key",
+            peer("insecure = true\nclient_cert = \"/x\"\nclient_key = \"/y\""),
+            ":4",
+            "cannot read /x",
+        ),
+        (
+            "address",
+            "[auth]\nkey = \"k\"\n[server]\nlisten = \"192.0.2.1:1\"\n".to_owned(),
+            ":4",
+            "cannot listen on 192.0.2.1:1",
+        ),
+        (
+            "congestion",
+            "[limits]\ntcp_congestion = \"carrier-pigeon\"\n".to_owned(),
+            ":2",
+            "the congestion control \"carrier-pigeon\" cannot be used",
+        ),
+        (
+            "no-key",
+            "[auth]\naddr_key = \"k\"\n[ws]\nlisten = 8076\n".to_owned(),
+            ":4",
+            "WebSocket needs the shared key",
+        ),
+    ] {
+        let wrong = self::complaint(name, &content);
+        assert!(wrong.contains(complaint), "{wrong}");
+        assert!(wrong.contains(&format!(".toml{place}: ")), "{wrong}");
+        let file = File::new(name, &content);
+        let output = mles(&["serve", "--config", file.path()], &[]);
+        let wrong = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{wrong}");
+        assert!(wrong.contains(complaint), "{wrong}");
+    }
+}
+
+/// A server starts without them, as they may come up later; a name with a typing error never does.
+#[test]
+fn upstreams_that_cannot_be_found_are_told() {
+    let content = "[peer]\nupstreams = [\"127.0.0.1\", \"no-such-host.invalid:1\"]\n";
+    let wrong = complaint("upstream", content);
+    assert!(
+        wrong.contains(".toml:2: the upstream no-such-host.invalid:1 cannot be found: "),
+        "{wrong}"
+    );
+    assert_eq!(wrong.lines().count(), 1, "{wrong}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let content = with_tls(Path::new("/nonexistent"))
+        + "[peer]\nupstreams = \"tls://x.invalid\"\nca = \"/y\"\n";
+    let wrong = complaint("all", &content);
+    for part in [
+        ".toml:3: cannot read",
+        ".toml:7: cannot read /y",
+        ".toml:6: the upstream",
+    ] {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+}
+
+#[test]
+fn certificates_that_are_out_of_date_are_warned_of() {
+    let old = certificate(|params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    });
+    let file = File::new("old", &with_tls(old.path()));
+    let output = mles(&["check-config", file.path()], &[]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("warning: the certificate in "), "{said}");
+    assert!(said.contains(" has expired "), "{said}");
+}
+
+/// Ports that a running server has are no problem.
+#[test]
+fn a_running_server_does_not_matter() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = File::new("running", &format!("[server]\nlisten = \"{address}\"\n"));
+    resolved(file.path(), &[]);
+}

@@ -304,7 +304,7 @@ fn a_rule_is_told_by_its_own_line() {
 fn listening_beyond_loopback_needs_a_key() {
     for address in ["0.0.0.0", "[::]:1", "192.0.2.1:8077"] {
         let open = Case {
-            options: &[("listen", &["127.0.0.1:1", address])],
+            options: &[("listen", &["127.0.0.1:2", address])],
             ..Case::default()
         };
         let error = open.error();
@@ -343,8 +343,23 @@ fn listening_beyond_loopback_needs_a_key() {
 fn listeners_of_all_kinds_are_checked() {
     assert_error(
         "[ws]\nlisten = 8077",
-        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice",
+        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice; the default of `listen` is one of \
+         them (listen = \"none\" is nowhere)",
     );
+    assert_error(
+        "[auth]\nkey = \"k\"\n[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n[ws]\nlisten = \
+         \"0.0.0.0:2\"",
+        "mles.toml:6: 127.0.0.1:2 is part of 0.0.0.0:2, and both are to be listened on: leave one \
+         of them out, or take another port",
+    );
+    assert_error(
+        "[auth]\nkey = \"k\"\n[ws]\nlisten = \"[::]:8077\"",
+        "mles.toml:4: 127.0.0.1:8077 is part of [::]:8077, which takes IPv4 too, and both are to be \
+         listened on: leave one of them out, or take another port; the default of `listen` is one of \
+         them (listen = \"none\" is nowhere)",
+    );
+    file("[auth]\nkey = \"k\"\n[server]\nlisten = [\"0.0.0.0:1\", \"[::]:1\"]").ok();
+    file("[auth]\nkey = \"k\"\n[server]\nlisten = \"0.0.0.0:1\"\n[ws]\nlisten = \"[::]:1\"").ok();
     assert_error(
         "[server]\nlisten = []",
         "mles.toml:2: nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, \

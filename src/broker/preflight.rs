@@ -1,0 +1,234 @@
+//! What would keep a broker from starting, found without starting one.
+//!
+//! The checks are those of a start, and made by the same functions. Ports are the exception: those
+//! of a running broker are taken, so only addresses are tried, not ports.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::settings::Settings;
+use crate::tls::{ServerTls, TlsError};
+
+/// What the TLS listeners share, if there are any.
+pub(super) fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    ServerTls::new(&settings.tls).map(Some)
+}
+
+/// Tries the congestion control of the settings on a socket of its own.
+pub(super) fn check_congestion(settings: &Settings) -> Result<(), StartError> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = &settings.limits.tcp_congestion {
+        use socket2::{Domain, Socket, Type};
+
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)
+            .or_else(|_| Socket::new(Domain::IPV6, Type::STREAM, None));
+        let tried = socket.and_then(|socket| socket.set_tcp_congestion(name.as_bytes()));
+        tried.map_err(|error| StartError::Congestion {
+            name: name.clone(),
+            reason: linux::why_no_congestion(&error),
+        })?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = settings;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::io;
+
+    /// Puts the refusal of a congestion control in words, with what there is instead.
+    pub(super) fn why_no_congestion(error: &io::Error) -> String {
+        let known = |file: &str| {
+            let path = format!("/proc/sys/net/ipv4/tcp_{file}_congestion_control");
+            std::fs::read_to_string(path).map_or_else(
+                |_| String::new(),
+                |names| format!("; there is {}", names.trim().replace(' ', ", ")),
+            )
+        };
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("the kernel does not have it{}", known("available"))
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "the system does not let everybody use it{}",
+                    known("allowed")
+                )
+            }
+            _ => error.to_string(),
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+pub(crate) use all::preflight;
+
+#[cfg(feature = "cli")]
+mod all {
+    use std::net::{SocketAddr, ToSocketAddrs as _};
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, SystemTime};
+
+    use super::super::listening::{check_listener, of_kinds};
+    use super::super::shard_count;
+    use super::{Settings, TlsError, check_congestion, server_tls};
+    use crate::net::{ListenerKind, check_address};
+    use crate::server_name::ServerName;
+
+    /// How long names may take to be found, all together.
+    const LOOKUP: Duration = Duration::from_secs(10);
+
+    /// What was found.
+    #[derive(Debug, Default)]
+    pub(crate) struct Preflight {
+        /// Each with the options that it may come from.
+        pub(crate) problems: Vec<(Vec<&'static str>, String)>,
+        /// What is allowed but probably not meant.
+        pub(crate) warnings: Vec<String>,
+    }
+
+    /// Checks what a start with these settings would need.
+    pub(crate) fn preflight(settings: &Settings) -> Preflight {
+        let mut found = Preflight::default();
+        if let Err(error) = shard_count(settings) {
+            found.add(&["shards"], &error);
+        }
+        if let Err(error) = check_congestion(settings) {
+            found.add(&["tcp_congestion"], &error);
+        }
+        found.certificates(settings);
+        for (kind, addresses) in of_kinds(settings) {
+            for &address in addresses {
+                found.listener(settings, kind, address);
+            }
+        }
+        found.upstreams(&settings.peer.upstreams);
+        found
+    }
+
+    impl Preflight {
+        fn add(&mut self, options: &[&'static str], error: &dyn std::fmt::Display) {
+            self.problems.push((options.to_vec(), error.to_string()));
+        }
+
+        fn certificates(&mut self, settings: &Settings) {
+            let now = SystemTime::now();
+            let own = &settings.tls;
+            match server_tls(settings) {
+                Ok(tls) => self
+                    .warnings
+                    .extend(tls.iter().flat_map(|tls| tls.warnings(now))),
+                Err(error) => self.tls(
+                    &error,
+                    &[
+                        ("tls_cert", own.cert.as_deref()),
+                        ("tls_key", own.key.as_deref()),
+                        ("tls_client_ca", own.client_ca.as_deref()),
+                    ],
+                ),
+            }
+            let peer = &settings.peer.tls;
+            match settings.peer.client_tls() {
+                Ok(tls) => self
+                    .warnings
+                    .extend(tls.iter().flat_map(|tls| tls.warnings(now))),
+                Err(error) => self.tls(
+                    &error,
+                    &[
+                        ("peer_ca", peer.ca.as_deref()),
+                        ("peer_client_cert", peer.cert.as_deref()),
+                        ("peer_client_key", peer.key.as_deref()),
+                    ],
+                ),
+            }
+        }
+
+        /// Blames the option that names the file.
+        fn tls(&mut self, error: &TlsError, files: &[(&'static str, Option<&Path>)]) {
+            let named = files
+                .iter()
+                .filter(|(_, file)| file.is_some() && *file == error.path())
+                .map(|(option, _)| *option);
+            self.problems.push((named.collect(), error.to_string()));
+        }
+
+        fn listener(&mut self, settings: &Settings, kind: ListenerKind, address: SocketAddr) {
+            let option = match kind {
+                ListenerKind::Mles => "listen",
+                ListenerKind::MlesTls => "tls",
+                ListenerKind::WebSocket => "ws",
+                ListenerKind::WebSocketTls => "tls_ws",
+            };
+            if let Err(error) = check_listener(settings, address, kind) {
+                self.add(&[option], &error);
+            }
+            if let Err(error) = check_address(address) {
+                self.add(&[option], &error);
+            }
+            // The server may have privileges that whoever checks has not.
+            if is_privileged(address.port()) {
+                self.warnings.push(format!(
+                    "{address}: the server needs the privilege to listen on that port \
+                     (CAP_NET_BIND_SERVICE), which this user does not have"
+                ));
+            }
+        }
+
+        /// Looks all names up at once: one that takes long does not add to another.
+        fn upstreams(&mut self, upstreams: &[ServerName]) {
+            let (results, found) = channel();
+            for (i, upstream) in upstreams.iter().cloned().enumerate() {
+                let results = results.clone();
+                std::thread::spawn(move || {
+                    let address = (upstream.host(), upstream.port()).to_socket_addrs();
+                    let reason = match address.map(|mut addresses| addresses.next()) {
+                        Ok(Some(_)) => None,
+                        Ok(None) => Some("it has no address".to_owned()),
+                        Err(error) => Some(error.to_string()),
+                    };
+                    // Nobody waits for it any more.
+                    let _ = results.send((i, reason));
+                });
+            }
+            drop(results);
+            let deadline = std::time::Instant::now() + LOOKUP;
+            let late = format!("no answer within {LOOKUP:?}");
+            let mut reasons = vec![Some(late); upstreams.len()];
+            while let Ok((i, reason)) =
+                found.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now()))
+            {
+                reasons[i] = reason;
+            }
+            for (upstream, reason) in upstreams.iter().zip(reasons) {
+                if let Some(reason) = reason {
+                    let text = format!("the upstream {upstream} cannot be found: {reason}");
+                    self.problems.push((vec!["peer"], text));
+                }
+            }
+        }
+    }
+    /// Returns `true` if this process could not listen on that port.
+    #[cfg(target_os = "linux")]
+    fn is_privileged(port: u16) -> bool {
+        const NET_BIND_SERVICE: u64 = 1 << 10;
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let first = read("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(1024);
+        let status = read("/proc/self/status").unwrap_or_default();
+        let mut lines = status.lines();
+        let capabilities = lines
+            .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+        (1..first).contains(&port) && capabilities.is_some_and(|all| all & NET_BIND_SERVICE == 0)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_privileged(_: u16) -> bool {
+        false
+    }
+}
