@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Form, FrameRun, History, MemberKey, Origin, Place,
+    Channel, ChannelSettings, ConnId, Form, FrameRun, History, HistoryMemory, Origin, Place,
 };
 use mles::protocol::{Cid, Key, Message, encode_frame};
 
@@ -25,10 +25,14 @@ fn run(frames: u32) -> FrameRun {
     FrameRun::exact(frame.repeat(frames as usize).into(), frames)
 }
 
+fn empty() -> History {
+    History::new(HistoryMemory::new(usize::MAX), 0)
+}
+
 /// A channel with one publisher and `members` others.
 fn channel(members: u32) -> Channel<()> {
     let now = Instant::now();
-    let mut channel = Channel::new(Arc::new(ChannelSettings::default()), now);
+    let mut channel = Channel::new(Arc::new(ChannelSettings::default()), empty(), now);
     for n in 0..=members {
         let conn = ConnId(u64::from(n) + 1);
         let place = |local: &mut mles::channel::Fanout<()>, skip| {
@@ -66,7 +70,7 @@ fn publish(c: &mut Criterion) {
                     b.iter(|| {
                         for _ in 0..runs {
                             channel.deliver(black_box(&run), ConnId(1));
-                            channel.remember(&run, Origin::Member, now, usize::MAX);
+                            channel.remember(&run, Origin::Member, now);
                         }
                         drain(&mut channel, now);
                     });
@@ -88,13 +92,13 @@ fn history(c: &mut Criterion) {
     let now = Instant::now();
     for frames in [1, 64, 500] {
         let run = run(frames);
-        let mut full = History::default();
+        let mut full = empty();
         while full.frames() < settings.history_frames {
-            full.push(&run, Origin::Member, now, &settings, usize::MAX);
+            full.push(&run, Origin::Member, now, &settings);
         }
         group.throughput(Throughput::Elements(frames.into()));
         group.bench_function(BenchmarkId::new("push runs of", frames), |b| {
-            b.iter(|| full.push(black_box(&run), Origin::Member, now, &settings, usize::MAX));
+            b.iter(|| full.push(black_box(&run), Origin::Member, now, &settings));
         });
         group.throughput(Throughput::Elements(full.frames() as u64));
         group.bench_function(BenchmarkId::new("replay runs of", frames), |b| {

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use slab::Slab;
-
 use super::form::{Form, Prepared};
+use super::members::{MemberKey, Members};
 use super::outbox::{Dropped, Outbox};
 use super::run::FrameRun;
 use super::settings::{ChannelSettings, SlowPolicy};
@@ -17,20 +16,6 @@ pub struct ConnId(pub u64);
 impl ConnId {
     /// No session: nobody is left out of a fan-out.
     pub const NONE: Self = Self(0);
-}
-
-/// A member's place in its [`Fanout`]. Used again after the member has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MemberKey(u32);
-
-impl MemberKey {
-    fn new(index: usize) -> Self {
-        Self(u32::try_from(index).expect("fewer than 2^32 members"))
-    }
-
-    fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
 /// Why a member has to go.
@@ -71,8 +56,8 @@ pub struct Member<T> {
     pub handle: T,
     /// What is queued for it.
     pub outbox: Outbox,
-    /// Bytes of its history that are not written yet. They do not count against its limits: how
-    /// much history there is says nothing about how fast it is.
+    /// What of the outbox's cost is its history's. It does not count against its limits: how much
+    /// history there is says nothing about how fast it is.
     replay: usize,
     /// Bytes of the next run that are not for it: announcements from before it joined.
     skip: u32,
@@ -104,9 +89,9 @@ impl<T> Member<T> {
         self.outbox.drop_oldest(0, self.form)
     }
 
-    /// What is queued besides its history.
-    fn live_bytes(&self) -> usize {
-        self.outbox.bytes() - self.replay
+    /// What is queued besides its history, see [`Outbox::cost`].
+    fn live_cost(&self) -> usize {
+        self.outbox.cost() - self.replay
     }
 }
 
@@ -126,7 +111,7 @@ const AHEAD_RUNS: usize = 64;
 /// and again whenever it comes out of `next_dirty` while it is stalled.
 #[derive(Debug)]
 pub struct Fanout<T> {
-    members: Slab<Member<T>>,
+    members: Members<Member<T>>,
     /// Members with something queued that was not yet tried to be written, in order.
     dirty: VecDeque<MemberKey>,
     /// How many of these are left of the round that is under way: each is written to once before any
@@ -141,7 +126,7 @@ pub struct Fanout<T> {
 impl<T> Default for Fanout<T> {
     fn default() -> Self {
         Self {
-            members: Slab::new(),
+            members: Members::default(),
             dirty: VecDeque::new(),
             left_in_round: 0,
             ahead: (0, 0),
@@ -165,12 +150,12 @@ impl<T> Fanout<T> {
             stall: None,
             over_since: None,
         };
-        MemberKey::new(self.members.insert(member))
+        self.members.insert(member)
     }
 
     /// Says what a member's queue is made of, before anything is queued. Frames, if it is not said.
     pub fn set_form(&mut self, key: MemberKey, form: Form) {
-        if let Some(member) = self.members.get_mut(key.index()) {
+        if let Some(member) = self.members.get_mut(key) {
             debug_assert!(member.outbox.is_empty(), "the form is chosen first");
             member.form = form;
         }
@@ -178,7 +163,7 @@ impl<T> Fanout<T> {
 
     /// Gives a member a policy of its own, whatever the channel's is.
     pub fn set_policy(&mut self, key: MemberKey, policy: SlowPolicy) {
-        if let Some(member) = self.members.get_mut(key.index()) {
+        if let Some(member) = self.members.get_mut(key) {
             member.policy = Some(policy);
         }
     }
@@ -186,12 +171,14 @@ impl<T> Fanout<T> {
     /// Removes a member; `None` when `key` is not (or no longer) that of `conn`.
     pub fn remove(&mut self, key: MemberKey, conn: ConnId) -> Option<Member<T>> {
         self.get(key, conn)?;
-        let member = self.members.remove(key.index());
+        let member = self.members.remove(key)?;
         if member.over_since.is_some() {
             self.over -= 1;
         }
-        if self.members.is_empty() {
-            self.members = Slab::new();
+        if self.is_empty() {
+            self.dirty = VecDeque::new();
+            self.left_in_round = 0;
+            self.ahead = (0, 0);
         }
         Some(member)
     }
@@ -199,7 +186,7 @@ impl<T> Fanout<T> {
     /// The member at `key` if it is `conn`.
     #[must_use]
     pub fn get(&self, key: MemberKey, conn: ConnId) -> Option<&Member<T>> {
-        self.members.get(key.index()).filter(|m| m.conn == conn)
+        self.members.get(key).filter(|m| m.conn == conn)
     }
 
     /// How many members there are.
@@ -211,7 +198,7 @@ impl<T> Fanout<T> {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.len() == 0
     }
 
     /// Returns `true` while publishers have to pause: a member is over its high-water mark, or writing
@@ -230,14 +217,14 @@ impl<T> Fanout<T> {
 
     /// All members with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (MemberKey, &Member<T>)> {
-        self.members.iter().map(|(i, m)| (MemberKey::new(i), m))
+        self.members.iter()
     }
 
     /// Queues `run` for everyone but `except`, and returns how many frames that is over all members.
     pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
         let prepared = Prepared::new(run);
         let mut count = 0;
-        for (index, member) in &mut self.members {
+        for (key, member) in self.members.iter_mut() {
             if member.conn == except {
                 continue;
             }
@@ -252,7 +239,7 @@ impl<T> Fanout<T> {
             count += frames as usize;
             if !member.dirty {
                 member.dirty = true;
-                self.dirty.push_back(MemberKey::new(index));
+                self.dirty.push_back(key);
             }
         }
         if !self.dirty.is_empty() {
@@ -264,7 +251,7 @@ impl<T> Fanout<T> {
 
     /// Records that the member's socket took something at `now` that [`Fanout::wrote`] was not told.
     pub fn progressed(&mut self, key: MemberKey, now: Instant) {
-        let member = self.members.get_mut(key.index());
+        let member = self.members.get_mut(key);
         if let Some(stall) = member.and_then(|member| member.stall.as_mut()) {
             stall.progress = stall.progress.max(now);
         }
@@ -273,13 +260,16 @@ impl<T> Fanout<T> {
     /// Queues `runs`, in the member's form, for it alone and outside the limits: its history, before anything is
     /// delivered to it.
     pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
-        let Some(member) = self.members.get_mut(key.index()) else {
+        let Some(member) = self.members.get_mut(key) else {
             return;
         };
+        let before = member.outbox.cost();
+        member.outbox.seal();
         for run in runs {
-            member.replay += run.len();
             member.outbox.push(run);
         }
+        member.outbox.seal();
+        member.replay += member.outbox.cost() - before;
         if !member.dirty && !member.outbox.is_empty() {
             member.dirty = true;
             self.dirty.push_back(key);
@@ -288,7 +278,7 @@ impl<T> Fanout<T> {
 
     /// Lists a member as dirty again: not all that is queued for it could be written.
     pub fn mark_dirty(&mut self, key: MemberKey) {
-        let Some(member) = self.members.get_mut(key.index()) else {
+        let Some(member) = self.members.get_mut(key) else {
             return;
         };
         if !std::mem::replace(&mut member.dirty, true) {
@@ -313,8 +303,12 @@ impl<T> Fanout<T> {
         self.left_in_round -= 1;
         if self.dirty.is_empty() {
             self.ahead = (0, 0);
+            // The list of a crowd that has left is not kept.
+            if self.dirty.capacity() > 16 * self.len().max(64) {
+                self.dirty = VecDeque::new();
+            }
         }
-        if let Some(member) = self.members.get_mut(key.index()) {
+        if let Some(member) = self.members.get_mut(key) {
             member.dirty = false;
         }
         Some(key)
@@ -323,20 +317,22 @@ impl<T> Fanout<T> {
     /// The member at `key`, whoever it is.
     #[must_use]
     pub fn at(&self, key: MemberKey) -> Option<&Member<T>> {
-        self.members.get(key.index())
+        self.members.get(key)
     }
 
     /// Records that `n` bytes were written to the member.
     pub fn wrote(&mut self, key: MemberKey, n: usize, now: Instant, settings: &ChannelSettings) {
-        let Some(member) = self.members.get_mut(key.index()) else {
+        let Some(member) = self.members.get_mut(key) else {
             return;
         };
+        let before = member.outbox.cost();
         member.outbox.advance(n);
-        member.replay = member.replay.saturating_sub(n);
+        let written = before - member.outbox.cost();
+        member.replay = member.replay.saturating_sub(written);
         if let Some(stall) = &mut member.stall {
             stall.progress = now;
         }
-        if member.over_since.is_some() && member.live_bytes() <= low_water(settings) {
+        if member.over_since.is_some() && member.live_cost() <= low_water(settings) {
             member.over_since = None;
             self.over -= 1;
         }
@@ -345,7 +341,7 @@ impl<T> Fanout<T> {
     /// Records that the member's socket is full (`true`) or that all was written (`false`).
     /// Returns whether that is news.
     pub fn set_stalled(&mut self, key: MemberKey, stalled: bool, now: Instant) -> bool {
-        let Some(member) = self.members.get_mut(key.index()) else {
+        let Some(member) = self.members.get_mut(key) else {
             return false;
         };
         let news = member.stall.is_some() != stalled;
@@ -358,7 +354,7 @@ impl<T> Fanout<T> {
     /// When the member has to be disconnected if nothing changes; `None` while it is not stalled.
     #[must_use]
     pub fn deadline(&self, key: MemberKey, settings: &ChannelSettings) -> Option<Instant> {
-        let member = self.members.get(key.index())?;
+        let member = self.members.get(key)?;
         let mut since = member.stall?.progress;
         if let Some(over) = member.over_since {
             since = since.min(over);
@@ -368,23 +364,20 @@ impl<T> Fanout<T> {
 
     /// Applies the policy to a member that was found over its limit, or whose deadline came.
     pub fn enforce(&mut self, key: MemberKey, now: Instant, settings: &ChannelSettings) -> Verdict {
-        if self
+        let is_overdue = self
             .deadline(key, settings)
-            .is_some_and(|deadline| now >= deadline)
-        {
-            let held_back = self.members[key.index()].over_since.is_some();
-            let reason = if held_back {
-                SlowReason::HeldBack
-            } else {
-                SlowReason::NoProgress
-            };
-            return Verdict::Disconnect(reason);
-        }
-        let Some(member) = self.members.get_mut(key.index()) else {
+            .is_some_and(|deadline| now >= deadline);
+        let Some(member) = self.members.get_mut(key) else {
             return Verdict::Keep;
         };
+        if is_overdue {
+            return Verdict::Disconnect(match member.over_since {
+                Some(_) => SlowReason::HeldBack,
+                None => SlowReason::NoProgress,
+            });
+        }
         let policy = member.policy.unwrap_or(settings.slow_policy);
-        if member.live_bytes() <= high_water(policy, settings) {
+        if member.live_cost() <= high_water(policy, settings) {
             return Verdict::Keep;
         }
         match policy {

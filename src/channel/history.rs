@@ -1,18 +1,28 @@
 //! The last frames of a channel, kept for members that join later.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::form::Form;
+use super::memory::{Account, HistoryMemory};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::frames;
 
-/// Memory in bytes that a stored run costs besides its buffer: its entry here, and the reference
-/// count and allocator header of the buffer.
-const RUN_OVERHEAD: usize = 96;
+/// Memory in bytes that a stored run costs besides its buffer: its entry, in a ring that doubles as it
+/// grows, and the reference count and allocator header of the buffer.
+const RUN_COST: usize = 192;
+/// Runs up to this length are merged with their neighbours.
+const SMALL: usize = 1 << 10;
+/// So many neighbours become one run, and so many of these one in turn.
+const MERGED: usize = 8;
+/// The longest run that is made so, in bytes.
+const LONGEST: usize = 64 << 10;
+/// It is also no longer than such a part of `history_bytes`, as the oldest run gives up half of its frames at once
+/// when that is reached, and its frames are no further apart than such a part of `history_age`.
+const PARTS: u32 = 32;
 
 /// Where a stored frame came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,94 +37,222 @@ pub enum Origin {
 #[derive(Debug)]
 struct Stored {
     run: FrameRun,
+    /// When the first of its frames was stored.
     at: Instant,
     origin: Origin,
+    /// How often its frames were merged.
+    merges: u8,
     /// The run in other forms, once somebody has joined who takes one: made once for all who do.
-    made: Vec<(Form, Bytes)>,
+    made: Option<Box<Made>>,
+}
+
+/// A run in the forms of WebSocket, as far as they were made and kept.
+#[derive(Debug, Default)]
+struct Made {
+    bodies: Option<Bytes>,
+    payloads: Option<Bytes>,
 }
 
 impl Stored {
     fn cost(&self) -> usize {
+        self.run.pinned() + RUN_COST
+    }
+
+    /// What its forms cost.
+    fn forms(&self) -> usize {
         let made = self
             .made
             .iter()
-            .map(|(_, bytes)| bytes.len() + RUN_OVERHEAD);
-        self.run.pinned() + RUN_OVERHEAD + made.sum::<usize>()
+            .flat_map(|made| [&made.bodies, &made.payloads]);
+        made.flatten().map(|made| made.len() + RUN_COST).sum()
     }
 
-    fn in_form(&mut self, form: Form) -> Bytes {
-        if form == Form::Frames {
-            return self.run.bytes().clone();
-        }
-        if let Some((_, bytes)) = self.made.iter().find(|(made, _)| *made == form) {
-            return bytes.clone();
-        }
-        let (bytes, _) = form.make(self.run.bytes());
-        self.made.push((form, bytes.clone()));
-        bytes
+    fn is_older(&self, age: Option<Duration>, now: Instant) -> bool {
+        age.is_some_and(|age| now.duration_since(self.at) > age)
     }
+
+    /// The run in a form that was made before.
+    fn made(&self, form: Form) -> Option<&Bytes> {
+        let made = self.made.as_deref()?;
+        match form {
+            Form::Frames => None,
+            Form::Bodies => made.bodies.as_ref(),
+            Form::Payloads => made.payloads.as_ref(),
+        }
+    }
+
+    fn keep(&mut self, form: Form, bytes: Bytes) {
+        let made = self.made.get_or_insert_default();
+        match form {
+            Form::Frames => {}
+            Form::Bodies => made.bodies = Some(bytes),
+            Form::Payloads => made.payloads = Some(bytes),
+        }
+    }
+}
+
+/// What a new member gets of a history.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// Oldest first, in the form of the member's queue.
+    pub runs: Vec<Bytes>,
+    /// Bytes of them that were made now.
+    pub made: usize,
+    /// Bytes of these that were made for this member alone, as there was no memory to keep them.
+    pub unshared: usize,
 }
 
 /// A ring of runs, capped by frames, by bytes of memory, and by age.
 ///
 /// What counts against the byte cap is the memory that is kept alive, not the length of the
-/// frames: a small slice must not pin a large read buffer.
-#[derive(Debug, Default)]
+/// frames. Small runs are merged as they come: the cost of each, and the length of a joiner's queue, do not follow
+/// from how a publisher cuts what it sends.
+#[derive(Debug)]
 pub struct History {
     runs: VecDeque<Stored>,
     frames: usize,
-    cost: usize,
+    account: Account,
+    /// How many runs at the end are small, of one origin, and not merged yet.
+    small: usize,
 }
 
 impl History {
-    /// Stores the newest frames of `run` that the caps allow and lets the oldest go. `available`
-    /// is the memory in bytes that this history may have in all, if that is less than its own cap.
+    /// An empty history; `id` tells it from the others that share the memory.
+    #[must_use]
+    pub fn new(memory: HistoryMemory, id: u32) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            frames: 0,
+            account: Account::new(memory, id),
+            small: 0,
+        }
+    }
+
+    /// Stores the newest frames of `run` that the caps allow and lets the oldest go. When the memory of
+    /// all histories is used up by frames, those are this history's.
     pub fn push(
         &mut self,
         run: &FrameRun,
         origin: Origin,
         now: Instant,
         settings: &ChannelSettings,
-        available: usize,
     ) {
         if settings.history_frames == 0 {
             return;
         }
         let mut run = run.clone();
-        if run.frames() > settings.history_frames {
-            run.drop_front(run.frames() - settings.history_frames);
-        } else {
-            run.compact();
-        }
-        self.frames += run.frames();
-        let stored = Stored {
+        run.drop_front(run.frames().saturating_sub(settings.history_frames));
+        let is_small = run.bytes().len() <= SMALL;
+        let is_next = self.runs.back().is_some_and(|last| last.origin == origin);
+        self.small = match (is_small, is_next) {
+            (true, true) => self.small + 1,
+            (is_small, _) => usize::from(is_small),
+        };
+        let stored = self.count(Stored {
             run,
             at: now,
             origin,
-            made: Vec::new(),
-        };
-        self.cost += stored.cost();
+            merges: 0,
+            made: None,
+        });
         self.runs.push_back(stored);
+        if self.small >= MERGED {
+            self.small = 0;
+            while self.merge_last(now, settings) {}
+        }
         self.trim(now, settings);
-        self.trim_to(available);
     }
 
-    /// The frames to replay to a member that joins now, oldest first, in the form of its queue. What
-    /// is made for that is kept with the frames, and counts as they do.
-    pub fn replay(&mut self, now: Instant, settings: &ChannelSettings, form: Form) -> Vec<Bytes> {
+    /// Counts a run that is put in; it has no forms yet.
+    fn count(&mut self, stored: Stored) -> Stored {
+        self.frames += stored.run.frames();
+        self.account
+            .set_frames(self.account.frames() + stored.cost());
+        stored
+    }
+
+    /// Counts a run that was taken out.
+    fn discount(&mut self, stored: &Stored) {
+        self.frames -= stored.run.frames();
+        self.account
+            .set_frames(self.account.frames() - stored.cost());
+        self.account
+            .set_forms(self.account.forms() - stored.forms());
+    }
+
+    /// Makes the last runs one, if they are alike. Returns whether they were.
+    fn merge_last(&mut self, now: Instant, settings: &ChannelSettings) -> bool {
+        let Some(at) = self.runs.len().checked_sub(MERGED) else {
+            return false;
+        };
+        let last = || self.runs.range(at..);
+        let first = &self.runs[at];
+        let (since, origin, merges) = (first.at, first.origin, first.merges);
+        let is_like = last().all(|run| run.origin == origin && run.merges == merges);
         let age = settings.history_age;
-        let mut replay = Vec::with_capacity(self.runs.len());
+        let is_close = age.is_none_or(|age| now.duration_since(since) <= age / PARTS);
+        let len: usize = last().map(|stored| stored.run.bytes().len()).sum();
+        let frames: usize = last().map(|stored| stored.run.frames()).sum();
+        let is_short = len <= LONGEST.min(settings.history_bytes / PARTS as usize)
+            && frames <= settings.history_frames / MERGED;
+        if !is_like || !is_close || !is_short {
+            return false;
+        }
+        let mut bytes = Vec::with_capacity(len);
+        for stored in self.runs.split_off(at) {
+            bytes.extend_from_slice(stored.run.bytes());
+            self.discount(&stored);
+        }
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        let merged = self.count(Stored {
+            run: FrameRun::exact(bytes.into(), frames),
+            at: since,
+            origin,
+            merges: merges + 1,
+            made: None,
+        });
+        self.runs.push_back(merged);
+        true
+    }
+
+    /// Returns what a member gets that joins now and whose queue is made of `form`. What is made for that is kept
+    /// with the frames for those who join next, if there is memory for it that nobody else uses.
+    pub fn replay(&mut self, now: Instant, settings: &ChannelSettings, form: Form) -> Replay {
+        let mut replay = Replay {
+            runs: Vec::with_capacity(self.runs.len()),
+            made: 0,
+            unshared: 0,
+        };
+        let own = settings.history_bytes.saturating_sub(self.cost());
+        let mut left = own.min(self.account.left());
+        let mut kept = 0;
         for stored in &mut self.runs {
-            if age.is_some_and(|age| now.duration_since(stored.at) > age) {
+            if stored.is_older(settings.history_age, now) {
                 continue;
             }
-            self.cost -= stored.cost();
-            let bytes = stored.in_form(form);
-            self.cost += stored.cost();
-            if !bytes.is_empty() {
-                replay.push(bytes);
+            let run = stored.run.bytes();
+            let made = match form {
+                Form::Frames => Some(run),
+                _ => stored.made(form),
+            };
+            if let Some(made) = made {
+                replay.runs.push(made.clone());
+                continue;
             }
+            let (made, _) = form.make(run);
+            replay.made += made.len();
+            let cost = made.len() + RUN_COST;
+            if cost <= left {
+                stored.keep(form, made.clone());
+                left -= cost;
+                kept += cost;
+            } else {
+                replay.unshared += made.len();
+            }
+            replay.runs.push(made);
         }
+        self.account.set_forms(self.account.forms() + kept);
+        replay.runs.retain(|run| !run.is_empty());
         replay
     }
 
@@ -124,22 +262,13 @@ impl History {
         now: Instant,
         settings: &ChannelSettings,
     ) -> impl Iterator<Item = (Bytes, Origin)> + use<'_> {
-        self.young(now, settings).flat_map(|stored| {
+        let age = settings.history_age;
+        let runs = self.runs.iter();
+        let young = runs.filter(move |stored| !stored.is_older(age, now));
+        young.flat_map(|stored| {
             let run = stored.run.bytes();
             frames(run).map(|frame| (run.slice_ref(frame), stored.origin))
         })
-    }
-
-    /// What is not too old to be replayed.
-    fn young(
-        &self,
-        now: Instant,
-        settings: &ChannelSettings,
-    ) -> impl Iterator<Item = &Stored> + use<'_> {
-        let age = settings.history_age;
-        self.runs
-            .iter()
-            .filter(move |stored| age.is_none_or(|age| now.duration_since(stored.at) <= age))
     }
 
     /// Frames kept.
@@ -148,63 +277,106 @@ impl History {
         self.frames
     }
 
-    /// Bytes of memory kept alive.
+    /// Bytes of memory that are counted: those of the frames, and of what was made of them.
     #[must_use]
     pub fn cost(&self) -> usize {
-        self.cost
+        self.account.frames() + self.account.forms()
     }
 
-    /// Whether nothing is kept.
+    /// The same, counted anew: it takes a look at every run.
+    #[must_use]
+    pub fn recounted(&self) -> usize {
+        self.runs.iter().map(|run| run.cost() + run.forms()).sum()
+    }
+
+    /// Returns `true` if nothing is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Lets go what is over the caps or too old.
-    pub fn trim(&mut self, now: Instant, settings: &ChannelSettings) {
-        if let Some(age) = settings.history_age {
-            while self
-                .runs
-                .front()
-                .is_some_and(|s| now.duration_since(s.at) > age)
-            {
-                self.pop_run();
-            }
-        }
-        while self.frames > settings.history_frames {
-            let over = self.frames - settings.history_frames;
-            self.drop_front(over);
-        }
-        self.trim_to(settings.history_bytes);
+    /// Returns `true` if a member that joined now would get nothing.
+    #[must_use]
+    pub fn is_spent(&self, now: Instant, settings: &ChannelSettings) -> bool {
+        let newest = self.runs.back();
+        newest.is_none_or(|newest| newest.is_older(settings.history_age, now))
     }
 
-    /// Lets the oldest frames go until at most `bytes` of memory are kept alive.
-    fn trim_to(&mut self, bytes: usize) {
-        while self.cost > bytes && !self.runs.is_empty() {
-            self.drop_front(1);
+    /// Lets go what is over the caps or too old. Frames go only for frames; what was made of them goes first.
+    pub fn trim(&mut self, now: Instant, settings: &ChannelSettings) {
+        let is_old = |stored: &Stored| stored.is_older(settings.history_age, now);
+        while self.runs.front().is_some_and(is_old) {
+            self.pop_run();
+        }
+        while self.frames > settings.history_frames {
+            self.drop_frames(self.frames - settings.history_frames);
+        }
+        let bytes = settings.history_bytes.min(self.account.allowed());
+        while self.account.frames() > bytes {
+            self.drop_bytes(self.account.frames() - bytes);
+        }
+        if self.cost() > settings.history_bytes {
+            self.forget_forms();
         }
     }
 
     /// Drops up to `n` frames of the oldest run.
-    fn drop_front(&mut self, n: usize) {
-        let Some(first) = self.runs.front_mut() else {
-            return;
-        };
-        if first.run.frames() <= n {
+    fn drop_frames(&mut self, n: usize) {
+        if self.first_has(|run| run.frames() > n) {
+            self.change_first(|run| run.drop_front(n));
+        } else {
             self.pop_run();
-            return;
         }
-        self.frames -= n;
-        self.cost -= first.cost();
-        first.made.clear();
-        first.run.drop_front(n);
-        self.cost += first.cost();
+    }
+
+    /// Lets go at least `n` bytes of the oldest run: what it keeps alive beyond its frames, or half of them in any
+    /// case. The rest is copied, and all copies of a run together are not longer than twice the run.
+    fn drop_bytes(&mut self, n: usize) {
+        if !self.first_has(|run| run.pinned() > n) {
+            return self.pop_run();
+        }
+        self.change_first(|run| {
+            let len = run.bytes().len();
+            let over = n.saturating_sub(run.pinned() - len);
+            run.keep_last(if over == 0 {
+                len
+            } else {
+                (len - over).min(len / 2)
+            });
+        });
+        if self.first_has(|run| run.frames() == 0) {
+            self.pop_run();
+        }
+    }
+
+    fn first_has(&self, property: impl FnOnce(&FrameRun) -> bool) -> bool {
+        self.runs.front().is_some_and(|first| property(&first.run))
+    }
+
+    /// Drops frames of the oldest run, and what was made of it.
+    fn change_first(&mut self, change: impl FnOnce(&mut FrameRun)) {
+        if let Some(first) = self.runs.front_mut() {
+            let (frames, cost, forms) = (first.run.frames(), first.cost(), first.forms());
+            first.made = None;
+            change(&mut first.run);
+            self.frames -= frames - first.run.frames();
+            self.account
+                .set_frames(self.account.frames() - cost + first.cost());
+            self.account.set_forms(self.account.forms() - forms);
+        }
     }
 
     fn pop_run(&mut self) {
-        if let Some(stored) = self.runs.pop_front() {
-            self.frames -= stored.run.frames();
-            self.cost -= stored.cost();
+        if let Some(first) = self.runs.pop_front() {
+            self.discount(&first);
+        }
+    }
+
+    /// Gives up what was made of the frames.
+    pub fn forget_forms(&mut self) {
+        if self.account.forms() > 0 {
+            self.runs.iter_mut().for_each(|stored| stored.made = None);
+            self.account.set_forms(0);
         }
     }
 }

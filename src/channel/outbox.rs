@@ -16,11 +16,20 @@ pub struct Dropped {
     pub bytes: usize,
 }
 
+/// Memory in bytes that a queued run costs its member besides its own bytes: 32 for the entry, in a ring
+/// that doubles as it grows, and a part of the buffer's reference count and allocator header.
+pub const ENTRY_COST: usize = 128;
+/// Runs up to this length cost less as a copy than as an entry.
+const SMALL: usize = ENTRY_COST;
+/// So many of them in a row become one.
+const MERGED: u8 = 32;
+
 /// Runs queued for one member, in order.
 ///
 /// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with
-/// the other members, so a queue costs 32 bytes of its own a run. The first run has its place here: a member that keeps up never needs
-/// more, and an idle one holds no memory for its queue.
+/// the other members, and the first has its place here: a member that keeps up never needs more,
+/// and an idle one holds no memory for its queue. Each of the others is an entry with a cost of its own, so a
+/// member that is far behind has its small runs merged, as copies.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Empty only when nothing is queued.
@@ -30,21 +39,57 @@ pub struct Outbox {
         reason = "8 bytes instead of 32 in every idle member"
     )]
     rest: Option<Box<VecDeque<Bytes>>>,
-    /// Queued and not yet written, over all runs.
-    bytes: usize,
+    /// Bytes queued and not yet written, and [`ENTRY_COST`] for each run of `rest`.
+    cost: usize,
     /// Written bytes of the first run. Kept apart from the run so that frame boundaries stay known.
     written: usize,
+    /// How many runs at the end of `rest` are small and wait for others to be merged with.
+    small: u8,
 }
 
 impl Outbox {
     /// Appends a run.
     pub fn push(&mut self, run: Bytes) {
-        self.bytes += run.len();
         if self.first.is_empty() {
+            self.cost += run.len();
             self.first = run;
         } else if !run.is_empty() {
+            self.cost += run.len() + ENTRY_COST;
+            let is_small = run.len() <= SMALL;
             self.rest.get_or_insert_default().push_back(run);
+            self.small = if is_small { self.small + 1 } else { 0 };
+            if self.small == MERGED {
+                self.merge_small();
+            }
         }
+    }
+
+    /// Copies the small runs at the end into one.
+    fn merge_small(&mut self) {
+        let count = usize::from(std::mem::take(&mut self.small));
+        let Some(rest) = &mut self.rest else {
+            return;
+        };
+        let at = rest.len().saturating_sub(count);
+        let len = rest.range(at..).map(Bytes::len).sum();
+        let mut merged = Vec::with_capacity(len);
+        for run in rest.drain(at..) {
+            merged.extend_from_slice(&run);
+        }
+        rest.push_back(merged.into());
+        self.cost -= (count - 1) * ENTRY_COST;
+    }
+
+    /// Keeps what is queued so far apart from what comes next: runs of both are not merged.
+    pub(super) fn seal(&mut self) {
+        self.small = 0;
+    }
+
+    /// Memory in bytes that is queued, as far as it counts against `queue_bytes`: what waits to be written,
+    /// and [`ENTRY_COST`] for each run but the first.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     /// Whether nothing waits to be written.
@@ -56,7 +101,8 @@ impl Outbox {
     /// Bytes that wait to be written.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        let entries = self.rest.as_ref().map_or(0, |rest| rest.len());
+        self.cost - entries * ENTRY_COST
     }
 
     /// The one slice to write, when there is exactly one.
@@ -83,8 +129,8 @@ impl Outbox {
 
     /// Takes `n` written bytes off the front.
     pub fn advance(&mut self, n: usize) {
-        debug_assert!(n <= self.bytes, "wrote more than was queued");
-        self.bytes -= n;
+        debug_assert!(n <= self.bytes(), "wrote more than was queued");
+        self.cost -= n;
         self.written += n;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();
@@ -92,24 +138,30 @@ impl Outbox {
         }
     }
 
-    /// Takes the first run out.
-    fn pop(&mut self) -> Bytes {
-        let next = self
-            .rest
-            .as_mut()
-            .and_then(|rest| rest.pop_front())
-            .unwrap_or_default();
-        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
-            self.rest = None;
+    /// Takes the first run out; its bytes are counted by the caller.
+    fn pop(&mut self) {
+        self.first = Bytes::new();
+        let Some(rest) = &mut self.rest else {
+            return;
+        };
+        if let Some(next) = rest.pop_front() {
+            self.first = next;
+            self.cost -= ENTRY_COST;
         }
-        std::mem::replace(&mut self.first, next)
+        if rest.is_empty() {
+            self.rest = None;
+            self.small = 0;
+        } else if usize::from(self.small) > rest.len() {
+            self.small -= 1;
+        }
     }
 
-    /// Puts a run in front of the first.
+    /// Puts a run in front of the first; its bytes are counted by the caller.
     fn push_front(&mut self, run: Bytes) {
         let second = std::mem::replace(&mut self.first, run);
         if !second.is_empty() {
             self.rest.get_or_insert_default().push_front(second);
+            self.cost += ENTRY_COST;
         }
     }
 
@@ -138,16 +190,17 @@ impl Outbox {
         Bytes::new()
     }
 
-    /// Drops the oldest whole units until at most `keep` bytes are queued. A unit of which a part
-    /// has been written stays, even if the rest of it is more than that: the member must get it.
+    /// Drops the oldest whole units until what is queued costs at most `keep` bytes. A unit of which a
+    /// part has been written stays, even if the rest of it is more than that: the member must get it.
     pub fn drop_oldest(&mut self, keep: usize, form: Form) -> Dropped {
         let mut dropped = Dropped::default();
         let begun = self.take_begun_unit(form);
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
-        let keep = keep.saturating_sub(rest);
-        while self.bytes > keep {
+        let entry = begun.as_ref().map_or(0, |_| ENTRY_COST);
+        let keep = keep.saturating_sub(rest + entry);
+        while self.cost > keep {
             let run = &mut self.first;
-            let over = self.bytes - keep;
+            let over = self.cost - keep;
             let (mut cut, mut count) = (0, 0);
             while cut < over && cut < run.len() {
                 cut += form.unit_len(&run[cut..]).unwrap_or(run.len() - cut);
@@ -158,12 +211,12 @@ impl Outbox {
             } else {
                 *run = run.slice(cut..);
             }
-            self.bytes -= cut;
+            self.cost -= cut;
             dropped.bytes += cut;
             dropped.frames += count;
         }
         if let Some(unit) = begun {
-            self.bytes += rest;
+            self.cost += rest;
             self.push_front(unit);
         }
         dropped
@@ -179,7 +232,7 @@ impl Outbox {
             if end > self.written {
                 let unit = run.slice(start..end);
                 *run = run.slice(end..);
-                self.bytes -= end - self.written;
+                self.cost -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
                     self.pop();

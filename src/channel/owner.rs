@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::announce::Announcements;
-use super::fanout::{ConnId, Fanout, Member, MemberKey};
+use super::fanout::{ConnId, Fanout, Member};
 use super::form::Form;
-use super::history::{History, Origin};
+use super::history::{History, Origin, Replay};
+use super::members::MemberKey;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::Cid;
@@ -51,8 +50,8 @@ pub struct Vacated<T> {
 /// What a successful join came to.
 #[derive(Debug)]
 pub struct Joined<T> {
-    /// History for the new member in its form, oldest first; what is published from now on follows it.
-    pub replay: Vec<Bytes>,
+    /// History for the new member; what is published from now on follows it.
+    pub replay: Replay,
     /// Bytes at the start of the next run that are not for the new member.
     pub skip: u32,
     /// The half-closed session whose connection id it took over, already removed; disconnect it.
@@ -80,16 +79,16 @@ pub struct Channel<T> {
 }
 
 impl<T> Channel<T> {
-    /// An empty channel.
+    /// An empty channel that keeps what is stored in `history`.
     #[must_use]
-    pub fn new(settings: Arc<ChannelSettings>, now: Instant) -> Self {
+    pub fn new(settings: Arc<ChannelSettings>, history: History, now: Instant) -> Self {
         Self {
             local: Fanout::default(),
             settings,
             seats: HashMap::new(),
             half_closed: 0,
             relays: Vec::new(),
-            history: History::default(),
+            history,
             announcements: Announcements::default(),
             idle_since: Some(now),
         }
@@ -269,11 +268,19 @@ impl<T> Channel<T> {
         self.local.deliver(run, except)
     }
 
-    /// Stores `run` for members that join later. `available` is the memory in bytes that the
-    /// history of this channel may have in all, if that is less than its own cap.
-    pub fn remember(&mut self, run: &FrameRun, origin: Origin, now: Instant, available: usize) {
-        self.history
-            .push(run, origin, now, &self.settings, available);
+    /// Stores `run` for members that join later.
+    pub fn remember(&mut self, run: &FrameRun, origin: Origin, now: Instant) {
+        self.history.push(run, origin, now, &self.settings);
+    }
+
+    /// Lets go what of the history is too old.
+    pub fn trim(&mut self, now: Instant) {
+        self.history.trim(now, &self.settings);
+    }
+
+    /// Gives up what was made of the history's frames for joiners of other forms.
+    pub fn forget_forms(&mut self) {
+        self.history.forget_forms();
     }
 
     /// Since when nobody is in it.
@@ -284,11 +291,12 @@ impl<T> Channel<T> {
 
     /// Whether the channel may be freed: nobody is in it, not even without a seat, and there is
     /// nothing to replay or it has been idle for too long.
-    pub fn is_expired(&mut self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_expired(&self, now: Instant) -> bool {
         let Some(since) = self.idle_since.filter(|_| self.local.is_empty()) else {
             return false;
         };
-        self.history.trim(now, &self.settings);
-        self.history.is_empty() || now.duration_since(since) >= self.settings.idle_ttl
+        let is_spent = self.history.is_spent(now, &self.settings);
+        is_spent || now.duration_since(since) >= self.settings.idle_ttl
     }
 }

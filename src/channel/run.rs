@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::protocol::{frames, is_presence};
 
 /// Whole frames, back to back, checked by the scanner before they got here.
 ///
-/// Cloning shares the buffer.
+/// Cloning shares the buffer. No run keeps more than twice its length alive, however it was made: queues count
+/// lengths.
 #[derive(Clone, Debug)]
 pub struct FrameRun {
     bytes: Bytes,
@@ -28,9 +29,13 @@ impl FrameRun {
         }
     }
 
-    /// A run that is a slice of a buffer of `capacity` bytes, all of which it keeps alive.
+    /// A run that is a slice of a buffer of `capacity` bytes, all of which it keeps alive; copied if it is less than
+    /// half of that.
     #[must_use]
     pub fn slice_of(bytes: Bytes, frames: u32, capacity: usize) -> Self {
+        if capacity > 2 * bytes.len() {
+            return Self::exact(Bytes::copy_from_slice(&bytes), frames);
+        }
         let pinned = u32::try_from(capacity.max(bytes.len())).unwrap_or(u32::MAX);
         Self {
             bytes,
@@ -61,11 +66,7 @@ impl FrameRun {
     /// are none.
     #[must_use]
     pub fn part(&self, range: Range<usize>, frames: u32) -> Option<Self> {
-        (frames > 0).then(|| Self {
-            bytes: self.bytes.slice(range),
-            frames,
-            pinned: self.pinned,
-        })
+        (frames > 0).then(|| Self::slice_of(self.bytes.slice(range), frames, self.pinned()))
     }
 
     /// The run without frames that only tell of somebody's presence: what a history keeps of what
@@ -88,20 +89,33 @@ impl FrameRun {
         Some(Self::exact(bytes.freeze(), frames))
     }
 
-    /// Removes the first `n` frames, then copies the rest to a buffer of its own if it would
-    /// otherwise keep alive more than twice its length.
+    /// Removes the first `n` frames.
     pub(super) fn drop_front(&mut self, n: usize) {
+        if n == 0 {
+            return;
+        }
         let n = n.min(self.frames());
-        let cut: usize = frames(&self.bytes).take(n).map(<[u8]>::len).sum();
-        self.bytes = self.bytes.slice(cut..);
+        let cut = frames(&self.bytes).take(n).map(<[u8]>::len).sum();
+        self.bytes.advance(cut);
         self.frames -= u32::try_from(n).unwrap_or(u32::MAX);
-        self.compact();
-    }
-
-    /// Copies the run to a buffer of its own if it keeps alive more than twice its length.
-    pub(super) fn compact(&mut self) {
         if self.pinned() > 2 * self.bytes.len() {
             *self = Self::exact(Bytes::copy_from_slice(&self.bytes), self.frames);
         }
+    }
+
+    /// Removes the oldest frames until at most `len` bytes are left, which are copied.
+    pub(super) fn keep_last(&mut self, len: usize) {
+        let (mut cut, mut gone) = (0, 0);
+        for frame in frames(&self.bytes) {
+            if self.bytes.len() - cut <= len {
+                break;
+            }
+            cut += frame.len();
+            gone += 1;
+        }
+        *self = Self::exact(
+            Bytes::copy_from_slice(&self.bytes[cut..]),
+            self.frames - gone,
+        );
     }
 }

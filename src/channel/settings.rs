@@ -24,9 +24,11 @@ pub struct ChannelSettings {
     pub history_frames: usize,
     /// Most bytes of memory those frames may pin.
     pub history_bytes: usize,
-    /// Frames older than this are not replayed.
+    /// Frames older than this are not replayed. Small ones that were merged with older ones go with these, a 32nd
+    /// part of this earlier at most.
     pub history_age: Option<Duration>,
-    /// Most bytes queued for one member, besides the history it got when it joined.
+    /// Most bytes queued for one member, besides the history it got when it joined; each run but the first counts
+    /// [`ENTRY_COST`](super::ENTRY_COST) more.
     pub queue_bytes: usize,
     /// Longest time without progress on a member's socket while something is queued for it.
     pub write_deadline: Duration,

@@ -238,7 +238,6 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let settings = room.channel.settings().clone();
-        let before = room.channel.history().cost();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.conn, identity.cid);
         let role = match resync {
@@ -263,13 +262,12 @@ impl Shard {
             Refused::CidInUse
         })?;
         turn::spend(turn::SYSTEM_CALL);
-        turn::spend_each(joined.replay.len());
+        turn::spend_each(joined.replay.runs.len());
+        turn::spend_bytes(joined.replay.made);
         // A server gets what it lacks when the resync is merged.
         if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
-            room.channel.local.replay(key, joined.replay);
+            room.channel.local.replay(key, joined.replay.runs);
         }
-        let after = room.channel.history().cost();
-        registry.recount_history(before, after);
         registry.list_if_dirty(Home::Owned(at));
         drop(registry);
         self.wake_flusher();
@@ -299,7 +297,6 @@ impl Shard {
         let socket = socket.detach().map_err(Refused::Socket)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
-        let before = room.channel.history().cost();
         let announces = is_silent && room.channel.settings().announce_joins;
         let announcement = announces.then_some(&join[..]);
         let place = |_: &mut _, _| Place::Relay(shard.0);
@@ -307,7 +304,8 @@ impl Shard {
             .channel
             .join(identity.cid, identity.conn, announcement, form, now, place);
         let joined = joined.map_err(|_| Refused::CidInUse)?;
-        turn::spend_each(joined.replay.len());
+        turn::spend_each(joined.replay.runs.len());
+        turn::spend_bytes(joined.replay.made);
         let adoption = Adoption {
             socket,
             identity,
@@ -318,8 +316,6 @@ impl Shard {
             held: room.hold.is_held(),
             early,
         };
-        let after = room.channel.history().cost();
-        registry.recount_history(before, after);
         drop(registry);
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));

@@ -14,7 +14,7 @@ use super::layered::Layered;
 use super::mailbox::Weigh;
 use super::refused::Refused;
 use super::wire::{Reader, Wire, sides};
-use crate::channel::{ConnId, Form, FrameRun};
+use crate::channel::{ConnId, Form, FrameRun, Replay};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -97,8 +97,8 @@ impl Weigh for Delivery {
     fn weight(&self) -> usize {
         match self {
             Self::Run { run, .. } => run.pinned(),
-            // The replay shares its buffers with the channel's history.
-            Self::Adopt(adoption) => adoption.early.weight(),
+            // For the rest, the replay shares its buffers with the channel's history.
+            Self::Adopt(adoption) => adoption.early.weight() + adoption.replay.unshared,
             Self::Refuse { .. } | Self::Through | Self::Evict { .. } | Self::Hold { .. } => 0,
         }
     }
@@ -210,7 +210,7 @@ pub(crate) struct Adoption {
     pub(crate) identity: Identity,
     pub(crate) id: ChannelId,
     pub(crate) channel: Box<str>,
-    pub(crate) replay: Vec<Bytes>,
+    pub(crate) replay: Replay,
     pub(crate) skip: u32,
     /// Whether the channel's publishers are paused.
     pub(crate) held: bool,

@@ -14,7 +14,9 @@ use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
 use super::message::ChannelName;
 use super::uplink::Uplink;
-use crate::channel::{Channel, ChannelSettings, ConnId, Fanout, FrameRun, Origin};
+use crate::channel::{
+    Channel, ChannelSettings, ConnId, Fanout, FrameRun, History, HistoryMemory, Origin,
+};
 
 /// A channel that this shard owns.
 #[derive(Debug)]
@@ -111,7 +113,7 @@ pub(super) struct Target<'a> {
 }
 
 /// All channels of one shard. Indices stay valid while a channel has members here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     rooms: Slab<Room>,
     names: HashMap<ChannelName, u32>,
@@ -125,19 +127,6 @@ pub(super) struct Registry {
     history: HistoryMemory,
 }
 
-/// The memory of all histories of one shard, in bytes.
-#[derive(Debug, Default)]
-struct HistoryMemory {
-    used: usize,
-    allowed: usize,
-}
-
-impl HistoryMemory {
-    fn changed(&mut self, before: usize, after: usize) {
-        self.used = self.used + after - before;
-    }
-}
-
 fn index(key: usize) -> u32 {
     u32::try_from(key).expect("fewer than 2^32 channels")
 }
@@ -145,13 +134,15 @@ fn index(key: usize) -> u32 {
 impl Registry {
     /// A registry whose histories may take `history_bytes` of memory in all.
     pub(super) fn new(history_bytes: usize) -> Self {
-        let history = HistoryMemory {
-            used: 0,
-            allowed: history_bytes,
-        };
         Self {
-            history,
-            ..Self::default()
+            rooms: Slab::new(),
+            names: HashMap::new(),
+            relays: Slab::new(),
+            relay_ids: HashMap::new(),
+            dirty: VecDeque::new(),
+            unfinished: VecDeque::new(),
+            next_serial: 0,
+            history: HistoryMemory::new(history_bytes),
         }
     }
 
@@ -180,7 +171,7 @@ impl Registry {
                 index: at,
                 serial: self.next_serial,
             },
-            channel: Channel::new(settings, now),
+            channel: Channel::new(settings, History::new(self.history.clone(), at), now),
             hold: Rc::default(),
             pressed: Vec::new(),
             downlinks: None,
@@ -208,62 +199,45 @@ impl Registry {
     pub(super) fn close(&mut self, at: u32) {
         if let Some(room) = self.rooms.try_remove(at as usize) {
             self.names.remove(&room.name);
-            self.history.changed(room.channel.history().cost(), 0);
         }
     }
 
-    /// Stores `run` in a room's history, which gives up its oldest frames when the memory for all
-    /// histories is used up.
+    /// Stores `run` in a room's history. When the memory for all histories is used up, what was made of any
+    /// frames for joiners goes, then the room's oldest frames.
     pub(super) fn remember(&mut self, at: u32, run: &FrameRun, origin: Origin, now: Instant) {
-        let Some(room) = self.rooms.get_mut(at as usize) else {
-            return;
-        };
-        let before = room.channel.history().cost();
-        let others = self.history.used - before;
-        let available = self.history.allowed.saturating_sub(others);
-        room.channel.remember(run, origin, now, available);
-        self.history.changed(before, room.channel.history().cost());
-    }
-
-    /// Records that the history of a room has come to cost something else.
-    pub(super) fn recount_history(&mut self, before: usize, after: usize) {
-        self.history.changed(before, after);
-    }
-
-    /// Whether a room may be freed: see [`Channel::is_expired`].
-    pub(super) fn is_expired(&mut self, at: u32, now: Instant) -> bool {
-        let Some(room) = self.rooms.get_mut(at as usize) else {
-            return false;
-        };
-        let before = room.channel.history().cost();
-        let is_expired = room.channel.is_expired(now);
-        self.history.changed(before, room.channel.history().cost());
-        is_expired
+        if let Some(room) = self.rooms.get_mut(at as usize) {
+            room.channel.remember(run, origin, now);
+        }
+        while let Some(at) = self.history.overdrawn_by()
+            && let Some(room) = self.rooms.get_mut(at as usize)
+        {
+            room.channel.forget_forms();
+        }
     }
 
     /// Rooms to be freed: those that have expired, and of the other idle ones the oldest, until
     /// histories take no more than three quarters of their memory: a channel in use should not
     /// have to forget so that a forgotten one may remember.
     pub(super) fn freeable(&mut self, now: Instant) -> Vec<u32> {
-        let rooms: Vec<u32> = self.rooms.iter().map(|(key, _)| index(key)).collect();
-        let mut freed = Vec::new();
-        let mut idle = Vec::new();
-        for at in rooms {
-            let is_expired = self.is_expired(at, now);
-            let Some(channel) = self.rooms.get(at as usize).map(|room| &room.channel) else {
-                continue;
-            };
+        let (mut freed, mut idle) = (Vec::new(), Vec::new());
+        let mut used = 0;
+        for (key, room) in &mut self.rooms {
+            let (at, channel) = (index(key), &mut room.channel);
+            channel.trim(now);
             let cost = channel.history().cost();
-            if is_expired {
+            debug_assert_eq!(cost, channel.history().recounted());
+            used += cost;
+            if channel.is_expired(now) {
                 freed.push((at, cost));
             } else if let Some(since) = channel.idle_since() {
                 idle.push((since, at, cost));
             }
         }
-        let mut used = self.history.used - freed.iter().map(|(_, cost)| cost).sum::<usize>();
+        debug_assert_eq!(used, self.history.used(), "what is counted is the sum");
+        used -= freed.iter().map(|(_, cost)| cost).sum::<usize>();
         idle.sort_unstable();
         for (_, at, cost) in idle {
-            if used <= self.history.allowed / 4 * 3 {
+            if used <= self.history.allowed() / 4 * 3 {
                 break;
             }
             used -= cost;

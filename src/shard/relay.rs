@@ -106,8 +106,8 @@ impl Shard {
         let conn = Conn::new(wire, form, identity, seating);
         let key = conn.enter(&mut relay.local, skip);
         turn::spend(turn::SYSTEM_CALL);
-        turn::spend_each(replay.len());
-        relay.local.replay(key, replay);
+        turn::spend_each(replay.runs.len());
+        relay.local.replay(key, replay.runs);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);
         self.wake_flusher();

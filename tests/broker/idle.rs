@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mles::channel::ChannelSettings;
 use mles::{Broker, Settings};
 
 use crate::common::{Client, settings, start, wait_until};
@@ -118,4 +119,35 @@ fn reused_places_are_not_mixed_up() {
         });
         assert_eq!(broker.stats().orphaned_frames, 0);
     }
+}
+
+/// A channel that is freed because its history is too old gives back all of the memory for histories that it had.
+#[test]
+fn freed_channels_give_their_memory_back() {
+    const AGE: Duration = Duration::from_millis(20);
+    let mut settings = Settings {
+        shards: Some(1),
+        ..settings()
+    };
+    settings.limits.history_bytes_total = 1 << 20;
+    let aging = ChannelSettings {
+        history_age: Some(AGE),
+        ..settings.channels.default.clone()
+    };
+    settings.channels.patterns = vec![("aging *".into(), aging)];
+    let broker = start(settings);
+    let large = vec![b'.'; 200_000];
+    for i in 1..=10 {
+        let mut alice = Client::join_and_wait(&broker, "alice", &format!("aging {i}"));
+        alice.send(&large);
+        wait_until("it is in", || broker.stats().frames_in == i);
+        std::thread::sleep(2 * AGE);
+        alice.reset();
+        wait_until("the channel is freed", || broker.stats().channels == 0);
+    }
+    let mut alice = Client::join_and_wait(&broker, "alice", "room");
+    alice.send(&large);
+    wait_until("it is in", || broker.stats().frames_in == 11);
+    let mut bob = Client::join_and_wait(&broker, "bob", "room");
+    assert_eq!(bob.receive_message().message, large);
 }

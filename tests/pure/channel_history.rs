@@ -1,38 +1,56 @@
-//! History against the list of all frames ever published.
+//! Histories that share their memory, against the list of all frames ever published.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mles::channel::{ChannelSettings, Form, FrameRun, History, Origin};
+use mles::channel::{ChannelSettings, Form, FrameRun, History, HistoryMemory, Origin};
+use mles::protocol::frames;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::frames::Frames;
 
 /// What the documentation grants a run for its entry, above its buffer.
-const RUN_OVERHEAD: usize = 96;
+const RUN_COST: usize = 192;
+const HISTORIES: u32 = 3;
 
 #[derive(Clone, Debug)]
 enum Op {
     /// Publish a run of frames with these payload lengths, in a buffer this much larger.
-    Push(Vec<usize>, usize),
+    Push(usize, Vec<usize>, usize, Origin),
+    /// Publish that many runs of one small frame.
+    PushSmall(usize, usize),
     /// Let milliseconds pass.
     Pass(u64),
-    Trim,
+    Trim(usize),
+    /// Somebody joins who takes frames in this form.
+    Join(usize, Form),
+    /// The channel is closed and opened again.
+    Reopen(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let at = || 0..HISTORIES as usize;
     let slack = prop_oneof![Just(0), 0..4096_usize];
+    let origin = prop_oneof![
+        5 => Just(Origin::Member),
+        1 => Just(Origin::Upstream(0)),
+    ];
+    let push = (at(), vec(0..200_usize, 1..20), slack, origin);
+    let form = prop_oneof![Just(Form::Bodies), Just(Form::Payloads)];
     prop_oneof![
-        6 => (vec(0..200_usize, 1..20), slack).prop_map(|(run, slack)| Op::Push(run, slack)),
+        6 => push.prop_map(|(at, run, slack, origin)| Op::Push(at, run, slack, origin)),
+        3 => (at(), 1..80_usize).prop_map(|(at, count)| Op::PushSmall(at, count)),
         2 => (0..40_u64).prop_map(Op::Pass),
-        1 => Just(Op::Trim),
+        1 => at().prop_map(Op::Trim),
+        3 => (at(), form).prop_map(|(at, form)| Op::Join(at, form)),
+        1 => at().prop_map(Op::Reopen),
     ]
 }
 
 fn settings() -> impl Strategy<Value = ChannelSettings> {
     let frames = prop_oneof![Just(0), 1..60_usize, Just(usize::MAX)];
-    let bytes = prop_oneof![Just(0), 100..8000_usize, Just(usize::MAX)];
+    let bytes = prop_oneof![Just(0), 100..20_000_usize, Just(usize::MAX)];
     let age = proptest::option::of((0..100_u64).prop_map(Duration::from_millis));
     (frames, bytes, age).prop_map(
         |(history_frames, history_bytes, history_age)| ChannelSettings {
@@ -44,6 +62,68 @@ fn settings() -> impl Strategy<Value = ChannelSettings> {
     )
 }
 
+/// Histories of one shard. A twin sees everything but joins that take frames in other forms.
+struct World {
+    settings: ChannelSettings,
+    allowed: usize,
+    memory: HistoryMemory,
+    histories: Vec<History>,
+    now: Instant,
+}
+
+impl World {
+    fn new(settings: &ChannelSettings, allowed: usize, now: Instant) -> Self {
+        let memory = HistoryMemory::new(allowed);
+        let histories = (0..HISTORIES).map(|id| History::new(memory.clone(), id));
+        Self {
+            settings: settings.clone(),
+            allowed,
+            histories: histories.collect(),
+            memory,
+            now,
+        }
+    }
+
+    /// As a shard does it: what was made of frames goes when the memory of all is used up.
+    fn push(&mut self, at: usize, run: &FrameRun, origin: Origin) {
+        self.histories[at].push(run, origin, self.now, &self.settings);
+        while let Some(id) = self.memory.overdrawn_by() {
+            self.histories[id as usize].forget_forms();
+        }
+    }
+
+    fn trim(&mut self, at: usize) {
+        self.histories[at].trim(self.now, &self.settings);
+    }
+
+    fn reopen(&mut self, at: usize) {
+        let id = u32::try_from(at).unwrap();
+        self.histories[at] = History::new(self.memory.clone(), id);
+    }
+
+    fn join(&mut self, at: usize, form: Form) -> Vec<Bytes> {
+        let replay = self.histories[at].replay(self.now, &self.settings, form);
+        replay.runs
+    }
+
+    fn cost_of_others(&self, at: usize) -> usize {
+        self.memory.used() - self.histories[at].cost()
+    }
+
+    fn check(&mut self) {
+        let mut sum = 0;
+        for history in &self.histories {
+            assert_eq!(history.cost(), history.recounted());
+            assert!(history.cost() <= self.settings.history_bytes);
+            assert!(history.frames() <= self.settings.history_frames);
+            assert_eq!(history.is_empty(), history.frames() == 0);
+            sum += history.cost();
+        }
+        assert_eq!(self.memory.used(), sum);
+        assert!(sum <= self.allowed);
+    }
+}
+
 /// How many of the newest frames fit into `bytes` however badly they are stored: each in a run of
 /// its own, in a buffer twice its length.
 fn fit_at_least(published: &[(Bytes, Instant)], bytes: usize) -> usize {
@@ -51,71 +131,120 @@ fn fit_at_least(published: &[(Bytes, Instant)], bytes: usize) -> usize {
     let newest = published.iter().rev();
     newest
         .take_while(|(frame, _)| {
-            let cost = 2 * frame.len() + RUN_OVERHEAD;
+            let cost = 2 * frame.len() + RUN_COST;
             left.checked_sub(cost).map(|rest| left = rest).is_some()
         })
         .count()
 }
 
+/// What was in a history, and what was published since.
+type Published = Vec<(Bytes, Instant)>;
+
+/// A history has the newest frames and none that are too old. Returns how many.
+fn newest_of(world: &mut World, at: usize, published: &Published) -> usize {
+    let replay = world.join(at, Form::Frames);
+    let count = replay.iter().flat_map(|run| frames(run)).count();
+    let newest = &published[published.len() - count..];
+    let all: Vec<_> = newest.iter().map(|(frame, _)| &frame[..]).collect();
+    assert_eq!(replay.concat(), all.concat());
+    let age = world.settings.history_age.unwrap_or(Duration::MAX);
+    assert!(newest.iter().all(|(_, at)| world.now - *at <= age));
+    count
+}
+
+/// How many frames are so young that each has to be there. A 32nd part earlier than they are too old they
+/// may be gone together with others.
+fn young(world: &World, published: &Published) -> usize {
+    let age = world.settings.history_age.unwrap_or(Duration::MAX);
+    let newest = published.iter().rev();
+    newest
+        .take_while(|(_, at)| world.now - *at <= age - age / 32)
+        .count()
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
     #[test]
-    fn it_holds_the_newest_frames_within_its_caps(
+    fn histories_hold_the_newest_frames_within_their_caps_whoever_joins(
         settings in settings(),
-        available in prop_oneof![Just(usize::MAX), 0..8000_usize],
-        ops in vec(op(), 1..40),
+        allowed in prop_oneof![Just(usize::MAX), 0..30_000_usize],
+        ops in vec(op(), 1..60),
     ) {
-        let mut frames = Frames::default();
-        let (mut history, mut now) = (History::default(), Instant::now());
-        let mut published: Vec<(Bytes, Instant)> = Vec::new();
-        let mut trimmed_at = now;
-        let bytes = settings.history_bytes.min(available);
+        let mut made = Frames::default();
+        let now = Instant::now();
+        let (mut world, mut twin) = (World::new(&settings, allowed, now), World::new(&settings, allowed, now));
+        let mut published = vec![Published::new(); HISTORIES as usize];
         for op in ops {
-            match op {
-                Op::Push(payloads, slack) => {
-                    let made = frames.frames(&payloads);
-                    let (whole, count) = (made.concat(), u32::try_from(made.len()).unwrap());
-                    let capacity = whole.len() + slack;
-                    let run = FrameRun::slice_of(whole.into(), count, capacity);
-                    history.push(&run, Origin::Member, now, &settings, available);
-                    published.extend(made.into_iter().map(|frame| (frame, now)));
-                    trimmed_at = now;
+            let mut pushed = None;
+            let runs = match op {
+                Op::Push(at, payloads, slack, origin) => {
+                    pushed = Some(at);
+                    vec![(made.frames(&payloads), slack, origin)]
                 }
-                Op::Pass(ms) => now += Duration::from_millis(ms),
-                Op::Trim => {
-                    history.trim(now, &settings);
-                    trimmed_at = now;
+                Op::PushSmall(at, count) => {
+                    pushed = Some(at);
+                    (0..count).map(|_| (vec![made.frame(8)], 0, Origin::Member)).collect()
                 }
-            }
-            let is_old = |at: Instant, now: Instant| {
-                settings.history_age.is_some_and(|age| now - at > age)
+                Op::Pass(ms) => {
+                    world.now += Duration::from_millis(ms);
+                    twin.now = world.now;
+                    Vec::new()
+                }
+                Op::Trim(at) => {
+                    world.trim(at);
+                    twin.trim(at);
+                    Vec::new()
+                }
+                Op::Join(at, form) => {
+                    let units = |runs: &[Bytes]| -> usize { runs.iter().map(|run| {
+                        let mut rest = &run[..];
+                        std::iter::from_fn(|| {
+                            let len = form.unit_len(rest)?;
+                            rest = &rest[len..];
+                            Some(())
+                        }).count()
+                    }).sum() };
+                    let got = world.join(at, form);
+                    let plain = world.join(at, Form::Frames);
+                    prop_assert_eq!(units(&got), plain.iter().flat_map(|run| frames(run)).count());
+                    Vec::new()
+                }
+                Op::Reopen(at) => {
+                    world.reopen(at);
+                    twin.reopen(at);
+                    published[at].clear();
+                    Vec::new()
+                }
             };
-            let replay: Vec<Bytes> = history.replay(now, &settings, Form::Frames);
-            let replayed = replay.concat();
-
-            // The newest frames, in order, none of them old.
-            let young: Vec<_> = published.iter().filter(|(_, at)| !is_old(*at, now)).collect();
-            let all = young.iter().map(|(frame, _)| &frame[..]).collect::<Vec<_>>();
-            let count = replay.iter().flat_map(|run| mles::protocol::frames(run)).count();
-            prop_assert!(count <= young.len());
-            prop_assert_eq!(&replayed, &all[young.len() - count..].concat());
-
-            // As many as the caps allow.
-            let least = fit_at_least(&published, bytes).min(settings.history_frames);
-            prop_assert!(count >= least.min(young.len()), "{count} of {least}");
-            if bytes == usize::MAX {
-                prop_assert_eq!(count, young.len().min(settings.history_frames));
+            for (run, slack, origin) in runs {
+                let at = pushed.unwrap();
+                let (whole, count) = (run.concat(), u32::try_from(run.len()).unwrap());
+                let capacity = whole.len() + slack;
+                let shared = FrameRun::slice_of(whole.into(), count, capacity);
+                world.push(at, &shared, origin);
+                twin.push(at, &shared, origin);
+                published[at].extend(run.into_iter().map(|frame| (frame, world.now)));
             }
-
-            // Within the caps, as it tells itself and as can be told from outside.
-            prop_assert!(history.frames() <= settings.history_frames);
-            prop_assert!(history.cost() <= bytes);
-            let kept = published[published.len() - history.frames()..].iter();
-            let kept_bytes: usize = kept.clone().map(|(frame, _)| frame.len()).sum();
-            prop_assert!(history.cost() >= kept_bytes);
-            prop_assert!(history.cost() <= 2 * kept_bytes + RUN_OVERHEAD * history.frames());
-            prop_assert!(!kept.clone().any(|(_, at)| is_old(*at, trimmed_at)));
-            prop_assert_eq!(history.is_empty(), history.frames() == 0);
+            world.check();
+            twin.check();
+            for at in 0..HISTORIES as usize {
+                let count = newest_of(&mut world, at, &published[at]);
+                prop_assert_eq!(count, newest_of(&mut twin, at, &published[at]), "frames went for forms");
+                // As many as the caps allow; without a push only those go that are too old.
+                let young = young(&world, &published[at]);
+                let mut least = young.min(settings.history_frames);
+                if pushed == Some(at) {
+                    let bytes = settings.history_bytes.min(allowed - twin.cost_of_others(at));
+                    least = least.min(fit_at_least(&published[at], bytes));
+                }
+                prop_assert!(count >= least, "{count} of {least}");
+                let gone = published[at].len() - count;
+                published[at].drain(..gone);
+            }
         }
+        world.histories.clear();
+        prop_assert_eq!(world.memory.used(), 0);
     }
 
     /// A run whose buffer is much larger than its frames is copied, so that the buffer can go; one
@@ -124,17 +253,35 @@ proptest! {
     fn it_does_not_keep_large_buffers_alive(payload in 100..200_usize, slack in 0..4096_usize) {
         let frame = Frames::default().frame(payload);
         let capacity = frame.len() + slack;
-        let mut history = History::default();
+        let mut history = history();
         let settings = ChannelSettings::default();
         let now = Instant::now();
         let run = FrameRun::slice_of(frame.clone(), 1, capacity);
-        history.push(&run, Origin::Member, now, &settings, usize::MAX);
-        let kept = history.replay(now, &settings, Form::Frames);
+        history.push(&run, Origin::Member, now, &settings);
+        let kept = history.replay(now, &settings, Form::Frames).runs;
         let is_shared = kept[0].as_ptr() == frame.as_ptr();
         prop_assert_eq!(is_shared, capacity <= 2 * frame.len());
         let pinned = if is_shared { capacity } else { frame.len() };
-        prop_assert_eq!(history.cost(), pinned + RUN_OVERHEAD);
+        prop_assert_eq!(history.cost(), pinned + RUN_COST);
     }
+
+    /// So is a part of a run, which a queue counts by its length.
+    #[test]
+    fn a_part_does_not_keep_the_run_alive(lens in vec(8..300_usize, 2..40), at in any::<prop::sample::Index>()) {
+        let made = Frames::default().frames(&lens);
+        let run = FrameRun::exact(made.concat().into(), u32::try_from(made.len()).unwrap());
+        let at = at.index(made.len());
+        let start = made[..at].concat().len();
+        let part = run.part(start..run.bytes().len(), u32::try_from(made.len() - at).unwrap()).unwrap();
+        prop_assert_eq!(part.bytes(), &made[at..].concat());
+        prop_assert!(part.pinned() <= 2 * part.bytes().len());
+        let is_shared = part.bytes().as_ptr() == run.bytes()[start..].as_ptr();
+        prop_assert_eq!(is_shared, part.pinned() == run.bytes().len());
+    }
+}
+
+fn history() -> History {
+    History::new(HistoryMemory::new(usize::MAX), 0)
 }
 
 /// A crowd of joiners that does not read must not cost a copy for each.
@@ -142,17 +289,11 @@ proptest! {
 fn what_is_made_for_one_joiner_is_shared_by_the_next() {
     let settings = ChannelSettings::default();
     let now = Instant::now();
-    let mut history = History::default();
+    let mut history = history();
     let mut made = Frames::default();
     for payload in [50_000, 10] {
-        let frame = made.frame(payload);
-        history.push(
-            &FrameRun::exact(frame, 1),
-            Origin::Member,
-            now,
-            &settings,
-            usize::MAX,
-        );
+        let run = FrameRun::exact(made.frame(payload), 1);
+        history.push(&run, Origin::Member, now, &settings);
     }
     let before = history.cost();
     for form in [Form::Bodies, Form::Payloads] {
@@ -161,8 +302,9 @@ fn what_is_made_for_one_joiner_is_shared_by_the_next() {
         let second = history.replay(now, &settings, form);
         assert_eq!(history.cost(), cost, "nothing is made twice");
         let places = |runs: &[Bytes]| runs.iter().map(|run| run.as_ptr()).collect::<Vec<_>>();
-        assert_eq!(places(&first), places(&second));
-        assert_eq!(first.len(), 2);
+        assert_eq!(places(&first.runs), places(&second.runs));
+        assert_eq!(first.runs.len(), 2);
+        assert_eq!(first.unshared + second.unshared, 0);
     }
     assert!(
         history.cost() > before + 2 * 50_000,
@@ -176,4 +318,108 @@ fn what_is_made_for_one_joiner_is_shared_by_the_next() {
         },
     );
     assert!(history.cost() < 1000, "and goes with its frame");
+}
+
+/// Where the caps leave no room for what is made for joiners, it is made for each alone.
+#[test]
+fn joiners_of_other_forms_cost_no_frames() {
+    let now = Instant::now();
+    let run = FrameRun::exact(Frames::default().frame(1000), 1);
+    let cost = run.bytes().len() + RUN_COST;
+    let settings = ChannelSettings {
+        history_bytes: 40 * cost,
+        ..ChannelSettings::default()
+    };
+    for allowed in [usize::MAX, 37 * cost] {
+        let mut history = History::new(HistoryMemory::new(allowed), 0);
+        for _ in 0..100 {
+            history.push(&run, Origin::Member, now, &settings);
+        }
+        let before = history.frames();
+        assert!(before >= 37, "{before}");
+        for _ in 0..2 {
+            for form in [Form::Bodies, Form::Payloads] {
+                let replay = history.replay(now, &settings, form);
+                assert!(replay.unshared > 0);
+                history.push(&run, Origin::Member, now, &settings);
+                assert_eq!(history.frames(), before);
+            }
+        }
+    }
+}
+
+/// What was made for joiners of one channel goes when another one needs the memory for its frames.
+#[test]
+fn forms_of_another_channel_cost_no_frames() {
+    let now = Instant::now();
+    let settings = ChannelSettings::default();
+    let run = FrameRun::exact(Frames::default().frame(5000), 1);
+    let mut world = World::new(&settings, 25 * (run.bytes().len() + RUN_COST), now);
+    for _ in 0..10 {
+        world.push(0, &run, Origin::Member);
+    }
+    world.join(0, Form::Bodies);
+    for _ in 0..15 {
+        world.push(1, &run, Origin::Member);
+    }
+    world.check();
+    assert_eq!(world.histories[0].frames(), 10);
+    assert_eq!(world.histories[1].frames(), 15);
+}
+
+/// However a publisher cuts what it sends, a joiner's queue is short and the history costs little
+/// more than its bytes.
+#[test]
+fn many_small_runs_become_few() {
+    let now = Instant::now();
+    for (body, most) in [(1, 400), (300, 2000)] {
+        let frame = [
+            &[b'M', 0][..],
+            &u16::to_be_bytes(body),
+            &vec![0; 12 + usize::from(body)],
+        ]
+        .concat();
+        let run = FrameRun::exact(frame.clone().into(), 1);
+        let settings = ChannelSettings {
+            history_frames: 100_000,
+            history_bytes: 64 << 20,
+            ..ChannelSettings::default()
+        };
+        let mut history = history();
+        for _ in 0..150_000 {
+            history.push(&run, Origin::Member, now, &settings);
+        }
+        assert_eq!(history.frames(), 100_000);
+        let replay = history.replay(now, &settings, Form::Frames).runs;
+        assert!(replay.len() <= most, "{}", replay.len());
+        let bytes = 100_000 * frame.len();
+        assert_eq!(replay.iter().map(Bytes::len).sum::<usize>(), bytes);
+        assert!(history.cost() < bytes + bytes / 10, "{}", history.cost());
+    }
+}
+
+/// Frames that came from different servers stay apart, and so do those that are far apart in time.
+#[test]
+fn only_what_is_alike_is_merged() {
+    let run = FrameRun::exact(Frames::default().frame(8), 1);
+    let settings = ChannelSettings {
+        history_frames: 1000,
+        history_age: Some(Duration::from_secs(32)),
+        ..ChannelSettings::default()
+    };
+    let runs = |ms: u64, origin: fn(u32) -> Origin| {
+        let (mut history, mut now) = (history(), Instant::now());
+        for n in 0..64 {
+            history.push(&run, origin(n), now, &settings);
+            now += Duration::from_millis(ms);
+        }
+        history.replay(now, &settings, Form::Frames).runs.len()
+    };
+    assert_eq!(runs(0, |_| Origin::Member), 1);
+    assert_eq!(
+        runs(0, |n| Origin::Upstream(u8::try_from(n % 2).unwrap())),
+        64
+    );
+    assert_eq!(runs(100, |_| Origin::Member), 8);
+    assert_eq!(runs(200, |_| Origin::Member), 64);
 }

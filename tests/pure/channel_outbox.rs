@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use mles::channel::{Dropped, Form, Outbox};
+use mles::channel::{ENTRY_COST, Form, Outbox};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -14,6 +14,8 @@ use crate::frames::Frames;
 enum Op {
     /// Queue a run of frames with these payload lengths.
     Push(Vec<usize>),
+    /// Queue that many runs of one small frame.
+    PushSmall(usize),
     /// Write this share (of 256) of what is queued.
     Write(u8),
     /// Write up to the end of the n-th frame.
@@ -25,6 +27,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => vec(0..60_usize, 1..6).prop_map(Op::Push),
+        2 => (1..100_usize).prop_map(Op::PushSmall),
         3 => any::<u8>().prop_map(Op::Write),
         1 => (1..4_usize).prop_map(Op::WriteFrames),
         2 => any::<u8>().prop_map(Op::Drop),
@@ -51,14 +54,12 @@ impl Naive {
         }
     }
 
-    fn drop_oldest(&mut self, keep: usize) -> Dropped {
+    /// Drops the oldest whole frames. Returns how many bytes that is, and the length of the last.
+    fn drop_oldest(&mut self, frames: usize) -> (usize, usize) {
         let begun = usize::from(self.written > 0);
-        let mut dropped = Dropped::default();
-        while self.queued().len() > keep && self.frames.len() > begun {
-            dropped.frames += 1;
-            dropped.bytes += self.frames.remove(begun).unwrap().len();
-        }
-        dropped
+        let dropped = self.frames.drain(begun..begun + frames);
+        let dropped: Vec<_> = dropped.map(|frame| frame.len()).collect();
+        (dropped.iter().sum(), dropped.last().copied().unwrap_or(0))
     }
 }
 
@@ -85,6 +86,13 @@ proptest! {
                     outbox.push(made.concat().into());
                     naive.frames.extend(made);
                 }
+                Op::PushSmall(count) => {
+                    for _ in 0..count {
+                        let frame = frames.frame(8);
+                        outbox.push(frame.clone());
+                        naive.frames.push_back(frame);
+                    }
+                }
                 Op::Write(share) => {
                     let n = naive.queued().len() * usize::from(share) / 256;
                     outbox.advance(n);
@@ -97,24 +105,36 @@ proptest! {
                     naive.write(n);
                 }
                 Op::Drop(share) => {
-                    let keep = naive.queued().len() * usize::from(share) / 256;
-                    prop_assert_eq!(outbox.drop_oldest(keep, Form::Frames), naive.drop_oldest(keep));
+                    let keep = outbox.cost() * usize::from(share) / 256;
+                    let dropped = outbox.drop_oldest(keep, Form::Frames);
+                    let (bytes, last) = naive.drop_oldest(dropped.frames);
+                    prop_assert_eq!(dropped.bytes, bytes);
+                    // As many as have to go, and no more.
+                    let begun = usize::from(naive.written > 0);
+                    prop_assert!(outbox.cost() <= keep || naive.frames.len() == begun);
+                    if dropped.frames > 0 {
+                        prop_assert!(outbox.cost() + last + 2 * ENTRY_COST > keep);
+                    }
                 }
             }
             let queued = naive.queued();
             prop_assert_eq!(outbox.bytes(), queued.len());
             prop_assert_eq!(outbox.is_empty(), queued.is_empty());
-            prop_assert_eq!(&peek(&outbox, 1000), &queued);
+            prop_assert_eq!(&peek(&outbox, 10_000), &queued);
+            let mut slices_of_all = vec![IoSlice::new(&[]); 10_000];
+            let entries = outbox.slices(&mut slices_of_all);
+            let cost = queued.len() + entries.saturating_sub(1) * ENTRY_COST;
+            prop_assert_eq!(outbox.cost(), cost);
             let few = peek(&outbox, slices);
             prop_assert!(queued.starts_with(&few) && few.is_empty() == queued.is_empty());
             if let Some(single) = outbox.single() {
                 prop_assert_eq!(single, &queued[..]);
             }
         }
-        let left = usize::from(naive.written > 0);
-        prop_assert_eq!(outbox.drop_oldest(0, Form::Frames).frames, naive.frames.len() - left);
-        naive.drop_oldest(0);
-        prop_assert_eq!(peek(&outbox, 1000), naive.queued());
+        let left = naive.frames.len() - usize::from(naive.written > 0);
+        prop_assert_eq!(outbox.drop_oldest(0, Form::Frames).frames, left);
+        naive.drop_oldest(left);
+        prop_assert_eq!(peek(&outbox, 10_000), naive.queued());
     }
 }
 
@@ -129,4 +149,38 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     let dropped = outbox.drop_oldest(small.len(), Form::Frames);
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
+}
+
+/// Small runs are merged once they are many, each byte copied once, and large ones stay shared.
+#[test]
+fn small_runs_cost_little_more_than_their_bytes() {
+    let mut frames = Frames::default();
+    let (small, large) = (frames.frame(8), frames.frame(1000));
+    let mut outbox = Outbox::default();
+    for _ in 0..100_000 {
+        outbox.push(small.clone());
+    }
+    let bytes = 100_000 * small.len();
+    assert_eq!(outbox.bytes(), bytes);
+    assert!(outbox.cost() < bytes + bytes / 8, "{}", outbox.cost());
+    outbox.push(large.clone());
+    outbox.advance(bytes);
+    let single = outbox.single().unwrap();
+    assert_eq!(single.as_ptr(), large.as_ptr(), "it is not copied");
+}
+
+/// What is merged is never what a member that keeps up has queued.
+#[test]
+fn a_few_runs_are_shared_however_small() {
+    let frame = Frames::default().frame(8);
+    let mut outbox = Outbox::default();
+    for _ in 0..32 {
+        outbox.push(frame.clone());
+    }
+    for _ in 0..32 {
+        let mut slices = [IoSlice::new(&[])];
+        assert_eq!(outbox.slices(&mut slices), 1);
+        assert_eq!(slices[0].as_ptr(), frame.as_ptr());
+        outbox.advance(frame.len());
+    }
 }

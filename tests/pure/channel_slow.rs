@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    ChannelSettings, ConnId, Dropped, Fanout, MemberKey, SlowPolicy, SlowReason, Verdict,
+    ChannelSettings, ConnId, Dropped, ENTRY_COST, Fanout, MemberKey, SlowPolicy, SlowReason,
+    Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,12 +46,18 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Debug)]
 struct Queued {
     frame: Bytes,
+    /// Which entry of the queue it is in.
+    entry: usize,
     is_history: bool,
 }
 
 #[derive(Debug, Default)]
 struct Naive {
     queue: VecDeque<Queued>,
+    /// Entries ever made.
+    entries: usize,
+    /// Small entries at the end, behind the first of all: 32 become one.
+    small: Vec<usize>,
     /// Of the first frame.
     written: usize,
     /// When the socket last took something, while it is full.
@@ -63,12 +70,49 @@ impl Naive {
         self.queue.iter().map(|q| q.frame.len()).sum::<usize>() - self.written
     }
 
-    /// Queued besides the history.
+    /// Cost of what is queued besides the history: each entry but the first of all costs more than its
+    /// bytes.
     fn live(&self) -> usize {
-        let of_history = self.queue.iter().filter(|q| q.is_history);
-        let history: usize = of_history.map(|q| q.frame.len()).sum();
-        let begun = self.queue.front().filter(|q| q.is_history);
-        self.queued() - (history - begun.map_or(0, |_| self.written))
+        let live = || self.queue.iter().filter(|q| !q.is_history);
+        let bytes: usize = live().map(|q| q.frame.len()).sum();
+        let mut entries: Vec<_> = live().map(|q| q.entry).collect();
+        entries.dedup();
+        let first = self.queue.front().filter(|q| !q.is_history);
+        let (written, first) = first.map_or((0, 0), |_| (self.written, 1));
+        bytes - written + (entries.len() - first) * ENTRY_COST
+    }
+
+    fn push(&mut self, frames: &[Bytes], is_history: bool) {
+        let entry = self.entries;
+        self.entries += 1;
+        let is_first = self.queue.is_empty();
+        self.queue.extend(frames.iter().map(|frame| Queued {
+            frame: frame.clone(),
+            entry,
+            is_history,
+        }));
+        let len: usize = frames.iter().map(Bytes::len).sum();
+        if is_first || len > 128 {
+            self.small.clear();
+        } else {
+            self.small.push(entry);
+        }
+        if self.small.len() == 32 {
+            let merged = std::mem::take(&mut self.small);
+            let queued = self.queue.iter_mut();
+            queued
+                .filter(|q| merged.contains(&q.entry))
+                .for_each(|q| q.entry = entry);
+        }
+    }
+
+    /// What has become the first of all is not merged, nor what is gone.
+    fn moved_up(&mut self) {
+        let first = self.queue.front().map(|first| first.entry);
+        let queue = &self.queue;
+        let is_behind =
+            |entry: &usize| Some(*entry) != first && queue.iter().any(|q| q.entry == *entry);
+        self.small.retain(is_behind);
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -85,6 +129,7 @@ impl Naive {
         {
             self.written -= self.queue.pop_front().unwrap().frame.len();
         }
+        self.moved_up();
         if let Some(progress) = &mut self.stalled {
             *progress = now;
         }
@@ -116,10 +161,14 @@ impl Naive {
                 let mut dropped = Dropped::default();
                 let begun = usize::from(self.written > 0);
                 self.queue.iter_mut().for_each(|q| q.is_history = false);
-                while self.queued() > settings.queue_bytes && self.queue.len() > begun {
+                if begun > 0 {
+                    self.queue[0].entry = usize::MAX;
+                }
+                while self.live() > settings.queue_bytes && self.queue.len() > begun {
                     dropped.frames += 1;
                     dropped.bytes += self.queue.remove(begun).unwrap().frame.len();
                 }
+                self.moved_up();
                 Verdict::Dropped(dropped)
             }
             SlowPolicy::Backpressure if self.live() > settings.queue_bytes / 2 => {
@@ -153,14 +202,11 @@ impl World {
             let key = world.fanout.insert(conn, (), 0);
             let history = world.frames.frames(history);
             world.fanout.replay(key, history.iter().cloned());
-            let queue = history.into_iter().map(|frame| Queued {
-                frame,
-                is_history: true,
-            });
-            let naive = Naive {
-                queue: queue.collect(),
-                ..Naive::default()
-            };
+            let mut naive = Naive::default();
+            for frame in history {
+                naive.push(&[frame], true);
+            }
+            naive.small.clear();
             world.members.push(Some((key, conn, naive)));
         }
         world
@@ -199,10 +245,7 @@ impl World {
                 continue;
             }
             expected += made.len();
-            naive.queue.extend(made.iter().map(|frame| Queued {
-                frame: frame.clone(),
-                is_history: false,
-            }));
+            naive.push(&made, false);
             if naive.live() > limit {
                 over.push(*conn);
             }
@@ -243,7 +286,7 @@ impl World {
                     written => naive.queue[0].frame.len() - written,
                 };
                 let bound = self.settings.queue_bytes.max(rest_of_begun);
-                let left = self.fanout.at(*key).unwrap().outbox.bytes();
+                let left = self.fanout.at(*key).unwrap().outbox.cost();
                 assert!(left <= bound, "{left} bytes left of {bound}");
             }
             Verdict::Disconnect(_) => {

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::common::websocket::{BINARY, FIN, Got, PING, TEXT, Ws, body, frame, settings};
-use crate::common::{Client, start};
+use crate::common::{Client, SILENCE, start, wait_until};
 
 const CHANNEL: &str = "room";
 /// Over TCP, two pairs on one session of v1, and v2.
@@ -209,4 +209,39 @@ proptest! {
         let said = world.said;
         assert_all(&world.finish(), said);
     }
+}
+
+/// What is made of a history for members over WebSocket never costs others a frame of it.
+#[test]
+fn the_history_does_not_get_shorter_by_who_joins() {
+    const SIZE: usize = 1000;
+    let mut settings = settings();
+    settings.channels.default.announce_joins = false;
+    settings.channels.default.history_bytes = 40 * SIZE;
+    let broker = start(settings);
+    let mut alice = Client::join_and_wait(&broker, "alice", CHANNEL);
+    let mut send = |count: u64| {
+        let before = broker.stats().frames_in;
+        (0..count).for_each(|_| alice.send(&[b'.'; SIZE]));
+        wait_until("they are in", || broker.stats().frames_in == before + count);
+    };
+    let replayed = |uid: &str| {
+        let mut client = Client::join_and_wait(&broker, uid, CHANNEL);
+        let next = move || client.try_receive(SILENCE).ok().flatten();
+        std::iter::from_fn(next).count()
+    };
+    send(50);
+    let before = replayed("plain");
+    assert!(before > 30, "{before}");
+    let mut sessions = [
+        Ws::v1(&broker, "one", CHANNEL),
+        Ws::v2(&broker, "two", CHANNEL),
+    ];
+    // It is all there for them, too.
+    for ws in &mut sessions {
+        (0..before).for_each(|_| drop(ws.message()));
+    }
+    send(1);
+    let after = replayed("another");
+    assert!(after + 1 >= before, "{after} of {before}");
 }

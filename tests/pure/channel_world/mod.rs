@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, Form, FrameRun, MemberKey, Origin, Place, Vacated,
+    Channel, ChannelSettings, ConnId, Fanout, Form, FrameRun, History, HistoryMemory, MemberKey,
+    Origin, Place, Vacated,
 };
 use mles::protocol::Cid;
 
@@ -87,7 +88,11 @@ impl World {
     pub fn new(settings: ChannelSettings) -> Self {
         let now = Instant::now();
         Self {
-            channel: Channel::new(Arc::new(settings), now),
+            channel: Channel::new(
+                Arc::new(settings),
+                History::new(HistoryMemory::new(usize::MAX), 0),
+                now,
+            ),
             relays: (0..RELAYS).map(|_| Relay::default()).collect(),
             sessions: Vec::new(),
             now,
@@ -133,10 +138,10 @@ impl World {
                 .inbox
                 .push_back(Delivery::Adopt {
                     conn,
-                    replay: joined.replay,
+                    replay: joined.replay.runs,
                     skip: joined.skip,
                 }),
-            (None, Some(key)) => self.channel.local.replay(key, joined.replay),
+            (None, Some(key)) => self.channel.local.replay(key, joined.replay.runs),
             (None, None) => panic!("a local member was not placed"),
         }
         let replaced = joined.replaced.as_ref().map(|vacated| vacated.seat.conn);
@@ -297,8 +302,7 @@ impl World {
         self.announce();
         let run = run(frames);
         self.sequence(from, &run);
-        self.channel
-            .remember(&run, Origin::Member, self.now, usize::MAX);
+        self.channel.remember(&run, Origin::Member, self.now);
         for Seat { conn, .. } in self.seats.iter().filter(|seat| seat.conn != from) {
             let at = usize::try_from(conn.0).unwrap() - 1;
             self.sessions[at].expected.extend_from_slice(frames);
