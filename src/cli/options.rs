@@ -45,10 +45,10 @@ fn arg(opt: &'static Opt) -> Arg {
     match opt.field.arity() {
         Arity::One => arg.action(ArgAction::Set),
         Arity::Many => arg.action(ArgAction::Append).value_delimiter(','),
+        // `mles serve` has no arguments without a dash, so a word behind a switch is its value.
         Arity::Switch => arg
             .action(ArgAction::Set)
             .num_args(0..=1)
-            .require_equals(true)
             .default_missing_value("true"),
     }
 }
@@ -72,5 +72,45 @@ fn check(opt: &Opt, word: &str) -> Result<String, String> {
     match result {
         Ok(()) => Ok(word.to_owned()),
         Err(_) => Err(format!("expected {}", opt.field.expected())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(args: &[&str]) -> Result<Vec<(&'static str, Vec<String>)>> {
+        let command = ConfigOptions::augment_args(Command::new("serve").no_binary_name(true));
+        let options = ConfigOptions::from_arg_matches(&command.try_get_matches_from(args)?)?;
+        let named = options.0.into_iter().map(|(opt, words)| (opt.name, words));
+        Ok(named.collect())
+    }
+
+    #[test]
+    fn every_switch_takes_its_value_in_each_way_that_it_is_written() {
+        let switches = OPTIONS
+            .iter()
+            .filter(|opt| opt.field.arity() == Arity::Switch);
+        for opt in switches {
+            let flag = format!("--{}", opt.flag());
+            for value in ["true", "false"] {
+                let joined = format!("{flag}={value}");
+                for args in [
+                    &[&flag, value][..],
+                    &[&joined],
+                    &[&flag, value, "--shards", "1"],
+                ] {
+                    let given = given(args).unwrap();
+                    let set = given.iter().find(|(name, _)| *name == opt.name);
+                    assert_eq!(set.unwrap().1, [value], "{args:?}");
+                }
+            }
+            for args in [&[flag.as_str()][..], &[&flag, "--shards", "1"]] {
+                let given = given(args).unwrap();
+                let set = given.iter().find(|(name, _)| *name == opt.name);
+                assert_eq!(set.unwrap().1, ["true"], "{args:?}");
+            }
+            assert!(given(&[&flag, "maybe"]).is_err(), "{flag}");
+        }
     }
 }
