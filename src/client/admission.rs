@@ -1,29 +1,58 @@
 //! Telling a refused join from a session that ended.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::config::Client;
 use super::error::Error;
 
-/// Whether the server has shown that it let us in.
+/// An end later than this after the join, and twice the time of connecting, is no refusal: servers
+/// refuse at once.
+pub(super) const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Tells how far a session has got, by what has come from the server.
 ///
-/// v1 has no answer to a join. Anything received is a yes, an end before that and soon after the
-/// join is a no; silence for long enough is a yes too. Once we have closed our sending side, an
-/// orderly end may be the answer to that, as it is with the reference server.
+/// v1 has no answer to a join: a server that refuses it closes the connection. So does one that is
+/// stopped, at any time. Anything received shows that we were let in, and so does silence for longer
+/// than a refusal takes. An end before that is a refusal if the server still listens
+/// ([`EarlyEnd`]). Once we have closed our sending side, an orderly end may be the answer to that,
+/// as it is with the reference server.
 #[derive(Debug)]
 pub(super) struct Admission {
     joined: Instant,
-    patience: Duration,
+    /// How long a refusal may take.
+    window: Duration,
+    server: SocketAddr,
     heard: bool,
     finished: bool,
 }
 
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// As an orderly close of a joined session, or with an error.
+    Plain(Result<(), Error>),
+    /// Before anything showed that we were let in.
+    Early(EarlyEnd),
+}
+
+/// An end soon after the join without a byte: a refusal, or a server that was stopped just then. What
+/// tells them apart is whether somebody listens there now.
+#[derive(Debug)]
+pub(super) struct EarlyEnd {
+    after: Duration,
+    server: SocketAddr,
+    how: io::Result<()>,
+}
+
 impl Admission {
-    /// For a join sent now, with `patience` for a refusal.
-    pub(super) fn new(patience: Duration) -> Self {
+    /// For a join that `client` has just sent to `server`, which took `connecting` to connect to.
+    pub(super) fn new(client: &Client, server: SocketAddr, connecting: Duration) -> Self {
         Self {
             joined: Instant::now(),
-            patience,
+            window: client.join_timeout.min(REFUSAL + 2 * connecting),
+            server,
             heard: false,
             finished: false,
         }
@@ -39,27 +68,50 @@ impl Admission {
         self.finished = true;
     }
 
-    /// Whether we were let in, as far as can be told by now.
+    /// Returns `true` if we were let in, as far as can be told by now.
     pub(super) fn granted(&self) -> bool {
-        self.heard || self.joined.elapsed() >= self.patience
+        self.heard || self.joined.elapsed() >= self.window
     }
 
-    /// What the end of the connection means: `Ok` for an orderly close of a joined session.
-    pub(super) fn ended(&self, how: io::Result<()>) -> Result<(), Error> {
-        if self.granted() {
-            return how.map_err(Error::Io);
+    /// Returns when silence shows that we were let in.
+    pub(super) fn deadline(&self) -> Instant {
+        self.joined + self.window
+    }
+
+    /// Returns what the end of the connection means.
+    pub(super) fn ended(&self, how: io::Result<()>) -> End {
+        let is_hangup = match &how {
+            Ok(()) => !self.finished,
+            Err(error) => is_hangup(error),
+        };
+        if self.granted() || !is_hangup {
+            return End::Plain(how.map_err(Error::Io));
         }
-        match how {
-            Ok(()) if self.finished => Ok(()),
-            Err(error) if !is_hangup(&error) => Err(Error::Io(error)),
-            _ => Err(Error::Refused {
-                after: self.joined.elapsed(),
-            }),
-        }
+        End::Early(EarlyEnd {
+            after: self.joined.elapsed(),
+            server: self.server,
+            how,
+        })
     }
 }
 
-/// Whether the other side hung up: a refused client that had sent more than its join sees a reset.
+impl EarlyEnd {
+    /// Returns the address to look at.
+    pub(super) const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Returns what the end was, now that it is known whether anybody listens at the address.
+    pub(super) fn judged(self, is_listening: bool) -> Result<(), Error> {
+        if is_listening {
+            return Err(Error::Refused { after: self.after });
+        }
+        self.how.map_err(Error::Io)
+    }
+}
+
+/// Returns `true` if the other side hung up: a refused client that had sent more than its join sees a
+/// reset.
 fn is_hangup(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -16,8 +16,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
-use super::admission::Admission;
-use super::blocking_stream::Stream;
+use super::admission::{Admission, End};
+use super::blocking_stream::{Connection, Stream, is_listening};
 use super::config::Client;
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
@@ -36,12 +36,18 @@ pub struct Session {
     outgoing: Vec<u8>,
     buffer: FrameBuffer,
     admission: Admission,
+    /// How long it may take to see whether a server still listens.
+    patience: Duration,
     over: bool,
 }
 
 impl Session {
     pub(super) fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
-        let mut stream = Stream::connect(client)?;
+        let Connection {
+            mut stream,
+            remote,
+            connecting,
+        } = Stream::connect(client)?;
         let local = stream.socket().local_addr()?;
         let identity = Identity::new(&client.keyring, client.cid, &names, local);
         let mut join = Vec::new();
@@ -58,7 +64,8 @@ impl Session {
             identity,
             outgoing: Vec::new(),
             buffer: FrameBuffer::new(client.max_frame),
-            admission: Admission::new(client.join_timeout),
+            admission: Admission::new(client, remote, connecting),
+            patience: client.connect_timeout,
             over: false,
         })
     }
@@ -135,7 +142,7 @@ impl Session {
             }
             match self.read() {
                 Ok(0) => {
-                    self.admission.ended(Ok(()))?;
+                    self.ended(Ok(()))?;
                     return if self.buffer.is_mid_frame() {
                         Err(Error::Cut)
                     } else {
@@ -149,8 +156,19 @@ impl Session {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         return Err(Error::TimedOut);
                     }
-                    _ => self.admission.ended(Err(error))?,
+                    _ => return self.ended(Err(error)).map(|()| None),
                 },
+            }
+        }
+    }
+
+    /// What the end of the connection means: an error unless it is an orderly one.
+    fn ended(&self, how: io::Result<()>) -> Result<(), Error> {
+        match self.admission.ended(how) {
+            End::Plain(how) => how,
+            End::Early(end) => {
+                let is_listening = is_listening(end.server(), self.patience);
+                end.judged(is_listening)
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The byte stream of a session without a runtime: TCP or TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "tls")]
 use rustls::{ClientConnection, StreamOwned};
@@ -12,6 +12,14 @@ use super::config::Client;
 use super::error::Error;
 use super::transport;
 use crate::server_name::ServerName;
+
+/// A connection that was just opened.
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    pub(super) remote: SocketAddr,
+    /// How long connecting took, without the name and TLS: about a round trip.
+    pub(super) connecting: Duration,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -23,21 +31,28 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Connects to the server of `client`.
-    pub(super) fn connect(client: &Client) -> Result<Self, Error> {
+    pub(super) fn connect(client: &Client) -> Result<Connection, Error> {
         let target: ServerName = client.server.parse()?;
         #[cfg(feature = "tls")]
         let tls = super::tls::of(client, &target)?;
-        let connected = connect_any(&target, client.connect_timeout);
-        #[cfg(feature = "tls")]
-        let connected = connected.and_then(|socket| match tls {
-            Some(tls) => handshake(&tls, target.host(), socket, client.connect_timeout),
-            None => Ok(Self::Tcp(socket)),
-        });
-        #[cfg(not(feature = "tls"))]
-        let connected = connected.map(Self::Tcp);
-        connected.map_err(|source| Error::Connect {
+        let failed = |source| Error::Connect {
             server: client.server.clone(),
             source,
+        };
+        let connected = connect_any(&target, client.connect_timeout);
+        let (socket, connecting) = connected.map_err(failed)?;
+        let remote = socket.peer_addr().map_err(failed)?;
+        #[cfg(feature = "tls")]
+        let stream = match tls {
+            Some(tls) => handshake(&tls, target.host(), socket, client.connect_timeout),
+            None => Ok(Self::Tcp(socket)),
+        };
+        #[cfg(not(feature = "tls"))]
+        let stream = Ok(Self::Tcp(socket));
+        Ok(Connection {
+            stream: stream.map_err(failed)?,
+            remote,
+            connecting,
         })
     }
 
@@ -89,13 +104,19 @@ impl Write for Stream {
     }
 }
 
-fn connect_any(target: &ServerName, patience: Duration) -> io::Result<TcpStream> {
+/// Returns `true` if somebody takes connections at `server`, as far as can be told within `patience`.
+pub(super) fn is_listening(server: SocketAddr, patience: Duration) -> bool {
+    TcpStream::connect_timeout(&server, patience).is_ok()
+}
+
+fn connect_any(target: &ServerName, patience: Duration) -> io::Result<(TcpStream, Duration)> {
     let mut last = transport::no_address();
     for address in (target.host(), target.port()).to_socket_addrs()? {
+        let begun = Instant::now();
         match TcpStream::connect_timeout(&address, patience) {
             Ok(socket) => {
                 transport::prepare(&SockRef::from(&socket))?;
-                return Ok(socket);
+                return Ok((socket, begun.elapsed()));
             }
             Err(error) => last = error,
         }

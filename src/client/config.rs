@@ -91,8 +91,9 @@ impl Client {
         self
     }
 
-    /// How long sending the join may take, and for how long after it an end of the connection
-    /// before anything came counts as a refusal ([`Error::Refused`]); 5 s by default.
+    /// How long sending the join may take; 5 s by default. An end of the connection that comes
+    /// within this time and about a second, before anything else came, may be a refusal
+    /// ([`Error::Refused`]).
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = timeout;
@@ -100,7 +101,8 @@ impl Client {
     }
 
     /// Makes async sessions come back by themselves after their connection was lost; off by
-    /// default. Blocking sessions do not.
+    /// default. Their first join may find no server, too: [`join`](Self::join) then gives a session
+    /// that is looking for one. Blocking sessions do not reconnect.
     #[must_use]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = Some(reconnect);
@@ -123,7 +125,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], [`Error::Connect`] and [`Error::Message`]; over TLS also `Error::Tls`.
+    /// [`Error::Address`], [`Error::Connect`] and [`Error::Message`]; over TLS also `Error::Tls`. In a
+    /// session that reconnects not [`Error::Connect`]: that is its first
+    /// [`Event::Disconnected`](super::Event::Disconnected).
     ///
     /// # Cancel safety
     ///
@@ -156,6 +160,12 @@ impl Client {
     /// As for [`join`](Self::join).
     pub fn join_blocking(&self, channel: &str) -> Result<blocking::Session, Error> {
         blocking::Session::open(self, self.names(channel), b"")
+    }
+
+    /// Returns the length in bytes of the largest message that fits into a frame for `channel`.
+    #[must_use]
+    pub fn max_message(&self, channel: &str) -> usize {
+        self.names(channel).max_message()
     }
 
     fn names(&self, channel: &str) -> Names {

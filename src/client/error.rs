@@ -30,15 +30,13 @@ pub enum Error {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The connection was closed soon after the join and before anything came: v1 servers refuse a
-    /// join that way and give no reason.
+    /// The connection was closed right after the join and before anything came, by a server that goes
+    /// on listening: v1 servers refuse a join that way and give no reason. Less likely than those of
+    /// the message: an address key while the server sees another address than this host has (NAT,
+    /// proxy, container), or a name that is too long.
     #[error(
-        "the server closed the connection {after:.1?} after the join without sending anything: \
-         the join was refused. Likely causes: a wrong or missing key; an address key while the \
-         server sees another address than this host does (NAT, proxy, container); another live \
-         session on this channel with the same connection id (the same uid joined twice: use \
-         another uid or a random connection id); a limit of the server on connections, channels \
-         or name lengths"
+        "the server refused the join: wrong or missing key, or the connection id is in use (the \
+         same uid joined twice), or a limit of the server; its log has the reason"
     )]
     Refused {
         /// Time from the join to the end.
@@ -69,6 +67,19 @@ pub enum Error {
     /// The connection failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
+}
+
+impl Error {
+    /// Returns `true` if trying again cannot help: it is about what the user has given, not about
+    /// the connection.
+    pub(super) const fn is_final(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Message(_) | Self::Frames(_) | Self::Finished => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(feature = "tls")]

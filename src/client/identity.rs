@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::protocol::{BodyError, Cid, FrameHeader, Key, Keyring, MAX_BODY_LEN, Message};
+use crate::protocol::{
+    BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message,
+};
 
 /// How a session gets its connection id.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,26 @@ pub(super) enum CidChoice {
 pub(super) struct Names {
     pub(super) uid: Box<str>,
     pub(super) channel: Box<str>,
+}
+
+impl Names {
+    /// The length of the largest message that fits into a frame with these names.
+    pub(super) fn max_message(&self) -> usize {
+        let body_len = |message: &[u8]| {
+            let (uid, channel) = (&self.uid, &self.channel);
+            Message {
+                uid,
+                channel,
+                message,
+            }
+            .body_len()
+        };
+        // The length of a message is encoded in 1, 2, 3 or 5 bytes; that of none in 1.
+        let room = (MAX_BODY_LEN + 1).saturating_sub(body_len(b""));
+        let fitting = [(5, usize::MAX), (3, 0xFFFF), (2, 0xFF), (1, 23)]
+            .map(|(head, longest)| room.saturating_sub(head).min(longest));
+        fitting.into_iter().max().unwrap_or_default()
+    }
 }
 
 /// What stands in the header of every frame of a session.
@@ -44,6 +66,19 @@ impl Identity {
             CidChoice::Fixed(cid) => cid,
         };
         Self { cid, key }
+    }
+
+    /// Puts itself into the header of a whole frame.
+    pub(super) fn stamp(&self, frame: &mut [u8]) {
+        let header = FrameHeader::decode(frame).ok().flatten();
+        if let Some(header) = header {
+            let header = FrameHeader {
+                body_len: header.body_len,
+                cid: self.cid,
+                key: self.key,
+            };
+            frame[..HEADER_LEN].copy_from_slice(&header.encode());
+        }
     }
 
     /// Appends one whole frame to `out`, which grows by exactly what is needed when it is empty.
@@ -81,5 +116,33 @@ impl Identity {
         out.extend_from_slice(&header);
         message.encode_into(out);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_message_fits_and_one_byte_more_does_not() {
+        let identity = Identity {
+            cid: Cid(1),
+            key: Key(2),
+        };
+        // With long names little room is left, and lengths are encoded in fewer bytes.
+        for room in [1, 10, 25, 27, 300, 70_000, MAX_BODY_LEN - 100] {
+            let names = Names {
+                uid: "u".repeat(MAX_BODY_LEN - 40 - room).into(),
+                channel: "c".into(),
+            };
+            let max = names.max_message();
+            let message = vec![0; max + 1];
+            let mut out = Vec::new();
+            identity
+                .encode_into(&names, &message[..max], &mut out)
+                .unwrap();
+            assert!(identity.encode_into(&names, &message, &mut out).is_err());
+        }
     }
 }

@@ -23,7 +23,9 @@
 //! # What to know about the protocol
 //!
 //! * A server never answers a join. It sends the history if there is one, or it closes the
-//!   connection, which comes as [`Error::Refused`] from the first call that notices.
+//!   connection. When it does so within a second, before anything came, and goes on listening, that
+//!   is [`Error::Refused`], from the first call that notices; any other close is the end of the
+//!   session.
 //! * A server does not send a member its own messages, except as part of the history.
 //! * A session that publishes must also be read from: a server drops members whose queue fills up.
 //!   See [`Subscriber::drain`].
@@ -32,7 +34,8 @@
 //! # Invariants
 //!
 //! * No task, thread, timer or channel stands between a call and its socket; a session does work
-//!   only while one of its methods is being awaited.
+//!   only while one of its methods is being awaited; a session that reconnects does so whichever
+//!   method that is.
 //! * An idle session holds no read buffer.
 //! * Frames leave whole: a dropped future never leaves half a frame behind on a connection that is
 //!   then used on.
@@ -51,6 +54,7 @@ mod outbox;
 mod publisher;
 mod received;
 mod reconnect;
+mod reconnector;
 mod replay;
 mod session;
 mod subscriber;

@@ -1,5 +1,6 @@
 //! Frames that are to be written.
 
+use super::identity::Identity;
 use crate::protocol::frame_len;
 
 /// From this many queued bytes on, queueing flushes first.
@@ -52,12 +53,18 @@ impl Outbox {
         }
     }
 
-    /// Begins again on another connection: with the frame that was not written as a whole, of which
-    /// the server cannot have taken anything.
-    pub(super) fn rewind(&mut self) {
+    /// Begins again on another connection, as `identity`: with the frame that was not written as a
+    /// whole, of which the server cannot have taken anything.
+    pub(super) fn rewind(&mut self, identity: Identity) {
         let start = frame_start(&self.frames, self.written);
         self.frames.drain(..start);
         self.written = 0;
+        let mut rest = self.frames.as_mut_slice();
+        while let Some(len) = frame_len(rest).filter(|&len| len <= rest.len()) {
+            let (frame, after) = rest.split_at_mut(len);
+            identity.stamp(frame);
+            rest = after;
+        }
     }
 
     fn clear(&mut self) {
@@ -83,18 +90,29 @@ fn frame_start(run: &[u8], at: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::protocol::HEADER_LEN;
+    use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Key};
 
     /// Frames of 17, 18 and 19 bytes.
     fn run() -> Vec<u8> {
         let frame = |body: u8| {
-            let mut frame = vec![body; HEADER_LEN + usize::from(body)];
+            let mut frame = vec![7; HEADER_LEN];
             frame[..4].copy_from_slice(&[b'M', 0, 0, body]);
+            frame.resize(HEADER_LEN + usize::from(body), body);
             frame
         };
         [frame(1), frame(2), frame(3)].concat()
+    }
+
+    /// What the frames of [`run`] have in their headers.
+    fn identity() -> Identity {
+        let header = FrameHeader::decode(&run()).unwrap().unwrap();
+        Identity {
+            cid: header.cid,
+            key: header.key,
+        }
     }
 
     #[test]
@@ -104,8 +122,30 @@ mod tests {
             outbox.frames().extend(run());
             outbox.advance(written);
             assert_eq!(outbox.unwritten(), &run()[written..]);
-            outbox.rewind();
+            outbox.rewind(identity());
             assert_eq!(outbox.unwritten(), &run()[start..], "after {written} bytes");
+        }
+    }
+
+    #[test]
+    fn what_waits_goes_out_with_the_identity_of_its_connection() {
+        let mut outbox = Outbox::default();
+        outbox.frames().extend(run());
+        let identity = Identity {
+            cid: Cid(0x0102_0304),
+            key: Key(0x0506_0708_090A_0B0C),
+        };
+        outbox.rewind(identity);
+        let mut frames = outbox.unwritten();
+        for body in 1..=3 {
+            let header = FrameHeader::decode(frames).unwrap().unwrap();
+            let expected = FrameHeader {
+                body_len: body,
+                cid: identity.cid,
+                key: identity.key,
+            };
+            assert_eq!(header, expected);
+            frames = &frames[HEADER_LEN + body..];
         }
     }
 
@@ -114,7 +154,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.keep_rest(&run(), 20);
         assert_eq!(outbox.unwritten(), &run()[20..]);
-        outbox.rewind();
+        outbox.rewind(identity());
         assert_eq!(outbox.unwritten(), &run()[17..]);
         let rest = outbox.unwritten().len();
         outbox.advance(rest);

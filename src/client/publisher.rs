@@ -1,20 +1,25 @@
 //! The sending half of a session.
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::sync::watch;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite as _;
 
 use super::error::Error;
 use super::halves::WriteHalf;
 use super::identity::{Identity, Names};
 use super::outbox::Outbox;
-use super::reconnect::Uplink;
-use crate::protocol::{BodyCheck, Key, MAX_BODY_LEN, Stop, scan};
+use super::reconnector::Handle;
+use crate::protocol::{BodyCheck, MAX_BODY_LEN, Stop, scan};
 
 /// The sending half of a session.
 ///
-/// Every method that writes waits while the server does not read fast enough (backpressure); in a
-/// session that reconnects it also waits while there is no connection, for as long as the
-/// [`Subscriber`](super::Subscriber) is polled to bring one back.
+/// Every method that writes waits while the server does not read fast enough (backpressure). In a
+/// session that reconnects it also waits while there is no connection, and brings one back itself: the
+/// [`Subscriber`](super::Subscriber) need not be polled for that. Without a subscriber nothing comes
+/// back, and writing fails.
 ///
 /// Dropping it tells the server that nothing more will come, as [`finish`](Self::finish) does, but
 /// what was queued and not flushed is lost.
@@ -22,7 +27,8 @@ use crate::protocol::{BodyCheck, Key, MAX_BODY_LEN, Stop, scan};
 /// # Cancel safety
 ///
 /// Each method takes a message as a whole or not at all. What it has taken when its future is
-/// dropped goes out, first, with the next call of any method that flushes; never in part.
+/// dropped goes out, first, with the next call of any method that flushes; never in part. An attempt
+/// to come back that was under way goes on with the next call of either half.
 #[derive(Debug)]
 pub struct Publisher {
     names: Names,
@@ -36,16 +42,17 @@ impl Publisher {
     pub(super) fn new(
         names: Names,
         identity: Identity,
-        writer: WriteHalf,
-        uplink: Option<watch::Receiver<Uplink>>,
+        writer: Option<WriteHalf>,
+        reconnector: Option<Handle>,
     ) -> Self {
         Self {
             names,
             identity,
             outbox: Outbox::default(),
             wire: Wire {
-                writer: Some(writer),
-                uplink,
+                writer,
+                version: 0,
+                reconnector,
             },
             finished: false,
         }
@@ -80,7 +87,9 @@ impl Publisher {
     }
 
     /// Encodes a message as [`publish`](Self::publish) would, to be sent later, once or often, by
-    /// [`publish_frames`](Self::publish_frames).
+    /// [`publish_frames`](Self::publish_frames). Before a session that reconnects has its first
+    /// connection, an address key and the connection id made of it are not known yet, and the header
+    /// has others.
     ///
     /// # Errors
     ///
@@ -109,7 +118,7 @@ impl Publisher {
             self.flush().await?;
             match self.wire.write(frames).await? {
                 Progress::Wrote(len) => break len,
-                Progress::Renewed(key) => self.identity.key = key,
+                Progress::Renewed(identity) => self.identity = identity,
             }
         };
         self.outbox.keep_rest(frames, written);
@@ -125,9 +134,9 @@ impl Publisher {
         while !self.outbox.is_empty() {
             match self.wire.write(self.outbox.unwritten()).await? {
                 Progress::Wrote(len) => self.outbox.advance(len),
-                Progress::Renewed(key) => {
-                    self.identity.key = key;
-                    self.outbox.rewind();
+                Progress::Renewed(identity) => {
+                    self.identity = identity;
+                    self.outbox.rewind(identity);
                 }
             }
         }
@@ -148,10 +157,7 @@ impl Publisher {
         self.flush().await?;
         self.finished = true;
         // Dropping the writer closes the sending side, as does dropping a later connection's one.
-        self.wire = Wire {
-            writer: None,
-            uplink: None,
-        };
+        self.wire = Wire::default();
         Ok(())
     }
 
@@ -176,87 +182,94 @@ fn check_run(frames: &[u8]) -> Result<(), Error> {
 enum Progress {
     /// This many bytes were written to the present connection.
     Wrote(usize),
-    /// Nothing was written, there is a new connection with this key.
-    Renewed(Key),
+    /// Nothing was written, there is a new connection with this identity.
+    Renewed(Identity),
 }
 
 /// The connection at present, and where the next one comes from in a session that reconnects.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Wire {
     writer: Option<WriteHalf>,
-    uplink: Option<watch::Receiver<Uplink>>,
+    /// That of the connection, as the reconnector counts.
+    version: u64,
+    reconnector: Option<Handle>,
 }
 
 impl Wire {
     /// Writes a part of `bytes`. Cancel safe: a dropped future has written nothing.
     async fn write(&mut self, bytes: &[u8]) -> Result<Progress, Error> {
-        loop {
-            if let Some(key) = self.renew() {
-                return Ok(Progress::Renewed(key));
-            }
-            let changed = match (&mut self.writer, &mut self.uplink) {
-                (None, None) => return Err(Error::Closed),
-                (None, Some(uplink)) => uplink.changed().await,
-                (Some(writer), None) => {
-                    let len = writer.write(bytes).await?;
-                    return Ok(Progress::Wrote(len));
-                }
-                (Some(writer), Some(uplink)) => tokio::select! {
-                    biased;
-                    wrote = writer.write(bytes) => {
-                        if let Ok(len) = wrote {
-                            return Ok(Progress::Wrote(len));
-                        }
-                        // The subscriber sees the end of the connection too.
-                        self.writer = None;
-                        continue;
-                    }
-                    changed = uplink.changed() => changed,
-                },
-            };
-            if changed.is_err() {
-                // The subscriber is gone: nobody brings another connection.
-                self.uplink = None;
-            }
-        }
+        poll_fn(|cx| self.poll_write(bytes, cx)).await
     }
 
     /// Puts on its way what TLS may still hold of what was written. Cancel safe: what is left goes
     /// out with the next flush.
     async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
         loop {
-            let changed = match (&mut self.writer, &mut self.uplink) {
-                (None, _) => return Ok(()),
-                (Some(writer), None) => return Ok(writer.flush().await?),
-                (Some(writer), Some(uplink)) => tokio::select! {
-                    biased;
-                    flushed = writer.flush() => {
-                        if flushed.is_err() {
-                            // The subscriber sees the end of the connection too.
-                            self.writer = None;
-                        }
-                        return Ok(());
-                    }
-                    changed = uplink.changed() => changed,
-                },
+            if self.is_outdated() {
+                let identity = ready!(self.poll_renew(cx))?;
+                return Poll::Ready(Ok(Progress::Renewed(identity)));
+            }
+            let Some(writer) = &mut self.writer else {
+                return Poll::Ready(Err(Error::Closed));
             };
-            match changed {
-                // What a connection held that is gone is lost, be it here or in the system.
-                Ok(()) => return Ok(()),
-                // The subscriber is gone: nobody brings another connection.
-                Err(_) => self.uplink = None,
+            match Pin::new(writer).poll_write(cx, bytes) {
+                Poll::Ready(Ok(len)) => return Poll::Ready(Ok(Progress::Wrote(len))),
+                Poll::Ready(Err(error)) => self.lost(error)?,
+                Poll::Pending if self.is_present(cx) => return Poll::Pending,
+                Poll::Pending => {}
             }
         }
     }
 
-    /// Follows what the subscriber says of the connection; the key of a new one.
-    fn renew(&mut self) -> Option<Key> {
-        let uplink = self.uplink.as_mut()?.borrow_and_update();
-        if matches!(*uplink, Uplink::Down) {
-            self.writer = None;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // What a connection held that is gone is lost, be it here or in the system.
+        while !self.is_outdated()
+            && let Some(writer) = &mut self.writer
+        {
+            match Pin::new(writer).poll_flush(cx) {
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(error)) => self.lost(error)?,
+                Poll::Pending if self.is_present(cx) => return Poll::Pending,
+                Poll::Pending => {}
+            }
         }
-        let (writer, key) = uplink.take()?;
-        self.writer = Some(writer);
-        Some(key)
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns `true` if another connection has taken the place of this one, or is going to.
+    fn is_outdated(&self) -> bool {
+        let handle = self.reconnector.as_ref();
+        handle.is_some_and(|handle| handle.version() != self.version)
+    }
+
+    /// Returns `true` if the connection is the present one; if so, the task is woken when that changes.
+    fn is_present(&self, cx: &Context<'_>) -> bool {
+        let handle = self.reconnector.as_ref();
+        handle.is_none_or(|handle| handle.is_current(self.version, cx))
+    }
+
+    /// The connection has ended: an error if it is not going to come back.
+    fn lost(&mut self, error: io::Error) -> Result<(), Error> {
+        let error = Error::Io(error);
+        match &self.reconnector {
+            Some(handle) => handle.lost(self.version, error),
+            None => Err(error),
+        }
+    }
+
+    /// Takes the next connection, and brings it back if need be.
+    fn poll_renew(&mut self, cx: &Context<'_>) -> Poll<Result<Identity, Error>> {
+        self.writer = None;
+        let Some(handle) = &self.reconnector else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        let (uplink, version) = ready!(handle.poll_uplink(cx))?;
+        self.version = version;
+        self.writer = Some(uplink.writer);
+        Poll::Ready(Ok(uplink.identity))
     }
 }

@@ -1,29 +1,12 @@
-//! Coming back after a connection was lost.
-//!
-//! The subscriber notices the loss, waits, dials and joins again, all while it is polled; then it
-//! hands the sending half of the new connection over to the publisher.
+//! How sessions come back after their connection was lost.
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use tokio::sync::watch;
-
-use super::config::Client;
-use super::error::Error;
-use super::halves::WriteHalf;
-use super::identity::{CidChoice, Identity, Names};
-use super::received::Received;
-use super::replay::Replay;
-use super::session::{Joined, open};
-use crate::backoff::{Backoff, jittered};
-use crate::protocol::{Cid, Key};
+use std::time::Duration;
 
 /// How a session comes back after its connection was lost.
 ///
-/// Waits grow exponentially with full jitter. The join is repeated with the same connection id and
-/// an empty message, for as long as it takes; a join refused then is tried again too, because a
-/// server may hold the old connection's id until it has noticed its end.
+/// Every end is tried again, refusals and servers that cannot be reached included, and so is the
+/// first attempt: a server need not be there yet. Waits grow exponentially with full jitter. The join
+/// is repeated with the same connection id and an empty message, for as long as it takes.
 ///
 /// Frames of the replayed history that were delivered before are not delivered again. As v1 frames
 /// have no numbers this compares bytes, in order, with the last frames that were delivered. Its
@@ -32,8 +15,8 @@ use crate::protocol::{Cid, Key};
 /// messages sent within half a second after the join may be taken for repeated ones.
 #[derive(Clone, Debug)]
 pub struct Reconnect {
-    initial: Duration,
-    cap: Duration,
+    pub(super) initial: Duration,
+    pub(super) cap: Duration,
     remember: usize,
 }
 
@@ -69,110 +52,9 @@ impl Reconnect {
         self.remember = frames;
         self
     }
-}
 
-/// What the publisher is told about the connection.
-#[derive(Debug)]
-pub(super) enum Uplink {
-    /// There is none.
-    Down,
-    /// There is one; its sending half is here until it is taken.
-    Up(Mutex<Option<(WriteHalf, Key)>>),
-}
-
-impl Uplink {
-    pub(super) fn up(writer: WriteHalf, key: Key) -> Self {
-        Self::Up(Mutex::new(Some((writer, key))))
-    }
-
-    /// Takes the new connection's sending half, unless that was done before.
-    pub(super) fn take(&self) -> Option<(WriteHalf, Key)> {
-        match self {
-            Self::Down => None,
-            Self::Up(slot) => slot.lock().unwrap_or_else(PoisonError::into_inner).take(),
-        }
-    }
-}
-
-/// An attempt to come back, its wait included.
-pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Joined, Error>> + Send>>;
-
-/// What a subscriber that reconnects has in addition.
-#[derive(Debug)]
-pub(super) struct Reconnector {
-    target: Arc<Target>,
-    backoff: Backoff,
-    replay: Replay,
-    uplink: watch::Sender<Uplink>,
-}
-
-/// What to join.
-#[derive(Debug)]
-struct Target {
-    client: Client,
-    names: Names,
-    cid: Cid,
-}
-
-impl Reconnector {
-    /// For a session of `client` that was joined as `identity`; also what its publisher listens to.
-    pub(super) fn new(
-        client: &Client,
-        settings: &Reconnect,
-        names: &Names,
-        identity: Identity,
-    ) -> (Self, watch::Receiver<Uplink>) {
-        let (uplink, publisher) = watch::channel(Uplink::Up(Mutex::new(None)));
-        let reconnector = Self {
-            target: Arc::new(Target {
-                client: client.clone(),
-                names: names.clone(),
-                cid: identity.cid,
-            }),
-            backoff: Backoff::new(settings.initial, settings.cap),
-            replay: Replay::new(settings.remember.max(1)),
-            uplink,
-        };
-        (reconnector, publisher)
-    }
-
-    /// The connection was lost, or an attempt failed: how long until the next one, and that one.
-    pub(super) fn retry(&mut self) -> (Duration, Attempt) {
-        self.uplink.send_replace(Uplink::Down);
-        let wait = jittered(self.backoff.next_ceiling());
-        let target = Arc::clone(&self.target);
-        let attempt = async move {
-            tokio::time::sleep(wait).await;
-            let cid = CidChoice::Fixed(target.cid);
-            open(&target.client, &target.names, cid, b"").await
-        };
-        (wait, Box::pin(attempt))
-    }
-
-    /// An attempt succeeded.
-    pub(super) fn joined(&mut self, writer: WriteHalf, key: Key) {
-        self.replay.restart(Instant::now());
-        // Without a publisher the sending half is dropped here, which finishes the sending side.
-        if !self.uplink.is_closed() {
-            self.uplink.send_replace(Uplink::up(writer, key));
-        }
-    }
-
-    /// The server let us in.
-    pub(super) const fn admitted(&mut self) {
-        self.backoff.reset();
-    }
-
-    /// Whether this message is to be delivered.
-    pub(super) fn accept(&mut self, message: &Received) -> bool {
-        if self.replay.is_matching(Instant::now()) {
-            let own =
-                message.cid() == Some(self.target.cid) && *message.uid() == *self.target.names.uid;
-            // The history holds this session's own messages, and in some servers old announcements.
-            if own || message.is_announcement() {
-                return false;
-            }
-        }
-        message.is_announcement() || self.replay.accept(message.frame())
+    /// Returns how many delivered frames are remembered, at least one.
+    pub(super) fn remembered(&self) -> usize {
+        self.remember.max(1)
     }
 }

@@ -15,8 +15,8 @@ use super::halves::WriteHalf;
 use super::identity::{CidChoice, Identity, Names};
 use super::publisher::Publisher;
 use super::received::Received;
-use super::reconnect::Reconnector;
-use super::subscriber::{Downlink, Event, Subscriber};
+use super::reconnector::{Beginning, begin};
+use super::subscriber::{Comeback, Downlink, Event, Subscriber};
 use super::transport;
 
 /// One connection's membership of one channel.
@@ -59,7 +59,7 @@ pub(super) async fn open(
     Ok(Joined {
         downlink: Downlink {
             reader: connection.reader,
-            admission: Admission::new(client.join_timeout),
+            admission: Admission::new(client, connection.remote, connection.connecting),
         },
         writer: connection.writer,
         identity,
@@ -68,18 +68,39 @@ pub(super) async fn open(
 
 impl Session {
     pub(super) async fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
-        let joined = open(client, &names, client.cid, first).await?;
-        let (reconnector, uplink) = match &client.reconnect {
-            None => (None, None),
-            Some(settings) => {
-                let (reconnector, uplink) =
-                    Reconnector::new(client, settings, &names, joined.identity);
-                (Some(Box::new(reconnector)), Some(uplink))
-            }
+        let attempt = open(client, &names, client.cid, first).await;
+        let Some(settings) = &client.reconnect else {
+            let Joined {
+                downlink,
+                writer,
+                identity,
+            } = attempt?;
+            return Ok(Self {
+                publisher: Publisher::new(names, identity, Some(writer), None),
+                subscriber: Subscriber::new(Some(downlink), client, None),
+            });
         };
+        let attempt = match attempt {
+            Err(error) if error.is_final() => return Err(error),
+            attempt => attempt,
+        };
+        let Beginning {
+            sending,
+            receiving,
+            identity,
+            connection,
+        } = begin(client, settings, &names, first, attempt);
+        let (downlink, writer) = connection.unzip();
+        let comeback = Comeback::new(
+            receiving,
+            settings,
+            &names,
+            identity.cid,
+            downlink.is_some(),
+        );
         Ok(Self {
-            publisher: Publisher::new(names, joined.identity, joined.writer, uplink),
-            subscriber: Subscriber::new(joined.downlink, client.max_frame, reconnector),
+            publisher: Publisher::new(names, identity, writer, Some(sending)),
+            subscriber: Subscriber::new(downlink, client, Some(comeback)),
         })
     }
 
@@ -91,7 +112,8 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// As for all of [`Publisher`]: the message goes out whole or not at all.
+    /// As for all of [`Publisher`]: a message that was taken goes out whole, with the next call if the
+    /// future is dropped.
     pub async fn publish(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
         self.publisher.publish(message).await
     }
@@ -173,8 +195,10 @@ impl Session {
             ended = self.subscriber.drain() => return ended.and(Err(Error::Closed)),
         };
         let deadline = Instant::now() + linger;
+        let refusal = self.subscriber.admission_deadline();
+        let refusal = refusal.map_or(deadline, |until| deadline.min(until.into()));
         // When writing fails, the receiving side knows best why.
-        if let Ok(admission) = timeout_at(deadline, self.subscriber.admission()).await {
+        if let Ok(admission) = timeout_at(refusal, self.subscriber.admission()).await {
             admission?;
         }
         flushed?;

@@ -4,20 +4,24 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::io::AsyncReadExt as _;
 
-use super::admission::Admission;
+use super::admission::{Admission, EarlyEnd, End};
+use super::config::Client;
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
 use super::halves::ReadHalf;
+use super::identity::Names;
 use super::received::Received;
-use super::reconnect::{Attempt, Reconnector};
-use super::session::Joined;
-use crate::protocol::BodyError;
+use super::reconnect::Reconnect;
+use super::reconnector::{Handle, News};
+use super::replay::Replay;
+use super::transport;
+use crate::protocol::{BodyError, Cid};
 
 /// What happens on a session.
 #[derive(Debug)]
@@ -32,7 +36,8 @@ pub enum Event {
         /// What is wrong with its body.
         error: BodyError,
     },
-    /// The connection was lost, or an attempt to come back failed; only in sessions that reconnect.
+    /// The connection was lost, or an attempt to connect failed; only in sessions that reconnect. When
+    /// these were many while the session was not read from, the oldest are left out.
     Disconnected {
         /// Why; [`Error::Closed`] when the server closed it in an orderly way.
         error: Error,
@@ -50,16 +55,21 @@ pub enum Event {
 pub struct Subscriber {
     state: State,
     buffer: FrameBuffer,
-    reconnector: Option<Box<Reconnector>>,
-    /// Whether anything ever showed that the server lets us in.
-    admitted: bool,
+    comeback: Option<Box<Comeback>>,
+    /// How long it may take to see whether a server still listens.
+    patience: Duration,
 }
 
 enum State {
     Up(Downlink),
-    Down(Attempt),
+    /// The connection has ended early, and it is being found out what that means.
+    Judging(Judgement),
+    /// There is no connection, or another one; only in sessions that reconnect.
+    Down,
     Over,
 }
+
+type Judgement = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// The receiving side of a connection on which the join was sent.
 pub(super) struct Downlink {
@@ -67,17 +77,37 @@ pub(super) struct Downlink {
     pub(super) admission: Admission,
 }
 
+/// What a read brought.
+enum Came {
+    Frame(Bytes),
+    End(End),
+}
+
+/// What a session that reconnects has in addition.
+pub(super) struct Comeback {
+    handle: Handle,
+    /// That of the connection, as the reconnector counts.
+    version: u64,
+    /// There was a connection before.
+    has_begun: bool,
+    /// The server has let us in on this connection.
+    admitted: bool,
+    replay: Replay,
+    uid: Box<str>,
+    cid: Cid,
+}
+
 impl Subscriber {
     pub(super) fn new(
-        downlink: Downlink,
-        max_frame: usize,
-        reconnector: Option<Box<Reconnector>>,
+        downlink: Option<Downlink>,
+        client: &Client,
+        comeback: Option<Comeback>,
     ) -> Self {
         Self {
-            state: State::Up(downlink),
-            buffer: FrameBuffer::new(max_frame),
-            reconnector,
-            admitted: false,
+            state: downlink.map_or(State::Down, State::Up),
+            buffer: FrameBuffer::new(client.max_frame),
+            comeback: comeback.map(Box::new),
+            patience: client.connect_timeout,
         }
     }
 
@@ -102,13 +132,12 @@ impl Subscriber {
     /// The session is over after any of them:
     /// [`Error::Refused`] when the join was refused, [`Error::Received`] when the server sent
     /// something that is no frame, [`Error::Cut`] and [`Error::Io`] when the connection was lost.
-    /// In a session that reconnects only a refusal of the first join is an error, the others are
-    /// [`Event::Disconnected`].
+    /// In a session that reconnects they are [`Event::Disconnected`], and it goes on.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a dropped future has taken nothing, and a wait or an attempt to come back goes
-    /// on with the next call.
+    /// on with the next call of either half.
     pub async fn next_event(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -145,10 +174,18 @@ impl Subscriber {
         Ok(())
     }
 
+    /// Returns when silence is going to show that the server has let us in.
+    pub(super) fn admission_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Up(downlink) => Some(downlink.admission.deadline()),
+            _ => None,
+        }
+    }
+
     /// From now on a lost connection is the end.
     pub(super) fn stop_reconnecting(&mut self) {
-        self.reconnector = None;
-        if matches!(self.state, State::Down(_)) {
+        self.comeback = None;
+        if matches!(self.state, State::Down) {
             self.state = State::Over;
         }
     }
@@ -165,32 +202,42 @@ impl Subscriber {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
-            let event = match &mut self.state {
+            match &mut self.state {
                 State::Over => return Poll::Ready(Ok(None)),
-                State::Down(attempt) => match ready!(attempt.as_mut().poll(cx)) {
-                    Ok(joined) => Ok(Some(self.rejoined(joined))),
-                    Err(error) => self.lost(Err(error)),
-                },
-                State::Up(downlink) => match ready!(downlink.poll_frame(&mut self.buffer, cx)) {
-                    Ok(Some(frame)) => match self.received(frame) {
-                        Some(event) => Ok(Some(event)),
-                        None => continue,
+                State::Down => return self.poll_comeback(cx).map(Ok),
+                State::Judging(judgement) => {
+                    let how = ready!(judgement.as_mut().poll(cx));
+                    self.lost(how)?;
+                }
+                State::Up(downlink) => match downlink.poll_frame(&mut self.buffer, cx) {
+                    Poll::Ready(Ok(Came::Frame(frame))) => {
+                        if let Some(event) = self.received(frame) {
+                            return Poll::Ready(Ok(Some(event)));
+                        }
+                    }
+                    Poll::Ready(Ok(Came::End(End::Plain(how)))) => self.lost(how)?,
+                    Poll::Ready(Ok(Came::End(End::Early(end)))) => {
+                        self.state = State::Judging(judge(end, self.patience));
+                    }
+                    Poll::Ready(Err(error)) => self.lost(Err(error))?,
+                    Poll::Pending => match &self.comeback {
+                        // The publisher has noticed the end of the connection first.
+                        Some(comeback) if !comeback.handle.is_current(comeback.version, cx) => {
+                            self.state = State::Down;
+                        }
+                        _ => return Poll::Pending,
                     },
-                    Ok(None) => self.lost(Ok(())),
-                    Err(error) => self.lost(Err(error)),
                 },
-            };
-            return Poll::Ready(event);
+            }
         }
     }
 
     /// What a frame means to the user; nothing when it was delivered before.
     fn received(&mut self, frame: Bytes) -> Option<Event> {
-        self.note_admission();
         match Received::new(frame) {
             Ok(message) => {
-                let is_new = match &mut self.reconnector {
-                    Some(reconnector) => reconnector.accept(&message),
+                let is_new = match &mut self.comeback {
+                    Some(comeback) => comeback.accept(&message),
                     None => true,
                 };
                 is_new.then_some(Event::Message(message))
@@ -199,53 +246,105 @@ impl Subscriber {
         }
     }
 
-    fn note_admission(&mut self) {
-        self.admitted = true;
-        if let Some(reconnector) = &mut self.reconnector {
-            reconnector.admitted();
+    /// The connection has ended: an error if the session ends with it, and with one.
+    fn lost(&mut self, how: Result<(), Error>) -> Result<(), Error> {
+        self.state = State::Over;
+        let Some(comeback) = &self.comeback else {
+            return how;
+        };
+        let error = how.err().unwrap_or(Error::Closed);
+        comeback.handle.lost(comeback.version, error)?;
+        self.state = State::Down;
+        Ok(())
+    }
+
+    /// What happens while there is no connection.
+    fn poll_comeback(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let Some(comeback) = &mut self.comeback else {
+            self.state = State::Over;
+            return Poll::Ready(None);
+        };
+        match ready!(comeback.handle.poll_news(cx)) {
+            News::Lost { error, retry_in } => {
+                Poll::Ready(Some(Event::Disconnected { error, retry_in }))
+            }
+            News::Back {
+                downlink,
+                cid,
+                version,
+            } => {
+                comeback.joined(cid, version);
+                self.buffer.clear();
+                self.state = State::Up(downlink);
+                Poll::Ready(Some(Event::Reconnected))
+            }
+        }
+    }
+}
+
+/// Finds out whether an early end was a refusal.
+fn judge(end: EarlyEnd, patience: Duration) -> Judgement {
+    Box::pin(async move {
+        let is_listening = transport::is_listening(end.server(), patience).await;
+        end.judged(is_listening)
+    })
+}
+
+impl Comeback {
+    /// For a session that begins as `cid`, with a connection or without.
+    pub(super) fn new(
+        handle: Handle,
+        settings: &Reconnect,
+        names: &Names,
+        cid: Cid,
+        is_connected: bool,
+    ) -> Self {
+        Self {
+            handle,
+            version: 0,
+            has_begun: is_connected,
+            admitted: false,
+            replay: Replay::new(settings.remembered()),
+            uid: names.uid.clone(),
+            cid,
         }
     }
 
-    /// The connection has ended, or could not be had.
-    fn lost(&mut self, how: Result<(), Error>) -> Result<Option<Event>, Error> {
-        if matches!(&self.state, State::Up(downlink) if downlink.admission.granted()) {
-            self.note_admission();
-        }
-        match &mut self.reconnector {
-            Some(reconnector) if self.admitted => {
-                let (retry_in, attempt) = reconnector.retry();
-                self.state = State::Down(attempt);
-                let error = how.err().unwrap_or(Error::Closed);
-                Ok(Some(Event::Disconnected { error, retry_in }))
-            }
-            _ => {
-                self.state = State::Over;
-                self.reconnector = None;
-                how.map(|()| None)
-            }
+    /// There is another connection.
+    fn joined(&mut self, cid: Cid, version: u64) {
+        (self.cid, self.version, self.admitted) = (cid, version, false);
+        if std::mem::replace(&mut self.has_begun, true) {
+            self.replay.restart(Instant::now());
         }
     }
 
-    fn rejoined(&mut self, joined: Joined) -> Event {
-        self.buffer.clear();
-        self.state = State::Up(joined.downlink);
-        if let Some(reconnector) = &mut self.reconnector {
-            reconnector.joined(joined.writer, joined.identity.key);
+    /// Takes a message that came; false when it is not to be delivered.
+    fn accept(&mut self, message: &Received) -> bool {
+        if !self.admitted {
+            self.admitted = true;
+            self.handle.admitted();
         }
-        Event::Reconnected
+        if self.replay.is_matching(Instant::now()) {
+            let own = message.cid() == Some(self.cid) && *message.uid() == *self.uid;
+            // The history holds this session's own messages, and in some servers old announcements.
+            if own || message.is_announcement() {
+                return false;
+            }
+        }
+        message.is_announcement() || self.replay.accept(message.frame())
     }
 }
 
 impl Downlink {
-    /// The next whole frame; `None` when the server has closed the connection.
+    /// The next whole frame, or the end of the connection.
     fn poll_frame(
         &mut self,
         buffer: &mut FrameBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Error>> {
+    ) -> Poll<Result<Came, Error>> {
         loop {
             if let Some(frame) = buffer.next_frame()? {
-                return Poll::Ready(Ok(Some(frame)));
+                return Poll::Ready(Ok(Came::Frame(frame)));
             }
             // The future of one read borrows and keeps nothing, so a new one can poll each time.
             let read = pin!(self.reader.read_buf(buffer.space())).poll(cx);
@@ -263,12 +362,11 @@ impl Downlink {
         }
     }
 
-    fn ended(&self, how: io::Result<()>, buffer: &FrameBuffer) -> Result<Option<Bytes>, Error> {
-        self.admission.ended(how)?;
-        if buffer.is_mid_frame() {
-            return Err(Error::Cut);
+    fn ended(&self, how: io::Result<()>, buffer: &FrameBuffer) -> Result<Came, Error> {
+        match self.admission.ended(how) {
+            End::Plain(Ok(())) if buffer.is_mid_frame() => Err(Error::Cut),
+            end => Ok(Came::End(end)),
         }
-        Ok(None)
     }
 }
 
@@ -284,7 +382,8 @@ impl std::fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = match self.state {
             State::Up(_) => "connected",
-            State::Down(_) => "coming back",
+            State::Judging(_) => "ended",
+            State::Down => "coming back",
             State::Over => "over",
         };
         f.debug_struct("Subscriber")

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -30,6 +30,9 @@ pub(super) struct Connection {
     pub(super) reader: ReadHalf,
     pub(super) writer: WriteHalf,
     pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    /// How long connecting took, without the name and TLS: about a round trip.
+    pub(super) connecting: Duration,
 }
 
 /// Connects to the first address of the server that answers; each has the client's patience, and so
@@ -42,12 +45,12 @@ pub(super) async fn connect(client: &Client) -> Result<Connection, Error> {
     };
     #[cfg(feature = "tls")]
     let tls = super::tls::of(client, &target)?;
-    let stream = connect_any((target.host(), target.port()), client.connect_timeout)
-        .await
-        .map_err(failed)?;
+    let connected = connect_any((target.host(), target.port()), client.connect_timeout).await;
+    let (stream, connecting) = connected.map_err(failed)?;
     prepare(&SockRef::from(&stream)).map_err(failed)?;
     // Where TLS is in between, it is still the address that the server sees.
     let local = stream.local_addr().map_err(failed)?;
+    let remote = stream.peer_addr().map_err(failed)?;
     #[cfg(feature = "tls")]
     let (reader, writer) = match tls {
         None => split(stream),
@@ -61,6 +64,8 @@ pub(super) async fn connect(client: &Client) -> Result<Connection, Error> {
         reader,
         writer,
         local,
+        remote,
+        connecting,
     })
 }
 
@@ -79,11 +84,18 @@ async fn shake_hands(
     Ok((ReadHalf::Tls(reader), WriteHalf::Tls(writer)))
 }
 
-async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<TcpStream> {
+/// Returns `true` if somebody takes connections at `server`, as far as can be told within `patience`.
+pub(super) async fn is_listening(server: SocketAddr, patience: Duration) -> bool {
+    let connected = timeout(patience, TcpStream::connect(server)).await;
+    matches!(connected, Ok(Ok(_)))
+}
+
+async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<(TcpStream, Duration)> {
     let mut last = no_address();
     for address in tokio::net::lookup_host(target).await? {
+        let begun = Instant::now();
         match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => return Ok((stream, begun.elapsed())),
             Ok(Err(error)) => last = error,
             Err(_) => last = no_answer(address, patience),
         }

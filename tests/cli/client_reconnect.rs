@@ -176,36 +176,157 @@ async fn a_message_cut_by_the_break_is_sent_again_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_first_join_that_is_refused_is_final_and_a_later_one_is_not() {
+async fn a_refused_join_is_tried_again_the_first_one_too() {
+    let server = FakeServer::start();
+    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    for _ in 0..3 {
+        server.accept().read_frame();
+        let refused = event(&mut subscriber).await;
+        assert!(
+            matches!(
+                refused,
+                Event::Disconnected {
+                    error: Error::Refused { .. },
+                    ..
+                }
+            ),
+            "{refused:?}"
+        );
+        assert!(matches!(event(&mut subscriber).await, Event::Reconnected));
+    }
+    let mut peer = server.accept();
+    peer.send(&frames(&["1", "2"]));
+    expect_texts(&mut subscriber, &["1", "2"]).await;
+}
+
+/// An address at which nobody listens, for now.
+fn nowhere() -> String {
+    FakeServer::start().address()
+}
+
+fn client_of(address: &str) -> Client {
+    let quick = Duration::from_millis(20);
+    Client::new(address, "alice")
+        .shared_key("secret")
+        .reconnect(Reconnect::default().initial(quick).cap(quick))
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_waited_for() {
+    let address = nowhere();
+    let session = client_of(&address).join_with("news", "hello").await;
+    let (mut publisher, mut subscriber) = session.unwrap().split();
+    for _ in 0..2 {
+        let lost = event(&mut subscriber).await;
+        assert!(
+            matches!(
+                lost,
+                Event::Disconnected {
+                    error: Error::Connect { .. },
+                    ..
+                }
+            ),
+            "{lost:?}"
+        );
+    }
+    publisher.feed("queued").await.unwrap();
+    let server = FakeServer::start_at(&address);
+    while !matches!(event(&mut subscriber).await, Event::Reconnected) {}
+    let mut peer = server.accept();
+    let join = peer.read_frame();
+    assert_eq!(join.body, body("alice", "news", b"hello"));
+    publisher.flush().await.unwrap();
+    let queued = peer.read_frame();
+    assert_eq!((queued.cid, queued.key), (join.cid, join.key));
+    assert_eq!(queued.body, body("alice", "news", b"queued"));
+    // It is the first history that this session sees: its own messages are news.
+    peer.send(&frame_of(join.cid, &body("alice", "news", b"earlier")));
+    expect_texts(&mut subscriber, &["earlier"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_mended_by_trying_again_is_an_error() {
+    let refused = client_of("no spaces").join("news").await;
+    assert!(matches!(refused, Err(Error::Address(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn publishing_alone_brings_the_connection_back() {
     let server = FakeServer::start();
     let mut session = client(&server).join("news").await.unwrap();
     server.accept().read_frame();
-    assert!(matches!(session.recv().await, Err(Error::Refused { .. })));
-    assert!(session.recv().await.unwrap().is_none());
-
-    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
-    let mut peer = server.accept();
-    peer.read_frame();
-    peer.send(&frames(&["1"]));
-    expect_texts(&mut subscriber, &["1"]).await;
-    drop(peer);
-    come_back(&server, &mut subscriber).await.read_frame();
     let accepting = server.accept_later();
-    let refused = event(&mut subscriber).await;
-    assert!(
-        matches!(
-            refused,
-            Event::Disconnected {
-                error: Error::Refused { .. },
-                ..
-            }
-        ),
-        "{refused:?}"
-    );
-    assert!(matches!(event(&mut subscriber).await, Event::Reconnected));
+    // A server that has closed takes nothing more; when that shows is up to the system.
+    let publishing = timeout(PATIENCE, async {
+        while !accepting.is_finished() {
+            session.publish("again").await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        session.publish("last").await.unwrap();
+    });
+    publishing.await.expect("publishing hangs");
     let mut peer = accepting.await.unwrap();
-    peer.send(&frames(&["1", "2"]));
-    expect_texts(&mut subscriber, &["2"]).await;
+    assert_eq!(peer.read_frame().body, body("alice", "news", b""));
+    while peer.read_frame().body != body("alice", "news", b"last") {}
+    // Who receives later is told what happened meanwhile.
+    let lost = session.next_event().await.unwrap().unwrap();
+    assert!(matches!(lost, Event::Disconnected { .. }), "{lost:?}");
+    let back = session.next_event().await.unwrap().unwrap();
+    assert!(matches!(back, Event::Reconnected), "{back:?}");
+    peer.send(&frames(&["1"]));
+    assert_eq!(session.recv().await.unwrap().unwrap().text(), "1");
+}
+
+#[tokio::test]
+async fn publishing_alone_waits_for_a_server_that_is_not_there_yet() {
+    let address = nowhere();
+    let mut session = client_of(&address).join("news").await.unwrap();
+    let early = timeout(Duration::from_millis(50), session.publish("one")).await;
+    assert!(early.is_err(), "{early:?}");
+    let server = FakeServer::start_at(&address);
+    let accepting = server.accept_later();
+    let published = timeout(PATIENCE, session.publish("two")).await;
+    published.expect("publishing hangs").unwrap();
+    let mut peer = accepting.await.unwrap();
+    for message in [&b""[..], b"one", b"two"] {
+        assert_eq!(peer.read_frame().body, body("alice", "news", message));
+    }
+}
+
+#[tokio::test]
+async fn a_half_that_is_no_longer_polled_holds_the_other_up_by_nothing() {
+    let server = FakeServer::start();
+    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
+    server.accept().read_frame();
+    let wait = Duration::from_millis(5);
+    for round in 0..6 {
+        let accepting = server.accept_later();
+        // Each half begins the attempt and is dropped in the middle of it, in turn.
+        let _ = timeout(wait, async {
+            if round % 2 == 0 {
+                while publisher.publish("x").await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            } else {
+                while subscriber.next_event().await.is_ok() {}
+            }
+        })
+        .await;
+        if round % 2 == 0 {
+            let back =
+                async { while !matches!(event(&mut subscriber).await, Event::Reconnected) {} };
+            timeout(PATIENCE, back).await.expect("receiving hangs");
+        } else {
+            let back = async {
+                while !accepting.is_finished() {
+                    publisher.publish("x").await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, back).await.expect("publishing hangs");
+        }
+        drop(accepting.await.unwrap());
+    }
 }
 
 #[tokio::test]

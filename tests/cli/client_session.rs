@@ -131,6 +131,29 @@ async fn an_end_long_after_the_join_is_no_refusal() {
 }
 
 #[tokio::test]
+async fn an_end_right_after_the_join_is_no_refusal_when_nobody_listens_any_more() {
+    let server = FakeServer::start();
+    let mut session = client(&server).join("news").await.unwrap();
+    let mut peer = server.accept();
+    peer.read_frame();
+    drop(server);
+    drop(peer);
+    let end = session.recv().await;
+    assert!(matches!(end, Ok(None)), "{end:?}");
+
+    let server = FakeServer::start();
+    let mut session = client(&server).join("news").await.unwrap();
+    session.publish("unread").await.unwrap();
+    let mut peer = server.accept();
+    peer.read_frame();
+    drop(server);
+    // With unread data: the client sees a reset.
+    drop(peer);
+    let end = session.recv().await;
+    assert!(matches!(end, Err(Error::Io(_))), "{end:?}");
+}
+
+#[tokio::test]
 async fn tells_a_cut_frame_and_a_bad_one_from_an_orderly_end() {
     let server = FakeServer::start();
     let mut session = client(&server).join("news").await.unwrap();

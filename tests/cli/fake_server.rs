@@ -25,14 +25,25 @@ impl FakeServer {
         Self(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
+    /// At an address that was free a moment ago.
+    pub(crate) fn start_at(address: &str) -> Self {
+        Self(TcpListener::bind(address).unwrap())
+    }
+
     pub(crate) fn address(&self) -> String {
         self.0.local_addr().unwrap().to_string()
     }
 
+    /// The next connection that brings anything: a client that was refused only looks whether anybody
+    /// listens.
     pub(crate) fn accept(&self) -> Peer {
-        let (stream, _) = self.0.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Peer(stream)
+        loop {
+            let (stream, _) = self.0.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            if !matches!(stream.peek(&mut [0]), Ok(0)) {
+                return Peer(stream);
+            }
+        }
     }
 
     /// Accepts on another thread, while the client runs on this one.
