@@ -13,6 +13,8 @@
 //! are what is left of the library without features. `server` adds the broker, `client` the clients,
 //! `tls` TLS for them (the broker has it), `cli` the `mles` program.
 
+#![warn(clippy::disallowed_macros)]
+
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
 #[cfg(feature = "server")]

@@ -15,6 +15,8 @@
 //! started in `process::launch`; nothing else differs between brokers. `null` is itself a broker, the
 //! least there can be, and runs as a process of its own.
 
+#![warn(clippy::disallowed_macros)]
+
 mod adapter;
 mod alarm;
 mod cli;
@@ -27,12 +29,11 @@ mod mark;
 mod null;
 mod process;
 mod report;
+mod say;
 mod scenario;
 mod verify;
 mod watch;
 
-use std::fmt::Display;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,6 +43,7 @@ use command::Compared;
 use interrupt::Interrupt;
 use null::NullRelay;
 use report::{Outputs, Paths, Report};
+use say::{say, tell};
 use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("loadgen: {error}");
+            tell(format_args!("loadgen: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -86,8 +88,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Ok(report) => report,
                 Err(error) => return Ok(bad_input(&error)),
             };
-            say(&report.to_text())?;
             outputs.write(&report)?;
+            say(&report.to_text())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Diff(args) => return diff(args.resolve()),
@@ -103,9 +105,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if cli.allow_loss {
         report.allow_inexact();
     }
-    say(&report.to_text())?;
+    // The files first: they are worth more than what may not be written to a full disk.
     outputs.write(&report)?;
     watch.finish()?;
+    say(&report.to_text())?;
     Ok(match (report.partial, report.failures()) {
         (true, _) => ExitCode::from(130),
         (false, 0) => ExitCode::SUCCESS,
@@ -123,19 +126,9 @@ fn diff(compared: Compared) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Writes to standard output. A reader who has seen enough, like `head`, is no reason to stop: the
-/// files are still to be written.
-fn say(words: &dyn Display) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match write!(out, "{words}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
-    }
-}
-
 /// What to say and return for a file that is not what it should be.
 fn bad_input(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("loadgen: {error}");
+    tell(format_args!("loadgen: {error}"));
     ExitCode::from(2)
 }
 

@@ -1,17 +1,20 @@
 //! `mles chat`: talks on a channel, line by line.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::client::{Publisher, Received, Reconnect, Session, Subscriber};
 use clap::builder::NonEmptyStringValueParser;
 use tokio::time::timeout;
 
-use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};
+use super::connect::ConnectArgs;
 use super::escape::escape;
-use super::lines::stdin_lines;
-use super::subscribe::report;
+use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
+use super::interrupt::reader_gone;
+use super::lines::Lines;
+use super::output::print;
+use super::receive::Receiver;
+use crate::client::{Publisher, Received, Reconnect};
 
 /// How long a chat that ends waits for what is still coming, and for a refusal.
 const LINGER: Duration = Duration::from_millis(250);
@@ -26,7 +29,7 @@ Examples:
   mles chat lobby --uid alice
   echo 'deployed' | mles chat ops --uid robot
 
-Names are not checked by the server: anyone who may join can use any name.
+Names are not checked by the server: anyone who may join can use any name. {REFUSALS}
 
 {EXIT_CODES}"))]
 pub(crate) struct ChatArgs {
@@ -34,7 +37,7 @@ pub(crate) struct ChatArgs {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
 
-    /// Come back when the connection is lost
+    /// Come back whenever the connection is lost, and wait for a server that is not there yet
     #[arg(long)]
     reconnect: bool,
 
@@ -52,24 +55,36 @@ async fn chat(args: ChatArgs) -> Result<(), Failure> {
     if args.reconnect {
         client = client.reconnect(Reconnect::default());
     }
+    let lines = Lines::of_stdin(client.max_message(&args.channel));
     let mut session = client.join(&args.channel).await?;
     let (publisher, subscriber) = session.halves();
+    let mut receiver = Receiver::new([subscriber]);
     let said = tokio::select! {
-        said = say(publisher) => said,
-        heard = hear(subscriber) => return heard,
+        said = say(publisher, lines) => said,
+        failure = hear(&mut receiver) => return Err(failure),
+        () = reader_gone() => Ok(()),
     };
-    if let Err(failure) = said {
+    let heard = match said {
         // The receiving side knows why the connection is gone.
-        hear(subscriber).await?;
-        return Err(failure);
+        Err(failure @ Failure::Session(_)) => match hear(&mut receiver).await {
+            Failure::ClosedByServer => return Err(failure),
+            why => return Err(why),
+        },
+        // What is coming is still printed, and a refusal still noticed.
+        _ => timeout(LINGER, hear(&mut receiver)).await,
+    };
+    drop(receiver);
+    match heard {
+        Err(_) => session.close(Duration::ZERO).await?,
+        Ok(Failure::ClosedByServer) => {}
+        Ok(failure) => return Err(failure),
     }
-    end(session).await
+    said
 }
 
 /// Publishes what is typed.
-async fn say(publisher: &mut Publisher) -> Result<(), Failure> {
-    let mut lines = stdin_lines();
-    while let Some(line) = lines.recv().await.transpose()? {
+async fn say(publisher: &mut Publisher, mut lines: Lines) -> Result<(), Failure> {
+    while let Some(line) = lines.next().await? {
         match line.as_slice() {
             b"/quit" => break,
             // It would look like another join.
@@ -81,31 +96,24 @@ async fn say(publisher: &mut Publisher) -> Result<(), Failure> {
 }
 
 /// Prints what is said, until the session ends.
-async fn hear(subscriber: &mut Subscriber) -> Result<(), Failure> {
-    while let Some(event) = subscriber.next_event().await? {
-        if let Some(message) = report(event) {
-            print(&message)?;
+async fn hear(receiver: &mut Receiver<'_>) -> Failure {
+    loop {
+        match receiver.next(|| Ok(())).await {
+            Err(failure) => return failure,
+            Ok(message) => {
+                if let Err(error) = show(&message) {
+                    return Failure::Output(error);
+                }
+            }
         }
     }
-    Err(Failure::ClosedByServer)
 }
 
-fn print(message: &Received) -> io::Result<()> {
+fn show(message: &Received) -> io::Result<()> {
     let uid = escape(message.uid().as_bytes());
-    let mut out = io::stdout().lock();
-    if message.is_announcement() {
-        writeln!(out, "* {uid} joined")
+    print(&if message.is_announcement() {
+        format!("* {uid} joined\n")
     } else {
-        writeln!(out, "{uid}: {}", escape(message.message()))
-    }
-}
-
-/// Leaves: what is coming is still printed, and a refusal still noticed.
-async fn end(mut session: Session) -> Result<(), Failure> {
-    let (_, subscriber) = session.halves();
-    match timeout(LINGER, hear(subscriber)).await {
-        Err(_) => Ok(session.close(Duration::ZERO).await?),
-        Ok(Err(Failure::ClosedByServer)) => Ok(()),
-        Ok(ended) => ended,
-    }
+        format!("{uid}: {}\n", escape(message.message()))
+    })
 }

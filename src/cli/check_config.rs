@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::nofile::Notice;
+use super::output::{print, printed, say};
 use super::{exit, nofile};
 use crate::broker::preflight;
 use crate::config::{AsToml, Environment, Sources, resolve};
@@ -35,42 +36,28 @@ pub(super) fn run(args: CheckConfigArgs) -> ExitCode {
     let resolved = match resolve(&sources) {
         Ok(resolved) => resolved,
         Err(error) => {
-            eprintln!("{error}");
+            say(error);
             return ExitCode::from(exit::FAILED);
         }
     };
     let found = preflight(&resolved.config.settings);
     for warning in resolved.warnings.iter().chain(&found.warnings) {
-        eprintln!("warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     let is_asked_for = resolved.origins.is_set("max_connections");
     // What is printed is what was asked for.
     let mut settings = resolved.config.settings.clone();
     if let Some(Notice::Warning(text)) = nofile::make_room(&mut settings, is_asked_for) {
-        eprintln!("warning: {text}");
+        say(format_args!("warning: {text}"));
     }
     for (options, problem) in &found.problems {
         match resolved.origins.place_of(options) {
-            Some(place) => eprintln!("{place}: {problem}"),
-            None => eprintln!("{problem}"),
+            Some(place) => say(format_args!("{place}: {problem}")),
+            None => say(problem),
         }
     }
     if !found.problems.is_empty() {
         return ExitCode::from(exit::FAILED);
     }
-    match write_out(&AsToml(&resolved).to_string()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mles: cannot write to standard output: {error}");
-            ExitCode::from(exit::FAILED)
-        }
-    }
-}
-
-fn write_out(text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    printed(print(&AsToml(&resolved).to_string()))
 }

@@ -1,23 +1,17 @@
-//! What `pub`, `sub` and `chat` have in common: options of the connection, and exit codes.
+//! What `pub`, `sub` and `chat` have in common: options of the connection.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
-use crate::server_name::ServerName;
 use clap::builder::NonEmptyStringValueParser;
 
-/// Shown at the end of the help of every client command.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0    done
-  1    the server cannot be reached or the connection was lost, or reading or writing failed
-  2    wrong arguments, or a message too large
-  3    the server refused the join: wrong key, connection id in use, or a limit
-  130  interrupted (Ctrl-C)";
+use super::failure::Failure;
+use super::output::say;
+use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
+use crate::config::{Environment, KeySources, Origin, Problem, Secret};
+use crate::server_name::ServerName;
 
+/// Where a broker is if nobody says.
+const DEFAULT_SERVER: &str = "localhost";
 /// The heading of the options for TLS.
 const TLS: &str = "TLS";
 
@@ -25,31 +19,27 @@ const TLS: &str = "TLS";
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
     /// Server to connect to; the port is 8077 if not given, tls:// in front asks for TLS
-    #[arg(long, short, env = "MLES_SERVER", value_name = "[tls://]HOST[:PORT]")]
-    #[arg(default_value = "localhost")]
-    server: String,
+    /// [env: MLES_SERVER] [default: localhost]
+    #[arg(long, short, value_name = "[tls://]HOST[:PORT]")]
+    server: Option<String>,
 
     /// Name to join as [default: the user's name and a random suffix]
     #[arg(long, short, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     uid: Option<String>,
 
     /// Key shared with the server. Other users of this machine can read it from the process list:
-    /// prefer the environment or --key-file
-    #[arg(long, env = "MLES_KEY", hide_env_values = true, value_name = "KEY")]
+    /// prefer the environment or --key-file [env: MLES_KEY]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     key: Option<String>,
 
-    /// File whose first line is the shared key; goes before --key
+    /// File that holds the shared key, on one line. An option, for the key or its file, wins over the
+    /// environment [env: MLES_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
     /// Key that the server mixes with this machine's address, if it has no shared key. Does not
-    /// work through NAT
-    #[arg(
-        long,
-        env = "MLES_ADDR_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
+    /// work through NAT [env: MLES_ADDR_KEY]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     addr_key: Option<String>,
 
     /// Take a random connection id, so that one name can join a channel several times
@@ -79,20 +69,25 @@ pub(crate) struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// The client that these options describe.
+    /// The client that these options and the environment describe.
     pub(crate) fn client(self) -> Result<Client, Failure> {
-        let tls = self.tls()?;
-        let shared = match &self.key_file {
-            None => self.key,
-            Some(path) => Some(read_key(path).map_err(|error| {
-                Failure::Usage(format!(
-                    "cannot take the key from {}: {error}",
-                    path.display()
-                ))
-            })?),
+        let environment = Environment::of_process();
+        let text = |name| match environment.text(name) {
+            Ok(found) => Ok(found.map(|(text, _)| text.to_owned())),
+            Err(problem) => Err(Failure::Usage(problem.to_string())),
+        };
+        let server = match &self.server {
+            Some(server) => server.clone(),
+            None => text("MLES_SERVER")?.unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
+        };
+        let tls = self.tls(&server)?;
+        let shared = self.shared_key(&environment)?;
+        let addr_key = match self.addr_key {
+            Some(key) => Some(key),
+            None => text("MLES_ADDR_KEY")?,
         };
         let uid = self.uid.unwrap_or_else(default_uid);
-        let mut client = Client::new(self.server, uid).keyring(Keyring::new(shared, self.addr_key));
+        let mut client = Client::new(server, uid).keyring(Keyring::new(shared, addr_key));
         if let Some(tls) = tls {
             client = client.tls(tls);
         }
@@ -102,12 +97,38 @@ impl ConnectArgs {
             client
         })
     }
+
+    /// The shared key, by the rules of the server.
+    fn shared_key(&self, environment: &Environment) -> Result<Option<String>, Failure> {
+        let usage = |problem: Problem| Failure::Usage(problem.to_string());
+        let by_option = |name: &str| Origin::Flag(format!("--{name}"));
+        let key = match &self.key {
+            Some(key) => Some((Secret(key.clone()), by_option("key"))),
+            None => environment
+                .text("MLES_KEY")
+                .map_err(usage)?
+                .map(|(key, origin)| (Secret(key.to_owned()), origin)),
+        };
+        let file = match &self.key_file {
+            Some(file) => Some((file.clone(), by_option("key-file"))),
+            None => environment.get("MLES_KEY_FILE").map(|file| {
+                let origin = Origin::Env("MLES_KEY_FILE".to_owned());
+                (PathBuf::from(file), origin)
+            }),
+        };
+        let mut warnings = Vec::new();
+        let key = KeySources { key, file }.resolve(&mut warnings);
+        for warning in warnings {
+            say(format_args!("mles: warning: {warning}"));
+        }
+        Ok(key.map_err(usage)?.map(|key| key.0))
+    }
 }
 
 impl ConnectArgs {
     /// How to talk TLS, if that is asked for.
-    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
-        let target: ServerName = self.server.parse().map_err(Error::from)?;
+    fn tls(&self, server: &str) -> Result<Option<ClientTls>, Failure> {
+        let target: ServerName = server.parse().map_err(Error::from)?;
         let is_tls = self.tls || target.is_tls();
         if !is_tls {
             // Whoever gave these expects more than a connection that anyone can read.
@@ -123,9 +144,9 @@ impl ConnectArgs {
             };
         }
         if self.insecure {
-            eprintln!(
+            say(
                 "mles: WARNING: --insecure: nobody checks who the server is; whoever is on the way \
-                 can read and change everything, and take the key"
+                 can read and change everything, and take the key",
             );
         }
         let mut options = ClientTlsOptions::default();
@@ -139,14 +160,6 @@ impl ConnectArgs {
     }
 }
 
-fn read_key(path: &PathBuf) -> io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
-    match text.lines().next() {
-        Some(key) if !key.is_empty() => Ok(key.to_owned()),
-        _ => Err(io::Error::other("its first line is empty")),
-    }
-}
-
 /// A name that differs from one command to the next, so that one user's commands do not clash.
 fn default_uid() -> String {
     let user = ["USER", "LOGNAME", "USERNAME"]
@@ -154,72 +167,4 @@ fn default_uid() -> String {
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     let user = user.as_deref().unwrap_or("mles");
     format!("{user}-{:08x}", rand::random::<u32>())
-}
-
-/// Why a command did not end well.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The user's mistake, which trying again does not mend.
-    Usage(String),
-    /// The session failed.
-    Session(Error),
-    /// The server closed the session.
-    ClosedByServer,
-    /// Reading the input or writing the output failed.
-    Local(io::Error),
-    /// Ctrl-C.
-    Interrupted,
-}
-
-impl Failure {
-    const fn code(&self) -> u8 {
-        match self {
-            Self::Usage(_) | Self::Session(Error::Address(_) | Error::Message(_)) => 2,
-            Self::Session(Error::Refused { .. }) => 3,
-            Self::Session(_) | Self::ClosedByServer | Self::Local(_) => 1,
-            Self::Interrupted => 130,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage(text) => f.write_str(text),
-            Self::Session(error) => error.fmt(f),
-            Self::ClosedByServer => f.write_str("the server closed the connection"),
-            Self::Local(error) => error.fmt(f),
-            Self::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Local(error)
-    }
-}
-
-/// Says on stderr what went wrong, and gives the exit code.
-///
-/// A reader that has closed our stdout has seen enough: that is no failure.
-pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Local(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            if !matches!(failure, Failure::Interrupted) {
-                eprintln!("mles: {failure}");
-            }
-            ExitCode::from(failure.code())
-        }
-    }
 }

@@ -11,6 +11,7 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsag
 use thiserror::Error;
 
 use super::exit;
+use super::output::{print, printed, say};
 
 /// What it is always for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -55,21 +56,20 @@ enum DevCertError {
     Names(#[source] rcgen::Error),
     #[error("cannot make a certificate: {0}")]
     Make(#[source] rcgen::Error),
-    #[error("cannot write to standard output: {0}")]
-    Print(#[source] io::Error),
 }
 
 pub(super) fn run(args: DevCertArgs) -> ExitCode {
     match dev_cert(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(commands) => printed(print(&commands)),
         Err(error) => {
-            eprintln!("mles: {error}");
+            say(format_args!("mles: {error}"));
             ExitCode::from(exit::FAILED)
         }
     }
 }
 
-fn dev_cert(args: &DevCertArgs) -> Result<(), DevCertError> {
+/// Writes the files; the commands that use them.
+fn dev_cert(args: &DevCertArgs) -> Result<String, DevCertError> {
     let mut names: Vec<_> = NAMES.iter().map(ToString::to_string).collect();
     for name in &args.names {
         if !names.contains(name) {
@@ -91,20 +91,18 @@ fn dev_cert(args: &DevCertArgs) -> Result<(), DevCertError> {
         write_failed(path, write(path, text, *mode))?;
     }
     let [(key, ..), (cert, ..)] = &files;
-    eprintln!(
+    say(format_args!(
         "Wrote {} and {}, valid for {DAYS} days, for {}. To try them:",
         cert.display(),
         key.display(),
         names.join(", ")
-    );
+    ));
     let (cert, key) = (shell_word(cert), shell_word(key));
-    let commands = format!(
+    Ok(format!(
         "mles serve --tls 127.0.0.1:8443 --tls-cert {cert} --tls-key {key}\n\
          mles sub --server tls://localhost:8443 --ca {cert} room\n\
          mles pub --server tls://localhost:8443 --ca {cert} room hello\n"
-    );
-    let printed = io::stdout().write_all(commands.as_bytes());
-    printed.map_err(DevCertError::Print)
+    ))
 }
 
 /// A certificate for `names` that has signed itself, and its key.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::Level;
 
+use super::logging::Log;
 use crate::broker::Broker;
 use crate::config::{DEFAULT_PORT, LogFormat};
 use crate::net::ListenerKind;
@@ -34,19 +35,19 @@ pub(super) fn upstreams(settings: &Settings) -> String {
 
 /// Says that the broker is up: to a person in two lines that stand out, in JSON as an event. As
 /// information, it is left out where the log level leaves that out.
-pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, format: LogFormat) {
+pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, log: &Log) {
     let addresses = list(broker.listeners());
     let shards = broker.shards();
-    match format {
+    match log.format() {
         LogFormat::Json => tracing::info!(addresses, shards, access, upstreams, "listening"),
         LogFormat::Human if tracing::enabled!(Level::INFO) => {
             let plural = if shards == 1 { "" } else { "s" };
             let version = env!("CARGO_PKG_VERSION");
-            eprintln!(
+            log.line(format_args!(
                 "mles {version} listens on {addresses} with {shards} shard{plural}; \
                  {access}{upstreams}"
-            );
-            eprintln!("{}", to_try(broker.listeners()));
+            ));
+            log.line(to_try(broker.listeners()));
         }
         LogFormat::Human => {}
     }

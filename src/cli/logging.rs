@@ -1,27 +1,214 @@
-//! Logs go to standard error, as lines for people or as JSON.
+//! Logs of `mles serve`: lines for people or JSON on standard error, all over one queue.
+//!
+//! Whatever the server says goes this way, its greeting, errors and panics included: a standard error
+//! that is full or gone holds nobody up, and with JSON every line is an object.
 
-use std::io::{self, IsTerminal};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use serde_json::{Map, Value};
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::prelude::*;
 
+use super::log_queue::LogQueue;
+use super::output::{Patient, say};
 use crate::config::{LogFormat, LogSettings};
 
-/// Sets up logging for this process. Call it once.
-///
-/// # Errors
-///
-/// When the level cannot be parsed; settings that come out of the configuration can be.
-pub(super) fn init(settings: &LogSettings) -> Result<(), ParseError> {
-    let filter: Targets = settings.level.parse()?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let lines = match settings.format {
-        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+/// How long the end of the program waits for log lines to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Where everything that the server says goes.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    queue: Arc<LogQueue>,
+    format: LogFormat,
+}
+
+/// Waits for the log when it is dropped, however the program ends.
+#[derive(Debug)]
+pub(super) struct FlushAtEnd(Log);
+
+impl Drop for FlushAtEnd {
+    fn drop(&mut self) {
+        self.0.queue.flush(LAST_WORDS);
+    }
+}
+
+/// Takes the lines of `tracing`, each in one write.
+struct Lines(Arc<LogQueue>);
+
+impl Log {
+    /// Starts writing to standard error.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread for it.
+    pub(super) fn start(format: LogFormat) -> io::Result<Self> {
+        let notice = match format {
+            LogFormat::Human => |lines| human("WARN", dropped(lines)),
+            LogFormat::Json => |lines| json("WARN", dropped(lines), &[]),
+        };
+        let queue = LogQueue::start(Patient(io::stderr()), notice)?;
+        Ok(Self { queue, format })
+    }
+
+    /// Makes it the log of this process, for panics too. Call it once.
+    ///
+    /// # Errors
+    ///
+    /// When the level cannot be parsed; settings that come out of the configuration can be.
+    pub(super) fn install(&self, settings: &LogSettings) -> Result<(), ParseError> {
+        let filter: Targets = settings.level.parse()?;
+        let queue = self.queue.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines(queue.clone()));
+        let lines = match settings.format {
+            LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        tracing_subscriber::registry()
+            .with(lines)
+            .with(filter)
+            .init();
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| log.panicked(panic)));
+        Ok(())
+    }
+
+    /// Returns how lines look.
+    pub(super) const fn format(&self) -> LogFormat {
+        self.format
+    }
+
+    /// Writes a line as it is.
+    pub(super) fn line(&self, line: impl Display) {
+        self.queue.push(format!("{line}\n").as_bytes());
+    }
+
+    /// Says why the program ends, whatever the level.
+    pub(super) fn error(&self, error: impl Display) {
+        self.queue.push(last_words(self.format, error).as_bytes());
+    }
+
+    /// Returns what waits, when it is dropped, until everything that was said is written, within
+    /// bounds.
+    pub(super) fn flush_at_end(&self) -> FlushAtEnd {
+        FlushAtEnd(self.clone())
+    }
+
+    fn panicked(&self, panic: &PanicHookInfo<'_>) {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let location = panic.location().map(ToString::to_string);
+        let line = panic_line(
+            self.format,
+            text.unwrap_or("no message"),
+            location.as_deref().unwrap_or("an unknown place"),
+        );
+        self.queue.push(line.as_bytes());
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says why the program ends where there is no log yet.
+pub(super) fn say_error(format: LogFormat, error: impl Display) {
+    say(last_words(format, error).trim_end());
+}
+
+fn dropped(lines: u64) -> String {
+    let (s, was) = if lines == 1 {
+        ("", "was")
+    } else {
+        ("s", "were")
     };
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
-    Ok(())
+    format!("{lines} log line{s} {was} dropped: standard error did not take them fast enough")
+}
+
+fn panic_line(format: LogFormat, text: &str, location: &str) -> String {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    let trace = Backtrace::capture();
+    let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+    match format {
+        LogFormat::Human => {
+            let trace = trace.map_or_else(
+                || "RUST_BACKTRACE=1 in the environment adds a backtrace".to_owned(),
+                |trace| trace.trim_end().to_owned(),
+            );
+            format!("thread '{thread}' panicked at {location}:\n{text}\n{trace}\n")
+        }
+        LogFormat::Json => {
+            let mut fields = vec![("thread", thread), ("location", location)];
+            fields.extend(trace.as_deref().map(|trace| ("backtrace", trace)));
+            json("ERROR", format_args!("panicked: {text}"), &fields)
+        }
+    }
+}
+
+fn last_words(format: LogFormat, error: impl Display) -> String {
+    match format {
+        LogFormat::Human => format!("mles: {error}\n"),
+        LogFormat::Json => json("ERROR", error, &[]),
+    }
+}
+
+/// A line as `tracing` would write it.
+fn human(level: &str, message: impl Display) -> String {
+    format!("{}  {level} mles: {message}\n", now())
+}
+
+/// An object as `tracing` would write it, on one line.
+fn json(level: &str, message: impl Display, fields: &[(&str, &str)]) -> String {
+    let message = message.to_string();
+    let timestamp = now();
+    let usual = [
+        ("timestamp", timestamp.as_str()),
+        ("level", level),
+        ("message", &message),
+    ];
+    let all = usual
+        .iter()
+        .chain(fields)
+        .chain(&[("target", "mles")])
+        .map(|(key, value)| ((*key).to_owned(), Value::from(*value)));
+    format!("{}\n", Value::Object(all.collect::<Map<_, _>>()))
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_json_every_line_is_an_object_whatever_is_in_it() {
+        let text = "a \"quoted\"\nline \u{1b}[2J";
+        for line in [
+            last_words(LogFormat::Json, text),
+            panic_line(LogFormat::Json, text, "src/x.rs:1:2"),
+            json("WARN", dropped(3), &[]),
+        ] {
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            let object: Value = serde_json::from_str(&line).unwrap();
+            for key in ["timestamp", "level", "message", "target"] {
+                assert!(object[key].is_string(), "{key} in {line}");
+            }
+        }
+    }
 }

@@ -2,20 +2,27 @@
 //!
 //! A command turns arguments into calls of the library, and results into text and an exit code.
 //! Nothing here knows the wire or a channel. Results go to standard output, everything said to the
-//! person at the terminal to standard error.
+//! person at the terminal to standard error, both by way of `output`: nothing panics when they cannot
+//! be written.
 
+mod arguments;
 mod chat;
 mod check_config;
 mod connect;
 mod dev_cert;
 mod escape;
 mod exit;
+mod failure;
 mod greeting;
+mod interrupt;
 mod lines;
+mod log_queue;
 mod logging;
 mod nofile;
 mod options;
+mod output;
 mod publish;
+mod receive;
 mod serve;
 mod signals;
 mod subscribe;
@@ -52,30 +59,19 @@ enum Command {
 
 /// Runs the program with the arguments of this process.
 ///
-/// Help, version and wrong arguments end the process here, as clap does it.
+/// A result that cannot be written is an error; what is said to a person is left unsaid then.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return arguments::explain(&error),
+    };
     match command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default())) {
         Command::Serve(args) => serve::run(args),
-        Command::Pub(args) => block_on(publish::run(args)),
-        Command::Sub(args) => block_on(subscribe::run(args)),
-        Command::Chat(args) => block_on(chat::run(args)),
+        Command::Pub(args) => interrupt::block_on(publish::run(args)),
+        Command::Sub(args) => interrupt::block_on(subscribe::run(args)),
+        Command::Chat(args) => interrupt::block_on(chat::run(args)),
         Command::CheckConfig(args) => check_config::run(args),
         Command::DevCert(args) => dev_cert::run(args),
-    }
-}
-
-/// Runs a client's command.
-fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(command),
-        Err(error) => {
-            eprintln!("mles: cannot start: {error}");
-            ExitCode::from(exit::FAILED)
-        }
     }
 }
 

@@ -3,28 +3,32 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::client::{Client, Error, Publisher, Session};
 use clap::builder::NonEmptyStringValueParser;
-use tokio::sync::mpsc;
 
-use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};
-use super::lines::stdin_lines;
+use super::connect::ConnectArgs;
+use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
+use super::lines::Lines;
+use super::output::say;
+use crate::client::{Client, Error, Publisher, Session};
 
 /// Publish messages to a channel.
 ///
 /// Each MESSAGE is published as one message; without any, each line of the standard input is one,
-/// as it comes. The first message travels with the join, so that nothing is announced, and nothing is
-/// sent to the server before there is one. Publishers take a random connection id, so that a
-/// subscriber of the same name may be running.
+/// as it comes. Empty lines are left out, because an empty message is how a join is announced; an
+/// empty MESSAGE is published all the same. The first message travels with the join, so that nothing
+/// is announced, and nothing is sent to the server before there is one. Publishers take a random
+/// connection id, so that a subscriber of the same name may be running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES, after_long_help = format!("\
 Examples:
   mles pub news 'hello, world'
   mles pub --server broker.example --key-file key.txt alerts 'disk full'
+  mles pub temperatures -5
+  mles pub news -- --looks-like-an-option
   tail -f /var/log/syslog | mles pub --uid web1 logs
 
 A Mles server does not confirm messages. Success means that all were sent and that the server did not
-refuse the join within the --linger time.
+refuse the join within the --linger time. {REFUSALS}
 
 {EXIT_CODES}"))]
 pub(crate) struct PubArgs {
@@ -32,8 +36,8 @@ pub(crate) struct PubArgs {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
 
-    /// Messages to publish
-    #[arg(value_name = "MESSAGE")]
+    /// Messages to publish; `--` in front of one that begins with a dash and is no number
+    #[arg(value_name = "MESSAGE", allow_negative_numbers = true)]
     messages: Vec<String>,
 
     /// Milliseconds to wait after the last message for a refusal by the server
@@ -51,15 +55,11 @@ pub(crate) async fn run(args: PubArgs) -> ExitCode {
 
 async fn publish(args: PubArgs) -> Result<(), Failure> {
     let client = args.connect.client()?.random_cid();
-    let session = if args.messages.is_empty() {
-        match publish_lines(&client, &args.channel).await? {
-            Some(session) => session,
-            None => return Ok(()),
-        }
-    } else {
-        publish_all(&client, &args.channel, &args.messages).await?
-    };
     let linger = Duration::from_millis(args.linger);
+    if args.messages.is_empty() {
+        return publish_lines(&client, &args.channel, linger).await;
+    }
+    let session = publish_all(&client, &args.channel, &args.messages).await?;
     Ok(session.close(linger).await?)
 }
 
@@ -82,37 +82,92 @@ async fn publish_all(
     Ok(session)
 }
 
-/// Publishes stdin; no session when there was nothing to publish.
-async fn publish_lines(client: &Client, channel: &str) -> Result<Option<Session>, Failure> {
-    let mut lines = stdin_lines();
-    let Some(first) = lines.recv().await.transpose()? else {
-        return Ok(None);
+/// Publishes the lines of the standard input. Those before one that cannot be read are published.
+async fn publish_lines(client: &Client, channel: &str, linger: Duration) -> Result<(), Failure> {
+    let mut input = Input {
+        lines: Lines::of_stdin(client.max_message(channel)),
+        empty: 0,
     };
-    let mut session = client.join_with(channel, first).await?;
-    while_draining(&mut session, async |publisher| {
-        forward(&mut lines, publisher).await
-    })
-    .await?;
-    Ok(Some(session))
+    if let Some(first) = input.next().await? {
+        let mut session = client.join_with(channel, first).await?;
+        let mut read = Ok(());
+        while_draining(&mut session, async |publisher| {
+            read = forward(&mut input, publisher).await?;
+            Ok(())
+        })
+        .await?;
+        session.close(linger).await?;
+        read?;
+    }
+    match input.empty {
+        0 => {}
+        1 => say("mles: 1 empty line was left out: see --help"),
+        lines => say(format_args!(
+            "mles: {lines} empty lines were left out: see --help"
+        )),
+    }
+    Ok(())
 }
 
-/// Publishes lines as they come; those that come together go out together.
-async fn forward(
-    lines: &mut mpsc::Receiver<std::io::Result<Vec<u8>>>,
-    publisher: &mut Publisher,
-) -> Result<(), Failure> {
-    loop {
-        let line = match lines.try_recv() {
-            Ok(line) => line,
-            Err(_) => {
-                publisher.flush().await?;
-                match lines.recv().await {
-                    Some(line) => line,
-                    None => return Ok(()),
-                }
+/// The lines that are messages.
+struct Input {
+    lines: Lines,
+    /// How many others there were.
+    empty: u64,
+}
+
+impl Input {
+    /// Waits for the next message; `None` at the end of the input.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        while let Some(line) = self.lines.next().await? {
+            if let Some(message) = self.message(line) {
+                return Ok(Some(message));
             }
+        }
+        Ok(None)
+    }
+
+    /// The next message if it is there already.
+    fn try_next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        while let Some(line) = self.lines.try_next()? {
+            if let Some(message) = self.message(line) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    fn message(&mut self, line: Vec<u8>) -> Option<Vec<u8>> {
+        if line.is_empty() {
+            self.empty += 1;
+            return None;
+        }
+        Some(line)
+    }
+}
+
+/// Publishes lines as they come; those that come together go out together. The inner result is that
+/// of reading.
+async fn forward(
+    input: &mut Input,
+    publisher: &mut Publisher,
+) -> Result<Result<(), Failure>, Failure> {
+    loop {
+        let next = match input.try_next() {
+            Ok(None) => {
+                publisher.flush().await?;
+                input.next().await
+            }
+            next => next,
         };
-        publisher.feed(line?).await?;
+        match next {
+            Ok(Some(message)) => publisher.feed(message).await?,
+            Ok(None) => return Ok(Ok(())),
+            Err(failure) => {
+                publisher.flush().await?;
+                return Ok(Err(failure));
+            }
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
 
 use super::greeting::{access, announce, farewell, upstreams};
+use super::logging::{Log, say_error};
 use super::nofile::Notice;
 use super::options::ConfigOptions;
 use super::signals::{Killed, Signals};
-use super::{exit, logging, nofile};
+use super::{exit, nofile};
 use crate::broker::{Broker, BrokerError, StartError};
-use crate::config::{ConfigError, Environment, Resolved, Sources, resolve};
+use crate::config::{Environment, Resolved, Sources, resolve};
 use crate::net::ListenError;
 
 /// The variable that names the file, when no option does.
@@ -53,8 +54,6 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Error)]
 enum ServeError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     #[error("the log level cannot be used: {0}")]
     Log(#[from] ParseError),
     #[error("cannot listen to signals: {0}")]
@@ -84,24 +83,42 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         environment,
         options: args.options.0,
     };
-    match serve(&sources) {
+    let resolved = match resolve(&sources) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            for problem in &error.problems {
+                say_error(error.log_format, problem);
+            }
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let format = resolved.config.log.format;
+    let log = match Log::start(format) {
+        Ok(log) => log,
+        Err(error) => {
+            say_error(format, ServeError::Thread(error));
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let _flush = log.flush_at_end();
+    match serve(resolved, &log) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(Killed(signal))) => ExitCode::from(exit::SIGNAL + signal),
         Err(error) => {
-            eprintln!("mles: {error}");
+            log.error(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 /// Runs a broker until it has stopped, by itself or by signals.
-fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
+fn serve(resolved: Resolved, log: &Log) -> Result<Option<Killed>, ServeError> {
     let Resolved {
         config,
         origins,
         warnings,
-    } = resolve(sources)?;
-    logging::init(&config.log)?;
+    } = resolved;
+    log.install(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -126,7 +143,7 @@ fn serve(sources: &Sources) -> Result<Option<Killed>, ServeError> {
     };
     let (access, upstreams) = (access(&settings), upstreams(&settings));
     let broker = Broker::start(settings)?;
-    announce(&broker, access, &upstreams, config.log.format);
+    announce(&broker, access, &upstreams, log);
 
     let handle = broker.stop_handle();
     let (ended, end) = tokio::sync::oneshot::channel();

@@ -1,19 +1,21 @@
 //! `mles sub`: prints what is published.
 
-use std::future::poll_fn;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
-use std::pin::pin;
 use std::process::ExitCode;
-use std::task::Poll;
 
-use crate::client::{Event, Received, Reconnect, Session};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
-use super::connect::{ConnectArgs, EXIT_CODES, Failure, exit_code};
+use super::connect::ConnectArgs;
 use super::escape::escape;
+use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
+use super::interrupt::reader_gone;
+use super::output::Patient;
+use super::receive::Receiver;
+use crate::client::{Received, Reconnect};
 
 /// Print the messages of channels: their history, then what is published.
 ///
@@ -29,9 +31,11 @@ Examples:
 With --json each line is an object with \"channel\", \"uid\" and either \"message\", if it is UTF-8, or
 \"message_b64\", its bytes in base64.
 
+{REFUSALS}
+
 {EXIT_CODES}"))]
 pub(crate) struct SubArgs {
-    /// Channels to join, each over a connection of its own
+    /// Channels to join, each over a connection of its own; one that is named twice is joined once
     #[arg(value_name = "CHANNEL", required = true, value_parser = NonEmptyStringValueParser::new())]
     channels: Vec<String>,
 
@@ -51,7 +55,8 @@ pub(crate) struct SubArgs {
     #[arg(long)]
     joins: bool,
 
-    /// Come back when the connection is lost, without printing anything twice
+    /// Come back whenever the connection is lost, without printing anything twice, and wait for a
+    /// server that is not there yet
     #[arg(long)]
     reconnect: bool,
 
@@ -61,15 +66,10 @@ pub(crate) struct SubArgs {
 
 /// Runs `mles sub`.
 pub(crate) async fn run(args: SubArgs) -> ExitCode {
-    let interrupted = async {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => Err(Failure::Interrupted),
-            Err(error) => Err(Failure::Local(error)),
-        }
-    };
     exit_code(tokio::select! {
+        biased;
         result = subscribe(args) => result,
-        result = interrupted => result,
+        () = reader_gone() => Ok(()),
     })
 }
 
@@ -79,59 +79,28 @@ async fn subscribe(args: SubArgs) -> Result<(), Failure> {
         client = client.reconnect(Reconnect::default());
     }
     let mut sessions = Vec::with_capacity(args.channels.len());
+    let mut joined = BTreeSet::new();
     for channel in &args.channels {
-        sessions.push(client.join(channel).await?);
+        if joined.insert(channel) {
+            sessions.push(client.join(channel).await?);
+        }
     }
+    let mut receiver = Receiver::new(sessions.iter_mut().map(|session| session.halves().1));
     let mut printer = Printer::new(args.json, args.verbose);
     let mut left = args.count;
-    let mut turn = 0;
     while left != Some(0) {
-        let event = next_event(&mut sessions, &mut turn, &mut printer).await?;
-        let Some(message) = report(event).filter(|m| args.joins || !m.is_announcement()) else {
-            continue;
-        };
-        printer.print(&message)?;
-        left = left.map(|left| left - 1);
-    }
-    Ok(printer.out.flush()?)
-}
-
-/// The next event of any session, taking turns; what was printed is flushed before a wait.
-async fn next_event(
-    sessions: &mut [Session],
-    turn: &mut usize,
-    printer: &mut Printer,
-) -> Result<Event, Failure> {
-    poll_fn(|cx| {
-        for _ in 0..sessions.len() {
-            *turn = (*turn + 1) % sessions.len();
-            // Cancel safe: a new future goes on where the last one stopped.
-            if let Poll::Ready(event) = pin!(sessions[*turn].next_event()).poll(cx) {
-                return Poll::Ready(event?.ok_or(Failure::ClosedByServer));
-            }
+        let message = receiver.next(|| printer.out.flush()).await?;
+        if args.joins || !message.is_announcement() {
+            printer.print(&message).map_err(Failure::Output)?;
+            left = left.map(|left| left - 1);
         }
-        printer.out.flush()?;
-        Poll::Pending
-    })
-    .await
-}
-
-/// The message, if the event is one; others are told on stderr.
-pub(crate) fn report(event: Event) -> Option<Received> {
-    match event {
-        Event::Message(message) => return Some(message),
-        Event::Malformed { error, .. } => eprintln!("mles: skipped a malformed message: {error}"),
-        Event::Disconnected { error, retry_in } => {
-            eprintln!("mles: {error}; trying again in {retry_in:.1?}");
-        }
-        Event::Reconnected => eprintln!("mles: connected again"),
     }
-    None
+    printer.out.flush().map_err(Failure::Output)
 }
 
 /// Writes messages in the form that was asked for.
 struct Printer {
-    out: BufWriter<Stdout>,
+    out: BufWriter<Patient<Stdout>>,
     form: Form,
     terminal: bool,
 }
@@ -162,7 +131,7 @@ impl Printer {
                 (false, false) => Form::Payload,
             },
             terminal: out.is_terminal(),
-            out: BufWriter::with_capacity(64 << 10, out),
+            out: BufWriter::with_capacity(64 << 10, Patient(out)),
         }
     }
 

@@ -1,16 +1,10 @@
 //! What must hold between values that are each in range.
 
-use std::io;
-use std::path::Path;
-
+use super::Config;
 use super::error::{Fault, Problem};
 use super::listeners::check_listeners;
 use super::origin::Origins;
-use super::{Config, Secret, Secrets};
 use crate::channel::ChannelSettings;
-
-/// Largest key file in bytes: anything larger is the wrong file.
-const MAX_KEY_FILE: u64 = 4096;
 
 /// Checks a configuration as a whole.
 pub(super) fn check(
@@ -88,45 +82,4 @@ fn check_channel(config: &Config, origins: &Origins, problems: &mut Vec<Problem>
             fault: Fault::HistoryWithoutBytes { frames },
         });
     }
-}
-
-/// The shared key, from wherever the highest layer has it.
-pub(super) fn key_from(secrets: &Secrets, origins: &Origins) -> Result<Option<Secret>, Problem> {
-    let (Some(path), key) = (&secrets.key_file, &secrets.key) else {
-        return Ok(secrets.key.clone());
-    };
-    let (key_origin, file_origin) = (origins.of("key"), origins.of("key_file"));
-    if let Some(key) = key {
-        if key_origin.rank() > file_origin.rank() {
-            return Ok(Some(key.clone()));
-        }
-        if key_origin.rank() == file_origin.rank() {
-            return Err(Problem {
-                origin: file_origin,
-                fault: Fault::KeyTwice,
-            });
-        }
-    }
-    let read = read_key(path).map_err(|fault| Problem {
-        origin: file_origin,
-        fault,
-    });
-    read.map(Some)
-}
-
-fn read_key(path: &Path) -> Result<Secret, Fault> {
-    let failed = |source| Fault::KeyFile {
-        path: path.to_owned(),
-        source,
-    };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_KEY_FILE {
-        return Err(failed(io::Error::other("larger than a key can be")));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let key = text.trim_end_matches(['\r', '\n']);
-    if key.is_empty() {
-        return Err(Fault::KeyFileEmpty(path.to_owned()));
-    }
-    Ok(Secret(key.to_owned()))
 }

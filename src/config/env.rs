@@ -27,7 +27,7 @@ impl Environment {
         Self::new(std::env::vars_os().filter_map(text))
     }
 
-    pub(super) fn new(variables: impl IntoIterator<Item = (String, OsString)>) -> Self {
+    pub(crate) fn new(variables: impl IntoIterator<Item = (String, OsString)>) -> Self {
         let is_ours =
             |(name, value): &(String, OsString)| name.starts_with(PREFIX) && !value.is_empty();
         Self(variables.into_iter().filter(is_ours).collect())
@@ -38,24 +38,37 @@ impl Environment {
         self.0.get(name)
     }
 
+    /// The text of `name`, and the place to name in messages about it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not UTF-8.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<(&str, Origin)>, Problem> {
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
+        let origin = Origin::Env(name.to_owned());
+        match value.to_str() {
+            Some(text) => Ok(Some((text, origin))),
+            None => Err(Problem {
+                origin,
+                fault: Fault::NotText,
+            }),
+        }
+    }
+
     /// What it sets.
     pub(super) fn entries(&self, problems: &mut Vec<Problem>) -> Vec<Entry<'_>> {
         let mut entries = Vec::new();
         for opt in OPTIONS {
-            let Some(value) = self.0.get(&opt.env()) else {
-                continue;
-            };
-            let origin = Origin::Env(opt.env());
-            match value.to_str() {
-                Some(text) => entries.push(Entry {
+            match self.text(&opt.env()) {
+                Ok(Some((text, origin))) => entries.push(Entry {
                     opt,
                     given: given(opt, text),
                     origin,
                 }),
-                None => problems.push(Problem {
-                    origin,
-                    fault: Fault::NotText,
-                }),
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
             }
         }
         entries

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::LogFormat;
 use super::origin::Origin;
 
 /// Everything that is wrong with a configuration: at least one problem.
@@ -15,16 +16,21 @@ use super::origin::Origin;
 pub(crate) struct ConfigError {
     /// By place: the file from its first line on, then the environment, then options.
     pub(crate) problems: Vec<Problem>,
+    /// How they are to be logged, as far as that is known.
+    pub(crate) log_format: LogFormat,
 }
 
 impl ConfigError {
     /// An error if there are problems.
-    pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
+    pub(super) fn check(mut problems: Vec<Problem>, log_format: LogFormat) -> Result<(), Self> {
         problems.sort_by_key(|problem| (problem.origin.rank(), problem.origin.line()));
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Self { problems })
+            Err(Self {
+                problems,
+                log_format,
+            })
         }
     }
 }
@@ -173,6 +179,8 @@ pub(crate) enum Fault {
     KeyFile { path: PathBuf, source: io::Error },
     #[error("the key file {0} is empty")]
     KeyFileEmpty(PathBuf),
+    #[error("the key file {0} has several lines; the key stands alone in it, on one line")]
+    KeyFileLines(PathBuf),
 }
 
 /// What is not obvious of `[::]`.

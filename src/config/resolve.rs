@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::check::{check, check_rule, key_from};
+use super::check::{check, check_rule};
 use super::env::Environment;
 use super::error::{ConfigError, Fault, Problem};
 use super::file::{Layer, Rule, Source};
 use super::form::{Given, Refused};
+use super::key::KeySources;
 use super::option::Opt;
 use super::origin::{Origin, Origins};
-use super::{Config, LISTENERS, Secret};
+use super::{Config, LISTENERS, Secret, Secrets};
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 use crate::server_name::ServerName;
@@ -53,7 +54,7 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
     let source = match sources.file.as_deref().map(Source::read).transpose() {
         Ok(source) => source,
-        Err(fault) => return only(Origin::Default, fault),
+        Err(fault) => return only(sources, Origin::Default, fault),
     };
     resolve_source(sources, source.as_ref())
 }
@@ -66,7 +67,7 @@ pub(super) fn resolve_source(
     let mut problems = Vec::new();
     let root = match file.map(Source::parse).transpose() {
         Ok(root) => root,
-        Err(problem) => return only(problem.origin, problem.fault),
+        Err(problem) => return only(sources, problem.origin, problem.fault),
     };
     let layer = match (file, &root) {
         (Some(file), Some(root)) => file.layer(root.get_ref(), &mut problems),
@@ -85,7 +86,9 @@ pub(super) fn resolve_source(
     }
     fit_defaults(&mut config, &origins);
     config.settings.channels.patterns = rules(&config, layer.rules, &mut problems);
-    let key = key_from(&config.secrets, &origins).unwrap_or_else(|problem| {
+    let mut warnings = Vec::new();
+    let key = key_sources(&config.secrets, &origins).resolve(&mut warnings);
+    let key = key.unwrap_or_else(|problem| {
         problems.push(problem);
         None
     });
@@ -93,9 +96,13 @@ pub(super) fn resolve_source(
     if problems.is_empty() {
         check(&config, key.is_some(), &origins, &mut problems);
     }
-    ConfigError::check(problems)?;
+    ConfigError::check(problems, config.log.format)?;
 
-    let warnings = warnings(&config, key.is_some(), &sources.environment);
+    warnings.extend(what_has_no_effect(
+        &config,
+        key.is_some(),
+        &sources.environment,
+    ));
     config.settings.keyring = keyring(&config, key);
     Ok(Resolved {
         config,
@@ -115,9 +122,18 @@ fn fit_defaults(config: &mut Config, origins: &Origins) {
     }
 }
 
-fn only(origin: Origin, fault: Fault) -> Result<Resolved, ConfigError> {
-    let problems = vec![Problem { origin, fault }];
-    Err(ConfigError { problems })
+/// The one problem of a file that cannot be read, told as the other layers ask for.
+fn only(sources: &Sources, origin: Origin, fault: Fault) -> Result<Resolved, ConfigError> {
+    let mut config = Config::default();
+    let environment = sources.environment.entries(&mut Vec::new());
+    for entry in environment.into_iter().chain(options(sources)) {
+        // What else is wrong comes up when the file can be read.
+        let _ = set(&mut config, &entry);
+    }
+    Err(ConfigError {
+        problems: vec![Problem { origin, fault }],
+        log_format: config.log.format,
+    })
 }
 
 fn options(sources: &Sources) -> impl Iterator<Item = Entry<'_>> {
@@ -180,12 +196,21 @@ fn rules(
     resolved
 }
 
+/// Where the shared key may be, with the layer of each.
+fn key_sources(secrets: &Secrets, origins: &Origins) -> KeySources {
+    let (key, file) = (secrets.key.clone(), secrets.key_file.clone());
+    KeySources {
+        key: key.map(|key| (key, origins.of("key"))),
+        file: file.map(|file| (file, origins.of("key_file"))),
+    }
+}
+
 fn keyring(config: &Config, key: Option<Secret>) -> Keyring {
     let addr_key = config.secrets.addr_key.clone();
     Keyring::new(key.map(|key| key.0), addr_key.map(|key| key.0))
 }
 
-fn warnings(config: &Config, has_key: bool, environment: &Environment) -> Vec<String> {
+fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment) -> Vec<String> {
     let mut warnings = environment.warnings();
     let has_addr_key = config.secrets.addr_key.is_some();
     if has_key && has_addr_key {

@@ -1,70 +1,12 @@
 //! `mles pub`, `sub` and `chat` as processes: what they send, print and exit with.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use mles::client::Key;
 
 use crate::fake_server::{FakeServer, body, frame};
-
-/// A process that is killed when its test ends early.
-struct Mles(Option<Child>);
-
-impl Mles {
-    fn start(server: &FakeServer, args: &[&str]) -> Self {
-        Self::start_with(server, args, |command| command.stdin(Stdio::null()))
-    }
-
-    fn start_with(
-        server: &FakeServer,
-        args: &[&str],
-        set: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> Self {
-        let mut command = mles();
-        command.args(args).env("MLES_SERVER", server.address());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(Some(set(&mut command).spawn().unwrap()))
-    }
-
-    fn child(&mut self) -> &mut Child {
-        self.0.as_mut().unwrap()
-    }
-
-    fn say(&mut self, text: &str) {
-        let stdin = self.child().stdin.as_mut().unwrap();
-        stdin.write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Closes stdin, waits for the end; exit code, stdout and stderr.
-    fn end(mut self) -> (i32, String, String) {
-        taken(&self.0.take().unwrap().wait_with_output().unwrap())
-    }
-}
-
-impl Drop for Mles {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-        }
-    }
-}
-
-/// The program, without the settings of whoever runs the tests.
-fn mles() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mles"));
-    for name in ["MLES_KEY", "MLES_ADDR_KEY", "MLES_SERVER"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn taken(output: &Output) -> (i32, String, String) {
-    (
-        output.status.code().unwrap_or(-1),
-        String::from_utf8(output.stdout.clone()).unwrap(),
-        String::from_utf8(output.stderr.clone()).unwrap(),
-    )
-}
+use crate::program::{Mles, mles, taken};
 
 #[test]
 fn pub_sends_its_arguments_and_joins_with_the_first() {
@@ -172,30 +114,6 @@ fn bad_input_is_exit_code_2() {
         assert_eq!(code, 2, "{args:?}: {stderr}");
         assert!(stderr.contains(hint), "{args:?}: {stderr}");
     }
-}
-
-#[test]
-fn the_key_can_come_from_a_file() {
-    let path = std::env::temp_dir().join(format!("mles-key-{}", std::process::id()));
-    std::fs::write(&path, "from file\n").unwrap();
-    let server = FakeServer::start();
-    let file = path.to_str().unwrap();
-    let args = [
-        "pub",
-        "news",
-        "one",
-        "--uid",
-        "alice",
-        "--key-file",
-        file,
-        "--key",
-        "other",
-    ];
-    let mles = Mles::start(&server, &args);
-    let join = server.accept().read_frame();
-    assert_eq!(join.key, Key::from_parts(["from file", "alice", "news"]).0);
-    drop(mles);
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

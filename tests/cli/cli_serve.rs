@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 /// A broker process that is killed when the test is over, however that ends.
-struct Broker {
+pub(crate) struct Broker {
     child: Child,
     log: BufReader<ChildStderr>,
     address: SocketAddr,
@@ -30,7 +30,7 @@ fn clean_command(program: &str, args: &[&str]) -> Command {
 }
 
 impl Broker {
-    fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
         let mut child = command(&args).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
@@ -59,11 +59,11 @@ impl Broker {
         }
     }
 
-    fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         self.address.to_string()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -87,7 +87,7 @@ impl Broker {
     }
 
     /// Asks for its counters until they have `part` in them.
-    fn wait_for(&mut self, part: &str) {
+    pub(crate) fn wait_for(&mut self, part: &str) {
         let mut line = String::new();
         while !line.contains(part) {
             self.signal("-USR1");
@@ -100,7 +100,7 @@ impl Broker {
     }
 
     /// Waits for its end and returns the exit code and what else it has said.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)

@@ -8,6 +8,10 @@
 mod cli_client;
 mod cli_config;
 mod cli_dev_cert;
+mod cli_end;
+mod cli_input;
+mod cli_keys;
+mod cli_output;
 mod cli_peer;
 mod cli_serve;
 mod cli_tls;
@@ -16,6 +20,7 @@ mod client_reconnect;
 mod client_session;
 mod client_tls;
 mod fake_server;
+mod program;
 mod readme;
 #[path = "../common/tls_proxy.rs"]
 mod tls_proxy;

@@ -14,6 +14,7 @@ use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 use crate::process::{Programs, Running, StartError, install};
 use crate::report::{Report, Run, RunResult};
+use crate::say::tell;
 use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
 
@@ -101,7 +102,7 @@ impl Compare {
                     available.push(broker);
                 }
                 Err(error @ StartError::NotInstalled(_)) if !must_be_there => {
-                    eprintln!("SKIPPED {}: {error}", broker.name());
+                    tell(format_args!("SKIPPED {}: {error}", broker.name()));
                     report.skipped.insert(broker, error.to_string());
                 }
                 Err(error) => return Err(error.into()),
@@ -126,11 +127,11 @@ impl Compare {
         let mut running: Vec<Option<Running>> = brokers.iter().map(|_| None).collect();
         for round in 1..=self.rounds {
             for (running, broker) in running.iter_mut().zip(brokers.iter().copied()) {
-                eprintln!(
+                tell(format_args!(
                     "{name}: round {round} of {}, {}",
                     self.rounds,
                     broker.name()
-                );
+                ));
                 report.push(self.once(running, broker, (name, load), round, runner)?);
                 if report.partial {
                     return ControlFlow::Break(());
@@ -192,7 +193,7 @@ fn fitting(report: &mut Report, (name, load): (&str, &Load), brokers: &[Broker])
     let fits = |broker: &Broker| match load.objection(*broker) {
         None => true,
         Some(why) => {
-            eprintln!("SKIPPED {name} {}: {why}", broker.name());
+            tell(format_args!("SKIPPED {name} {}: {why}", broker.name()));
             report.omit(name, *broker, why);
             false
         }

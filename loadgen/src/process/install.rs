@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::Programs;
 use super::launch::in_path;
 use crate::adapter::Broker;
+use crate::say::tell;
 
 /// What the packages ask before they start a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -72,11 +73,11 @@ pub(crate) fn install(brokers: &[Broker], programs: &Programs) -> Result<(), Ins
         return Err(InstallError::NotRoot(packages.join(" ")));
     }
     let apt = in_path("apt-get").ok_or_else(|| InstallError::NoApt(packages.join(" ")))?;
-    eprintln!("installing {}", packages.join(" "));
+    tell(format_args!("installing {}", packages.join(" ")));
     let services = Services::forbid(Path::new(POLICY))?;
     if let Err(error) = run(&apt, &["-qq", "update"]) {
         // The lists that are here may do.
-        eprintln!("{error}");
+        tell(error);
     }
     let options = ["-qq", "install", "-y", "--no-install-recommends"];
     run(&apt, &[options.as_slice(), &packages].concat())?;

@@ -8,9 +8,10 @@ mod same_everywhere;
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::error::ConfigError;
 use super::file::Source;
 use super::resolve::resolve_source;
-use super::{ConfigError, Environment, OPTIONS, Opt, Resolved, Sources};
+use super::{Environment, OPTIONS, Opt, Resolved, Sources};
 
 /// The layers of one case.
 #[derive(Default)]

@@ -21,7 +21,8 @@ fn another(opt: &Opt) -> &'static str {
         "ws_ping_timeout" => r#""2m""#,
         "peer" => r#"["a", "tls://b:1"]"#,
         "key" | "addr_key" => r#""secret""#,
-        "key_file" | "tls_cert" | "tls_key" | "tls_client_ca" | "peer_ca" | "peer_client_cert"
+        "key_file" => r#""tests/data/key""#,
+        "tls_cert" | "tls_key" | "tls_client_ca" | "peer_ca" | "peer_client_cert"
         | "peer_client_key" => r#""src/main.rs""#,
         "slow_policy" => r#""backpressure""#,
         "check_names" => r#""sender""#,

@@ -1,0 +1,235 @@
+//! How clients' commands end, and when they do not: refusals, stopped servers, signals.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::cli_serve::Broker;
+use crate::fake_server::{FakeServer, body, frame};
+use crate::program::{Mles, mles, taken};
+
+#[test]
+fn a_server_that_is_stopped_is_no_refusal_however_early() {
+    for key in ["right", "wrong"] {
+        let mut broker = Broker::start(&["--key", "right"]);
+        let mut command = mles();
+        command.args(["sub", "room", "--key", key, "--server", &broker.server()]);
+        let sub = command.stderr(Stdio::piped()).spawn().unwrap();
+        if key == "right" {
+            broker.wait_for("joined=1");
+            broker.signal("-TERM");
+        }
+        let output = sub.wait_with_output().unwrap();
+        let (code, _, stderr) = taken(&output);
+        if key == "right" {
+            assert_eq!(code, 1, "{stderr}");
+            assert_eq!(stderr, "mles: the server closed the connection\n");
+        } else {
+            assert_eq!(code, 3, "{stderr}");
+            assert!(stderr.contains("wrong or missing key"), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_ends_later_is_lost_and_not_refused() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    // Longer than a refusal takes. The server goes on listening.
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(peer);
+    assert_eq!(mles.end().0, 1);
+}
+
+/// A command with `--reconnect`, and its stderr.
+fn coming_back(address: &str, command: &str) -> (Mles, impl Iterator<Item = String> + use<>) {
+    let mut mles = Mles::start_at(address, &[command, "news", "--reconnect"], |command| {
+        command.stdin(Stdio::piped())
+    });
+    let stderr = BufReader::new(mles.child().stderr.take().unwrap());
+    (mles, stderr.lines().map(Result::unwrap))
+}
+
+#[test]
+fn a_server_that_is_not_there_yet_is_waited_for_and_told_once() {
+    for command in ["sub", "chat"] {
+        let address = FakeServer::start().address();
+        let (mut mles, mut told) = coming_back(&address, command);
+        let line = told.next().unwrap();
+        assert!(line.contains("cannot connect to"), "{line}");
+        assert!(line.contains("trying again in"), "{line}");
+        // Some attempts fail meanwhile.
+        std::thread::sleep(Duration::from_secs(1));
+        let server = FakeServer::start_at(&address);
+        let mut peer = server.accept();
+        peer.read_frame();
+        peer.send(&frame("bob", "news", "one"));
+        let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.ends_with("one\n"), "{line}");
+        assert_eq!(told.next().unwrap(), "mles: connected");
+        // The first end afterwards is told again.
+        drop(peer);
+        let line = told.next().unwrap();
+        assert!(line.contains("the server closed the connection"), "{line}");
+    }
+}
+
+#[test]
+fn a_refusal_is_tried_again_and_told_once() {
+    let server = FakeServer::start();
+    let (mut mles, mut told) = coming_back(&server.address(), "sub");
+    for _ in 0..3 {
+        assert!(
+            server
+                .accept()
+                .read_frame()
+                .body
+                .ends_with(&body("", "news", b"")[6..])
+        );
+    }
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", "one"));
+    let line = told.next().unwrap();
+    assert!(line.contains("refused the join"), "{line}");
+    assert_eq!(told.next().unwrap(), "mles: connected");
+    mles.signal("-TERM");
+    assert_eq!(mles.code(), 128 + 15);
+}
+
+#[test]
+fn silence_shows_that_a_connection_is_back() {
+    let server = FakeServer::start();
+    let (_mles, mut told) = coming_back(&server.address(), "sub");
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.send(&frame("bob", "news", "one"));
+    drop(peer);
+    let _quiet = server.accept();
+    assert!(told.next().unwrap().contains("closed the connection"));
+    assert_eq!(told.next().unwrap(), "mles: connected");
+}
+
+/// The system ignores what the first process of a container does not handle itself, and reports a
+/// process that it has ended as killed.
+#[test]
+fn signals_are_handled_by_the_commands_themselves() {
+    for command in ["sub", "chat", "pub"] {
+        for (signal, code) in [("-TERM", 128 + 15), ("-INT", 128 + 2)] {
+            for reconnect in [false, true] {
+                if command == "pub" && reconnect {
+                    continue;
+                }
+                let server = FakeServer::start();
+                let args: &[_] = if reconnect {
+                    &[command, "news", "--reconnect"]
+                } else {
+                    &[command, "news"]
+                };
+                let mut mles =
+                    Mles::start_with(&server, args, |command| command.stdin(Stdio::piped()));
+                if command == "pub" {
+                    mles.say("one\n");
+                }
+                let _peer = server.accept();
+                mles.signal(signal);
+                assert_eq!(mles.code(), code, "{command} {signal}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sub_whose_reader_stands_still_ends_by_a_signal_all_the_same() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start(&server, &["sub", "news"]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    // More than the pipe holds: it stands still in the middle of a write.
+    let large = frame("bob", "news", "x".repeat(60_000));
+    for _ in 0..20 {
+        peer.send(&large);
+    }
+    let mut first = [0];
+    let mut stdout = mles.child().stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    mles.signal("-TERM");
+    assert_eq!(mles.code(), 128 + 15);
+}
+
+#[test]
+fn a_sub_on_a_quiet_channel_ends_when_its_reader_has_gone() {
+    for command in ["sub", "chat"] {
+        let server = FakeServer::start();
+        let mut mles = Mles::start_with(&server, &[command, "news"], |command| {
+            command.stdin(Stdio::piped())
+        });
+        let mut peer = server.accept();
+        peer.read_frame();
+        peer.send(&frame("bob", "news", "one"));
+        let mut line = String::new();
+        let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.ends_with("one\n"), "{line}");
+        drop(stdout);
+        assert_eq!(mles.code(), 0, "{command}");
+    }
+}
+
+#[test]
+fn a_sub_without_a_reader_of_a_pipe_goes_on() {
+    let server = FakeServer::start();
+    let mut mles = Mles::start_with(&server, &["sub", "news", "-n", "1"], |command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null())
+    });
+    let mut peer = server.accept();
+    peer.read_frame();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(mles.child().try_wait().unwrap().is_none());
+    peer.send(&frame("bob", "news", "one"));
+    assert_eq!(mles.code(), 0);
+}
+
+#[test]
+fn the_first_process_of_a_namespace_ends_by_a_signal() {
+    let server = FakeServer::start();
+    let mut command = Command::new("unshare");
+    command.args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        env!("CARGO_BIN_EXE_mles"),
+    ]);
+    command.args(["sub", "news", "--server", &server.address()]);
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let Ok(mut unshare) = spawned else {
+        eprintln!("SKIPPED: no unshare");
+        return;
+    };
+    let deadline = std::time::Instant::now() + crate::fake_server::PATIENCE;
+    let child = loop {
+        let path = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        if let Some(child) = children.split_whitespace().next() {
+            break child.to_owned();
+        }
+        if let Some(status) = unshare.try_wait().unwrap() {
+            eprintln!("SKIPPED: unshare {status}");
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "no child");
+    };
+    let mut peer = server.accept();
+    peer.read_frame();
+    let sent = Command::new("kill")
+        .args(["-TERM", &child])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    assert_eq!(unshare.wait().unwrap().code(), Some(128 + 15));
+}

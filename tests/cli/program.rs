@@ -1,0 +1,92 @@
+//! The program as a process.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::fake_server::{FakeServer, PATIENCE};
+
+/// A process that is killed when its test ends early.
+pub(crate) struct Mles(Option<Child>);
+
+impl Mles {
+    pub(crate) fn start(server: &FakeServer, args: &[&str]) -> Self {
+        Self::start_with(server, args, |command| command.stdin(Stdio::null()))
+    }
+
+    pub(crate) fn start_with(
+        server: &FakeServer,
+        args: &[&str],
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        Self::start_at(&server.address(), args, set)
+    }
+
+    pub(crate) fn start_at(
+        server: &str,
+        args: &[&str],
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = mles();
+        command.args(args).env("MLES_SERVER", server);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(set(&mut command).spawn().unwrap()))
+    }
+
+    /// Waits until it has ended, whatever it writes; the exit code, -1 if a signal has killed it.
+    pub(crate) fn code(&mut self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child().try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn signal(&mut self, name: &str) {
+        let pid = self.child().id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        let stdin = self.child().stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Closes stdin, waits for the end; exit code, stdout and stderr.
+    pub(crate) fn end(mut self) -> (i32, String, String) {
+        taken(&self.0.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Mles {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// The program, without the settings of whoever runs the tests.
+pub(crate) fn mles() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mles"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MLES_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn taken(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
