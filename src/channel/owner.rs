@@ -129,6 +129,12 @@ impl<T> Channel<T> {
         self.seats.contains_key(&cid)
     }
 
+    /// The seat of the session with that connection id.
+    #[must_use]
+    pub fn seat(&self, cid: Cid) -> Option<&Seat> {
+        self.seats.get(&cid)
+    }
+
     /// Whether a live session has that connection id: one that would not give way to another.
     #[must_use]
     pub fn is_taken(&self, cid: Cid) -> bool {

@@ -65,6 +65,8 @@ pub(crate) struct Conn {
     pub(super) home: Home,
     pub(super) key: Cell<Option<MemberKey>>,
     pub(super) phase: Cell<Phase>,
+    /// Whether another connection has come for its place.
+    pub(super) is_contested: Cell<bool>,
     /// Holds the channel's publishers back.
     pub(super) hold: Rc<Hold>,
     /// The longest time it does so.
@@ -106,6 +108,7 @@ impl Conn {
             home: seating.home,
             key: Cell::new(None),
             phase: Cell::new(Phase::Joined),
+            is_contested: Cell::new(false),
             hold: seating.hold,
             hold_limit: seating.hold_limit,
             wire,
@@ -135,7 +138,8 @@ impl Conn {
             Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
             Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
             Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => return,
-            Ended::Replaced | Ended::LetGo(_) => return,
+            Ended::Replaced => (CloseCode::DUPLICATE, "a new session took its place"),
+            Ended::LetGo(_) => return,
         };
         layered.close(close_frame(code, reason));
     }

@@ -197,6 +197,27 @@ impl Shard {
         self.wake_flusher();
     }
 
+    /// Tells a server below once more which servers are above it, which it has to acknowledge.
+    pub(super) fn repeat_path(&self, conn: &Conn) {
+        let (Home::Owned(at), Some(key)) = (conn.home, conn.key.get()) else {
+            return;
+        };
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let path = LinkNotice::Path(self.path_of(room));
+        let downlinks = room.downlinks.iter();
+        let mut linked = downlinks.flat_map(|downlinks| &downlinks.linked);
+        if let Some(linked) = linked.find(|linked| linked.conn.id == conn.id) {
+            let notice = path.encode(linked.link, conn.cid);
+            room.channel.local.replay(key, [notice]);
+        }
+        registry.list_if_dirty(conn.home);
+        drop(registry);
+        self.wake_flusher();
+    }
+
     /// The servers that a server below has above it: this one first.
     fn path_of(&self, room: &Room) -> Vec<u64> {
         std::iter::once(self.common.server_id)

@@ -134,6 +134,7 @@ impl Shard {
                 });
                 drop(registry);
                 if left.is_some() {
+                    self.has_given_way(conn);
                     self.uplink_emptied(channel.index);
                     self.close_if_expired(channel.index, now);
                 }
@@ -143,8 +144,10 @@ impl Shard {
                     room.channel.half_close(cid, conn);
                     room.note_need();
                 }
+                self.has_given_way(conn);
             }
             Request::Free { channel } => self.free_channel(channel),
+            Request::Alive { conn } => self.refuse_waiting(conn),
             Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }

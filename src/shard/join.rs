@@ -12,6 +12,7 @@ use super::ids::{Home, ShardId};
 use super::kept::Then;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::refused::Refused;
+use super::registry::Room;
 use super::turn;
 use crate::channel::{FrameRun, Place};
 use crate::protocol::{Cid, Resync};
@@ -24,6 +25,10 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 struct Newcomer {
     conn: Rc<Conn>,
     then: Then,
+}
+
+fn claim(room: &mut Room, identity: &Identity) -> bool {
+    room.claim(&identity.uid, identity.cid, identity.conn)
 }
 
 impl Shard {
@@ -53,53 +58,65 @@ impl Shard {
         }
     }
 
-    /// Gives a session a seat in a channel of this shard.
+    /// Gives a session a seat in a channel of this shard. It waits for one that may become free.
     pub(super) fn seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+        let now = Instant::now();
+        match self.admit(&mut arrival, now) {
+            Ok(at) => self.seat_at(at, arrival, now),
+            Err(refused) => self.wait_or_refuse(arrival, refused),
+        }
+    }
+
+    /// Gives a seat to a session that has waited for one.
+    pub(super) fn seat_at_once(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+        let now = Instant::now();
+        match self.admit(&mut arrival, now) {
+            Ok(at) => self.seat_at(at, arrival, now),
+            Err(refused) => self.refuse_arrival(arrival, refused),
+        }
+    }
+
+    fn seat_at(self: &Rc<Self>, at: u32, arrival: Arrival<Socket>, now: Instant) {
         let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
         let origin = arrival.origin;
-        let now = Instant::now();
-        let seated = match self.admit(&mut arrival, now) {
-            Ok(at) => self.try_seat(at, arrival, now).inspect_err(|refused| {
-                if let Some(room) = self.registry.borrow_mut().room(at) {
-                    room.unclaim(conn);
-                }
-                self.close_if_expired(at, now);
-                self.refuse(peer, &uid, &channel, refused);
-            }),
-            Err(refused) => {
-                self.refuse(peer, &uid, &channel, &refused);
-                self.turn_away(arrival, refused)
-            }
+        let Err(refused) = self.try_seat(at, arrival, now) else {
+            return;
         };
-        if let (Err(refused), true) = (seated, is_elsewhere) {
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.unclaim(conn);
+        }
+        self.close_if_expired(at, now);
+        self.refuse(peer, &uid, &channel, &refused);
+        if is_elsewhere {
             let why = Box::new(refused);
             self.deliver_to(origin, Delivery::Refuse { conn, why });
         }
     }
 
-    /// Tells whoever waits on this shard for a seat, or a server below, why there is none.
-    fn turn_away(
-        self: &Rc<Self>,
-        arrival: Arrival<Socket>,
-        refused: Refused,
-    ) -> Result<(), Refused> {
+    /// Counts and logs that there is no seat for a session, and tells whoever waits for it, or a server
+    /// below, why.
+    pub(super) fn refuse_arrival(self: &Rc<Self>, arrival: Arrival<Socket>, refused: Refused) {
+        let Identity { peer, uid, .. } = &arrival.identity;
+        self.refuse(*peer, uid, &arrival.channel, &refused);
         let hello = arrival.hello();
+        let Identity {
+            conn, cid, permit, ..
+        } = arrival.identity;
         match (arrival.socket, hello, refused.for_link()) {
-            (Socket::Kept(kept), ..) => {
-                kept.refuse(refused);
-                return Ok(());
+            (Socket::Kept(kept), ..) => kept.refuse(refused),
+            (Socket::Elsewhere, ..) => {
+                let why = Box::new(refused);
+                self.deliver_to(arrival.origin, Delivery::Refuse { conn, why });
             }
             (socket, Some(hello), Some(why)) => {
-                let Identity { cid, permit, .. } = arrival.identity;
                 if let Some(permit) = permit {
                     self.turn_link_away(socket, permit, hello.id, cid, why);
                 }
             }
             _ => {}
         }
-        Err(refused)
     }
 
     /// Finds or opens the room of a session, if it may have a seat there.
@@ -127,7 +144,7 @@ impl Shard {
             Refused::Ring
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refused::CidInUse
-        } else if is_sole && !room.claim(&arrival.identity.uid, arrival.identity.conn) {
+        } else if is_sole && !claim(room, &arrival.identity) {
             Refused::Duplicate
         } else {
             return Ok(at);

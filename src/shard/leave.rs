@@ -8,7 +8,7 @@ use super::gate::Full;
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
 use super::{Phase as BrokerPhase, Shard};
-use crate::channel::{ConnId, Dropped, Member, MemberKey, Place, SlowReason, Vacated};
+use crate::channel::{Dropped, Member, MemberKey, Place, SlowReason, Vacated};
 use crate::escape::Escaped;
 
 /// What came of giving up a seat.
@@ -87,6 +87,7 @@ impl Shard {
             room.channel.leave(conn.cid, conn.id, now)?.member
         });
         drop(registry);
+        self.has_given_way(conn.id);
         self.update_hold(at);
         self.uplink_emptied(at);
         self.close_if_expired(at, now);
@@ -189,6 +190,7 @@ impl Shard {
                     room.channel.half_close(cid, id);
                     room.note_need();
                 }
+                self.has_given_way(id);
             }
             Home::Relayed(at) => {
                 if let Some(channel) = registry.relay_at(at).map(|relay| relay.id) {
@@ -212,19 +214,6 @@ impl Shard {
         }
     }
 
-    /// Ends a relay member that has lost its seat.
-    pub(super) fn evict(self: &Rc<Self>, at: u32, conn: ConnId, limit: Option<Full>) {
-        let member = self.registry.borrow_mut().relay_at(at).and_then(|relay| {
-            let mut members = relay.local.iter();
-            members
-                .find(|(_, m)| m.conn == conn)
-                .map(|(_, m)| m.handle.clone())
-        });
-        if let Some(conn) = member {
-            self.end(&conn, evicted(limit));
-        }
-    }
-
     /// Counts and logs frames that the policy dropped from a member's queue.
     pub(super) fn note_dropped(&self, conn: &Conn, dropped: Dropped) {
         self.stats().dropped_frames.add(dropped.frames as u64);
@@ -241,6 +230,7 @@ impl Shard {
     fn note_ended(&self, conn: &Conn, ended: &Ended, unsent: Dropped) {
         let stats = self.stats();
         let counter = match ended {
+            Ended::ByPeer(_) if conn.is_contested.get() => &stats.replaced,
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => &stats.protocol_errors,
             Ended::Slow(_) => &stats.slow_disconnects,
@@ -297,7 +287,7 @@ impl Shard {
 }
 
 /// Why a half-closed session has lost its seat.
-fn evicted(limit: Option<Full>) -> Ended {
+pub(super) fn evicted(limit: Option<Full>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
 }
 

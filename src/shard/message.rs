@@ -42,6 +42,8 @@ pub(crate) enum Request {
         cid: Cid,
         conn: ConnId,
     },
+    /// A relay member has been tested, and its client is there.
+    Alive { conn: ConnId },
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
     Through { shard: ShardId },
     /// Some relay member on that shard is over its high-water mark, or none is any more.
@@ -67,6 +69,13 @@ pub(crate) enum Delivery {
     Refuse { conn: ConnId, why: Box<Refused> },
     /// Everything has come that was published before it was asked for.
     Through,
+    /// Another connection wants the place of the member. Its client is to be tested.
+    Test {
+        channel: ChannelId,
+        conn: ConnId,
+        /// Whose the other connection is.
+        uid: Box<str>,
+    },
     /// The member has lost its seat: to a new session, or to make room at a limit.
     Evict {
         channel: ChannelId,
@@ -87,6 +96,7 @@ impl Weigh for Request {
             Self::Leave { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }
+            | Self::Alive { .. }
             | Self::Through { .. }
             | Self::Press { .. } => 0,
         }
@@ -99,7 +109,11 @@ impl Weigh for Delivery {
             Self::Run { run, .. } => run.pinned(),
             // For the rest, the replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight() + adoption.replay.unshared,
-            Self::Refuse { .. } | Self::Through | Self::Evict { .. } | Self::Hold { .. } => 0,
+            Self::Refuse { .. }
+            | Self::Through
+            | Self::Test { .. }
+            | Self::Evict { .. }
+            | Self::Hold { .. } => 0,
         }
     }
 }
@@ -195,7 +209,7 @@ impl<S> Arrival<S> {
         self.resync.as_ref()?.link
     }
 
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         let nested = self.resync.iter().flat_map(|resync| &resync.frames);
         let nested = nested.map(|nested| nested.frame.len());
         self.join.len() + nested.sum::<usize>() + self.early.weight()

@@ -31,6 +31,7 @@ mod kept;
 pub(crate) mod layered;
 mod leave;
 mod limiter;
+mod liveness;
 mod mailbox;
 pub(crate) mod message;
 mod publish;
@@ -41,6 +42,8 @@ mod session;
 pub(crate) mod socket;
 pub(crate) mod stats;
 mod sweep;
+mod takeover;
+mod tcp_info;
 pub(crate) mod thread;
 pub(crate) mod turn;
 mod uplink;
@@ -79,6 +82,8 @@ use mailbox::Outlet;
 use message::{Delivery, Request};
 use registry::Registry;
 use stats::ShardStats;
+use takeover::Takeovers;
+use tcp_info::TcpInspector;
 use turn::Lane;
 use wake::Wake;
 
@@ -222,6 +227,9 @@ pub(crate) struct Shard {
     congestion: Hold,
     /// Connections that stay here while their session waits for a seat elsewhere.
     kept: RefCell<HashMap<ConnId, Kept>>,
+    /// Joins that wait while the session in their place is tested.
+    takeovers: RefCell<Takeovers>,
+    tcp_inspector: TcpInspector,
     /// Shards that have not said yet, when the broker stops, that everything has come from them.
     behind: Cell<usize>,
     /// Wakes the flusher.

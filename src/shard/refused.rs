@@ -11,6 +11,8 @@ use crate::protocol::LinkRefusal;
 pub(crate) enum Refused {
     CidInUse,
     Duplicate,
+    /// The same client has come once more while it waited for the place of its old session.
+    Superseded,
     TooManyChannels,
     Stopping,
     Ring,
@@ -22,7 +24,7 @@ impl Refused {
     /// The same as a server is told it.
     pub(super) fn for_link(&self) -> Option<LinkRefusal> {
         match self {
-            Self::CidInUse => Some(LinkRefusal::Cid),
+            Self::CidInUse | Self::Superseded => Some(LinkRefusal::Cid),
             Self::TooManyChannels => Some(LinkRefusal::Limit),
             Self::Stopping => Some(LinkRefusal::Stopping),
             Self::Ring => Some(LinkRefusal::Loop),
@@ -49,6 +51,10 @@ impl Shard {
                 Refused::Duplicate => tracing::warn!(
                     %peer, %uid, %channel,
                     "join refused: a live session has the same uid in this channel"
+                ),
+                Refused::Superseded => tracing::info!(
+                    %peer, %uid, %channel,
+                    "join refused: its client has come once more while it waited for its place"
                 ),
                 Refused::TooManyChannels => tracing::warn!(
                     %peer, %uid, %channel, "join refused: as many channels as max_channels allows"

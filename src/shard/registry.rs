@@ -1,6 +1,6 @@
 //! The channels of one shard: those it owns and those it relays.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +17,7 @@ use super::uplink::Uplink;
 use crate::channel::{
     Channel, ChannelSettings, ConnId, Fanout, FrameRun, History, HistoryMemory, Origin,
 };
+use crate::protocol::Cid;
 
 /// A channel that this shard owns.
 #[derive(Debug)]
@@ -45,20 +46,26 @@ pub(super) struct Room {
 /// Sessions of which there may be only one for each uid.
 #[derive(Debug, Default)]
 struct Soles {
-    uids: HashSet<Rc<str>>,
+    uids: HashMap<Rc<str>, Cid>,
     conns: HashMap<ConnId, Rc<str>>,
 }
 
 impl Room {
     /// Records that `conn` is the only session of that kind with `uid`. Returns whether it is.
-    pub(super) fn claim(&mut self, uid: &str, conn: ConnId) -> bool {
+    pub(super) fn claim(&mut self, uid: &str, cid: Cid, conn: ConnId) -> bool {
         let soles = self.soles.get_or_insert_default();
-        let uid: Rc<str> = uid.into();
-        let is_new = soles.uids.insert(uid.clone());
-        if is_new {
-            soles.conns.insert(conn, uid);
+        if soles.uids.contains_key(uid) {
+            return false;
         }
-        is_new
+        let uid: Rc<str> = uid.into();
+        soles.uids.insert(uid.clone(), cid);
+        soles.conns.insert(conn, uid);
+        true
+    }
+
+    /// The connection id of the only session of that kind with `uid`.
+    pub(super) fn sole(&self, uid: &str) -> Option<Cid> {
+        self.soles.as_ref()?.uids.get(uid).copied()
     }
 
     /// Records whether anybody needs the channel: to be called when a member has come, has closed its

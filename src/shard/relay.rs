@@ -6,8 +6,10 @@ use super::Shard;
 use super::conn::{Conn, Role, Seating};
 use super::ids::{ChannelId, Home};
 use super::kept::Kept;
+use super::leave::evicted;
 use super::message::{Adoption, Delivery, Request, Socket};
 use super::turn;
+use crate::channel::ConnId;
 use crate::escape::Escaped;
 
 impl Shard {
@@ -30,14 +32,15 @@ impl Shard {
                     kept.refuse(*why);
                 }
             }
+            Delivery::Test { channel, conn, uid } => self.test_relayed(channel, conn, &uid),
             Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
             Delivery::Evict {
                 channel,
                 conn,
                 limit,
             } => {
-                if let Some(at) = self.relay(channel) {
-                    self.evict(at, conn, limit);
+                if let Some(conn) = self.relayed(channel, conn) {
+                    self.end(&conn, evicted(limit));
                 }
             }
             Delivery::Hold { channel, on } => {
@@ -54,6 +57,17 @@ impl Shard {
 
     fn relay(&self, channel: ChannelId) -> Option<u32> {
         self.registry.borrow().relay_of(channel)
+    }
+
+    /// The member of a relayed channel that is `conn`.
+    pub(super) fn relayed(&self, channel: ChannelId, conn: ConnId) -> Option<Rc<Conn>> {
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.relay_of(channel)?;
+        let local = &registry.relay_at(at)?.local;
+        turn::spend_each(local.len() / 8);
+        let mut members = local.iter();
+        let (_, member) = members.find(|(_, member)| member.conn == conn)?;
+        Some(member.handle.clone())
     }
 
     /// Takes a connection in as a relay member. Its seat is taken already: what the owner

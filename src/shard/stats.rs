@@ -97,8 +97,8 @@ counters! {
     slow_disconnects,
     /// Sessions whose client closed its sending side, or so it seemed.
     half_closed,
-    /// Sessions that gave way to a new one: half-closed ones with its connection id, and those of a
-    /// link that has come again.
+    /// Sessions that gave way to a new one: half-closed ones with its connection id, those whose
+    /// client was gone and has come back, and those of a link that has come again.
     replaced,
     /// Connections let go before they joined, to make room at a limit.
     joining_evicted,

@@ -16,6 +16,7 @@ use super::limiter::LogLimiter;
 use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
 use super::registry::Registry;
+use super::tcp_info::TcpInspector;
 use super::turn::Lane;
 use super::{Common, Phase, Shard};
 use crate::settings::Settings;
@@ -137,6 +138,8 @@ impl Seed {
             deliveries: self.deliveries,
             congestion: Hold::default(),
             kept: RefCell::default(),
+            takeovers: RefCell::default(),
+            tcp_inspector: TcpInspector::default(),
             behind: Cell::new(0),
             flusher: RefCell::new(None),
             lane: Lane::default(),
@@ -160,7 +163,7 @@ impl Shard {
     }
 
     /// Waits until the broker has come to `phase` or beyond. Cancel safe.
-    async fn reached(&self, phase: Phase) {
+    pub(super) async fn reached(&self, phase: Phase) {
         let mut phases = self.common.phase.subscribe();
         // It could only fail if the sender were gone, and `common` holds it.
         let _ = phases.wait_for(|current| *current >= phase).await;

@@ -132,7 +132,8 @@ impl Wire {
         }
     }
 
-    fn stream(&self) -> &TcpStream {
+    /// The connection itself.
+    pub(super) fn stream(&self) -> &TcpStream {
         match self {
             Self::Plain(writer) => writer.as_ref(),
             Self::Layered(layered) => layered.stream(),
@@ -153,6 +154,17 @@ impl Wire {
         ready
             .err()
             .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Waits until the other side has closed the connection or it has failed, whatever of what came
+    /// before that is still to be read. Cancel safe.
+    pub(super) async fn ended(&self) {
+        #[cfg(target_os = "linux")]
+        let end = Interest::PRIORITY.add(Interest::ERROR);
+        #[cfg(not(target_os = "linux"))]
+        let end = Interest::ERROR;
+        // An error is an end as well.
+        let _ = self.stream().ready(end).await;
     }
 
     /// Shuts the socket down in both directions, which wakes whoever waits for it; or has it seen

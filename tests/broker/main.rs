@@ -19,5 +19,6 @@ mod listening;
 mod make_room;
 mod order;
 mod slow_member;
+mod takeover;
 mod tls;
 mod tls_hostile;

@@ -101,9 +101,32 @@ fn another_link_does_not_take_its_place() {
     let (mut one, ..) = welcomed(with_cid(&broker, 7));
     let two = with_cid(&broker, 7).on_link(5);
     assert_eq!(refusal(two), LinkRefusal::Cid);
+    // It was asked whether it is there.
+    assert!(matches!(notice(&mut one), LinkNotice::Path(_)));
     let (mut three, ..) = welcomed(with_cid(&broker, 8).on_link(6));
     three.send(b"hello");
     assert_eq!(one.text(), "hello");
+}
+
+/// The server below was killed and has forgotten the link, and another member has come first.
+#[test]
+fn a_server_that_was_restarted_is_not_refused_for_its_old_link() {
+    let broker = start(settings());
+    let mut member = Client::join_and_wait(&broker, "member", "room");
+    let mut below = welcomed(with_cid(&broker, 7)).0;
+    for (round, uid) in (1..).zip(["below", "somebody", "below"]) {
+        let accepted = broker.stats().accepted;
+        let mut new = open(&broker, uid).says(0).on_link(round);
+        new.client.cid = Cid(7);
+        let mut new = new.join();
+        wait_until("it is accepted", || broker.stats().accepted > accepted);
+        below.reset();
+        assert!(matches!(notice(&mut new), LinkNotice::Welcome { .. }));
+        new.send(b"from below");
+        assert_eq!(member.text(), "from below");
+        below = new;
+    }
+    assert_eq!(broker.stats().refused, 0);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Mles v2: a greeting in JSON, then text and binary as they are.
 
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use mles::WebSocketSettings;
+use mles::{Broker, WebSocketSettings};
 
 use crate::common::websocket::{
     self, BINARY, FIN, Got, PONG, TEXT, Ws, address, body, frame, hello, quiet, settings,
 };
-use crate::common::{Client, SILENCE, start, wait_until};
+use crate::common::{Client, SILENCE, is_timeout, reset, start, wait_until};
 
 fn text(text: &str) -> Got {
     Got::Text(text.to_owned())
@@ -92,6 +93,92 @@ fn the_versions_meet() {
     v2.assert_silent();
 }
 
+/// A client that reads, and answers pings, in a thread.
+struct Answering(std::thread::JoinHandle<Ws>, Sender<()>);
+
+impl Answering {
+    fn new(mut ws: Ws) -> Self {
+        let (end, is_over) = channel();
+        let answer = move || {
+            while is_over.try_recv().is_err() {
+                match ws.try_next(Duration::from_millis(20)) {
+                    Ok(Some(Got::Ping(payload))) => ws.send(PONG, &payload),
+                    Err(error) if is_timeout(&error) => {}
+                    other => panic!("got {other:?}"),
+                }
+            }
+            ws
+        };
+        Self(std::thread::spawn(answer), end)
+    }
+
+    /// The client, as it is now.
+    fn end(self) -> Ws {
+        self.1.send(()).unwrap();
+        self.0.join().unwrap()
+    }
+}
+
+/// Greets on a connection that the broker has accepted.
+fn greeted(broker: &Broker, uid: &str) -> Ws {
+    let mut ws = Ws::open(address(broker));
+    ws.send(TEXT, hello(uid, "room").as_bytes());
+    ws
+}
+
+#[test]
+fn a_client_that_answers_keeps_its_place() {
+    let broker = start(settings());
+    let uids: Vec<_> = (0..20).map(|i| format!("alice {i}")).collect();
+    let first = uids.iter().map(|uid| Ws::v2(&broker, uid, "room"));
+    let first: Vec<_> = first.map(Answering::new).collect();
+    let second: Vec<_> = uids.iter().map(|uid| greeted(&broker, uid)).collect();
+    for mut second in second {
+        second.assert_closed(4409);
+    }
+    let mut first: Vec<_> = first.into_iter().map(Answering::end).collect();
+    for alice in &mut first {
+        alice.send(TEXT, b"still here");
+    }
+    wait_until("all are", || broker.stats().frames_in == 20);
+    assert_eq!(broker.stats().replaced, 0);
+}
+
+/// Both shards accept connections, and the channel is on one of them.
+#[test]
+fn a_client_that_is_back_before_its_old_session_ends_gets_its_place() {
+    let broker = start(settings());
+    let mut bob = Ws::v2(&broker, "bob", "room");
+    for i in 0..8 {
+        let uid = format!("alice {i}");
+        let first = Ws::v2(&broker, &uid, "room");
+        let mut second = greeted(&broker, &uid);
+        let joined = broker.stats().joined;
+        reset(first.stream);
+        wait_until("it has its place", || broker.stats().joined > joined);
+        second.send(TEXT, b"back");
+        assert_eq!(bob.next(), text("back"));
+    }
+    assert_eq!(broker.stats().refused, 0);
+}
+
+/// The network is gone, or the client behind a proxy, whose kernel answers in its stead.
+#[test]
+fn a_client_that_does_not_answer_gives_way() {
+    let broker = start(settings());
+    let uids: Vec<_> = (0..8).map(|i| format!("alice {i}")).collect();
+    let first = uids.iter().map(|uid| Ws::v2(&broker, uid, "room"));
+    let first: Vec<_> = first.collect();
+    let second: Vec<_> = uids.iter().map(|uid| greeted(&broker, uid)).collect();
+    wait_until("the new ones are in", || broker.stats().joined == 16);
+    assert_eq!((broker.stats().refused, broker.stats().replaced), (0, 8));
+    for (mut first, mut second) in first.into_iter().zip(second) {
+        second.send(TEXT, b"back");
+        // It was pinged before.
+        while !matches!(first.next(), Got::Close(4409, _)) {}
+    }
+}
+
 /// Good text before the bad is delivered, and nothing of the bad one.
 #[test]
 fn text_that_is_not_utf8_reaches_nobody() {
@@ -118,13 +205,13 @@ fn a_second_session_of_a_uid_is_refused() {
     // Both shards accept connections, and the channel is on one of them.
     for i in 0..8 {
         let uid = format!("alice {i}");
-        let first = Ws::v2(&broker, &uid, "room");
+        let first = Answering::new(Ws::v2(&broker, &uid, "room"));
         let mut second = Ws::open(address(&broker));
         second.send(TEXT, hello(&uid, "room").as_bytes());
         second.assert_closed(4409);
         // Elsewhere it may be.
         let _other = Ws::v2(&broker, &uid, &format!("room {i}"));
-        drop(first);
+        drop(first.end());
         wait_until("it may come back", || {
             let mut again = Ws::open(address(&broker));
             again.send(TEXT, hello(&uid, "room").as_bytes());

@@ -167,6 +167,7 @@ impl Shard {
             home: Home::Owned(room.id.index),
             key: Cell::new(None),
             phase: Cell::new(Phase::Joined),
+            is_contested: Cell::new(false),
             hold: room.hold.clone(),
             hold_limit: room.channel.settings().write_deadline,
             wire,

@@ -95,7 +95,7 @@ impl End {
 
     pub(super) fn refused(refused: Refused) -> Self {
         match refused {
-            Refused::Duplicate | Refused::CidInUse => Self::NoSeat(
+            Refused::Duplicate | Refused::CidInUse | Refused::Superseded => Self::NoSeat(
                 CloseCode::DUPLICATE,
                 "a session with this uid is in the channel",
             ),

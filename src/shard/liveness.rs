@@ -1,0 +1,118 @@
+//! Tests whether the client of a session is still there, when another connection wants its place.
+//!
+//! A client that was killed, or whose network has changed, may be back before anything has told the
+//! broker that its old session is over. What shows that it is:
+//!
+//! * the end of the stream, also behind data that nobody has read yet, or an error of the socket;
+//! * no answer to three keepalive probes, sent a second apart and beginning at once; where data is on
+//!   its way instead, which is repeated when it gets no answer, no answer to that;
+//! * from a WebSocket client nothing at all, although it was pinged and has taken all that was sent:
+//!   between it and the broker may be a proxy, which answers probes.
+//!
+//! A client that answers is there, however slow it is. So is one of which nothing is known: only a
+//! system that tells nothing about its connections (see `tcp_info`) leaves it at that.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Shard;
+use super::conn::{Conn, Phase, Role};
+use super::socket::Probed;
+use super::tcp_info::TcpInfo;
+use crate::channel::Form;
+use crate::websocket::{Opcode, server_frame};
+
+/// How soon a client that answers counts as alive. Not at once: a process that is being killed
+/// answers until its sockets are closed, and its successor may be faster. Servers below take a link
+/// that is not refused within a second for accepted.
+const GRACE: Duration = Duration::from_millis(750);
+/// How long nothing may come from a client that is asked.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Most time that a test takes. Probes begin when a client has been silent for a second, and the
+/// kernel gives up a second after the third.
+pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
+/// Waits between looks: the first, and the longest.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// Probes or repetitions of data without an answer that mean something.
+const UNANSWERED: u32 = 2;
+
+impl Shard {
+    /// Tests whether the client of a session of this shard is there. A session whose stream has ended
+    /// is given the time to read what is before that.
+    ///
+    /// Cancel safe.
+    pub(super) async fn is_there(&self, conn: &Conn) -> bool {
+        conn.is_contested.set(true);
+        let is_there = self.watch(conn).await;
+        conn.is_contested.set(!is_there);
+        is_there
+    }
+
+    async fn watch(&self, conn: &Conn) -> bool {
+        let begun = Instant::now();
+        let look = || self.tcp_inspector.inspect(conn.wire.stream());
+        let before = look();
+        let _probed = Probed::new(conn.wire.stream(), &self.common.settings);
+        self.ask(conn);
+        let mut has_ended = false;
+        let mut end = pin!(conn.wire.ended());
+        let mut wait = LOOKS.0;
+        loop {
+            tokio::select! {
+                () = &mut end, if !has_ended => has_ended = true,
+                () = sleep_until(Instant::now() + wait) => wait = (2 * wait).min(LOOKS.1),
+            }
+            match conn.phase.get() {
+                Phase::Over | Phase::HalfClosed => return false,
+                Phase::Joined | Phase::Finishing => {}
+            }
+            let waited = begun.elapsed();
+            if has_ended {
+                if waited >= PATIENCE {
+                    return false;
+                }
+                continue;
+            }
+            let now = look();
+            let has_answered = before
+                .zip(now)
+                .is_some_and(|(b, n)| has_answered(conn, b, n));
+            if has_answered && waited >= GRACE {
+                return true;
+            }
+            let is_dead = || now.is_some_and(|now| looks_dead(conn, now));
+            if !has_answered && waited >= SILENCE && is_dead() {
+                return false;
+            }
+            if waited >= PATIENCE {
+                return true;
+            }
+        }
+    }
+
+    /// Sends what the other side has to answer, or at least to acknowledge, if its protocol has that.
+    fn ask(&self, conn: &Conn) {
+        match (conn.wire.layered(), conn.role) {
+            (Some(layered), Role::Client) if conn.form != Form::Frames => {
+                layered.ping(server_frame(Opcode::Ping, &[]));
+            }
+            (_, Role::Downstream) => self.repeat_path(conn),
+            _ => {}
+        }
+    }
+}
+
+fn has_answered(conn: &Conn, before: TcpInfo, now: TcpInfo) -> bool {
+    if conn.form == Form::Frames {
+        now.segments_in != before.segments_in
+    } else {
+        now.data_segments_in != before.data_segments_in
+    }
+}
+
+fn looks_dead(conn: &Conn, now: TcpInfo) -> bool {
+    let has_taken_all = || now.unacknowledged == 0 && conn.wire.is_clear();
+    now.unanswered >= UNANSWERED || (conn.form != Form::Frames && has_taken_all())
+}
