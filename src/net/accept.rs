@@ -11,11 +11,14 @@ use tokio::time::{Instant, sleep};
 use super::door::{Door, Guest};
 use crate::shard::gate::Full;
 use crate::shard::socket::configure;
+use crate::shard::turn;
 use crate::shard::{Phase, Shard};
 
 /// Waits after a failed accept: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// Units of a turn that accepting a connection costs: system calls, most of them for socket options.
+const ACCEPTED: u32 = 8 * turn::SYSTEM_CALL;
 /// How often it is looked whether connections that were told to go have gone.
 const TICK: Duration = Duration::from_millis(1);
 /// How often at most before the next is accepted all the same.
@@ -41,6 +44,10 @@ async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, door: &Door) {
                 wait = BACKOFF.0;
                 admit(shard, door, stream, peer);
                 settle(shard).await;
+                turn::spend(ACCEPTED);
+                if turn::spent() >= turn::BUDGET / 2 {
+                    shard.yield_turn().await;
+                }
             }
             Err(error) if is_of_one_connection(&error) => shard.stats().accept_errors.add(1),
             Err(error) => {

@@ -222,35 +222,37 @@ impl Registry {
         }
     }
 
-    /// Rooms to be freed: those that have expired, and of the other idle ones the oldest, until
-    /// histories take no more than three quarters of their memory: a channel in use should not
-    /// have to forget so that a forgotten one may remember.
-    pub(super) fn freeable(&mut self, now: Instant) -> Vec<u32> {
-        let (mut freed, mut idle) = (Vec::new(), Vec::new());
-        let mut used = 0;
-        for (key, room) in &mut self.rooms {
-            let (at, channel) = (index(key), &mut room.channel);
-            channel.trim(now);
-            let cost = channel.history().cost();
-            debug_assert_eq!(cost, channel.history().recounted());
-            used += cost;
-            if channel.is_expired(now) {
-                freed.push((at, cost));
-            } else if let Some(since) = channel.idle_since() {
-                idle.push((since, at, cost));
-            }
+    /// Looks at the room at `at`: lets go what is too old of its history, frees it if it has expired, and
+    /// returns since when it has been idle, if it is.
+    pub(super) fn sweep(&mut self, at: u32, now: Instant) -> Option<Instant> {
+        let channel = &mut self.rooms.get_mut(at as usize)?.channel;
+        channel.trim(now);
+        if channel.is_expired(now) {
+            self.close(at);
+            return None;
         }
-        debug_assert_eq!(used, self.history.used(), "what is counted is the sum");
-        used -= freed.iter().map(|(_, cost)| cost).sum::<usize>();
-        idle.sort_unstable();
-        for (_, at, cost) in idle {
-            if used <= self.history.allowed() / 4 * 3 {
-                break;
-            }
-            used -= cost;
-            freed.push((at, cost));
-        }
-        freed.into_iter().map(|(at, _)| at).collect()
+        channel.idle_since()
+    }
+
+    /// Returns the number that all indices of rooms are below.
+    pub(super) fn rooms_end(&self) -> u32 {
+        index(self.rooms.capacity())
+    }
+
+    /// Returns `true` while histories take more than three quarters of their memory. Then idle rooms
+    /// are freed: a channel in use should not have to forget so that a forgotten one may remember.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.history.used() > self.history.allowed() / 4 * 3
+    }
+
+    /// Returns `true` if what is counted as the memory of histories is their sum.
+    pub(super) fn is_history_counted(&self) -> bool {
+        let histories = self.rooms.iter().map(|(_, room)| room.channel.history());
+        let costs = histories.map(|history| {
+            debug_assert_eq!(history.cost(), history.recounted());
+            history.cost()
+        });
+        costs.sum::<usize>() == self.history.used()
     }
 
     /// The relay of `id`, made if there is none.

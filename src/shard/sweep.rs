@@ -1,17 +1,25 @@
 //! Frees channels that have been without members for too long, or whose memory or place others need.
 
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::gate::Full;
 use super::ids::ChannelId;
+use super::turn;
 use crate::escape::Escaped;
 
 /// The longest time between two sweeps.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The shortest.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Rooms that one sweep frees at most because of memory; the next goes on.
+const MOST_FREED: usize = 4096;
+/// Units of a turn that a look at a room costs.
+const LOOKED_AT: u32 = 4;
+/// What freeing one costs.
+const FREED: u32 = 32;
 
 impl Shard {
     /// Sweeps until the broker stops.
@@ -26,15 +34,64 @@ impl Shard {
         let mut ticks = tokio::time::interval((shortest_ttl / 4).clamp(SHORTEST, LONGEST));
         loop {
             ticks.tick().await;
-            let now = Instant::now();
             if !self.is_running() {
                 return;
             }
+            self.sweep().await;
+        }
+    }
+
+    /// Frees the rooms that have expired and, while histories are short of memory, those that have been
+    /// idle longest. Others have their turn in between, however many rooms there are.
+    async fn sweep(&self) {
+        let now = Instant::now();
+        let mut oldest = BinaryHeap::new();
+        let mut next = 0;
+        while let Some(at) = self.sweep_some(next, now, &mut oldest) {
+            next = at;
+            self.yield_turn().await;
+        }
+        debug_assert!(self.registry.borrow().is_history_counted());
+        for (since, at) in oldest.into_sorted_vec() {
             let mut registry = self.registry.borrow_mut();
-            for at in registry.freeable(now) {
+            if !self.is_running() || !registry.is_short_of_memory() {
+                return;
+            }
+            // It may have come to be needed, or be another.
+            let room = registry.room(at);
+            if room.is_some_and(|room| room.channel.idle_since() == Some(since)) {
                 registry.close(at);
             }
+            drop(registry);
+            turn::spend(FREED);
+            if turn::is_expensive() {
+                self.yield_turn().await;
+            }
         }
+    }
+
+    /// Looks at the rooms from `start` on until a turn has become expensive, and puts the idle ones among
+    /// the `oldest`. Returns where to go on; `None` if there are no more.
+    fn sweep_some(
+        &self,
+        start: u32,
+        now: Instant,
+        oldest: &mut BinaryHeap<(Instant, u32)>,
+    ) -> Option<u32> {
+        let mut registry = self.registry.borrow_mut();
+        for at in start..registry.rooms_end() {
+            if turn::is_expensive() || !self.is_running() {
+                return self.is_running().then_some(at);
+            }
+            turn::spend(LOOKED_AT);
+            if let Some(since) = registry.sweep(at, now) {
+                oldest.push((since, at));
+                if oldest.len() > MOST_FREED {
+                    oldest.pop();
+                }
+            }
+        }
+        None
     }
 
     /// Frees a channel that has to make room for another, and ends the half-closed sessions that are

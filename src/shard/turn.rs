@@ -166,8 +166,7 @@ impl Shard {
     /// there as one whose turn costs `cost`. Cancel safe if `work` is.
     pub(crate) async fn in_lane<F: Future>(&self, cost: u32, work: F) -> F::Output {
         let mut work = pin!(work);
-        // At the first step nothing has come yet.
-        let mut may_go = true;
+        let mut may_go = false;
         std::future::poll_fn(|cx| {
             if std::mem::replace(&mut may_go, false) {
                 return work.as_mut().poll(cx);
