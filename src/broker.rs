@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 
 use thiserror::Error;
 
-use crate::net::{ListenError, ListenerKind};
+use crate::net::ListenError;
 use crate::peer::LinkStatus;
-use crate::settings::Settings;
+use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{Common, Phase, Shard};

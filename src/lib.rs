@@ -32,6 +32,8 @@ mod escape;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
+mod network;
+#[cfg(feature = "server")]
 mod peer;
 pub mod protocol;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -47,13 +49,18 @@ mod websocket;
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
-pub use net::{ListenError, ListenerKind};
+pub use net::ListenError;
+#[cfg(feature = "server")]
+pub use network::{BadNetwork, Network};
 #[cfg(feature = "server")]
 pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
-pub use settings::{Limits, NameCheck, PeerSettings, Settings, TlsSettings, WebSocketSettings};
+pub use settings::{
+    Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings, Settings, TlsSettings,
+    WebSocketSettings,
+};
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
 

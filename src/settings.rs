@@ -1,10 +1,11 @@
 //! What a broker is told: checked values only, whatever file or option they came from.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::channel::ChannelRules;
+use crate::network::Network;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
@@ -190,6 +191,57 @@ impl Default for WebSocketSettings {
     }
 }
 
+/// What a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// Mles v1 over TCP.
+    Mles,
+    /// Mles v1 over TLS.
+    MlesTls,
+    /// WebSocket.
+    WebSocket,
+    /// WebSocket over TLS.
+    WebSocketTls,
+}
+
+impl ListenerKind {
+    /// Returns `true` if what comes in begins with HTTP.
+    pub(crate) const fn is_web(self) -> bool {
+        matches!(self, Self::WebSocket | Self::WebSocketTls)
+    }
+}
+
+/// Proxies in front of the listeners, which say who their clients are.
+///
+/// The client's address is what limits count, what the log has, and what address keys are made of.
+#[derive(Clone, Debug, Default)]
+pub struct ProxySettings {
+    /// Where proxies are that are believed. On listeners for WebSocket, `X-Forwarded-For` from there
+    /// counts.
+    pub trusted: Vec<Network>,
+    /// Listeners on which a connection from `trusted` has to begin with a header of the PROXY
+    /// protocol, version 1 or 2. Connections from elsewhere must not.
+    pub protocol: Vec<ListenerKind>,
+}
+
+impl ProxySettings {
+    /// Returns `true` if what comes from that address is believed about its clients.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(ip))
+    }
+
+    /// Returns `true` if connections from that address begin with a PROXY header.
+    pub(crate) fn expects_header(&self, kind: ListenerKind, ip: IpAddr) -> bool {
+        self.protocol.contains(&kind) && self.trusts(ip)
+    }
+
+    /// Returns `true` if a connection from that address may tell that its client has another.
+    pub(crate) fn may_name_client(&self, kind: ListenerKind, ip: IpAddr) -> bool {
+        (kind.is_web() || self.protocol.contains(&kind)) && self.trusts(ip)
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -218,6 +270,8 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// WebSocket.
     pub websocket: WebSocketSettings,
+    /// Proxies in front.
+    pub proxies: ProxySettings,
 }
 
 impl Default for Settings {
@@ -235,6 +289,7 @@ impl Default for Settings {
             peer: PeerSettings::default(),
             tls: TlsSettings::default(),
             websocket: WebSocketSettings::default(),
+            proxies: ProxySettings::default(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::net::{Door, ListenerKind, Listeners, accept_forever, bind};
-use crate::settings::Settings;
+use crate::net::{Door, Listeners, accept_forever, bind};
+use crate::settings::{ListenerKind, Settings};
 use crate::shard::Shard;
 use crate::tls::ServerTls;
 
@@ -134,7 +134,7 @@ pub(super) fn check_listener(
     address: SocketAddr,
     kind: ListenerKind,
 ) -> Result<(), StartError> {
-    let is_web = matches!(kind, ListenerKind::WebSocket | ListenerKind::WebSocketTls);
+    let is_web = kind.is_web();
     let is_trusting = is_web && settings.websocket.trust;
     let is_open = is_trusting || !settings.keyring.is_secret();
     if is_open && !settings.allow_anonymous && !address.ip().to_canonical().is_loopback() {

@@ -77,8 +77,9 @@ mod all {
     use super::super::listening::{check_listener, of_kinds};
     use super::super::shard_count;
     use super::{Settings, TlsError, check_congestion, server_tls};
-    use crate::net::{ListenerKind, check_address};
+    use crate::net::check_address;
     use crate::server_name::ServerName;
+    use crate::settings::ListenerKind;
 
     /// How long names may take to be found, all together.
     const LOOKUP: Duration = Duration::from_secs(10);

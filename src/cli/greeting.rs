@@ -7,8 +7,7 @@ use tracing::Level;
 use super::logging::Log;
 use crate::broker::Broker;
 use crate::config::{DEFAULT_PORT, LogFormat};
-use crate::net::ListenerKind;
-use crate::settings::Settings;
+use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 
 /// Who may join, in words.

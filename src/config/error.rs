@@ -138,6 +138,11 @@ pub(crate) enum Fault {
     )]
     NoListener,
     #[error(
+        "`proxy_protocol` has no effect without `trusted_proxies`, which says where PROXY headers may come \
+         from: set it, to \"127.0.0.1\" for a proxy on this machine"
+    )]
+    ProxyProtocolFromNobody,
+    #[error(
         "listening for TLS needs a certificate and its key: set `cert` and `key` of [tls] \
          (--tls-cert and --tls-key); `mles dev-cert` makes a pair to try it out"
     )]

@@ -34,6 +34,10 @@ pub(super) fn check_listeners(
         }
     }
     check_tls(settings, &mut report);
+    let proxies = &settings.proxies;
+    if proxies.trusted.is_empty() && !proxies.protocol.is_empty() {
+        report(&["proxy_protocol"], Fault::ProxyProtocolFromNobody);
+    }
     // Without a key that has been reported already.
     let may_trust = settings.allow_anonymous || is_open;
     check_websocket(settings, may_trust, origins, &mut report);

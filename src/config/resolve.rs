@@ -220,6 +220,13 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
     }
     warnings.extend(tls_warnings(&config.settings));
+    let (proxies, websocket) = (&config.settings.proxies, &config.settings.websocket);
+    let has_web = !websocket.listen.is_empty() || !websocket.tls_listen.is_empty();
+    if !proxies.trusted.is_empty() && proxies.protocol.is_empty() && !has_web {
+        let text = "trusted_proxies has no effect: nothing listens for WebSocket, and proxy_protocol \
+                    names no listener";
+        warnings.push(text.to_owned());
+    }
     warnings
 }
 

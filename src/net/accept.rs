@@ -99,7 +99,14 @@ async fn settle(shard: &Shard) {
 fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
     let now = Instant::now();
-    let permit = match shard.common.gate.enter(peer.ip(), now.into()) {
+    let (gate, proxies) = (&shard.common.gate, &shard.common.settings.proxies);
+    // Limits are for clients, so a proxy that names them counts for none.
+    let entered = if proxies.may_name_client(door.kind(), peer.ip()) {
+        gate.enter_unnamed(now.into())
+    } else {
+        gate.enter(peer.ip(), now.into())
+    };
+    let permit = match entered {
         Ok(permit) => permit,
         Err(full) => return turn_away(shard, peer, full),
     };
@@ -108,6 +115,7 @@ fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     }
     let guest = Guest {
         peer,
+        hop: peer,
         deadline: now + shard.common.settings.limits.join_deadline,
         permit,
     };

@@ -11,28 +11,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::refusal::{Refusal, refused};
-use super::{http, join};
+use super::{http, join, proxy};
+use crate::settings::{ListenerKind, Settings};
 use crate::shard::Shard;
-use crate::shard::gate::Permit;
+use crate::shard::gate::{Full, Permit};
 use crate::shard::layered::Layered;
 use crate::shard::turn;
 use crate::tls::{ServerTls, client_failed};
 
-/// What a listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenerKind {
-    /// Mles v1 over TCP.
-    Mles,
-    /// Mles v1 over TLS.
-    MlesTls,
-    /// WebSocket.
-    WebSocket,
-    /// WebSocket over TLS.
-    WebSocketTls,
-}
-
-/// The same with what it needs.
+/// A listener's kind together with what it needs to let connections in.
 #[derive(Clone, Debug)]
 pub(crate) enum Door {
     Mles,
@@ -44,7 +31,10 @@ pub(crate) enum Door {
 /// A connection that has been let in and has not joined.
 #[derive(Debug)]
 pub(super) struct Guest {
+    /// The client. Until a proxy that is trusted has said who that is, the proxy.
     pub(super) peer: SocketAddr,
+    /// The other end of the connection.
+    pub(super) hop: SocketAddr,
     /// When it must have joined.
     pub(super) deadline: Instant,
     /// Counts it.
@@ -64,12 +54,51 @@ impl Guest {
             done = timeout_at(self.deadline, step) => done.map_err(|_| Refusal::TooSlow),
         }
     }
-}
 
-impl Guest {
-    /// Returns `true` if it is on this machine.
-    pub(super) fn is_here(&self) -> bool {
-        self.peer.ip().to_canonical().is_loopback()
+    /// Returns `true` if what comes from there was not read on the way, as far as we know: it is on this
+    /// machine, or a proxy that is trusted.
+    pub(super) fn is_near(&self, settings: &Settings) -> bool {
+        let ip = self.hop.ip().to_canonical();
+        ip.is_loopback() || settings.proxies.trusts(ip)
+    }
+
+    /// Counts the connection for its client. A proxy that is trusted counts for nobody: limits are for
+    /// clients, and its health checks must not meet any.
+    pub(super) fn assign(&self, settings: &Settings, client: SocketAddr) -> Result<(), Full> {
+        if settings.proxies.trusts(client.ip()) {
+            return Ok(());
+        }
+        self.permit.assign(client.ip(), Instant::now().into())
+    }
+
+    /// Takes in who the client is, where a proxy has to say that first.
+    async fn introduced(
+        mut self,
+        shard: &Shard,
+        kind: ListenerKind,
+        stream: &TcpStream,
+    ) -> Option<Self> {
+        if !shard
+            .common
+            .settings
+            .proxies
+            .expects_header(kind, self.hop.ip())
+        {
+            return Some(self);
+        }
+        let header = self.wait_for(proxy::read_header(stream)).await;
+        let known = header.and_then(|header| header).and_then(|client| {
+            self.peer = client.unwrap_or(self.hop);
+            self.assign(&shard.common.settings, self.peer)
+                .map_err(Refusal::Full)
+        });
+        match known {
+            Ok(()) => Some(self),
+            Err(refusal) => {
+                refused(shard, self.peer, &refusal);
+                None
+            }
+        }
     }
 }
 
@@ -86,17 +115,25 @@ impl Door {
     /// Starts the task that sees a connection to its join.
     pub(super) fn welcome(&self, shard: &Rc<Shard>, stream: TcpStream, guest: Guest) {
         let task_shard = shard.clone();
+        let kind = self.kind();
         match self {
             Self::Mles => shard.spawn(async move {
-                join::plain(&task_shard, stream, guest).await;
+                if let Some(guest) = guest.introduced(&task_shard, kind, &stream).await {
+                    join::plain(&task_shard, stream, guest).await;
+                }
             }),
             Self::WebSocket => shard.spawn(async move {
-                http::visit(&task_shard, Layered::new(stream, None), guest).await;
+                if let Some(guest) = guest.introduced(&task_shard, kind, &stream).await {
+                    http::visit(&task_shard, Layered::new(stream, None), guest).await;
+                }
             }),
             Self::MlesTls(tls) => {
                 let config = tls.mles();
                 shard.spawn(async move {
-                    if let Some(layered) = encrypted(&task_shard, config, stream, &guest).await {
+                    let guest = guest.introduced(&task_shard, kind, &stream).await;
+                    if let Some((layered, guest)) =
+                        encrypted(&task_shard, config, stream, guest).await
+                    {
                         join::over_tls(&task_shard, layered, guest).await;
                     }
                 });
@@ -104,7 +141,10 @@ impl Door {
             Self::WebSocketTls(tls) => {
                 let config = tls.http();
                 shard.spawn(async move {
-                    if let Some(layered) = encrypted(&task_shard, config, stream, &guest).await {
+                    let guest = guest.introduced(&task_shard, kind, &stream).await;
+                    if let Some((layered, guest)) =
+                        encrypted(&task_shard, config, stream, guest).await
+                    {
                         http::visit(&task_shard, layered, guest).await;
                     }
                 });
@@ -113,27 +153,52 @@ impl Door {
     }
 }
 
-/// Does the TLS handshake. If it fails that is counted and logged.
+/// Does the TLS handshake with a client, if there is one. If it fails that is counted and logged.
 async fn encrypted(
     shard: &Shard,
     config: Arc<ServerConfig>,
     stream: TcpStream,
-    guest: &Guest,
-) -> Option<Layered> {
-    let accepted = shard.in_lane(
-        turn::TLS_HANDSHAKE,
-        TlsAcceptor::from(config).accept(stream),
-    );
-    let accepted = guest.wait_for(accepted);
-    let refusal = match accepted.await {
-        Ok(Ok(stream)) => {
-            let (stream, tls) = stream.into_inner();
-            return Some(Layered::new(stream, Some(Connection::Server(tls))));
+    guest: Option<Guest>,
+) -> Option<(Layered, Guest)> {
+    let guest = guest?;
+    let handshake = async {
+        begins_with_tls(&stream).await?;
+        let accepting = TlsAcceptor::from(config).accept(stream);
+        match shard.in_lane(turn::TLS_HANDSHAKE, accepting).await {
+            Ok(stream) => {
+                let (stream, tls) = stream.into_inner();
+                Ok(Layered::new(stream, Some(Connection::Server(tls))))
+            }
+            Err(error) if is_end(&error) => Err(Refusal::LeftInHandshake),
+            Err(error) => Err(Refusal::Tls(client_failed(&error))),
         }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::LeftInHandshake,
-        Ok(Err(error)) => Refusal::Tls(client_failed(&error)),
-        Err(refusal) => refusal,
     };
-    refused(shard, guest.peer, &refusal);
-    None
+    match guest.wait_for(handshake).await.and_then(|result| result) {
+        Ok(layered) => Some((layered, guest)),
+        Err(refusal) => {
+            refused(shard, guest.peer, &refusal);
+            None
+        }
+    }
+}
+
+/// Waits for the first bytes, and looks at them without taking them.
+async fn begins_with_tls(stream: &TcpStream) -> Result<(), Refusal> {
+    let mut first = [0; 16];
+    match stream.peek(&mut first).await {
+        Ok(0) => Err(Refusal::LeftSilently),
+        Ok(n) if proxy::is_header(&first[..n]) => Err(Refusal::UnexpectedProxyHeader),
+        Ok(_) => Ok(()),
+        Err(error) if is_end(&error) => Err(Refusal::LeftSilently),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns `true` if the client is gone.
+pub(super) fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
 }

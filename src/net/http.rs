@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use tokio::time::timeout;
 use super::door::Guest;
 use super::head::Head;
 use super::page;
+use super::proxy::forwarded_for;
 use super::refusal::{Refusal, refused};
 use crate::escape::Escaped;
 use crate::settings::Settings;
 use crate::shard::Shard;
+use crate::shard::gate::Full;
 use crate::shard::layered::Layered;
 use crate::shard::websocket::{Access, Visitor};
 use crate::shard::wire::{Reader, see_off};
@@ -34,6 +37,8 @@ enum Outcome {
     Answered,
     /// It was refused.
     Refused(String),
+    /// Its client is at a limit.
+    Full(Full),
 }
 
 /// Answers one request on a connection that is new, within the deadline for joining.
@@ -41,9 +46,11 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
     let layered = Rc::new(layered);
     let mut reader = Reader::Layered(layered.clone());
     let progress = Cell::new(Progress::Silent);
-    let request = answer(shard, &layered, &mut reader, &guest, &progress);
-    let (peer, deadline) = (guest.peer, guest.deadline);
-    match guest.wait_for(request).await {
+    let client = Cell::new(guest.peer);
+    let request = answer(shard, &layered, &mut reader, &guest, &client, &progress);
+    let (answered, deadline) = (guest.wait_for(request).await, guest.deadline);
+    let peer = client.get();
+    match answered {
         Ok(Ok(Outcome::Session(access, early))) => {
             let permit = guest.permit;
             return shard.serve_websocket(Visitor {
@@ -56,7 +63,8 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
             });
         }
         Ok(Ok(Outcome::Answered)) => {}
-        Ok(Ok(Outcome::Refused(why))) => note(shard, &guest, &why),
+        Ok(Ok(Outcome::Refused(why))) => note(shard, peer, &why),
+        Ok(Ok(Outcome::Full(full))) => refused(shard, peer, &Refusal::Full(full)),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
         Err(refusal @ Refusal::LetGo(_)) => return refused(shard, peer, &refusal),
         Err(_) if progress.get() == Progress::Answering => {
@@ -69,7 +77,7 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
                 shard.stats().refused.add(1);
                 tracing::debug!(%peer, refusal = why, "HTTP request refused");
             } else {
-                note(shard, &guest, why);
+                note(shard, peer, why);
             }
             let late = Response::text(Status::TIMEOUT, &[], "too slow\n", true);
             // It may not take that either.
@@ -80,10 +88,10 @@ pub(super) async fn visit(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
     guest.permit.unless_let_go(see_off(&mut reader)).await;
 }
 
-fn note(shard: &Shard, guest: &Guest, why: &str) {
+fn note(shard: &Shard, peer: SocketAddr, why: &str) {
     shard.stats().refused.add(1);
     if shard.log.admit() {
-        tracing::warn!(peer = %guest.peer, refusal = %why, "HTTP request refused");
+        tracing::warn!(%peer, refusal = %why, "HTTP request refused");
     }
 }
 
@@ -100,6 +108,7 @@ async fn answer(
     layered: &Layered,
     reader: &mut Reader,
     guest: &Guest,
+    client: &Cell<SocketAddr>,
     progress: &Cell<Progress>,
 ) -> io::Result<Outcome> {
     let settings = &shard.common.settings;
@@ -112,9 +121,14 @@ async fn answer(
         match parse(head.bytes()) {
             Ok(None) => {}
             Ok(Some(request)) => {
+                let forwarded = request.forwarded_for();
+                client.set(forwarded_for(forwarded, guest.peer, &settings.proxies));
+                if let Err(full) = guest.assign(settings, client.get()) {
+                    break too_many(&request, full);
+                }
                 let visit = Visit {
                     settings,
-                    is_private: layered.is_encrypted() || guest.is_here(),
+                    is_private: layered.is_encrypted() || guest.is_near(settings),
                 };
                 break visit.respond(&request, head.bytes());
             }
@@ -134,6 +148,13 @@ fn no_memory() -> (Vec<u8>, Outcome) {
     let why = "no memory left for incomplete requests (partial_bytes)";
     let response = Response::text(Status::UNAVAILABLE, &[], &format!("{why}\n"), true);
     (response, Outcome::Refused(why.to_owned()))
+}
+
+fn too_many(request: &Request<'_>, full: Full) -> (Vec<u8>, Outcome) {
+    let with_body = request.method != Method::Head;
+    let text = "too many connections from your address\n";
+    let response = Response::text(Status::UNAVAILABLE, &[], text, with_body);
+    (response, Outcome::Full(full))
 }
 
 /// What an answer depends on besides the request.
@@ -221,7 +242,7 @@ impl Visit<'_> {
             Some(_) if !self.is_private => Err(refuse(
                 Status::FORBIDDEN,
                 "Authorization: Bearer shows the key to everybody on the way: it is taken inside of TLS \
-                 only (--tls-ws), and from this machine",
+                 only (--tls-ws), from this machine, and from trusted_proxies",
             )),
             Some(bearer) if keyring.is_shared(bearer) => Ok(Access::Any),
             Some(_) => Err(refuse(Status::UNAUTHORIZED, "wrong key")),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
-use super::door::Guest;
+use super::door::{Guest, is_end};
 use super::refusal::{Refusal, refused};
 use crate::channel::{Form, FrameRun};
 use crate::escape::Escaped;
@@ -143,12 +143,19 @@ async fn read_first(
         shard,
         input: Input::default(),
     };
+    let mut has_begun = false;
     loop {
         let step = poll_fn(|cx| {
             let mut scratch = shard.join_scratch().borrow_mut();
             input.input.poll_read(cx, reader, &mut scratch, &frames)
         });
-        let step = step.await?;
+        let step = match step.await {
+            Ok(step) => step,
+            // As health checks end: nothing was wrong with it.
+            Err(error) if is_end(&error) && !has_begun => return Err(Refusal::LeftSilently),
+            Err(error) => return Err(error.into()),
+        };
+        has_begun = true;
         if turn::is_expensive() {
             shard.yield_turn().await;
         }

@@ -2,6 +2,7 @@
 //!
 //! Invariants: a connection is counted by the gate from `accept` until its socket is closed; what
 //! it may cost before it has proved that it may join is bounded in time, in number, and in memory;
+//! who a client is, is what the connection says, or a proxy that is trusted by the settings;
 //! and a failure to accept is never the end of a listener.
 //!
 //! It must not know what a channel does with a session: it ends with the shard's `route`,
@@ -14,10 +15,10 @@ mod http;
 mod join;
 mod listen;
 mod page;
+mod proxy;
 mod refusal;
 
 pub(crate) use accept::accept_forever;
 pub(crate) use door::Door;
-pub use door::ListenerKind;
 pub use listen::ListenError;
 pub(crate) use listen::{Listeners, bind, check_address, overlap};

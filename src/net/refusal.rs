@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 use crate::shard::Shard;
-use crate::shard::gate::LetGo;
+use crate::shard::gate::{Full, LetGo};
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
 #[derive(Debug, Error)]
@@ -21,6 +21,25 @@ pub(super) enum Refusal {
     /// It closed the connection inside the TLS handshake: a port scan, or it does not trust us.
     #[error("the client left inside the TLS handshake")]
     LeftInHandshake,
+    /// A proxy that is trusted did not say who its client is.
+    #[error(
+        "no PROXY header, as it has to come from trusted_proxies on this listener (proxy_protocol)"
+    )]
+    NoProxyHeader,
+    /// A PROXY header that says nothing.
+    #[error("the PROXY header cannot be read")]
+    BadProxyHeader,
+    /// It closed the connection inside a PROXY header.
+    #[error("the proxy left inside its PROXY header")]
+    LeftInProxyHeader,
+    /// Somebody says who its client is, and is not asked.
+    #[error(
+        "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
+    )]
+    UnexpectedProxyHeader,
+    /// The client that a proxy speaks for is at a limit.
+    #[error("turned away at the limit ({})", .0.limit())]
+    Full(Full),
     /// The TLS handshake failed.
     #[error("no TLS: {0}")]
     Tls(String),
@@ -88,6 +107,11 @@ impl Refusal {
             Self::LeftSilently
             | Self::LeftInside
             | Self::LeftInHandshake
+            | Self::NoProxyHeader
+            | Self::BadProxyHeader
+            | Self::LeftInProxyHeader
+            | Self::UnexpectedProxyHeader
+            | Self::Full(_)
             | Self::Tls(_)
             | Self::TooSlow
             | Self::LetGo(_)
@@ -107,6 +131,7 @@ pub(super) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
     let stats = shard.stats();
     match refusal {
         Refusal::LetGo(_) => stats.joining_evicted.add(1),
+        Refusal::Full(_) => stats.turned_away.add(1),
         _ => stats.refused.add(1),
     }
     if shard.log.admit() {

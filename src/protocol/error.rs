@@ -11,7 +11,9 @@ fn looks_like(first: u8, at: usize) -> &'static str {
     match first {
         _ if at > 0 => "",
         0x15 | 0x16 => " (this looks like TLS)",
-        b'G' | b'P' | b'H' | b'O' => " (this looks like HTTP)",
+        b'P' => " (this looks like HTTP, or a PROXY header that is not expected from there)",
+        b'\r' => " (this looks like a PROXY header that is not expected from there)",
+        b'G' | b'H' | b'O' => " (this looks like HTTP)",
         _ => "",
     }
 }

@@ -40,6 +40,8 @@ pub use handshake::HandshakeError;
 pub(crate) use server::{ServerTls, client_failed};
 #[cfg(feature = "server")]
 pub(crate) use watch::Watch;
+#[cfg(feature = "server")]
+pub(crate) use words::of_error as in_words;
 
 /// How Mles v1 is called in a handshake.
 const ALPN_MLES: &[u8] = b"mles";

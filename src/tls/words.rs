@@ -10,7 +10,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 /// Says what went wrong between this side and `peer`, as in "the client".
-pub(super) fn of_error(error: &Error, peer: &str) -> String {
+pub(crate) fn of_error(error: &Error, peer: &str) -> String {
     match error {
         Error::InvalidCertificate(reason) => {
             format!("the certificate of {peer} {}", of_certificate(reason))

@@ -18,6 +18,8 @@ mod limits;
 mod listening;
 mod make_room;
 mod order;
+mod proxy_header;
+mod silence;
 mod slow_member;
 mod takeover;
 mod tls;

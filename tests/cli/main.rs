@@ -13,6 +13,7 @@ mod cli_input;
 mod cli_keys;
 mod cli_output;
 mod cli_peer;
+mod cli_proxies;
 mod cli_serve;
 mod cli_tls;
 mod client_blocking;

@@ -14,6 +14,7 @@ mod drain;
 mod hostile;
 mod http;
 mod order;
+mod proxies;
 mod slow;
 mod tls;
 mod turns;

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsConnector;
 
 use crate::common::websocket::{
@@ -74,6 +74,11 @@ impl World {
 
 /// Passes connections on to `to`, over TLS.
 fn proxy(to: SocketAddr, roots: RootCertStore) -> SocketAddr {
+    over_tls(Ipv4Addr::LOCALHOST, to, roots)
+}
+
+/// Passes connections on to `to`, over TLS, from that address of this machine.
+pub fn over_tls(source: Ipv4Addr, to: SocketAddr, roots: RootCertStore) -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let at = listener.local_addr().unwrap();
@@ -89,7 +94,9 @@ fn proxy(to: SocketAddr, roots: RootCertStore) -> SocketAddr {
             while let Ok((mut near, _)) = listener.accept().await {
                 let connector = connector.clone();
                 tokio::spawn(async move {
-                    let far = TcpStream::connect(to).await.unwrap();
+                    let far = TcpSocket::new_v4().unwrap();
+                    far.bind((source, 0).into()).unwrap();
+                    let far = far.connect(to).await.unwrap();
                     let name = ServerName::try_from("localhost").unwrap();
                     let mut far = connector.connect(name, far).await.unwrap();
                     // The test sees how it ends.

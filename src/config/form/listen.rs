@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Arity, Form, Given, quoted};
+use crate::network::Network;
+use crate::settings::ListenerKind;
 
 /// Stands for no address where a list cannot be empty.
 const NONE: &str = "none";
@@ -72,6 +74,94 @@ fn address(given: &Given<'_>, default_port: Option<u16>) -> Option<SocketAddr> {
         Some((ip, default_port?).into())
     };
     text.parse().ok().or_else(with_default_port)
+}
+
+/// Networks of IP addresses.
+pub(crate) struct Networks;
+
+impl Form for Networks {
+    type Value = Vec<Network>;
+
+    fn read(&self, given: &Given<'_>) -> Option<Vec<Network>> {
+        if given.text().map(str::trim) == Some(NONE) {
+            return Some(Vec::new());
+        }
+        let network = |item: &Given<'_>| item.text()?.trim().parse().ok();
+        given.items().iter().map(network).collect()
+    }
+
+    fn write(&self, value: &Vec<Network>) -> String {
+        let items: Vec<_> = value.iter().map(quoted).collect();
+        format!("[{}]", items.join(", "))
+    }
+
+    fn expected(&self) -> String {
+        format!(
+            "IP addresses or networks, as in \"127.0.0.1\", \"10.0.0.0/8\" or \"2001:db8::/32\", or \
+             \"{NONE}\""
+        )
+    }
+
+    fn value_name(&self) -> String {
+        "NETWORK".to_owned()
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::Many
+    }
+}
+
+/// Kinds of listeners, by the options that make them.
+pub(crate) struct Kinds;
+
+impl Kinds {
+    const NAMES: [(&str, ListenerKind); 4] = [
+        ("listen", ListenerKind::Mles),
+        ("tls", ListenerKind::MlesTls),
+        ("ws", ListenerKind::WebSocket),
+        ("tls_ws", ListenerKind::WebSocketTls),
+    ];
+    /// Stands for all of them.
+    const ALL: &str = "all";
+}
+
+impl Form for Kinds {
+    type Value = Vec<ListenerKind>;
+
+    fn read(&self, given: &Given<'_>) -> Option<Vec<ListenerKind>> {
+        match given.text().map(str::trim) {
+            Some(NONE) => return Some(Vec::new()),
+            Some(Self::ALL) => return Some(Self::NAMES.map(|(_, kind)| kind).to_vec()),
+            _ => {}
+        }
+        let kind = |item: &Given<'_>| {
+            // As the option is written, or the key.
+            let name = item.text()?.trim().replace('-', "_");
+            let found = Self::NAMES.iter().find(|(known, _)| *known == name)?;
+            Some(found.1)
+        };
+        given.items().iter().map(kind).collect()
+    }
+
+    fn write(&self, value: &Vec<ListenerKind>) -> String {
+        let names = Self::NAMES.iter().filter(|(_, kind)| value.contains(kind));
+        let names: Vec<_> = names.map(|(name, _)| quoted(name)).collect();
+        format!("[{}]", names.join(", "))
+    }
+
+    fn expected(&self) -> String {
+        let names = Self::NAMES.map(|(name, _)| quoted(name)).join(", ");
+        format!("some of {names}, or \"{}\", or \"{NONE}\"", Self::ALL)
+    }
+
+    fn value_name(&self) -> String {
+        let names = Self::NAMES.map(|(name, _)| name).join("|");
+        format!("{names}|{}", Self::ALL)
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::Many
+    }
 }
 
 /// Origins of web pages, as browsers send them: `SCHEME://HOST[:PORT]`, without a default port.

@@ -14,7 +14,7 @@ use std::fmt;
 use super::Config;
 
 pub(crate) use given::Given;
-pub(super) use listen::{Addresses, WebOrigins};
+pub(super) use listen::{Addresses, Kinds, Networks, WebOrigins};
 pub(super) use number::{Count, Size, Time};
 pub(super) use server::{ConnectionId, Servers};
 pub(super) use word::{File, Filter, Hidden, Name, OneOf, Switch};

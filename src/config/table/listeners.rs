@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{BLINK, HOUR, MILLIONS, SMALLEST_FRAME};
 use crate::broker::MAX_SHARDS;
 use crate::config::form::{
-    Addresses, Always, Count, File, Maybe, OrWord, Place, Size, Switch, Time, WebOrigins,
+    Addresses, Always, Count, File, Kinds, Maybe, Networks, OrWord, Place, Size, Switch, Time,
+    WebOrigins,
 };
 use crate::config::option::{Opt, Section};
 use crate::config::{DEFAULT_PORT, WEBSOCKET_PORT};
@@ -60,6 +61,26 @@ pub(super) const LISTENERS: &[Opt] = &[
         field: &Always {
             place: place!(settings.drain_deadline),
             form: Time(Duration::ZERO..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Server,
+        name: "trusted_proxies",
+        help: "Address or network of proxies that say who their clients are: by X-Forwarded-For to \
+               WebSocket listeners, or as proxy_protocol has it; can be repeated",
+        field: &Always {
+            place: place!(settings.proxies.trusted),
+            form: Networks,
+        },
+    },
+    Opt {
+        section: Section::Server,
+        name: "proxy_protocol",
+        help: "Listeners on which connections from trusted_proxies begin with a PROXY header, of version 1 \
+               or 2, by the option that makes them; can be repeated",
+        field: &Always {
+            place: place!(settings.proxies.protocol),
+            form: Kinds,
         },
     },
     Opt {

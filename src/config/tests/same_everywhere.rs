@@ -7,7 +7,9 @@ use super::{Case, file, value};
 use crate::channel::{ChannelRules, ChannelSettings};
 use crate::config::form::Arity;
 use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
-use crate::settings::{Limits, PeerSettings, Settings, TlsSettings, WebSocketSettings};
+use crate::settings::{
+    Limits, PeerSettings, ProxySettings, Settings, TlsSettings, WebSocketSettings,
+};
 use crate::tls::ClientTlsOptions;
 
 /// A value for each option that is not its default, as TOML.
@@ -18,6 +20,8 @@ fn another(opt: &Opt) -> &'static str {
         "pin" | "announce_joins" | "ws_page" => "false",
         "allow_anonymous" | "ws_trust" | "peer_insecure" => "true",
         "ws_origin" => r#"["https://a.example", "*"]"#,
+        "trusted_proxies" => r#"["10.0.0.0/8", "2001:db8::1"]"#,
+        "proxy_protocol" => r#"["listen", "tls_ws"]"#,
         "ws_ping_timeout" => r#""2m""#,
         "peer" => r#"["a", "tls://b:1"]"#,
         "key" | "addr_key" => r#""secret""#,
@@ -47,6 +51,7 @@ fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
         ],
         "tls_cert" => &[("MLES_TLS_KEY", "k")],
         "tls_key" => &[("MLES_TLS_CERT", "c")],
+        "proxy_protocol" => &[("MLES_TRUSTED_PROXIES", "10.0.0.0/8")],
         "peer_client_cert" => &[("MLES_PEER_CLIENT_KEY", "k")],
         "peer_client_key" => &[("MLES_PEER_CLIENT_CERT", "c")],
         "max_frame" => &[("MLES_WS_MAX_MESSAGE", "1KiB")],
@@ -207,7 +212,9 @@ fn every_field_of_the_settings_has_an_option() {
         peer,
         tls,
         websocket,
+        proxies,
     });
+    let proxies = fields!(ProxySettings { trusted, protocol });
     let peer = fields!(PeerSettings {
         upstreams,
         tls,
@@ -256,6 +263,10 @@ fn every_field_of_the_settings_has_an_option() {
     });
     tls.into_iter()
         .for_each(|field| in_section(Section::Tls, field));
+    proxies.into_iter().for_each(|field| match field {
+        "trusted" => in_section(Section::Server, "trusted_proxies"),
+        other => in_section(Section::Server, &format!("proxy_{other}")),
+    });
     websocket.into_iter().for_each(|field| match field {
         "tls_listen" => in_section(Section::Tls, "ws"),
         "origins" => in_section(Section::Ws, "origin"),
@@ -265,7 +276,7 @@ fn every_field_of_the_settings_has_an_option() {
         let names: &[&str] = match field {
             "history_frames" => &["history_limit"],
             "keyring" => &["key", "key_file", "addr_key"],
-            "channels" | "limits" | "peer" | "tls" | "websocket" => continue,
+            "channels" | "limits" | "peer" | "tls" | "websocket" | "proxies" => continue,
             same => &[same],
         };
         for name in names {

@@ -10,6 +10,8 @@ pub(crate) enum AddressKey {
     V4(u32),
     /// The first 64 bits.
     V6(u64),
+    /// A client that its proxy has not named yet: there is no limit for it as an address.
+    Unnamed,
 }
 
 impl AddressKey {

@@ -95,7 +95,18 @@ impl Gate {
     /// The limit that it would break, if nobody has to make room for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr, now: Instant) -> Result<Permit, Full> {
         let limits = [Full::Address, Full::Connections, Full::Joining];
-        self.admit(ip, &limits, Some(Stage::Joining), now)
+        self.admit(AddressKey::of(ip), &limits, Some(Stage::Joining), now)
+    }
+
+    /// Like [`Self::enter`], for a connection of a proxy that will say who its client is: see
+    /// [`Permit::assign`].
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::enter`], but for the limit per address.
+    pub(crate) fn enter_unnamed(self: &Arc<Self>, now: Instant) -> Result<Permit, Full> {
+        let limits = [Full::Connections, Full::Joining];
+        self.admit(AddressKey::Unnamed, &limits, Some(Stage::Joining), now)
     }
 
     /// Counts a session that shares the connection of another as a connection of its own.
@@ -105,17 +116,16 @@ impl Gate {
     /// Like [`Self::enter`].
     pub(crate) fn enter_session(self: &Arc<Self>, ip: IpAddr) -> Result<Permit, Full> {
         let limits = [Full::Address, Full::Connections];
-        self.admit(ip, &limits, None, Instant::now())
+        self.admit(AddressKey::of(ip), &limits, None, Instant::now())
     }
 
     fn admit(
         self: &Arc<Self>,
-        ip: IpAddr,
+        address: AddressKey,
         limits: &[Full],
         stage: Option<Stage>,
         now: Instant,
     ) -> Result<Permit, Full> {
-        let address = AddressKey::of(ip);
         let mut connections = self.connections_mut();
         for &full in limits {
             if connections.is_at(full, address, &self.limits)

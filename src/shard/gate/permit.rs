@@ -1,7 +1,8 @@
 //! Connections: how many there are, by address as well, and which of them make room.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -206,7 +207,7 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
-    address: AddressKey,
+    address: Cell<AddressKey>,
     /// The list it is in, or was in when it was told to go.
     listing: RefCell<Option<(Stage, Arc<Ticket>)>>,
 }
@@ -216,7 +217,7 @@ impl Permit {
         let listing = RefCell::default();
         Self {
             gate,
-            address,
+            address: Cell::new(address),
             listing,
         }
     }
@@ -237,8 +238,44 @@ impl Permit {
             |(_, ticket)| ticket,
         );
         let listed = connections.listed_mut(stage);
-        listed.insert(ticket.serial, self.address, ticket.clone());
+        listed.insert(ticket.serial, self.address.get(), ticket.clone());
         self.listing.replace(Some((stage, ticket)));
+    }
+
+    /// Counts the connection for another address from now on: that of the client that a proxy has named.
+    /// That is without effect if it was told to go.
+    ///
+    /// # Errors
+    ///
+    /// There are as many connections of that address as may be, and none of them makes room.
+    pub(crate) fn assign(&self, ip: IpAddr, now: Instant) -> Result<(), Full> {
+        let (before, address) = (self.address.get(), AddressKey::of(ip));
+        if before == address {
+            return Ok(());
+        }
+        let (gate, mut connections) = (&self.gate, self.gate.connections_mut());
+        let listing = self.listing.borrow().clone();
+        if listing
+            .as_ref()
+            .is_some_and(|(_, ticket)| ticket.told.get().is_some())
+        {
+            return Ok(());
+        }
+        // It is counted for another address, so it is not the one that makes room.
+        if connections.is_at(Full::Address, address, &gate.limits)
+            && !gate.make_room(&mut connections, Full::Address, address, now)
+        {
+            return Err(Full::Address);
+        }
+        connections.subtract(before);
+        connections.add(address);
+        self.address.set(address);
+        if let Some((stage, ticket)) = listing {
+            let listed = connections.listed_mut(stage);
+            listed.remove(ticket.serial);
+            listed.insert(ticket.serial, address, ticket.clone());
+        }
+        Ok(())
     }
 
     /// Takes it out of its list. `Err` if it was told to go.
@@ -281,7 +318,7 @@ impl Permit {
         let count: usize = stages.iter().map(|&s| connections.listed(s).len()).sum();
         if count > gate.limits.max_half_closed {
             let now = Instant::now();
-            gate.make_room(&mut connections, Full::HalfClosed, self.address, now);
+            gate.make_room(&mut connections, Full::HalfClosed, self.address.get(), now);
         }
     }
 
@@ -326,7 +363,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut connections = self.gate.connections_mut();
         match self.unlist(&mut connections) {
-            Ok(()) => connections.subtract(self.address),
+            Ok(()) => connections.subtract(self.address.get()),
             // Its place is another's.
             Err(_) => {
                 self.gate.going.fetch_sub(1, Ordering::Relaxed);

@@ -401,3 +401,51 @@ fn a_channel_that_is_needed_again_is_counted_again() {
     drop((permit, opened));
     assert_eq!(channels.gate.channels(), 0);
 }
+
+/// A connection of a proxy counts for nobody until its client is named, and for that client alone then.
+#[test]
+fn a_connection_counts_for_the_client_that_its_proxy_names() {
+    let w = world(Limits {
+        max_connections_per_address: 1,
+        ..Limits::default()
+    });
+    let unnamed = || w.gate.enter_unnamed(w.now).unwrap();
+    let all: Vec<_> = (0..5).map(|_| unnamed()).collect();
+    for (i, permit) in all.iter().enumerate() {
+        permit.join().unwrap();
+        permit.assign(ip(&format!("192.0.2.{i}")), w.now).unwrap();
+        // Once more is without effect.
+        permit.assign(ip(&format!("192.0.2.{i}")), w.now).unwrap();
+    }
+    assert_eq!(w.gate.connections(), 5);
+    let late = unnamed();
+    assert_eq!(late.assign(ip("192.0.2.3"), w.now), Err(Full::Address));
+    assert_eq!(w.enter("192.0.2.3").err(), Some(Full::Address));
+    // It is still nobody's, and can be another's.
+    late.assign(ip("192.0.2.9"), w.now).unwrap();
+    assert_eq!(w.enter("192.0.2.9").err(), Some(Full::Address));
+    drop((all, late));
+    assert_eq!(w.gate.connections(), 0);
+    drop(w.enter("192.0.2.3").unwrap());
+}
+
+/// Who holds a place makes room for a client of a proxy as for any other, with the age that it has.
+#[test]
+fn a_client_that_a_proxy_names_finds_room_and_makes_it() {
+    let w = world(Limits {
+        max_connections_per_address: 2,
+        ..Limits::default()
+    });
+    let old = w.gate.enter_unnamed(w.now).unwrap();
+    old.assign(ip("192.0.2.1"), w.now).unwrap();
+    let young = w.enter("192.0.2.1").unwrap();
+    let later = w.now + HOUR;
+    let newcomer = w.gate.enter_unnamed(later).unwrap();
+    newcomer.assign(ip("192.0.2.1"), later).unwrap();
+    let told = [&old, &young, &newcomer].map(|permit| told(permit).is_some());
+    assert_eq!(told, [true, false, false]);
+    // One that has to go is not counted again.
+    old.assign(ip("192.0.2.7"), later).unwrap();
+    drop(w.enter("192.0.2.7").unwrap());
+    assert_eq!(w.gate.connections(), 2);
+}

@@ -6,6 +6,8 @@ use rustls::Connection;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
+use crate::tls::in_words;
+
 use crate::shard::turn;
 
 /// Bytes taken from TLS at once: no record has more.
@@ -41,7 +43,14 @@ pub(super) fn read_tls(
             charge(received, state.plaintext_bytes_to_read());
             Ok(Read::More)
         }
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        Err(error) => {
+            let peer = match tls {
+                Connection::Server(_) => "the client",
+                Connection::Client(_) => "the server",
+            };
+            let text = in_words(&error, peer);
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
     }
 }
 

@@ -239,8 +239,13 @@ fn is_host(host: &str) -> bool {
 }
 
 impl<'a> Request<'a> {
+    /// The values of `X-Forwarded-For`, which proxies add to.
+    pub(crate) fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &'a str> {
+        self.all("X-Forwarded-For")
+    }
+
     /// The values of all headers of that name; those that are not ASCII are empty.
-    pub(super) fn all(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
