@@ -1,6 +1,6 @@
 //! Announcements of joins, collected so that a crowd of joiners costs one write a member.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::run::FrameRun;
 
@@ -32,7 +32,8 @@ impl Announcements {
         if self.frames == 0 {
             return None;
         }
-        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
-        Some(FrameRun::exact(bytes, std::mem::take(&mut self.frames)))
+        let bytes = std::mem::take(&mut self.bytes);
+        let (capacity, frames) = (bytes.capacity(), std::mem::take(&mut self.frames));
+        Some(FrameRun::slice_of(bytes.freeze(), frames, capacity))
     }
 }

@@ -256,19 +256,56 @@ impl History {
         replay
     }
 
-    /// The same frames one by one, each a slice of its run.
+    /// What is not too old to be replayed.
+    fn young(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> impl Iterator<Item = &Stored> + use<'_> {
+        let age = settings.history_age;
+        let runs = self.runs.iter();
+        runs.filter(move |stored| !stored.is_older(age, now))
+    }
+
+    /// Returns the frames that a member would get one by one, each a slice of its run: to be looked at, not to be
+    /// kept. See [`History::parts`] for that.
     pub fn entries(
         &self,
         now: Instant,
         settings: &ChannelSettings,
     ) -> impl Iterator<Item = (Bytes, Origin)> + use<'_> {
-        let age = settings.history_age;
-        let runs = self.runs.iter();
-        let young = runs.filter(move |stored| !stored.is_older(age, now));
-        young.flat_map(|stored| {
+        self.young(now, settings).flat_map(|stored| {
             let run = stored.run.bytes();
             frames(run).map(|frame| (run.slice_ref(frame), stored.origin))
         })
+    }
+
+    /// Returns some of the frames in [`History::entries`], whose indices come in order, in as few pieces as there
+    /// are gaps and runs. None keeps more than twice its length alive.
+    pub fn parts(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+        indices: impl IntoIterator<Item = usize>,
+    ) -> Vec<Bytes> {
+        let mut indices = indices.into_iter().peekable();
+        let mut parts = Vec::new();
+        let mut index = 0;
+        for Stored { run, .. } in self.young(now, settings) {
+            let (mut start, mut end, mut count) = (0, 0, 0);
+            for frame in frames(run.bytes()) {
+                if indices.next_if_eq(&index).is_some() {
+                    count += 1;
+                } else {
+                    parts.extend(run.part(start..end, count));
+                    (start, count) = (end + frame.len(), 0);
+                }
+                end += frame.len();
+                index += 1;
+            }
+            parts.extend(run.part(start..end, count));
+        }
+        parts.into_iter().map(FrameRun::into_bytes).collect()
     }
 
     /// Frames kept.

@@ -50,6 +50,12 @@ impl FrameRun {
         &self.bytes
     }
 
+    /// Takes the frames out.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// How many frames there are.
     #[must_use]
     pub fn frames(&self) -> usize {

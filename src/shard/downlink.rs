@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Shard;
@@ -124,7 +124,7 @@ impl Shard {
         let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
         let welcome = resync.link.map(|hello| {
             let notice = LinkNotice::Welcome {
-                replay: replay.len() as u64,
+                replay: merge.replay.len() as u64,
                 counted: merge.counted,
                 given: merge.given,
                 path: self.path_of(room),
@@ -297,8 +297,8 @@ impl Room {
         let merge = downlinks
             .memory
             .merge(resync.link.as_ref(), history.len(), &items);
-        let replay = merge.replay.iter().map(|&at| history[at].clone());
-        let replay = replay.collect();
+        let lacking = merge.replay.iter().copied();
+        let replay = self.channel.history().parts(now, settings, lacking);
         (merge, replay)
     }
 }
@@ -306,17 +306,25 @@ impl Room {
 /// Copies frames into runs of their own: slices would keep the whole resync alive.
 fn runs(frames: &[&NestedFrame]) -> Vec<FrameRun> {
     let mut runs = Vec::new();
-    let (mut bytes, mut count) = (BytesMut::new(), 0);
+    let (mut bytes, mut count) = (Vec::new(), 0);
+    let mut end = |bytes: &mut Vec<u8>, count: &mut u32| {
+        let bytes = std::mem::take(bytes);
+        let capacity = bytes.capacity();
+        runs.push(FrameRun::slice_of(
+            bytes.into(),
+            std::mem::take(count),
+            capacity,
+        ));
+    };
     for nested in frames {
-        if !bytes.is_empty() && bytes.len() + nested.frame.len() > RUN_BYTES {
-            runs.push(FrameRun::exact(bytes.split().freeze(), count));
-            count = 0;
+        if count > 0 && bytes.len() + nested.frame.len() > RUN_BYTES {
+            end(&mut bytes, &mut count);
         }
         bytes.extend_from_slice(&nested.frame);
         count += 1;
     }
     if count > 0 {
-        runs.push(FrameRun::exact(bytes.freeze(), count));
+        end(&mut bytes, &mut count);
     }
     runs
 }

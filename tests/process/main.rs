@@ -5,6 +5,7 @@
     reason = "a test program: it says where it cannot go on"
 )]
 
+mod bounds;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;

@@ -87,7 +87,7 @@ fn announced_lengths_cost_nothing_after_the_join() {
 }
 
 /// A connection with a small receive buffer, so that the kernel holds little of what is not read.
-fn connect_small(address: SocketAddr) -> TcpStream {
+pub fn connect_small(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&address.into()).unwrap();

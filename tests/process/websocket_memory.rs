@@ -2,16 +2,16 @@
 //! own here.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mles::Settings;
-use socket2::{Domain, Socket, Type};
 
 use crate::child::{BrokerProcess, be_the_broker};
 use crate::common::bystanders::Bystanders;
 use crate::common::websocket::{BINARY, Got, PING, TEXT, Ws, body, frame, hello, quiet, request};
 use crate::common::{Client, wait_until};
+use crate::memory::connect_small;
 
 const MIB: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(3600);
@@ -46,14 +46,6 @@ fn start_process(role: &str) -> (BrokerProcess, SocketAddr) {
     let broker = BrokerProcess::start(module_path!(), role, "true");
     let at = broker.websocket.unwrap();
     (broker, at)
-}
-
-/// A connection with a small receive buffer, so that the kernel holds little of what is not read.
-fn connect_small(address: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.into()
 }
 
 fn open_small(at: SocketAddr, greeting: &[u8]) -> Ws {

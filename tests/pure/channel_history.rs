@@ -280,6 +280,41 @@ proptest! {
     }
 }
 
+/// Frames of a history that are queued for a server are few pieces of the history's own buffers.
+#[test]
+fn parts_are_as_few_as_gaps_and_runs() {
+    let now = Instant::now();
+    let mut made = Frames::default();
+    let settings = ChannelSettings {
+        history_frames: 10_000,
+        ..ChannelSettings::default()
+    };
+    let (mut history, mut all) = (history(), Vec::new());
+    for _ in 0..40 {
+        let frames = made.frames(&[1000; 50]);
+        let run = FrameRun::exact(frames.concat().into(), 50);
+        history.push(&run, Origin::Member, now, &settings);
+        all.extend(frames);
+    }
+    let replay = history.replay(now, &settings, Form::Frames).runs;
+    let pick = |wanted: &dyn Fn(usize) -> bool| {
+        let indices: Vec<_> = (0..all.len()).filter(|index| wanted(*index)).collect();
+        let parts = history.parts(now, &settings, indices.iter().copied());
+        let expected: Vec<_> = indices.iter().map(|index| all[*index].clone()).collect();
+        assert_eq!(parts.concat(), expected.concat());
+        parts
+    };
+    assert_eq!(pick(&|_| false).len(), 0);
+    assert_eq!(pick(&|_| true).len(), 40);
+    assert_eq!(pick(&|index| index >= 1990).len(), 1);
+    assert_eq!(pick(&|index| index % 50 != 7).len(), 80);
+    // A large part shares the run's buffer, a small one does not keep it alive.
+    let large = &pick(&|index| index < 40)[0];
+    assert_eq!(large.as_ptr(), replay[0].as_ptr());
+    let small = &pick(&|index| index < 10)[0];
+    assert_ne!(small.as_ptr(), replay[0].as_ptr());
+}
+
 fn history() -> History {
     History::new(HistoryMemory::new(usize::MAX), 0)
 }

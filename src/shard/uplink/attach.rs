@@ -35,6 +35,8 @@ struct Opening {
     /// The rest of the history, which follows it as ordinary frames: no upstream can know these,
     /// and a v1 server does not store what a resync brings to a channel that it has.
     fresh: Vec<NestedFrame>,
+    /// These, in few pieces.
+    queue: Vec<Bytes>,
     /// The number of the first of all these that did not come from the upstream, or the next number.
     first: u64,
 }
@@ -73,8 +75,7 @@ impl Shard {
         let opening = self.opening(room, uplink, target, key, now)?;
         let (reader, conn) = self.link_conn(line, peer, room, opening.cid);
         let member = conn.enter(&mut room.channel.local, 0);
-        let fresh = opening.fresh.iter().map(|nested| nested.frame.clone());
-        let opened = std::iter::once(opening.frame.clone()).chain(fresh);
+        let opened = std::iter::once(opening.frame.clone()).chain(opening.queue.iter().cloned());
         room.channel.local.replay(member, opened);
         if let Some(uplink) = room.uplink.as_deref_mut() {
             uplink.begin(target, conn.clone(), &opening, &room.name, now);
@@ -107,7 +108,8 @@ impl Shard {
         let join = encode_frame(cid, key, &join).map_err(io::Error::other)?;
         let link = &uplink.targets[target];
         let history = room.channel.history();
-        let history: Vec<_> = history.entries(now, room.channel.settings()).collect();
+        let channel_settings = room.channel.settings();
+        let entries: Vec<_> = history.entries(now, channel_settings).collect();
         let mut nested = vec![NestedFrame {
             frame: join,
             seq: None,
@@ -115,8 +117,12 @@ impl Shard {
         let max_uid = settings.limits.max_uid;
         let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, max_uid);
         let sent = link.exchanged.max(link.old).min(link.offered);
-        let (fresh, known): (Vec<_>, Vec<_>) =
-            numbered(history, link, target).partition(|nested| nested.seq > Some(sent));
+        let is_fresh = |nested: &NestedFrame| nested.seq > Some(sent);
+        let numbered: Vec<_> = numbered(entries, link, target).collect();
+        let fresh = numbered.iter().enumerate();
+        let fresh = fresh.filter(|(_, nested)| is_fresh(nested));
+        let queue = history.parts(now, channel_settings, fresh.map(|(index, _)| index));
+        let (fresh, known): (Vec<_>, Vec<_>) = numbered.into_iter().partition(is_fresh);
         nested.extend(known.into_iter().filter(is_taken));
         let hello = LinkHello {
             server: self.common.server_id,
@@ -144,6 +150,7 @@ impl Shard {
             cid,
             history,
             fresh,
+            queue,
             first: first.unwrap_or(link.offered + 1),
         })
     }
