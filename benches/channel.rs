@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Form, FrameRun, History, HistoryMemory, Origin, Place,
+    Channel, ChannelSettings, ConnId, FrameRun, History, HistoryMemory, Origin, Place,
 };
 use mles::protocol::{Cid, Key, Message, encode_frame};
 
@@ -26,7 +26,7 @@ fn run(frames: u32) -> FrameRun {
 }
 
 fn empty() -> History {
-    History::new(HistoryMemory::new(usize::MAX), 0)
+    History::new(HistoryMemory::new(usize::MAX))
 }
 
 /// A channel with one publisher and `members` others.
@@ -38,9 +38,7 @@ fn channel(members: u32) -> Channel<()> {
         let place = |local: &mut mles::channel::Fanout<()>, skip| {
             Place::Local(local.insert(conn, (), skip))
         };
-        channel
-            .join(Cid(n), conn, None, Form::Frames, now, place)
-            .unwrap();
+        channel.join(Cid(n), conn, None, now, place).unwrap();
     }
     channel
 }
@@ -102,7 +100,7 @@ fn history(c: &mut Criterion) {
         });
         group.throughput(Throughput::Elements(full.frames() as u64));
         group.bench_function(BenchmarkId::new("replay runs of", frames), |b| {
-            b.iter(|| full.replay(now, &settings, Form::Frames));
+            b.iter(|| full.replay(now, &settings));
         });
     }
     group.finish();

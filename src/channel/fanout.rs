@@ -257,8 +257,8 @@ impl<T> Fanout<T> {
         }
     }
 
-    /// Queues `runs`, in the member's form, for it alone and outside the limits: its history, before anything is
-    /// delivered to it.
+    /// Queues `runs`, as frames, for a member alone and outside the limits: its history, before anything is
+    /// delivered to it, or to a member whose queue is made of frames at any time.
     pub fn replay(&mut self, key: MemberKey, runs: impl IntoIterator<Item = bytes::Bytes>) {
         let Some(member) = self.members.get_mut(key) else {
             return;
@@ -266,7 +266,7 @@ impl<T> Fanout<T> {
         let before = member.outbox.cost();
         member.outbox.seal();
         for run in runs {
-            member.outbox.push(run);
+            member.outbox.push_history(run, member.form);
         }
         member.outbox.seal();
         member.replay += member.outbox.cost() - before;
@@ -326,7 +326,7 @@ impl<T> Fanout<T> {
             return;
         };
         let before = member.outbox.cost();
-        member.outbox.advance(n);
+        member.outbox.advance(n, member.form);
         let written = before - member.outbox.cost();
         member.replay = member.replay.saturating_sub(written);
         if let Some(stall) = &mut member.stall {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::form::Form;
 use super::memory::{Account, HistoryMemory};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
@@ -42,15 +41,6 @@ struct Stored {
     origin: Origin,
     /// How often its frames were merged.
     merges: u8,
-    /// The run in other forms, once somebody has joined who takes one: made once for all who do.
-    made: Option<Box<Made>>,
-}
-
-/// A run in the forms of WebSocket, as far as they were made and kept.
-#[derive(Debug, Default)]
-struct Made {
-    bodies: Option<Bytes>,
-    payloads: Option<Bytes>,
 }
 
 impl Stored {
@@ -58,48 +48,9 @@ impl Stored {
         self.run.pinned() + RUN_COST
     }
 
-    /// What its forms cost.
-    fn forms(&self) -> usize {
-        let made = self
-            .made
-            .iter()
-            .flat_map(|made| [&made.bodies, &made.payloads]);
-        made.flatten().map(|made| made.len() + RUN_COST).sum()
-    }
-
     fn is_older(&self, age: Option<Duration>, now: Instant) -> bool {
         age.is_some_and(|age| now.duration_since(self.at) > age)
     }
-
-    /// The run in a form that was made before.
-    fn made(&self, form: Form) -> Option<&Bytes> {
-        let made = self.made.as_deref()?;
-        match form {
-            Form::Frames => None,
-            Form::Bodies => made.bodies.as_ref(),
-            Form::Payloads => made.payloads.as_ref(),
-        }
-    }
-
-    fn keep(&mut self, form: Form, bytes: Bytes) {
-        let made = self.made.get_or_insert_default();
-        match form {
-            Form::Frames => {}
-            Form::Bodies => made.bodies = Some(bytes),
-            Form::Payloads => made.payloads = Some(bytes),
-        }
-    }
-}
-
-/// What a new member gets of a history.
-#[derive(Debug, Default)]
-pub struct Replay {
-    /// Oldest first, in the form of the member's queue.
-    pub runs: Vec<Bytes>,
-    /// Bytes of them that were made now.
-    pub made: usize,
-    /// Bytes of these that were made for this member alone, as there was no memory to keep them.
-    pub unshared: usize,
 }
 
 /// A ring of runs, capped by frames, by bytes of memory, and by age.
@@ -117,13 +68,13 @@ pub struct History {
 }
 
 impl History {
-    /// An empty history; `id` tells it from the others that share the memory.
+    /// An empty history that takes its part of `memory`.
     #[must_use]
-    pub fn new(memory: HistoryMemory, id: u32) -> Self {
+    pub fn new(memory: HistoryMemory) -> Self {
         Self {
             runs: VecDeque::new(),
             frames: 0,
-            account: Account::new(memory, id),
+            account: Account::new(memory),
             small: 0,
         }
     }
@@ -153,7 +104,6 @@ impl History {
             at: now,
             origin,
             merges: 0,
-            made: None,
         });
         self.runs.push_back(stored);
         if self.small >= MERGED {
@@ -163,21 +113,17 @@ impl History {
         self.trim(now, settings);
     }
 
-    /// Counts a run that is put in; it has no forms yet.
+    /// Counts a run that is put in.
     fn count(&mut self, stored: Stored) -> Stored {
         self.frames += stored.run.frames();
-        self.account
-            .set_frames(self.account.frames() + stored.cost());
+        self.account.set(self.account.used() + stored.cost());
         stored
     }
 
     /// Counts a run that was taken out.
     fn discount(&mut self, stored: &Stored) {
         self.frames -= stored.run.frames();
-        self.account
-            .set_frames(self.account.frames() - stored.cost());
-        self.account
-            .set_forms(self.account.forms() - stored.forms());
+        self.account.set(self.account.used() - stored.cost());
     }
 
     /// Makes the last runs one, if they are alike. Returns whether they were.
@@ -209,51 +155,17 @@ impl History {
             at: since,
             origin,
             merges: merges + 1,
-            made: None,
         });
         self.runs.push_back(merged);
         true
     }
 
-    /// Returns what a member gets that joins now and whose queue is made of `form`. What is made for that is kept
-    /// with the frames for those who join next, if there is memory for it that nobody else uses.
-    pub fn replay(&mut self, now: Instant, settings: &ChannelSettings, form: Form) -> Replay {
-        let mut replay = Replay {
-            runs: Vec::with_capacity(self.runs.len()),
-            made: 0,
-            unshared: 0,
-        };
-        let own = settings.history_bytes.saturating_sub(self.cost());
-        let mut left = own.min(self.account.left());
-        let mut kept = 0;
-        for stored in &mut self.runs {
-            if stored.is_older(settings.history_age, now) {
-                continue;
-            }
-            let run = stored.run.bytes();
-            let made = match form {
-                Form::Frames => Some(run),
-                _ => stored.made(form),
-            };
-            if let Some(made) = made {
-                replay.runs.push(made.clone());
-                continue;
-            }
-            let (made, _) = form.make(run);
-            replay.made += made.len();
-            let cost = made.len() + RUN_COST;
-            if cost <= left {
-                stored.keep(form, made.clone());
-                left -= cost;
-                kept += cost;
-            } else {
-                replay.unshared += made.len();
-            }
-            replay.runs.push(made);
-        }
-        self.account.set_forms(self.account.forms() + kept);
-        replay.runs.retain(|run| !run.is_empty());
-        replay
+    /// Returns the frames that a member gets that joins now, oldest first.
+    #[must_use]
+    pub fn replay(&self, now: Instant, settings: &ChannelSettings) -> Vec<Bytes> {
+        let age = settings.history_age;
+        let young = self.runs.iter().filter(|run| !run.is_older(age, now));
+        young.map(|stored| stored.run.bytes().clone()).collect()
     }
 
     /// What is not too old to be replayed.
@@ -314,16 +226,16 @@ impl History {
         self.frames
     }
 
-    /// Bytes of memory that are counted: those of the frames, and of what was made of them.
+    /// Bytes of memory that are counted.
     #[must_use]
     pub fn cost(&self) -> usize {
-        self.account.frames() + self.account.forms()
+        self.account.used()
     }
 
     /// The same, counted anew: it takes a look at every run.
     #[must_use]
     pub fn recounted(&self) -> usize {
-        self.runs.iter().map(|run| run.cost() + run.forms()).sum()
+        self.runs.iter().map(Stored::cost).sum()
     }
 
     /// Returns `true` if nothing is kept.
@@ -339,7 +251,7 @@ impl History {
         newest.is_none_or(|newest| newest.is_older(settings.history_age, now))
     }
 
-    /// Lets go what is over the caps or too old. Frames go only for frames; what was made of them goes first.
+    /// Lets go what is over the caps or too old.
     pub fn trim(&mut self, now: Instant, settings: &ChannelSettings) {
         let is_old = |stored: &Stored| stored.is_older(settings.history_age, now);
         while self.runs.front().is_some_and(is_old) {
@@ -349,11 +261,8 @@ impl History {
             self.drop_frames(self.frames - settings.history_frames);
         }
         let bytes = settings.history_bytes.min(self.account.allowed());
-        while self.account.frames() > bytes {
-            self.drop_bytes(self.account.frames() - bytes);
-        }
-        if self.cost() > settings.history_bytes {
-            self.forget_forms();
+        while self.cost() > bytes {
+            self.drop_bytes(self.cost() - bytes);
         }
     }
 
@@ -390,30 +299,19 @@ impl History {
         self.runs.front().is_some_and(|first| property(&first.run))
     }
 
-    /// Drops frames of the oldest run, and what was made of it.
+    /// Drops frames of the oldest run.
     fn change_first(&mut self, change: impl FnOnce(&mut FrameRun)) {
         if let Some(first) = self.runs.front_mut() {
-            let (frames, cost, forms) = (first.run.frames(), first.cost(), first.forms());
-            first.made = None;
+            let (frames, cost) = (first.run.frames(), first.cost());
             change(&mut first.run);
             self.frames -= frames - first.run.frames();
-            self.account
-                .set_frames(self.account.frames() - cost + first.cost());
-            self.account.set_forms(self.account.forms() - forms);
+            self.account.set(self.account.used() - cost + first.cost());
         }
     }
 
     fn pop_run(&mut self) {
         if let Some(first) = self.runs.pop_front() {
             self.discount(&first);
-        }
-    }
-
-    /// Gives up what was made of the frames.
-    pub fn forget_forms(&mut self) {
-        if self.account.forms() > 0 {
-            self.runs.iter_mut().for_each(|stored| stored.made = None);
-            self.account.set_forms(0);
         }
     }
 }

@@ -28,7 +28,7 @@ mod settings;
 pub use announce::Announcements;
 pub use fanout::{ConnId, Fanout, Member, SlowReason, Verdict};
 pub use form::Form;
-pub use history::{History, Origin, Replay};
+pub use history::{History, Origin};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;
 pub use outbox::{Dropped, ENTRY_COST, Outbox};

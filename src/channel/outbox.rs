@@ -45,6 +45,8 @@ pub struct Outbox {
     written: usize,
     /// How many runs at the end of `rest` are small and wait for others to be merged with.
     small: u8,
+    /// How many runs at the front of `rest` are still frames, to be made into the member's form.
+    unmade: u32,
 }
 
 impl Outbox {
@@ -61,6 +63,21 @@ impl Outbox {
             if self.small == MERGED {
                 self.merge_small();
             }
+        }
+    }
+
+    /// Appends frames of a history, before anything else is queued. They are made into `form` run by
+    /// run, each when it is its turn to be written: a joiner costs its shard no more at once than a
+    /// run does, and no memory for what it has not read.
+    pub(super) fn push_history(&mut self, frames: Bytes, form: Form) {
+        if form == Form::Frames {
+            self.push(frames);
+        } else if self.first.is_empty() {
+            self.push(form.make(&frames).0);
+        } else if !frames.is_empty() {
+            self.cost += frames.len() + ENTRY_COST;
+            self.rest.get_or_insert_default().push_back(frames);
+            self.unmade += 1;
         }
     }
 
@@ -108,7 +125,8 @@ impl Outbox {
     /// The one slice to write, when there is exactly one.
     #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
-        (!self.is_empty() && self.rest.is_none()).then(|| &self.first[self.written..])
+        let is_alone = self.rest.is_none() || self.unmade > 0;
+        (!self.is_empty() && is_alone).then(|| &self.first[self.written..])
     }
 
     /// Fills `out` with what is to be written next and returns how many slices there are.
@@ -119,6 +137,7 @@ impl Outbox {
         let rest = self
             .rest
             .iter()
+            .filter(|_| self.unmade == 0)
             .flat_map(|rest| rest.iter().map(|run| &run[..]));
         let slices = std::iter::once(&self.first[self.written..]).chain(rest);
         slices
@@ -127,32 +146,39 @@ impl Outbox {
             .count()
     }
 
-    /// Takes `n` written bytes off the front.
-    pub fn advance(&mut self, n: usize) {
+    /// Takes `n` written bytes off the front of a queue of `form`.
+    pub fn advance(&mut self, n: usize, form: Form) {
         debug_assert!(n <= self.bytes(), "wrote more than was queued");
         self.cost -= n;
         self.written += n;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();
-            self.pop();
+            self.pop(form);
         }
     }
 
     /// Takes the first run out; its bytes are counted by the caller.
-    fn pop(&mut self) {
+    fn pop(&mut self, form: Form) {
         self.first = Bytes::new();
-        let Some(rest) = &mut self.rest else {
-            return;
-        };
-        if let Some(next) = rest.pop_front() {
-            self.first = next;
-            self.cost -= ENTRY_COST;
-        }
-        if rest.is_empty() {
-            self.rest = None;
-            self.small = 0;
-        } else if usize::from(self.small) > rest.len() {
-            self.small -= 1;
+        while self.first.is_empty()
+            && let Some(rest) = &mut self.rest
+        {
+            if let Some(next) = rest.pop_front() {
+                self.cost -= ENTRY_COST;
+                self.first = next;
+            }
+            if rest.is_empty() {
+                self.rest = None;
+                self.small = 0;
+            } else if usize::from(self.small) > rest.len() {
+                self.small -= 1;
+            }
+            if self.unmade > 0 {
+                self.unmade -= 1;
+                let (made, _) = form.make(&self.first);
+                self.cost = self.cost - self.first.len() + made.len();
+                self.first = made;
+            }
         }
     }
 
@@ -198,6 +224,9 @@ impl Outbox {
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let entry = begun.as_ref().map_or(0, |_| ENTRY_COST);
         let keep = keep.saturating_sub(rest + entry);
+        if self.unmade > 0 && self.cost > keep {
+            self.drop_history(form, &mut dropped);
+        }
         while self.cost > keep {
             let run = &mut self.first;
             let over = self.cost - keep;
@@ -207,7 +236,7 @@ impl Outbox {
                 count += 1;
             }
             if cut == run.len() {
-                self.pop();
+                self.pop(form);
             } else {
                 *run = run.slice(cut..);
             }
@@ -220,6 +249,27 @@ impl Outbox {
             self.push_front(unit);
         }
         dropped
+    }
+
+    /// Drops what is left of a history that has not all been made into `form`, as a whole: it is the oldest.
+    fn drop_history(&mut self, form: Form, dropped: &mut Dropped) {
+        let mut count = |run: &Bytes, form: Form| {
+            let mut at = 0;
+            while at < run.len() {
+                at += form.unit_len(&run[at..]).unwrap_or(run.len() - at);
+                dropped.frames += 1;
+            }
+            dropped.bytes += run.len();
+        };
+        count(&self.first, form);
+        self.cost -= self.first.len();
+        self.first = Bytes::new();
+        let unmade = std::mem::take(&mut self.unmade) as usize;
+        for run in self.rest.iter_mut().flat_map(|rest| rest.drain(..unmade)) {
+            count(&run, Form::Frames);
+            self.cost -= run.len() + ENTRY_COST;
+        }
+        self.pop(form);
     }
 
     /// Takes the partly written unit off the front, as a run of its own that starts at the
@@ -235,7 +285,7 @@ impl Outbox {
                 self.cost -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
-                    self.pop();
+                    self.pop(form);
                 }
                 return Some(unit);
             }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::announce::Announcements;
 use super::fanout::{ConnId, Fanout, Member};
-use super::form::Form;
-use super::history::{History, Origin, Replay};
+use super::history::{History, Origin};
 use super::members::MemberKey;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
@@ -50,8 +51,8 @@ pub struct Vacated<T> {
 /// What a successful join came to.
 #[derive(Debug)]
 pub struct Joined<T> {
-    /// History for the new member; what is published from now on follows it.
-    pub replay: Replay,
+    /// History for the new member, oldest first; what is published from now on follows it.
+    pub replay: Vec<Bytes>,
     /// Bytes at the start of the next run that are not for the new member.
     pub skip: u32,
     /// The half-closed session whose connection id it took over, already removed; disconnect it.
@@ -152,8 +153,8 @@ impl<T> Channel<T> {
         &self.history
     }
 
-    /// Takes a seat for `cid`, whose queue is made of `form`. For a local member `place` makes its entry in [`Channel::local`],
-    /// told how many bytes of the next run to skip; it is called only if the join succeeds.
+    /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`], told many
+    /// bytes of the next run to skip; it is called only if the join succeeds.
     ///
     /// An `announcement` is collected and reaches the others with the next [`Channel::collected`].
     /// A join that publishes has none: call [`Channel::collected`] first, then join, then
@@ -167,7 +168,6 @@ impl<T> Channel<T> {
         cid: Cid,
         conn: ConnId,
         announcement: Option<&[u8]>,
-        form: Form,
         now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
@@ -196,7 +196,7 @@ impl<T> Channel<T> {
             },
         );
         self.idle_since = None;
-        let replay = self.history.replay(now, &self.settings, form);
+        let replay = self.history.replay(now, &self.settings);
         Ok(Joined {
             replay,
             skip,
@@ -282,11 +282,6 @@ impl<T> Channel<T> {
     /// Lets go what of the history is too old.
     pub fn trim(&mut self, now: Instant) {
         self.history.trim(now, &self.settings);
-    }
-
-    /// Gives up what was made of the history's frames for joiners of other forms.
-    pub fn forget_forms(&mut self) {
-        self.history.forget_forms();
     }
 
     /// Since when nobody is in it.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::door::{Guest, is_end};
 use super::refusal::{Refusal, refused};
-use crate::channel::{Form, FrameRun};
+use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::protocol::{
     BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, Resync, ResyncLimits, decode_resync,
@@ -105,7 +105,6 @@ fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest
         join: entry.join,
         is_silent: entry.is_silent,
         resync: entry.resync,
-        form: Form::Frames,
         gateway: None,
         early,
     }

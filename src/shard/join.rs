@@ -271,7 +271,7 @@ impl Shard {
         let conn = Conn::new(wire, form, identity, seating);
         let joined = room
             .channel
-            .join(cid, id, announcement, form, now, |local, skip| {
+            .join(cid, id, announcement, now, |local, skip| {
                 Place::Local(conn.enter(local, skip))
             });
         let joined = joined.map_err(|_| {
@@ -279,11 +279,10 @@ impl Shard {
             Refused::CidInUse
         })?;
         turn::spend(turn::SYSTEM_CALL);
-        turn::spend_each(joined.replay.runs.len());
-        turn::spend_bytes(joined.replay.made);
+        turn::spend_each(joined.replay.len());
         // A server gets what it lacks when the resync is merged.
         if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
-            room.channel.local.replay(key, joined.replay.runs);
+            room.channel.local.replay(key, joined.replay);
         }
         registry.list_if_dirty(Home::Owned(at));
         drop(registry);
@@ -307,7 +306,6 @@ impl Shard {
             channel,
             join,
             is_silent,
-            form,
             early,
             ..
         } = arrival;
@@ -319,10 +317,9 @@ impl Shard {
         let place = |_: &mut _, _| Place::Relay(shard.0);
         let joined = room
             .channel
-            .join(identity.cid, identity.conn, announcement, form, now, place);
+            .join(identity.cid, identity.conn, announcement, now, place);
         let joined = joined.map_err(|_| Refused::CidInUse)?;
-        turn::spend_each(joined.replay.runs.len());
-        turn::spend_bytes(joined.replay.made);
+        turn::spend_each(joined.replay.len());
         let adoption = Adoption {
             socket,
             identity,

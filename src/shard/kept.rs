@@ -42,8 +42,8 @@ impl Shard {
     pub(super) async fn seat_kept(
         self: &Rc<Self>,
         arrival: Arrival<Rc<Layered>>,
+        form: Form,
     ) -> Result<Rc<Conn>, Refused> {
-        let form = arrival.form;
         let (seated, seat) = oneshot::channel();
         let Ok(arrival) = arrival.try_map(|layered| {
             Ok::<_, Infallible>(Socket::Kept(Kept {
@@ -61,7 +61,7 @@ impl Shard {
     pub(crate) async fn serve_kept(self: &Rc<Self>, mut arrival: Arrival<Rc<Layered>>) {
         let early = std::mem::take(&mut arrival.early);
         let layered = arrival.socket.clone();
-        match self.seat_kept(arrival).await {
+        match self.seat_kept(arrival, Form::Frames).await {
             Ok(conn) => self.serve(conn, Reader::Layered(layered), early),
             // Counted and logged where it was refused.
             Err(_) => layered.shut_down_write(),

@@ -14,7 +14,7 @@ use super::layered::Layered;
 use super::mailbox::Weigh;
 use super::refused::Refused;
 use super::wire::{Reader, Wire, sides};
-use crate::channel::{ConnId, Form, FrameRun, Replay};
+use crate::channel::{ConnId, FrameRun};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -107,8 +107,8 @@ impl Weigh for Delivery {
     fn weight(&self) -> usize {
         match self {
             Self::Run { run, .. } => run.pinned(),
-            // For the rest, the replay shares its buffers with the channel's history.
-            Self::Adopt(adoption) => adoption.early.weight() + adoption.replay.unshared,
+            // The replay shares its buffers with the channel's history.
+            Self::Adopt(adoption) => adoption.early.weight(),
             Self::Refuse { .. }
             | Self::Through
             | Self::Test { .. }
@@ -160,8 +160,6 @@ pub(crate) struct Arrival<S> {
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
     pub(crate) resync: Option<Box<Resync>>,
-    /// What is queued for it.
-    pub(crate) form: Form,
     /// How a gateway joins for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -189,7 +187,6 @@ impl<S> Arrival<S> {
             join: self.join,
             is_silent: self.is_silent,
             resync: self.resync,
-            form: self.form,
             gateway: self.gateway,
             early: self.early,
         })
@@ -224,7 +221,7 @@ pub(crate) struct Adoption {
     pub(crate) identity: Identity,
     pub(crate) id: ChannelId,
     pub(crate) channel: Box<str>,
-    pub(crate) replay: Replay,
+    pub(crate) replay: Vec<Bytes>,
     pub(crate) skip: u32,
     /// Whether the channel's publishers are paused.
     pub(crate) held: bool,

@@ -178,7 +178,7 @@ impl Registry {
                 index: at,
                 serial: self.next_serial,
             },
-            channel: Channel::new(settings, History::new(self.history.clone(), at), now),
+            channel: Channel::new(settings, History::new(self.history.clone()), now),
             hold: Rc::default(),
             pressed: Vec::new(),
             downlinks: None,
@@ -209,16 +209,11 @@ impl Registry {
         }
     }
 
-    /// Stores `run` in a room's history. When the memory for all histories is used up, what was made of any
-    /// frames for joiners goes, then the room's oldest frames.
+    /// Stores `run` in a room's history. When the memory for all histories is used up, the room's oldest
+    /// frames go.
     pub(super) fn remember(&mut self, at: u32, run: &FrameRun, origin: Origin, now: Instant) {
         if let Some(room) = self.rooms.get_mut(at as usize) {
             room.channel.remember(run, origin, now);
-        }
-        while let Some(at) = self.history.overdrawn_by()
-            && let Some(room) = self.rooms.get_mut(at as usize)
-        {
-            room.channel.forget_forms();
         }
     }
 

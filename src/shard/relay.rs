@@ -120,8 +120,8 @@ impl Shard {
         let conn = Conn::new(wire, form, identity, seating);
         let key = conn.enter(&mut relay.local, skip);
         turn::spend(turn::SYSTEM_CALL);
-        turn::spend_each(replay.runs.len());
-        relay.local.replay(key, replay.runs);
+        turn::spend_each(replay.len());
+        relay.local.replay(key, replay);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);
         self.wake_flusher();

@@ -97,7 +97,7 @@ impl Wire {
         while !(outbox.is_empty() && self.is_clear()) {
             match self.try_write(ConnId::NONE, &outbox, Form::Frames) {
                 Ok(n) => {
-                    outbox.advance(n);
+                    outbox.advance(n, Form::Frames);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable(ConnId::NONE).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mles::channel::{ChannelSettings, Form, FrameRun, History, HistoryMemory, Origin};
+use mles::channel::{ChannelSettings, FrameRun, History, HistoryMemory, Origin};
 use mles::protocol::frames;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use crate::frames::Frames;
 
 /// What the documentation grants a run for its entry, above its buffer.
 const RUN_COST: usize = 192;
-const HISTORIES: u32 = 3;
+const HISTORIES: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -23,27 +23,23 @@ enum Op {
     /// Let milliseconds pass.
     Pass(u64),
     Trim(usize),
-    /// Somebody joins who takes frames in this form.
-    Join(usize, Form),
     /// The channel is closed and opened again.
     Reopen(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let at = || 0..HISTORIES as usize;
+    let at = || 0..HISTORIES;
     let slack = prop_oneof![Just(0), 0..4096_usize];
     let origin = prop_oneof![
         5 => Just(Origin::Member),
         1 => Just(Origin::Upstream(0)),
     ];
     let push = (at(), vec(0..200_usize, 1..20), slack, origin);
-    let form = prop_oneof![Just(Form::Bodies), Just(Form::Payloads)];
     prop_oneof![
         6 => push.prop_map(|(at, run, slack, origin)| Op::Push(at, run, slack, origin)),
         3 => (at(), 1..80_usize).prop_map(|(at, count)| Op::PushSmall(at, count)),
         2 => (0..40_u64).prop_map(Op::Pass),
         1 => at().prop_map(Op::Trim),
-        3 => (at(), form).prop_map(|(at, form)| Op::Join(at, form)),
         1 => at().prop_map(Op::Reopen),
     ]
 }
@@ -62,7 +58,7 @@ fn settings() -> impl Strategy<Value = ChannelSettings> {
     )
 }
 
-/// Histories of one shard. A twin sees everything but joins that take frames in other forms.
+/// Histories of one shard.
 struct World {
     settings: ChannelSettings,
     allowed: usize,
@@ -74,7 +70,7 @@ struct World {
 impl World {
     fn new(settings: &ChannelSettings, allowed: usize, now: Instant) -> Self {
         let memory = HistoryMemory::new(allowed);
-        let histories = (0..HISTORIES).map(|id| History::new(memory.clone(), id));
+        let histories = (0..HISTORIES).map(|_| History::new(memory.clone()));
         Self {
             settings: settings.clone(),
             allowed,
@@ -84,12 +80,8 @@ impl World {
         }
     }
 
-    /// As a shard does it: what was made of frames goes when the memory of all is used up.
     fn push(&mut self, at: usize, run: &FrameRun, origin: Origin) {
         self.histories[at].push(run, origin, self.now, &self.settings);
-        while let Some(id) = self.memory.overdrawn_by() {
-            self.histories[id as usize].forget_forms();
-        }
     }
 
     fn trim(&mut self, at: usize) {
@@ -97,20 +89,14 @@ impl World {
     }
 
     fn reopen(&mut self, at: usize) {
-        let id = u32::try_from(at).unwrap();
-        self.histories[at] = History::new(self.memory.clone(), id);
-    }
-
-    fn join(&mut self, at: usize, form: Form) -> Vec<Bytes> {
-        let replay = self.histories[at].replay(self.now, &self.settings, form);
-        replay.runs
+        self.histories[at] = History::new(self.memory.clone());
     }
 
     fn cost_of_others(&self, at: usize) -> usize {
         self.memory.used() - self.histories[at].cost()
     }
 
-    fn check(&mut self) {
+    fn check(&self) {
         let mut sum = 0;
         for history in &self.histories {
             assert_eq!(history.cost(), history.recounted());
@@ -141,8 +127,8 @@ fn fit_at_least(published: &[(Bytes, Instant)], bytes: usize) -> usize {
 type Published = Vec<(Bytes, Instant)>;
 
 /// A history has the newest frames and none that are too old. Returns how many.
-fn newest_of(world: &mut World, at: usize, published: &Published) -> usize {
-    let replay = world.join(at, Form::Frames);
+fn newest_of(world: &World, at: usize, published: &Published) -> usize {
+    let replay = world.histories[at].replay(world.now, &world.settings);
     let count = replay.iter().flat_map(|run| frames(run)).count();
     let newest = &published[published.len() - count..];
     let all: Vec<_> = newest.iter().map(|(frame, _)| &frame[..]).collect();
@@ -166,15 +152,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn histories_hold_the_newest_frames_within_their_caps_whoever_joins(
+    fn histories_hold_the_newest_frames_within_their_caps(
         settings in settings(),
         allowed in prop_oneof![Just(usize::MAX), 0..30_000_usize],
         ops in vec(op(), 1..60),
     ) {
         let mut made = Frames::default();
-        let now = Instant::now();
-        let (mut world, mut twin) = (World::new(&settings, allowed, now), World::new(&settings, allowed, now));
-        let mut published = vec![Published::new(); HISTORIES as usize];
+        let mut world = World::new(&settings, allowed, Instant::now());
+        let mut published = vec![Published::new(); HISTORIES];
         for op in ops {
             let mut pushed = None;
             let runs = match op {
@@ -188,31 +173,14 @@ proptest! {
                 }
                 Op::Pass(ms) => {
                     world.now += Duration::from_millis(ms);
-                    twin.now = world.now;
                     Vec::new()
                 }
                 Op::Trim(at) => {
                     world.trim(at);
-                    twin.trim(at);
-                    Vec::new()
-                }
-                Op::Join(at, form) => {
-                    let units = |runs: &[Bytes]| -> usize { runs.iter().map(|run| {
-                        let mut rest = &run[..];
-                        std::iter::from_fn(|| {
-                            let len = form.unit_len(rest)?;
-                            rest = &rest[len..];
-                            Some(())
-                        }).count()
-                    }).sum() };
-                    let got = world.join(at, form);
-                    let plain = world.join(at, Form::Frames);
-                    prop_assert_eq!(units(&got), plain.iter().flat_map(|run| frames(run)).count());
                     Vec::new()
                 }
                 Op::Reopen(at) => {
                     world.reopen(at);
-                    twin.reopen(at);
                     published[at].clear();
                     Vec::new()
                 }
@@ -223,19 +191,16 @@ proptest! {
                 let capacity = whole.len() + slack;
                 let shared = FrameRun::slice_of(whole.into(), count, capacity);
                 world.push(at, &shared, origin);
-                twin.push(at, &shared, origin);
                 published[at].extend(run.into_iter().map(|frame| (frame, world.now)));
             }
             world.check();
-            twin.check();
-            for at in 0..HISTORIES as usize {
-                let count = newest_of(&mut world, at, &published[at]);
-                prop_assert_eq!(count, newest_of(&mut twin, at, &published[at]), "frames went for forms");
+            for at in 0..HISTORIES {
+                let count = newest_of(&world, at, &published[at]);
                 // As many as the caps allow; without a push only those go that are too old.
                 let young = young(&world, &published[at]);
                 let mut least = young.min(settings.history_frames);
                 if pushed == Some(at) {
-                    let bytes = settings.history_bytes.min(allowed - twin.cost_of_others(at));
+                    let bytes = settings.history_bytes.min(allowed - world.cost_of_others(at));
                     least = least.min(fit_at_least(&published[at], bytes));
                 }
                 prop_assert!(count >= least, "{count} of {least}");
@@ -258,7 +223,7 @@ proptest! {
         let now = Instant::now();
         let run = FrameRun::slice_of(frame.clone(), 1, capacity);
         history.push(&run, Origin::Member, now, &settings);
-        let kept = history.replay(now, &settings, Form::Frames).runs;
+        let kept = history.replay(now, &settings);
         let is_shared = kept[0].as_ptr() == frame.as_ptr();
         prop_assert_eq!(is_shared, capacity <= 2 * frame.len());
         let pinned = if is_shared { capacity } else { frame.len() };
@@ -316,90 +281,7 @@ fn parts_are_as_few_as_gaps_and_runs() {
 }
 
 fn history() -> History {
-    History::new(HistoryMemory::new(usize::MAX), 0)
-}
-
-/// A crowd of joiners that does not read must not cost a copy for each.
-#[test]
-fn what_is_made_for_one_joiner_is_shared_by_the_next() {
-    let settings = ChannelSettings::default();
-    let now = Instant::now();
-    let mut history = history();
-    let mut made = Frames::default();
-    for payload in [50_000, 10] {
-        let run = FrameRun::exact(made.frame(payload), 1);
-        history.push(&run, Origin::Member, now, &settings);
-    }
-    let before = history.cost();
-    for form in [Form::Bodies, Form::Payloads] {
-        let first = history.replay(now, &settings, form);
-        let cost = history.cost();
-        let second = history.replay(now, &settings, form);
-        assert_eq!(history.cost(), cost, "nothing is made twice");
-        let places = |runs: &[Bytes]| runs.iter().map(|run| run.as_ptr()).collect::<Vec<_>>();
-        assert_eq!(places(&first.runs), places(&second.runs));
-        assert_eq!(first.runs.len(), 2);
-        assert_eq!(first.unshared + second.unshared, 0);
-    }
-    assert!(
-        history.cost() > before + 2 * 50_000,
-        "what is made is counted"
-    );
-    history.trim(
-        now + Duration::from_secs(1),
-        &ChannelSettings {
-            history_frames: 1,
-            ..settings
-        },
-    );
-    assert!(history.cost() < 1000, "and goes with its frame");
-}
-
-/// Where the caps leave no room for what is made for joiners, it is made for each alone.
-#[test]
-fn joiners_of_other_forms_cost_no_frames() {
-    let now = Instant::now();
-    let run = FrameRun::exact(Frames::default().frame(1000), 1);
-    let cost = run.bytes().len() + RUN_COST;
-    let settings = ChannelSettings {
-        history_bytes: 40 * cost,
-        ..ChannelSettings::default()
-    };
-    for allowed in [usize::MAX, 37 * cost] {
-        let mut history = History::new(HistoryMemory::new(allowed), 0);
-        for _ in 0..100 {
-            history.push(&run, Origin::Member, now, &settings);
-        }
-        let before = history.frames();
-        assert!(before >= 37, "{before}");
-        for _ in 0..2 {
-            for form in [Form::Bodies, Form::Payloads] {
-                let replay = history.replay(now, &settings, form);
-                assert!(replay.unshared > 0);
-                history.push(&run, Origin::Member, now, &settings);
-                assert_eq!(history.frames(), before);
-            }
-        }
-    }
-}
-
-/// What was made for joiners of one channel goes when another one needs the memory for its frames.
-#[test]
-fn forms_of_another_channel_cost_no_frames() {
-    let now = Instant::now();
-    let settings = ChannelSettings::default();
-    let run = FrameRun::exact(Frames::default().frame(5000), 1);
-    let mut world = World::new(&settings, 25 * (run.bytes().len() + RUN_COST), now);
-    for _ in 0..10 {
-        world.push(0, &run, Origin::Member);
-    }
-    world.join(0, Form::Bodies);
-    for _ in 0..15 {
-        world.push(1, &run, Origin::Member);
-    }
-    world.check();
-    assert_eq!(world.histories[0].frames(), 10);
-    assert_eq!(world.histories[1].frames(), 15);
+    History::new(HistoryMemory::new(usize::MAX))
 }
 
 /// However a publisher cuts what it sends, a joiner's queue is short and the history costs little
@@ -425,7 +307,7 @@ fn many_small_runs_become_few() {
             history.push(&run, Origin::Member, now, &settings);
         }
         assert_eq!(history.frames(), 100_000);
-        let replay = history.replay(now, &settings, Form::Frames).runs;
+        let replay = history.replay(now, &settings);
         assert!(replay.len() <= most, "{}", replay.len());
         let bytes = 100_000 * frame.len();
         assert_eq!(replay.iter().map(Bytes::len).sum::<usize>(), bytes);
@@ -448,7 +330,7 @@ fn only_what_is_alike_is_merged() {
             history.push(&run, origin(n), now, &settings);
             now += Duration::from_millis(ms);
         }
-        history.replay(now, &settings, Form::Frames).runs.len()
+        history.replay(now, &settings).len()
     };
     assert_eq!(runs(0, |_| Origin::Member), 1);
     assert_eq!(

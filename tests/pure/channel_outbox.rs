@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::time::Instant;
 
 use bytes::Bytes;
-use mles::channel::{ENTRY_COST, Form, Outbox};
+use mles::channel::{
+    ChannelSettings, ConnId, ENTRY_COST, Fanout, Form, MemberKey, Outbox, SlowPolicy, Verdict,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::frames::Frames;
+use crate::frames::{Frames, run};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -95,13 +98,13 @@ proptest! {
                 }
                 Op::Write(share) => {
                     let n = naive.queued().len() * usize::from(share) / 256;
-                    outbox.advance(n);
+                    outbox.advance(n, Form::Frames);
                     naive.write(n);
                 }
                 Op::WriteFrames(count) => {
                     let len: usize = naive.frames.iter().take(count).map(Bytes::len).sum();
                     let n = len.saturating_sub(naive.written);
-                    outbox.advance(n);
+                    outbox.advance(n, Form::Frames);
                     naive.write(n);
                 }
                 Op::Drop(share) => {
@@ -145,7 +148,7 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     let mut outbox = Outbox::default();
     outbox.push(large.clone());
     outbox.push(small.clone());
-    outbox.advance(1);
+    outbox.advance(1, Form::Frames);
     let dropped = outbox.drop_oldest(small.len(), Form::Frames);
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
@@ -164,7 +167,7 @@ fn small_runs_cost_little_more_than_their_bytes() {
     assert_eq!(outbox.bytes(), bytes);
     assert!(outbox.cost() < bytes + bytes / 8, "{}", outbox.cost());
     outbox.push(large.clone());
-    outbox.advance(bytes);
+    outbox.advance(bytes, Form::Frames);
     let single = outbox.single().unwrap();
     assert_eq!(single.as_ptr(), large.as_ptr(), "it is not copied");
 }
@@ -181,6 +184,105 @@ fn a_few_runs_are_shared_however_small() {
         let mut slices = [IoSlice::new(&[])];
         assert_eq!(outbox.slices(&mut slices), 1);
         assert_eq!(slices[0].as_ptr(), frame.as_ptr());
-        outbox.advance(frame.len());
+        outbox.advance(frame.len(), Form::Frames);
     }
+}
+
+/// Members who are sent what a WebSocket connection takes: `history` first, then what is delivered.
+fn websocket_member(form: Form, history: &[Vec<Bytes>]) -> (Fanout<()>, MemberKey) {
+    let mut fanout = Fanout::default();
+    let key = fanout.insert(ConnId(1), (), 0);
+    fanout.set_form(key, form);
+    let runs = history.iter().map(|frames| frames.concat().into());
+    fanout.replay(key, runs);
+    (fanout, key)
+}
+
+/// Writes a share (of 256) of what can be written, until nothing is left, and returns all of it.
+fn written(fanout: &mut Fanout<()>, key: MemberKey, shares: &[u8]) -> Vec<u8> {
+    let (mut all, settings) = (Vec::new(), ChannelSettings::default());
+    for share in shares.iter().cycle() {
+        let ready = peek(&fanout.at(key).unwrap().outbox, 10_000);
+        if ready.is_empty() {
+            break;
+        }
+        let n = (ready.len() * (1 + usize::from(*share)) / 256).max(1);
+        all.extend_from_slice(&ready[..n]);
+        fanout.wrote(key, n, Instant::now(), &settings);
+    }
+    assert!(fanout.at(key).unwrap().outbox.is_empty());
+    assert_eq!(fanout.at(key).unwrap().outbox.cost(), 0);
+    all
+}
+
+proptest! {
+    /// Its history is made into its form on the way, and is what it would have got had it been there.
+    #[test]
+    fn a_joiner_over_websocket_gets_its_history_as_if_it_had_been_there(
+        is_v1 in any::<bool>(),
+        history in vec(vec(0..300_usize, 1..20), 0..20),
+        live in vec(vec(0..300_usize, 1..5), 0..40),
+        shares in vec(any::<u8>(), 1..8),
+    ) {
+        let form = if is_v1 { Form::Bodies } else { Form::Payloads };
+        let mut frames = Frames::default();
+        let mut all = |runs: Vec<Vec<usize>>| -> Vec<Vec<Bytes>> {
+            runs.iter().map(|payloads| frames.frames(payloads)).collect()
+        };
+        let (history, live) = (all(history), all(live));
+        let (mut joiner, key) = websocket_member(form, &history);
+        let (mut there, early) = websocket_member(form, &[]);
+        for frames in &history {
+            there.deliver(&run(frames), ConnId::NONE);
+        }
+        for frames in &live {
+            joiner.deliver(&run(frames), ConnId::NONE);
+            there.deliver(&run(frames), ConnId::NONE);
+        }
+        prop_assert_eq!(written(&mut joiner, key, &shares), written(&mut there, early, &shares));
+    }
+}
+
+/// What is made for it beside the frames that everybody shares is one run, however long its history is.
+#[test]
+fn no_more_of_a_history_is_made_than_is_written_next() {
+    let mut frames = Frames::default();
+    let history: Vec<_> = (0..100).map(|_| frames.frames(&[1000; 10])).collect();
+    let (fanout, key) = websocket_member(Form::Bodies, &history);
+    let ready = peek(&fanout.at(key).unwrap().outbox, 10_000);
+    assert!(ready.len() < 11_000, "{}", ready.len());
+}
+
+/// It is the oldest, and goes first.
+#[test]
+fn a_history_that_was_not_read_is_dropped_before_what_came_live() {
+    let settings = ChannelSettings {
+        queue_bytes: 1000,
+        slow_policy: SlowPolicy::DropOldest,
+        ..ChannelSettings::default()
+    };
+    let mut frames = Frames::default();
+    let history: Vec<_> = (0..10).map(|_| frames.frames(&[100; 10])).collect();
+    let (mut fanout, key) = websocket_member(Form::Payloads, &history);
+    let first = fanout.at(key).unwrap().outbox.bytes();
+    fanout.wrote(key, 1, Instant::now(), &settings);
+    let live: Vec<_> = (0..20).map(|_| frames.frame(100)).collect();
+    for frame in &live {
+        fanout.deliver(&run(std::slice::from_ref(frame)), ConnId::NONE);
+    }
+    let verdict = fanout.enforce(key, Instant::now(), &settings);
+    let Verdict::Dropped(dropped) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(dropped.bytes < first + 20 * 104);
+    // The message that has begun is completed.
+    let outbox = &fanout.at(key).unwrap().outbox;
+    assert!(outbox.cost() <= 1000, "{}", outbox.cost());
+    let left = written(&mut fanout, key, &[255]);
+    let (begun, live_left) = left.split_at(101);
+    assert_eq!(begun.len(), 101);
+    assert_eq!(live_left.len() % 102, 0);
+    let left = live_left.len() / 102;
+    assert_eq!(dropped.frames, 99 + 20 - left);
+    assert!(live_left.ends_with(&[0xA5; 92]));
 }

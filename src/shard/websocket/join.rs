@@ -160,13 +160,15 @@ impl Session {
             join: join.into(),
             is_silent: wish.is_silent,
             resync: None,
-            form: wish.form,
             gateway: Some(Gateway {
                 is_sole: wish.form == Form::Payloads,
             }),
             early: Early::default(),
         };
-        let conn = shard.seat_kept(arrival).await.map_err(End::refused)?;
+        let conn = shard
+            .seat_kept(arrival, wish.form)
+            .await
+            .map_err(End::refused)?;
         if let Err(end) = self.enter(&shard) {
             shard.end(&conn, end.ended());
             return Err(end);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, Form, FrameRun, History, HistoryMemory, MemberKey,
-    Origin, Place, Vacated,
+    Channel, ChannelSettings, ConnId, Fanout, FrameRun, History, HistoryMemory, MemberKey, Origin,
+    Place, Vacated,
 };
 use mles::protocol::Cid;
 
@@ -90,7 +90,7 @@ impl World {
         Self {
             channel: Channel::new(
                 Arc::new(settings),
-                History::new(HistoryMemory::new(usize::MAX), 0),
+                History::new(HistoryMemory::new(usize::MAX)),
                 now,
             ),
             relays: (0..RELAYS).map(|_| Relay::default()).collect(),
@@ -114,19 +114,14 @@ impl World {
         }
         let announcement = (announced && !publishes).then_some(&frame[..]);
         let mut key = None;
-        let joined = self.channel.join(
-            cid,
-            conn,
-            announcement,
-            Form::Frames,
-            self.now,
-            |local, skip| {
+        let joined = self
+            .channel
+            .join(cid, conn, announcement, self.now, |local, skip| {
                 relay.map_or_else(
                     || Place::Local(*key.insert(local.insert(conn, (), skip))),
                     Place::Relay,
                 )
-            },
-        );
+            });
         let rival = self.seats.iter().position(|seat| seat.cid == cid);
         let is_refused = rival.is_some_and(|at| !self.seats[at].half_closed);
         assert_eq!(joined.is_err(), is_refused, "{cid:?}");
@@ -138,10 +133,10 @@ impl World {
                 .inbox
                 .push_back(Delivery::Adopt {
                     conn,
-                    replay: joined.replay.runs,
+                    replay: joined.replay,
                     skip: joined.skip,
                 }),
-            (None, Some(key)) => self.channel.local.replay(key, joined.replay.runs),
+            (None, Some(key)) => self.channel.local.replay(key, joined.replay),
             (None, None) => panic!("a local member was not placed"),
         }
         let replaced = joined.replaced.as_ref().map(|vacated| vacated.seat.conn);
