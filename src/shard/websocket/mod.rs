@@ -291,6 +291,8 @@ impl Session {
             Next::Wait if !turn::is_expensive() => Ok(()),
             Next::Wait | Next::Again => {
                 self.shard.yield_turn().await;
+                // It was not listened to meanwhile.
+                self.heard = Instant::now();
                 Ok(())
             }
             Next::Eof { .. } => Err(End::Gone(std::io::ErrorKind::UnexpectedEof.into())),
