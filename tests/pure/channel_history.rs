@@ -261,7 +261,7 @@ fn parts_are_as_few_as_gaps_and_runs() {
         history.push(&run, Origin::Member, now, &settings);
         all.extend(frames);
     }
-    let replay = history.replay(now, &settings, Form::Frames).runs;
+    let replay = history.replay(now, &settings);
     let pick = |wanted: &dyn Fn(usize) -> bool| {
         let indices: Vec<_> = (0..all.len()).filter(|index| wanted(*index)).collect();
         let parts = history.parts(now, &settings, indices.iter().copied());
