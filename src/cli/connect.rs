@@ -1,6 +1,7 @@
 //! What `pub`, `sub` and `chat` have in common: options of the connection.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::builder::NonEmptyStringValueParser;
 
@@ -154,9 +155,11 @@ impl ConnectArgs {
         options.insecure = self.insecure;
         options.cert.clone_from(&self.client_cert);
         options.key.clone_from(&self.client_key);
-        let tls = ClientTls::new(options);
-        tls.map(Some)
-            .map_err(|error| Failure::Usage(error.to_string()))
+        let tls = ClientTls::new(options).map_err(|error| Failure::Usage(error.to_string()))?;
+        for warning in tls.warnings(SystemTime::now()) {
+            say(format_args!("mles: WARNING: {warning}"));
+        }
+        Ok(Some(tls))
     }
 }
 

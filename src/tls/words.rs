@@ -111,15 +111,22 @@ fn of_webpki(error: &webpki::Error) -> String {
 fn of_incompatible(reason: &PeerIncompatible, peer: &str) -> String {
     match reason {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => {
             format!("{peer} speaks versions of TLS before 1.2 only")
         }
-        other => format!(
-            "{peer} and this side have nothing in common: {}",
-            spelled(other)
-        ),
+        PeerIncompatible::NoCipherSuitesInCommon => {
+            format!("{peer} offers no cipher suite that is taken here")
+        }
+        PeerIncompatible::NoKxGroupsInCommon => {
+            format!("{peer} offers no key exchange that is taken here")
+        }
+        PeerIncompatible::NoSignatureSchemesInCommon => {
+            format!("{peer} takes no certificate with a key of this kind")
+        }
+        other => format!("{peer} and this side cannot agree: {}", spelled(other)),
     }
 }
 

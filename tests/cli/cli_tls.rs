@@ -175,6 +175,42 @@ fn whoever_trusts_anyone_is_warned() {
     assert!(said.starts_with("mles: WARNING: --insecure: "), "{said}");
 }
 
+/// Servers that ask for it will refuse it; others do not care.
+#[test]
+fn a_client_certificate_that_has_expired_is_warned_of() {
+    let authority = Authority::new();
+    let server = FakeServer::start();
+    let proxy = TlsProxy::start(&server.address(), &authority.localhost(), None);
+    let old = authority.sign("client", long_ago);
+    let (ca, name) = (authority.ca(), proxy.server());
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let child = start(&[
+        "pub",
+        "news",
+        "hello",
+        "-s",
+        &name,
+        "--ca",
+        &path(&ca),
+        "--client-cert",
+        &path(&old.cert),
+        "--client-key",
+        &path(&old.key),
+    ]);
+    let mut peer = server.accept();
+    peer.read_frame();
+    peer.expect_end();
+    drop(peer);
+    let (code, said) = told(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{said}");
+    let expected = format!(
+        "mles: WARNING: the certificate in {} has expired ",
+        path(&old.cert)
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[test]
 fn options_for_tls_are_not_silently_without_effect() {
     for option in [

@@ -9,6 +9,9 @@ fn self_signed() -> (String, KeyPair) {
     (params.self_signed(&key).unwrap().pem(), key)
 }
 
+/// Makes another form of a text.
+type Form<'a> = &'a dyn Fn(&str) -> String;
+
 /// A folder with `cert` and `key` in it.
 struct Pair {
     _folder: TempDir,
@@ -45,7 +48,7 @@ fn text_is_taken_as_editors_of_all_systems_leave_it() {
     let (cert, key) = self_signed();
     let key = key.serialize_pem();
     let with_spaces = |text: &str| text.replace('\n', "  \n  ");
-    let forms: [(&str, &dyn Fn(&str) -> String); 7] = [
+    let forms: [(&str, Form<'_>); 7] = [
         ("as it is", &|text| text.to_owned()),
         ("byte order mark", &|text| format!("{MARK}{text}")),
         ("windows", &|text| text.replace('\n', "\r\n")),
