@@ -102,6 +102,36 @@ async fn members_over_tls_and_without_meet_on_one_channel() {
     broker.stop().unwrap();
 }
 
+#[tokio::test]
+async fn sessions_that_have_ended_make_room() {
+    const MOST: usize = 10;
+    let authority = Authority::new();
+    let mut settings = with_tls(&authority.localhost());
+    settings.limits.max_connections = MOST;
+    let broker = Broker::start(settings).unwrap();
+    leave_history(&broker).await;
+    let mut ended = Vec::new();
+    for i in 0..MOST {
+        let uid = format!("ended {i}");
+        let mut session = admitted(&client(&broker, &uid, authority.client()))
+            .await
+            .unwrap();
+        session.finish().await.unwrap();
+        ended.push(session);
+    }
+    common::wait_until("their end is seen", || {
+        broker.stats().half_closed >= MOST as u64
+    });
+    let mut newcomers = Vec::new();
+    for i in 0..MOST {
+        let uid = format!("newcomer {i}");
+        let newcomer = admitted(&client(&broker, &uid, authority.client())).await;
+        newcomers.push(newcomer.unwrap());
+    }
+    assert_eq!(broker.stats().turned_away, 0);
+    broker.stop().unwrap();
+}
+
 const MANY: usize = 300;
 const LARGE: usize = 50_000;
 
