@@ -3,13 +3,12 @@
 //! Needs root, `ip`, and network namespaces; elsewhere it says that it was skipped.
 
 use std::net::SocketAddr;
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mles::protocol::{Cid, Keyring};
 use mles::{Limits, Settings, WebSocketSettings};
 
+use crate::cable::Cable;
 use crate::child::{BrokerProcess, be_the_broker};
 use crate::common::websocket::{TEXT, Ws, hello};
 use crate::common::{Client, settings, wait_until};
@@ -18,7 +17,7 @@ use crate::common::{Client, settings, wait_until};
 const BROKER: [u8; 4] = [198, 18, 77, 1];
 const CLIENT: &str = "198.18.77.2/29";
 /// The client after its network has changed.
-const MOVED: &str = "198.18.77.3";
+const MOVED: &str = "198.18.77.3/29";
 
 #[test]
 #[ignore = "no test: the broker process that the other starts"]
@@ -48,71 +47,11 @@ fn keyring() -> Keyring {
     Keyring::new(Some("secret".into()), None)
 }
 
-/// A namespace for the broker, with a cable to this one. Gone when it is dropped.
-struct Cable {
-    namespace: String,
-    link: String,
-    /// All cables have the same addresses.
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Cable {
-    /// `None` where it cannot be had.
-    fn lay() -> Option<Self> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let id = std::process::id();
-        let cable = Self {
-            namespace: format!("mles-{id}"),
-            link: format!("mles{id}"),
-            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
-        };
-        let (namespace, link) = (&cable.namespace, &cable.link);
-        let [a, b, c, d] = BROKER;
-        let steps = [
-            format!("netns add {namespace}"),
-            format!("link add {link} type veth peer name eth0 netns {namespace}"),
-            format!("-n {namespace} address add {a}.{b}.{c}.{d}/29 dev eth0"),
-            format!("-n {namespace} link set eth0 up"),
-            format!("address add {CLIENT} dev {link}"),
-            format!("link set {link} up"),
-        ];
-        steps.iter().all(|step| ip(step)).then_some(cable)
-    }
-
-    /// The client has another address from now on, and nobody has the one before.
-    fn move_client(&self) {
-        let link = &self.link;
-        assert!(ip(&format!("address del {CLIENT} dev {link}")));
-        assert!(ip(&format!("address add {MOVED}/29 dev {link}")));
-    }
-
-    /// From now on nothing comes through, and neither side is told.
-    fn pull(&self) {
-        assert!(ip(&format!("link set {} down", self.link)));
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        // What was not made cannot be removed.
-        ip(&format!("link del {}", self.link));
-        ip(&format!("netns del {}", self.namespace));
-    }
-}
-
-fn ip(arguments: &str) -> bool {
-    let status = Command::new("ip").args(arguments.split(' ')).status();
-    status.is_ok_and(|status| status.success())
-}
-
 /// A broker at the other end of a cable; `None` where that cannot be had, which is said.
 fn broker_on_a_cable(test: &str, role: &str) -> Option<(Cable, BrokerProcess)> {
-    let Some(cable) = Cable::lay() else {
-        eprintln!("SKIPPED {test}: needs root and veth");
-        return None;
-    };
-    let inside = format!("exec ip netns exec {} \"$0\" \"$@\"", cable.namespace);
-    let broker = BrokerProcess::start(module_path!(), role, &inside);
+    let [a, b, c, d] = BROKER;
+    let cable = Cable::lay(test, &[&format!("{a}.{b}.{c}.{d}/29")], &[CLIENT])?;
+    let broker = cable.broker(module_path!(), role);
     Some((cable, broker))
 }
 
@@ -135,7 +74,7 @@ fn a_client_whose_network_has_changed_gets_its_place() {
         let mut ws = Ws::open(broker.websocket.unwrap());
         ws.send(TEXT, hello("carol", "v2").as_bytes());
         wait_until("all have joined", || broker.stat("joined") == 6);
-        cable.move_client();
+        cable.change_address(CLIENT, MOVED);
         let mut alice = Client::join_with(&broker, &keyring(), "alice", "room", b"", None);
         alice.send(b"to nobody");
         let mut back = Vec::new();

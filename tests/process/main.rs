@@ -6,10 +6,14 @@
 )]
 
 mod bounds;
+#[cfg(target_os = "linux")]
+mod cable;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(target_os = "linux")]
 mod dead_peer;
+#[cfg(target_os = "linux")]
+mod ipv6;
 mod memory;
 mod websocket_memory;
