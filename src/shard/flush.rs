@@ -10,7 +10,7 @@ use super::Shard;
 use super::conn::{Conn, Ended, Phase};
 use super::ids::Home;
 use super::turn;
-use crate::channel::{ChannelSettings, Fanout, MemberKey, Verdict};
+use crate::channel::{ChannelSettings, Fanout, Form, MemberKey, Verdict};
 
 /// Units of a turn that one member may cost before the next is written to: 256 KiB, or 32 writes.
 const MEMBER: u32 = turn::BUDGET / 4;
@@ -172,6 +172,10 @@ impl Shard {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     turn::spend_bytes(n);
+                    if member.form() != Form::Frames {
+                        // They were made of frames.
+                        turn::spend_bytes(n);
+                    }
                     local.wrote(key, n, now, settings);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use self::out::{Control, Out};
 use self::tls::{Read, Socket, read_tls};
 use super::turn;
-use super::wire::SLICES;
+use super::wire::with_slices;
 use crate::channel::{ConnId, Form, Outbox};
 
 /// A connection that is more than TCP.
@@ -188,9 +188,7 @@ impl Layered {
         if !self.out.borrow().is_turn_of(conn) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = outbox.slices(&mut slices);
-        let n = self.push(&slices[..count])?;
+        let n = with_slices(outbox, |slices| self.push(slices))?;
         if form == Form::Frames {
             return Ok(n);
         }

@@ -32,7 +32,9 @@ use crate::channel::{ConnId, Form, Outbox};
 /// How long a connection is kept so that what was said last arrives.
 const LINGER: Duration = Duration::from_millis(500);
 /// Runs passed to one vectored write.
-pub(super) const SLICES: usize = 64;
+const SLICES: usize = 64;
+/// Bytes passed to one write. A socket with room may take megabytes at once, and everybody else waits.
+const MOST: usize = 256 << 10;
 
 /// The sending side of a session.
 #[derive(Debug)]
@@ -59,6 +61,22 @@ pub(crate) async fn see_off(reader: &mut Reader) {
     let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
 }
 
+/// Passes what is queued next to one vectored write.
+pub(super) fn with_slices<T>(outbox: &Outbox, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = outbox.slices(&mut slices);
+    let mut left = MOST;
+    let fitting = slices[..count].iter().take_while(|slice| {
+        let rest = left.checked_sub(slice.len());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    });
+    match (fitting.count(), slices[..count].first()) {
+        (0, Some(first)) => write(&[IoSlice::new(&first[..MOST])]),
+        (fitting, _) => write(&slices[..fitting]),
+    }
+}
+
 /// The two sides of a connection, plain or with TLS.
 pub(super) fn sides(stream: TcpStream, tls: Option<Connection>) -> (Reader, Wire) {
     if tls.is_some() {
@@ -80,11 +98,9 @@ impl Wire {
         match self {
             Self::Plain(writer) => {
                 if let Some(run) = outbox.single() {
-                    return writer.try_write(run);
+                    return writer.try_write(&run[..run.len().min(MOST)]);
                 }
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = outbox.slices(&mut slices);
-                writer.try_write_vectored(&slices[..count])
+                with_slices(outbox, |slices| writer.try_write_vectored(slices))
             }
             Self::Layered(layered) => layered.try_write(conn, outbox, form),
         }

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use mles::{Broker, Settings};
 
 use crate::common::bystanders::Bystanders;
-use crate::common::websocket::{BINARY, PING, Ws, address, body, frame, quiet};
+use crate::common::websocket::{self, BINARY, PING, TEXT, Ws, address, body, frame, hello, quiet};
 use crate::common::{Client, wait_until};
 
 /// A budget, and as much again for what cannot be divided.
@@ -101,6 +101,60 @@ fn a_flood_of_pings() {
     let writer = flood.join().unwrap();
     writer.shutdown(std::net::Shutdown::Both).unwrap();
     answers.join().unwrap();
+    good.finish();
+    let stats = broker.stats();
+    assert!(stats.longest_turn <= LONGEST, "{stats}");
+}
+
+#[test]
+fn a_crowd_that_joins_a_long_history() {
+    const MESSAGES: usize = 30_000;
+    let mut settings = Settings {
+        shards: Some(1),
+        ..websocket::settings()
+    };
+    settings.channels.default.history_frames = MESSAGES;
+    settings.channels.default.announce_joins = false;
+    let broker = Broker::start(settings).unwrap();
+    let mut alice = Client::join_and_wait(&broker, "alice", "busy");
+    let small = alice.frame(b"x");
+    for _ in 0..MESSAGES / 10 {
+        // One read each, as far as the broker keeps up.
+        for _ in 0..10 {
+            alice.stream.write_all(&small).unwrap();
+        }
+    }
+    wait_until("all is stored", || {
+        broker.stats().frames_in >= MESSAGES as u64
+    });
+    let good = Bystanders::start(&broker);
+    let joined = broker.stats().joined;
+    let plain: Vec<_> = (0..10)
+        .map(|n| Client::join(&broker, &format!("plain {n}"), "busy"))
+        .collect();
+    let sessions: Vec<_> = (0..20)
+        .map(|n| {
+            let mut ws = Ws::open(address(&broker));
+            let uid = format!("ws {n}");
+            if n % 2 == 0 {
+                ws.raw(&frame(BINARY, &body(&uid, "busy", b"")));
+            } else {
+                ws.raw(&frame(TEXT, hello(&uid, "busy").as_bytes()));
+            }
+            ws
+        })
+        .collect();
+    wait_until("all have joined", || broker.stats().joined == joined + 30);
+    for mut client in plain {
+        for _ in 0..MESSAGES {
+            assert_eq!(client.receive_message().message, b"x");
+        }
+    }
+    for mut ws in sessions.into_iter().take(2) {
+        for _ in 0..MESSAGES {
+            ws.message();
+        }
+    }
     good.finish();
     let stats = broker.stats();
     assert!(stats.longest_turn <= LONGEST, "{stats}");
