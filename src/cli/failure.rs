@@ -70,7 +70,7 @@ impl From<Error> for Failure {
 pub(crate) fn explained(error: &Error) -> String {
     match error {
         Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
-            format!("{error}; is `mles serve` running there?")
+            format!("{error} (is `mles serve` running there?)")
         }
         Error::Closed => "the server closed the connection".to_owned(),
         _ => error.to_string(),

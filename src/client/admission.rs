@@ -11,6 +11,10 @@ use super::error::Error;
 /// refuse at once.
 pub(super) const REFUSAL: Duration = Duration::from_secs(1);
 
+/// For this long a connection that looks whether somebody listens is kept: one that a server takes
+/// while it dies is reset, as it closes its sockets one after the other.
+pub(super) const SETTLING: Duration = Duration::from_millis(50);
+
 /// Tells how far a session has got, by what has come from the server.
 ///
 /// v1 has no answer to a join: a server that refuses it closes the connection. So does one that is

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 use socket2::SockRef;
 
+use super::admission::SETTLING;
 use super::config::Client;
 use super::error::Error;
 use super::transport;
@@ -106,7 +107,14 @@ impl Write for Stream {
 
 /// Returns `true` if somebody takes connections at `server`, as far as can be told within `patience`.
 pub(super) fn is_listening(server: SocketAddr, patience: Duration) -> bool {
-    TcpStream::connect_timeout(&server, patience).is_ok()
+    let Ok(mut stream) = TcpStream::connect_timeout(&server, patience) else {
+        return false;
+    };
+    if stream.set_read_timeout(Some(SETTLING)).is_err() {
+        return true;
+    }
+    let read = stream.read(&mut [0]);
+    !read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
 
 fn connect_any(target: &ServerName, patience: Duration) -> io::Result<(TcpStream, Duration)> {
@@ -114,10 +122,13 @@ fn connect_any(target: &ServerName, patience: Duration) -> io::Result<(TcpStream
     for address in (target.host(), target.port()).to_socket_addrs()? {
         let begun = Instant::now();
         match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => {
-                transport::prepare(&SockRef::from(&socket))?;
-                return Ok((socket, begun.elapsed()));
-            }
+            Ok(socket) => match transport::not_to_itself(&SockRef::from(&socket)) {
+                Ok(()) => {
+                    transport::prepare(&SockRef::from(&socket))?;
+                    return Ok((socket, begun.elapsed()));
+                }
+                Err(error) => last = error,
+            },
             Err(error) => last = error,
         }
     }

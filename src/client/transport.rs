@@ -11,9 +11,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::admission::SETTLING;
 use super::config::Client;
 use super::error::Error;
 use super::halves::{ReadHalf, WriteHalf, split};
@@ -87,7 +89,11 @@ async fn shake_hands(
 /// Returns `true` if somebody takes connections at `server`, as far as can be told within `patience`.
 pub(super) async fn is_listening(server: SocketAddr, patience: Duration) -> bool {
     let connected = timeout(patience, TcpStream::connect(server)).await;
-    matches!(connected, Ok(Ok(_)))
+    let Ok(Ok(mut stream)) = connected else {
+        return false;
+    };
+    let reset = timeout(SETTLING, stream.read_u8()).await;
+    !matches!(reset, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset)
 }
 
 async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<(TcpStream, Duration)> {
@@ -95,12 +101,24 @@ async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<(Tcp
     for address in tokio::net::lookup_host(target).await? {
         let begun = Instant::now();
         match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, begun.elapsed())),
+            Ok(Ok(stream)) => match not_to_itself(&SockRef::from(&stream)) {
+                Ok(()) => return Ok((stream, begun.elapsed())),
+                Err(error) => last = error,
+            },
             Ok(Err(error)) => last = error,
             Err(_) => last = no_answer(address, patience),
         }
     }
     Err(last)
+}
+
+/// Refuses a connection whose two ends are one. The system makes such a one when nobody listens at a
+/// port of its own range and the port happens to be chosen for the client as well.
+pub(super) fn not_to_itself(socket: &SockRef<'_>) -> io::Result<()> {
+    if socket.local_addr()? == socket.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(())
 }
 
 /// Sets what every connection of a client needs.
@@ -129,4 +147,24 @@ fn no_answer(address: SocketAddr, patience: Duration) -> io::Error {
 pub(super) fn no_handshake(patience: Duration) -> io::Error {
     let text = format!("connected, but no answer to TLS within {patience:.1?}");
     io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_to_itself_is_none() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let refused = not_to_itself(&SockRef::from(&socket)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -136,10 +136,11 @@ fn messages_may_begin_with_a_dash() {
 #[test]
 fn a_channel_that_is_named_twice_is_joined_once() {
     let server = FakeServer::start();
-    let mles = Mles::start(&server, &["sub", "news", "news", "-n", "1"]);
-    let mut peer = server.accept();
+    let mles = Mles::start(&server, &["sub", "news", "other", "news", "-n", "1"]);
+    let (mut peer, _other) = (server.accept(), server.accept());
     peer.read_frame();
     peer.send(&frame("bob", "news", "one"));
     let (code, stdout, stderr) = mles.end();
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "one\n", ""));
+    server.expect_nobody();
 }

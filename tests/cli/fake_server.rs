@@ -1,8 +1,8 @@
 //! A server made of a listener and raw bytes, to see exactly what a client sends.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than any test needs on a busy machine: only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,12 +37,39 @@ impl FakeServer {
     /// The next connection that brings anything: a client that was refused only looks whether anybody
     /// listens.
     pub(crate) fn accept(&self) -> Peer {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let (stream, _) = self.0.accept().unwrap();
+            let stream = self.accept_any(deadline).expect("nobody connects");
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             if !matches!(stream.peek(&mut [0]), Ok(0)) {
                 return Peer(stream);
             }
+        }
+    }
+
+    /// Asserts that no connection waits to be accepted.
+    pub(crate) fn expect_nobody(&self) {
+        assert!(
+            self.accept_any(Instant::now()).is_none(),
+            "somebody else connects"
+        );
+    }
+
+    fn accept_any(&self, deadline: Instant) -> Option<TcpStream> {
+        self.0.set_nonblocking(true).unwrap();
+        loop {
+            match self.0.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    return Some(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
