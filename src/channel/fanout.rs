@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::form::{Form, Prepared};
 use super::members::{MemberKey, Members};
-use super::outbox::{Dropped, Outbox};
+use super::outbox::{Dropped, Merger, Outbox};
 use super::run::FrameRun;
 use super::settings::{ChannelSettings, SlowPolicy};
 
@@ -223,6 +223,7 @@ impl<T> Fanout<T> {
     /// Queues `run` for everyone but `except`, and returns how many frames that is over all members.
     pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
         let prepared = Prepared::new(run);
+        let mut merger = Merger::default();
         let mut count = 0;
         for (key, member) in self.members.iter_mut() {
             if member.conn == except {
@@ -235,7 +236,7 @@ impl<T> Fanout<T> {
             if bytes.is_empty() {
                 continue;
             }
-            member.outbox.push(bytes);
+            member.outbox.push_merging(bytes, &mut merger);
             count += frames as usize;
             if !member.dirty {
                 member.dirty = true;
@@ -264,11 +265,9 @@ impl<T> Fanout<T> {
             return;
         };
         let before = member.outbox.cost();
-        member.outbox.seal();
         for run in runs {
             member.outbox.push_history(run, member.form);
         }
-        member.outbox.seal();
         member.replay += member.outbox.cost() - before;
         if !member.dirty && !member.outbox.is_empty() {
             member.dirty = true;

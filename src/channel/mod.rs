@@ -31,7 +31,7 @@ pub use form::Form;
 pub use history::{History, Origin};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;
-pub use outbox::{Dropped, ENTRY_COST, Outbox};
+pub use outbox::{Dropped, ENTRY_COST, Merger, Outbox};
 pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};
 pub use run::FrameRun;
 pub use settings::{ChannelRules, ChannelSettings, SlowPolicy};

@@ -19,17 +19,57 @@ pub struct Dropped {
 /// Memory in bytes that a queued run costs its member besides its own bytes: 32 for the entry, in a ring
 /// that doubles as it grows, and a part of the buffer's reference count and allocator header.
 pub const ENTRY_COST: usize = 128;
-/// Runs up to this length cost less as a copy than as an entry.
-const SMALL: usize = ENTRY_COST;
+/// Runs up to this length are merged with their neighbours.
+const SMALL: usize = 512;
 /// So many of them in a row become one.
-const MERGED: u8 = 32;
+const MERGED: usize = 32;
+
+/// Merges small runs for the members of one fan-out: those that have the same ones share the result.
+#[derive(Debug, Default)]
+pub struct Merger {
+    merged: Vec<Merged>,
+}
+
+#[derive(Debug)]
+struct Merged {
+    of: Vec<Bytes>,
+    run: Bytes,
+}
+
+impl Merger {
+    /// Kinds of queues that are told apart; a publisher's differs from the others by what it has sent.
+    const MOST: usize = 4;
+
+    fn merge<'a>(&mut self, runs: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+        let is_same = |merged: &&Merged| {
+            let pairs = merged.of.iter().zip(runs.clone());
+            merged.of.len() == runs.clone().count()
+                && pairs
+                    .clone()
+                    .all(|(a, b)| (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()))
+        };
+        if let Some(merged) = self.merged.iter().find(is_same) {
+            return merged.run.clone();
+        }
+        let mut run = Vec::with_capacity(runs.clone().map(Bytes::len).sum());
+        runs.clone().for_each(|small| run.extend_from_slice(small));
+        let run = Bytes::from(run);
+        if self.merged.len() < Self::MOST {
+            self.merged.push(Merged {
+                of: runs.cloned().collect(),
+                run: run.clone(),
+            });
+        }
+        run
+    }
+}
 
 /// Runs queued for one member, in order.
 ///
 /// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with
 /// the other members, and the first has its place here: a member that keeps up never needs more,
-/// and an idle one holds no memory for its queue. Each of the others is an entry with a cost of its own, so a
-/// member that is far behind has its small runs merged, as copies.
+/// and an idle one holds no memory for its queue. Each of the others is an entry with a cost of its own, so the
+/// small runs of members that are behind are merged.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Empty only when nothing is queued.
@@ -44,25 +84,34 @@ pub struct Outbox {
     /// Written bytes of the first run. Kept apart from the run so that frame boundaries stay known.
     written: usize,
     /// How many runs at the end of `rest` are small and wait for others to be merged with.
-    small: u8,
+    small: u32,
     /// How many runs at the front of `rest` are still frames, to be made into the member's form.
     unmade: u32,
 }
 
 impl Outbox {
-    /// Appends a run.
+    /// Appends a run that is not merged with others.
     pub fn push(&mut self, run: Bytes) {
         if self.first.is_empty() {
             self.cost += run.len();
             self.first = run;
         } else if !run.is_empty() {
             self.cost += run.len() + ENTRY_COST;
-            let is_small = run.len() <= SMALL;
             self.rest.get_or_insert_default().push_back(run);
-            self.small = if is_small { self.small + 1 } else { 0 };
-            if self.small == MERGED {
-                self.merge_small();
-            }
+        }
+        self.small = 0;
+    }
+
+    /// Appends a run, and merges small ones once there are many.
+    pub fn push_merging(&mut self, run: Bytes, merger: &mut Merger) {
+        if self.first.is_empty() || run.len() > SMALL {
+            return self.push(run);
+        }
+        let small = self.small + 1;
+        self.push(run);
+        self.small = small;
+        if small as usize >= MERGED {
+            self.merge_small(merger);
         }
     }
 
@@ -81,25 +130,17 @@ impl Outbox {
         }
     }
 
-    /// Copies the small runs at the end into one.
-    fn merge_small(&mut self) {
-        let count = usize::from(std::mem::take(&mut self.small));
+    /// Makes the small runs at the end one.
+    fn merge_small(&mut self, merger: &mut Merger) {
+        let count = std::mem::take(&mut self.small) as usize;
         let Some(rest) = &mut self.rest else {
             return;
         };
         let at = rest.len().saturating_sub(count);
-        let len = rest.range(at..).map(Bytes::len).sum();
-        let mut merged = Vec::with_capacity(len);
-        for run in rest.drain(at..) {
-            merged.extend_from_slice(&run);
-        }
-        rest.push_back(merged.into());
+        let merged = merger.merge(rest.range(at..));
+        rest.truncate(at);
+        rest.push_back(merged);
         self.cost -= (count - 1) * ENTRY_COST;
-    }
-
-    /// Keeps what is queued so far apart from what comes next: runs of both are not merged.
-    pub(super) fn seal(&mut self) {
-        self.small = 0;
     }
 
     /// Memory in bytes that is queued, as far as it counts against `queue_bytes`: what waits to be written,
@@ -170,7 +211,7 @@ impl Outbox {
             if rest.is_empty() {
                 self.rest = None;
                 self.small = 0;
-            } else if usize::from(self.small) > rest.len() {
+            } else if self.small as usize > rest.len() {
                 self.small -= 1;
             }
             if self.unmade > 0 {

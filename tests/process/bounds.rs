@@ -128,10 +128,8 @@ fn queues_of_tiny_messages_take_no_more_than_queue_bytes() {
     (0..1250).for_each(|_| drip.round());
     let grown = broker.resident().saturating_sub(before);
     assert_eq!(broker.stat("slow_disconnects"), 0);
-    assert!(
-        grown < usize::try_from(STOPPED).unwrap() * QUEUE,
-        "grown by {grown} bytes"
-    );
+    // They share what is queued, and each has an entry for many messages.
+    assert!(grown < QUEUE + 2 * NOISE, "grown by {grown} bytes");
     (0..1250).for_each(|_| drip.round());
     wait_until("they are disconnected", || {
         broker.stat("slow_disconnects") == STOPPED

@@ -194,18 +194,18 @@ proptest! {
                 published[at].extend(run.into_iter().map(|frame| (frame, world.now)));
             }
             world.check();
-            for at in 0..HISTORIES {
-                let count = newest_of(&world, at, &published[at]);
+            for (at, published) in published.iter_mut().enumerate() {
+                let count = newest_of(&world, at, published);
                 // As many as the caps allow; without a push only those go that are too old.
-                let young = young(&world, &published[at]);
+                let young = young(&world, published);
                 let mut least = young.min(settings.history_frames);
                 if pushed == Some(at) {
                     let bytes = settings.history_bytes.min(allowed - world.cost_of_others(at));
-                    least = least.min(fit_at_least(&published[at], bytes));
+                    least = least.min(fit_at_least(published, bytes));
                 }
                 prop_assert!(count >= least, "{count} of {least}");
-                let gone = published[at].len() - count;
-                published[at].drain(..gone);
+                let gone = published.len() - count;
+                published.drain(..gone);
             }
         }
         world.histories.clear();

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mles::channel::{
-    ChannelSettings, ConnId, ENTRY_COST, Fanout, Form, MemberKey, Outbox, SlowPolicy, Verdict,
+    ChannelSettings, ConnId, ENTRY_COST, Fanout, Form, MemberKey, Merger, Outbox, SlowPolicy,
+    Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -86,13 +87,13 @@ proptest! {
             match op {
                 Op::Push(payloads) => {
                     let made = frames.frames(&payloads);
-                    outbox.push(made.concat().into());
+                    outbox.push_merging(made.concat().into(), &mut Merger::default());
                     naive.frames.extend(made);
                 }
                 Op::PushSmall(count) => {
                     for _ in 0..count {
                         let frame = frames.frame(8);
-                        outbox.push(frame.clone());
+                        outbox.push_merging(frame.clone(), &mut Merger::default());
                         naive.frames.push_back(frame);
                     }
                 }
@@ -161,7 +162,7 @@ fn small_runs_cost_little_more_than_their_bytes() {
     let (small, large) = (frames.frame(8), frames.frame(1000));
     let mut outbox = Outbox::default();
     for _ in 0..100_000 {
-        outbox.push(small.clone());
+        outbox.push_merging(small.clone(), &mut Merger::default());
     }
     let bytes = 100_000 * small.len();
     assert_eq!(outbox.bytes(), bytes);
@@ -178,7 +179,7 @@ fn a_few_runs_are_shared_however_small() {
     let frame = Frames::default().frame(8);
     let mut outbox = Outbox::default();
     for _ in 0..32 {
-        outbox.push(frame.clone());
+        outbox.push_merging(frame.clone(), &mut Merger::default());
     }
     for _ in 0..32 {
         let mut slices = [IoSlice::new(&[])];

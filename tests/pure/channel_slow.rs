@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    ChannelSettings, ConnId, Dropped, ENTRY_COST, Fanout, MemberKey, SlowPolicy, SlowReason,
-    Verdict,
+    ChannelSettings, ConnId, Dropped, ENTRY_COST, Fanout, FrameRun, MemberKey, SlowPolicy,
+    SlowReason, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -92,7 +92,7 @@ impl Naive {
             is_history,
         }));
         let len: usize = frames.iter().map(Bytes::len).sum();
-        if is_first || len > 128 {
+        if is_first || len > 512 {
             self.small.clear();
         } else {
             self.small.push(entry);
@@ -423,4 +423,42 @@ fn publishers_pause_while_writing_does_not_keep_up() {
         assert_eq!(all_dirty(&mut fanout), [keys[1], keys[0]]);
         assert!(!fanout.is_pressed());
     }
+}
+
+/// A crowd that stands still costs one copy of what is merged; who has left out a frame of its own has its own.
+#[test]
+fn members_that_are_behind_share_what_is_merged() {
+    let mut frames = Frames::default();
+    let mut fanout = Fanout::default();
+    let conns = (1..=100).map(ConnId);
+    let keys: Vec<_> = conns.map(|conn| fanout.insert(conn, (), 0)).collect();
+    let mut sent = Vec::new();
+    for n in 0..33 {
+        let frame = frames.frame(8);
+        let run = FrameRun::exact(frame.clone(), 1);
+        fanout.deliver(&run, if n == 10 { ConnId(7) } else { ConnId::NONE });
+        sent.push(frame);
+    }
+    let fanout = &fanout;
+    let second = |key: MemberKey| {
+        let mut slices = [std::io::IoSlice::new(&[]); 40];
+        let outbox = &fanout.at(key).unwrap().outbox;
+        let count = outbox.slices(&mut slices);
+        (count, slices[1].as_ptr(), slices[1].to_vec())
+    };
+    let (count, place, bytes) = second(keys[0]);
+    assert_eq!((count, &bytes), (2, &sent[1..].concat()));
+    for key in keys.iter().filter(|key| **key != keys[6]) {
+        assert_eq!(second(*key), (2, place, bytes.clone()));
+    }
+    let publisher = &fanout.at(keys[6]).unwrap().outbox;
+    assert_eq!(
+        publisher.bytes(),
+        bytes.len() + sent[0].len() - sent[10].len()
+    );
+    assert_eq!(
+        second(keys[6]).0,
+        32,
+        "it has one less, and they are not merged yet"
+    );
 }
