@@ -44,9 +44,13 @@ pub struct Limits {
     pub max_joining: usize,
     /// Total time for a new connection to send its join frame.
     pub join_deadline: Duration,
-    /// Memory in bytes, over all connections, for frames of which only a part has come: half of it
-    /// for members, half for connections that have not joined, divided evenly among the shards. A
-    /// shard always has enough for one frame of the largest size.
+    /// Time for each further 64 KiB of a frame, or a message over WebSocket, that has begun to come,
+    /// or for its rest.
+    pub frame_deadline: Duration,
+    /// Memory in bytes, over all connections, for frames of which more than 4 KiB, but not all, has
+    /// come: half of it for members, half for connections that have not joined, divided evenly among
+    /// the shards. A shard always has enough for two frames of the largest size. When its part is used
+    /// up, the connection whose frame has stood still for longest makes room.
     pub partial_bytes: usize,
     /// Memory in bytes for the histories of all channels, divided evenly among the shards. When a
     /// shard's part is used up, a channel that is published to gives up its oldest frames, and idle
@@ -75,6 +79,7 @@ impl Default for Limits {
             max_connections_per_address: 10_000,
             max_joining: 4096,
             join_deadline: Duration::from_secs(5),
+            frame_deadline: Duration::from_secs(10),
             partial_bytes: 256 << 20,
             history_bytes_total: 1 << 30,
             max_half_closed: 1024,

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::shard::Shard;
-use crate::shard::input::Overdrawn;
+use crate::shard::allowance::{Overdrawn, Share, evicted};
 use crate::websocket::MAX_HEAD;
 
 /// How many bytes are read before the head may take more memory.
@@ -19,7 +19,7 @@ const FIRST: usize = 1 << 10;
 pub(super) struct Head<'a> {
     shard: &'a Shard,
     bytes: Vec<u8>,
-    charged: usize,
+    share: Share,
     /// How long it was when it was last looked at.
     seen: usize,
 }
@@ -29,7 +29,7 @@ impl<'a> Head<'a> {
         Self {
             shard,
             bytes: Vec::with_capacity(FIRST),
-            charged: 0,
+            share: Share::default(),
             seen: 0,
         }
     }
@@ -51,7 +51,14 @@ impl<'a> Head<'a> {
         loop {
             let before = self.bytes.len();
             let room = MAX_HEAD.saturating_sub(before) as u64;
-            if (&mut *reader).take(room).read_buf(&mut self.bytes).await? == 0 {
+            let mut reader = (&mut *reader).take(room);
+            let n = tokio::select! {
+                n = reader.read_buf(&mut self.bytes) => n?,
+                () = evicted(self.shard.join_scratch(), [&self.share]) => {
+                    return Ok(Err(Overdrawn));
+                }
+            };
+            if n == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if self.charge().is_err() {
@@ -64,20 +71,18 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Charges for what the buffer has grown beyond what every connection gets.
+    /// Charges for the buffer as it is now.
     fn charge(&mut self) -> Result<(), Overdrawn> {
-        let grown = self.bytes.capacity().saturating_sub(FIRST + self.charged);
-        if grown > 0 {
-            self.shard.join_scratch().borrow_mut().charge(grown)?;
-            self.charged += grown;
-        }
-        Ok(())
+        let scratch = &mut self.shard.join_scratch().borrow_mut();
+        let capacity = self.bytes.capacity();
+        scratch.allowance.hold(&mut self.share, capacity)
     }
 }
 
 impl Drop for Head<'_> {
     fn drop(&mut self) {
-        self.shard.join_scratch().borrow_mut().refund(self.charged);
+        let scratch = &mut self.shard.join_scratch().borrow_mut();
+        scratch.allowance.release(&mut self.share);
     }
 }
 

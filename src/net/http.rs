@@ -115,6 +115,7 @@ async fn answer(
     let mut head = Head::new(shard);
     let (response, outcome) = loop {
         if head.read_on(reader).await?.is_err() {
+            shard.stats().partials_evicted.add(1);
             break no_memory();
         }
         progress.set(Progress::Reading);

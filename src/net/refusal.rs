@@ -49,8 +49,11 @@ pub(super) enum Refusal {
     /// It had to make room for others.
     #[error("let go before it had joined, to make room at the limit ({})", .0.full.limit())]
     LetGo(LetGo),
-    /// There is no memory left for incomplete frames.
-    #[error("no memory left for incomplete frames (partial_bytes)")]
+    /// The memory for incomplete frames was needed for those of others.
+    #[error(
+        "its join frame had stood still for longest when the memory for incomplete frames was used \
+         up (partial_bytes)"
+    )]
     Overdrawn,
     /// The first bytes are no frame.
     #[error("not a Mles v1 frame: {0}")]
@@ -132,6 +135,7 @@ pub(super) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
     match refusal {
         Refusal::LetGo(_) => stats.joining_evicted.add(1),
         Refusal::Full(_) => stats.turned_away.add(1),
+        Refusal::Overdrawn => stats.partials_evicted.add(1),
         _ => stats.refused.add(1),
     }
     if shard.log.admit() {

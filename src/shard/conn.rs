@@ -137,7 +137,8 @@ impl Conn {
         let (code, reason) = match ended {
             Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
             Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
-            Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => return,
+            Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => return,
+            Ended::Overdrawn | Ended::Overdue => return,
             Ended::Replaced => (CloseCode::DUPLICATE, "a new session took its place"),
             Ended::LetGo(_) => return,
         };
@@ -185,8 +186,10 @@ pub(super) enum Ended {
     Protocol(FrameError),
     /// A client that can be told has done what it may not.
     Fault(Box<str>),
-    /// The memory for incomplete frames is used up.
+    /// The memory for incomplete frames was needed for those of others.
     Overdrawn,
+    /// A frame did not go on.
+    Overdue,
     /// It could not keep up.
     Slow(SlowReason),
     /// A new session took its connection id.

@@ -16,6 +16,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::allowance::{Allowance, FREE, Overdrawn, Share};
+use super::frame_deadline::Received;
 use super::turn;
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
@@ -24,7 +26,7 @@ use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
 const CHUNK: usize = 64 << 10;
 /// An incomplete frame up to this size is copied in front of the next read; of a longer one the
 /// rest is read straight into its own buffer.
-const COPIED: usize = 4 << 10;
+const COPIED: usize = FREE;
 /// Runs from this size on take the scratch buffer with them instead of being copied.
 const GIVEN: usize = CHUNK / 2;
 
@@ -58,8 +60,8 @@ impl Scanner for Frames<'_> {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     buf: BytesMut,
-    /// Bytes of memory that may still be used for incomplete frames.
-    allowance: usize,
+    /// The memory for incomplete frames.
+    pub(crate) allowance: Allowance,
 }
 
 impl Scratch {
@@ -67,29 +69,14 @@ impl Scratch {
     pub(crate) fn new(allowance: usize) -> Self {
         Self {
             buf: Self::fresh(),
-            allowance,
+            allowance: Allowance::new(allowance),
         }
-    }
-
-    /// Takes `bytes` of the allowance for what a connection keeps elsewhere.
-    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Overdrawn> {
-        self.allowance = self.allowance.checked_sub(bytes).ok_or(Overdrawn)?;
-        Ok(())
-    }
-
-    /// Gives back what was charged.
-    pub(crate) fn refund(&mut self, bytes: usize) {
-        self.allowance += bytes;
     }
 
     fn fresh() -> BytesMut {
         BytesMut::with_capacity(CHUNK + COPIED)
     }
 }
-
-/// The memory for incomplete frames is used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overdrawn;
 
 /// What one read brought.
 #[derive(Debug)]
@@ -98,6 +85,15 @@ pub(crate) struct Step<E = FrameError> {
     pub(crate) run: Option<FrameRun>,
     /// What follows.
     pub(crate) next: Next<E>,
+}
+
+impl<E> Step<E> {
+    pub(crate) const fn overdrawn() -> Self {
+        Self {
+            run: None,
+            next: Next::Overdrawn,
+        }
+    }
 }
 
 /// How to go on after a [`Step`].
@@ -111,7 +107,7 @@ pub(crate) enum Next<E = FrameError> {
     Eof { torn: bool },
     /// The bytes behind the run are no frame.
     Bad(E),
-    /// There is no memory left for the incomplete frame behind the run.
+    /// There is no memory for the incomplete frame behind the run, or it is needed for another's.
     Overdrawn,
 }
 
@@ -120,9 +116,11 @@ pub(crate) enum Next<E = FrameError> {
 pub(crate) struct Input {
     partial: BytesMut,
     /// Length of the whole frame, once known.
-    need: usize,
+    need: u32,
+    /// Counts the frames, to tell one from the next.
+    frame: u32,
     /// What `partial` takes of the allowance.
-    charged: usize,
+    share: Share,
 }
 
 impl Input {
@@ -149,9 +147,22 @@ impl Input {
 
     /// Gives its part of the allowance back; to be called when the connection ends.
     pub(crate) fn release(&mut self, scratch: &mut Scratch) {
-        scratch.allowance += std::mem::take(&mut self.charged);
+        scratch.allowance.release(&mut self.share);
         self.partial = BytesMut::new();
         self.need = 0;
+    }
+
+    /// What it holds of the allowance.
+    pub(crate) const fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// How much has come of an incomplete frame, if there is one.
+    pub(crate) fn received(&self) -> Option<Received> {
+        (!self.partial.is_empty()).then_some(Received {
+            frame: (self.frame, 0),
+            bytes: self.partial.len(),
+        })
     }
 
     /// Reads once and returns what is whole. Nothing is lost when it is pending.
@@ -162,6 +173,9 @@ impl Input {
         scratch: &mut Scratch,
         scanner: &S,
     ) -> Poll<io::Result<Step<S::Error>>> {
+        if scratch.allowance.is_evicted(&self.share, cx) {
+            return Poll::Ready(Ok(Step::overdrawn()));
+        }
         if self.partial.len() > COPIED {
             return self.poll_rest(cx, socket, scratch, scanner);
         }
@@ -192,17 +206,16 @@ impl Input {
         scanner: &S,
     ) -> Poll<io::Result<Step<S::Error>>> {
         if self.make_room(scratch).is_err() {
-            return Poll::Ready(Ok(Step {
-                run: None,
-                next: Next::Overdrawn,
-            }));
+            return Poll::Ready(Ok(Step::overdrawn()));
         }
-        let room = self.partial.capacity().min(self.need) - self.partial.len();
+        let need = self.need as usize;
+        let room = self.partial.capacity().min(need) - self.partial.len();
         let n = ready!(poll_read_buf(cx, socket, &mut self.partial, room))?;
         if n == 0 {
             return Poll::Ready(Ok(self.at_eof()));
         }
-        if self.partial.len() < self.need {
+        scratch.allowance.progressed(&self.share);
+        if self.partial.len() < need {
             let next = if n == room { Next::Again } else { Next::Wait };
             return Poll::Ready(Ok(Step { run: None, next }));
         }
@@ -210,6 +223,7 @@ impl Input {
         let capacity = self.partial.capacity();
         let frame = std::mem::take(&mut self.partial).freeze();
         self.release(scratch);
+        self.frame = self.frame.wrapping_add(1);
         let run = (found.run.frames > 0).then(|| FrameRun::slice_of(frame, 1, capacity));
         Poll::Ready(Ok(Step {
             run,
@@ -229,14 +243,14 @@ impl Input {
     /// Makes the buffer of a long frame larger if it is full: to twice its size, and to the size
     /// of the frame at most.
     fn make_room(&mut self, scratch: &mut Scratch) -> Result<(), Overdrawn> {
-        let len = self.partial.len();
-        if len < self.partial.capacity().min(self.need) {
+        let (len, need) = (self.partial.len(), self.need as usize);
+        if len < self.partial.capacity().min(need) {
             return Ok(());
         }
-        let capacity = self.need.min((2 * len).max(CHUNK));
+        let capacity = need.min((2 * len).max(CHUNK));
         let mut larger = BytesMut::with_capacity(capacity);
         larger.extend_from_slice(&self.partial);
-        self.keep(larger, self.need, scratch)
+        self.keep(larger, need, scratch)
     }
 
     /// Takes the run out of the scratch buffer and keeps the incomplete frame behind it.
@@ -252,6 +266,7 @@ impl Input {
             0
         };
         let frames = u32::try_from(run.frames).unwrap_or(u32::MAX);
+        self.frame = self.frame.wrapping_add(frames);
         if run.len >= GIVEN {
             let mut given = std::mem::replace(&mut scratch.buf, Scratch::fresh());
             let capacity = given.capacity();
@@ -275,11 +290,8 @@ impl Input {
         if need == 0 {
             return Ok(());
         }
-        self.need = need;
-        let available = scratch.allowance + self.charged;
-        let left = available.checked_sub(buf.capacity()).ok_or(Overdrawn)?;
-        scratch.allowance = left;
-        self.charged = buf.capacity();
+        self.need = u32::try_from(need).map_err(|_| Overdrawn)?;
+        scratch.allowance.hold(&mut self.share, buf.capacity())?;
         self.partial = buf;
         Ok(())
     }

@@ -232,7 +232,9 @@ impl Shard {
         let counter = match ended {
             Ended::ByPeer(_) if conn.is_contested.get() => &stats.replaced,
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
-            Ended::Protocol(_) | Ended::Fault(_) | Ended::Overdrawn => &stats.protocol_errors,
+            Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
+            Ended::Overdrawn => &stats.partials_evicted,
+            Ended::Overdue => &stats.frames_overdue,
             Ended::Slow(_) => &stats.slow_disconnects,
             Ended::Replaced => &stats.replaced,
             Ended::LetGo(_) => &stats.half_closed_evicted,
@@ -256,7 +258,12 @@ impl Shard {
             ),
             Ended::Overdrawn => tracing::warn!(
                 %peer, %uid, %channel, unsent,
-                "session ended: no memory left for incomplete frames (partial_bytes)"
+                "session ended: its incomplete frame had stood still for longest when the memory \
+                 for such frames was used up (partial_bytes)"
+            ),
+            Ended::Overdue => tracing::warn!(
+                %peer, %uid, %channel, unsent,
+                "session ended: a frame that had begun did not go on within frame_deadline"
             ),
             Ended::Slow(reason) => tracing::warn!(
                 %peer, %uid, %channel, unsent, "session ended: {}", slow_text(*reason)

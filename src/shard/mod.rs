@@ -17,10 +17,12 @@
 //! files: that is `net`'s and `config`'s. Over WebSocket a join is a message like any other, so
 //! [`websocket`] reads it and checks its names and key.
 
+pub(crate) mod allowance;
 mod conn;
 mod downlink;
 mod drain;
 mod flush;
+pub(crate) mod frame_deadline;
 pub(crate) mod gate;
 mod hold;
 mod ids;

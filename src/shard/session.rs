@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use super::Shard;
 use super::conn::{Conn, Ended, Phase, Role};
+use super::frame_deadline::{FrameTimer, Overdue};
 use super::input::{Frames, Input, Next};
 use super::message::Early;
 use super::turn;
@@ -26,6 +27,8 @@ pub(super) struct Session {
     input: Input,
     /// Absent when nothing is checked.
     check: Option<Box<BodyCheck>>,
+    /// Ends it when a frame does not go on. Absent while none has been waited for.
+    timer: Option<Box<FrameTimer>>,
     /// What has to be over before the next read. Yields why the session has ended, if it has.
     pause: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
 }
@@ -46,6 +49,7 @@ impl Shard {
             socket,
             input,
             check,
+            timer: None,
             pause: None,
         };
         match session.take_early(early) {
@@ -69,17 +73,27 @@ impl Session {
     /// Reads and publishes until the session ends.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            if let Some(pause) = &mut self.pause
-                && let Some(ended) = ready!(pause.as_mut().poll(cx))
-            {
-                return Poll::Ready(ended);
+            if let Some(pause) = &mut self.pause {
+                let mut scratch = self.shard.scratch.borrow_mut();
+                if scratch.allowance.is_evicted(self.input.share(), cx) {
+                    return Poll::Ready(Ended::Overdrawn);
+                }
+                drop(scratch);
+                if let Some(ended) = ready!(pause.as_mut().poll(cx)) {
+                    return Poll::Ready(ended);
+                }
+                // Nothing could come.
+                self.timer = None;
             }
             let has_waited = self.pause.take().is_some();
             if !has_waited && (self.shard.congestion.is_held() || self.conn.hold.is_held()) {
                 self.pause = Some(Box::pin(gates(self.shard.clone(), self.conn.clone())));
                 continue;
             }
-            match ready!(self.poll_read(cx)) {
+            let Poll::Ready(next) = self.poll_read(cx) else {
+                return self.poll_overdue(cx).map(|_| Ended::Overdue);
+            };
+            match next {
                 Ok(Next::Wait) if !turn::is_expensive() => {}
                 Ok(Next::Wait | Next::Again) => {
                     self.shard.yield_once(cx);
@@ -110,6 +124,19 @@ impl Session {
             self.shard.publish(&self.conn, run);
         }
         Poll::Ready(Ok(step.next))
+    }
+
+    /// Waits until a frame is overdue. To be polled when nothing more has come.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+        let limit = self.shard.common.settings.limits.frame_deadline;
+        let Some(received) = self.input.received() else {
+            // The timer of a frame that is whole stays for the next.
+            self.timer.take_if(|timer| timer.is_over());
+            return Poll::Pending;
+        };
+        let begin = || Box::new(FrameTimer::new(received, limit));
+        let timer = self.timer.get_or_insert_with(begin);
+        timer.poll_overdue(cx, received, limit)
     }
 
     fn take_early(&mut self, early: Early) -> Result<(), Ended> {

@@ -93,6 +93,11 @@ counters! {
     left,
     /// Sessions ended because of what the client sent.
     protocol_errors,
+    /// Connections closed because the memory for incomplete frames was needed for those of others:
+    /// theirs had stood still for longest.
+    partials_evicted,
+    /// Sessions ended because a frame that had begun did not go on.
+    frames_overdue,
     /// Sessions ended because they could not keep up.
     slow_disconnects,
     /// Sessions whose client closed its sending side, or so it seemed.

@@ -69,7 +69,13 @@ impl Shard {
             return self.refuse_arrival(arrival, refused);
         };
         let charged = arrival.weight();
-        if self.join_scratch.borrow_mut().charge(charged).is_err() {
+        if self
+            .join_scratch
+            .borrow_mut()
+            .allowance
+            .reserve(charged)
+            .is_err()
+        {
             return self.refuse_arrival(arrival, refused);
         }
         let uid = arrival.identity.uid.clone();
@@ -198,7 +204,8 @@ impl Shard {
 
     /// Gives back what a join took while it waited.
     fn waited(&self, waiting: Waiting) -> (Arrival<Socket>, Refused) {
-        self.join_scratch.borrow_mut().refund(waiting.charged);
+        let scratch = &mut self.join_scratch.borrow_mut();
+        scratch.allowance.refund(waiting.charged);
         (waiting.arrival, waiting.refused)
     }
 }

@@ -13,6 +13,7 @@ mod drain;
 mod half_close;
 mod hostile;
 mod idle;
+mod incomplete;
 mod join;
 mod limits;
 mod listening;

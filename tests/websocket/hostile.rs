@@ -230,7 +230,7 @@ fn floods_of_fragments_are_bounded_and_given_back() {
             }
         }
         wait_until("some are over the limit", || {
-            broker.stats().protocol_errors >= round
+            broker.stats().partials_evicted >= round
         });
         members.retain_mut(|member| match member.try_next(Duration::from_millis(300)) {
             Ok(Some(Got::Close(code, reason))) => {
@@ -369,4 +369,32 @@ fn random_bytes_harm_nobody() {
     wait_until("all are gone", || broker.stats().connections == GOOD);
     wait_until("so are their channels", || broker.stats().channels == 1);
     good.finish();
+}
+
+/// A byte now and then is no progress, whether in a frame or in fragments.
+#[test]
+fn a_message_that_does_not_go_on_is_ended() {
+    let mut settings = together();
+    settings.limits.frame_deadline = Duration::from_millis(300);
+    let broker = start(settings);
+    let mut bystander = Ws::v2(&broker, "bystander", "room");
+    let whole = frame(BINARY, &[7; 1000]);
+    let part = whole[..100].to_vec();
+    let fragment = frame(BINARY & !FIN, b"begun");
+    for (n, (begun, more)) in [(part, vec![0]), (fragment, frame(0, b"."))]
+        .into_iter()
+        .enumerate()
+    {
+        let mut slow = Ws::v2(&broker, &format!("slow {n}"), "room");
+        slow.raw(&begun);
+        wait_until("it is ended", || {
+            // It fails when it is ended.
+            let _ = slow.stream.write_all(&more);
+            broker.stats().frames_overdue > n as u64
+        });
+    }
+    // Who has nothing unfinished has all the time there is.
+    let mut alice = Ws::v2(&broker, "alice", "room");
+    alice.send(TEXT, b"hello");
+    assert_eq!(bystander.next(), Got::Text("hello".to_owned()));
 }

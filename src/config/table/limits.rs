@@ -82,9 +82,18 @@ pub(super) const LIMITS: &[Opt] = &[
     },
     Opt {
         section: Section::Limits,
+        name: "frame_deadline",
+        help: "Time for each further 64 KiB of a frame that has begun to come, or for its rest",
+        field: &Always {
+            place: place!(settings.limits.frame_deadline),
+            form: Time(BLINK..=HOUR),
+        },
+    },
+    Opt {
+        section: Section::Limits,
         name: "partial_bytes",
         help: "Memory for frames of which only a part has come, over all connections; at \
-               least max_frame",
+               least max_frame. The first 4 KiB of each are free",
         field: &Always {
             place: place!(settings.limits.partial_bytes),
             form: Size(1..=TIB),

@@ -182,6 +182,7 @@ fn every_field_of_the_settings_has_an_option() {
         max_connections_per_address,
         max_joining,
         join_deadline,
+        frame_deadline,
         partial_bytes,
         history_bytes_total,
         max_half_closed,

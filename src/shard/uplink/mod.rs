@@ -392,6 +392,9 @@ fn failure_of(ended: &Ended) -> Failure {
         Ended::Overdrawn => {
             Failure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
         }
+        Ended::Overdue => {
+            Failure::Dropped("a frame did not go on within frame_deadline".to_owned())
+        }
         Ended::Replaced | Ended::LetGo(_) | Ended::Stopping | Ended::Fault(_) => {
             Failure::Broken("closed here".to_owned())
         }

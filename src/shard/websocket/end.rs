@@ -32,16 +32,15 @@ pub(super) enum End {
     Fault(CloseCode, String),
     /// The client does not answer.
     Silent,
+    /// The memory for incomplete messages was needed for those of others.
+    Overdrawn,
+    /// A message did not go on.
+    Overdue,
     /// It had not joined, and had to make room for others.
     LetGo(LetGo),
 }
 
 impl End {
-    pub(super) fn overdrawn() -> Self {
-        let why = "no memory left for incomplete messages (partial_bytes)";
-        Self::Fault(CloseCode::TRY_LATER, why.to_owned())
-    }
-
     pub(super) fn too_late() -> Self {
         Self::Fault(CloseCode::POLICY, "no join within join_deadline".to_owned())
     }
@@ -116,6 +115,14 @@ impl End {
             Self::NoSeat(code, why) => Some((*code, why)),
             Self::Fault(code, why) => Some((*code, why)),
             Self::Silent => Some((CloseCode::POLICY, "no answer to pings")),
+            Self::Overdrawn => Some((
+                CloseCode::TRY_LATER,
+                "no memory left for incomplete messages (partial_bytes)",
+            )),
+            Self::Overdue => Some((
+                CloseCode::POLICY,
+                "a message did not go on within frame_deadline",
+            )),
             Self::LetGo(_) => Some((CloseCode::TRY_LATER, "the server is at its limit")),
         }
     }
@@ -124,6 +131,8 @@ impl End {
     pub(super) fn ended(&self) -> Ended {
         let error = match self {
             Self::Fault(_, why) => return Ended::Fault(why.as_str().into()),
+            Self::Overdrawn => return Ended::Overdrawn,
+            Self::Overdue => return Ended::Overdue,
             Self::NoSeat(_, why) => io::Error::other(*why),
             Self::Gone(error) => io::Error::new(error.kind(), error.to_string()),
             Self::Closed => io::Error::other("closed by the client"),
@@ -196,7 +205,17 @@ impl Session {
                     tracing::warn!(%peer, refusal = %why, "join over WebSocket refused");
                 }
             }
-            End::Silent => self.shard.stats().refused.add(1),
+            End::Silent | End::Overdue => self.shard.stats().refused.add(1),
+            End::Overdrawn => {
+                self.shard.stats().partials_evicted.add(1);
+                if self.shard.log.admit() {
+                    tracing::warn!(
+                        %peer,
+                        "join over WebSocket refused: its message had stood still for longest when \
+                         the memory for incomplete messages was used up (partial_bytes)"
+                    );
+                }
+            }
             End::LetGo(why) => {
                 self.shard.stats().joining_evicted.add(1);
                 if self.shard.log.admit() {

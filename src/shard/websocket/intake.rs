@@ -1,14 +1,15 @@
 //! From WebSocket frames to runs of Mles frames.
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::end::End;
 use super::{Seat, Seats, Session};
 use crate::channel::FrameRun;
 use crate::protocol::{FrameHeader, HEADER_LEN, Message};
+use crate::shard::allowance::{Overdrawn, Share};
 use crate::shard::conn::Phase;
-use crate::shard::input::{Overdrawn, Scratch};
+use crate::shard::frame_deadline::Received;
+use crate::shard::input::Scratch;
 use crate::shard::turn;
 use crate::websocket::{
     Head, Kind, Opcode, Part, client_frames, close_frame, parse_close, put_message_start,
@@ -30,7 +31,9 @@ pub(super) struct Batch {
     /// header.
     fragments: Vec<u8>,
     /// What that takes of the memory for incomplete messages.
-    charged: usize,
+    pub(super) share: Share,
+    /// Counts the messages in fragments, to tell one from the next.
+    message: u32,
 }
 
 impl Batch {
@@ -40,11 +43,11 @@ impl Batch {
         let len = self.fragments.len() + bytes.len();
         if len > self.fragments.capacity() {
             let capacity = len.max(2 * self.fragments.capacity());
-            scratch.charge(capacity - self.charged)?;
-            self.charged = capacity;
+            scratch.allowance.hold(&mut self.share, capacity)?;
             self.fragments
                 .reserve_exact(capacity - self.fragments.len());
         }
+        scratch.allowance.progressed(&self.share);
         self.fragments.extend_from_slice(bytes);
         Ok(())
     }
@@ -57,8 +60,21 @@ impl Batch {
 
     /// Gives the memory of an incomplete message back.
     pub(super) fn release(&mut self, scratch: &mut Scratch) {
-        scratch.refund(std::mem::take(&mut self.charged));
+        scratch.allowance.release(&mut self.share);
         self.fragments = Vec::new();
+        self.message = self.message.wrapping_add(1);
+    }
+
+    /// How much has come of a message in fragments, with the frame of it that is incomplete, of which
+    /// `input` has come; if there is none, of that frame.
+    pub(super) fn received(&self, input: Option<Received>) -> Option<Received> {
+        if self.fragments.is_empty() {
+            return input;
+        }
+        Some(Received {
+            frame: (self.message, 1),
+            bytes: self.fragments.len() + input.map_or(0, |input| input.bytes),
+        })
     }
 }
 
@@ -82,8 +98,7 @@ impl Session {
                 self.publish_batch();
                 self.shard.yield_turn().await;
                 if self.is_held() {
-                    Box::pin(self.gates()).await;
-                    self.heard = Instant::now();
+                    Box::pin(self.pass_gates()).await?;
                 }
             }
         }
@@ -158,7 +173,7 @@ impl Session {
         let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
         self.batch
             .extend(&payload, &mut scratch)
-            .map_err(|_| End::overdrawn())
+            .map_err(|_| End::Overdrawn)
     }
 
     fn take_fragments(&mut self) -> Vec<u8> {

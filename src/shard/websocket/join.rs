@@ -189,6 +189,6 @@ impl Session {
         let kept = self
             .input
             .resume(&partial, &mut shard.scratch.borrow_mut(), &self.frames());
-        kept.map_err(|_| End::overdrawn())
+        kept.map_err(|_| End::Overdrawn)
     }
 }

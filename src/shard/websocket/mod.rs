@@ -21,12 +21,15 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::allowance::evicted;
 use super::conn::Conn;
+use super::frame_deadline::FrameDeadline;
 use super::gate::{Permit, Ticket, told};
 use super::input::{Input, Next, Scanner, Step};
 use super::layered::Layered;
@@ -117,6 +120,7 @@ struct Session {
     heard: Instant,
     /// When the next ping is due.
     next_ping: Instant,
+    frame_deadline: FrameDeadline,
 }
 
 impl Shard {
@@ -139,6 +143,7 @@ impl Shard {
             deadline: visitor.deadline,
             heard: now,
             next_ping: now + self.common.settings.websocket.ping_interval,
+            frame_deadline: FrameDeadline::default(),
         });
         self.sessions.set(self.sessions.get() + 1);
         self.spawn(session.run(visitor.early));
@@ -211,7 +216,7 @@ impl Session {
         let shard = self.shard.clone();
         let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
         let kept = self.input.resume(rest, &mut scratch, &frames);
-        kept.map_err(|_| End::overdrawn())
+        kept.map_err(|_| End::Overdrawn)
     }
 
     /// Reads until something ends the session.
@@ -224,12 +229,13 @@ impl Session {
         loop {
             let has_joined = self.has_joined();
             if self.is_held() {
-                tokio::select! {
-                    () = Box::pin(self.gates()) => {}
+                let passed = tokio::select! {
+                    passed = Box::pin(self.pass_gates()) => passed,
                     end = outside.end(has_joined) => return end,
+                };
+                if let Err(end) = passed {
+                    return end;
                 }
-                // It may have said something that was not read.
-                self.heard = Instant::now();
             }
             let due = self.due();
             let step = tokio::select! {
@@ -237,7 +243,7 @@ impl Session {
                 biased;
                 end = outside.end(has_joined) => return end,
                 step = self.read() => step,
-                () = sleep_until(due) => match self.beat() {
+                () = sleep_until(due) => match self.beat().and_then(|()| self.check_frame()) {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
@@ -254,6 +260,20 @@ impl Session {
     }
 
     /// Waits while that is so. Cancel safe.
+    async fn pass_gates(&mut self) -> Result<(), End> {
+        let scratch = self.shard.scratch_of(self.has_joined());
+        tokio::select! {
+            () = self.gates() => {}
+            () = evicted(scratch, [self.input.share(), &self.batch.share]) => {
+                return Err(End::Overdrawn);
+            }
+        }
+        // It may have said something that was not read.
+        self.heard = Instant::now();
+        self.frame_deadline.reset();
+        Ok(())
+    }
+
     async fn gates(&self) {
         self.shard.congestion.released().await;
         let held = self.seats.iter().filter(|seat| seat.conn.hold.is_held());
@@ -274,6 +294,9 @@ impl Session {
         let (frames, has_joined) = (self.frames(), self.has_joined());
         poll_fn(|cx| {
             let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
+            if scratch.allowance.is_evicted(&self.batch.share, cx) {
+                return Poll::Ready(Ok(Step::overdrawn()));
+            }
             self.input.poll_read(cx, &mut self.reader, scratch, &frames)
         })
         .await
@@ -297,16 +320,20 @@ impl Session {
             }
             Next::Eof { .. } => Err(End::Gone(std::io::ErrorKind::UnexpectedEof.into())),
             Next::Bad(error) => Err(error.into()),
-            Next::Overdrawn => Err(End::overdrawn()),
+            Next::Overdrawn => Err(End::Overdrawn),
         }
     }
 
-    /// When [`Session::beat`] has something to do.
-    fn due(&self) -> Instant {
-        let silent = self.heard + self.shard.common.settings.websocket.ping_timeout;
+    /// When [`Session::beat`] or [`Session::check_frame`] has something to do.
+    fn due(&mut self) -> Instant {
+        let settings = &self.shard.common.settings;
+        let silent = self.heard + settings.websocket.ping_timeout;
         let due = self.next_ping.min(silent);
         if self.has_joined() {
-            due
+            let received = self.batch.received(self.input.received());
+            let limit = settings.limits.frame_deadline;
+            let frame = self.frame_deadline.due(received, limit);
+            frame.map_or(due, |frame| frame.min(due))
         } else {
             due.min(self.deadline)
         }
@@ -329,6 +356,13 @@ impl Session {
             self.next_ping = self.heard + settings.ping_interval;
         }
         Ok(())
+    }
+
+    /// Ends the session if a message does not go on. Before the join there is `join_deadline`.
+    fn check_frame(&mut self) -> Result<(), End> {
+        let received = self.batch.received(self.input.received());
+        let checked = self.frame_deadline.check(received);
+        checked.map_err(|_| End::Overdue)
     }
 
     /// Gives the memory of incomplete messages back.
