@@ -162,6 +162,9 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn trusting(networks: &[&str]) -> ProxySettings {
@@ -274,6 +277,37 @@ mod tests {
             &binary(1, 0x11, &[0; 5000])[..16],
         ] {
             assert_eq!(whole(bytes), Err(bad.clone()), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        /// A header is never longer than what is asked for, and nothing in it does harm.
+        #[test]
+        fn any_bytes_do_no_harm(start in 0..3_usize, rest in vec(any::<u8>(), 0..300)) {
+            let start: &[u8] = [b"", TEXT, v2::PROTOCOL_PREFIX][start];
+            let bytes = [start, &rest].concat();
+            let mut len = 0;
+            while len < bytes.len() {
+                len = match reach(&bytes[..len]) {
+                    Ok(Reach::Wants(most) | Reach::WantsLine(most)) => {
+                        prop_assert!(most > 0 && most <= MAX_BINARY);
+                        len + 1
+                    }
+                    Ok(Reach::Whole) => {
+                        // Whether it says anything does not matter here.
+                        let _ = client(&bytes[..len]);
+                        break;
+                    }
+                    Err(_) => break,
+                };
+            }
+            let _ = client(&bytes);
+        }
+
+        #[test]
+        fn forwarded_nonsense_does_no_harm(values in vec("[0-9a-f:.\\[\\], ]{0,40}", 0..4)) {
+            let peer = "10.0.0.1:1".parse().unwrap();
+            forwarded_for(values.iter().map(String::as_str), peer, &trusting(&["0.0.0.0/0"]));
         }
     }
 }
