@@ -88,6 +88,7 @@ fn is_any_v4(address: SocketAddr) -> bool {
 
 /// Of two addresses to listen on, the one that is part of the other, and that other; `None` if both
 /// can be had. `all`: the addresses that this broker listens on.
+#[cfg(feature = "cli")]
 pub(crate) fn overlap(
     a: SocketAddr,
     b: SocketAddr,
@@ -118,6 +119,7 @@ pub(crate) fn overlap(
 }
 
 /// Says whether this machine has an address, without taking a port of it.
+#[cfg(feature = "cli")]
 pub(crate) fn check_address(address: SocketAddr) -> Result<(), ListenError> {
     let any_port = SocketAddr::new(address.ip(), 0);
     let any_port = match (any_port, address) {
@@ -155,7 +157,7 @@ fn listener(address: SocketAddr, families: Families, shared: bool) -> io::Result
     Ok(socket.into())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;

@@ -21,4 +21,6 @@ mod refusal;
 pub(crate) use accept::accept_forever;
 pub(crate) use door::Door;
 pub use listen::ListenError;
-pub(crate) use listen::{Listeners, bind, check_address, overlap};
+pub(crate) use listen::{Listeners, bind};
+#[cfg(feature = "cli")]
+pub(crate) use listen::{check_address, overlap};

@@ -14,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::error::TlsError;
 use super::provider;
@@ -98,12 +98,13 @@ impl ServerCertVerifier for ServerVerifier {
 
 #[cfg(feature = "server")]
 mod clients {
+    use rustls::DistinguishedName;
     use rustls::server::WebPkiClientVerifier;
     use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 
     use super::{
-        Arc, Authorities, CertificateDer, DigitallySignedStruct, DistinguishedName, Error,
-        HandshakeSignatureValid, SignatureScheme, TlsError, UnixTime, check_time, provider,
+        Arc, Authorities, CertificateDer, DigitallySignedStruct, Error, HandshakeSignatureValid,
+        SignatureScheme, TlsError, UnixTime, check_time, provider,
     };
 
     /// Checks clients.
