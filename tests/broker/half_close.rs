@@ -109,8 +109,6 @@ fn when_there_are_too_many_the_oldest_go() {
                 max_half_closed: MOST,
                 ..Limits::default()
             },
-            // The limit is divided among the shards.
-            shards: Some(1),
             ..settings()
         });
         let good = Bystanders::start(&broker);

@@ -135,6 +135,10 @@ impl Session {
         let is_first = !self.has_joined();
         let permit = (!is_first).then(|| gate.enter_session(self.peer.ip()));
         let permit = permit.transpose().map_err(End::full)?;
+        if is_first {
+            // It has proved that it may join: it makes no room for those that have not.
+            self.permit.join().map_err(End::LetGo)?;
+        }
         let keyring = &shard.common.settings.keyring;
         let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
         let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
@@ -181,7 +185,6 @@ impl Session {
         if self.has_joined {
             return Ok(());
         }
-        self.permit.join().map_err(End::LetGo)?;
         self.has_joined = true;
         let partial = self
             .input

@@ -7,6 +7,8 @@ impl World {
     pub fn check(&mut self) {
         assert_eq!(self.channel.len(), self.seats.len());
         assert_eq!(self.channel.is_empty(), self.seats.is_empty());
+        let is_deserted = !self.seats.is_empty() && self.seats.iter().all(|s| s.half_closed);
+        assert_eq!(self.channel.is_deserted(), is_deserted);
         let mut relays: Vec<_> = self.channel.relays().collect();
         relays.sort_unstable();
         let placed = |shard: &u16| {
