@@ -120,7 +120,7 @@ impl ConnectArgs {
         let mut warnings = Vec::new();
         let key = KeySources { key, file }.resolve(&mut warnings);
         for warning in warnings {
-            say(format_args!("mles: warning: {warning}"));
+            say(format_args!("mles: WARNING: {warning}"));
         }
         Ok(key.map_err(usage)?.map(|key| key.0))
     }

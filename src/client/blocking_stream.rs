@@ -41,8 +41,7 @@ impl Stream {
             source,
         };
         let connected = connect_any(&target, client.connect_timeout);
-        let (socket, connecting) = connected.map_err(failed)?;
-        let remote = socket.peer_addr().map_err(failed)?;
+        let (socket, remote, connecting) = connected.map_err(failed)?;
         #[cfg(feature = "tls")]
         let stream = match tls {
             Some(tls) => handshake(&tls, target.host(), socket, client.connect_timeout),
@@ -117,15 +116,18 @@ pub(super) fn is_listening(server: SocketAddr, patience: Duration) -> bool {
     !read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
 
-fn connect_any(target: &ServerName, patience: Duration) -> io::Result<(TcpStream, Duration)> {
+fn connect_any(
+    target: &ServerName,
+    patience: Duration,
+) -> io::Result<(TcpStream, SocketAddr, Duration)> {
     let mut last = transport::no_address();
     for address in (target.host(), target.port()).to_socket_addrs()? {
         let begun = Instant::now();
         match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => match transport::not_to_itself(&SockRef::from(&socket)) {
+            Ok(socket) => match transport::not_to_itself(&SockRef::from(&socket), address) {
                 Ok(()) => {
                     transport::prepare(&SockRef::from(&socket))?;
-                    return Ok((socket, begun.elapsed()));
+                    return Ok((socket, address, begun.elapsed()));
                 }
                 Err(error) => last = error,
             },

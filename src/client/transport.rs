@@ -48,11 +48,10 @@ pub(super) async fn connect(client: &Client) -> Result<Connection, Error> {
     #[cfg(feature = "tls")]
     let tls = super::tls::of(client, &target)?;
     let connected = connect_any((target.host(), target.port()), client.connect_timeout).await;
-    let (stream, connecting) = connected.map_err(failed)?;
+    let (stream, remote, connecting) = connected.map_err(failed)?;
     prepare(&SockRef::from(&stream)).map_err(failed)?;
     // Where TLS is in between, it is still the address that the server sees.
     let local = stream.local_addr().map_err(failed)?;
-    let remote = stream.peer_addr().map_err(failed)?;
     #[cfg(feature = "tls")]
     let (reader, writer) = match tls {
         None => split(stream),
@@ -96,13 +95,16 @@ pub(super) async fn is_listening(server: SocketAddr, patience: Duration) -> bool
     !matches!(reset, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset)
 }
 
-async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<(TcpStream, Duration)> {
+async fn connect_any(
+    target: (&str, u16),
+    patience: Duration,
+) -> io::Result<(TcpStream, SocketAddr, Duration)> {
     let mut last = no_address();
     for address in tokio::net::lookup_host(target).await? {
         let begun = Instant::now();
         match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => match not_to_itself(&SockRef::from(&stream)) {
-                Ok(()) => return Ok((stream, begun.elapsed())),
+            Ok(Ok(stream)) => match not_to_itself(&SockRef::from(&stream), address) {
+                Ok(()) => return Ok((stream, address, begun.elapsed())),
                 Err(error) => last = error,
             },
             Ok(Err(error)) => last = error,
@@ -112,10 +114,12 @@ async fn connect_any(target: (&str, u16), patience: Duration) -> io::Result<(Tcp
     Err(last)
 }
 
-/// Refuses a connection whose two ends are one. The system makes such a one when nobody listens at a
-/// port of its own range and the port happens to be chosen for the client as well.
-pub(super) fn not_to_itself(socket: &SockRef<'_>) -> io::Result<()> {
-    if socket.local_addr()? == socket.peer_addr()? {
+/// Refuses a connection to `remote` whose two ends are one. The system makes such a one when nobody
+/// listens at a port of its own range and the port happens to be chosen for the client as well.
+pub(super) fn not_to_itself(socket: &SockRef<'_>, remote: SocketAddr) -> io::Result<()> {
+    let local = socket.local_addr()?.as_socket();
+    let is_same = |local: SocketAddr| (local.ip(), local.port()) == (remote.ip(), remote.port());
+    if local.is_some_and(is_same) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(())
@@ -163,8 +167,10 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         socket.bind(&any.into()).unwrap();
-        socket.connect(&socket.local_addr().unwrap()).unwrap();
-        let refused = not_to_itself(&SockRef::from(&socket)).unwrap_err();
+        let address = socket.local_addr().unwrap();
+        socket.connect(&address).unwrap();
+        let address = address.as_socket().unwrap();
+        let refused = not_to_itself(&SockRef::from(&socket), address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
