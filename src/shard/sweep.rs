@@ -53,21 +53,29 @@ impl Shard {
         }
         debug_assert!(self.registry.borrow().is_history_counted());
         for (since, at) in oldest.into_sorted_vec() {
-            let mut registry = self.registry.borrow_mut();
-            if !self.is_running() || !registry.is_short_of_memory() {
+            if !self.free_idle(since, at) {
                 return;
             }
-            // It may have come to be needed, or be another.
-            let room = registry.room(at);
-            if room.is_some_and(|room| room.channel.idle_since() == Some(since)) {
-                registry.close(at);
-            }
-            drop(registry);
             turn::spend(FREED);
             if turn::is_expensive() {
                 self.yield_turn().await;
             }
         }
+    }
+
+    /// Frees a room that has been idle since then, if it still is. Returns `false` once there is memory
+    /// again, or the broker stops.
+    fn free_idle(&self, since: Instant, at: u32) -> bool {
+        let mut registry = self.registry.borrow_mut();
+        if !self.is_running() || !registry.is_short_of_memory() {
+            return false;
+        }
+        // It may have come to be needed, or be another.
+        let room = registry.room(at);
+        if room.is_some_and(|room| room.channel.idle_since() == Some(since)) {
+            registry.close(at);
+        }
+        true
     }
 
     /// Looks at the rooms from `start` on until a turn has become expensive, and puts the idle ones among
