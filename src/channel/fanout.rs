@@ -275,6 +275,22 @@ impl<T> Fanout<T> {
         }
     }
 
+    /// Leaves the first `bytes` bytes of the next run out for a member.
+    pub(crate) fn skip_next(&mut self, key: MemberKey, bytes: usize) {
+        if let Some(member) = self.members.get_mut(key) {
+            member.skip = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Queues `run`, in the member's form, for it alone and within its limits.
+    pub(crate) fn queue(&mut self, key: MemberKey, run: bytes::Bytes) {
+        let Some(member) = self.members.get_mut(key) else {
+            return;
+        };
+        member.outbox.push(run);
+        self.mark_dirty(key);
+    }
+
     /// Lists a member as dirty again: not all that is queued for it could be written.
     pub fn mark_dirty(&mut self, key: MemberKey) {
         let Some(member) = self.members.get_mut(key) else {

@@ -33,6 +33,16 @@ pub enum Origin {
     Upstream(u8),
 }
 
+impl Origin {
+    /// Returns the index of the upstream that it came from.
+    pub(crate) fn upstream(self) -> Option<usize> {
+        match self {
+            Self::Member => None,
+            Self::Upstream(index) => Some(index.into()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Stored {
     run: FrameRun,
@@ -192,6 +202,25 @@ impl History {
         })
     }
 
+    /// Returns how many frames there are in [`History::entries`].
+    pub(crate) fn young_frames(&self, now: Instant, settings: &ChannelSettings) -> usize {
+        if settings.history_age.is_none() {
+            return self.frames;
+        }
+        let young = self.young(now, settings);
+        young.map(|stored| stored.run.frames()).sum()
+    }
+
+    /// Returns the runs that a member would get, oldest first.
+    pub(crate) fn runs(
+        &self,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> impl Iterator<Item = (&FrameRun, Origin)> {
+        let young = self.young(now, settings);
+        young.map(|stored| (&stored.run, stored.origin))
+    }
+
     /// Returns some of the frames in [`History::entries`], whose indices come in order, in as few pieces as there
     /// are gaps and runs. None keeps more than twice its length alive.
     pub fn parts(
@@ -201,21 +230,15 @@ impl History {
         indices: impl IntoIterator<Item = usize>,
     ) -> Vec<Bytes> {
         let mut indices = indices.into_iter().peekable();
-        let mut parts = Vec::new();
-        let mut index = 0;
-        for Stored { run, .. } in self.young(now, settings) {
-            let (mut start, mut end, mut count) = (0, 0, 0);
-            for frame in frames(run.bytes()) {
-                if indices.next_if_eq(&index).is_some() {
-                    count += 1;
-                } else {
-                    parts.extend(run.part(start..end, count));
-                    (start, count) = (end + frame.len(), 0);
-                }
-                end += frame.len();
-                index += 1;
+        let (mut parts, mut here, mut first) = (Vec::new(), Vec::new(), 0);
+        for (run, _) in self.runs(now, settings) {
+            let end = first + run.frames();
+            here.clear();
+            while let Some(index) = indices.next_if(|&index| index < end) {
+                here.push(index - first);
             }
-            parts.extend(run.part(start..end, count));
+            append_parts(&mut parts, run, &here);
+            first = end;
         }
         parts.into_iter().map(FrameRun::into_bytes).collect()
     }
@@ -314,4 +337,28 @@ impl History {
             self.discount(&first);
         }
     }
+}
+
+/// Appends the frames of `run` with these indices. Of a run that is taken whole or not at all no frame is
+/// looked at.
+fn append_parts(parts: &mut Vec<FrameRun>, run: &FrameRun, indices: &[usize]) {
+    if indices.is_empty() {
+        return;
+    }
+    if indices.len() == run.frames() {
+        let frames = u32::try_from(run.frames()).unwrap_or(u32::MAX);
+        return parts.extend(run.part(0..run.bytes().len(), frames));
+    }
+    let mut indices = indices.iter().peekable();
+    let (mut start, mut end, mut count) = (0, 0, 0);
+    for (index, frame) in frames(run.bytes()).enumerate() {
+        if indices.next_if_eq(&&index).is_some() {
+            count += 1;
+        } else {
+            parts.extend(run.part(start..end, count));
+            (start, count) = (end + frame.len(), 0);
+        }
+        end += frame.len();
+    }
+    parts.extend(run.part(start..end, count));
 }

@@ -171,6 +171,24 @@ impl<T> Channel<T> {
         now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
+        let mut joined = self.join_without_history(cid, conn, announcement, place)?;
+        joined.replay = self.history.replay(now, &self.settings);
+        Ok(joined)
+    }
+
+    /// Takes a seat like [`Channel::join`], for a session that is told in another way what it lacks of
+    /// the history.
+    ///
+    /// # Errors
+    ///
+    /// The connection id belongs to another session that is not half-closed.
+    pub fn join_without_history(
+        &mut self,
+        cid: Cid,
+        conn: ConnId,
+        announcement: Option<&[u8]>,
+        place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
+    ) -> Result<Joined<T>, CidInUse> {
         let replaced = match self.seats.get(&cid) {
             Some(seat) if !seat.half_closed => return Err(CidInUse),
             Some(&seat) => Some(self.vacate(cid, seat)),
@@ -196,9 +214,8 @@ impl<T> Channel<T> {
             },
         );
         self.idle_since = None;
-        let replay = self.history.replay(now, &self.settings);
         Ok(Joined {
-            replay,
+            replay: Vec::new(),
             skip,
             replaced,
         })

@@ -13,11 +13,12 @@ use super::refusal::{Refusal, refused};
 use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, Resync, ResyncLimits, decode_resync,
-    frame_len, is_resync, resync_join, resync_link,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, ResyncLimits, frame_len, is_resync,
+    resync_join, resync_link,
 };
 use crate::settings::{Limits, NameCheck, Settings};
 use crate::shard::Shard;
+use crate::shard::brought::Brought;
 use crate::shard::gate::Permit;
 use crate::shard::input::{Frames, Input, Next};
 use crate::shard::layered::Layered;
@@ -37,7 +38,7 @@ pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, guest: Guest) {
     let first = first_frame(shard, &mut reader, &guest).await;
     let socket = reader.reunite(writer).map(Socket::Here);
     match (first, socket) {
-        (Ok(first), Ok(socket)) => enter(shard, socket, first, guest),
+        (Ok(first), Ok(socket)) => enter(shard, socket, first, guest).await,
         (Err(refusal), _) => refused(shard, guest.peer, &refusal),
         (Ok(_), Err(_)) => refused(shard, guest.peer, &Refusal::LeftInside),
     }
@@ -56,11 +57,11 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) 
     };
     if is_resync(join.get(HEADER_LEN..).unwrap_or_default()) {
         if let Some(layered) = Rc::into_inner(layered) {
-            enter(shard, Socket::Tls(Box::new(layered)), (join, early), guest);
+            enter(shard, Socket::Tls(Box::new(layered)), (join, early), guest).await;
         }
         return;
     }
-    match admitted(shard, &join, &guest) {
+    match admitted(shard, &join, &guest).await {
         Ok(entry) => {
             let arrival = arrival(shard, layered, entry, early, guest);
             shard.serve_kept(arrival).await;
@@ -73,8 +74,8 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) 
 }
 
 /// Sends a connection that can move on to its channel, if its first frame lets it in.
-fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) {
-    match admitted(shard, &join, &guest) {
+async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) {
+    match admitted(shard, &join, &guest).await {
         Ok(entry) => shard.route(arrival(shard, socket, entry, early, guest)),
         Err(refusal) => {
             refused(shard, guest.peer, &refusal);
@@ -84,9 +85,17 @@ fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) 
 }
 
 /// Checks the first frame. A connection that it lets in does not have to make room any more.
-fn admitted(shard: &Shard, first: &Bytes, guest: &Guest) -> Result<Entry, Refusal> {
-    let entry = check(&shard.common.settings, first, guest.peer)?;
+async fn admitted(shard: &Shard, first: &Bytes, guest: &Guest) -> Result<Entry, Refusal> {
+    let settings = &shard.common.settings;
+    let mut entry = check(settings, first, guest.peer)?;
     guest.permit.join().map_err(Refusal::LetGo)?;
+    let body = first.slice(HEADER_LEN..);
+    if is_resync(&body) {
+        let limits = &settings.limits;
+        let check = |message: &Message<'_>| check_lengths(limits, message);
+        let resync = shard.read_resync(&body, resync_limits(limits), check);
+        entry.resync = Some(resync.await?);
+    }
     Ok(entry)
 }
 
@@ -227,14 +236,14 @@ struct Entry {
     is_silent: bool,
     /// The join frame: the first frame itself, or the first in a resync.
     join: Bytes,
-    resync: Option<Box<Resync>>,
+    resync: Option<Box<Brought>>,
 }
 
+/// Checks what lets a connection in. Of a resync nothing else is looked at.
 fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
-    // Nothing else of a resync is looked at until its key is known to be right.
     let join = if is_resync {
         let joining = resync_join(&body, resync_limits(&settings.limits))?;
         // A buffer of its own: it may outlive the resync.
@@ -261,15 +270,13 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, 
     if is_resync && settings.limits.check_names == NameCheck::Sender {
         return Err(Refusal::ChecksSenders);
     }
-    let resync = is_resync.then(|| check_resync(settings, &body));
-    let resync = resync.transpose()?;
     Ok(Entry {
         cid: header.cid,
         uid: message.uid.into(),
         channel: message.channel.into(),
         is_silent: message.message.is_empty(),
         join,
-        resync,
+        resync: None,
     })
 }
 
@@ -278,18 +285,6 @@ fn resync_limits(limits: &Limits) -> ResyncLimits {
         max_frames: MAX_RESYNC_FRAMES,
         max_body: limits.max_frame - HEADER_LEN,
     }
-}
-
-/// Checks a resync message and each frame in it.
-fn check_resync(settings: &Settings, body: &Bytes) -> Result<Box<Resync>, Refusal> {
-    let resync = decode_resync(body, resync_limits(&settings.limits))?;
-    for nested in &resync.frames {
-        check_lengths(
-            &settings.limits,
-            &Message::decode(&nested.frame[HEADER_LEN..])?,
-        )?;
-    }
-    Ok(Box::new(resync))
 }
 
 fn check_lengths(limits: &Limits, message: &Message<'_>) -> Result<(), Refusal> {

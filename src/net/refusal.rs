@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 use crate::shard::Shard;
+use crate::shard::allowance::Overdrawn;
 use crate::shard::gate::{Full, LetGo};
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
@@ -97,6 +98,12 @@ pub(super) enum Refusal {
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
+}
+
+impl From<Overdrawn> for Refusal {
+    fn from(_: Overdrawn) -> Self {
+        Self::Overdrawn
+    }
 }
 
 impl Refusal {

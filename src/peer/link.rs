@@ -233,11 +233,6 @@ impl Link {
         self.phase = Phase::Waiting { until: now + wait };
     }
 
-    /// The session is ended to begin another one at once.
-    pub(crate) fn renew(&mut self, now: Instant) {
-        self.phase = Phase::Waiting { until: now };
-    }
-
     /// The upstream in use or to be tried next.
     pub(crate) const fn target(&self) -> usize {
         self.target

@@ -16,11 +16,17 @@
 //!
 //! Of a link that is not remembered, or of a server that says nothing, a frame is new unless it is
 //! among the frames whose digests are remembered, which are many more than those of the history.
+//!
+//! A merge costs a look at each digest that is remembered, and work for each frame that was brought.
+
+mod late;
+mod stock;
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 
+use super::ranges::Ranges;
 use crate::protocol::LinkHello;
+use stock::{Received, Stock};
 
 /// Most links that one channel remembers.
 const MAX_LINKS: usize = 1024;
@@ -35,8 +41,8 @@ pub(crate) struct Item {
     pub(crate) seq: Option<u64>,
 }
 
-/// What a resync comes to. The caller stores the new frames before any other.
-#[derive(Debug, PartialEq, Eq)]
+/// What a resync comes to. The caller stores the new frames, and says so with [`Memory::brought`].
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Merge {
     /// Which items are new, by index, in order.
     pub(crate) new: Vec<usize>,
@@ -59,11 +65,22 @@ pub(crate) struct Memory {
     digests: VecDeque<u64>,
     /// How many of them to keep.
     limit: usize,
+    /// What came from each upstream of this server, without a gap.
+    above: Vec<Above>,
     /// The number of the next frame.
     end: u64,
     /// Where the counts of frames given begin. It is random, so that nobody takes the count of a
     /// server that was restarted, or of a channel that was freed, for one of this.
     base: u64,
+}
+
+/// What came from one upstream.
+#[derive(Debug, Default)]
+struct Above {
+    /// The numbers of the frames that were stored.
+    stored: Ranges,
+    /// How many were known when they came, and are remembered as others.
+    known: u64,
 }
 
 /// What is remembered of one link.
@@ -73,22 +90,39 @@ struct Link {
     received: u64,
     /// How many frames that came over it were stored.
     stored: u64,
-    /// The numbers of the frames that came over it, in order.
-    own: VecDeque<Range<u64>>,
+    /// The numbers of the frames that came over it.
+    own: Ranges,
+    /// The numbers of frames that late ones were found to be equal to: each accounts for one.
+    claimed: VecDeque<u64>,
 }
 
 impl Memory {
-    /// Begins with the digests of a history that may hold up to `history` frames. `base` is random and
-    /// leaves room to count.
-    pub(crate) fn new(digests: impl Iterator<Item = u64>, history: usize, base: u64) -> Self {
-        let digests: VecDeque<_> = digests.collect();
+    /// Remembers nothing of a history that has `frames` frames, may hold up to `history`, and is still to be
+    /// told with [`Memory::prepend`]. `base` is random and leaves room to count.
+    pub(crate) fn new(frames: usize, history: usize, base: u64) -> Self {
         Self {
             links: HashMap::new(),
             order: VecDeque::new(),
             limit: MAX_DIGESTS.max(history),
-            end: digests.len() as u64,
+            digests: VecDeque::new(),
+            above: Vec::new(),
+            end: frames as u64,
             base,
-            digests,
+        }
+    }
+
+    /// Adds frames of the history in front of those that are remembered: what stands before them is told
+    /// with the next call.
+    pub(crate) fn prepend(&mut self, digests: &[u64], upstream: Option<usize>) {
+        let room = self.limit.saturating_sub(self.digests.len());
+        let kept = &digests[digests.len().saturating_sub(room)..];
+        let end = self.first();
+        for &digest in kept.iter().rev() {
+            self.digests.push_front(digest);
+        }
+        let numbers = self.first()..end;
+        if let Some(above) = self.above(upstream) {
+            above.stored.push_front(numbers);
         }
     }
 
@@ -97,23 +131,75 @@ impl Memory {
         self.links.get(&link).map(|link| link.received)
     }
 
-    /// Records that a frame was stored.
-    pub(crate) fn stored(&mut self, digest: u64) {
-        if self.digests.len() >= self.limit {
-            self.digests.pop_front();
+    /// Records that frames were stored, which came from an upstream of this server or not.
+    pub(crate) fn stored(
+        &mut self,
+        digests: impl IntoIterator<Item = u64>,
+        upstream: Option<usize>,
+    ) {
+        let start = self.end;
+        for digest in digests {
+            if self.digests.len() >= self.limit {
+                self.digests.pop_front();
+            }
+            self.digests.push_back(digest);
+            self.end += 1;
         }
-        self.digests.push_back(digest);
-        self.end += 1;
+        let (numbers, first) = (start..self.end, self.first());
+        if let Some(above) = self.above(upstream) {
+            above.stored.push_back(numbers, first);
+        }
     }
 
-    /// Records that the last `count` frames stored came over a link.
+    /// The frames that came from an upstream.
+    fn above(&mut self, upstream: Option<usize>) -> Option<&mut Above> {
+        let at = upstream?;
+        if self.above.len() <= at {
+            self.above.resize_with(at + 1, Above::default);
+        }
+        self.above.get_mut(at)
+    }
+
+    /// Returns how many of the newest frames that an upstream has given are remembered, without a gap.
+    pub(crate) fn seen_from(&self, upstream: usize) -> u64 {
+        let Some(above) = self.above.get(upstream) else {
+            return 0;
+        };
+        let is_full = self.digests.len() >= self.limit;
+        above.stored.count_from(self.first()) + if is_full { 0 } else { above.known }
+    }
+
+    /// Frames that an upstream has given were known.
+    pub(crate) fn knew_from(&mut self, upstream: usize, count: u64) {
+        if let Some(above) = self.above(Some(upstream)) {
+            above.known += count;
+        }
+    }
+
+    /// Frames that an upstream has given have never come: those before them do not count as the newest
+    /// any more.
+    pub(crate) fn missed_from(&mut self, upstream: usize) {
+        if let Some(above) = self.above.get_mut(upstream) {
+            *above = Above::default();
+        }
+    }
+
+    /// Records that the last `count` frames stored have come over a link, and are not counted as such yet.
     pub(crate) fn received(&mut self, link: u64, count: usize) {
+        self.brought(link, count);
+        if let Some(link) = self.links.get_mut(&link) {
+            link.received = link.received.saturating_add(count as u64);
+        }
+    }
+
+    /// Records that the last `count` frames stored are new ones of a link's resync, or late ones: those
+    /// have been counted already.
+    pub(crate) fn brought(&mut self, link: u64, count: usize) {
         let own = self.end - count as u64..self.end;
         let first = self.first();
         if let Some(link) = self.links.get_mut(&link) {
-            link.received = link.received.saturating_add(count as u64);
             link.stored += count as u64;
-            link.add_own(own, first);
+            link.own.push_back(own, first);
         }
     }
 
@@ -134,7 +220,7 @@ impl Memory {
         let got = hello.filter(|_| is_known).and_then(|hello| hello.got);
         let got = got.filter(|&got| got >= self.base);
         let missing = got.and_then(|got| given.checked_sub(got));
-        let mut stock = Stock::new(self, history, link, !items.is_empty());
+        let mut stock = Stock::new(self, history, link, items);
         stock.counts = missing.is_some();
         let mut new = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -148,7 +234,7 @@ impl Memory {
                 let window = usize::try_from(hello.window).unwrap_or(usize::MAX);
                 replay.drain(..replay.len().saturating_sub(window));
             }
-            self.remember(hello, new.len());
+            self.remember(hello);
         }
         Merge {
             new,
@@ -158,8 +244,8 @@ impl Memory {
         }
     }
 
-    /// Remembers a link that has brought `new` frames, which will be stored next.
-    fn remember(&mut self, hello: &LinkHello, new: usize) {
+    /// Remembers a link all of whose frames have come.
+    fn remember(&mut self, hello: &LinkHello) {
         self.order.retain(|&id| id != hello.id);
         self.order.push_back(hello.id);
         if self.order.len() > MAX_LINKS
@@ -167,149 +253,13 @@ impl Memory {
         {
             self.links.remove(&oldest);
         }
-        let (own, first) = (self.end..self.end + new as u64, self.first());
         let link = self.links.entry(hello.id).or_default();
         link.received = link.received.max(hello.sent);
-        link.stored += new as u64;
-        link.add_own(own, first);
     }
 
     /// The number of the oldest frame whose digest is remembered.
     fn first(&self) -> u64 {
         self.end - self.digests.len() as u64
-    }
-}
-
-impl Link {
-    fn add_own(&mut self, stored: Range<u64>, first: u64) {
-        while self.own.front().is_some_and(|range| range.end <= first) {
-            self.own.pop_front();
-        }
-        match self.own.back_mut() {
-            _ if stored.is_empty() => {}
-            Some(last) if last.end == stored.start => last.end = stored.end,
-            _ => self.own.push_back(stored),
-        }
-    }
-}
-
-/// Equal frames that a resync can be accounted for by, by index, the oldest last.
-#[derive(Debug, Default)]
-struct Pile {
-    /// Those that came over the link.
-    own: Vec<usize>,
-    /// The others that are in the history.
-    shelved: Vec<usize>,
-    /// The others that have left it.
-    forgotten: Vec<usize>,
-}
-
-/// What a frame that is remembered is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    /// It came over the link, and is not given to it.
-    Own,
-    /// It accounts for a frame of the resync.
-    Used,
-    Free,
-}
-
-impl Pile {
-    /// The oldest that came another way.
-    fn any_other(&mut self) -> Option<usize> {
-        self.forgotten.pop().or_else(|| self.shelved.pop())
-    }
-}
-
-/// What a remembered link's own frames are told by, by their numbers.
-#[derive(Clone, Copy)]
-struct Received {
-    /// Up to which they have come over the link.
-    up_to: u64,
-    /// Up to which they may have come another way, however long ago.
-    old: u64,
-}
-
-/// What the frames of a resync can be accounted for by, and has not been used up.
-struct Stock {
-    piles: HashMap<u64, Pile>,
-    /// By index: what a frame is good for.
-    uses: Vec<Use>,
-    /// The index of the first frame of the history.
-    shelf: usize,
-    /// Whether the link has counted what it has been given.
-    counts: bool,
-}
-
-impl Stock {
-    /// `is_asked` is whether there are frames to be accounted for.
-    fn new(memory: &Memory, history: usize, link: Option<&Link>, is_asked: bool) -> Self {
-        let len = memory.digests.len();
-        let mut stock = Self {
-            piles: HashMap::new(),
-            uses: vec![Use::Free; len],
-            shelf: len.saturating_sub(history),
-            counts: false,
-        };
-        let index = |number: u64| {
-            let at = number.saturating_sub(memory.first());
-            usize::try_from(at).unwrap_or(usize::MAX).min(len)
-        };
-        for range in link.iter().flat_map(|link| &link.own) {
-            stock.uses[index(range.start)..index(range.end)].fill(Use::Own);
-        }
-        if !is_asked {
-            return stock;
-        }
-        for (at, &digest) in memory.digests.iter().enumerate().rev() {
-            let pile = stock.piles.entry(digest).or_default();
-            if stock.uses[at] == Use::Own {
-                pile.own.push(at);
-            } else if at >= stock.shelf {
-                pile.shelved.push(at);
-            } else {
-                pile.forgotten.push(at);
-            }
-        }
-        stock
-    }
-
-    /// Whether a frame is known, and uses up what tells so. `received` is there if the link is
-    /// remembered.
-    fn accounts_for(&mut self, item: &Item, received: Option<Received>) -> bool {
-        let pile = self.piles.entry(item.digest).or_default();
-        let (is_known, at) = match (received, item.seq) {
-            (None, _) => (false, pile.any_other()),
-            // It went down the link, and the oldest equal ones did first. If it was a newer one, the
-            // replay has one more of them than the server lacks, and the server knows it. What came
-            // down before this channel was restarted has come back over the link.
-            (Some(_), None) => (true, pile.own.pop().or_else(|| pile.any_other())),
-            // It came over the link, unless it had come another way before.
-            (Some(received), Some(seq)) if seq <= received.up_to => {
-                (true, pile.own.pop().or_else(|| pile.shelved.pop()))
-            }
-            (Some(received), Some(seq)) if seq <= received.old => (false, pile.any_other()),
-            (Some(_), Some(_)) => (false, pile.shelved.pop()),
-        };
-        // Where counts tell what the server lacks, known frames have no say in that.
-        let is_told = self.counts && is_known;
-        if let Some(at) = at.filter(|&at| self.uses[at] == Use::Free && !is_told) {
-            self.uses[at] = Use::Used;
-        }
-        is_known || at.is_some()
-    }
-
-    /// The frames of the history that are left, by index in it: of those that the link was given
-    /// the newest `missing`, if that is known.
-    fn left(&self, missing: Option<u64>) -> Vec<usize> {
-        let missing = missing.and_then(|missing| usize::try_from(missing).ok());
-        let history = self.uses[self.shelf..].iter().enumerate();
-        let given = history.filter(|(_, it)| **it != Use::Own).rev();
-        let newest = given.take(missing.unwrap_or(usize::MAX));
-        let free = newest.filter(|(_, it)| **it == Use::Free);
-        let mut left: Vec<_> = free.map(|(at, _)| at).collect();
-        left.reverse();
-        left
     }
 }
 

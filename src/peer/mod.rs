@@ -22,7 +22,11 @@ pub(crate) mod link;
 #[cfg(feature = "server")]
 pub(crate) mod merge;
 #[cfg(feature = "server")]
+pub(crate) mod ranges;
+#[cfg(feature = "server")]
 pub(crate) mod status;
+#[cfg(feature = "server")]
+pub(crate) mod suspects;
 
 #[cfg(feature = "server")]
 pub use status::{LinkCounts, LinkState, LinkStatus};

@@ -80,6 +80,11 @@ pub(super) fn append_path(out: &mut Vec<u8>, path: &[u64]) {
     append(out, &Notice::Path(path));
 }
 
+/// Appends the body of the notice that late frames have been compared to `out`.
+pub(super) fn append_compared(out: &mut Vec<u8>, up_to: u64) {
+    append(out, &Notice::Compared(up_to));
+}
+
 /// Appends the body of the notice that a link is refused to `out`.
 pub(super) fn append_refused(out: &mut Vec<u8>, word: &str) {
     append(out, &Notice::Refused(word));
@@ -137,6 +142,8 @@ enum Notice<'a> {
     },
     #[serde(rename = "link_path")]
     Path(&'a [u64]),
+    #[serde(rename = "link_compared")]
+    Compared(u64),
     #[serde(rename = "link_refused")]
     Refused(&'a str),
 }

@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `link_welcome` | map of `replay` and `given` (unsigned), `counted` (boolean) and `path` (array of unsigned) |
 //! | `link_path` | array of unsigned |
+//! | `link_compared` | unsigned |
 //! | `link_refused` | text: `key`, `cid`, `loop`, `limit`, `stopping`, `resync` or `sender` |
 
 use std::fmt;
@@ -38,7 +39,8 @@ pub struct LinkHello {
     /// knows it could take the link's place above, or tell the lower server that it is refused. It is
     /// never passed on.
     pub id: u64,
-    /// How many of the newest frames it recognises when they are replayed to it.
+    /// How many of the newest frames it recognises when they are replayed to it. In front of late frames:
+    /// with how many of the newest frames up to `got` it has compared these.
     pub window: u64,
     /// How many frames that did not come from the upstream it has offered on this link, this
     /// resync message included: those with an empty message do not count.
@@ -69,6 +71,9 @@ pub enum LinkNotice {
     /// The servers above the lower one for this channel have changed. The upper server of the link
     /// comes first, then its own upstreams, as far as known.
     Path(Vec<u64>),
+    /// The upper server has compared late frames with all that it remembers: those up to this number of
+    /// the frames that the link has offered. Frames before the notice were sent before that.
+    Compared(u64),
     /// The link is not taken; the session ends.
     Refused(LinkRefusal),
 }
@@ -151,6 +156,7 @@ impl LinkNotice {
                 cbor::append_welcome(&mut frame, *replay, *counted, *given, path);
             }
             Self::Path(path) => cbor::append_path(&mut frame, within_bound(path)),
+            Self::Compared(up_to) => cbor::append_compared(&mut frame, *up_to),
             Self::Refused(why) => cbor::append_refused(&mut frame, why.word()),
         }
         let header = FrameHeader {
@@ -182,6 +188,7 @@ impl LinkNotice {
         let notice = match reader.key().ok()? {
             b"link_welcome" => welcome(&mut reader)?,
             b"link_path" => Self::Path(path(&mut reader)?),
+            b"link_compared" => Self::Compared(reader.unsigned().ok()?),
             b"link_refused" => {
                 let word = reader.text().ok()?;
                 let mut known = LinkRefusal::ALL.into_iter();

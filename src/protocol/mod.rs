@@ -26,8 +26,8 @@ pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
 pub use mark::{Mark, put_frame_start};
 pub use resync::{
-    NestedFrame, Resync, ResyncLimits, decode_resync, encode_resync, is_resync, resync_join,
-    resync_link,
+    CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
+    encode_late, encode_resync, is_resync, resync_join, resync_link,
 };
 pub use scan::{Run, Scan, Stop, frames, scan};
 

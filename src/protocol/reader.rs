@@ -8,6 +8,7 @@
 use super::error::{BodyError, CborType};
 
 /// Reads one item after the other.
+#[derive(Debug)]
 pub(super) struct Reader<'a> {
     input: &'a [u8],
     at: usize,

@@ -14,11 +14,13 @@
 
 use bytes::Bytes;
 
-use super::body::Message;
+use super::body::{Message, encode_frame};
 use super::cbor;
 use super::error::{BodyError, FrameError, ResyncError};
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
+use super::key::{Cid, Key};
 use super::link::LinkHello;
+use super::mark::Mark;
 use super::reader::Reader;
 
 const RESYNC_MESSAGE: &str = "resync_message";
@@ -67,17 +69,120 @@ pub fn is_resync(body: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// See [`ResyncError`]; it names the first offending frame.
+/// See [`ResyncError`]; it names the first offending frame, or the last whose number is above those that
+/// the link has sent.
 pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, ResyncError> {
-    let mut reader = Reader::new(body);
-    let (frames, link) = one_or_two(
-        &mut reader,
-        (RESYNC_MESSAGE, |reader| nested(reader, body, limits)),
-        (LINK, LinkHello::read),
-    )?;
-    reader.end()?;
-    check_sequence(&frames, link.as_ref())?;
+    let mut decoder = ResyncDecoder::new(body, limits)?;
+    // Grows with the frames that are there, not by the announced count.
+    let mut frames = Vec::new();
+    while let Some(nested) = decoder.next_frame()? {
+        frames.push(NestedFrame {
+            frame: body.slice_ref(nested.frame),
+            seq: nested.seq,
+        });
+    }
+    let link = decoder.finish()?;
     Ok(Resync { frames, link })
+}
+
+/// Decodes a resync body frame by frame: first [`ResyncDecoder::next_frame`] until there is none, then
+/// [`ResyncDecoder::finish`]. Only then is all of it known to be good.
+#[derive(Debug)]
+pub struct ResyncDecoder<'a> {
+    reader: Reader<'a>,
+    limits: ResyncLimits,
+    /// How many pairs the outer map has.
+    pairs: u64,
+    count: usize,
+    index: usize,
+    channel: Option<&'a str>,
+    /// The last number, and the frame that has it.
+    last: Option<(usize, u64)>,
+}
+
+/// A frame inside a resync message, checked.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedFrame<'a> {
+    /// The whole frame, header included.
+    pub frame: &'a [u8],
+    /// See [`NestedFrame::seq`].
+    pub seq: Option<u64>,
+    /// What it says.
+    pub message: Message<'a>,
+    /// Whether it only tells that somebody is present: see [`is_presence`](super::is_presence).
+    pub is_presence: bool,
+}
+
+impl<'a> ResyncDecoder<'a> {
+    /// Reads what stands in front of the frames.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResyncError`].
+    pub fn new(body: &'a [u8], limits: ResyncLimits) -> Result<Self, ResyncError> {
+        let mut reader = Reader::new(body);
+        let pairs = first_key(&mut reader, RESYNC_MESSAGE)?;
+        let count = frame_count(&mut reader, limits.max_frames)?;
+        Ok(Self {
+            reader,
+            limits,
+            pairs,
+            count,
+            index: 0,
+            channel: None,
+            last: None,
+        })
+    }
+
+    /// Reads and checks the next frame; `None` if there are no more.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResyncError`].
+    pub fn next_frame(&mut self) -> Result<Option<CheckedFrame<'a>>, ResyncError> {
+        if self.index == self.count {
+            return Ok(None);
+        }
+        let (reader, index) = (&mut self.reader, self.index);
+        let pairs = first_key(reader, ENCODED_MSG)?;
+        let frame = reader.bytes()?;
+        let at = reader.at() - frame.len();
+        let seq = second_pair(reader, pairs, (ENCODED_MSG, SEQ), Reader::unsigned)?;
+        let (message, mark) = check_nested(frame, index, at, self.limits.max_body)?;
+        if *self.channel.get_or_insert(message.channel) != message.channel {
+            let error = FrameError::OtherChannel { at: HEADER_LEN };
+            return Err(ResyncError::Frame { index, at, error });
+        }
+        if let Some(seq) = seq {
+            if index == 0 || seq <= self.last.map_or(0, |(_, last)| last) {
+                return Err(ResyncError::Sequence { index, seq });
+            }
+            self.last = Some((index, seq));
+        }
+        self.index += 1;
+        Ok(Some(CheckedFrame {
+            frame,
+            seq,
+            message,
+            is_presence: message.message.is_empty() && mark == Mark::None,
+        }))
+    }
+
+    /// Reads what stands behind the frames.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResyncError`].
+    pub fn finish(mut self) -> Result<Option<LinkHello>, ResyncError> {
+        let names = (RESYNC_MESSAGE, LINK);
+        let link = second_pair(&mut self.reader, self.pairs, names, LinkHello::read)?;
+        self.reader.end()?;
+        let sent = link.map_or(0, |link| link.sent);
+        match self.last {
+            Some((index, seq)) if seq > sent => Err(ResyncError::Sequence { index, seq }),
+            _ => Ok(link),
+        }
+    }
 }
 
 /// Returns the first frame of a resync body, which stands for the join, and checks nothing behind it:
@@ -88,11 +193,9 @@ pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, Resyn
 /// See [`ResyncError`].
 pub fn resync_join(body: &[u8], limits: ResyncLimits) -> Result<&[u8], ResyncError> {
     let mut reader = Reader::new(body);
-    reader.map()?;
-    expect_key(&mut reader, Some(RESYNC_MESSAGE), &[])?;
+    first_key(&mut reader, RESYNC_MESSAGE)?;
     frame_count(&mut reader, limits.max_frames)?;
-    reader.map()?;
-    expect_key(&mut reader, Some(ENCODED_MSG), &[])?;
+    first_key(&mut reader, ENCODED_MSG)?;
     let frame = reader.bytes()?;
     check_nested(frame, 0, reader.at() - frame.len(), limits.max_body)?;
     Ok(frame)
@@ -116,77 +219,33 @@ pub fn resync_link(body: &[u8]) -> Option<LinkHello> {
     })
 }
 
-/// Reads the array of nested frames, which are slices of `body`.
-fn nested<'a>(
-    reader: &mut Reader<'a>,
-    body: &Bytes,
-    limits: ResyncLimits,
-) -> Result<Vec<NestedFrame>, ResyncError> {
-    let count = frame_count(reader, limits.max_frames)?;
-    // Grows with the frames that are there, not by the announced count.
-    let mut frames = Vec::new();
-    let mut channel = None;
-    for index in 0..count {
-        let place = |reader: &mut Reader<'a>| {
-            let frame = reader.bytes()?;
-            Ok((reader.at() - frame.len(), frame))
-        };
-        let ((at, frame), seq) = one_or_two(reader, (ENCODED_MSG, place), (SEQ, Reader::unsigned))?;
-        let message = check_nested(frame, index, at, limits.max_body)?;
-        if *channel.get_or_insert(message.channel) != message.channel {
-            let error = FrameError::OtherChannel { at: HEADER_LEN };
-            return Err(ResyncError::Frame { index, at, error });
-        }
-        let frame = body.slice_ref(frame);
-        frames.push(NestedFrame { frame, seq });
-    }
-    Ok(frames)
-}
-
-/// Checks that every `seq` is where it may be and above the one before.
-fn check_sequence(frames: &[NestedFrame], link: Option<&LinkHello>) -> Result<(), ResyncError> {
-    let sent = link.map_or(0, |link| link.sent);
-    let mut last = 0;
-    for (index, frame) in frames.iter().enumerate() {
-        let Some(seq) = frame.seq else {
-            continue;
-        };
-        if index == 0 || seq <= last || seq > sent {
-            return Err(ResyncError::Sequence { index, seq });
-        }
-        last = seq;
-    }
-    Ok(())
-}
-
-/// Reads a map of the pair `key`, and maybe the pair `option` behind it.
-fn one_or_two<'a, T, U>(
-    reader: &mut Reader<'a>,
-    (key, value): (
-        &'static str,
-        impl FnOnce(&mut Reader<'a>) -> Result<T, ResyncError>,
-    ),
-    (option, more): (
-        &'static str,
-        impl FnOnce(&mut Reader<'a>) -> Result<U, BodyError>,
-    ),
-) -> Result<(T, Option<U>), ResyncError> {
+/// Reads the head of a map and its first key, which must be `key`. Returns how many pairs there are.
+fn first_key(reader: &mut Reader<'_>, key: &'static str) -> Result<u64, BodyError> {
     let pairs = reader.map()?;
     if pairs == 0 {
         let at = reader.at();
-        return Err(BodyError::MissingKey { key, at }.into());
+        return Err(BodyError::MissingKey { key, at });
     }
     expect_key(reader, Some(key), &[])?;
-    let value = value(reader)?;
+    Ok(pairs)
+}
+
+/// Reads the pair `option` behind the first, if the map has more than that.
+fn second_pair<'a, T>(
+    reader: &mut Reader<'a>,
+    pairs: u64,
+    (key, option): (&'static str, &'static str),
+    value: impl FnOnce(&mut Reader<'a>) -> Result<T, BodyError>,
+) -> Result<Option<T>, BodyError> {
     if pairs == 1 {
-        return Ok((value, None));
+        return Ok(None);
     }
     expect_key(reader, Some(option), &[key])?;
-    let more = more(reader)?;
+    let value = value(reader)?;
     if pairs > 2 {
         expect_key(reader, None, &[key, option])?;
     }
-    Ok((value, Some(more)))
+    Ok(Some(value))
 }
 
 /// Reads a key, which must be `expected`; the map has had the keys `seen` before.
@@ -222,7 +281,7 @@ fn check_nested(
     index: usize,
     at: usize,
     max_body: usize,
-) -> Result<Message<'_>, ResyncError> {
+) -> Result<(Message<'_>, Mark), ResyncError> {
     let bad = |error| ResyncError::Frame { index, at, error };
     let header = FrameHeader::decode(frame).map_err(bad)?;
     let announced = HEADER_LEN + header.map_or(0, |header| header.body_len);
@@ -242,7 +301,7 @@ fn check_nested(
             at: 1,
         }));
     }
-    Message::decode(body).map_err(|error| {
+    Message::decode_marked(body).map_err(|error| {
         bad(FrameError::Body {
             at: HEADER_LEN,
             error,
@@ -286,6 +345,58 @@ pub fn encode_resync(
     let mut body = Vec::with_capacity(len);
     cbor::append_resync(&mut body, first, &rest[left_out..], link);
     Some((body, left_out))
+}
+
+/// Encodes late frames: a frame that only the upper server of a link understands, in the middle of its
+/// session. It is a message of the channel whose key is the id of the link, and which holds a resync body
+/// in which the first frame stands for nothing but the names.
+///
+/// A server sends the frames of a server below in this form if it did not know that one: they may be
+/// old, and the upper server compares them with all that it remembers. See [`LinkHello::window`]
+/// for what it leaves out; [`LinkNotice::Compared`](super::LinkNotice::Compared) is the answer.
+///
+/// `None` if they do not fit.
+#[must_use]
+pub fn encode_late(
+    hello: &LinkHello,
+    cid: Cid,
+    (uid, channel): (&str, &str),
+    frames: &[NestedFrame],
+) -> Option<Bytes> {
+    let names = Message {
+        uid,
+        channel,
+        message: &[],
+    };
+    let first = NestedFrame {
+        frame: encode_frame(cid, Key(0), &names).ok()?,
+        seq: None,
+    };
+    let nested: Vec<_> = std::iter::once(first)
+        .chain(frames.iter().cloned())
+        .collect();
+    let (body, left_out) = encode_resync(&nested, Some(hello), MAX_BODY_LEN)?;
+    let late = Message {
+        message: &body,
+        ..names
+    };
+    let frame = encode_frame(cid, Key(hello.id), &late).ok()?;
+    (left_out == 0).then_some(frame)
+}
+
+/// Decodes late frames of the link with the id `link`: what [`encode_late`] makes, without the first.
+///
+/// # Errors
+///
+/// See [`ResyncError`]: the frame has the link's key, and is nothing else that may have it.
+pub fn decode_late(frame: &Bytes, link: u64, limits: ResyncLimits) -> Result<Resync, ResyncError> {
+    let message = Message::decode(frame.get(HEADER_LEN..).unwrap_or_default())?;
+    let mut late = decode_resync(&frame.slice_ref(message.message), limits)?;
+    if late.link.is_none_or(|hello| hello.id != link) {
+        return Err(BodyError::MissingKey { key: LINK, at: 0 }.into());
+    }
+    late.frames.remove(0);
+    Ok(late)
 }
 
 /// Length in bytes of a nested frame with the map around it.

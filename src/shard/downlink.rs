@@ -1,11 +1,14 @@
 //! Servers below this one: their resyncs, what they are told, and what is remembered of them.
 //!
-//! A server's link is a member like any other. What differs is its first frame, which is merged
-//! with the history in the same call that seats it, so that nothing comes between; and that hints
-//! of presence which it passes on are not stored.
+//! A server's link is a member like any other. What differs is its first frame, which is compared
+//! with the history in the same call that seats it, so that nothing comes between; that it may send
+//! late frames, which are compared as well; and that hints of presence which it passes on are not
+//! stored.
+
+mod compare;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -17,15 +20,12 @@ use super::ids::Home;
 use super::message::Socket;
 use super::registry::Room;
 use super::wire::see_off;
-use crate::channel::{ConnId, FrameRun};
+use crate::channel::{ConnId, FrameRun, Origin};
 use crate::peer::known::Digester;
-use crate::peer::merge::{Item, Memory, Merge};
-use crate::protocol::{
-    Cid, LinkHello, LinkNotice, LinkRefusal, NestedFrame, Resync, frames, is_presence,
-};
+use crate::peer::merge::Memory;
+use crate::protocol::{Cid, LinkHello, LinkNotice, LinkRefusal, frames};
+pub(super) use compare::MAX_LATE;
 
-/// New frames of a resync are copied out of it into runs of about this size.
-const RUN_BYTES: usize = 32 << 10;
 /// How long the server of a refused link may take to let the reason in.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(super) struct Downlinks {
     memory: Memory,
     linked: Vec<Linked>,
+    /// Runs of the history that are not in `memory` yet, the oldest first.
+    backlog: Vec<(Bytes, Origin)>,
+    /// The session and the link of whom new frames are being stored that were counted before.
+    pub(super) bringing: Option<(ConnId, u64)>,
 }
 
 /// A server that has told the id of its link.
@@ -50,13 +54,42 @@ impl Downlinks {
     }
 
     /// Records what was stored, and who sent it.
-    pub(super) fn note_stored(&mut self, from: ConnId, run: &FrameRun, digester: &Digester) {
-        for frame in frames(run.bytes()) {
-            self.memory.stored(digester.digest(frame));
+    pub(super) fn note_stored(
+        &mut self,
+        from: ConnId,
+        run: &FrameRun,
+        origin: Origin,
+        digester: &Digester,
+    ) {
+        let digests = frames(run.bytes()).map(|frame| digester.digest(frame));
+        self.memory.stored(digests, origin.upstream());
+        match self.bringing {
+            Some((conn, link)) if conn == from => self.memory.brought(link, run.frames()),
+            _ => {
+                if let Some(link) = self.link_of(from) {
+                    self.memory.received(link, run.frames());
+                }
+            }
         }
-        if let Some(linked) = self.linked.iter().find(|linked| linked.conn.id == from) {
-            self.memory.received(linked.link, run.frames());
+    }
+
+    /// Frames that an upstream has given were known, and before them there may be a gap of frames that
+    /// have never come.
+    pub(super) fn note_known(&mut self, upstream: usize, has_gap: bool, count: u64) {
+        if has_gap {
+            self.memory.missed_from(upstream);
         }
+        self.memory.knew_from(upstream, count);
+    }
+
+    /// Returns how many of the newest frames that an upstream has given are remembered.
+    pub(super) fn seen_from(&self, upstream: usize) -> u64 {
+        self.memory.seen_from(upstream)
+    }
+
+    fn link_of(&self, conn: ConnId) -> Option<u64> {
+        let linked = self.linked.iter().find(|linked| linked.conn.id == conn)?;
+        Some(linked.link)
     }
 }
 
@@ -98,76 +131,6 @@ impl Shard {
         drop(registry);
         if let Some(older) = older {
             self.end(&older, Ended::Replaced);
-        }
-    }
-
-    /// Takes what is new of a server's history, and sends it what it lacks.
-    pub(super) fn merge_resync(
-        self: &Rc<Self>,
-        at: u32,
-        conn: &Rc<Conn>,
-        resync: &Resync,
-        now: Instant,
-    ) {
-        let brought = resync.frames.iter().filter(|n| !is_presence(&n.frame));
-        let brought: Vec<_> = brought.collect();
-        if let Some(hello) = resync.link {
-            self.end_older(at, hello.id);
-        }
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room(at) else {
-            return;
-        };
-        let is_stranger = resync
-            .link
-            .is_none_or(|hello| room.received_from(&hello).is_none());
-        let (merge, replay) = room.merge(resync, &brought, &self.common.digester, now);
-        let welcome = resync.link.map(|hello| {
-            let notice = LinkNotice::Welcome {
-                replay: merge.replay.len() as u64,
-                counted: merge.counted,
-                given: merge.given,
-                path: self.path_of(room),
-            };
-            notice.encode(hello.id, conn.cid)
-        });
-        if let Some(key) = conn.key.get() {
-            let replay = welcome.into_iter().chain(replay);
-            room.channel.local.replay(key, replay);
-        }
-        registry.list_if_dirty(Home::Owned(at));
-        drop(registry);
-        self.wake_flusher();
-        let stats = self.stats();
-        stats.resyncs.add(1);
-        stats.resync_frames.add(merge.new.len() as u64);
-        stats
-            .resync_known
-            .add((brought.len() - merge.new.len()) as u64);
-        if is_stranger && !merge.new.is_empty() {
-            self.renew_uplink(at, merge.new.len() as u64);
-        }
-        let new: Vec<_> = merge.new.iter().map(|&index| brought[index]).collect();
-        for run in runs(&new) {
-            self.note_received(&run);
-            self.publish_in(at, conn.id, &run, now);
-        }
-        // Only now: the merge has counted these frames as come over the link already.
-        if let Some(hello) = resync.link {
-            self.link_down(at, conn, hello.id);
-        }
-    }
-
-    /// From now on what the server sends is counted.
-    fn link_down(&self, at: u32, conn: &Rc<Conn>, link: u64) {
-        let mut registry = self.registry.borrow_mut();
-        if let Some(room) = registry.room(at)
-            && conn.phase.get() == ConnPhase::Joined
-        {
-            let conn = conn.clone();
-            if let Some(downlinks) = &mut room.downlinks {
-                downlinks.linked.push(Linked { conn, link });
-            }
         }
     }
 
@@ -254,77 +217,14 @@ impl Room {
         }
     }
 
-    /// Whether a session of a link has been overtaken by a later one: it was given up below, and
-    /// what it brings has come already.
+    /// Returns `true` if a session of a link has been overtaken by a later one, which may be over as well:
+    /// it was given up below, and what it brings has come already, what follows its first frame
+    /// included.
     pub(super) fn is_overtaken(&self, hello: &LinkHello) -> bool {
-        let received = self.received_from(hello);
-        self.session_of(hello.id).is_some() && received > Some(hello.sent)
+        self.received_from(hello) > Some(hello.sent)
     }
 
     fn received_from(&self, hello: &LinkHello) -> Option<u64> {
         self.downlinks.as_ref()?.memory.received_from(hello.id)
     }
-
-    /// Finds out which of what was brought is new, and which of the history the server lacks.
-    fn merge(
-        &mut self,
-        resync: &Resync,
-        brought: &[&NestedFrame],
-        digester: &Digester,
-        now: Instant,
-    ) -> (Merge, Vec<Bytes>) {
-        let item = |nested: &&NestedFrame| Item {
-            digest: digester.digest(&nested.frame),
-            seq: nested.seq,
-        };
-        let items: Vec<_> = brought.iter().map(item).collect();
-        let history = self.channel.history();
-        let settings = self.channel.settings();
-        let entries = history.entries(now, settings);
-        let history: Vec<_> = entries.map(|(frame, _)| frame).collect();
-        let downlinks = self.downlinks.get_or_insert_with(|| {
-            let digests = history.iter().map(|frame| digester.digest(frame));
-            Box::new(Downlinks {
-                // 48 bits, so that 65,536 times as many frames can be counted.
-                memory: Memory::new(
-                    digests,
-                    settings.history_frames,
-                    rand::random::<u64>() >> 16,
-                ),
-                linked: Vec::new(),
-            })
-        });
-        let merge = downlinks
-            .memory
-            .merge(resync.link.as_ref(), history.len(), &items);
-        let lacking = merge.replay.iter().copied();
-        let replay = self.channel.history().parts(now, settings, lacking);
-        (merge, replay)
-    }
-}
-
-/// Copies frames into runs of their own: slices would keep the whole resync alive.
-fn runs(frames: &[&NestedFrame]) -> Vec<FrameRun> {
-    let mut runs = Vec::new();
-    let (mut bytes, mut count) = (Vec::new(), 0);
-    let mut end = |bytes: &mut Vec<u8>, count: &mut u32| {
-        let bytes = std::mem::take(bytes);
-        let capacity = bytes.capacity();
-        runs.push(FrameRun::slice_of(
-            bytes.into(),
-            std::mem::take(count),
-            capacity,
-        ));
-    };
-    for nested in frames {
-        if count > 0 && bytes.len() + nested.frame.len() > RUN_BYTES {
-            end(&mut bytes, &mut count);
-        }
-        bytes.extend_from_slice(&nested.frame);
-        count += 1;
-    }
-    if count > 0 {
-        end(&mut bytes, &mut count);
-    }
-    runs
 }

@@ -35,3 +35,13 @@ pub(crate) enum Home {
     /// Another shard does: index of the relay.
     Relayed(u32),
 }
+
+impl Home {
+    /// Returns the index of the room, if this shard owns it.
+    pub(crate) const fn owned(self) -> Option<u32> {
+        match self {
+            Self::Owned(at) => Some(at),
+            Self::Relayed(_) => None,
+        }
+    }
+}

@@ -10,21 +10,22 @@ use super::conn::{Conn, Phase as ConnPhase, Role, Seating};
 use super::gate::Full;
 use super::ids::{Home, ShardId};
 use super::kept::Then;
+use super::merging::Seated;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::refused::Refused;
 use super::registry::Room;
 use super::turn;
 use crate::channel::{FrameRun, Place};
-use crate::protocol::{Cid, Resync};
+use crate::protocol::Cid;
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 
 /// A session that has a seat on this shard and is not served yet.
-struct Newcomer {
-    conn: Rc<Conn>,
-    then: Then,
+pub(super) struct Newcomer {
+    pub(super) conn: Rc<Conn>,
+    pub(super) then: Then,
 }
 
 fn claim(room: &mut Room, identity: &Identity) -> bool {
@@ -58,31 +59,79 @@ impl Shard {
         }
     }
 
-    /// Gives a session a seat in a channel of this shard. It waits for one that may become free.
+    /// Gives a session a seat in a channel of this shard, and has it served. It waits for a seat that may
+    /// become free.
     pub(super) fn seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+        if arrival.resync.is_some() {
+            return self.seat_server(arrival, false);
+        }
         let now = Instant::now();
         match self.admit(&mut arrival, now) {
-            Ok(at) => self.seat_at(at, arrival, now),
+            Ok(at) => self.seat_client(at, arrival, now),
             Err(refused) => self.wait_or_refuse(arrival, refused),
         }
     }
 
     /// Gives a seat to a session that has waited for one.
     pub(super) fn seat_at_once(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+        if arrival.resync.is_some() {
+            return self.seat_server(arrival, true);
+        }
         let now = Instant::now();
         match self.admit(&mut arrival, now) {
-            Ok(at) => self.seat_at(at, arrival, now),
+            Ok(at) => self.seat_client(at, arrival, now),
             Err(refused) => self.refuse_arrival(arrival, refused),
         }
     }
 
-    fn seat_at(self: &Rc<Self>, at: u32, arrival: Arrival<Socket>, now: Instant) {
+    fn seat_client(self: &Rc<Self>, at: u32, arrival: Arrival<Socket>, now: Instant) {
+        let try_seat = |arrival| self.try_seat(at, arrival, now);
+        let newcomer = self.seat_or_refuse(at, arrival, now, try_seat);
+        // Only now: what came behind the join frame follows it in the channel's order.
+        if let Some(Newcomer { conn, then }) = newcomer.flatten() {
+            self.begin(conn, then);
+        }
+    }
+
+    /// Gives a server below its seat, and compares what it has brought. It waits for a seat that may become
+    /// free, unless it has.
+    pub(super) fn seat_and_compare(
+        self: &Rc<Self>,
+        mut arrival: Arrival<Socket>,
+        has_waited: bool,
+    ) -> Option<Seated> {
+        let now = Instant::now();
+        match self.admit(&mut arrival, now) {
+            Ok(at) => {
+                let try_seat = |arrival| self.try_seat_server(at, arrival, now);
+                return self.seat_or_refuse(at, arrival, now, try_seat);
+            }
+            Err(refused) if has_waited => self.refuse_arrival(arrival, refused),
+            Err(refused) => {
+                if let Some(brought) = &mut arrival.resync {
+                    brought.let_go_of_memory();
+                }
+                self.wait_or_refuse(arrival, refused);
+            }
+        }
+        None
+    }
+
+    /// Does `seat`, and tells why if it fails.
+    fn seat_or_refuse<T>(
+        self: &Rc<Self>,
+        at: u32,
+        arrival: Arrival<Socket>,
+        now: Instant,
+        seat: impl FnOnce(Arrival<Socket>) -> Result<T, Refused>,
+    ) -> Option<T> {
         let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
         let origin = arrival.origin;
-        let Err(refused) = self.try_seat(at, arrival, now) else {
-            return;
+        let refused = match seat(arrival) {
+            Ok(seated) => return Some(seated),
+            Err(refused) => refused,
         };
         if let Some(room) = self.registry.borrow_mut().room(at) {
             room.unclaim(conn);
@@ -93,6 +142,7 @@ impl Shard {
             let why = Box::new(refused);
             self.deliver_to(origin, Delivery::Refuse { conn, why });
         }
+        None
     }
 
     /// Counts and logs that there is no seat for a session, and tells whoever waits for it, or a server
@@ -157,49 +207,56 @@ impl Shard {
     fn try_seat(
         self: &Rc<Self>,
         at: u32,
-        mut arrival: Arrival<Socket>,
+        arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Newcomer>, Refused> {
         if !arrival.is_silent {
             self.deliver_collected(at, now);
         }
-        let resync = arrival.resync.take();
-        // Servers carry many members' frames, and what they bring is merged here.
-        let spread_to = match (&resync, &arrival.socket) {
-            (_, Socket::Elsewhere) => Some(arrival.origin),
-            (None, Socket::Here(_) | Socket::Moved(_)) => self.spread_to(at, arrival.origin),
-            (_, Socket::Kept(_) | Socket::Tls(_)) | (Some(_), _) => None,
+        let spread_to = match &arrival.socket {
+            Socket::Elsewhere => Some(arrival.origin),
+            Socket::Here(_) | Socket::Moved(_) => self.spread_to(at, arrival.origin),
+            Socket::Kept(_) | Socket::Tls(_) => None,
         };
         let (conn, cid) = (arrival.identity.conn, arrival.identity.cid);
         let uid = arrival.identity.uid.clone();
-        // The join frame of a resync is one of its frames.
-        let publishes = (!arrival.is_silent && resync.is_none())
-            .then(|| FrameRun::exact(arrival.join.clone(), 1));
-        let seated = match spread_to {
-            Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None),
-            None => self
-                .seat_local(at, arrival, resync.as_deref(), now)
-                .map(Some),
+        let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
+        let newcomer = match spread_to {
+            Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
+            None => Some(self.seat_local(at, arrival, Role::Client, now)?),
         };
-        let newcomer = seated?;
-        self.stats().joined.add(1);
-        if let Some(room) = self.registry.borrow_mut().room(at) {
-            room.note_need();
-        }
-        self.want_uplink(at, &uid, cid);
-        if let (Some(resync), Some(newcomer)) = (&resync, &newcomer) {
-            self.merge_resync(at, &newcomer.conn, resync, now);
-        }
+        self.note_seated(at, &uid, cid);
         if let Some(run) = publishes {
             self.note_received(&run);
             self.publish_in(at, conn, &run, now);
         }
         self.announce_soon(at);
-        // Only now: what came behind the join frame follows it in the channel's order.
-        if let Some(Newcomer { conn, then }) = newcomer {
-            self.begin(conn, then);
+        Ok(newcomer)
+    }
+
+    /// Servers carry many members' frames, and what they bring is merged here: they are never spread.
+    fn try_seat_server(
+        self: &Rc<Self>,
+        at: u32,
+        mut arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<Seated, Refused> {
+        let brought = arrival.resync.take().ok_or(Refused::Stopping)?;
+        let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
+        self.deliver_collected(at, now);
+        let newcomer = self.seat_local(at, arrival, Role::Downstream, now)?;
+        self.note_seated(at, &uid, cid);
+        let seated = self.compare(at, newcomer, *brought, now);
+        self.announce_soon(at);
+        seated.ok_or(Refused::TooManyChannels)
+    }
+
+    fn note_seated(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
+        self.stats().joined.add(1);
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.note_need();
         }
-        Ok(())
+        self.want_uplink(at, uid, cid);
     }
 
     /// Finds or opens the room called `name`, for somebody from `ip`. Where there are as many
@@ -240,7 +297,7 @@ impl Shard {
         self: &Rc<Self>,
         at: u32,
         arrival: Arrival<Socket>,
-        resync: Option<&Resync>,
+        role: Role,
         now: Instant,
     ) -> Result<Newcomer, Refused> {
         let Arrival {
@@ -257,10 +314,6 @@ impl Shard {
         let settings = room.channel.settings().clone();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.conn, identity.cid);
-        let role = match resync {
-            Some(_) => Role::Downstream,
-            None => Role::Client,
-        };
         let seating = Seating {
             role,
             channel: room.name.clone(),
@@ -269,19 +322,21 @@ impl Shard {
             hold_limit: settings.write_deadline,
         };
         let conn = Conn::new(wire, form, identity, seating);
-        let joined = room
-            .channel
-            .join(cid, id, announcement, now, |local, skip| {
-                Place::Local(conn.enter(local, skip))
-            });
+        let place = |local: &mut _, skip| Place::Local(conn.enter(local, skip));
+        let channel = &mut room.channel;
+        // A server is told what it lacks when what it has brought is compared.
+        let joined = if role == Role::Downstream {
+            channel.join_without_history(cid, id, announcement, place)
+        } else {
+            channel.join(cid, id, announcement, now, place)
+        };
         let joined = joined.map_err(|_| {
             conn.phase.set(ConnPhase::Over);
             Refused::CidInUse
         })?;
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(joined.replay.len());
-        // A server gets what it lacks when the resync is merged.
-        if let Some(key) = conn.key.get().filter(|_| resync.is_none()) {
+        if let Some(key) = conn.key.get() {
             room.channel.local.replay(key, joined.replay);
         }
         registry.list_if_dirty(Home::Owned(at));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustls::Connection;
 use tokio::net::TcpStream;
 
+use super::brought::Brought;
 use super::gate::{Full, Permit};
 use super::ids::{ChannelId, ShardId};
 use super::kept::Kept;
@@ -15,7 +16,7 @@ use super::mailbox::Weigh;
 use super::refused::Refused;
 use super::wire::{Reader, Wire, sides};
 use crate::channel::{ConnId, FrameRun};
-use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, Resync};
+use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello};
 
 /// From a relay or an accepting shard to the owner of a channel.
 #[derive(Debug)]
@@ -159,7 +160,7 @@ pub(crate) struct Arrival<S> {
     /// Whether its message is empty.
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
-    pub(crate) resync: Option<Box<Resync>>,
+    pub(crate) resync: Option<Box<Brought>>,
     /// How a gateway joins for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -207,9 +208,8 @@ impl<S> Arrival<S> {
     }
 
     pub(super) fn weight(&self) -> usize {
-        let nested = self.resync.iter().flat_map(|resync| &resync.frames);
-        let nested = nested.map(|nested| nested.frame.len());
-        self.join.len() + nested.sum::<usize>() + self.early.weight()
+        let brought = self.resync.as_ref().map_or(0, |brought| brought.weight());
+        self.join.len() + brought + self.early.weight()
     }
 }
 

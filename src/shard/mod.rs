@@ -18,6 +18,7 @@
 //! [`websocket`] reads it and checks its names and key.
 
 pub(crate) mod allowance;
+pub(crate) mod brought;
 mod conn;
 mod downlink;
 mod drain;
@@ -35,6 +36,7 @@ mod leave;
 mod limiter;
 mod liveness;
 mod mailbox;
+mod merging;
 pub(crate) mod message;
 mod publish;
 mod refused;
@@ -64,7 +66,7 @@ use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
 use pin_project_lite::pin_project;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use wildmatch::WildMatch;
 
 use crate::channel::{ChannelSettings, ConnId};
@@ -81,6 +83,7 @@ use input::Scratch;
 use kept::Kept;
 pub(crate) use limiter::LogLimiter;
 use mailbox::Outlet;
+use merging::Merging;
 use message::{Delivery, Request};
 use registry::Registry;
 use stats::ShardStats;
@@ -115,6 +118,8 @@ pub(crate) struct Common {
     pub(crate) links: DashMap<ChannelId, Arc<LinkEntry>>,
     /// Hashes frames that pass over links.
     digester: Digester,
+    /// The memory for resyncs that are being read and merged.
+    resyncs: Arc<Semaphore>,
     rules: Rules,
     hasher: RandomState,
     wakes: Vec<Arc<Wake>>,
@@ -147,6 +152,7 @@ impl Common {
             peer_tls,
             links: DashMap::new(),
             digester: Digester::default(),
+            resyncs: brought::memory(settings.limits.max_frame),
             rules,
             hasher: RandomState::new(),
             wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),
@@ -227,6 +233,8 @@ pub(crate) struct Shard {
     deliveries: Vec<Outlet<Delivery>>,
     /// Closed while another shard's mailbox is full.
     congestion: Hold,
+    /// Channels in which a server below is being seated.
+    merging: RefCell<Merging>,
     /// Connections that stay here while their session waits for a seat elsewhere.
     kept: RefCell<HashMap<ConnId, Kept>>,
     /// Joins that wait while the session in their place is tested.

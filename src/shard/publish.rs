@@ -8,13 +8,17 @@ use super::conn::{Conn, Role};
 use super::ids::{Home, ShardId};
 use super::message::{Delivery, Request};
 use super::turn;
+use super::uplink::Compared;
 use crate::channel::{ConnId, FrameRun, Origin};
 
 impl Shard {
     /// Publishes what a session of this shard has sent.
-    pub(super) fn publish(self: &Rc<Self>, conn: &Conn, run: FrameRun) {
+    pub(super) fn publish(self: &Rc<Self>, conn: &Rc<Conn>, run: FrameRun) {
         if conn.role == Role::Upstream {
             return self.publish_from_upstream(conn, &run);
+        }
+        if let (Role::Downstream, Home::Owned(at)) = (conn.role, conn.home) {
+            return self.publish_from_below(at, conn, &run);
         }
         self.note_received(&run);
         match conn.home {
@@ -69,6 +73,31 @@ impl Shard {
     ) {
         self.deliver_collected(at, now);
         self.sequence(at, from, run, now);
+        self.store(at, from, run, origin, now);
+    }
+
+    /// Publishes new frames of a resync, or late ones. Of those that may be old `late` says with what of the
+    /// upstream's they have been compared.
+    pub(super) fn publish_brought(
+        self: &Rc<Self>,
+        at: u32,
+        from: ConnId,
+        run: &FrameRun,
+        late: Option<Option<Compared>>,
+        now: Instant,
+    ) {
+        let Some(compared) = late else {
+            return self.publish_as(at, from, run, Origin::Member, now);
+        };
+        self.deliver_collected(at, now);
+        self.skip_uplink(at, run, compared);
+        self.sequence(at, from, run, now);
+        self.store(at, from, run, Origin::Member, now);
+        self.note_late(at);
+    }
+
+    /// Stores a run for members that join later, and counts it for other servers.
+    fn store(&self, at: u32, from: ConnId, run: &FrameRun, origin: Origin, now: Instant) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -93,7 +122,7 @@ impl Shard {
             uplink.note_stored(run, origin);
         }
         if let Some(downlinks) = &mut room.downlinks {
-            downlinks.note_stored(from, run, &self.common.digester);
+            downlinks.note_stored(from, run, origin, &self.common.digester);
         }
     }
 

@@ -90,6 +90,10 @@ impl Session {
                 self.pause = Some(Box::pin(gates(self.shard.clone(), self.conn.clone())));
                 continue;
             }
+            if self.conn.role == Role::Downstream && self.shard.must_wait(&self.conn) {
+                self.pause = Some(Box::pin(merged(self.shard.clone(), self.conn.clone())));
+                continue;
+            }
             let Poll::Ready(next) = self.poll_read(cx) else {
                 return self.poll_overdue(cx).map(|_| Ended::Overdue);
             };
@@ -196,6 +200,12 @@ impl Session {
 async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
     shard.congestion.released().await;
     conn.hold.released_within(conn.hold_limit).await;
+    None
+}
+
+/// Waits until what other servers of the channel have brought is published.
+async fn merged(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
+    shard.until_merged(&conn).await;
     None
 }
 

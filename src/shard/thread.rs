@@ -137,6 +137,7 @@ impl Seed {
             requests: self.requests,
             deliveries: self.deliveries,
             congestion: Hold::default(),
+            merging: RefCell::default(),
             kept: RefCell::default(),
             takeovers: RefCell::default(),
             tcp_inspector: TcpInspector::default(),

@@ -95,6 +95,27 @@ fn a_session_that_comes_after_its_successor_changes_nothing() {
     assert_eq!(later.text(), "down");
 }
 
+/// The successor has brought what followed the earlier session's first frame, and is over as well.
+#[test]
+fn a_session_that_comes_after_its_successor_has_ended_changes_nothing() {
+    let broker = start(settings());
+    let mut member = Client::join_and_wait(&broker, "member", "room");
+    let history = [("a", Some(1)), ("b", Some(2))];
+    let (mut later, ..) = welcomed(with_cid(&broker, 7).says(2).has(&history));
+    later.finish();
+    wait_until("its end is seen", || broker.stats().left == 1);
+    let earlier = with_cid(&broker, 8).says(1).has(&history[..1]);
+    let mut stream = earlier.client.stream.try_clone().unwrap();
+    let all = [
+        &earlier.resync(earlier.client.key)[..],
+        &frame("somebody", "room", "b"),
+    ];
+    stream.write_all(&all.concat()).unwrap();
+    wait_until("it is refused", || broker.stats().refused == 1);
+    assert_eq!(texts(&mut member, 2), ["a", "b"]);
+    member.assert_silent();
+}
+
 #[test]
 fn another_link_does_not_take_its_place() {
     let broker = start(settings());

@@ -11,6 +11,7 @@ mod chain;
 mod common;
 mod downlink;
 mod faults;
+mod late;
 mod links;
 mod loops;
 mod peer_world;

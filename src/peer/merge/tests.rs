@@ -29,7 +29,7 @@ struct Server {
 impl Channel {
     fn new(limit: usize) -> Self {
         Self {
-            memory: Memory::new(std::iter::empty(), limit, BASE),
+            memory: Memory::new(0, limit, BASE),
             stored: Vec::new(),
             limit,
         }
@@ -41,7 +41,7 @@ impl Channel {
 
     fn publish(&mut self, frames: &[u64]) {
         self.stored.extend(frames);
-        frames.iter().for_each(|&digest| self.memory.stored(digest));
+        self.memory.stored(frames.iter().copied(), None);
     }
 
     /// Takes frames that come over a link.
@@ -56,6 +56,9 @@ impl Channel {
         let Merge { new, replay, .. } = self.memory.merge(hello, history.len(), items);
         let new: Vec<_> = new.iter().map(|&at| items[at].digest).collect();
         self.publish(&new);
+        if let Some(hello) = hello {
+            self.memory.brought(hello.id, new.len());
+        }
         (new, replay.iter().map(|&at| history[at]).collect())
     }
 
@@ -304,8 +307,15 @@ fn digests_are_bounded() {
     channel.publish(&[1, 2]);
     channel.publish(&vec![0; MAX_DIGESTS - 1]);
     assert_eq!(channel.merge(None, &plain(&[1, 2])).0, [1]);
-    let seeded = Memory::new([1, 2, 3].into_iter(), 2 * MAX_DIGESTS, BASE);
+    let mut seeded = Memory::new(3, 2 * MAX_DIGESTS, BASE);
+    seeded.prepend(&[2, 3], None);
+    seeded.prepend(&[1], None);
     assert_eq!((seeded.end, seeded.limit), (3, 2 * MAX_DIGESTS));
+    assert_eq!(seeded.digests, [1, 2, 3]);
+    let mut full = Memory::new(MAX_DIGESTS + 2, 0, BASE);
+    full.prepend(&vec![7; MAX_DIGESTS - 1], None);
+    full.prepend(&[1, 2, 3], None);
+    assert_eq!((full.digests.len(), full.digests[0]), (MAX_DIGESTS, 3));
 }
 
 fn counts(frames: &[u64]) -> HashMap<u64, usize> {

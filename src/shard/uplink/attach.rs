@@ -256,6 +256,7 @@ impl Uplink {
             }
         }
         link.exchanged = link.offered;
+        let offered = link.offered;
         self.prober.reset();
         self.session = Some(UpSession {
             conn,
@@ -266,7 +267,7 @@ impl Uplink {
             is_welcome: false,
             echo: EchoGuard::default(),
             failure: None,
-            is_renewed: false,
+            opened: (offered, 0),
         });
         self.link.connected(now);
         let entry = &self.entry.shared;

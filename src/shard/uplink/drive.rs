@@ -116,6 +116,7 @@ impl Shard {
             uplink.targets[session.target].got = None;
             session.replay = None;
             session.shown = Vec::new();
+            uplink.suspects.compared(u64::MAX);
         }
     }
 

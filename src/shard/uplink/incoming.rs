@@ -23,6 +23,10 @@ struct Sifted {
     runs: Vec<FrameRun>,
     /// What the upstream has told this server.
     notices: Vec<LinkNotice>,
+    /// Whether frames that the upstream has given will never come.
+    has_gap: bool,
+    /// How many frames were known.
+    known: u64,
     /// Whether something came back that went up here.
     is_echo: bool,
     target: usize,
@@ -41,6 +45,11 @@ impl Shard {
         };
         for notice in sifted.notices {
             self.on_notice(at, conn, notice);
+        }
+        if let Some(room) = self.registry.borrow_mut().room(at)
+            && let Some(downlinks) = &mut room.downlinks
+        {
+            downlinks.note_known(sifted.target, sifted.has_gap, sifted.known);
         }
         let origin = Origin::Upstream(u8::try_from(sifted.target).unwrap_or(u8::MAX));
         for run in &sifted.runs {
@@ -113,6 +122,7 @@ impl Shard {
             LinkNotice::Welcome { path, .. } | LinkNotice::Path(path) => {
                 self.on_path(at, conn, path);
             }
+            LinkNotice::Compared(_) => {}
             LinkNotice::Refused(refusal) => {
                 self.give_up(at, conn, Failure::Refused(refusal));
             }
@@ -188,24 +198,25 @@ impl Uplink {
         let mut sifted = Sifted {
             runs: Vec::new(),
             notices: Vec::new(),
+            has_gap: false,
+            known: 0,
             is_echo: false,
             target,
         };
         let (mut start, mut end, mut kept) = (0, 0, 0);
-        let mut suppressed = 0;
         for frame in frames(run.bytes()) {
             let is_new = match self.read(&session, frame) {
                 Read::Notice(notice) => {
-                    self.on_welcome(&mut session, &notice);
+                    sifted.has_gap |= self.on_welcome(&mut session, &notice);
                     sifted.notices.push(notice);
                     false
                 }
                 Read::Nothing => false,
                 Read::Frame => {
-                    self.count_down(&mut session, frame);
                     let digest = self.digester.digest(frame);
                     let is_new = self.is_new(&mut session, digest);
-                    suppressed += u64::from(!is_new);
+                    self.count_down(&mut session, frame);
+                    sifted.known += u64::from(!is_new);
                     sifted.is_echo |= is_new && session.is_echo(digest, now);
                     is_new
                 }
@@ -225,7 +236,7 @@ impl Uplink {
             entry.add(|counters| &counters.frames_down, frames);
             entry.add(|counters| &counters.bytes_down, bytes);
         }
-        entry.add(|counters| &counters.duplicates_suppressed, suppressed);
+        entry.add(|counters| &counters.duplicates_suppressed, sifted.known);
         (sifted, session)
     }
 
@@ -293,26 +304,37 @@ impl Uplink {
         frame?.ok()
     }
 
-    fn on_welcome(&mut self, session: &mut UpSession, notice: &LinkNotice) {
-        let &LinkNotice::Welcome {
-            replay,
-            counted,
-            given,
-            ..
-        } = notice
-        else {
-            return;
+    /// Takes in what a notice says of the frames themselves. Returns whether some will never come.
+    fn on_welcome(&mut self, session: &mut UpSession, notice: &LinkNotice) -> bool {
+        let (replay, counted, given) = match *notice {
+            LinkNotice::Welcome {
+                replay,
+                counted,
+                given,
+                ..
+            } => (replay, counted, given),
+            LinkNotice::Compared(up_to) => {
+                self.suspects.compared(up_to);
+                return false;
+            }
+            LinkNotice::Path(_) | LinkNotice::Refused(_) => return false,
         };
+        session.opened.1 = replay;
+        if replay == 0 {
+            self.suspects.compared(session.opened.0);
+        }
         session.is_welcome = true;
         let target = &mut self.targets[session.target];
         let shown = std::mem::take(&mut session.shown);
         let compare = replay > 0 && !counted;
         session.replay = compare.then(|| target.known.begin_rest(replay, &shown));
         // If the replay is just what was missing, each frame of it counts like a live one.
-        if !counted || target.got.map(|got| got + replay) != Some(given) {
+        let is_exact = counted && target.got.map(|got| got + replay) == Some(given);
+        if !is_exact {
             target.got = (replay == 0).then_some(given);
             session.counting = (replay > 0).then_some((replay, given));
         }
+        !is_exact
     }
 
     /// Counts a frame that the upstream has given. It does not count hints of presence.
@@ -329,6 +351,11 @@ impl Uplink {
             }
             None => *got = got.map(|got| got + 1),
         }
+        // What was sent up before this session has been compared with the first frame.
+        if session.opened.1 == 1 {
+            self.suspects.compared(session.opened.0);
+        }
+        session.opened.1 = session.opened.1.saturating_sub(1);
     }
 
     /// Whether a frame is not known, and records it if so.
@@ -341,6 +368,9 @@ impl Uplink {
             if is_known {
                 return false;
             }
+        }
+        if !self.suspects.is_empty() && self.suspects.is_known(digest) {
+            return false;
         }
         self.targets[session.target].known.push(digest);
         true

@@ -19,6 +19,7 @@ mod attach;
 mod connect;
 mod drive;
 mod incoming;
+mod late;
 mod scout;
 
 use std::rc::Rc;
@@ -36,8 +37,10 @@ use crate::peer::echo::{EchoGuard, Prober};
 use crate::peer::known::{Digester, Known, Replay};
 use crate::peer::link::{Failure, Link, LinkSettings, News};
 use crate::peer::status::{LinkEntry, LinkState};
+use crate::peer::suspects::Suspects;
 use crate::protocol::{Cid, LinkRefusal, frames};
 use crate::settings::PeerSettings;
+pub(super) use late::Compared;
 
 /// The fewest digests kept of frames that have passed over a link.
 const MIN_KNOWN: usize = 4096;
@@ -64,6 +67,8 @@ pub(super) struct Uplink {
     /// Counts the tasks that drive the link; only the newest may.
     driver: u32,
     digester: Digester,
+    /// What has gone up as late frames and may come down.
+    suspects: Suspects,
 }
 
 /// What is remembered of one upstream for as long as the channel exists.
@@ -102,8 +107,9 @@ struct UpSession {
     echo: EchoGuard,
     /// Why we end it, or why it said it does.
     failure: Option<Failure>,
-    /// Whether we end it to begin another one at once.
-    is_renewed: bool,
+    /// Up to which of the frames offered have gone up with the first frame, and how many frames of the
+    /// upstream's replay are still to come.
+    opened: (u64, u64),
 }
 
 /// A link's place in the directory, for as long as the link exists.
@@ -159,6 +165,7 @@ impl Uplink {
             prober: Prober::default(),
             driver: 0,
             digester: common.digester.clone(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -303,32 +310,6 @@ impl Shard {
         }
     }
 
-    /// That many old frames are about to be published: they were in the history of a server below
-    /// that has not been linked here before. The upstream may have got them another way: through a
-    /// server that was in this one's place, or this one itself before it was restarted. So they go
-    /// up in a resync, in which it can recognise them; unless it has shown that it cannot.
-    pub(super) fn renew_uplink(self: &Rc<Self>, at: u32, frames: u64) {
-        let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at);
-        let Some(uplink) = room.and_then(|room| room.uplink.as_deref_mut()) else {
-            return;
-        };
-        for target in &mut uplink.targets {
-            target.old = target.offered + frames;
-        }
-        let is_up = uplink.link.is_up();
-        let Some(session) = uplink.session.as_mut() else {
-            return;
-        };
-        if is_up && !session.is_welcome {
-            return;
-        }
-        session.is_renewed = true;
-        let conn = session.conn.clone();
-        drop(registry);
-        self.end(&conn, Ended::Replaced);
-    }
-
     /// A session with the upstream has ended.
     pub(super) fn uplink_ended(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
         let Home::Owned(at) = conn.home else {
@@ -354,12 +335,6 @@ impl Shard {
         let id = room.id;
         if uplink.link.is_idle() || !self.is_running() {
             return uplink.show(LinkState::Idle);
-        }
-        if session.is_renewed {
-            uplink.link.renew(Instant::now());
-            uplink.show(LinkState::Waiting);
-            drop(registry);
-            return self.drive_uplink(id);
         }
         let failure = session.failure.unwrap_or_else(|| failure_of(ended));
         uplink.is_wary = failure == Failure::Loop && !session.is_welcome;
