@@ -103,10 +103,17 @@ impl Outbox {
     }
 
     /// Appends a run, and merges small ones once there are many.
+    #[inline]
     pub fn push_merging(&mut self, run: Bytes, merger: &mut Merger) {
-        if self.first.is_empty() || run.len() > SMALL {
-            return self.push(run);
+        if !self.first.is_empty() && run.len() <= SMALL {
+            self.push_small(run, merger);
+        } else {
+            self.push(run);
         }
+    }
+
+    /// Appends a small run behind others.
+    fn push_small(&mut self, run: Bytes, merger: &mut Merger) {
         let small = self.small + 1;
         self.push(run);
         self.small = small;
