@@ -72,7 +72,7 @@ pub(crate) struct Conn {
     /// The longest time it does so.
     pub(super) hold_limit: Duration,
     pub(super) wire: Wire,
-    /// Wakes the task of a half-closed session, which has nothing left to read that would.
+    /// Wakes the task of a session that is half-closed or held back, and does not read.
     pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
     pub(super) permit: Option<Permit>,

@@ -86,7 +86,7 @@ impl Session {
                 self.timer = None;
             }
             let has_waited = self.pause.take().is_some();
-            if !has_waited && (self.shard.congestion.is_held() || self.conn.hold.is_held()) {
+            if !has_waited && self.is_held() {
                 self.pause = Some(Box::pin(gates(self.shard.clone(), self.conn.clone())));
                 continue;
             }
@@ -112,6 +112,12 @@ impl Session {
                 Err(error) => return Poll::Ready(Ended::ByPeer(error)),
             }
         }
+    }
+
+    /// Returns `true` while the session lives and may not publish.
+    fn is_held(&self) -> bool {
+        let is_held = self.shard.congestion.is_held() || self.conn.hold.is_held();
+        is_held && self.conn.phase.get() != Phase::Over
     }
 
     /// Reads once and publishes the whole frames.
@@ -196,11 +202,18 @@ impl Session {
 }
 
 /// Waits while other shards are congested or the channel has a member that holds its publishers
-/// back; the latter never longer than its limit.
+/// back; the latter never longer than its limit. A session that is ended meanwhile must not wait: its
+/// connection counts for as long as its task lives.
 async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
-    shard.congestion.released().await;
-    conn.hold.released_within(conn.hold_limit).await;
-    None
+    let over = conn.over.get_or_init(Rc::default).clone();
+    let released = async {
+        shard.congestion.released().await;
+        conn.hold.released_within(conn.hold_limit).await;
+    };
+    tokio::select! {
+        () = released => None,
+        () = over.notified() => Some(Ended::Stopping),
+    }
 }
 
 /// Waits until what other servers of the channel have brought is published.

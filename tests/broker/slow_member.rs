@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mles::channel::{ChannelSettings, SlowPolicy};
+use mles::protocol::Keyring;
 use mles::{Broker, Settings};
 
 use crate::common::bystanders::Bystanders;
-use crate::common::{Client, PATIENCE, is_timeout, settings, start, wait_until};
+use crate::common::{Client, LONG, PATIENCE, is_timeout, settings, start, wait_until};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
 const SPREAD: [usize; 2] = [100, 0];
-const LONG: Duration = Duration::from_secs(3600);
 const SIZE: usize = 50_000;
 const QUEUE: usize = 20 * SIZE;
 /// Sends that fill any socket buffer and a queue of [`QUEUE`] bytes several times over.
@@ -22,7 +22,6 @@ fn with(channel: ChannelSettings, spread_threshold: usize) -> Broker {
         spread_threshold,
         ..settings()
     };
-    settings.limits.tcp_timeout = LONG;
     settings.channels.default = ChannelSettings {
         history_frames: 0,
         ..channel
@@ -56,8 +55,7 @@ fn disconnect_at_queue_bytes() {
     for threshold in SPREAD {
         let channel = ChannelSettings {
             queue_bytes: QUEUE,
-            write_deadline: LONG,
-            ..ChannelSettings::default()
+            ..settings().channels.default
         };
         let broker = with(channel, threshold);
         let good = Bystanders::start(&broker);
@@ -87,7 +85,7 @@ fn disconnect_at_write_deadline() {
             let channel = ChannelSettings {
                 slow_policy: policy,
                 write_deadline: Duration::from_millis(300),
-                ..ChannelSettings::default()
+                ..settings().channels.default
             };
             let broker = with(channel, threshold);
             let mut alice = Client::join_and_wait(&broker, "alice", "room");
@@ -108,9 +106,8 @@ fn drop_oldest_keeps_the_newest_frames_whole() {
     for threshold in SPREAD {
         let channel = ChannelSettings {
             queue_bytes: QUEUE,
-            write_deadline: LONG,
             slow_policy: SlowPolicy::DropOldest,
-            ..ChannelSettings::default()
+            ..settings().channels.default
         };
         let broker = with(channel, threshold);
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
@@ -137,7 +134,7 @@ fn backpressure(write_deadline: Duration) -> ChannelSettings {
         queue_bytes: QUEUE,
         write_deadline,
         slow_policy: SlowPolicy::Backpressure,
-        ..ChannelSettings::default()
+        ..settings().channels.default
     }
 }
 
@@ -220,5 +217,21 @@ fn backpressure_ends_with_the_member() {
         let mut reader = Client::join_and_wait(&broker, "reader", "room");
         alice.send(b"hello");
         while reader.receive_message().message != b"hello" {}
+    }
+}
+
+/// Its connection is free for others before the hold is over.
+#[test]
+fn a_publisher_that_dies_while_it_is_held_back_is_gone() {
+    for threshold in SPREAD {
+        let broker = with(backpressure(LONG), threshold);
+        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        let _slow = Client::join_and_wait(&broker, "slow", "room");
+        publish_until_held(&mut alice);
+        alice.reset();
+        // What is sent to her shows that she is gone.
+        let keyring = Keyring::default();
+        let _bob = Client::join_with(&broker, &keyring, "bob", "room", b"hello", None);
+        wait_until("she is gone", || broker.stats().connections == 2);
     }
 }
