@@ -27,6 +27,7 @@ impl Shard {
         let allowed = self.common.settings.drain_deadline;
         let deadline = Instant::now() + allowed;
         self.catch_up(deadline).await;
+        self.lets_go.set(true);
         let conns = self.registry.borrow().members();
         let ticks = (allowed / 2).as_millis() / TICK.as_millis();
         let group = conns

@@ -242,6 +242,8 @@ pub(crate) struct Shard {
     tcp_inspector: TcpInspector,
     /// Shards that have not said yet, when the broker stops, that everything has come from them.
     behind: Cell<usize>,
+    /// Set once a stop has begun to let sessions go: one that is adopted later goes at once.
+    lets_go: Cell<bool>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// Where tasks wait whose last turn was expensive.

@@ -126,7 +126,8 @@ impl Shard {
         drop(registry);
         self.wake_flusher();
         self.begin(conn.clone(), then);
-        if !self.is_running() {
+        // Before that, what its channel has published since then may still be on its way.
+        if self.lets_go.get() {
             self.finish(&conn);
         }
     }

@@ -1,5 +1,8 @@
 //! Building the shards of a broker and running each on its thread.
 
+#[cfg(all(test, not(mles_loom)))]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -142,6 +145,7 @@ impl Seed {
             takeovers: RefCell::default(),
             tcp_inspector: TcpInspector::default(),
             behind: Cell::new(0),
+            lets_go: Cell::new(false),
             flusher: RefCell::new(None),
             lane: Lane::default(),
             sessions: Cell::new(0),
