@@ -107,7 +107,7 @@ fn when_there_are_too_many_the_oldest_go() {
             spread_threshold,
             limits: Limits {
                 max_half_closed: MOST,
-                ..Limits::default()
+                ..settings().limits
             },
             ..settings()
         });

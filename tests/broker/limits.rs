@@ -23,7 +23,7 @@ fn a_name_at_the_limit_is_taken_and_a_longer_one_refused() {
     let broker = limited(Limits {
         max_uid: 20,
         max_channel_name: 30,
-        ..Limits::default()
+        ..settings().limits
     });
     let good = Bystanders::start(&broker);
     let (uid, channel) = ("u".repeat(20), "c".repeat(30));
@@ -41,7 +41,7 @@ fn a_name_at_the_limit_is_taken_and_a_longer_one_refused() {
 fn a_frame_at_the_limit_is_taken_and_a_longer_one_ends_the_session() {
     let broker = limited(Limits {
         max_frame: 2000,
-        ..Limits::default()
+        ..settings().limits
     });
     let good = Bystanders::start(&broker);
     let mut alice = Client::join_and_wait(&broker, "alice", "room");
@@ -62,7 +62,7 @@ fn a_broker_for_no_frame_at_all_does_not_start() {
     for max_frame in [0, 16] {
         let limits = Limits {
             max_frame,
-            ..Limits::default()
+            ..settings().limits
         };
         let refused = Broker::start(Settings {
             limits,
@@ -96,7 +96,7 @@ fn assert_turns_away(limits: Limits, most: usize) {
 fn connections_over_the_limit_are_turned_away() {
     let limits = Limits {
         max_connections: GOOD + 5,
-        ..Limits::default()
+        ..settings().limits
     };
     assert_turns_away(limits, 5);
 }
@@ -105,7 +105,7 @@ fn connections_over_the_limit_are_turned_away() {
 fn connections_of_one_address_over_the_limit_are_turned_away() {
     let limits = Limits {
         max_connections_per_address: GOOD + 6,
-        ..Limits::default()
+        ..settings().limits
     };
     assert_turns_away(limits, 6);
 }
@@ -114,7 +114,7 @@ fn connections_of_one_address_over_the_limit_are_turned_away() {
 fn who_has_joined_does_not_count_as_joining() {
     let broker = limited(Limits {
         max_joining: 2,
-        ..Limits::default()
+        ..settings().limits
     });
     let join = |i| Client::join_and_wait(&broker, &format!("client {i}"), "room");
     let _clients: Vec<_> = (0..10).map(join).collect();
@@ -126,7 +126,7 @@ fn a_flood_of_channel_names_ends_at_the_limit() {
     const MOST: usize = 50;
     let broker = limited(Limits {
         max_channels: MOST,
-        ..Limits::default()
+        ..settings().limits
     });
     let good = Bystanders::start(&broker);
     let mut flood: Vec<_> = (0..500)
@@ -150,7 +150,7 @@ fn a_flood_of_channel_names_ends_at_the_limit() {
 fn a_join_frame_must_come_in_time_however_slowly_it_drips() {
     let broker = limited(Limits {
         join_deadline: Duration::from_millis(300),
-        ..Limits::default()
+        ..settings().limits
     });
     let good = Bystanders::start(&broker);
     let key = mles::protocol::Keyring::default();

@@ -14,7 +14,6 @@ use crate::common::tls_proxy::Authority;
 use crate::common::{Client, PATIENCE, SILENCE, Server as _, settings, start, wait_until};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const LONG: Duration = Duration::from_secs(3600);
 /// More than one shard, so that who makes room is seldom where the newcomer is.
 const SHARDS: usize = 4;
 const MANY: usize = 20;
@@ -27,10 +26,7 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 fn patient(limits: Limits) -> Settings {
     Settings {
         shards: Some(SHARDS),
-        limits: Limits {
-            join_deadline: LONG,
-            ..limits
-        },
+        limits,
         ..settings()
     }
 }
@@ -119,7 +115,7 @@ impl Drop for Over<'_> {
 fn who_comes_back_without_joining_keeps_nobody_out() {
     let broker = start(patient(Limits {
         max_joining: MANY,
-        ..Limits::default()
+        ..settings().limits
     }));
     let address = broker.address();
     let is_over = AtomicBool::new(false);
@@ -147,7 +143,7 @@ fn stalled_handshakes_make_room_and_other_addresses_do_not_pay() {
     let pair = authority.localhost();
     let mut settings = patient(Limits {
         max_joining: MANY,
-        ..Limits::default()
+        ..settings().limits
     });
     settings.websocket.listen = vec![ANY];
     settings.websocket.tls_listen = vec![ANY];
@@ -269,7 +265,7 @@ fn publishers_that_have_ended_keep_nobody_out() {
 fn a_crowd_that_comes_at_once_finds_the_places_of_those_that_have_ended() {
     let broker = start(patient(Limits {
         max_connections: MANY,
-        ..Limits::default()
+        ..settings().limits
     }));
     ended_publishers(&broker, MANY);
     let joined = broker.stats().joined;
@@ -287,7 +283,7 @@ fn members_make_no_room() {
     let broker = start(patient(Limits {
         max_connections: MANY,
         max_channels: MANY,
-        ..Limits::default()
+        ..settings().limits
     }));
     let mut members = assert_all_get_in(&broker, "member", MANY);
     let mut late = Client::connect(&broker);
@@ -308,7 +304,7 @@ fn who_still_receives_goes_last() {
             spread_threshold,
             ..patient(Limits {
                 max_connections: 4,
-                ..Limits::default()
+                ..settings().limits
             })
         });
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
@@ -352,7 +348,7 @@ fn idle_channels_keep_no_new_one_out() {
             spread_threshold,
             ..patient(Limits {
                 max_channels: MANY,
-                ..Limits::default()
+                ..settings().limits
             })
         });
         let _member = Client::join_and_wait(&broker, "member", "in use");
@@ -373,7 +369,7 @@ fn idle_channels_keep_no_new_one_out() {
 fn one_address_pays_for_its_idle_channels_and_not_others() {
     let broker = start(patient(Limits {
         max_channels: MANY,
-        ..Limits::default()
+        ..settings().limits
     }));
     publish_once_per_name(&broker, Ipv4Addr::LOCALHOST, "good", MANY / 4);
     publish_once_per_name(&broker, STRANGER, "flood", 5 * MANY);

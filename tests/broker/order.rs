@@ -3,15 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mles::protocol::{Cid, Keyring};
 use mles::{Broker, Settings};
 
-use crate::common::{Client, Rng, settings, start, wait_until};
+use crate::common::{Client, LONG, Rng, settings, start, wait_until};
 
 const CHANNEL: &str = "hot";
 const THRESHOLD: usize = 30;
@@ -42,6 +42,23 @@ fn survive(mut client: Client) -> Survivor {
         }
     });
     Survivor { uid, seen }
+}
+
+/// Reads until the session ends, so that nothing piles up however long the test takes. Returns the
+/// labels of what has come so far.
+fn follow(mut client: Client) -> Arc<Mutex<HashSet<String>>> {
+    let labels = Arc::<Mutex<HashSet<String>>>::default();
+    let come = labels.clone();
+    std::thread::spawn(move || {
+        while let Ok(Some(received)) = client.try_receive(LONG) {
+            if !received.message.is_empty() {
+                come.lock()
+                    .unwrap()
+                    .insert(checked_label(&received.message));
+            }
+        }
+    });
+    labels
 }
 
 /// A payload that shows whether it is whole: a label, and filler of a length that follows from it.
@@ -161,16 +178,18 @@ fn assert_publishers_order(order: &[String]) -> HashMap<String, usize> {
 #[test]
 fn all_members_see_one_order_while_a_crowd_comes_and_goes() {
     let mut rng = Rng::seeded();
-    let mut settings = Settings {
+    let broker = start(Settings {
         shards: Some(4),
         spread_threshold: THRESHOLD,
         ..settings()
-    };
-    settings.channels.default.write_deadline = Duration::from_secs(60);
-    settings.limits.tcp_timeout = Duration::from_secs(60);
-    let broker = start(settings);
+    });
     let witness = survive(Client::join_and_wait(&broker, "witness", CHANNEL));
-    let mut last = Client::join_and_wait(&broker, "last", CHANNEL);
+    let last = Client::join_and_wait(&broker, "last", CHANNEL);
+    let (mut stream, end) = (
+        last.stream.try_clone().unwrap(),
+        last.frame(&payload("end", 0)),
+    );
+    let come = follow(last);
     let mut survivors = Vec::new();
     for i in 0..SUBSCRIBERS {
         survivors.push(survive(join(&broker, &mut rng, &format!("subscriber-{i}"))));
@@ -194,8 +213,13 @@ fn all_members_see_one_order_while_a_crowd_comes_and_goes() {
         .into_iter()
         .map(|(uid, sent)| (uid, sent.join().unwrap()))
         .collect();
-    read_up_to(&mut last, &sent);
-    last.send(&payload("end", 0));
+    for (uid, sent) in &sent {
+        let label = format!("{uid}/{}", sent - 1);
+        wait_until("the last of each has come", || {
+            come.lock().unwrap().contains(&label)
+        });
+    }
+    stream.write_all(&end).unwrap();
 
     let order = witness.seen.join().unwrap();
     let seen_of = assert_publishers_order(&order);
@@ -216,15 +240,4 @@ fn all_members_see_one_order_while_a_crowd_comes_and_goes() {
     }
     assert_eq!(broker.stats().slow_disconnects, 0);
     broker.stop().unwrap();
-}
-
-/// Reads until the last message of each publisher has come.
-fn read_up_to(client: &mut Client, sent: &[(String, usize)]) {
-    let mut missing: HashSet<String> = sent
-        .iter()
-        .map(|(uid, sent)| format!("{uid}/{}", sent - 1))
-        .collect();
-    while !missing.is_empty() {
-        missing.remove(&checked_label(&client.receive_message().message));
-    }
 }

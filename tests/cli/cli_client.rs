@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use mles::client::Key;
 
+use crate::common::wait_until;
 use crate::fake_server::{FakeServer, body, frame};
 use crate::program::{Mles, mles, taken};
 
@@ -214,8 +215,13 @@ fn sub_ends_quietly_when_its_reader_has_gone() {
     stdout.read_line(&mut first).unwrap();
     assert_eq!(first, "one\n");
     drop(stdout);
-    // It learns of it by writing.
-    peer.send(&frame("bob", "news", "two"));
+    // It learns of it by writing. Not at the first time if a child that another thread has just forked
+    // still has the other end of the pipe.
+    wait_until("it ends", || {
+        // Fails when it has ended.
+        let _ = peer.try_send(&frame("bob", "news", "two"));
+        mles.child().try_wait().unwrap().is_some()
+    });
     assert_eq!(mles.end(), (0, String::new(), String::new()));
 }
 

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
+use crate::common::tls_proxy::{Authority, TlsProxy, long_ago};
 use crate::fake_server::{FakeServer, body, frame};
-use crate::tls_proxy::{Authority, TlsProxy, long_ago};
 
 fn start(args: &[&str]) -> std::process::Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mles"));

@@ -10,8 +10,8 @@ use mles::client::{
 use mles::protocol::address_string;
 use tokio::time::timeout;
 
+use crate::common::tls_proxy::{Authority, Pair, TlsProxy, long_ago};
 use crate::fake_server::{FakeServer, PATIENCE, body, frame};
-use crate::tls_proxy::{Authority, Pair, TlsProxy, long_ago};
 
 /// A server behind TLS with the certificate in `pair`.
 fn behind(pair: &Pair) -> (FakeServer, TlsProxy) {

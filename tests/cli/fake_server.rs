@@ -4,8 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Longer than any test needs on a busy machine: only a failing test waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::common::PATIENCE;
 
 pub(crate) struct FakeServer(TcpListener);
 
@@ -109,6 +108,10 @@ impl Peer {
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
     }
 
     pub(crate) fn remote(&self) -> std::net::SocketAddr {

@@ -20,8 +20,8 @@ mod client_blocking;
 mod client_reconnect;
 mod client_session;
 mod client_tls;
+#[path = "../common/mod.rs"]
+mod common;
 mod fake_server;
 mod program;
 mod readme;
-#[path = "../common/tls_proxy.rs"]
-mod tls_proxy;

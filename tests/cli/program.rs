@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fake_server::{FakeServer, PATIENCE};
@@ -41,7 +43,7 @@ impl Mles {
                 return status.code().unwrap_or(-1);
             }
             assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -60,9 +62,21 @@ impl Mles {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Closes stdin, waits for the end; exit code, stdout and stderr.
+    /// Closes stdin, waits for the end; exit code, stdout and stderr. One that does not end is killed
+    /// after [`PATIENCE`], and its exit code is -1.
     pub(crate) fn end(mut self) -> (i32, String, String) {
-        taken(&self.0.take().unwrap().wait_with_output().unwrap())
+        let child = self.0.take().unwrap();
+        let pid = child.id().to_string();
+        let (over, is_over) = mpsc::channel::<()>();
+        let guard = thread::spawn(move || {
+            if is_over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(over);
+        guard.join().unwrap();
+        taken(&output)
     }
 }
 

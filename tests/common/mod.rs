@@ -12,10 +12,12 @@ use mles::protocol::{
 };
 use mles::{Broker, Settings};
 
-/// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must come: only one that fails waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a test waits for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
+/// A deadline that no test reaches.
+pub const LONG: Duration = Duration::from_secs(3600);
 
 pub mod bystanders;
 pub mod tls_proxy;
@@ -38,15 +40,23 @@ impl Server for SocketAddr {
     }
 }
 
-/// Settings for tests: a port of the system's choice, two shards wherever the test runs.
+/// Settings for tests: a port of the system's choice, two shards wherever the test runs, and no
+/// deadline but the drain's. On a busy machine, a deadline that a test is not about would come before
+/// what the test is about.
 pub fn settings() -> Settings {
-    Settings {
+    let mut settings = Settings {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         shards: Some(2),
         pin: false,
         drain_deadline: Duration::from_secs(2),
         ..Settings::default()
-    }
+    };
+    settings.limits.join_deadline = LONG;
+    settings.limits.tcp_timeout = LONG;
+    settings.channels.default.write_deadline = LONG;
+    settings.websocket.ping_interval = LONG;
+    settings.websocket.ping_timeout = LONG;
+    settings
 }
 
 /// Starts a broker.

@@ -1,12 +1,10 @@
 //! TLS in front of a server that has none, with certificates made for the test.
-#![allow(dead_code, reason = "every test program uses its own part of this")]
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use mles::client::{ClientTls, ClientTlsOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -20,8 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-/// Longer than any test needs on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::PATIENCE;
 
 /// An authority, and a folder for what it signs.
 pub(crate) struct Authority {

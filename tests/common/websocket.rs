@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use mles::protocol::Message;
-use mles::{Broker, ListenerKind, Settings, WebSocketSettings};
+use mles::{Broker, ListenerKind, Settings};
 
 use super::{Client, PATIENCE, SILENCE, is_timeout, wait_until};
 
@@ -24,13 +24,9 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Settings with a listener for WebSocket beside that for TCP.
 pub fn settings() -> Settings {
-    Settings {
-        websocket: WebSocketSettings {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-            ..WebSocketSettings::default()
-        },
-        ..super::settings()
-    }
+    let mut settings = super::settings();
+    settings.websocket.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    settings
 }
 
 /// The same without a history, so that every message that comes is news.

@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mles::Settings;
 use mles::protocol::{Cid, Keyring};
-use mles::{Limits, Settings, WebSocketSettings};
 
 use crate::cable::Cable;
 use crate::child::{BrokerProcess, be_the_broker};
@@ -22,24 +22,22 @@ const MOVED: &str = "198.18.77.3/29";
 #[test]
 #[ignore = "no test: the broker process that the other starts"]
 fn broker_process() {
-    be_the_broker(|role| Settings {
-        listen: vec![SocketAddr::from((BROKER, 0))],
-        websocket: WebSocketSettings {
+    be_the_broker(|role| {
+        let mut settings = Settings {
             listen: vec![SocketAddr::from((BROKER, 0))],
-            trust: true,
-            ..WebSocketSettings::default()
-        },
-        keyring: keyring(),
-        allow_anonymous: true,
-        spread_threshold: if role == "spread" { 0 } else { 100 },
-        limits: Limits {
-            tcp_timeout: match role {
-                "patient" | "spread" => Duration::from_secs(3600),
-                _ => Duration::from_secs(2),
-            },
-            ..Limits::default()
-        },
-        ..settings()
+            keyring: keyring(),
+            allow_anonymous: true,
+            spread_threshold: if role == "spread" { 0 } else { 100 },
+            ..settings()
+        };
+        settings.websocket.listen = vec![SocketAddr::from((BROKER, 0))];
+        settings.websocket.trust = true;
+        if !["patient", "spread"].contains(&role) {
+            // The system waits for the longer of the two.
+            settings.limits.tcp_timeout = Duration::from_secs(2);
+            settings.channels.default.write_deadline = Duration::from_secs(2);
+        }
+        settings
     });
 }
 

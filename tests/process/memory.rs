@@ -14,7 +14,6 @@ use crate::common::bystanders::Bystanders;
 use crate::common::{Client, Server as _, settings, wait_until};
 
 const MIB: usize = 1 << 20;
-const LONG: Duration = Duration::from_secs(3600);
 /// What the broker holds for each member that has stopped reading.
 const QUEUE: usize = 32 * MIB;
 
@@ -23,13 +22,10 @@ const QUEUE: usize = 32 * MIB;
 fn broker_process() {
     be_the_broker(|role| {
         let mut settings = settings();
-        settings.limits.join_deadline = LONG;
-        settings.limits.tcp_timeout = LONG;
         let channel = &mut settings.channels.default;
         channel.history_frames = 0;
         channel.announce_joins = false;
         channel.queue_bytes = QUEUE;
-        channel.write_deadline = LONG;
         Settings {
             spread_threshold: if role == "spread" { 100 } else { 100_000 },
             drain_deadline: Duration::from_millis(100),

@@ -14,7 +14,6 @@ use crate::common::{Client, wait_until};
 use crate::memory::connect_small;
 
 const MIB: usize = 1 << 20;
-const LONG: Duration = Duration::from_secs(3600);
 /// What the broker holds for each member that has stopped reading.
 const QUEUE: usize = 16 * MIB;
 /// Connections of [`Bystanders`].
@@ -28,12 +27,9 @@ fn broker_process() {
         if role == "history" {
             settings.channels.default.history_frames = 100_000;
         }
-        settings.limits.join_deadline = LONG;
-        settings.limits.tcp_timeout = LONG;
         let channel = &mut settings.channels.default;
         channel.announce_joins = false;
         channel.queue_bytes = QUEUE;
-        channel.write_deadline = LONG;
         Settings {
             drain_deadline: Duration::from_millis(100),
             ..settings

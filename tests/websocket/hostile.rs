@@ -13,7 +13,6 @@ use crate::common::websocket::{
 };
 use crate::common::{Client, Rng, reset, start, wait_until};
 
-const LONG: Duration = Duration::from_secs(3600);
 /// Connections of [`Bystanders`].
 const GOOD: u64 = 4;
 
@@ -136,7 +135,6 @@ fn half_open_handshakes_are_limited() {
     const MOST: u64 = 50;
     let mut settings = together();
     settings.limits.max_joining = usize::try_from(MOST).unwrap();
-    settings.limits.join_deadline = LONG;
     let broker = start(settings);
     let good = Bystanders::start(&broker);
     let mut member = Ws::v2(&broker, "member", "room");
@@ -195,7 +193,6 @@ fn sessions_that_do_not_join_make_room() {
     const MOST: u64 = 20;
     let mut settings = quiet();
     settings.limits.max_joining = usize::try_from(MOST).unwrap();
-    settings.limits.join_deadline = LONG;
     let broker = start(settings);
     let mut silent: Vec<_> = (0..2 * MOST).map(|_| Ws::open(address(&broker))).collect();
     let _late = Ws::v2(&broker, "late", "room");
@@ -209,7 +206,6 @@ fn tight() -> Settings {
     let mut settings = together();
     settings.limits.max_frame = 1 << 20;
     settings.limits.partial_bytes = 8 << 20;
-    settings.limits.join_deadline = LONG;
     settings
 }
 

@@ -2,6 +2,8 @@
 //! whole.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mles::Broker;
@@ -9,10 +11,9 @@ use mles::channel::{ChannelSettings, SlowPolicy};
 use mles::protocol::Message;
 
 use crate::common::bystanders::Bystanders;
-use crate::common::websocket::{BINARY, Got, TEXT, Ws, address, body, frame, settings};
-use crate::common::{Client, PATIENCE, is_timeout, start, wait_until};
+use crate::common::websocket::{BINARY, Got, PONG, TEXT, Ws, address, body, frame, settings};
+use crate::common::{Client, LONG, PATIENCE, is_timeout, start, wait_until};
 
-const LONG: Duration = Duration::from_secs(3600);
 const SIZE: usize = 50_000;
 const QUEUE: usize = 20 * SIZE;
 /// Sends that fill any socket buffer and a queue of [`QUEUE`] bytes several times over.
@@ -20,13 +21,12 @@ const MANY: usize = 600;
 
 fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -> Broker {
     let mut settings = settings();
-    settings.limits.tcp_timeout = LONG;
     settings.channels.default = ChannelSettings {
         history_frames: 0,
         slow_policy,
         queue_bytes,
         write_deadline,
-        ..ChannelSettings::default()
+        ..settings.channels.default
     };
     start(settings)
 }
@@ -212,29 +212,39 @@ fn backpressure_waits_for_a_websocket_member() {
 #[test]
 fn backpressure_holds_a_websocket_publisher() {
     let mut settings = settings();
-    settings.limits.tcp_timeout = LONG;
-    settings.websocket.ping_interval = Duration::from_millis(100);
-    settings.websocket.ping_timeout = Duration::from_millis(250);
+    let timeout = Duration::from_secs(1);
+    settings.websocket.ping_interval = timeout / 4;
+    settings.websocket.ping_timeout = timeout;
     settings.channels.default = ChannelSettings {
         history_frames: 0,
         slow_policy: SlowPolicy::Backpressure,
         queue_bytes: QUEUE,
-        write_deadline: LONG,
-        ..ChannelSettings::default()
+        ..settings.channels.default
     };
     let broker = start(settings);
     let mut slow = Client::join_and_wait(&broker, "slow", "room");
     let mut alice = Ws::v1(&broker, "alice", "room");
     let next = |i| frame(BINARY, &body("alice", "room", &message(i)));
     let (sent, rest) = publish_until_held(&mut alice.stream, next);
-    // Reading is left to the broker's own time.
+    std::thread::sleep(timeout + timeout / 2);
+    // Reading is left to the broker's own time. Once it listens again, it wants answers.
+    let is_over = Arc::<AtomicBool>::default();
+    let over = is_over.clone();
     let writing = std::thread::spawn(move || {
         alice.stream.write_all(&rest).unwrap();
+        while !is_over.load(Ordering::Relaxed) {
+            match alice.try_next(timeout / 10) {
+                Ok(Some(Got::Ping(payload))) => alice.send(PONG, &payload),
+                Ok(got) => panic!("{got:?}"),
+                Err(error) => assert!(is_timeout(&error), "{error}"),
+            }
+        }
         alice
     });
     for i in 0..sent {
         assert_eq!(number(&slow.receive_message().message), i);
     }
+    over.store(true, Ordering::Relaxed);
     let mut alice = writing.join().unwrap();
     alice.send(BINARY, &body("alice", "room", &message(sent)));
     assert_eq!(number(&slow.receive_message().message), sent);

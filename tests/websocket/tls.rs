@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use mles::channel::SlowPolicy;
 use mles::protocol::Message;
@@ -17,9 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::common::websocket::{
     BINARY, CLOSE, Got, PING, TEXT, Ws, body, close, frame, hello, quiet,
 };
-use crate::common::{Client, start, wait_until};
-
-const LONG: Duration = Duration::from_secs(3600);
+use crate::common::{Client, LONG, start, wait_until};
 
 /// A broker with a certificate of its own, and where it can be had without TLS.
 struct World {
@@ -36,7 +33,6 @@ impl World {
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let mut settings = quiet();
-        settings.limits.tcp_timeout = LONG;
         settings.websocket.listen.clear();
         settings.websocket.tls_listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
         settings.tls.cert = Some(cert.clone());
@@ -209,7 +205,6 @@ fn members_on_one_connection_take_turns() {
     const EACH: usize = 1000;
     let world = World::new(|settings| {
         settings.channels.default.queue_bytes = 1 << 30;
-        settings.channels.default.write_deadline = LONG;
     });
     let mut ws = Ws::open(world.at);
     for channel in ["one", "two"] {
@@ -238,7 +233,6 @@ fn slow_members_lose_whole_messages_only() {
     let world = World::new(|settings| {
         let channel = &mut settings.channels.default;
         channel.queue_bytes = 20 * SIZE;
-        channel.write_deadline = LONG;
         channel.slow_policy = SlowPolicy::DropOldest;
     });
     let mut slow = world.v2("slow");

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
-use crate::support::{loadgen, said};
+use crate::support::{copy_program, loadgen, said};
 
 /// Asserts that the program ends with `code` and names all of `words`.
 fn assert_fails(args: &[&str], code: i32, words: &[&str]) {
@@ -123,7 +124,7 @@ fn packages_are_not_installed_by_just_anybody() {
     let dir = tempfile::tempdir().unwrap();
     // Nobody may look into the folder of the test's own program.
     let program = dir.path().join("loadgen");
-    std::fs::copy(env!("CARGO_BIN_EXE_loadgen"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_loadgen")), &program);
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
     command
