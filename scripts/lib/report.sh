@@ -30,6 +30,32 @@ stage() {
     stages+=("$(printf '%-34s %5d s  %s' "$name" $((SECONDS - start)) "$outcome")")
 }
 
+background_pid=
+background_log=
+
+# in_background COMMAND...: starts a command that goes on beside the stages and takes only what they
+# leave of the machine.
+in_background() {
+    printf '\n==> in the background: %s\n' "$*"
+    background_log=$(mktemp)
+    setsid chrt --idle 0 "$@" >"$background_log" 2>&1 </dev/null &
+    background_pid=$!
+    trap 'kill -- "-$background_pid" 2>/dev/null || true' EXIT
+}
+
+# stage_of_background NAME: waits for that command and reports it as a stage.
+stage_of_background() {
+    local status=0
+    stage "$1" tail --pid="$background_pid" --follow --lines=+1 "$background_log"
+    wait "$background_pid" || status=$?
+    trap - EXIT
+    rm -f "$background_log"
+    if ((status != 0)); then
+        failed=$((failed + 1))
+        failures+=("$1")
+    fi
+}
+
 # count_tests STAGE STATUS: adds up what the runner reported.
 count_tests() {
     local ok bad line skipped=0
