@@ -21,11 +21,11 @@ pub(crate) const FREE: usize = 4 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overdrawn;
 
-/// What one connection holds of an [`Allowance`]. To be released to the one it is of.
+/// One connection's part of an [`Allowance`], to be released to the allowance it was taken from.
 #[derive(Debug, Default)]
 pub(crate) struct Share(Option<u32>);
 
-/// Memory that many connections share.
+/// Memory for incomplete frames that many connections share.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     total: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Allowance {
 #[derive(Debug, Default)]
 struct Holder {
     bytes: usize,
-    /// Whether it had to give way. It holds nothing then, and is in no list.
+    /// Set when it had to give way. It holds nothing then, and is in no list.
     is_evicted: bool,
     /// Wakes the connection when that happens.
     waker: Option<Waker>,

@@ -65,7 +65,7 @@ pub(crate) struct Conn {
     pub(super) home: Home,
     pub(super) key: Cell<Option<MemberKey>>,
     pub(super) phase: Cell<Phase>,
-    /// Whether another connection has come for its place.
+    /// Set while another connection waits for its place.
     pub(super) is_contested: Cell<bool>,
     /// Holds the channel's publishers back.
     pub(super) hold: Rc<Hold>,

@@ -152,12 +152,12 @@ impl Input {
         self.need = 0;
     }
 
-    /// What it holds of the allowance.
+    /// Returns its part of the allowance.
     pub(crate) const fn share(&self) -> &Share {
         &self.share
     }
 
-    /// How much has come of an incomplete frame, if there is one.
+    /// Returns the bytes received of an incomplete frame, if there is one.
     pub(crate) fn received(&self) -> Option<Received> {
         (!self.partial.is_empty()).then_some(Received {
             frame: (self.frame, 0),

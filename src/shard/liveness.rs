@@ -24,11 +24,11 @@ use super::tcp_info::TcpInfo;
 use crate::channel::Form;
 use crate::websocket::{Opcode, server_frame};
 
-/// How soon a client that answers counts as alive. Not at once: a process that is being killed
+/// A client that answers counts as alive after this time. Not at once: a process that is being killed
 /// answers until its sockets are closed, and its successor may be faster. Servers below take a link
 /// that is not refused within a second for accepted.
 const GRACE: Duration = Duration::from_millis(750);
-/// How long nothing may come from a client that is asked.
+/// A client from which nothing has come for this time may be dead.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Most time that a test takes. Probes begin when a client has been silent for a second, and the
 /// kernel gives up a second after the third.

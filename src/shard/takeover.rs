@@ -32,7 +32,7 @@ use super::refused::Refused;
 use super::{Phase as BrokerPhase, Shard};
 use crate::channel::{ConnId, Place};
 
-/// How long an answer may take between shards, besides the test itself.
+/// Time for messages between shards, besides the test itself.
 const SLACK: Duration = Duration::from_millis(500);
 
 /// The joins that wait, by the session in their place.
@@ -49,9 +49,9 @@ pub(super) struct Takeover {
 #[derive(Debug)]
 struct Waiting {
     arrival: Arrival<Socket>,
-    /// What it is refused for if the session in its place is alive.
+    /// The reason to refuse it if the session in its place is alive.
     refused: Refused,
-    /// What it takes of the memory of those who have not joined.
+    /// Bytes reserved for it in the memory of connections that have not joined.
     charged: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel knows of a TCP connection.
+//! Asks the kernel for the state of a TCP connection.
 //!
 //! Asked over netlink (`sock_diag(7)`), one socket at a time, which takes a few microseconds:
 //! `getsockopt(TCP_INFO)` tells the same, but only to unsafe code.

@@ -65,8 +65,8 @@ impl Batch {
         self.message = self.message.wrapping_add(1);
     }
 
-    /// How much has come of a message in fragments, with the frame of it that is incomplete, of which
-    /// `input` has come; if there is none, of that frame.
+    /// Returns the bytes received of an incomplete message: its fragments, and of the next frame
+    /// `input`, which is all of it if there are no fragments.
     pub(super) fn received(&self, input: Option<Received>) -> Option<Received> {
         if self.fragments.is_empty() {
             return input;
