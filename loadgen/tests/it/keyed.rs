@@ -73,7 +73,7 @@ fn a_key_that_is_refused_is_told_in_every_scenario() {
 fn a_key_in_the_environment_is_not_for_the_servers_started_here() {
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args(["compare", "--brokers", "mles", "--scenario", "fanout"])
-        .args(["--rounds", "1", "--seconds", "0.1", "--warm-up", "0"])
+        .args(["--rounds", "1", "--seconds", "0.3", "--warm-up", "0"])
         .env("MLES_KEY", KEY)
         .output()
         .unwrap();
