@@ -47,6 +47,8 @@ in_background() {
 stage_of_background() {
     local status=0
     stage "$1" tail --pid="$background_pid" --follow --lines=+1 "$background_log"
+    # It still runs only if the stage has taken it for stuck.
+    kill -- "-$background_pid" 2>/dev/null || true
     wait "$background_pid" || status=$?
     trap - EXIT
     rm -f "$background_log"
