@@ -5,7 +5,7 @@ use ciborium::Value;
 use mles::protocol::{
     BodyError, CborType, Cid, FrameHeader, HEADER_LEN, Key, LinkHello, LinkNotice, LinkRefusal,
     MAX_BODY_LEN, MAX_LINK_PATH, Message, NestedFrame, Resync, ResyncError, ResyncLimits,
-    decode_resync, encode_frame, encode_resync, resync_link,
+    decode_late, decode_resync, encode_frame, encode_late, encode_resync, resync_link,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -69,6 +69,7 @@ fn notice() -> impl Strategy<Value = LinkNotice> {
         LinkRefusal::Limit,
         LinkRefusal::Stopping,
         LinkRefusal::Resync,
+        LinkRefusal::Sender,
     ]);
     prop_oneof![
         (uint(), any::<bool>(), uint(), path()).prop_map(|(replay, counted, given, path)| {
@@ -80,6 +81,7 @@ fn notice() -> impl Strategy<Value = LinkNotice> {
             }
         }),
         path().prop_map(LinkNotice::Path),
+        uint().prop_map(LinkNotice::Compared),
         why.prop_map(LinkNotice::Refused),
     ]
 }
@@ -208,6 +210,36 @@ proptest! {
             prop_assert!(seqs.is_sorted_by(|a, b| a < b));
             let sent = link.map_or(0, |link| link.sent);
             prop_assert!(seqs.iter().all(|&seq| (1..=sent).contains(&seq)));
+        }
+    }
+
+    #[test]
+    fn late_frames_survive_the_way(resync in linked()) {
+        let (hello, frames) = (resync.link.unwrap(), resync.frames[1..].to_vec());
+        let late = encode_late(&hello, Cid(7), ("uid", "c"), &frames).unwrap();
+        let message = Message::decode(&late[HEADER_LEN..]).unwrap();
+        prop_assert_eq!((message.uid, message.channel), ("uid", "c"));
+        let header = FrameHeader::decode(&late).unwrap().unwrap();
+        prop_assert_eq!((header.cid, header.key), (Cid(7), Key(hello.id)));
+        let decoded = Resync { frames, link: Some(hello) };
+        prop_assert_eq!(decode_late(&late, hello.id, LIMITS), Ok(decoded));
+        prop_assert!(decode_late(&late, hello.id ^ 1, LIMITS).is_err());
+    }
+
+    #[test]
+    fn damage_to_late_frames_does_not_panic(
+        resync in linked(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let hello = resync.link.unwrap();
+        let late = encode_late(&hello, Cid(7), ("uid", "c"), &resync.frames[1..]).unwrap();
+        let mut late = late.to_vec();
+        for (index, byte) in damage {
+            let index = index.index(late.len());
+            late[index] = byte;
+        }
+        if let Ok(Resync { link, .. }) = decode_late(&late.into(), hello.id, LIMITS) {
+            prop_assert_eq!(link.map(|link| link.id), Some(hello.id));
         }
     }
 

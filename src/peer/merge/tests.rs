@@ -285,6 +285,37 @@ fn a_known_server_is_sent_no_more_than_it_can_recognise() {
 }
 
 #[test]
+fn late_frames_are_compared_with_what_the_server_below_has_not_seen() {
+    let mut channel = Channel::new(100);
+    channel.publish(&[1, 2, 3]);
+    channel.link(&Server::new(7));
+    let mut sent = 0;
+    let mut late = |channel: &mut Channel, got: u64, window: u64, digests: &[u64]| {
+        let items = digests.iter().map(|&digest| {
+            sent += 1;
+            let seq = Some(sent);
+            Item { digest, seq }
+        });
+        let items: Vec<_> = items.collect();
+        let mut hello = Server::new(7).hello();
+        (hello.sent, hello.old, hello.window) = (sent, sent, window);
+        hello.got = Some(BASE + got);
+        let new = channel.memory.merge_late(&hello, &items);
+        let new: Vec<_> = new.into_iter().map(|at| items[at].digest).collect();
+        channel.publish(&new);
+        channel.memory.brought(7, new.len());
+        new
+    };
+    // It has seen the newest two, and says that what it brings is not among them.
+    assert_eq!(late(&mut channel, 3, 2, &[1, 2, 9]), [2, 9]);
+    assert_eq!(late(&mut channel, 3, 2, &[1]), [1], "each accounts for one");
+    assert_eq!(late(&mut channel, 2, 2, &[3]), [0; 0], "on its way down");
+    assert_eq!(channel.memory.received_from(7), Some(5));
+    // What came over the link itself accounts for nothing.
+    assert_eq!(late(&mut channel, 3, 3, &[9]), [9]);
+}
+
+#[test]
 fn the_oldest_links_are_forgotten() {
     let mut channel = Channel::new(0);
     let mut server = Server::new(u64::MAX);
