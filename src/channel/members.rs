@@ -68,15 +68,19 @@ impl<V> Members<V> {
     /// Returns the memory of a crowd that has left, as far as the keys that are in use allow.
     fn give_back(&mut self) {
         let len = self.list.len();
+        if len == 0 {
+            *self = Self::default();
+            return;
+        }
         // Not after each: a look at all keys costs as much as there are members.
-        if !(len == 0 || len.is_power_of_two()) || self.places.len() <= 4 * len + FEW {
+        if !len.is_power_of_two() || self.places.len() <= 4 * len + FEW {
             return;
         }
         self.list.shrink_to(2 * len);
         let used = self.list.iter().map(|(key, _)| key.0 as usize + 1).max();
         let used = used.unwrap_or_default();
         if used > self.places.len() / 2 {
-            return;
+            return self.places.shrink_to_fit();
         }
         self.places.truncate(used);
         self.places.shrink_to_fit();
