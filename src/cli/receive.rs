@@ -13,7 +13,7 @@ use super::output::say;
 use crate::client::{Event, Received, Subscriber};
 
 /// A server that refuses a join does so within this time. Only then is a connection said to be back.
-const PROVEN: Duration = Duration::from_millis(1500);
+const PROVEN: Duration = Duration::from_millis(2500);
 
 /// Most causes that are kept in mind as told.
 const MAX_TOLD: usize = 16;

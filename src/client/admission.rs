@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::config::Client;
 use super::error::Error;
 
-/// An end later than this after the join, and twice the time of connecting, is no refusal: servers
-/// refuse at once.
-pub(super) const REFUSAL: Duration = Duration::from_secs(1);
+/// An end later than this after the join, and twice the time of connecting, is no refusal. Servers
+/// refuse at once, but for a second session with a connection id: they look for about a second
+/// whether the first one is alive.
+pub(super) const REFUSAL: Duration = Duration::from_secs(2);
 
 /// For this long a connection that looks whether somebody listens is kept: one that a server takes
 /// while it dies is reset, as it closes its sockets one after the other.

@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// How long sending the join may take; 5 s by default. An end of the connection that comes
-    /// within this time and about a second, before anything else came, may be a refusal
+    /// within this time and about two seconds, before anything else came, may be a refusal
     /// ([`Error::Refused`]).
     #[must_use]
     pub fn join_timeout(mut self, timeout: Duration) -> Self {

@@ -23,7 +23,7 @@
 //! # What to know about the protocol
 //!
 //! * A server never answers a join. It sends the history if there is one, or it closes the
-//!   connection. When it does so within a second, before anything came, and goes on listening, that
+//!   connection. When it does so within two seconds, before anything came, and goes on listening, that
 //!   is [`Error::Refused`], from the first call that notices; any other close is the end of the
 //!   session.
 //! * A server does not send a member its own messages, except as part of the history.
