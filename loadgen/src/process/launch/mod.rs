@@ -13,6 +13,7 @@ mod rabbitmq;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::adapter::Broker;
@@ -53,14 +54,25 @@ impl<'a> Place<'a> {
     /// The system has no port left.
     pub(crate) fn find(dir: &'a Path) -> io::Result<Self> {
         // All three are held before one is let go, so that they differ.
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let [port, first, second] = [bind()?, bind()?, bind()?];
+        let [port, first, second] = [free()?, free()?, free()?];
         Ok(Self {
             port: port.local_addr()?.port(),
             spare_ports: [first.local_addr()?.port(), second.local_addr()?.port()],
             dir,
         })
     }
+}
+
+/// Where ports of brokers are chosen: below those that the system gives to outgoing connections, of which
+/// one could take the port before the broker does.
+const PORTS: Range<u16> = 10_240..32_768;
+
+/// Listens at a free port, one of [`PORTS`] if possible.
+fn free() -> io::Result<TcpListener> {
+    let random = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(100);
+    let mut found = random.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let found = found.next();
+    found.map_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), Ok)
 }
 
 /// A program to start.

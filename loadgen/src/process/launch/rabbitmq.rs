@@ -48,8 +48,10 @@ fn recipe(
     // Clients that a storm or a busy machine keeps waiting are not to be let go before they have begun.
     let patience = "handshake_timeout = 60000\n";
     let log = "log.file = false\nlog.console = true\nlog.console.level = warning\n";
-    let env: [(&str, OsString); 13] = [
+    let env: [(&str, OsString); 14] = [
         ("RUNNING_UNDER_SYSTEMD", "true".into()),
+        // No file of a crash in the folder where loadgen was started.
+        ("ERL_CRASH_DUMP_SECONDS", "0".into()),
         // The Erlang cookie is kept there.
         ("HOME", place.dir.into()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
