@@ -95,9 +95,10 @@ impl<T> Member<T> {
     }
 }
 
-/// Bytes that may be delivered while not every member has been written to since the last round: two
-/// reads of a publisher. What is written to many members should still be in the cache.
-const AHEAD_BYTES: usize = 128 << 10;
+/// Bytes that may be delivered while not every member has been written to since the last round: half a
+/// full read of a publisher, so that who sends much waits after each. What is written to many members
+/// should still be in the cache.
+const AHEAD_BYTES: usize = 32 << 10;
 /// Runs that may be, whatever their length: as many as one write takes.
 const AHEAD_RUNS: usize = 64;
 
