@@ -277,6 +277,7 @@ impl<T> Fanout<T> {
     }
 
     /// Leaves the first `bytes` bytes of the next run out for a member.
+    #[cfg(feature = "server")]
     pub(crate) fn skip_next(&mut self, key: MemberKey, bytes: usize) {
         if let Some(member) = self.members.get_mut(key) {
             member.skip = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -284,6 +285,7 @@ impl<T> Fanout<T> {
     }
 
     /// Queues `run`, in the member's form, for it alone and within its limits.
+    #[cfg(feature = "server")]
     pub(crate) fn queue(&mut self, key: MemberKey, run: bytes::Bytes) {
         let Some(member) = self.members.get_mut(key) else {
             return;

@@ -35,6 +35,7 @@ pub enum Origin {
 
 impl Origin {
     /// Returns the index of the upstream that it came from.
+    #[cfg(feature = "server")]
     pub(crate) fn upstream(self) -> Option<usize> {
         match self {
             Self::Member => None,
@@ -203,6 +204,7 @@ impl History {
     }
 
     /// Returns how many frames there are in [`History::entries`].
+    #[cfg(feature = "server")]
     pub(crate) fn young_frames(&self, now: Instant, settings: &ChannelSettings) -> usize {
         if settings.history_age.is_none() {
             return self.frames;
