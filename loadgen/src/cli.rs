@@ -170,7 +170,7 @@ struct BrokerArgs {
     brokers: Vec<Broker>,
     #[command(flatten)]
     programs: ProgramArgs,
-    /// Install Debian's packages of brokers that are missing; needs root
+    /// If packages with the brokers' programs are missing, say how to install them and stop
     #[arg(long)]
     install: bool,
     /// How often each scenario is run over each broker
@@ -315,7 +315,7 @@ impl BrokerArgs {
                 Selection::Exactly(self.brokers)
             },
             programs: self.programs.resolve(),
-            install: self.install,
+            check_packages: self.install,
             scenarios,
             rounds: self.rounds.into(),
             timing,

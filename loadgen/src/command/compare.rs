@@ -12,7 +12,7 @@ use super::CommandError;
 use super::load::Runner;
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
-use crate::process::{Programs, Running, StartError, install};
+use crate::process::{Programs, Running, StartError};
 use crate::report::{Report, Run, RunResult};
 use crate::say::tell;
 use crate::scenario::{Load, Target, Timing};
@@ -40,8 +40,8 @@ impl Selection {
 pub(crate) struct Compare {
     pub(crate) brokers: Selection,
     pub(crate) programs: Programs,
-    /// Whether to install brokers that are missing.
-    pub(crate) install: bool,
+    /// Whether to fail when packages with programs of the brokers are missing, and say which.
+    pub(crate) check_packages: bool,
     /// Names and loads, in their order.
     pub(crate) scenarios: Vec<(String, Load)>,
     pub(crate) rounds: usize,
@@ -52,14 +52,17 @@ impl Compare {
     /// Runs everything and tells its progress on standard error.
     ///
     /// # Errors
-    /// A broker cannot be installed or started at all. Runs that fail are in the report.
+    /// A broker or its package is missing, or it cannot be started. Runs that fail are in the report.
     pub(crate) fn run(
         &self,
         interrupt: &Interrupt,
         watch: &mut Watch,
     ) -> Result<Report, CommandError> {
-        if self.install {
-            install(self.brokers.list(), &self.programs)?;
+        if self.check_packages {
+            let missing = self.programs.missing_packages(self.brokers.list());
+            if !missing.is_empty() {
+                return Err(CommandError::MissingPackages(missing.join(", ")));
+            }
         }
         let mut report = Report::new(self.timing);
         let brokers = match self.available(&mut report, interrupt) {

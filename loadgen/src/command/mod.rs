@@ -13,7 +13,7 @@ mod sweep;
 
 use thiserror::Error;
 
-use crate::process::{InstallError, StartError};
+use crate::process::StartError;
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
@@ -28,9 +28,9 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Brokers that were missing could not be installed.
-    #[error(transparent)]
-    Install(#[from] InstallError),
+    /// Packages with programs of brokers are missing, by their names.
+    #[error("loadgen installs nothing: run `scripts/setup packages`, which brings {0}")]
+    MissingPackages(String),
     /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

@@ -5,13 +5,11 @@
 //! Nothing here knows a broker's protocol.
 
 mod child;
-mod install;
 mod launch;
 mod proc;
 mod running;
 mod socket;
 
-pub(crate) use install::{InstallError, install};
 pub(crate) use launch::Programs;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use running::{Provenance, Running, StartError};

@@ -13,8 +13,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::child::{LOOK, OwnChild};
-use super::install::package;
-use super::launch::{Invocation, Place, Programs, Recipe, Version};
+use super::launch::{Invocation, Place, Programs, Recipe, Version, package};
 use crate::adapter::Broker;
 use crate::interrupt::Interrupt;
 
@@ -63,7 +62,9 @@ pub(crate) enum StartError {
 
 fn hint(broker: Broker) -> String {
     match (broker, package(broker)) {
-        (_, Some(package)) => format!(" (Debian package {package}; as root, --install brings it)"),
+        (_, Some(package)) => {
+            format!(" (Debian package {package}; scripts/setup packages brings it)")
+        }
         (Broker::Mles | Broker::MlesWs | Broker::MlesV2 | Broker::MlesTls | Broker::MlesWss, _) => {
             " beside this program (build it, or say where with --mles-bin)".to_owned()
         }

@@ -150,11 +150,3 @@ pub fn wait_for<T>(mut there: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
-
-/// Copies a program that the test then runs. A process of its own does it: if this one had the copy
-/// open to write, so would each child that another thread forks at that moment, and Linux runs no
-/// program that somebody has open to write (`ETXTBSY`).
-pub fn copy_program(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg(from).arg(to).status();
-    assert!(status.expect("every Unix has it").success());
-}

@@ -14,9 +14,14 @@ const REFERENCE_IN_TREE: &str = "../../interop/target/release/reference-server";
 const REFERENCE_V2_IN_TREE: &str = "../../interop/target/reference-v2/bin/mles";
 
 impl Programs {
-    /// Whether `broker` is there to be started.
-    pub(crate) fn has(&self, broker: Broker) -> bool {
-        self.find(broker).is_some()
+    /// Returns the Debian packages with programs of `brokers` that are not installed, each once.
+    pub(crate) fn missing_packages(&self, brokers: &[Broker]) -> Vec<&'static str> {
+        let missing = brokers.iter().filter(|&&it| self.find(it).is_none());
+        let mut packages: Vec<_> = missing.filter_map(|&it| package(it)).collect();
+        // Two brokers may come with one package.
+        packages.sort_unstable();
+        packages.dedup();
+        packages
     }
 
     /// Where the program of `broker` is; what the user named is taken as it is.
@@ -49,6 +54,17 @@ impl Programs {
     }
 }
 
+/// The Debian package with the program of `broker`.
+pub(in crate::process) fn package(broker: Broker) -> Option<&'static str> {
+    match broker {
+        Broker::Nats => Some("nats-server"),
+        Broker::Redis => Some("redis-server"),
+        Broker::Mosquitto => Some("mosquitto"),
+        Broker::Rabbitmq | Broker::RabbitmqMqtt => Some("rabbitmq-server"),
+        _ => None,
+    }
+}
+
 /// `path` from the folder of this program.
 fn beside(path: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
@@ -56,7 +72,7 @@ fn beside(path: &str) -> Option<PathBuf> {
 }
 
 /// The first `name` in `PATH`, or in the directories for servers that a user's `PATH` may lack.
-pub(in crate::process) fn in_path(name: &str) -> Option<PathBuf> {
+pub(super) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::adapter::Broker;
 
-pub(super) use find::in_path;
+pub(super) use find::package;
 use own::Door;
 
 /// Where brokers' programs are, and what the user wants of them.
