@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, FrameRun, History, HistoryMemory, Origin, Place,
+    Channel, ChannelSettings, FrameRun, History, HistoryMemory, Origin, Place, SessionId,
 };
 use mles::protocol::{Cid, Key, Message, encode_frame};
 
@@ -34,7 +34,7 @@ fn channel(members: u32) -> Channel<()> {
     let now = Instant::now();
     let mut channel = Channel::new(Arc::new(ChannelSettings::default()), empty(), now);
     for n in 0..=members {
-        let conn = ConnId(u64::from(n) + 1);
+        let conn = SessionId(u64::from(n) + 1);
         let place = |local: &mut mles::channel::Fanout<()>, skip| {
             Place::Local(local.insert(conn, (), skip))
         };
@@ -67,7 +67,7 @@ fn publish(c: &mut Criterion) {
                 group.bench_function(BenchmarkId::new(name, members), |b| {
                     b.iter(|| {
                         for _ in 0..runs {
-                            channel.deliver(black_box(&run), ConnId(1));
+                            channel.deliver(black_box(&run), SessionId(1));
                             channel.remember(&run, Origin::Member, now);
                         }
                         drain(&mut channel, now);

@@ -16,7 +16,7 @@ use crate::peer::LinkStatus;
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
-use crate::shard::{Common, Phase, Shard};
+use crate::shard::{BrokerPhase, Common, Shard};
 use crate::tls::{ServerTls, TlsError, Watch};
 use listening::{Listening, accept};
 #[cfg(feature = "cli")]
@@ -239,7 +239,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.common.advance(Phase::Stopped);
+        self.common.advance(BrokerPhase::Stopped);
         for thread in self.threads.drain(..) {
             // How it ended was for `wait` to tell.
             let _ = thread.join();
@@ -257,12 +257,12 @@ pub struct StopHandle {
 impl StopHandle {
     /// Begins to let the clients go: no new ones, and each gets what is queued for it.
     pub fn drain(&self) {
-        self.common.advance(Phase::Draining);
+        self.common.advance(BrokerPhase::Draining);
     }
 
     /// Stops at once.
     pub fn abort(&self) {
-        self.common.advance(Phase::Stopped);
+        self.common.advance(BrokerPhase::Stopped);
     }
 
     /// Loads the certificates of the TLS listeners again, as is done when their files change: new
@@ -298,8 +298,8 @@ fn links_of(common: &Common) -> Vec<LinkStatus> {
 
 fn stats_of(common: &Common) -> Stats {
     let mut stats = Stats {
-        connections: common.gate.connections() as u64,
-        channels: common.gate.channels() as u64,
+        connections: common.limiter.connections() as u64,
+        channels: common.limiter.channels() as u64,
         ..Stats::default()
     };
     common.stats.iter().for_each(|shard| stats.add_shard(shard));
@@ -344,7 +344,7 @@ impl Drop for StopOthers {
         if std::thread::panicking() {
             self.common.fail();
         }
-        self.common.advance(Phase::Stopped);
+        self.common.advance(BrokerPhase::Stopped);
     }
 }
 

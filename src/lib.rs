@@ -30,6 +30,8 @@ mod config;
 #[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]
+mod gateway;
+#[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
 mod network;

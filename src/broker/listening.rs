@@ -6,17 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::net::{Door, Listeners, accept_forever, bind};
+use crate::net::{Acceptor, Listeners, accept_forever, bind};
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::Shard;
 use crate::tls::ServerTls;
 
 /// All listeners of a broker, bound.
 #[derive(Debug, Default)]
-pub(super) struct Listening(Vec<(Door, Listeners)>);
+pub(super) struct Listening(Vec<(Acceptor, Listeners)>);
 
 /// The sockets of one shard.
-pub(super) type Sockets = Vec<(Door, TcpListener)>;
+pub(super) type Sockets = Vec<(Acceptor, TcpListener)>;
 
 impl Listening {
     /// Listeners for plain Mles that the caller has made.
@@ -27,7 +27,7 @@ impl Listening {
     ) -> Result<Self, StartError> {
         let shared = listeners
             .into_iter()
-            .map(|listener| Ok((Door::Mles, Listeners::share(listener, shards.into())?)));
+            .map(|listener| Ok((Acceptor::Mles, Listeners::share(listener, shards.into())?)));
         let shared: io::Result<Vec<_>> = shared.collect();
         let listening = Self(shared.map_err(StartError::Thread)?);
         for (_, listeners) in &listening.0 {
@@ -42,7 +42,7 @@ impl Listening {
         settings: &Settings,
         shards: u16,
     ) -> Result<(), StartError> {
-        self.bind(settings, &settings.listen, &Door::Mles, shards)
+        self.bind(settings, &settings.listen, &Acceptor::Mles, shards)
     }
 
     /// Binds what `settings` say for everything else.
@@ -54,25 +54,28 @@ impl Listening {
     ) -> Result<(), StartError> {
         let websocket = &settings.websocket;
         if let Some(tls) = tls {
-            let (mles, web) = (Door::MlesTls(tls.clone()), Door::WebSocketTls(tls.clone()));
+            let (mles, web) = (
+                Acceptor::MlesTls(tls.clone()),
+                Acceptor::WebSocketTls(tls.clone()),
+            );
             self.bind(settings, &settings.tls.listen, &mles, shards)?;
             self.bind(settings, &websocket.tls_listen, &web, shards)?;
         }
-        self.bind(settings, &websocket.listen, &Door::WebSocket, shards)
+        self.bind(settings, &websocket.listen, &Acceptor::WebSocket, shards)
     }
 
     fn bind(
         &mut self,
         settings: &Settings,
         addresses: &[SocketAddr],
-        door: &Door,
+        acceptor: &Acceptor,
         shards: u16,
     ) -> Result<(), StartError> {
         let all: Vec<_> = all_addresses(settings).collect();
         for &address in addresses {
-            check_listener(settings, address, door.kind())?;
+            check_listener(settings, address, acceptor.kind())?;
             let listeners = bind(address, shards.into(), &all)?;
-            self.0.push((door.clone(), listeners));
+            self.0.push((acceptor.clone(), listeners));
         }
         Ok(())
     }
@@ -85,18 +88,18 @@ impl Listening {
     pub(super) fn addresses(&self) -> Vec<(ListenerKind, SocketAddr)> {
         let addresses = self.0.iter();
         addresses
-            .map(|(door, listeners)| (door.kind(), listeners.address))
+            .map(|(acceptor, listeners)| (acceptor.kind(), listeners.address))
             .collect()
     }
 
     /// The sockets of each shard.
     pub(super) fn by_shard(self, shards: u16) -> Vec<Sockets> {
         let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
-        for (door, listeners) in self.0 {
+        for (acceptor, listeners) in self.0 {
             by_shard
                 .iter_mut()
                 .zip(listeners.sockets)
-                .for_each(|(to, socket)| to.push((door.clone(), socket)));
+                .for_each(|(to, socket)| to.push((acceptor.clone(), socket)));
         }
         by_shard
     }
@@ -104,9 +107,9 @@ impl Listening {
 
 /// Accepts from all of `sockets` on `shard`.
 pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
-    for (door, socket) in sockets {
+    for (acceptor, socket) in sockets {
         let listener = tokio::net::TcpListener::from_std(socket)?;
-        shard.spawn(accept_forever(shard.clone(), listener, door));
+        shard.spawn(accept_forever(shard.clone(), listener, acceptor));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::form::{Form, Prepared};
+use super::encoding::{Encoding, Prepared};
 use super::members::{MemberKey, Members};
 use super::outbox::{Dropped, Merger, Outbox};
 use super::run::FrameRun;
@@ -11,9 +11,9 @@ use super::settings::{ChannelSettings, SlowPolicy};
 
 /// Identifies one session for the lifetime of a broker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
+pub struct SessionId(pub u64);
 
-impl ConnId {
+impl SessionId {
     /// No session: nobody is left out of a fan-out.
     pub const NONE: Self = Self(0);
 }
@@ -51,7 +51,7 @@ struct Stall {
 #[derive(Debug)]
 pub struct Member<T> {
     /// Its session.
-    pub conn: ConnId,
+    pub session: SessionId,
     /// What the caller needs to reach it.
     pub handle: T,
     /// What is queued for it.
@@ -63,7 +63,7 @@ pub struct Member<T> {
     skip: u32,
     dirty: bool,
     /// What its queue is made of.
-    form: Form,
+    encoding: Encoding,
     /// What happens to it when it is slow, if that is not what the channel's settings say.
     policy: Option<SlowPolicy>,
     stall: Option<Stall>,
@@ -80,13 +80,13 @@ impl<T> Member<T> {
 
     /// What its queue is made of.
     #[must_use]
-    pub fn form(&self) -> Form {
-        self.form
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// Drops what is queued for it, but for the rest of a unit that is partly written.
     pub fn drop_all(&mut self) -> Dropped {
-        self.outbox.drop_oldest(0, self.form)
+        self.outbox.drop_oldest(0, self.encoding)
     }
 
     /// What is queued besides its history, see [`Outbox::cost`].
@@ -138,15 +138,15 @@ impl<T> Default for Fanout<T> {
 
 impl<T> Fanout<T> {
     /// Adds a member. The first `skip` bytes of the next run are not for it.
-    pub fn insert(&mut self, conn: ConnId, handle: T, skip: u32) -> MemberKey {
+    pub fn insert(&mut self, session: SessionId, handle: T, skip: u32) -> MemberKey {
         let member = Member {
-            conn,
+            session,
             handle,
             outbox: Outbox::default(),
             replay: 0,
             skip,
             dirty: false,
-            form: Form::Frames,
+            encoding: Encoding::Frames,
             policy: None,
             stall: None,
             over_since: None,
@@ -155,10 +155,10 @@ impl<T> Fanout<T> {
     }
 
     /// Says what a member's queue is made of, before anything is queued. Frames, if it is not said.
-    pub fn set_form(&mut self, key: MemberKey, form: Form) {
+    pub fn set_encoding(&mut self, key: MemberKey, encoding: Encoding) {
         if let Some(member) = self.members.get_mut(key) {
             debug_assert!(member.outbox.is_empty(), "the form is chosen first");
-            member.form = form;
+            member.encoding = encoding;
         }
     }
 
@@ -169,9 +169,9 @@ impl<T> Fanout<T> {
         }
     }
 
-    /// Removes a member; `None` when `key` is not (or no longer) that of `conn`.
-    pub fn remove(&mut self, key: MemberKey, conn: ConnId) -> Option<Member<T>> {
-        self.get(key, conn)?;
+    /// Removes a member; `None` when `key` is not (or no longer) that of `session`.
+    pub fn remove(&mut self, key: MemberKey, session: SessionId) -> Option<Member<T>> {
+        self.get(key, session)?;
         let member = self.members.remove(key)?;
         if member.over_since.is_some() {
             self.over -= 1;
@@ -184,10 +184,10 @@ impl<T> Fanout<T> {
         Some(member)
     }
 
-    /// The member at `key` if it is `conn`.
+    /// The member at `key` if it is `session`.
     #[must_use]
-    pub fn get(&self, key: MemberKey, conn: ConnId) -> Option<&Member<T>> {
-        self.members.get(key).filter(|m| m.conn == conn)
+    pub fn get(&self, key: MemberKey, session: SessionId) -> Option<&Member<T>> {
+        self.members.get(key).filter(|m| m.session == session)
     }
 
     /// How many members there are.
@@ -222,17 +222,17 @@ impl<T> Fanout<T> {
     }
 
     /// Queues `run` for everyone but `except`, and returns how many frames that is over all members.
-    pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
+    pub fn deliver(&mut self, run: &FrameRun, except: SessionId) -> usize {
         let prepared = Prepared::new(run);
         let mut merger = Merger::default();
         let mut count = 0;
         for (key, member) in self.members.iter_mut() {
-            if member.conn == except {
+            if member.session == except {
                 continue;
             }
             let (bytes, frames) = match std::mem::take(&mut member.skip) {
-                0 => prepared.get(member.form),
-                skip => prepared.get_behind(skip as usize, member.form),
+                0 => prepared.get(member.encoding),
+                skip => prepared.get_behind(skip as usize, member.encoding),
             };
             if bytes.is_empty() {
                 continue;
@@ -267,7 +267,7 @@ impl<T> Fanout<T> {
         };
         let before = member.outbox.cost();
         for run in runs {
-            member.outbox.push_history(run, member.form);
+            member.outbox.push_history(run, member.encoding);
         }
         member.replay += member.outbox.cost() - before;
         if !member.dirty && !member.outbox.is_empty() {
@@ -284,7 +284,7 @@ impl<T> Fanout<T> {
         }
     }
 
-    /// Queues `run`, in the member's form, for it alone and within its limits.
+    /// Queues `run`, in the member's encoding, for it alone and within its limits.
     #[cfg(feature = "server")]
     pub(crate) fn queue(&mut self, key: MemberKey, run: bytes::Bytes) {
         let Some(member) = self.members.get_mut(key) else {
@@ -344,7 +344,7 @@ impl<T> Fanout<T> {
             return;
         };
         let before = member.outbox.cost();
-        member.outbox.advance(n, member.form);
+        member.outbox.advance(n, member.encoding);
         let written = before - member.outbox.cost();
         member.replay = member.replay.saturating_sub(written);
         if let Some(stall) = &mut member.stall {
@@ -403,7 +403,11 @@ impl<T> Fanout<T> {
             SlowPolicy::DropOldest => {
                 // What is left of the history fits the limit now.
                 member.replay = 0;
-                Verdict::Dropped(member.outbox.drop_oldest(settings.queue_bytes, member.form))
+                Verdict::Dropped(
+                    member
+                        .outbox
+                        .drop_oldest(settings.queue_bytes, member.encoding),
+                )
             }
             SlowPolicy::Backpressure => {
                 if member.over_since.is_none() {

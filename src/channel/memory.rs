@@ -8,10 +8,10 @@ use std::rc::Rc;
 /// Each [`History`](super::History) counts here itself whatever it gains or loses, and gives all back when
 /// it is dropped, so that the sum is that of the histories whoever changes them.
 #[derive(Clone, Debug)]
-pub struct HistoryMemory(Rc<Shared>);
+pub struct HistoryMemory(Rc<Ledger>);
 
 #[derive(Debug)]
-struct Shared {
+struct Ledger {
     allowed: usize,
     used: Cell<usize>,
 }
@@ -21,7 +21,7 @@ impl HistoryMemory {
     #[must_use]
     pub fn new(allowed: usize) -> Self {
         let used = Cell::new(0);
-        Self(Rc::new(Shared { allowed, used }))
+        Self(Rc::new(Ledger { allowed, used }))
     }
 
     /// Returns the bytes that all histories may take.

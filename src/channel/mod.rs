@@ -15,8 +15,8 @@
 //! * The memory of all histories is counted in one place, [`HistoryMemory`], by the histories themselves.
 
 mod announce;
+mod encoding;
 mod fanout;
-mod form;
 mod history;
 mod members;
 mod memory;
@@ -26,8 +26,8 @@ mod run;
 mod settings;
 
 pub use announce::Announcements;
-pub use fanout::{ConnId, Fanout, Member, SlowReason, Verdict};
-pub use form::Form;
+pub use encoding::Encoding;
+pub use fanout::{Fanout, Member, SessionId, SlowReason, Verdict};
 pub use history::{History, Origin};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;

@@ -5,9 +5,9 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::form::Form;
+use super::encoding::Encoding;
 
-/// Frames (or what they were made into, see [`Form`]) and bytes that were taken out of a queue unsent.
+/// Frames (or what they were made into, see [`Encoding`]) and bytes that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Whole frames.
@@ -85,7 +85,7 @@ pub struct Outbox {
     written: usize,
     /// How many runs at the end of `rest` are small and wait for others to be merged with.
     small: u32,
-    /// How many runs at the front of `rest` are still frames, to be made into the member's form.
+    /// How many runs at the front of `rest` are still frames, to be made into the member's encoding.
     unmade: u32,
 }
 
@@ -122,14 +122,14 @@ impl Outbox {
         }
     }
 
-    /// Appends frames of a history, before anything else is queued. They are made into `form` run by
+    /// Appends frames of a history, before anything else is queued. They are made into `encoding` run by
     /// run, each when it is its turn to be written: a joiner costs its shard no more at once than a
     /// run does, and no memory for what it has not read.
-    pub(super) fn push_history(&mut self, frames: Bytes, form: Form) {
-        if form == Form::Frames {
+    pub(super) fn push_history(&mut self, frames: Bytes, encoding: Encoding) {
+        if encoding == Encoding::Frames {
             self.push(frames);
         } else if self.first.is_empty() {
-            self.push(form.make(&frames).0);
+            self.push(encoding.make(&frames).0);
         } else if !frames.is_empty() {
             self.cost += frames.len() + ENTRY_COST;
             self.rest.get_or_insert_default().push_back(frames);
@@ -194,19 +194,19 @@ impl Outbox {
             .count()
     }
 
-    /// Takes `n` written bytes off the front of a queue of `form`.
-    pub fn advance(&mut self, n: usize, form: Form) {
+    /// Takes `n` written bytes off the front of a queue of `encoding`.
+    pub fn advance(&mut self, n: usize, encoding: Encoding) {
         debug_assert!(n <= self.bytes(), "wrote more than was queued");
         self.cost -= n;
         self.written += n;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();
-            self.pop(form);
+            self.pop(encoding);
         }
     }
 
     /// Takes the first run out; its bytes are counted by the caller.
-    fn pop(&mut self, form: Form) {
+    fn pop(&mut self, encoding: Encoding) {
         self.first = Bytes::new();
         while self.first.is_empty()
             && let Some(rest) = &mut self.rest
@@ -223,7 +223,7 @@ impl Outbox {
             }
             if self.unmade > 0 {
                 self.unmade -= 1;
-                let (made, _) = form.make(&self.first);
+                let (made, _) = encoding.make(&self.first);
                 self.cost = self.cost - self.first.len() + made.len();
                 self.first = made;
             }
@@ -242,7 +242,7 @@ impl Outbox {
     /// What is left of the unit in which the first `n` bytes that wait to be written end; empty if
     /// that is between two units. Nothing of the first unit may have been written.
     #[must_use]
-    pub fn torn_at(&self, n: usize, form: Form) -> Bytes {
+    pub fn torn_at(&self, n: usize, encoding: Encoding) -> Bytes {
         let mut at = n;
         let runs = std::iter::once(&self.first).chain(self.rest.iter().flat_map(|r| r.iter()));
         for (index, run) in runs.enumerate() {
@@ -254,7 +254,7 @@ impl Outbox {
             }
             at += start;
             while start < at {
-                let Some(unit) = form.unit_len(&run[start..]) else {
+                let Some(unit) = encoding.unit_len(&run[start..]) else {
                     break;
                 };
                 start += unit;
@@ -266,25 +266,25 @@ impl Outbox {
 
     /// Drops the oldest whole units until what is queued costs at most `keep` bytes. A unit of which a
     /// part has been written stays, even if the rest of it is more than that: the member must get it.
-    pub fn drop_oldest(&mut self, keep: usize, form: Form) -> Dropped {
+    pub fn drop_oldest(&mut self, keep: usize, encoding: Encoding) -> Dropped {
         let mut dropped = Dropped::default();
-        let begun = self.take_begun_unit(form);
+        let begun = self.take_begun_unit(encoding);
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let entry = begun.as_ref().map_or(0, |_| ENTRY_COST);
         let keep = keep.saturating_sub(rest + entry);
         if self.unmade > 0 && self.cost > keep {
-            self.drop_history(form, &mut dropped);
+            self.drop_history(encoding, &mut dropped);
         }
         while self.cost > keep {
             let run = &mut self.first;
             let over = self.cost - keep;
             let (mut cut, mut count) = (0, 0);
             while cut < over && cut < run.len() {
-                cut += form.unit_len(&run[cut..]).unwrap_or(run.len() - cut);
+                cut += encoding.unit_len(&run[cut..]).unwrap_or(run.len() - cut);
                 count += 1;
             }
             if cut == run.len() {
-                self.pop(form);
+                self.pop(encoding);
             } else {
                 *run = run.slice(cut..);
             }
@@ -299,41 +299,41 @@ impl Outbox {
         dropped
     }
 
-    /// Drops what is left of a history that has not all been made into `form`, as a whole: it is the oldest.
-    fn drop_history(&mut self, form: Form, dropped: &mut Dropped) {
-        let mut count = |run: &Bytes, form: Form| {
+    /// Drops what is left of a history that has not all been made into `encoding`, as a whole: it is the oldest.
+    fn drop_history(&mut self, encoding: Encoding, dropped: &mut Dropped) {
+        let mut count = |run: &Bytes, encoding: Encoding| {
             let mut at = 0;
             while at < run.len() {
-                at += form.unit_len(&run[at..]).unwrap_or(run.len() - at);
+                at += encoding.unit_len(&run[at..]).unwrap_or(run.len() - at);
                 dropped.frames += 1;
             }
             dropped.bytes += run.len();
         };
-        count(&self.first, form);
+        count(&self.first, encoding);
         self.cost -= self.first.len();
         self.first = Bytes::new();
         let unmade = std::mem::take(&mut self.unmade) as usize;
         for run in self.rest.iter_mut().flat_map(|rest| rest.drain(..unmade)) {
-            count(&run, Form::Frames);
+            count(&run, Encoding::Frames);
             self.cost -= run.len() + ENTRY_COST;
         }
-        self.pop(form);
+        self.pop(encoding);
     }
 
     /// Takes the partly written unit off the front, as a run of its own that starts at the
     /// unit's start; `written` then counts within it. `None` at a boundary.
-    fn take_begun_unit(&mut self, form: Form) -> Option<Bytes> {
+    fn take_begun_unit(&mut self, encoding: Encoding) -> Option<Bytes> {
         let run = &mut self.first;
         let mut start = 0;
         while start < self.written {
-            let end = start + form.unit_len(&run[start..])?;
+            let end = start + encoding.unit_len(&run[start..])?;
             if end > self.written {
                 let unit = run.slice(start..end);
                 *run = run.slice(end..);
                 self.cost -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
-                    self.pop(form);
+                    self.pop(encoding);
                 }
                 return Some(unit);
             }

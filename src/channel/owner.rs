@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::announce::Announcements;
-use super::fanout::{ConnId, Fanout, Member};
+use super::fanout::{Fanout, Member, SessionId};
 use super::history::{History, Origin};
 use super::members::MemberKey;
 use super::run::FrameRun;
@@ -27,7 +27,7 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
     /// Whose it is.
-    pub conn: ConnId,
+    pub session: SessionId,
     /// Where the connection lives.
     pub place: Place,
     /// Whether the client has closed its sending side. It still receives, but gives way to a new
@@ -166,12 +166,12 @@ impl<T> Channel<T> {
     pub fn join(
         &mut self,
         cid: Cid,
-        conn: ConnId,
+        session: SessionId,
         announcement: Option<&[u8]>,
         now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
-        let mut joined = self.join_without_history(cid, conn, announcement, place)?;
+        let mut joined = self.join_without_history(cid, session, announcement, place)?;
         joined.replay = self.history.replay(now, &self.settings);
         Ok(joined)
     }
@@ -185,7 +185,7 @@ impl<T> Channel<T> {
     pub fn join_without_history(
         &mut self,
         cid: Cid,
-        conn: ConnId,
+        session: SessionId,
         announcement: Option<&[u8]>,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
@@ -208,7 +208,7 @@ impl<T> Channel<T> {
         self.seats.insert(
             cid,
             Seat {
-                conn,
+                session,
                 place,
                 half_closed: false,
             },
@@ -221,9 +221,9 @@ impl<T> Channel<T> {
         })
     }
 
-    /// Gives up the seat of `cid`; `None` if it is not `conn`'s.
-    pub fn leave(&mut self, cid: Cid, conn: ConnId, now: Instant) -> Option<Vacated<T>> {
-        let seat = *self.seats.get(&cid).filter(|s| s.conn == conn)?;
+    /// Gives up the seat of `cid`; `None` if it is not `session`'s.
+    pub fn leave(&mut self, cid: Cid, session: SessionId, now: Instant) -> Option<Vacated<T>> {
+        let seat = *self.seats.get(&cid).filter(|s| s.session == session)?;
         let vacated = self.vacate(cid, seat);
         self.note_empty(now);
         Some(vacated)
@@ -247,8 +247,8 @@ impl<T> Channel<T> {
     }
 
     /// Records that the client of `cid` has closed its sending side.
-    pub fn half_close(&mut self, cid: Cid, conn: ConnId) {
-        if let Some(seat) = self.seats.get_mut(&cid).filter(|s| s.conn == conn) {
+    pub fn half_close(&mut self, cid: Cid, session: SessionId) {
+        if let Some(seat) = self.seats.get_mut(&cid).filter(|s| s.session == session) {
             self.half_closed += usize::from(!seat.half_closed);
             seat.half_closed = true;
         }
@@ -258,7 +258,7 @@ impl<T> Channel<T> {
         self.seats.remove(&cid);
         self.half_closed -= usize::from(seat.half_closed);
         let member = match seat.place {
-            Place::Local(key) => self.local.remove(key, seat.conn),
+            Place::Local(key) => self.local.remove(key, seat.session),
             Place::Relay(shard) => {
                 if let Some(at) = self.relays.iter().position(|&(s, _)| s == shard) {
                     self.relays[at].1 -= 1;
@@ -287,7 +287,7 @@ impl<T> Channel<T> {
     /// [`Fanout::deliver`] does.
     ///
     /// The caller sends the same run to each of [`Channel::relays`] before the next call.
-    pub fn deliver(&mut self, run: &FrameRun, except: ConnId) -> usize {
+    pub fn deliver(&mut self, run: &FrameRun, except: SessionId) -> usize {
         self.local.deliver(run, except)
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use super::door::{Door, Guest};
-use crate::shard::gate::Full;
+use super::acceptor::{Acceptor, PendingJoin};
+use crate::shard::limits::LimitReached;
 use crate::shard::socket::configure;
 use crate::shard::turn;
-use crate::shard::{Phase, Shard};
+use crate::shard::{BrokerPhase, Shard};
 
 /// Waits after a failed accept: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -27,22 +27,22 @@ const SETTLE_TICKS: u32 = 50;
 const MOST_GOING: usize = 32;
 
 /// Accepts connections until the broker stops.
-pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, door: Door) {
+pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, acceptor: Acceptor) {
     let mut phase = shard.common.phase.subscribe();
-    let running = phase.wait_for(|phase| *phase != Phase::Running);
+    let running = phase.wait_for(|phase| *phase != BrokerPhase::Running);
     tokio::select! {
         _ = running => {}
-        () = accept_all(&shard, &listener, &door) => {}
+        () = accept_all(&shard, &listener, &acceptor) => {}
     }
 }
 
-async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, door: &Door) {
+async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, acceptor: &Acceptor) {
     let mut wait = BACKOFF.0;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACKOFF.0;
-                admit(shard, door, stream, peer);
+                admit(shard, acceptor, stream, peer);
                 settle(shard).await;
                 turn::spend(ACCEPTED);
                 if turn::spent() >= turn::BUDGET / 2 {
@@ -54,7 +54,8 @@ async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, door: &Door) {
                 // Out of file descriptors or memory: those who are served must not notice, so
                 // neither spin nor give up.
                 shard.stats().accept_errors.add(1);
-                if is_out_of_files(&error) && shard.common.gate.free_file(Instant::now().into()) {
+                if is_out_of_files(&error) && shard.common.limiter.free_file(Instant::now().into())
+                {
                     sleep(TICK).await;
                     continue;
                 }
@@ -88,7 +89,7 @@ fn is_out_of_files(error: &io::Error) -> bool {
 /// everybody waiting.
 async fn settle(shard: &Shard) {
     for _ in 0..SETTLE_TICKS {
-        if shard.common.gate.going() < MOST_GOING {
+        if shard.common.limiter.going() < MOST_GOING {
             return;
         }
         sleep(TICK).await;
@@ -96,15 +97,15 @@ async fn settle(shard: &Shard) {
 }
 
 /// Counts a new connection and starts its join, or turns it away.
-fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
+fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
     let now = Instant::now();
-    let (gate, proxies) = (&shard.common.gate, &shard.common.settings.proxies);
+    let (limiter, proxies) = (&shard.common.limiter, &shard.common.settings.proxies);
     // Limits are for clients, so a proxy that names them counts for none.
-    let entered = if proxies.may_name_client(door.kind(), peer.ip()) {
-        gate.enter_unnamed(now.into())
+    let entered = if proxies.may_name_client(acceptor.kind(), peer.ip()) {
+        limiter.enter_unnamed(now.into())
     } else {
-        gate.enter(peer.ip(), now.into())
+        limiter.enter(peer.ip(), now.into())
     };
     let permit = match entered {
         Ok(permit) => permit,
@@ -113,16 +114,16 @@ fn admit(shard: &Rc<Shard>, door: &Door, stream: TcpStream, peer: SocketAddr) {
     if let Err(error) = configure(&stream, peer, &shard.common.settings) {
         tracing::debug!(%peer, %error, "cannot set socket options");
     }
-    let guest = Guest {
+    let pending = PendingJoin {
         peer,
         hop: peer,
         deadline: now + shard.common.settings.limits.join_deadline,
         permit,
     };
-    door.welcome(shard, stream, guest);
+    acceptor.accept(shard, stream, pending);
 }
 
-fn turn_away(shard: &Shard, peer: SocketAddr, full: Full) {
+fn turn_away(shard: &Shard, peer: SocketAddr, full: LimitReached) {
     shard.stats().turned_away.add(1);
     if shard.log.admit() {
         tracing::warn!(%peer, limit = full.limit(), "connection turned away: at the limit");

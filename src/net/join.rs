@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
-use super::door::{Guest, is_end};
+use super::acceptor::{PendingJoin, is_end};
 use super::refusal::{Refusal, refused};
 use crate::channel::FrameRun;
 use crate::escape::Escaped;
@@ -18,13 +18,13 @@ use crate::protocol::{
 };
 use crate::settings::{Limits, NameCheck, Settings};
 use crate::shard::Shard;
-use crate::shard::brought::Brought;
-use crate::shard::gate::Permit;
 use crate::shard::input::{Frames, Input, Next};
 use crate::shard::layered::Layered;
+use crate::shard::limits::Permit;
+use crate::shard::links::received_resync::ReceivedResync;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::stream::StreamReader;
 use crate::shard::turn;
-use crate::shard::wire::Reader;
 
 /// Most frames in a resync message that are looked at.
 const MAX_RESYNC_FRAMES: usize = 100_000;
@@ -33,62 +33,72 @@ const MAX_RESYNC_FRAMES: usize = 100_000;
 type First = (Bytes, Early);
 
 /// Sees a plain connection to its channel.
-pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, guest: Guest) {
+pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: PendingJoin) {
     let (mut reader, writer) = stream.into_split();
-    let first = first_frame(shard, &mut reader, &guest).await;
+    let first = first_frame(shard, &mut reader, &pending).await;
     let socket = reader.reunite(writer).map(Socket::Here);
     match (first, socket) {
-        (Ok(first), Ok(socket)) => enter(shard, socket, first, guest).await,
-        (Err(refusal), _) => refused(shard, guest.peer, &refusal),
-        (Ok(_), Err(_)) => refused(shard, guest.peer, &Refusal::LeftInside),
+        (Ok(first), Ok(socket)) => enter(shard, socket, first, pending).await,
+        (Err(refusal), _) => refused(shard, pending.peer, &refusal),
+        (Ok(_), Err(_)) => refused(shard, pending.peer, &Refusal::LeftInside),
     }
 }
 
 /// Sees a connection over TLS to its channel. It stays here, unless it is that of a server: what a
 /// server brings is merged where the channel is.
-pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, guest: Guest) {
+pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: PendingJoin) {
     let layered = Rc::new(layered);
-    let mut reader = Reader::Layered(layered.clone());
-    let first = first_frame(shard, &mut reader, &guest).await;
+    let mut reader = StreamReader::Layered(layered.clone());
+    let first = first_frame(shard, &mut reader, &pending).await;
     drop(reader);
     let (join, early) = match first {
         Ok(first) => first,
-        Err(refusal) => return refused(shard, guest.peer, &refusal),
+        Err(refusal) => return refused(shard, pending.peer, &refusal),
     };
     if is_resync(join.get(HEADER_LEN..).unwrap_or_default()) {
         if let Some(layered) = Rc::into_inner(layered) {
-            enter(shard, Socket::Tls(Box::new(layered)), (join, early), guest).await;
+            enter(
+                shard,
+                Socket::Tls(Box::new(layered)),
+                (join, early),
+                pending,
+            )
+            .await;
         }
         return;
     }
-    match admitted(shard, &join, &guest).await {
+    match admitted(shard, &join, &pending).await {
         Ok(entry) => {
-            let arrival = arrival(shard, layered, entry, early, guest);
-            shard.serve_kept(arrival).await;
+            let arrival = arrival(shard, layered, entry, early, pending);
+            shard.serve_in_place(arrival).await;
         }
         Err(refusal) => {
             layered.shut_down_write();
-            refused(shard, guest.peer, &refusal);
+            refused(shard, pending.peer, &refusal);
         }
     }
 }
 
 /// Sends a connection that can move on to its channel, if its first frame lets it in.
-async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, guest: Guest) {
-    match admitted(shard, &join, &guest).await {
-        Ok(entry) => shard.route(arrival(shard, socket, entry, early, guest)),
+async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, pending: PendingJoin) {
+    match admitted(shard, &join, &pending).await {
+        Ok(entry) => shard.route(arrival(shard, socket, entry, early, pending)),
         Err(refusal) => {
-            refused(shard, guest.peer, &refusal);
-            tell(shard, socket, guest.permit, &join, &refusal);
+            refused(shard, pending.peer, &refusal);
+            tell(shard, socket, pending.permit, &join, &refusal);
         }
     }
 }
 
 /// Checks the first frame. A connection that it lets in does not have to make room any more.
-async fn admitted(shard: &Shard, first: &Bytes, guest: &Guest) -> Result<Entry, Refusal> {
+async fn admitted(
+    shard: &Shard,
+    first: &Bytes,
+    pending: &PendingJoin,
+) -> Result<JoinRequest, Refusal> {
     let settings = &shard.common.settings;
-    let mut entry = check(settings, first, guest.peer)?;
-    guest.permit.join().map_err(Refusal::LetGo)?;
+    let mut entry = check(settings, first, pending.peer)?;
+    pending.permit.join().map_err(Refusal::LetGo)?;
     let body = first.slice(HEADER_LEN..);
     if is_resync(&body) {
         let limits = &settings.limits;
@@ -99,16 +109,22 @@ async fn admitted(shard: &Shard, first: &Bytes, guest: &Guest) -> Result<Entry, 
     Ok(entry)
 }
 
-fn arrival<S>(shard: &Shard, socket: S, entry: Entry, early: Early, guest: Guest) -> Arrival<S> {
+fn arrival<S>(
+    shard: &Shard,
+    socket: S,
+    entry: JoinRequest,
+    early: Early,
+    pending: PendingJoin,
+) -> Arrival<S> {
     Arrival {
         socket,
         origin: shard.id,
         identity: Identity {
-            conn: shard.common.gate.next_conn(),
+            session: shard.common.limiter.next_session(),
             cid: entry.cid,
-            peer: guest.peer,
+            peer: pending.peer,
             uid: entry.uid,
-            permit: Some(guest.permit),
+            permit: Some(pending.permit),
         },
         channel: entry.channel,
         join: entry.join,
@@ -132,9 +148,9 @@ fn tell(shard: &Rc<Shard>, socket: Socket, permit: Permit, first: &Bytes, refusa
 async fn first_frame(
     shard: &Rc<Shard>,
     reader: &mut (impl AsyncRead + Unpin),
-    guest: &Guest,
+    pending: &PendingJoin,
 ) -> Result<First, Refusal> {
-    let (run, early) = guest.wait_for(read_first(shard, reader)).await??;
+    let (run, early) = pending.wait_for(read_first(shard, reader)).await??;
     Ok(split_first(run, early))
 }
 
@@ -147,7 +163,7 @@ async fn read_first(
         max_body: shard.max_body(),
         check: &BodyCheck::Off,
     };
-    let mut input = Charged {
+    let mut input = ChargedInput {
         shard,
         input: Input::default(),
     };
@@ -195,12 +211,12 @@ async fn read_first(
 }
 
 /// Gives the memory of an incomplete join frame back when it is dropped.
-struct Charged<'a> {
+struct ChargedInput<'a> {
     shard: &'a Shard,
     input: Input,
 }
 
-impl Drop for Charged<'_> {
+impl Drop for ChargedInput<'_> {
     fn drop(&mut self) {
         self.input
             .release(&mut self.shard.join_scratch().borrow_mut());
@@ -229,18 +245,18 @@ fn split_first(run: FrameRun, mut early: Early) -> (Bytes, Early) {
 }
 
 /// What a first frame says.
-struct Entry {
+struct JoinRequest {
     cid: Cid,
     uid: Box<str>,
     channel: Box<str>,
     is_silent: bool,
     /// The join frame: the first frame itself, or the first in a resync.
     join: Bytes,
-    resync: Option<Box<Brought>>,
+    resync: Option<Box<ReceivedResync>>,
 }
 
 /// Checks what lets a connection in. Of a resync nothing else is looked at.
-fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, Refusal> {
+fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
@@ -270,7 +286,7 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<Entry, 
     if is_resync && settings.limits.check_names == NameCheck::Sender {
         return Err(Refusal::ChecksSenders);
     }
-    Ok(Entry {
+    Ok(JoinRequest {
         cid: header.cid,
         uid: message.uid.into(),
         channel: message.channel.into(),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use ppp::{v1, v2};
 use tokio::net::TcpStream;
 
-use super::door::is_end;
+use super::acceptor::is_end;
 use super::refusal::Refusal;
 use crate::settings::ProxySettings;
 
@@ -33,7 +33,7 @@ enum Reach {
 }
 
 /// Returns `true` if bytes that a connection begins with look like a header.
-pub(super) fn is_header(first: &[u8]) -> bool {
+pub(crate) fn is_header(first: &[u8]) -> bool {
     first.starts_with(TEXT) || first.starts_with(v2::PROTOCOL_PREFIX)
 }
 
@@ -43,7 +43,7 @@ pub(super) fn is_header(first: &[u8]) -> bool {
 /// # Errors
 ///
 /// The connection does not begin with a header.
-pub(super) async fn read_header(stream: &TcpStream) -> Result<Option<SocketAddr>, Refusal> {
+pub(crate) async fn read_header(stream: &TcpStream) -> Result<Option<SocketAddr>, Refusal> {
     let mut header = Vec::with_capacity(MAX_TEXT);
     let mut next = [0; 512];
     loop {
@@ -126,7 +126,7 @@ fn client(header: &[u8]) -> Result<Option<SocketAddr>, Refusal> {
 
 /// The client that `X-Forwarded-For` names, in a request that came from `peer`: going back from there,
 /// the first address that is not a proxy's in `proxies`. `forwarded` are the header's values.
-pub(super) fn forwarded_for<'a>(
+pub(crate) fn forwarded_for<'a>(
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
     peer: SocketAddr,
     proxies: &ProxySettings,

@@ -8,11 +8,11 @@ use thiserror::Error;
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 use crate::shard::Shard;
 use crate::shard::allowance::Overdrawn;
-use crate::shard::gate::{Full, LetGo};
+use crate::shard::limits::{LetGo, LimitReached};
 
 /// Why a join frame is not accepted. The client only sees its connection closed: v1 has no reply.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// It closed the connection without a byte: a port scan, or a health check.
     #[error("the client left without sending anything")]
     LeftSilently,
@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     UnexpectedProxyHeader,
     /// The client that a proxy speaks for is at a limit.
     #[error("turned away at the limit ({})", .0.limit())]
-    Full(Full),
+    LimitReached(LimitReached),
     /// The TLS handshake failed.
     #[error("no TLS: {0}")]
     Tls(String),
@@ -108,7 +108,7 @@ impl From<Overdrawn> for Refusal {
 
 impl Refusal {
     /// The same as a server is told it, when the join frame is that of a link.
-    pub(super) fn for_link(&self) -> Option<LinkRefusal> {
+    pub(crate) fn for_link(&self) -> Option<LinkRefusal> {
         match self {
             Self::Resync(_) => Some(LinkRefusal::Resync),
             Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
@@ -121,7 +121,7 @@ impl Refusal {
             | Self::BadProxyHeader
             | Self::LeftInProxyHeader
             | Self::UnexpectedProxyHeader
-            | Self::Full(_)
+            | Self::LimitReached(_)
             | Self::Tls(_)
             | Self::TooSlow
             | Self::LetGo(_)
@@ -134,14 +134,14 @@ impl Refusal {
 }
 
 /// Counts and logs a connection that does not get as far as its channel.
-pub(super) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
+pub(crate) fn refused(shard: &Shard, peer: SocketAddr, refusal: &Refusal) {
     if matches!(refusal, Refusal::LeftSilently) {
         return tracing::debug!(%peer, %refusal, "no join");
     }
     let stats = shard.stats();
     match refusal {
         Refusal::LetGo(_) => stats.joining_evicted.add(1),
-        Refusal::Full(_) => stats.turned_away.add(1),
+        Refusal::LimitReached(_) => stats.turned_away.add(1),
         Refusal::Overdrawn => stats.partials_evicted.add(1),
         _ => stats.refused.add(1),
     }

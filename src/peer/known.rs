@@ -48,17 +48,17 @@ impl Known {
     }
 
     /// Begins to recognise a replay of a number of frames that nobody has told.
-    pub(crate) fn begin_replay(&self) -> Replay {
+    pub(crate) fn begin_replay(&self) -> ReplayFilter {
         let mut known = HashMap::new();
         for &digest in &self.digests {
             *known.entry(digest).or_insert(0) += 1;
         }
-        Replay { known, left: None }
+        ReplayFilter { known, left: None }
     }
 
     /// Begins to recognise a replay of `frames` frames, from which the sender has already left out
     /// one frame for each of `shown`: those are not to be left out twice.
-    pub(crate) fn begin_rest(&self, frames: u64, shown: &[u64]) -> Replay {
+    pub(crate) fn begin_rest(&self, frames: u64, shown: &[u64]) -> ReplayFilter {
         let mut replay = self.begin_replay();
         for digest in shown {
             if let Some(count @ 1..) = replay.known.get_mut(digest) {
@@ -74,12 +74,12 @@ impl Known {
 ///
 /// Frames count: one that came three times before is known three times.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayFilter {
     known: HashMap<u64, u32>,
     left: Option<u64>,
 }
 
-impl Replay {
+impl ReplayFilter {
     /// Whether the next frame of the replay is known.
     pub(crate) fn is_known(&mut self, digest: u64) -> bool {
         if let Some(left) = &mut self.left {
@@ -110,7 +110,7 @@ mod tests {
         known
     }
 
-    fn recognised(replay: &mut Replay, frames: &[u64]) -> Vec<bool> {
+    fn recognised(replay: &mut ReplayFilter, frames: &[u64]) -> Vec<bool> {
         frames.iter().map(|&f| replay.is_known(f)).collect()
     }
 

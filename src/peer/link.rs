@@ -30,7 +30,7 @@ pub(crate) struct LinkSettings {
 
 /// What the caller has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum LinkStep {
     /// Nothing until something happens.
     Rest,
     /// Ask again then.
@@ -41,7 +41,7 @@ pub(crate) enum Step {
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum LinkPhase {
     /// The channel has no members.
     Idle,
     /// Until the next attempt.
@@ -56,7 +56,7 @@ enum Phase {
 
 /// Why there is no link, or no link any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum LinkFailure {
     /// No connection: not found, refused, no answer.
     Unreachable(String),
     /// The upstream said no, and why.
@@ -71,7 +71,7 @@ pub(crate) enum Failure {
     Dropped(String),
 }
 
-impl Failure {
+impl LinkFailure {
     /// Whether two failures are of one kind: the second is not news.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -81,7 +81,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for LinkFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => write!(f, "upstream unreachable: {error}"),
@@ -102,11 +102,11 @@ impl fmt::Display for Failure {
 
 /// A change worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum LinkNews {
     /// The link is up.
     Up,
     /// It failed, in another way than the last time.
-    Failed(Failure),
+    Failed(LinkFailure),
 }
 
 /// One link of one channel.
@@ -115,13 +115,13 @@ pub(crate) struct Link {
     settings: LinkSettings,
     jitter: Jitter,
     backoff: Backoff,
-    phase: Phase,
+    phase: LinkPhase,
     /// The upstream in use or to be tried next.
     target: usize,
     /// How many of the upstreams have failed since the last wait.
     failed: usize,
     /// The last failure that was told, and of which upstream.
-    told: Option<(usize, Failure)>,
+    told: Option<(usize, LinkFailure)>,
 }
 
 impl Link {
@@ -131,7 +131,7 @@ impl Link {
             settings,
             jitter,
             backoff: Backoff::new(settings.backoff, settings.backoff_max),
-            phase: Phase::Idle,
+            phase: LinkPhase::Idle,
             target: 0,
             failed: 0,
             told: None,
@@ -139,24 +139,25 @@ impl Link {
     }
 
     /// What to do now.
-    pub(crate) fn next(&mut self, now: Instant) -> Step {
+    pub(crate) fn next(&mut self, now: Instant) -> LinkStep {
         match self.phase {
-            Phase::Waiting { until } if now < until => Step::Wait(until),
-            Phase::Waiting { .. } => {
-                self.phase = Phase::Connecting;
-                Step::Connect(self.target)
+            LinkPhase::Waiting { until } if now < until => LinkStep::Wait(until),
+            LinkPhase::Waiting { .. } => {
+                self.phase = LinkPhase::Connecting;
+                LinkStep::Connect(self.target)
             }
-            Phase::Idle | Phase::Connecting | Phase::Joining { .. } | Phase::Up { .. } => {
-                Step::Rest
-            }
+            LinkPhase::Idle
+            | LinkPhase::Connecting
+            | LinkPhase::Joining { .. }
+            | LinkPhase::Up { .. } => LinkStep::Rest,
         }
     }
 
     /// The channel has members. Returns whether the link has just begun: call [`Link::next`].
     pub(crate) fn start(&mut self, now: Instant) -> bool {
-        let begins = self.phase == Phase::Idle;
+        let begins = self.phase == LinkPhase::Idle;
         if begins {
-            self.phase = Phase::Waiting { until: now };
+            self.phase = LinkPhase::Waiting { until: now };
             self.target = 0;
             self.failed = 0;
         }
@@ -165,37 +166,37 @@ impl Link {
 
     /// The channel has no members, and the link is not needed any more.
     pub(crate) fn rest(&mut self) {
-        self.phase = Phase::Idle;
+        self.phase = LinkPhase::Idle;
     }
 
     /// The connection stands and the join is on its way.
     pub(crate) fn connected(&mut self, now: Instant) {
-        self.phase = Phase::Joining { since: now };
+        self.phase = LinkPhase::Joining { since: now };
     }
 
     /// The upstream has taken the join: it said so, sent something, or has kept the connection
     /// open for [`SETTLE`].
-    pub(crate) fn taken(&mut self, now: Instant) -> Option<News> {
-        let Phase::Joining { .. } = self.phase else {
+    pub(crate) fn taken(&mut self, now: Instant) -> Option<LinkNews> {
+        let LinkPhase::Joining { .. } = self.phase else {
             return None;
         };
-        self.phase = Phase::Up { since: now };
+        self.phase = LinkPhase::Up { since: now };
         self.failed = 0;
         self.told = None;
-        Some(News::Up)
+        Some(LinkNews::Up)
     }
 
     /// The attempt failed or the link ended. The next upstream is tried at once, unless all have
     /// failed: then there is a wait, and the first is tried again.
-    pub(crate) fn ended(&mut self, failure: Failure, now: Instant) -> Option<News> {
+    pub(crate) fn ended(&mut self, failure: LinkFailure, now: Instant) -> Option<LinkNews> {
         let failure = match (self.phase, failure) {
-            (Phase::Joining { since }, Failure::Broken(_)) if now < since + SETTLE => {
-                Failure::Closed
+            (LinkPhase::Joining { since }, LinkFailure::Broken(_)) if now < since + SETTLE => {
+                LinkFailure::Closed
             }
             (_, failure) => failure,
         };
         let was_up = match self.phase {
-            Phase::Up { since } => Some(now.duration_since(since)),
+            LinkPhase::Up { since } => Some(now.duration_since(since)),
             _ => None,
         };
         if was_up.is_some_and(|held| held >= self.settings.stable_after) {
@@ -206,8 +207,11 @@ impl Link {
             .told
             .as_ref()
             .is_none_or(|(target, before)| *target != told.0 || !before.is_like(&told.1));
-        let news = is_news.then(|| News::Failed(told.1.clone()));
-        let is_loop = matches!(told.1, Failure::Loop | Failure::Refused(LinkRefusal::Loop));
+        let news = is_news.then(|| LinkNews::Failed(told.1.clone()));
+        let is_loop = matches!(
+            told.1,
+            LinkFailure::Loop | LinkFailure::Refused(LinkRefusal::Loop)
+        );
         self.told = Some(told);
         self.failed += 1;
         if was_up.is_some() || is_loop || self.failed >= self.settings.upstreams {
@@ -216,7 +220,7 @@ impl Link {
             self.wait(is_loop, now);
         } else {
             self.target = (self.target + 1) % self.settings.upstreams;
-            self.phase = Phase::Waiting { until: now };
+            self.phase = LinkPhase::Waiting { until: now };
         }
         news
     }
@@ -230,7 +234,7 @@ impl Link {
         } else {
             (self.jitter)(ceiling)
         };
-        self.phase = Phase::Waiting { until: now + wait };
+        self.phase = LinkPhase::Waiting { until: now + wait };
     }
 
     /// The upstream in use or to be tried next.
@@ -240,12 +244,12 @@ impl Link {
 
     /// Whether the upstream has taken the link.
     pub(crate) const fn is_up(&self) -> bool {
-        matches!(self.phase, Phase::Up { .. })
+        matches!(self.phase, LinkPhase::Up { .. })
     }
 
     /// Whether there is neither a connection nor an attempt.
     pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
+        matches!(self.phase, LinkPhase::Idle)
     }
 }
 

@@ -26,7 +26,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::ranges::Ranges;
 use crate::protocol::LinkHello;
-use stock::{Received, Stock};
+use stock::{ReceivedRange, Stock};
 
 /// Most links that one channel remembers.
 const MAX_LINKS: usize = 1024;
@@ -35,7 +35,7 @@ const MAX_DIGESTS: usize = 16_384;
 
 /// A frame of a resync; hints of presence are left out before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Item {
+pub(crate) struct MergeItem {
     pub(crate) digest: u64,
     /// See [`crate::protocol::NestedFrame`].
     pub(crate) seq: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) struct Merge {
 /// them came. It numbers all frames that are stored.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    links: HashMap<u64, Link>,
+    links: HashMap<u64, LinkRecord>,
     /// Their ids; the one that joined last comes last.
     order: VecDeque<u64>,
     /// Digests of the newest frames, oldest first.
@@ -85,7 +85,7 @@ struct Above {
 
 /// What is remembered of one link.
 #[derive(Debug, Default)]
-struct Link {
+struct LinkRecord {
     /// Up to which of the frames that it has offered have come.
     received: u64,
     /// How many frames that came over it were stored.
@@ -208,11 +208,11 @@ impl Memory {
         &mut self,
         hello: Option<&LinkHello>,
         history: usize,
-        items: &[Item],
+        items: &[MergeItem],
     ) -> Merge {
         let link = hello.and_then(|hello| self.links.get(&hello.id));
         let is_known = link.is_some();
-        let received = link.map(|link| Received {
+        let received = link.map(|link| ReceivedRange {
             up_to: link.received,
             old: hello.map_or(0, |hello| hello.old),
         });

@@ -6,8 +6,8 @@ use super::cbor;
 use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
 use super::key::{Cid, Key};
-use super::mark::Mark;
-use super::reader::Reader;
+use super::message_kind::MessageKind;
+use super::reader::CborReader;
 
 /// One message, borrowed from the body it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl<'a> Message<'a> {
     /// Whatever makes `body` something else than one map of exactly these three keys with a text,
     /// a text and a byte string, all of known length; see [`BodyError`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyError> {
-        Self::decode_marked(body).map(|(message, _)| message)
+        Self::decode_with_kind(body).map(|(message, _)| message)
     }
 
     /// The same, and how the message is marked.
@@ -42,15 +42,15 @@ impl<'a> Message<'a> {
     /// # Errors
     ///
     /// As [`decode`](Self::decode).
-    pub fn decode_marked(body: &'a [u8]) -> Result<(Self, Mark), BodyError> {
+    pub fn decode_with_kind(body: &'a [u8]) -> Result<(Self, MessageKind), BodyError> {
         let (message, at) = Self::decode_at(body)?;
-        let mark = Mark::read(body.get(at).copied(), message.message.len());
-        Ok((message, mark))
+        let kind = MessageKind::read(body.get(at).copied(), message.message.len());
+        Ok((message, kind))
     }
 
     /// The same, and where the head of the message is in the body.
     fn decode_at(body: &'a [u8]) -> Result<(Self, usize), BodyError> {
-        let mut reader = Reader::new(body);
+        let mut reader = CborReader::new(body);
         let (mut uid, mut channel, mut message) = (None, None, None);
         let mut message_at = 0;
         // However many pairs are announced, the fourth is an error at the latest.
@@ -114,25 +114,31 @@ impl<'a> MessageReader<'a> {
     ///
     /// As [`Message::decode`].
     #[inline]
-    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(&'a [u8], Mark), BodyError> {
+    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(&'a [u8], MessageKind), BodyError> {
         if !self.before.is_empty()
             && let Some(rest) = body.strip_prefix(self.before)
         {
-            let mut reader = Reader::new(rest);
+            let mut reader = CborReader::new(rest);
             if let Ok(message) = reader.bytes()
                 && reader.end().is_ok()
             {
-                return Ok((message, Mark::read(rest.first().copied(), message.len())));
+                return Ok((
+                    message,
+                    MessageKind::read(rest.first().copied(), message.len()),
+                ));
             }
         }
         self.read_names(body)
     }
 
-    fn read_names(&mut self, body: &'a [u8]) -> Result<(&'a [u8], Mark), BodyError> {
+    fn read_names(&mut self, body: &'a [u8]) -> Result<(&'a [u8], MessageKind), BodyError> {
         let (Message { message, .. }, at) = Message::decode_at(body)?;
         let is_last = message.as_ptr_range().end == body.as_ptr_range().end;
         self.before = if is_last { &body[..at] } else { &[] };
-        Ok((message, Mark::read(body.get(at).copied(), message.len())))
+        Ok((
+            message,
+            MessageKind::read(body.get(at).copied(), message.len()),
+        ))
     }
 }
 
@@ -141,8 +147,8 @@ impl<'a> MessageReader<'a> {
 #[must_use]
 pub fn is_presence(frame: &[u8]) -> bool {
     let body = frame.get(HEADER_LEN..).unwrap_or_default();
-    Message::decode_marked(body)
-        .is_ok_and(|(message, mark)| message.message.is_empty() && mark == Mark::None)
+    Message::decode_with_kind(body)
+        .is_ok_and(|(message, kind)| message.message.is_empty() && kind == MessageKind::None)
 }
 
 /// The place for the value of a key that was not there before.

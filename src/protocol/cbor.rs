@@ -53,7 +53,7 @@ pub(super) fn append_resync(
         out,
         &ResyncBody {
             resync_message: Nested(first, rest),
-            link: link.map(Hello::from),
+            link: link.map(EncodedHello::from),
         },
     );
 }
@@ -66,7 +66,7 @@ pub(super) fn append_welcome(
     given: u64,
     path: &[u64],
 ) {
-    let welcome = Notice::Welcome {
+    let welcome = EncodedNotice::Welcome {
         replay,
         counted,
         given,
@@ -77,17 +77,17 @@ pub(super) fn append_welcome(
 
 /// Appends the body of the notice of a path to `out`.
 pub(super) fn append_path(out: &mut Vec<u8>, path: &[u64]) {
-    append(out, &Notice::Path(path));
+    append(out, &EncodedNotice::Path(path));
 }
 
 /// Appends the body of the notice that late frames have been compared to `out`.
 pub(super) fn append_compared(out: &mut Vec<u8>, up_to: u64) {
-    append(out, &Notice::Compared(up_to));
+    append(out, &EncodedNotice::Compared(up_to));
 }
 
 /// Appends the body of the notice that a link is refused to `out`.
 pub(super) fn append_refused(out: &mut Vec<u8>, word: &str) {
-    append(out, &Notice::Refused(word));
+    append(out, &EncodedNotice::Refused(word));
 }
 
 fn append(out: &mut Vec<u8>, body: &impl Serialize) {
@@ -109,7 +109,7 @@ struct MessageBody<'a> {
 struct ResyncBody<'a> {
     resync_message: Nested<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<Hello>,
+    link: Option<EncodedHello>,
 }
 
 #[derive(Serialize)]
@@ -120,7 +120,7 @@ struct Frame<'a> {
 }
 
 #[derive(Serialize)]
-struct Hello {
+struct EncodedHello {
     server: u64,
     id: u64,
     window: u64,
@@ -132,7 +132,7 @@ struct Hello {
 
 /// A map of the one pair that the notice is.
 #[derive(Serialize)]
-enum Notice<'a> {
+enum EncodedNotice<'a> {
     #[serde(rename = "link_welcome")]
     Welcome {
         replay: u64,
@@ -148,7 +148,7 @@ enum Notice<'a> {
     Refused(&'a str),
 }
 
-impl From<&LinkHello> for Hello {
+impl From<&LinkHello> for EncodedHello {
     fn from(hello: &LinkHello) -> Self {
         let LinkHello {
             server,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::body::Message;
 use super::cbor;
 use super::error::FrameError;
-use super::reader::Reader;
+use super::reader::CborReader;
 
 /// The first bytes of every body that one (uid, channel) pair produces when encoded as we do, up to
 /// and including the `message` key: compared to tell cheaply that a frame carries those names.
@@ -60,7 +60,7 @@ impl BodyPrefix {
         let Some(rest) = body.strip_prefix(&*self.bytes) else {
             return false;
         };
-        let mut reader = Reader::new(rest);
+        let mut reader = CborReader::new(rest);
         reader.bytes().is_ok() && reader.end().is_ok()
     }
 }

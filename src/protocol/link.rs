@@ -24,7 +24,7 @@ use super::cbor;
 use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN};
 use super::key::{Cid, Key};
-use super::reader::Reader;
+use super::reader::CborReader;
 
 /// Most servers in the path of a notice: more than any sensible depth.
 pub const MAX_LINK_PATH: usize = 64;
@@ -181,7 +181,7 @@ impl LinkNotice {
     }
 
     fn decode_body(body: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(body);
+        let mut reader = CborReader::new(body);
         if reader.map() != Ok(1) {
             return None;
         }
@@ -205,7 +205,7 @@ fn within_bound(path: &[u64]) -> &[u64] {
     &path[..path.len().min(MAX_LINK_PATH)]
 }
 
-fn welcome(reader: &mut Reader<'_>) -> Option<LinkNotice> {
+fn welcome(reader: &mut CborReader<'_>) -> Option<LinkNotice> {
     let (mut replay, mut counted, mut given, mut servers) = (None, None, None, None);
     for _ in 0..reader.map().ok()? {
         match reader.key().ok()? {
@@ -224,7 +224,7 @@ fn welcome(reader: &mut Reader<'_>) -> Option<LinkNotice> {
     })
 }
 
-fn path(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
+fn path(reader: &mut CborReader<'_>) -> Option<Vec<u64>> {
     let count = usize::try_from(reader.array().ok()?).ok()?;
     if count > MAX_LINK_PATH {
         return None;
@@ -237,7 +237,7 @@ impl LinkHello {
     pub(super) const MAX_LEN: usize = 9 + 6 * (9 + "window".len() + 9);
 
     /// Reads the hello of a resync message: a map of unsigned integers, in any order.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
+    pub(super) fn read(reader: &mut CborReader<'_>) -> Result<Self, BodyError> {
         let (mut server, mut id, mut window) = (None, None, None);
         let (mut sent, mut old, mut got) = (None, None, None);
         // However many pairs are announced, the seventh is an error at the latest.

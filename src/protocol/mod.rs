@@ -12,7 +12,7 @@ mod error;
 mod header;
 mod key;
 mod link;
-mod mark;
+mod message_kind;
 mod reader;
 mod resync;
 mod scan;
@@ -24,7 +24,7 @@ pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
-pub use mark::{Mark, put_frame_start};
+pub use message_kind::{MessageKind, put_frame_start};
 pub use resync::{
     CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
     encode_late, encode_resync, is_resync, resync_join, resync_link,

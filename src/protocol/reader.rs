@@ -9,12 +9,12 @@ use super::error::{BodyError, CborType};
 
 /// Reads one item after the other.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct CborReader<'a> {
     input: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CborReader<'a> {
     pub(super) fn new(input: &'a [u8]) -> Self {
         Self { input, at: 0 }
     }

@@ -20,8 +20,8 @@ use super::error::{BodyError, FrameError, ResyncError};
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
 use super::key::{Cid, Key};
 use super::link::LinkHello;
-use super::mark::Mark;
-use super::reader::Reader;
+use super::message_kind::MessageKind;
+use super::reader::CborReader;
 
 const RESYNC_MESSAGE: &str = "resync_message";
 const LINK: &str = "link";
@@ -58,7 +58,7 @@ pub struct ResyncLimits {
 /// Whether a body looks like a resync message (its first key), without checking the rest.
 #[must_use]
 pub fn is_resync(body: &[u8]) -> bool {
-    let mut reader = Reader::new(body);
+    let mut reader = CborReader::new(body);
     reader.map().is_ok() && reader.key() == Ok(RESYNC_MESSAGE.as_bytes())
 }
 
@@ -89,7 +89,7 @@ pub fn decode_resync(body: &Bytes, limits: ResyncLimits) -> Result<Resync, Resyn
 /// [`ResyncDecoder::finish`]. Only then is all of it known to be good.
 #[derive(Debug)]
 pub struct ResyncDecoder<'a> {
-    reader: Reader<'a>,
+    reader: CborReader<'a>,
     limits: ResyncLimits,
     /// How many pairs the outer map has.
     pairs: u64,
@@ -120,7 +120,7 @@ impl<'a> ResyncDecoder<'a> {
     ///
     /// See [`ResyncError`].
     pub fn new(body: &'a [u8], limits: ResyncLimits) -> Result<Self, ResyncError> {
-        let mut reader = Reader::new(body);
+        let mut reader = CborReader::new(body);
         let pairs = first_key(&mut reader, RESYNC_MESSAGE)?;
         let count = frame_count(&mut reader, limits.max_frames)?;
         Ok(Self {
@@ -147,8 +147,8 @@ impl<'a> ResyncDecoder<'a> {
         let pairs = first_key(reader, ENCODED_MSG)?;
         let frame = reader.bytes()?;
         let at = reader.at() - frame.len();
-        let seq = second_pair(reader, pairs, (ENCODED_MSG, SEQ), Reader::unsigned)?;
-        let (message, mark) = check_nested(frame, index, at, self.limits.max_body)?;
+        let seq = second_pair(reader, pairs, (ENCODED_MSG, SEQ), CborReader::unsigned)?;
+        let (message, kind) = check_nested(frame, index, at, self.limits.max_body)?;
         if *self.channel.get_or_insert(message.channel) != message.channel {
             let error = FrameError::OtherChannel { at: HEADER_LEN };
             return Err(ResyncError::Frame { index, at, error });
@@ -164,7 +164,7 @@ impl<'a> ResyncDecoder<'a> {
             frame,
             seq,
             message,
-            is_presence: message.message.is_empty() && mark == Mark::None,
+            is_presence: message.message.is_empty() && kind == MessageKind::None,
         }))
     }
 
@@ -192,7 +192,7 @@ impl<'a> ResyncDecoder<'a> {
 ///
 /// See [`ResyncError`].
 pub fn resync_join(body: &[u8], limits: ResyncLimits) -> Result<&[u8], ResyncError> {
-    let mut reader = Reader::new(body);
+    let mut reader = CborReader::new(body);
     first_key(&mut reader, RESYNC_MESSAGE)?;
     frame_count(&mut reader, limits.max_frames)?;
     first_key(&mut reader, ENCODED_MSG)?;
@@ -213,14 +213,14 @@ pub fn resync_link(body: &[u8]) -> Option<LinkHello> {
         if name != LINK.as_bytes() {
             return None;
         }
-        let mut reader = Reader::new(&tail[at + LINK.len()..]);
+        let mut reader = CborReader::new(&tail[at + LINK.len()..]);
         let hello = LinkHello::read(&mut reader).ok()?;
         reader.end().is_ok().then_some(hello)
     })
 }
 
 /// Reads the head of a map and its first key, which must be `key`. Returns how many pairs there are.
-fn first_key(reader: &mut Reader<'_>, key: &'static str) -> Result<u64, BodyError> {
+fn first_key(reader: &mut CborReader<'_>, key: &'static str) -> Result<u64, BodyError> {
     let pairs = reader.map()?;
     if pairs == 0 {
         let at = reader.at();
@@ -232,10 +232,10 @@ fn first_key(reader: &mut Reader<'_>, key: &'static str) -> Result<u64, BodyErro
 
 /// Reads the pair `option` behind the first, if the map has more than that.
 fn second_pair<'a, T>(
-    reader: &mut Reader<'a>,
+    reader: &mut CborReader<'a>,
     pairs: u64,
     (key, option): (&'static str, &'static str),
-    value: impl FnOnce(&mut Reader<'a>) -> Result<T, BodyError>,
+    value: impl FnOnce(&mut CborReader<'a>) -> Result<T, BodyError>,
 ) -> Result<Option<T>, BodyError> {
     if pairs == 1 {
         return Ok(None);
@@ -250,7 +250,7 @@ fn second_pair<'a, T>(
 
 /// Reads a key, which must be `expected`; the map has had the keys `seen` before.
 fn expect_key(
-    reader: &mut Reader<'_>,
+    reader: &mut CborReader<'_>,
     expected: Option<&'static str>,
     seen: &[&'static str],
 ) -> Result<(), BodyError> {
@@ -266,7 +266,7 @@ fn expect_key(
 }
 
 /// Reads the head of the array of nested frames: how many there are, at least one.
-fn frame_count(reader: &mut Reader<'_>, limit: usize) -> Result<usize, ResyncError> {
+fn frame_count(reader: &mut CborReader<'_>, limit: usize) -> Result<usize, ResyncError> {
     let at = reader.at();
     let count = reader.array()?;
     match usize::try_from(count) {
@@ -281,7 +281,7 @@ fn check_nested(
     index: usize,
     at: usize,
     max_body: usize,
-) -> Result<(Message<'_>, Mark), ResyncError> {
+) -> Result<(Message<'_>, MessageKind), ResyncError> {
     let bad = |error| ResyncError::Frame { index, at, error };
     let header = FrameHeader::decode(frame).map_err(bad)?;
     let announced = HEADER_LEN + header.map_or(0, |header| header.body_len);
@@ -301,7 +301,7 @@ fn check_nested(
             at: 1,
         }));
     }
-    Message::decode_marked(body).map_err(|error| {
+    Message::decode_with_kind(body).map_err(|error| {
         bad(FrameError::Body {
             at: HEADER_LEN,
             error,

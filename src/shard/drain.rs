@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shard;
-use super::conn::{Conn, Ended, Phase};
 use super::ids::ShardId;
 use super::message::Request;
+use super::session::{Ended, Session, SessionPhase};
 use crate::channel::MemberKey;
 
 /// Between two groups of clients that are let go.
@@ -28,19 +28,19 @@ impl Shard {
         let deadline = Instant::now() + allowed;
         self.catch_up(deadline).await;
         self.lets_go.set(true);
-        let conns = self.registry.borrow().members();
+        let sessions = self.registry.borrow().members();
         let ticks = (allowed / 2).as_millis() / TICK.as_millis();
-        let group = conns
+        let group = sessions
             .len()
             .div_ceil(usize::try_from(ticks).unwrap_or(1).max(1))
             .max(GROUP);
-        for conns in conns.chunks(group) {
-            for conn in conns {
-                self.finish(conn);
+        for sessions in sessions.chunks(group) {
+            for session in sessions {
+                self.finish(session);
             }
             sleep(TICK).await;
         }
-        drop(conns);
+        drop(sessions);
         while self.sessions.get() > 0 && Instant::now() < deadline {
             sleep_until((Instant::now() + TICK).min(deadline)).await;
         }
@@ -71,35 +71,35 @@ impl Shard {
     }
 
     /// Lets one client go: our side is closed as soon as its queue is empty.
-    pub(super) fn finish(self: &Rc<Self>, conn: &Rc<Conn>) {
-        match conn.phase.get() {
-            Phase::Over => return,
-            Phase::Joined | Phase::HalfClosed | Phase::Finishing => {
-                conn.phase.set(Phase::Finishing);
+    pub(super) fn finish(self: &Rc<Self>, session: &Rc<Session>) {
+        match session.phase.get() {
+            SessionPhase::Over => return,
+            SessionPhase::Joined | SessionPhase::HalfClosed | SessionPhase::Finishing => {
+                session.phase.set(SessionPhase::Finishing);
             }
         }
-        if self.has_empty_queue(conn) {
-            self.close_write(conn);
+        if self.has_empty_queue(session) {
+            self.close_write(session);
         }
-        let (shard, conn) = (self.clone(), conn.clone());
+        let (shard, session) = (self.clone(), session.clone());
         self.spawn(async move {
-            while !shard.has_empty_queue(&conn) {
+            while !shard.has_empty_queue(&session) {
                 sleep(TICK).await;
             }
             sleep(LINGER).await;
-            shard.end(&conn, Ended::Stopping);
+            shard.end(&session, Ended::Stopping);
         });
     }
 
     /// Whether nothing of what was queued for the session is left, or it has given up its seat
     /// already.
-    fn has_empty_queue(&self, conn: &Conn) -> bool {
+    fn has_empty_queue(&self, session: &Session) -> bool {
         let mut registry = self.registry.borrow_mut();
         let queued = |key: MemberKey| {
-            let target = registry.target(conn.home)?;
-            let is_queued = !target.local.get(key, conn.id)?.outbox.is_empty();
-            Some(is_queued || !conn.wire.is_clear())
+            let target = registry.target(session.home)?;
+            let is_queued = !target.local.get(key, session.id)?.outbox.is_empty();
+            Some(is_queued || !session.writer.is_clear())
         };
-        !conn.key.get().and_then(queued).unwrap_or(false) && conn.wire.is_clear()
+        !session.key.get().and_then(queued).unwrap_or(false) && session.writer.is_clear()
     }
 }

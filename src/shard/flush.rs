@@ -7,10 +7,10 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::Shard;
-use super::conn::{Conn, Ended, Phase};
 use super::ids::Home;
+use super::session::{Ended, Session, SessionPhase};
 use super::turn;
-use crate::channel::{ChannelSettings, Fanout, Form, MemberKey, Verdict};
+use crate::channel::{ChannelSettings, Encoding, Fanout, MemberKey, Verdict};
 
 /// Units of a turn that one member may cost before the next is written to: 256 KiB, or 32 writes.
 const MEMBER: u32 = turn::BUDGET / 4;
@@ -84,10 +84,10 @@ impl Shard {
         }
         registry.had_its_turn(home);
         drop(registry);
-        for (conn, ended) in done {
+        for (session, ended) in done {
             match ended {
-                Some(ended) => self.end(&conn, ended),
-                None => self.close_write(&conn),
+                Some(ended) => self.end(&session, ended),
+                None => self.close_write(&session),
             }
         }
         self.update_pressure(home);
@@ -97,50 +97,50 @@ impl Shard {
     /// if it is to end, or to be closed with nothing left to write.
     fn flush_member(
         self: &Rc<Self>,
-        local: &mut Fanout<Rc<Conn>>,
+        local: &mut Fanout<Rc<Session>>,
         key: MemberKey,
         settings: &ChannelSettings,
         now: Instant,
-    ) -> Option<(Rc<Conn>, Option<Ended>)> {
+    ) -> Option<(Rc<Session>, Option<Ended>)> {
         if !local.at(key)?.is_stalled() {
             let wrote = self.write(local, key, settings, now);
-            let conn = &local.at(key)?.handle;
+            let session = &local.at(key)?.handle;
             match wrote {
-                Wrote::All if conn.phase.get() == Phase::Finishing => {
-                    return Some((conn.clone(), None));
+                Wrote::All if session.phase.get() == SessionPhase::Finishing => {
+                    return Some((session.clone(), None));
                 }
                 Wrote::All => return None,
                 Wrote::Some => {
                     local.mark_dirty(key);
                     return None;
                 }
-                Wrote::Failed(error) => return Some((conn.clone(), Some(Ended::ByPeer(error)))),
+                Wrote::Failed(error) => return Some((session.clone(), Some(Ended::ByPeer(error)))),
                 Wrote::Full => {}
             }
         }
         turn::spend(1);
-        let conn = local.at(key)?.handle.clone();
-        let ended = self.enforce(local, key, &conn, settings, now)?;
-        Some((conn, Some(ended)))
+        let session = local.at(key)?.handle.clone();
+        let ended = self.enforce(local, key, &session, settings, now)?;
+        Some((session, Some(ended)))
     }
 
     /// Applies the policy to a member whose socket is full. Returns why it has to go, if it does.
     fn enforce(
         &self,
-        local: &mut Fanout<Rc<Conn>>,
+        local: &mut Fanout<Rc<Session>>,
         key: MemberKey,
-        conn: &Conn,
+        session: &Session,
         settings: &ChannelSettings,
         now: Instant,
     ) -> Option<Ended> {
-        if let Some(at) = conn.wire.progress() {
+        if let Some(at) = session.writer.progress() {
             local.progressed(key, at);
         }
         match local.enforce(key, now, settings) {
             Verdict::Keep => None,
             Verdict::Disconnect(reason) => Some(Ended::Slow(reason)),
             Verdict::Dropped(dropped) => {
-                self.note_dropped(conn, dropped);
+                self.note_dropped(session, dropped);
                 None
             }
         }
@@ -150,17 +150,17 @@ impl Shard {
     /// member whose socket is full gets a task that goes on when there is room.
     pub(super) fn write(
         self: &Rc<Self>,
-        local: &mut Fanout<Rc<Conn>>,
+        local: &mut Fanout<Rc<Session>>,
         key: MemberKey,
         settings: &ChannelSettings,
         now: Instant,
     ) -> Wrote {
         let until = turn::spent() + MEMBER;
         while let Some(member) = local.at(key) {
-            let wire = &member.handle.wire;
-            if member.outbox.is_empty() && wire.is_clear() {
-                if let Some(layered) = wire.layered() {
-                    layered.wait_no_more(member.conn);
+            let writer = &member.handle.writer;
+            if member.outbox.is_empty() && writer.is_clear() {
+                if let Some(layered) = writer.layered() {
+                    layered.wait_no_more(member.session);
                 }
                 return Wrote::All;
             }
@@ -168,21 +168,21 @@ impl Shard {
                 return Wrote::Some;
             }
             turn::spend(turn::SYSTEM_CALL);
-            match wire.try_write(member.conn, &member.outbox, member.form()) {
+            match writer.try_write(member.session, &member.outbox, member.encoding()) {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     turn::spend_bytes(n);
-                    if member.form() != Form::Frames {
+                    if member.encoding() != Encoding::Frames {
                         // They were made of frames.
                         turn::spend_bytes(n);
                     }
                     local.wrote(key, n, now, settings);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let conn = member.handle.clone();
+                    let session = member.handle.clone();
                     if local.set_stalled(key, true, now) {
-                        conn.note_stalled(true);
-                        self.spawn(self.clone().write_when_ready(conn, key));
+                        session.note_stalled(true);
+                        self.spawn(self.clone().write_when_ready(session, key));
                     }
                     return Wrote::Full;
                 }
@@ -194,13 +194,14 @@ impl Shard {
     }
 
     /// The task of a member whose socket is full. It ends when all is written or the member is gone.
-    async fn write_when_ready(self: Rc<Self>, conn: Rc<Conn>, key: MemberKey) {
+    async fn write_when_ready(self: Rc<Self>, session: Rc<Session>, key: MemberKey) {
         loop {
-            let Some(deadline) = self.stall_deadline(&conn, key) else {
+            let Some(deadline) = self.stall_deadline(&session, key) else {
                 return;
             };
-            let ended = match timeout_at(deadline.into(), conn.wire.writable(conn.id)).await {
-                Ok(Ok(())) => match self.resume_write(&conn, key) {
+            let ended = match timeout_at(deadline.into(), session.writer.writable(session.id)).await
+            {
+                Ok(Ok(())) => match self.resume_write(&session, key) {
                     Wrote::All => return,
                     Wrote::Some => {
                         self.yield_turn().await;
@@ -210,50 +211,50 @@ impl Shard {
                     Wrote::Failed(error) => Some(Ended::ByPeer(error)),
                 },
                 Ok(Err(error)) => Some(Ended::ByPeer(error)),
-                Err(_elapsed) => self.overdue(&conn, key),
+                Err(_elapsed) => self.overdue(&session, key),
             };
             if let Some(ended) = ended {
-                return self.end(&conn, ended);
+                return self.end(&session, ended);
             }
         }
     }
 
-    fn stall_deadline(&self, conn: &Conn, key: MemberKey) -> Option<Instant> {
+    fn stall_deadline(&self, session: &Session, key: MemberKey) -> Option<Instant> {
         let mut registry = self.registry.borrow_mut();
-        let target = registry.target(conn.home)?;
-        target.local.get(key, conn.id)?;
-        if let Some(at) = conn.wire.progress() {
+        let target = registry.target(session.home)?;
+        target.local.get(key, session.id)?;
+        if let Some(at) = session.writer.progress() {
             target.local.progressed(key, at);
         }
         target.local.deadline(key, target.settings)
     }
 
-    fn resume_write(self: &Rc<Self>, conn: &Rc<Conn>, key: MemberKey) -> Wrote {
+    fn resume_write(self: &Rc<Self>, session: &Rc<Session>, key: MemberKey) -> Wrote {
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        let Some(target) = registry.target(conn.home) else {
+        let Some(target) = registry.target(session.home) else {
             return Wrote::All;
         };
-        if target.local.get(key, conn.id).is_none() {
+        if target.local.get(key, session.id).is_none() {
             return Wrote::All;
         }
         let wrote = self.write(target.local, key, target.settings, now);
         if matches!(wrote, Wrote::All) {
             target.local.set_stalled(key, false, now);
-            conn.note_stalled(false);
+            session.note_stalled(false);
         }
         drop(registry);
-        if matches!(wrote, Wrote::All) && conn.phase.get() == Phase::Finishing {
-            self.close_write(conn);
+        if matches!(wrote, Wrote::All) && session.phase.get() == SessionPhase::Finishing {
+            self.close_write(session);
         }
-        self.update_pressure(conn.home);
+        self.update_pressure(session.home);
         wrote
     }
 
-    fn overdue(&self, conn: &Conn, key: MemberKey) -> Option<Ended> {
+    fn overdue(&self, session: &Session, key: MemberKey) -> Option<Ended> {
         let mut registry = self.registry.borrow_mut();
-        let target = registry.target(conn.home)?;
-        target.local.get(key, conn.id)?;
-        self.enforce(target.local, key, conn, target.settings, Instant::now())
+        let target = registry.target(session.home)?;
+        target.local.get(key, session.id)?;
+        self.enforce(target.local, key, session, target.settings, Instant::now())
     }
 }

@@ -16,13 +16,13 @@ const STEP: usize = 64 << 10;
 
 /// The bytes received of an incomplete frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Received {
+pub(crate) struct FrameProgress {
     /// Tells the frames of one connection apart.
     pub(crate) frame: (u32, u32),
     pub(crate) bytes: usize,
 }
 
-impl Received {
+impl FrameProgress {
     /// Returns `true` if enough has come since `before`: what was incomplete then is whole, or has grown
     /// by a step.
     fn goes_on_from(self, before: Self) -> bool {
@@ -32,15 +32,19 @@ impl Received {
 
 /// No further part of a frame has come in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Overdue;
+pub(crate) struct Overdue;
 
 /// The step of a frame, for a task that has a timer of its own.
 #[derive(Debug, Default)]
-pub(super) struct FrameDeadline(Option<(Instant, Received)>);
+pub(crate) struct FrameDeadline(Option<(Instant, FrameProgress)>);
 
 impl FrameDeadline {
     /// When [`FrameDeadline::check`] is due. To be asked when nothing more has come.
-    pub(super) fn due(&mut self, received: Option<Received>, limit: Duration) -> Option<Instant> {
+    pub(crate) fn due(
+        &mut self,
+        received: Option<FrameProgress>,
+        limit: Duration,
+    ) -> Option<Instant> {
         let begin = |received| (Instant::now() + limit, received);
         match received {
             None => self.0 = None,
@@ -50,7 +54,7 @@ impl FrameDeadline {
     }
 
     /// Ends the step if it is due.
-    pub(super) fn check(&mut self, received: Option<Received>) -> Result<(), Overdue> {
+    pub(crate) fn check(&mut self, received: Option<FrameProgress>) -> Result<(), Overdue> {
         let Some((_, before)) = self.0.filter(|(due, _)| Instant::now() >= *due) else {
             return Ok(());
         };
@@ -62,21 +66,21 @@ impl FrameDeadline {
     }
 
     /// Begins anew: the connection was not read for a while.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0 = None;
     }
 }
 
 /// The step of a frame, with its timer.
 #[derive(Debug)]
-pub(super) struct FrameTimer {
+pub(crate) struct FrameTimer {
     timer: Pin<Box<Sleep>>,
-    before: Received,
+    before: FrameProgress,
 }
 
 impl FrameTimer {
     /// Begins a step.
-    pub(super) fn new(received: Received, limit: Duration) -> Self {
+    pub(crate) fn new(received: FrameProgress, limit: Duration) -> Self {
         Self {
             timer: Box::pin(sleep(limit)),
             before: received,
@@ -84,15 +88,15 @@ impl FrameTimer {
     }
 
     /// Returns `true` if the step is over, whatever has come.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.timer.is_elapsed()
     }
 
     /// Waits until not enough has come within a step. To be polled when nothing more has come.
-    pub(super) fn poll_overdue(
+    pub(crate) fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,
-        received: Received,
+        received: FrameProgress,
         limit: Duration,
     ) -> Poll<Overdue> {
         loop {

@@ -22,7 +22,7 @@ pub(super) struct Inbox {
 }
 
 /// The outcome of looking into the mailboxes.
-enum Received {
+enum Handled {
     Nothing,
     Some,
     /// The turn is used up; there may be more.
@@ -37,14 +37,14 @@ impl Shard {
             wake.register(cx.waker());
             loop {
                 match self.receive(&inbox) {
-                    Received::Much => {
+                    Handled::Much => {
                         turn::yield_to_sockets(cx);
                         return Poll::<()>::Pending;
                     }
-                    Received::Nothing if wake.sleep(|| self.is_idle(&inbox)) => {
+                    Handled::Nothing if wake.sleep(|| self.is_idle(&inbox)) => {
                         return Poll::Pending;
                     }
-                    Received::Some | Received::Nothing => {}
+                    Handled::Some | Handled::Nothing => {}
                 }
             }
         })
@@ -52,7 +52,7 @@ impl Shard {
     }
 
     /// Handles messages of each kind until there are no more or its part of a turn is used up.
-    fn receive(self: &Rc<Self>, inbox: &Inbox) -> Received {
+    fn receive(self: &Rc<Self>, inbox: &Inbox) -> Handled {
         self.send_kept();
         let start = turn::spent();
         while turn::spent() < start + KIND
@@ -77,9 +77,9 @@ impl Shard {
             inbox.requests.made_room(&self.common.wakes);
         }
         match end - start {
-            0 => Received::Nothing,
-            _ if end >= KIND => Received::Much,
-            _ => Received::Some,
+            0 => Handled::Nothing,
+            _ if end >= KIND => Handled::Much,
+            _ => Handled::Some,
         }
     }
 
@@ -97,7 +97,7 @@ impl Shard {
 
     /// Sends what found a mailbox full, and lets the readers go on when nothing is left of it.
     fn send_kept(&self) {
-        if !self.congestion.is_held() {
+        if !self.congestion.is_on() {
             return;
         }
         self.deliveries.iter().for_each(Outlet::send_kept);
@@ -117,37 +117,49 @@ impl Shard {
                 let Ok(arrival) = arrival.try_map(socket);
                 self.seat(arrival);
             }
-            Request::Publish { channel, conn, run } => {
+            Request::Publish {
+                channel,
+                session,
+                run,
+            } => {
                 let known = self.registry.borrow_mut().room_of(channel).is_some();
                 if known {
-                    self.publish_in(channel.index, conn, &run, Instant::now());
+                    self.publish_in(channel.index, session, &run, Instant::now());
                 } else {
                     self.stats().orphaned_frames.add(run.frames() as u64);
                 }
             }
-            Request::Leave { channel, cid, conn } => {
+            Request::Leave {
+                channel,
+                cid,
+                session,
+            } => {
                 let now = Instant::now();
                 let mut registry = self.registry.borrow_mut();
                 let left = registry.room_of(channel).and_then(|room| {
-                    room.unclaim(conn);
-                    room.channel.leave(cid, conn, now)
+                    room.unclaim(session);
+                    room.channel.leave(cid, session, now)
                 });
                 drop(registry);
                 if left.is_some() {
-                    self.has_given_way(conn);
+                    self.has_given_way(session);
                     self.uplink_emptied(channel.index);
                     self.close_if_expired(channel.index, now);
                 }
             }
-            Request::HalfClose { channel, cid, conn } => {
+            Request::HalfClose {
+                channel,
+                cid,
+                session,
+            } => {
                 if let Some(room) = self.registry.borrow_mut().room_of(channel) {
-                    room.channel.half_close(cid, conn);
+                    room.channel.half_close(cid, session);
                     room.note_need();
                 }
-                self.has_given_way(conn);
+                self.has_given_way(session);
             }
             Request::Free { channel } => self.free_channel(channel),
-            Request::Alive { conn } => self.refuse_waiting(conn),
+            Request::Alive { session } => self.refuse_waiting(session),
             Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }
@@ -163,6 +175,6 @@ impl Shard {
             room.pressed.push(shard);
         }
         drop(registry);
-        self.update_hold(channel.index);
+        self.update_pause(channel.index);
     }
 }

@@ -17,7 +17,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::allowance::{Allowance, FREE, Overdrawn, Share};
-use super::frame_deadline::Received;
+use super::frame_deadline::FrameProgress;
 use super::turn;
 use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
@@ -80,14 +80,14 @@ impl Scratch {
 
 /// What one read brought.
 #[derive(Debug)]
-pub(crate) struct Step<E = FrameError> {
+pub(crate) struct ReadStep<E = FrameError> {
     /// Whole frames.
     pub(crate) run: Option<FrameRun>,
     /// What follows.
     pub(crate) next: Next<E>,
 }
 
-impl<E> Step<E> {
+impl<E> ReadStep<E> {
     pub(crate) const fn overdrawn() -> Self {
         Self {
             run: None,
@@ -96,7 +96,7 @@ impl<E> Step<E> {
     }
 }
 
-/// How to go on after a [`Step`].
+/// How to go on after a [`ReadStep`].
 #[derive(Debug)]
 pub(crate) enum Next<E = FrameError> {
     /// Wait for more.
@@ -158,8 +158,8 @@ impl Input {
     }
 
     /// Returns the bytes received of an incomplete frame, if there is one.
-    pub(crate) fn received(&self) -> Option<Received> {
-        (!self.partial.is_empty()).then_some(Received {
+    pub(crate) fn received(&self) -> Option<FrameProgress> {
+        (!self.partial.is_empty()).then_some(FrameProgress {
             frame: (self.frame, 0),
             bytes: self.partial.len(),
         })
@@ -172,9 +172,9 @@ impl Input {
         socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
         scanner: &S,
-    ) -> Poll<io::Result<Step<S::Error>>> {
+    ) -> Poll<io::Result<ReadStep<S::Error>>> {
         if scratch.allowance.is_evicted(&self.share, cx) {
-            return Poll::Ready(Ok(Step::overdrawn()));
+            return Poll::Ready(Ok(ReadStep::overdrawn()));
         }
         if self.partial.len() > COPIED {
             return self.poll_rest(cx, socket, scratch, scanner);
@@ -194,7 +194,7 @@ impl Input {
         } else {
             Next::Overdrawn
         };
-        Poll::Ready(Ok(Step { run, next }))
+        Poll::Ready(Ok(ReadStep { run, next }))
     }
 
     /// Reads the rest of a long frame into the frame's own buffer.
@@ -204,9 +204,9 @@ impl Input {
         socket: &mut (impl AsyncRead + Unpin),
         scratch: &mut Scratch,
         scanner: &S,
-    ) -> Poll<io::Result<Step<S::Error>>> {
+    ) -> Poll<io::Result<ReadStep<S::Error>>> {
         if self.make_room(scratch).is_err() {
-            return Poll::Ready(Ok(Step::overdrawn()));
+            return Poll::Ready(Ok(ReadStep::overdrawn()));
         }
         let need = self.need as usize;
         let room = self.partial.capacity().min(need) - self.partial.len();
@@ -217,7 +217,7 @@ impl Input {
         scratch.allowance.progressed(&self.share);
         if self.partial.len() < need {
             let next = if n == room { Next::Again } else { Next::Wait };
-            return Poll::Ready(Ok(Step { run: None, next }));
+            return Poll::Ready(Ok(ReadStep { run: None, next }));
         }
         let found = scanner.scan(&self.partial);
         let capacity = self.partial.capacity();
@@ -225,14 +225,14 @@ impl Input {
         self.release(scratch);
         self.frame = self.frame.wrapping_add(1);
         let run = (found.run.frames > 0).then(|| FrameRun::slice_of(frame, 1, capacity));
-        Poll::Ready(Ok(Step {
+        Poll::Ready(Ok(ReadStep {
             run,
             next: next(found.stop, n == room),
         }))
     }
 
-    fn at_eof<E>(&self) -> Step<E> {
-        Step {
+    fn at_eof<E>(&self) -> ReadStep<E> {
+        ReadStep {
             run: None,
             next: Next::Eof {
                 torn: !self.partial.is_empty(),

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::conn::{Conn, Phase as ConnPhase, Role, Seating};
-use super::gate::Full;
 use super::ids::{Home, ShardId};
-use super::kept::Then;
-use super::merging::Seated;
+use super::limits::LimitReached;
+use super::links::SeatedServer;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
+use super::parked::AfterJoin;
 use super::refused::Refused;
 use super::registry::Room;
+use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
 use crate::channel::{FrameRun, Place};
 use crate::protocol::Cid;
@@ -24,12 +24,12 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 
 /// A session that has a seat on this shard and is not served yet.
 pub(super) struct Newcomer {
-    pub(super) conn: Rc<Conn>,
-    pub(super) then: Then,
+    pub(super) session: Rc<Session>,
+    pub(super) then: AfterJoin,
 }
 
 fn claim(room: &mut Room, identity: &Identity) -> bool {
-    room.claim(&identity.uid, identity.cid, identity.conn)
+    room.claim(&identity.uid, identity.cid, identity.session)
 }
 
 impl Shard {
@@ -39,11 +39,11 @@ impl Shard {
         if owner == self.id {
             return self.seat(arrival);
         }
-        let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
+        let (peer, session) = (arrival.identity.peer, arrival.identity.session);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let detached = arrival.try_map(|socket| match socket {
-            Socket::Kept(kept) => {
-                self.kept.borrow_mut().insert(conn, kept);
+            Socket::Parked(kept) => {
+                self.kept.borrow_mut().insert(session, kept);
                 Ok(None)
             }
             socket => socket.detach(),
@@ -88,8 +88,8 @@ impl Shard {
         let try_seat = |arrival| self.try_seat(at, arrival, now);
         let newcomer = self.seat_or_refuse(at, arrival, now, try_seat);
         // Only now: what came behind the join frame follows it in the channel's order.
-        if let Some(Newcomer { conn, then }) = newcomer.flatten() {
-            self.begin(conn, then);
+        if let Some(Newcomer { session, then }) = newcomer.flatten() {
+            self.begin(session, then);
         }
     }
 
@@ -99,7 +99,7 @@ impl Shard {
         self: &Rc<Self>,
         mut arrival: Arrival<Socket>,
         has_waited: bool,
-    ) -> Option<Seated> {
+    ) -> Option<SeatedServer> {
         let now = Instant::now();
         match self.admit(&mut arrival, now) {
             Ok(at) => {
@@ -125,7 +125,7 @@ impl Shard {
         now: Instant,
         seat: impl FnOnce(Arrival<Socket>) -> Result<T, Refused>,
     ) -> Option<T> {
-        let (peer, conn) = (arrival.identity.peer, arrival.identity.conn);
+        let (peer, session) = (arrival.identity.peer, arrival.identity.session);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
         let origin = arrival.origin;
@@ -134,13 +134,13 @@ impl Shard {
             Err(refused) => refused,
         };
         if let Some(room) = self.registry.borrow_mut().room(at) {
-            room.unclaim(conn);
+            room.unclaim(session);
         }
         self.close_if_expired(at, now);
         self.refuse(peer, &uid, &channel, &refused);
         if is_elsewhere {
             let why = Box::new(refused);
-            self.deliver_to(origin, Delivery::Refuse { conn, why });
+            self.deliver_to(origin, Delivery::Refuse { session, why });
         }
         None
     }
@@ -152,13 +152,16 @@ impl Shard {
         self.refuse(*peer, uid, &arrival.channel, &refused);
         let hello = arrival.hello();
         let Identity {
-            conn, cid, permit, ..
+            session,
+            cid,
+            permit,
+            ..
         } = arrival.identity;
         match (arrival.socket, hello, refused.for_link()) {
-            (Socket::Kept(kept), ..) => kept.refuse(refused),
+            (Socket::Parked(kept), ..) => kept.refuse(refused),
             (Socket::Elsewhere, ..) => {
                 let why = Box::new(refused);
-                self.deliver_to(arrival.origin, Delivery::Refuse { conn, why });
+                self.deliver_to(arrival.origin, Delivery::Refuse { session, why });
             }
             (socket, Some(hello), Some(why)) => {
                 if let Some(permit) = permit {
@@ -216,9 +219,9 @@ impl Shard {
         let spread_to = match &arrival.socket {
             Socket::Elsewhere => Some(arrival.origin),
             Socket::Here(_) | Socket::Moved(_) => self.spread_to(at, arrival.origin),
-            Socket::Kept(_) | Socket::Tls(_) => None,
+            Socket::Parked(_) | Socket::Tls(_) => None,
         };
-        let (conn, cid) = (arrival.identity.conn, arrival.identity.cid);
+        let (session, cid) = (arrival.identity.session, arrival.identity.cid);
         let uid = arrival.identity.uid.clone();
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
         let newcomer = match spread_to {
@@ -228,7 +231,7 @@ impl Shard {
         self.note_seated(at, &uid, cid);
         if let Some(run) = publishes {
             self.note_received(&run);
-            self.publish_in(at, conn, &run, now);
+            self.publish_in(at, session, &run, now);
         }
         self.announce_soon(at);
         Ok(newcomer)
@@ -240,7 +243,7 @@ impl Shard {
         at: u32,
         mut arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<Seated, Refused> {
+    ) -> Result<SeatedServer, Refused> {
         let brought = arrival.resync.take().ok_or(Refused::Stopping)?;
         let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
         self.deliver_collected(at, now);
@@ -265,8 +268,8 @@ impl Shard {
         if let Some(at) = self.registry.borrow().find(name) {
             return Ok(at);
         }
-        let opened = self.common.gate.open_channel(ip);
-        let (permit, unneeded) = opened.map_err(|_: Full| Refused::TooManyChannels)?;
+        let opened = self.common.limiter.open_channel(ip);
+        let (permit, unneeded) = opened.map_err(|_: LimitReached| Refused::TooManyChannels)?;
         match unneeded {
             Some(channel) if channel.owner == self.id => self.free_channel(channel),
             Some(channel) => self.request(channel.owner, Request::Free { channel }),
@@ -308,21 +311,21 @@ impl Shard {
             early,
             ..
         } = arrival;
-        let (wire, form, then) = socket.seat(early).map_err(Refused::Socket)?;
+        let (writer, encoding, then) = socket.seat(early).map_err(Refused::Socket)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let settings = room.channel.settings().clone();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
-        let (id, cid) = (identity.conn, identity.cid);
+        let (id, cid) = (identity.session, identity.cid);
         let seating = Seating {
             role,
             channel: room.name.clone(),
             home: Home::Owned(at),
-            hold: room.hold.clone(),
-            hold_limit: settings.write_deadline,
+            pause: room.pause.clone(),
+            pause_limit: settings.write_deadline,
         };
-        let conn = Conn::new(wire, form, identity, seating);
-        let place = |local: &mut _, skip| Place::Local(conn.enter(local, skip));
+        let session = Session::new(writer, encoding, identity, seating);
+        let place = |local: &mut _, skip| Place::Local(session.enter(local, skip));
         let channel = &mut room.channel;
         // A server is told what it lacks when what it has brought is compared.
         let joined = if role == Role::Downstream {
@@ -331,12 +334,12 @@ impl Shard {
             channel.join(cid, id, announcement, now, place)
         };
         let joined = joined.map_err(|_| {
-            conn.phase.set(ConnPhase::Over);
+            session.phase.set(SessionPhase::Over);
             Refused::CidInUse
         })?;
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(joined.replay.len());
-        if let Some(key) = conn.key.get() {
+        if let Some(key) = session.key.get() {
             room.channel.local.replay(key, joined.replay);
         }
         registry.list_if_dirty(Home::Owned(at));
@@ -345,7 +348,7 @@ impl Shard {
         if let Some(vacated) = joined.replaced {
             self.see_off_vacated(at, vacated, None);
         }
-        Ok(Newcomer { conn, then })
+        Ok(Newcomer { session, then })
     }
 
     fn seat_remote(
@@ -372,7 +375,7 @@ impl Shard {
         let place = |_: &mut _, _| Place::Relay(shard.0);
         let joined = room
             .channel
-            .join(identity.cid, identity.conn, announcement, now, place);
+            .join(identity.cid, identity.session, announcement, now, place);
         let joined = joined.map_err(|_| Refused::CidInUse)?;
         turn::spend_each(joined.replay.len());
         let adoption = Adoption {
@@ -382,7 +385,7 @@ impl Shard {
             channel,
             replay: joined.replay,
             skip: joined.skip,
-            held: room.hold.is_held(),
+            held: room.pause.is_on(),
             early,
         };
         drop(registry);

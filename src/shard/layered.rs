@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use self::out::{Control, Out};
-use self::tls::{Read, Socket, read_tls};
+use self::tls::{Socket, TlsProgress, read_tls};
+use super::stream::with_slices;
 use super::turn;
-use super::wire::with_slices;
-use crate::channel::{ConnId, Form, Outbox};
+use crate::channel::{Encoding, Outbox, SessionId};
 
 /// A connection that is more than TCP.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Layered {
     }
 
     /// Takes it apart, before anything has been written to it.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<Connection>) {
+    pub(crate) fn into_parts(self) -> (TcpStream, Option<Connection>) {
         (self.stream, self.tls.map(|tls| tls.into_inner()))
     }
 
@@ -58,17 +58,17 @@ impl Layered {
         self.tls.is_some()
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     /// Makes the caller's task the one that sees the connection off. To be waited for.
-    pub(super) fn over(&self) -> &Notify {
+    pub(crate) fn over(&self) -> &Notify {
         self.over.get_or_init(Box::default)
     }
 
     /// Shuts the socket down in both directions, or has it seen off.
-    pub(super) fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         match self.over.get() {
             Some(over) => over.notify_one(),
             // It fails only when the other side was faster.
@@ -77,7 +77,7 @@ impl Layered {
     }
 
     /// Says that nothing more will come, or has it seen off.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         match self.over.get() {
             Some(over) => over.notify_one(),
             None => self.shut_down_write(),
@@ -91,43 +91,43 @@ impl Layered {
     }
 
     /// One session more has a seat.
-    pub(super) fn take_seat(&self) {
+    pub(crate) fn take_seat(&self) {
         self.seats.set(self.seats.get() + 1);
     }
 
     /// One session has given up its seat. Returns whether it was the last.
-    pub(super) fn leave_seat(&self, conn: ConnId) -> bool {
-        self.wait_no_more(conn);
+    pub(crate) fn leave_seat(&self, session: SessionId) -> bool {
+        self.wait_no_more(session);
         self.seats.set(self.seats.get().saturating_sub(1));
         self.seats.get() == 0
     }
 
     /// Whether any session has a seat.
-    pub(super) fn has_seats(&self) -> bool {
+    pub(crate) fn has_seats(&self) -> bool {
         self.seats.get() > 0
     }
 
     /// Whether several sessions write to it.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.seats.get() > 1
     }
 
     /// Waits until it is the session's turn to write. Cancel safe.
-    pub(super) async fn turn(&self, conn: ConnId) {
-        std::future::poll_fn(|cx| self.out.borrow_mut().poll_turn(conn, cx)).await;
+    pub(crate) async fn turn(&self, session: SessionId) {
+        std::future::poll_fn(|cx| self.out.borrow_mut().poll_turn(session, cx)).await;
     }
 
     /// Lets all sessions go that wait for the socket: they are about to end.
-    pub(super) fn let_all_go(&self) {
+    pub(crate) fn let_all_go(&self) {
         self.out.borrow_mut().let_all_go();
     }
 
     /// Gives up the session's place among those that wait for the socket.
-    pub(super) fn wait_no_more(&self, conn: ConnId) {
-        self.out.borrow_mut().wait_no_more(conn);
+    pub(crate) fn wait_no_more(&self, session: SessionId) {
+        self.out.borrow_mut().wait_no_more(session);
     }
 
-    pub(super) fn progress(&self) -> Option<Instant> {
+    pub(crate) fn progress(&self) -> Option<Instant> {
         self.progress.get()
     }
 
@@ -138,7 +138,7 @@ impl Layered {
     }
 
     /// Waits until everything that was taken is in the socket. Cancel safe.
-    pub(super) async fn flushed(&self) -> io::Result<()> {
+    pub(crate) async fn flushed(&self) -> io::Result<()> {
         loop {
             match self.flush() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -150,7 +150,7 @@ impl Layered {
     }
 
     /// Whether everything that was taken is in the socket.
-    pub(super) fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         let is_encrypted = self
             .tls
             .as_ref()
@@ -158,26 +158,36 @@ impl Layered {
         !is_encrypted && self.out.borrow_mut().front().is_none()
     }
 
-    /// Writes what is kept here, then from the front of the queue of `conn`. Returns how many bytes of
+    /// Writes what is kept here, then from the front of the queue of `session`. Returns how many bytes of
     /// the queue are done with, whole units unless they are frames.
     ///
     /// # Errors
     ///
     /// `WouldBlock` when the socket is full, or it is another session's turn; anything else: the
     /// connection is gone or has been closed.
-    pub(super) fn try_write(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
-        let result = self.write_in_turn(conn, outbox, form);
+    pub(crate) fn try_write(
+        &self,
+        session: SessionId,
+        outbox: &Outbox,
+        encoding: Encoding,
+    ) -> io::Result<usize> {
+        let result = self.write_in_turn(session, outbox, encoding);
         if self.is_shared() {
             let mut out = self.out.borrow_mut();
             match &result {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.wait(conn),
-                _ => out.wait_no_more(conn),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.wait(session),
+                _ => out.wait_no_more(session),
             }
         }
         result
     }
 
-    fn write_in_turn(&self, conn: ConnId, outbox: &Outbox, form: Form) -> io::Result<usize> {
+    fn write_in_turn(
+        &self,
+        session: SessionId,
+        outbox: &Outbox,
+        encoding: Encoding,
+    ) -> io::Result<usize> {
         self.flush()?;
         if outbox.is_empty() {
             return Ok(0);
@@ -185,14 +195,14 @@ impl Layered {
         if self.out.borrow().is_closed {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        if !self.out.borrow().is_turn_of(conn) {
+        if !self.out.borrow().is_turn_of(session) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let n = with_slices(outbox, |slices| self.push(slices))?;
-        if form == Form::Frames {
+        if encoding == Encoding::Frames {
             return Ok(n);
         }
-        let rest = outbox.torn_at(n, form);
+        let rest = outbox.torn_at(n, encoding);
         let done = n + rest.len();
         self.out.borrow_mut().rest = rest;
         Ok(done)
@@ -258,7 +268,7 @@ impl Layered {
     }
 
     /// Reads what was received, decrypted. Writes what is kept here as well.
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
@@ -268,16 +278,16 @@ impl Layered {
         loop {
             let result = match &self.tls {
                 Some(tls) => read_tls(&mut tls.borrow_mut(), &self.stream, buf),
-                None => self.stream.try_read_buf(buf).map(|_| Read::End),
+                None => self.stream.try_read_buf(buf).map(|_| TlsProgress::End),
             };
             match result {
-                Ok(Read::More) if buf.remaining() > 0 && !turn::is_expensive() => {}
+                Ok(TlsProgress::More) if buf.remaining() > 0 && !turn::is_expensive() => {}
                 // No bytes would mean the end of the stream.
-                Ok(Read::More) if buf.filled().len() == before => {
+                Ok(TlsProgress::More) if buf.filled().len() == before => {
                     turn::yield_to_sockets(cx);
                     return Poll::Pending;
                 }
-                Ok(Read::More | Read::End) => return Poll::Ready(Ok(())),
+                Ok(TlsProgress::More | TlsProgress::End) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.poll_flush(cx);
                     if buf.filled().len() > before {
@@ -297,17 +307,17 @@ impl Layered {
     }
 
     /// Answers a ping.
-    pub(super) fn pong(&self, frame: Bytes) {
+    pub(crate) fn pong(&self, frame: Bytes) {
         self.say(|control| control.pong = frame);
     }
 
     /// Sends a ping.
-    pub(super) fn ping(&self, frame: Bytes) {
+    pub(crate) fn ping(&self, frame: Bytes) {
         self.say(|control| control.ping = frame);
     }
 
     /// Sends a close frame, unless one was sent. Nothing follows it.
-    pub(super) fn close(&self, frame: Bytes) {
+    pub(crate) fn close(&self, frame: Bytes) {
         self.say(|control| control.close = frame);
         self.out.borrow_mut().is_closed = true;
     }

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::conn::{Conn, Ended, Phase, Role};
-use super::gate::Full;
 use super::ids::{Home, ShardId};
+use super::limits::LimitReached;
 use super::message::{Delivery, Request};
-use super::{Phase as BrokerPhase, Shard};
+use super::session::{Ended, Role, Session, SessionPhase};
+use super::{BrokerPhase, Shard};
 use crate::channel::{Dropped, Member, MemberKey, Place, SlowReason, Vacated};
 use crate::escape::Escaped;
 
@@ -22,73 +22,73 @@ struct Left {
 
 impl Shard {
     /// Ends a session: gives up its seat and shuts its socket down. Does nothing if it is over.
-    pub(super) fn end(self: &Rc<Self>, conn: &Rc<Conn>, ended: Ended) {
-        if conn.phase.replace(Phase::Over) == Phase::Over {
+    pub(crate) fn end(self: &Rc<Self>, session: &Rc<Session>, ended: Ended) {
+        if session.phase.replace(SessionPhase::Over) == SessionPhase::Over {
             return;
         }
-        let unsent = self.vacate(conn).unsent;
+        let unsent = self.vacate(session).unsent;
         // Sessions that share a connection are let go one after the other, in peace.
-        let is_let_go = matches!(ended, Ended::Stopping) && conn.shares_its_connection();
+        let is_let_go = matches!(ended, Ended::Stopping) && session.shares_its_connection();
         if !is_let_go {
-            conn.say_why(&ended);
-            conn.shut_down();
+            session.say_why(&ended);
+            session.shut_down();
         }
-        self.note_end(conn, &ended, unsent);
+        self.note_end(session, &ended, unsent);
     }
 
-    fn note_end(self: &Rc<Self>, conn: &Rc<Conn>, ended: &Ended, unsent: Dropped) {
-        if conn.role == Role::Upstream {
-            self.uplink_ended(conn, ended, unsent);
+    fn note_end(self: &Rc<Self>, session: &Rc<Session>, ended: &Ended, unsent: Dropped) {
+        if session.role == Role::Upstream {
+            self.uplink_ended(session, ended, unsent);
         } else {
-            self.note_ended(conn, ended, unsent);
+            self.note_ended(session, ended, unsent);
         }
     }
 
     /// The broker is stopping and the session has got all that was queued for it: closes our side.
     /// The session ends when the client closes its own.
-    pub(super) fn close_write(self: &Rc<Self>, conn: &Rc<Conn>) {
-        if self.vacate(conn).is_last {
-            conn.say_why(&Ended::Stopping);
-            conn.wire.finish();
+    pub(super) fn close_write(self: &Rc<Self>, session: &Rc<Session>) {
+        if self.vacate(session).is_last {
+            session.say_why(&Ended::Stopping);
+            session.writer.finish();
         }
     }
 
     /// Gives up the session's seat.
-    fn vacate(self: &Rc<Self>, conn: &Conn) -> Left {
-        let Some(key) = conn.key.take() else {
+    fn vacate(self: &Rc<Self>, session: &Session) -> Left {
+        let Some(key) = session.key.take() else {
             return Left::default();
         };
-        let unsent = match conn.home {
-            Home::Owned(at) => self.vacate_room(at, conn, key),
-            Home::Relayed(at) => self.vacate_relay(at, conn, key),
+        let unsent = match session.home {
+            Home::Owned(at) => self.vacate_room(at, session, key),
+            Home::Relayed(at) => self.vacate_relay(at, session, key),
         };
         // What a link has not taken is still in the history, and goes up with the next resync.
-        if conn.role != Role::Upstream {
+        if session.role != Role::Upstream {
             self.stats().dropped_frames.add(unsent.frames as u64);
         }
-        let is_last = conn
-            .wire
+        let is_last = session
+            .writer
             .layered()
-            .is_none_or(|layered| layered.leave_seat(conn.id));
+            .is_none_or(|layered| layered.leave_seat(session.id));
         Left { unsent, is_last }
     }
 
-    fn vacate_room(self: &Rc<Self>, at: u32, conn: &Conn, key: MemberKey) -> Dropped {
+    fn vacate_room(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let member = registry.room(at).and_then(|room| {
-            if conn.role == Role::Upstream {
-                return room.channel.local.remove(key, conn.id);
+            if session.role == Role::Upstream {
+                return room.channel.local.remove(key, session.id);
             }
             if let Some(downlinks) = &mut room.downlinks {
-                downlinks.leave(conn.id);
+                downlinks.leave(session.id);
             }
-            room.unclaim(conn.id);
-            room.channel.leave(conn.cid, conn.id, now)?.member
+            room.unclaim(session.id);
+            room.channel.leave(session.cid, session.id, now)?.member
         });
         drop(registry);
-        self.has_given_way(conn.id);
-        self.update_hold(at);
+        self.has_given_way(session.id);
+        self.update_pause(at);
         self.uplink_emptied(at);
         self.close_if_expired(at, now);
         member
@@ -96,21 +96,28 @@ impl Shard {
             .unwrap_or_default()
     }
 
-    fn vacate_relay(self: &Rc<Self>, at: u32, conn: &Conn, key: MemberKey) -> Dropped {
+    fn vacate_relay(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
         let mut registry = self.registry.borrow_mut();
         let Some(relay) = registry.relay_at(at) else {
             return Dropped::default();
         };
         let channel = relay.id;
-        let member = relay.local.remove(key, conn.id);
+        let member = relay.local.remove(key, session.id);
         let is_empty = relay.local.is_empty();
         drop(registry);
         let Some(mut member) = member else {
             return Dropped::default();
         };
-        self.update_pressure(conn.home);
-        let (cid, conn) = (conn.cid, conn.id);
-        self.request(channel.owner, Request::Leave { channel, cid, conn });
+        self.update_pressure(session.home);
+        let (cid, session) = (session.cid, session.id);
+        self.request(
+            channel.owner,
+            Request::Leave {
+                channel,
+                cid,
+                session,
+            },
+        );
         if is_empty && self.is_running() {
             self.registry.borrow_mut().close_relay(at);
         }
@@ -134,7 +141,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         *self.common.phase.borrow() == BrokerPhase::Running
     }
 
@@ -143,8 +150,8 @@ impl Shard {
     pub(super) fn see_off_vacated(
         self: &Rc<Self>,
         at: u32,
-        vacated: Vacated<Rc<Conn>>,
-        limit: Option<Full>,
+        vacated: Vacated<Rc<Session>>,
+        limit: Option<LimitReached>,
     ) {
         match (vacated.seat.place, vacated.member) {
             (Place::Local(_), Some(mut member)) => {
@@ -153,11 +160,11 @@ impl Shard {
                 if let Some(room) = self.registry.borrow_mut().room(at)
                     && let Some(downlinks) = &mut room.downlinks
                 {
-                    downlinks.leave(vacated.seat.conn);
+                    downlinks.leave(vacated.seat.session);
                 }
-                member.handle.phase.set(Phase::Over);
+                member.handle.phase.set(SessionPhase::Over);
                 member.handle.shut_down();
-                self.update_hold(at);
+                self.update_pause(at);
                 self.note_ended(&member.handle, &evicted(limit), unsent);
             }
             (Place::Relay(shard), _) => {
@@ -165,7 +172,7 @@ impl Shard {
                 if let Some(channel) = id {
                     let evict = Delivery::Evict {
                         channel,
-                        conn: vacated.seat.conn,
+                        session: vacated.seat.session,
                         limit,
                     };
                     self.deliver_to(ShardId(shard), evict);
@@ -178,13 +185,13 @@ impl Shard {
     /// Records that a session's client has closed its sending side. Most such clients are gone, and
     /// with nothing to send to them nothing else would show it: so these sessions are the first to
     /// make room when a limit is reached.
-    pub(super) fn half_close(self: &Rc<Self>, conn: &Rc<Conn>) {
-        conn.phase.set(Phase::HalfClosed);
-        conn.over.get_or_init(Rc::default);
+    pub(super) fn half_close(self: &Rc<Self>, session: &Rc<Session>) {
+        session.phase.set(SessionPhase::HalfClosed);
+        session.over.get_or_init(Rc::default);
         self.stats().half_closed.add(1);
-        let (cid, id) = (conn.cid, conn.id);
+        let (cid, id) = (session.cid, session.id);
         let mut registry = self.registry.borrow_mut();
-        match conn.home {
+        match session.home {
             Home::Owned(at) => {
                 if let Some(room) = registry.room(at) {
                     room.channel.half_close(cid, id);
@@ -199,38 +206,38 @@ impl Shard {
                         Request::HalfClose {
                             channel,
                             cid,
-                            conn: id,
+                            session: id,
                         },
                     );
                 }
             }
         }
-        let target = registry.target(conn.home);
-        let member = target.zip(conn.key.get());
+        let target = registry.target(session.home);
+        let member = target.zip(session.key.get());
         let member = member.and_then(|(target, key)| target.local.get(key, id));
         let is_stalled = member.is_some_and(Member::is_stalled);
-        if let Some(permit) = &conn.permit {
+        if let Some(permit) = &session.permit {
             permit.half_close(is_stalled);
         }
     }
 
     /// Counts and logs frames that the policy dropped from a member's queue.
-    pub(super) fn note_dropped(&self, conn: &Conn, dropped: Dropped) {
+    pub(super) fn note_dropped(&self, session: &Session, dropped: Dropped) {
         self.stats().dropped_frames.add(dropped.frames as u64);
         if dropped.frames > 0 && self.log.admit() {
-            let (uid, channel) = (Escaped(&conn.uid), Escaped(&conn.channel));
+            let (uid, channel) = (Escaped(&session.uid), Escaped(&session.channel));
             tracing::warn!(
-                peer = %conn.peer, %uid, %channel,
+                peer = %session.peer, %uid, %channel,
                 frames = dropped.frames, bytes = dropped.bytes,
                 "member is slow: dropped the oldest frames of its queue"
             );
         }
     }
 
-    fn note_ended(&self, conn: &Conn, ended: &Ended, unsent: Dropped) {
+    fn note_ended(&self, session: &Session, ended: &Ended, unsent: Dropped) {
         let stats = self.stats();
         let counter = match ended {
-            Ended::ByPeer(_) if conn.is_contested.get() => &stats.replaced,
+            Ended::ByPeer(_) if session.is_contested.get() => &stats.replaced,
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
             Ended::Overdrawn => &stats.partials_evicted,
@@ -240,8 +247,8 @@ impl Shard {
             Ended::LetGo(_) => &stats.half_closed_evicted,
         };
         counter.add(1);
-        let (peer, unsent) = (conn.peer, unsent.frames);
-        let (uid, channel) = (Escaped(&conn.uid), Escaped(&conn.channel));
+        let (peer, unsent) = (session.peer, unsent.frames);
+        let (uid, channel) = (Escaped(&session.uid), Escaped(&session.channel));
         match ended {
             Ended::ByPeer(error) => {
                 tracing::debug!(%peer, %uid, %channel, unsent, %error, "session ended");
@@ -278,23 +285,23 @@ impl Shard {
     /// Ends what is left of the sessions when a stop may wait no longer. Returns how many there
     /// were and how many frames they did not get.
     pub(super) fn end_all(self: &Rc<Self>) -> (usize, usize) {
-        let conns = self.registry.borrow().members();
+        let sessions = self.registry.borrow().members();
         let mut frames = 0;
-        for conn in &conns {
-            if conn.phase.replace(Phase::Over) != Phase::Over {
-                let unsent = self.vacate(conn).unsent;
+        for session in &sessions {
+            if session.phase.replace(SessionPhase::Over) != SessionPhase::Over {
+                let unsent = self.vacate(session).unsent;
                 frames += unsent.frames;
-                conn.say_why(&Ended::Stopping);
-                conn.shut_down();
-                self.note_end(conn, &Ended::Stopping, unsent);
+                session.say_why(&Ended::Stopping);
+                session.shut_down();
+                self.note_end(session, &Ended::Stopping, unsent);
             }
         }
-        (conns.len(), frames)
+        (sessions.len(), frames)
     }
 }
 
 /// Why a half-closed session has lost its seat.
-pub(super) fn evicted(limit: Option<Full>) -> Ended {
+pub(super) fn evicted(limit: Option<LimitReached>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
 }
 

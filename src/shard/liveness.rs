@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shard;
-use super::conn::{Conn, Phase, Role};
+use super::session::{Role, Session, SessionPhase};
 use super::socket::Probed;
 use super::tcp_info::TcpInfo;
-use crate::channel::Form;
+use crate::channel::Encoding;
 use crate::websocket::{Opcode, server_frame};
 
 /// A client that answers counts as alive after this time. Not at once: a process that is being killed
@@ -43,30 +43,30 @@ impl Shard {
     /// is given the time to read what is before that.
     ///
     /// Cancel safe.
-    pub(super) async fn is_there(&self, conn: &Conn) -> bool {
-        conn.is_contested.set(true);
-        let is_there = self.watch(conn).await;
-        conn.is_contested.set(!is_there);
+    pub(super) async fn is_there(&self, session: &Session) -> bool {
+        session.is_contested.set(true);
+        let is_there = self.watch(session).await;
+        session.is_contested.set(!is_there);
         is_there
     }
 
-    async fn watch(&self, conn: &Conn) -> bool {
+    async fn watch(&self, session: &Session) -> bool {
         let begun = Instant::now();
-        let look = || self.tcp_inspector.inspect(conn.wire.stream());
+        let look = || self.tcp_inspector.inspect(session.writer.stream());
         let before = look();
-        let _probed = Probed::new(conn.wire.stream(), &self.common.settings);
-        self.ask(conn);
+        let _probed = Probed::new(session.writer.stream(), &self.common.settings);
+        self.ask(session);
         let mut has_ended = false;
-        let mut end = pin!(conn.wire.ended());
+        let mut end = pin!(session.writer.ended());
         let mut wait = LOOKS.0;
         loop {
             tokio::select! {
                 () = &mut end, if !has_ended => has_ended = true,
                 () = sleep_until(Instant::now() + wait) => wait = (2 * wait).min(LOOKS.1),
             }
-            match conn.phase.get() {
-                Phase::Over | Phase::HalfClosed => return false,
-                Phase::Joined | Phase::Finishing => {}
+            match session.phase.get() {
+                SessionPhase::Over | SessionPhase::HalfClosed => return false,
+                SessionPhase::Joined | SessionPhase::Finishing => {}
             }
             let waited = begun.elapsed();
             if has_ended {
@@ -78,11 +78,11 @@ impl Shard {
             let now = look();
             let has_answered = before
                 .zip(now)
-                .is_some_and(|(b, n)| has_answered(conn, b, n));
+                .is_some_and(|(b, n)| has_answered(session, b, n));
             if has_answered && waited >= GRACE {
                 return true;
             }
-            let is_dead = || now.is_some_and(|now| looks_dead(conn, now));
+            let is_dead = || now.is_some_and(|now| looks_dead(session, now));
             if !has_answered && waited >= SILENCE && is_dead() {
                 return false;
             }
@@ -93,26 +93,26 @@ impl Shard {
     }
 
     /// Sends what the other side has to answer, or at least to acknowledge, if its protocol has that.
-    fn ask(&self, conn: &Conn) {
-        match (conn.wire.layered(), conn.role) {
-            (Some(layered), Role::Client) if conn.form != Form::Frames => {
+    fn ask(&self, session: &Session) {
+        match (session.writer.layered(), session.role) {
+            (Some(layered), Role::Client) if session.encoding != Encoding::Frames => {
                 layered.ping(server_frame(Opcode::Ping, &[]));
             }
-            (_, Role::Downstream) => self.repeat_path(conn),
+            (_, Role::Downstream) => self.repeat_path(session),
             _ => {}
         }
     }
 }
 
-fn has_answered(conn: &Conn, before: TcpInfo, now: TcpInfo) -> bool {
-    if conn.form == Form::Frames {
+fn has_answered(session: &Session, before: TcpInfo, now: TcpInfo) -> bool {
+    if session.encoding == Encoding::Frames {
         now.segments_in != before.segments_in
     } else {
         now.data_segments_in != before.data_segments_in
     }
 }
 
-fn looks_dead(conn: &Conn, now: TcpInfo) -> bool {
-    let has_taken_all = || now.unacknowledged == 0 && conn.wire.is_clear();
-    now.unanswered >= UNANSWERED || (conn.form != Form::Frames && has_taken_all())
+fn looks_dead(session: &Session, now: TcpInfo) -> bool {
+    let has_taken_all = || now.unacknowledged == 0 && session.writer.is_clear();
+    now.unanswered >= UNANSWERED || (session.encoding != Encoding::Frames && has_taken_all())
 }

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use rustls::Connection;
 use tokio::net::TcpStream;
 
-use super::brought::Brought;
-use super::gate::{Full, Permit};
 use super::ids::{ChannelId, ShardId};
-use super::kept::Kept;
 use super::layered::Layered;
+use super::limits::{LimitReached, Permit};
+use super::links::received_resync::ReceivedResync;
 use super::mailbox::Weigh;
+use super::parked::Parked;
 use super::refused::Refused;
-use super::wire::{Reader, Wire, sides};
-use crate::channel::{ConnId, FrameRun};
+use super::stream::{StreamReader, StreamWriter, sides};
+use crate::channel::{FrameRun, SessionId};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -26,14 +26,14 @@ pub(crate) enum Request {
     /// A relay member has published.
     Publish {
         channel: ChannelId,
-        conn: ConnId,
+        session: SessionId,
         run: FrameRun,
     },
     /// A relay member is gone.
     Leave {
         channel: ChannelId,
         cid: Cid,
-        conn: ConnId,
+        session: SessionId,
     },
     /// The channel has to make room for another, unless it is needed again.
     Free { channel: ChannelId },
@@ -41,10 +41,10 @@ pub(crate) enum Request {
     HalfClose {
         channel: ChannelId,
         cid: Cid,
-        conn: ConnId,
+        session: SessionId,
     },
     /// A relay member has been tested, and its client is there.
-    Alive { conn: ConnId },
+    Alive { session: SessionId },
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
     Through { shard: ShardId },
     /// Some relay member on that shard is over its high-water mark, or none is any more.
@@ -63,28 +63,31 @@ pub(crate) enum Delivery {
     /// The next run in the channel's order, for every member but `except`.
     Run {
         channel: ChannelId,
-        except: ConnId,
+        except: SessionId,
         run: FrameRun,
     },
     /// A session whose connection stays there is refused a seat.
-    Refuse { conn: ConnId, why: Box<Refused> },
+    Refuse {
+        session: SessionId,
+        why: Box<Refused>,
+    },
     /// Everything has come that was published before it was asked for.
     Through,
     /// Another connection wants the place of the member. Its client is to be tested.
     Test {
         channel: ChannelId,
-        conn: ConnId,
+        session: SessionId,
         /// Whose the other connection is.
         uid: Box<str>,
     },
     /// The member has lost its seat: to a new session, or to make room at a limit.
     Evict {
         channel: ChannelId,
-        conn: ConnId,
-        limit: Option<Full>,
+        session: SessionId,
+        limit: Option<LimitReached>,
     },
     /// The channel's publishers have to pause, or may go on.
-    Hold { channel: ChannelId, on: bool },
+    Pause { channel: ChannelId, on: bool },
 }
 
 const _: () = assert!(size_of::<Request>() <= 72 && size_of::<Delivery>() <= 72);
@@ -114,7 +117,7 @@ impl Weigh for Delivery {
             | Self::Through
             | Self::Test { .. }
             | Self::Evict { .. }
-            | Self::Hold { .. } => 0,
+            | Self::Pause { .. } => 0,
         }
     }
 }
@@ -122,7 +125,7 @@ impl Weigh for Delivery {
 /// Who a session belongs to.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    pub(crate) conn: ConnId,
+    pub(crate) session: SessionId,
     pub(crate) cid: Cid,
     pub(crate) peer: SocketAddr,
     pub(crate) uid: Box<str>,
@@ -160,7 +163,7 @@ pub(crate) struct Arrival<S> {
     /// Whether its message is empty.
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
-    pub(crate) resync: Option<Box<Brought>>,
+    pub(crate) resync: Option<Box<ReceivedResync>>,
     /// How a gateway joins for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -238,7 +241,7 @@ pub(crate) enum Socket {
     /// It has come from another shard.
     Moved(Detached),
     /// It is on this shard and stays.
-    Kept(Kept),
+    Parked(Parked),
     /// It is on another shard and stays there.
     Elsewhere,
 }
@@ -252,7 +255,7 @@ pub(crate) struct Detached {
 
 impl Socket {
     /// Its two sides, registered with this thread's runtime.
-    pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
+    pub(super) fn attach(self) -> std::io::Result<(StreamReader, StreamWriter)> {
         match self {
             Self::Here(stream) => Ok(sides(stream, None)),
             Self::Tls(layered) => {
@@ -260,7 +263,7 @@ impl Socket {
                 Ok(sides(stream, tls))
             }
             Self::Moved(moved) => moved.attach(),
-            Self::Kept(_) | Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
+            Self::Parked(_) | Self::Elsewhere => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -273,7 +276,7 @@ impl Socket {
                 Detached::of(stream, tls)
             }
             Self::Moved(moved) => Ok(Some(moved)),
-            Self::Kept(_) | Self::Elsewhere => Ok(None),
+            Self::Parked(_) | Self::Elsewhere => Ok(None),
         }
     }
 }
@@ -286,7 +289,7 @@ impl Detached {
     }
 
     /// Registers it with this thread's runtime.
-    pub(super) fn attach(self) -> std::io::Result<(Reader, Wire)> {
+    pub(super) fn attach(self) -> std::io::Result<(StreamReader, StreamWriter)> {
         let stream = TcpStream::from_std(self.stream)?;
         Ok(sides(stream, self.tls.map(|tls| *tls)))
     }

@@ -2,7 +2,7 @@
 //!
 //! A shard owns its sessions' sockets, the rooms of its channels, and relays of channels that
 //! other shards own. Nothing of that is shared: between shards there are only the mailboxes, the
-//! wake flags, the counters, and the [`gate`] of the control plane.
+//! wake flags, the counters, and the [`limits`] of the control plane.
 //!
 //! Invariants:
 //!
@@ -18,42 +18,38 @@
 //! [`websocket`] reads it and checks its names and key.
 
 pub(crate) mod allowance;
-pub(crate) mod brought;
-mod conn;
-mod downlink;
 mod drain;
 mod flush;
 pub(crate) mod frame_deadline;
-pub(crate) mod gate;
-mod hold;
 mod ids;
 mod inbox;
 pub(crate) mod input;
 mod join;
-mod kept;
 pub(crate) mod layered;
 mod leave;
-mod limiter;
+pub(crate) mod limits;
+pub(crate) mod links;
 mod liveness;
+mod log_limiter;
 mod mailbox;
-mod merging;
 pub(crate) mod message;
+pub(crate) mod parked;
+pub(crate) mod pause;
 mod publish;
-mod refused;
+pub(crate) mod refused;
 mod registry;
 mod relay;
-mod session;
+pub(crate) mod session;
+mod session_task;
 pub(crate) mod socket;
 pub(crate) mod stats;
+pub(crate) mod stream;
 mod sweep;
 mod takeover;
 mod tcp_info;
 pub(crate) mod thread;
 pub(crate) mod turn;
-mod uplink;
 mod wake;
-pub(crate) mod websocket;
-pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -69,22 +65,22 @@ use pin_project_lite::pin_project;
 use tokio::sync::{Semaphore, watch};
 use wildmatch::WildMatch;
 
-use crate::channel::{ChannelSettings, ConnId};
+use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
 use crate::tls::ClientTls;
-use gate::Gate;
-use hold::Hold;
 use ids::ChannelId;
 pub(crate) use ids::ShardId;
 use input::Scratch;
-use kept::Kept;
-pub(crate) use limiter::LogLimiter;
+use limits::Limiter;
+use links::Merging;
+pub(crate) use log_limiter::LogLimiter;
 use mailbox::Outlet;
-use merging::Merging;
 use message::{Delivery, Request};
+use parked::Parked;
+use pause::Pause;
 use registry::Registry;
 use stats::ShardStats;
 use takeover::Takeovers;
@@ -94,7 +90,7 @@ use wake::Wake;
 
 /// What a broker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub(crate) enum BrokerPhase {
     /// Serving.
     Running,
     /// Letting its clients go.
@@ -107,9 +103,9 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) settings: Settings,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) limiter: Arc<Limiter>,
     pub(crate) stats: Vec<ShardStats>,
-    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) phase: watch::Sender<BrokerPhase>,
     /// Names this broker to other servers; random.
     pub(crate) server_id: u64,
     /// What connects to upstreams over TLS, if any does.
@@ -145,14 +141,14 @@ impl Common {
                 .collect(),
         };
         Self {
-            gate: Gate::new(settings.limits.clone()),
+            limiter: Limiter::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
-            phase: watch::Sender::new(Phase::Running),
+            phase: watch::Sender::new(BrokerPhase::Running),
             server_id: rand::random(),
             peer_tls,
             links: DashMap::new(),
             digester: Digester::default(),
-            resyncs: brought::memory(settings.limits.max_frame),
+            resyncs: links::received_resync::memory(settings.limits.max_frame),
             rules,
             hasher: RandomState::new(),
             wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),
@@ -170,14 +166,14 @@ impl Common {
     /// One shard has let its sessions go. The broker stops when all have.
     fn drained(&self) {
         if self.undrained.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.advance(Phase::Stopped);
+            self.advance(BrokerPhase::Stopped);
         }
     }
 
     /// Stops at once because a thread of this broker has panicked.
     pub(crate) fn fail(&self) {
         self.panicked.store(true, Ordering::Release);
-        self.advance(Phase::Stopped);
+        self.advance(BrokerPhase::Stopped);
     }
 
     /// Whether a thread or task of this broker has panicked.
@@ -186,7 +182,7 @@ impl Common {
     }
 
     /// Moves on to `phase`; never back.
-    pub(crate) fn advance(&self, phase: Phase) {
+    pub(crate) fn advance(&self, phase: BrokerPhase) {
         self.phase.send_if_modified(|current| {
             let later = *current < phase;
             if later {
@@ -225,18 +221,18 @@ pub(crate) struct Shard {
     /// Keeps one kind of client from flooding the log.
     pub(crate) log: LogLimiter,
     registry: RefCell<Registry>,
-    scratch: RefCell<Scratch>,
-    join_scratch: RefCell<Scratch>,
+    pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) join_scratch: RefCell<Scratch>,
     /// To the owners of channels, by shard.
     requests: Vec<Outlet<Request>>,
     /// To the shards with relay members, by shard.
     deliveries: Vec<Outlet<Delivery>>,
     /// Closed while another shard's mailbox is full.
-    congestion: Hold,
+    pub(crate) congestion: Pause,
     /// Channels in which a server below is being seated.
     merging: RefCell<Merging>,
     /// Connections that stay here while their session waits for a seat elsewhere.
-    kept: RefCell<HashMap<ConnId, Kept>>,
+    kept: RefCell<HashMap<SessionId, Parked>>,
     /// Joins that wait while the session in their place is tested.
     takeovers: RefCell<Takeovers>,
     tcp_inspector: TcpInspector,
@@ -249,7 +245,7 @@ pub(crate) struct Shard {
     /// Where tasks wait whose last turn was expensive.
     pub(crate) lane: Lane,
     /// Sessions whose task runs.
-    sessions: Cell<usize>,
+    pub(crate) sessions: Cell<usize>,
 }
 
 impl Shard {
@@ -270,7 +266,7 @@ impl Shard {
     }
 
     /// What a connection is read with, whether it has joined or not.
-    fn scratch_of(&self, has_joined: bool) -> &RefCell<Scratch> {
+    pub(crate) fn scratch_of(&self, has_joined: bool) -> &RefCell<Scratch> {
         if has_joined {
             &self.scratch
         } else {
@@ -302,7 +298,7 @@ impl Shard {
     }
 
     fn note_congestion(&self) {
-        if !self.congestion.is_held() {
+        if !self.congestion.is_on() {
             self.congestion.set(true);
             self.stats().congestions.add(1);
         }

@@ -4,25 +4,25 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
-use super::conn::{Conn, Role};
 use super::ids::{Home, ShardId};
+use super::links::Compared;
 use super::message::{Delivery, Request};
+use super::session::{Role, Session};
 use super::turn;
-use super::uplink::Compared;
-use crate::channel::{ConnId, FrameRun, Origin};
+use crate::channel::{FrameRun, Origin, SessionId};
 
 impl Shard {
     /// Publishes what a session of this shard has sent.
-    pub(super) fn publish(self: &Rc<Self>, conn: &Rc<Conn>, run: FrameRun) {
-        if conn.role == Role::Upstream {
-            return self.publish_from_upstream(conn, &run);
+    pub(crate) fn publish(self: &Rc<Self>, session: &Rc<Session>, run: FrameRun) {
+        if session.role == Role::Upstream {
+            return self.publish_from_upstream(session, &run);
         }
-        if let (Role::Downstream, Home::Owned(at)) = (conn.role, conn.home) {
-            return self.publish_from_below(at, conn, &run);
+        if let (Role::Downstream, Home::Owned(at)) = (session.role, session.home) {
+            return self.publish_from_below(at, session, &run);
         }
         self.note_received(&run);
-        match conn.home {
-            Home::Owned(at) => self.publish_in(at, conn.id, &run, Instant::now()),
+        match session.home {
+            Home::Owned(at) => self.publish_in(at, session.id, &run, Instant::now()),
             Home::Relayed(at) => {
                 let id = self
                     .registry
@@ -33,7 +33,7 @@ impl Shard {
                     Some(channel) => {
                         let request = Request::Publish {
                             channel,
-                            conn: conn.id,
+                            session: session.id,
                             run,
                         };
                         self.request(channel.owner, request);
@@ -51,7 +51,13 @@ impl Shard {
     }
 
     /// Makes `run` the next in the order of a channel of this shard, and stores it.
-    pub(super) fn publish_in(self: &Rc<Self>, at: u32, from: ConnId, run: &FrameRun, now: Instant) {
+    pub(super) fn publish_in(
+        self: &Rc<Self>,
+        at: u32,
+        from: SessionId,
+        run: &FrameRun,
+        now: Instant,
+    ) {
         let is_peer = !self.common.settings.peer.upstreams.is_empty();
         if is_peer && let Some(rest) = self.take_probes(at, run, now) {
             for run in &rest {
@@ -66,7 +72,7 @@ impl Shard {
     pub(super) fn publish_as(
         self: &Rc<Self>,
         at: u32,
-        from: ConnId,
+        from: SessionId,
         run: &FrameRun,
         origin: Origin,
         now: Instant,
@@ -81,7 +87,7 @@ impl Shard {
     pub(super) fn publish_brought(
         self: &Rc<Self>,
         at: u32,
-        from: ConnId,
+        from: SessionId,
         run: &FrameRun,
         late: Option<Option<Compared>>,
         now: Instant,
@@ -97,7 +103,7 @@ impl Shard {
     }
 
     /// Stores a run for members that join later, and counts it for other servers.
-    fn store(&self, at: u32, from: ConnId, run: &FrameRun, origin: Origin, now: Instant) {
+    fn store(&self, at: u32, from: SessionId, run: &FrameRun, origin: Origin, now: Instant) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -112,7 +118,7 @@ impl Shard {
     }
 
     /// Stores a run of a channel that other servers have as well.
-    fn store_linked(&self, at: u32, from: ConnId, run: &FrameRun, origin: Origin, now: Instant) {
+    fn store_linked(&self, at: u32, from: SessionId, run: &FrameRun, origin: Origin, now: Instant) {
         let mut registry = self.registry.borrow_mut();
         registry.remember(at, run, origin, now);
         let Some(room) = registry.room(at) else {
@@ -134,12 +140,18 @@ impl Shard {
             .room(at)
             .and_then(|r| r.channel.collected());
         if let Some(run) = collected {
-            self.sequence(at, ConnId::NONE, &run, now);
+            self.sequence(at, SessionId::NONE, &run, now);
         }
     }
 
     /// The next run in the channel's order: to the members here, and once to each relaying shard.
-    pub(super) fn sequence(self: &Rc<Self>, at: u32, except: ConnId, run: &FrameRun, now: Instant) {
+    pub(super) fn sequence(
+        self: &Rc<Self>,
+        at: u32,
+        except: SessionId,
+        run: &FrameRun,
+        now: Instant,
+    ) {
         self.fan_out(Home::Owned(at), except, run);
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
@@ -166,7 +178,7 @@ impl Shard {
     }
 
     /// Queues `run` for the members on this shard.
-    pub(super) fn fan_out(&self, home: Home, except: ConnId, run: &FrameRun) {
+    pub(super) fn fan_out(&self, home: Home, except: SessionId, run: &FrameRun) {
         let mut registry = self.registry.borrow_mut();
         let Some(target) = registry.target(home) else {
             return;
@@ -183,10 +195,10 @@ impl Shard {
         }
     }
 
-    /// Closes or opens the gate of the channel's publishers after queues have changed.
+    /// Pauses or releases the channel's publishers after queues have changed.
     pub(super) fn update_pressure(&self, home: Home) {
         match home {
-            Home::Owned(at) => self.update_hold(at),
+            Home::Owned(at) => self.update_pause(at),
             Home::Relayed(at) => {
                 let mut registry = self.registry.borrow_mut();
                 let Some(relay) = registry.relay_at(at) else {
@@ -202,17 +214,17 @@ impl Shard {
     }
 
     /// Holds the publishers of a room on all shards while any shard has a member over its mark.
-    pub(super) fn update_hold(&self, at: u32) {
+    pub(super) fn update_pause(&self, at: u32) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
         };
         let on = room.channel.local.is_pressed() || !room.pressed.is_empty();
-        if room.hold.is_held() != on {
-            room.hold.set(on);
+        if room.pause.is_on() != on {
+            room.pause.set(on);
             let channel = room.id;
             for shard in room.channel.relays() {
-                self.deliver_to(ShardId(shard), Delivery::Hold { channel, on });
+                self.deliver_to(ShardId(shard), Delivery::Pause { channel, on });
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// The same as a server is told it.
-    pub(super) fn for_link(&self) -> Option<LinkRefusal> {
+    pub(crate) fn for_link(&self) -> Option<LinkRefusal> {
         match self {
             Self::CidInUse | Self::Superseded => Some(LinkRefusal::Cid),
             Self::TooManyChannels => Some(LinkRefusal::Limit),
@@ -35,7 +35,7 @@ impl Refused {
 
 impl Shard {
     /// Counts and logs it.
-    pub(super) fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
+    pub(crate) fn refuse(&self, peer: SocketAddr, uid: &str, channel: &str, why: &Refused) {
         let stats = self.stats();
         stats.refused.add(1);
         if matches!(why, Refused::CidInUse | Refused::Duplicate) {

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::conn::Conn;
-use super::downlink::Downlinks;
-use super::gate::{ChannelPermit, Unneeded};
-use super::hold::Hold;
 use super::ids::{ChannelId, Home, ShardId};
+use super::limits::{ChannelPermit, Unneeded};
+use super::links::Downlinks;
+use super::links::Uplink;
 use super::message::ChannelName;
-use super::uplink::Uplink;
+use super::pause::Pause;
+use super::session::Session;
 use crate::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, FrameRun, History, HistoryMemory, Origin,
+    Channel, ChannelSettings, Fanout, FrameRun, History, HistoryMemory, Origin, SessionId,
 };
 use crate::protocol::Cid;
 
@@ -24,8 +24,8 @@ use crate::protocol::Cid;
 pub(super) struct Room {
     pub(super) name: ChannelName,
     pub(super) id: ChannelId,
-    pub(super) channel: Channel<Rc<Conn>>,
-    pub(super) hold: Rc<Hold>,
+    pub(super) channel: Channel<Rc<Session>>,
+    pub(super) pause: Rc<Pause>,
     /// Other shards with a member over its high-water mark.
     pub(super) pressed: Vec<ShardId>,
     /// The servers below, once there was one.
@@ -47,19 +47,19 @@ pub(super) struct Room {
 #[derive(Debug, Default)]
 struct Soles {
     uids: HashMap<Rc<str>, Cid>,
-    conns: HashMap<ConnId, Rc<str>>,
+    sessions: HashMap<SessionId, Rc<str>>,
 }
 
 impl Room {
-    /// Records that `conn` is the only session of that kind with `uid`. Returns whether it is.
-    pub(super) fn claim(&mut self, uid: &str, cid: Cid, conn: ConnId) -> bool {
+    /// Records that `session` is the only session of that kind with `uid`. Returns whether it is.
+    pub(super) fn claim(&mut self, uid: &str, cid: Cid, session: SessionId) -> bool {
         let soles = self.soles.get_or_insert_default();
         if soles.uids.contains_key(uid) {
             return false;
         }
         let uid: Rc<str> = uid.into();
         soles.uids.insert(uid.clone(), cid);
-        soles.conns.insert(conn, uid);
+        soles.sessions.insert(session, uid);
         true
     }
 
@@ -88,12 +88,12 @@ impl Room {
         }
     }
 
-    /// Forgets what `conn` has claimed, if it has.
-    pub(super) fn unclaim(&mut self, conn: ConnId) {
+    /// Forgets what `session` has claimed, if it has.
+    pub(super) fn unclaim(&mut self, session: SessionId) {
         let Some(soles) = &mut self.soles else {
             return;
         };
-        if let Some(uid) = soles.conns.remove(&conn) {
+        if let Some(uid) = soles.sessions.remove(&session) {
             soles.uids.remove(&uid);
         }
     }
@@ -104,17 +104,17 @@ impl Room {
 pub(super) struct Relay {
     pub(super) id: ChannelId,
     pub(super) name: ChannelName,
-    pub(super) local: Fanout<Rc<Conn>>,
+    pub(super) local: Fanout<Rc<Session>>,
     pub(super) settings: Arc<ChannelSettings>,
-    pub(super) hold: Rc<Hold>,
+    pub(super) pause: Rc<Pause>,
     /// Whether the owner was told that a member here is over its high-water mark.
     pub(super) is_pressed: bool,
     is_listed: bool,
 }
 
 /// What fan-out needs of a channel, owned or relayed.
-pub(super) struct Target<'a> {
-    pub(super) local: &'a mut Fanout<Rc<Conn>>,
+pub(super) struct LocalMembers<'a> {
+    pub(super) local: &'a mut Fanout<Rc<Session>>,
     pub(super) settings: &'a Arc<ChannelSettings>,
     is_listed: &'a mut bool,
 }
@@ -179,7 +179,7 @@ impl Registry {
                 serial: self.next_serial,
             },
             channel: Channel::new(settings, History::new(self.history.clone()), now),
-            hold: Rc::default(),
+            pause: Rc::default(),
             pressed: Vec::new(),
             downlinks: None,
             uplink: None,
@@ -234,7 +234,7 @@ impl Registry {
         index(self.rooms.capacity())
     }
 
-    /// Returns `true` while histories take more than three quarters of their memory. Then idle rooms
+    /// Returns `true` while histories take more than three quarters of their memory. AfterJoin idle rooms
     /// are freed: a channel in use should not have to forget so that a forgotten one may remember.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.history.used() > self.history.allowed() / 4 * 3
@@ -263,7 +263,7 @@ impl Registry {
                 name: name.into(),
                 local: Fanout::default(),
                 settings: settings(),
-                hold: Rc::default(),
+                pause: Rc::default(),
                 is_pressed: false,
                 is_listed: false,
             }))
@@ -286,12 +286,12 @@ impl Registry {
     }
 
     /// What fan-out needs of the channel at `home`.
-    pub(super) fn target(&mut self, home: Home) -> Option<Target<'_>> {
+    pub(super) fn target(&mut self, home: Home) -> Option<LocalMembers<'_>> {
         match home {
             Home::Owned(at) => {
                 let room = self.rooms.get_mut(at as usize)?;
                 let (local, settings) = room.channel.local_and_settings();
-                Some(Target {
+                Some(LocalMembers {
                     local,
                     settings,
                     is_listed: &mut room.is_listed,
@@ -299,7 +299,7 @@ impl Registry {
             }
             Home::Relayed(at) => {
                 let relay = self.relays.get_mut(at as usize)?;
-                Some(Target {
+                Some(LocalMembers {
                     local: &mut relay.local,
                     settings: &relay.settings,
                     is_listed: &mut relay.is_listed,
@@ -347,7 +347,7 @@ impl Registry {
     }
 
     /// All sessions on this shard that are members of a channel.
-    pub(super) fn members(&self) -> Vec<Rc<Conn>> {
+    pub(super) fn members(&self) -> Vec<Rc<Session>> {
         let owned = self
             .rooms
             .iter()

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::conn::{Conn, Role, Seating};
 use super::ids::{ChannelId, Home};
-use super::kept::Kept;
 use super::leave::evicted;
 use super::message::{Adoption, Delivery, Request, Socket};
+use super::parked::Parked;
+use super::session::{Role, Seating, Session};
 use super::turn;
-use crate::channel::ConnId;
+use crate::channel::SessionId;
 use crate::escape::Escaped;
 
 impl Shard {
@@ -26,30 +26,34 @@ impl Shard {
                     self.fan_out(Home::Relayed(at), except, &run);
                 }
             }
-            Delivery::Refuse { conn, why } => {
-                let kept = self.kept.borrow_mut().remove(&conn);
+            Delivery::Refuse { session, why } => {
+                let kept = self.kept.borrow_mut().remove(&session);
                 if let Some(kept) = kept {
                     kept.refuse(*why);
                 }
             }
-            Delivery::Test { channel, conn, uid } => self.test_relayed(channel, conn, &uid),
+            Delivery::Test {
+                channel,
+                session,
+                uid,
+            } => self.test_relayed(channel, session, &uid),
             Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
             Delivery::Evict {
                 channel,
-                conn,
+                session,
                 limit,
             } => {
-                if let Some(conn) = self.relayed(channel, conn) {
-                    self.end(&conn, evicted(limit));
+                if let Some(session) = self.relayed(channel, session) {
+                    self.end(&session, evicted(limit));
                 }
             }
-            Delivery::Hold { channel, on } => {
+            Delivery::Pause { channel, on } => {
                 let mut registry = self.registry.borrow_mut();
                 let relay = registry
                     .relay_of(channel)
                     .and_then(|at| registry.relay_at(at));
                 if let Some(relay) = relay {
-                    relay.hold.set(on);
+                    relay.pause.set(on);
                 }
             }
         }
@@ -59,14 +63,14 @@ impl Shard {
         self.registry.borrow().relay_of(channel)
     }
 
-    /// The member of a relayed channel that is `conn`.
-    pub(super) fn relayed(&self, channel: ChannelId, conn: ConnId) -> Option<Rc<Conn>> {
+    /// The member of a relayed channel that is `session`.
+    pub(super) fn relayed(&self, channel: ChannelId, session: SessionId) -> Option<Rc<Session>> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.relay_of(channel)?;
         let local = &registry.relay_at(at)?.local;
         turn::spend_each(local.len() / 8);
         let mut members = local.iter();
-        let (_, member) = members.find(|(_, member)| member.conn == conn)?;
+        let (_, member) = members.find(|(_, member)| member.session == session)?;
         Some(member.handle.clone())
     }
 
@@ -83,13 +87,13 @@ impl Shard {
             held,
             early,
         } = adoption;
-        let (peer, cid, conn) = (identity.peer, identity.cid, identity.conn);
-        let kept = || self.kept.borrow_mut().remove(&conn).map(Kept::seat);
+        let (peer, cid, session) = (identity.peer, identity.cid, identity.session);
+        let kept = || self.kept.borrow_mut().remove(&session).map(Parked::seat);
         let seat = match socket {
             Some(moved) => Socket::Moved(moved).seat(early),
             None => kept().ok_or_else(|| std::io::ErrorKind::NotConnected.into()),
         };
-        let (wire, form, then) = match seat {
+        let (writer, encoding, then) = match seat {
             Ok(seat) => seat,
             Err(error) => {
                 tracing::warn!(%peer, channel = %Escaped(&channel), %error, "join failed");
@@ -98,7 +102,7 @@ impl Shard {
                     Request::Leave {
                         channel: id,
                         cid,
-                        conn,
+                        session,
                     },
                 );
             }
@@ -109,26 +113,26 @@ impl Shard {
         let Some(relay) = registry.relay_at(at) else {
             return;
         };
-        relay.hold.set(held);
+        relay.pause.set(held);
         let seating = Seating {
             role: Role::Client,
             channel: relay.name.clone(),
             home: Home::Relayed(at),
-            hold: relay.hold.clone(),
-            hold_limit: relay.settings.write_deadline,
+            pause: relay.pause.clone(),
+            pause_limit: relay.settings.write_deadline,
         };
-        let conn = Conn::new(wire, form, identity, seating);
-        let key = conn.enter(&mut relay.local, skip);
+        let session = Session::new(writer, encoding, identity, seating);
+        let key = session.enter(&mut relay.local, skip);
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(replay.len());
         relay.local.replay(key, replay);
         registry.list_if_dirty(Home::Relayed(at));
         drop(registry);
         self.wake_flusher();
-        self.begin(conn.clone(), then);
+        self.begin(session.clone(), then);
         // Before that, what its channel has published since then may still be on its way.
         if self.lets_go.get() {
-            self.finish(&conn);
+            self.finish(&session);
         }
     }
 }

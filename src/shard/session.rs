@@ -1,260 +1,210 @@
-//! The task of a session: reads what its client sends until that ends.
+//! One session on the shard where it stays.
 
-use std::io;
-use std::pin::Pin;
+use std::cell::{Cell, OnceCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use super::Shard;
-use super::conn::{Conn, Ended, Phase, Role};
-use super::frame_deadline::{FrameTimer, Overdue};
-use super::input::{Frames, Input, Next};
-use super::message::Early;
-use super::turn;
-use super::wire::Reader;
-use crate::channel::FrameRun;
-use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
-use crate::settings::NameCheck;
+use tokio::sync::Notify;
 
-/// A member that is being served: the future of its task.
-///
-/// There is one for every connection, idle or not, so it is written out instead of being an
-/// `async` block, and what it needs only now and then is boxed.
-pub(super) struct Session {
-    shard: Rc<Shard>,
-    conn: Rc<Conn>,
-    socket: Reader,
-    input: Input,
-    /// Absent when nothing is checked.
-    check: Option<Box<BodyCheck>>,
-    /// Ends it when a frame does not go on. Absent while none has been waited for.
-    timer: Option<Box<FrameTimer>>,
-    /// What has to be over before the next read. Yields why the session has ended, if it has.
-    pause: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
+use super::ids::Home;
+use super::leave::slow_text;
+use super::limits::{LimitReached, Permit};
+use super::message::{ChannelName, Identity};
+use super::pause::Pause;
+use super::stream::StreamWriter;
+use crate::channel::{Encoding, Fanout, MemberKey, SessionId, SlowPolicy, SlowReason};
+use crate::protocol::{Cid, FrameError};
+use crate::websocket::{CloseCode, close_frame};
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionPhase {
+    /// It is a member.
+    Joined,
+    /// It is a member whose client has closed its sending side.
+    HalfClosed,
+    /// The broker is stopping: it gets what is queued, then our side is closed.
+    Finishing,
+    /// It is no member any more and its socket is shut down.
+    Over,
 }
 
-impl Shard {
-    /// Takes in what came together with the join frame and serves the member from then on.
-    pub(super) fn serve(self: &Rc<Self>, conn: Rc<Conn>, socket: Reader, early: Early) {
-        // It may have failed since it got its seat; its room may be another's by now.
-        if conn.phase.get() == Phase::Over {
-            return;
-        }
-        let check = body_check(self.common.settings.limits.check_names, &conn).map(Box::new);
-        let input = Input::default();
-        self.sessions.set(self.sessions.get() + 1);
-        let mut session = Session {
-            shard: self.clone(),
-            conn,
-            socket,
-            input,
-            check,
-            timer: None,
-            pause: None,
-        };
-        match session.take_early(early) {
-            Ok(()) => self.spawn(session),
-            Err(ended) => self.end(&session.conn, ended),
+/// What is at the other end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A client, or a server that has sent a plain join, as v1 servers without a history do.
+    Client,
+    /// A server for which this one is the upstream: its first frame was a resync.
+    Downstream,
+    /// This server's upstream.
+    Upstream,
+}
+
+impl Role {
+    /// Returns the policy that replaces the channel's for a session of this role. A link has no use
+    /// for a gap that only a new resync closes, and members must not wait for another server.
+    const fn slow_policy(self) -> Option<SlowPolicy> {
+        match self {
+            Self::Client => None,
+            Self::Downstream | Self::Upstream => Some(SlowPolicy::Disconnect),
         }
     }
 }
 
-impl Future for Session {
-    type Output = ();
+/// A session. Its tasks and its seat in the channel share it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) role: Role,
+    pub(crate) encoding: Encoding,
+    pub(crate) cid: Cid,
+    pub(crate) peer: SocketAddr,
+    pub(crate) uid: Box<str>,
+    pub(crate) channel: ChannelName,
+    pub(crate) home: Home,
+    pub(crate) key: Cell<Option<MemberKey>>,
+    pub(crate) phase: Cell<SessionPhase>,
+    /// Set while another connection waits for its place.
+    pub(crate) is_contested: Cell<bool>,
+    /// Holds the channel's publishers back.
+    pub(crate) pause: Rc<Pause>,
+    /// The longest time it does so.
+    pub(crate) pause_limit: Duration,
+    pub(crate) writer: StreamWriter,
+    /// Wakes the task of a session that is half-closed or held back, and does not read.
+    pub(crate) over: OnceCell<Rc<Notify>>,
+    /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
+    pub(crate) permit: Option<Permit>,
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ended = ready!(self.poll_end(cx));
-        self.shard.end(&self.conn, ended);
-        Poll::Ready(())
-    }
+/// What a channel gives a session.
+pub(crate) struct Seating {
+    pub(crate) role: Role,
+    pub(crate) channel: ChannelName,
+    pub(crate) home: Home,
+    pub(crate) pause: Rc<Pause>,
+    pub(crate) pause_limit: Duration,
 }
 
 impl Session {
-    /// Reads and publishes until the session ends.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        loop {
-            if let Some(pause) = &mut self.pause {
-                let mut scratch = self.shard.scratch.borrow_mut();
-                if scratch.allowance.is_evicted(self.input.share(), cx) {
-                    return Poll::Ready(Ended::Overdrawn);
-                }
-                drop(scratch);
-                if let Some(ended) = ready!(pause.as_mut().poll(cx)) {
-                    return Poll::Ready(ended);
-                }
-                // Nothing could come.
-                self.timer = None;
-            }
-            let has_waited = self.pause.take().is_some();
-            if !has_waited && self.is_held() {
-                self.pause = Some(Box::pin(gates(self.shard.clone(), self.conn.clone())));
-                continue;
-            }
-            if self.conn.role == Role::Downstream && self.shard.must_wait(&self.conn) {
-                self.pause = Some(Box::pin(merged(self.shard.clone(), self.conn.clone())));
-                continue;
-            }
-            let Poll::Ready(next) = self.poll_read(cx) else {
-                return self.poll_overdue(cx).map(|_| Ended::Overdue);
-            };
-            match next {
-                Ok(Next::Wait) if !turn::is_expensive() => {}
-                Ok(Next::Wait | Next::Again) => {
-                    self.shard.yield_once(cx);
-                    return Poll::Pending;
-                }
-                Ok(Next::Eof { torn }) => match self.at_eof(torn) {
-                    Some(ended) => return Poll::Ready(ended),
-                    None => self.pause = Some(Box::pin(gone(self.conn.clone()))),
-                },
-                Ok(Next::Bad(error)) => return Poll::Ready(Ended::Protocol(error)),
-                Ok(Next::Overdrawn) => return Poll::Ready(Ended::Overdrawn),
-                Err(error) => return Poll::Ready(Ended::ByPeer(error)),
-            }
-        }
+    pub(crate) fn new(
+        writer: StreamWriter,
+        encoding: Encoding,
+        identity: Identity,
+        seating: Seating,
+    ) -> Rc<Self> {
+        let Identity {
+            session,
+            cid,
+            peer,
+            uid,
+            permit,
+        } = identity;
+        debug_assert_ne!(session, SessionId::NONE);
+        Rc::new(Self {
+            id: session,
+            role: seating.role,
+            encoding,
+            cid,
+            peer,
+            uid,
+            channel: seating.channel,
+            home: seating.home,
+            key: Cell::new(None),
+            phase: Cell::new(SessionPhase::Joined),
+            is_contested: Cell::new(false),
+            pause: seating.pause,
+            pause_limit: seating.pause_limit,
+            writer,
+            over: OnceCell::new(),
+            permit,
+        })
     }
 
-    /// Returns `true` while the session lives and may not publish.
-    fn is_held(&self) -> bool {
-        let is_held = self.shard.congestion.is_held() || self.conn.hold.is_held();
-        is_held && self.conn.phase.get() != Phase::Over
+    /// Makes the session a member of `local`, with the encoding and the policy that it has whatever it
+    /// is spoken over. The first `skip` bytes of the next run are not for it.
+    pub(crate) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
+        let key = local.insert(self.id, self.clone(), skip);
+        local.set_encoding(key, self.encoding);
+        if let Some(policy) = self.role.slow_policy() {
+            local.set_policy(key, policy);
+        }
+        self.key.set(Some(key));
+        key
     }
 
-    /// Reads once and publishes the whole frames.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
-        let scanner = scanner(&self.shard, &self.check);
-        let mut scratch = self.shard.scratch.borrow_mut();
-        let input = &mut self.input;
-        let step = ready!(input.poll_read(cx, &mut self.socket, &mut scratch, &scanner))?;
-        drop(scratch);
-        if self.conn.phase.get() == Phase::Over {
-            return Poll::Ready(Ok(Next::Eof { torn: false }));
-        }
-        if let Some(run) = step.run {
-            self.shard.publish(&self.conn, run);
-        }
-        Poll::Ready(Ok(step.next))
-    }
-
-    /// Waits until a frame is overdue. To be polled when nothing more has come.
-    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
-        let limit = self.shard.common.settings.limits.frame_deadline;
-        let Some(received) = self.input.received() else {
-            // The timer of a frame that is whole stays for the next.
-            self.timer.take_if(|timer| timer.is_over());
-            return Poll::Pending;
+    /// Tells a client that can be told why its session ends.
+    pub(crate) fn say_why(&self, ended: &Ended) {
+        let Some(layered) = self
+            .writer
+            .layered()
+            .filter(|_| self.encoding != Encoding::Frames)
+        else {
+            return;
         };
-        let begin = || Box::new(FrameTimer::new(received, limit));
-        let timer = self.timer.get_or_insert_with(begin);
-        timer.poll_overdue(cx, received, limit)
+        let (code, reason) = match ended {
+            Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
+            Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
+            Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => return,
+            Ended::Overdrawn | Ended::Overdue => return,
+            Ended::Replaced => (CloseCode::DUPLICATE, "a new session took its place"),
+            Ended::LetGo(_) => return,
+        };
+        layered.close(close_frame(code, reason));
     }
 
-    fn take_early(&mut self, early: Early) -> Result<(), Ended> {
-        if let Some(run) = early.run {
-            let check = self.check.as_deref().unwrap_or(&BodyCheck::Off);
-            let found = scan(run.bytes(), self.shard.max_body(), check);
-            if let Stop::Bad(error) = found.stop {
-                let good = run.bytes().slice(..found.run.len);
-                if let Ok(frames @ 1..) = u32::try_from(found.run.frames) {
-                    let good = FrameRun::slice_of(good, frames, run.pinned());
-                    self.shard.publish(&self.conn, good);
-                }
-                return Err(Ended::Protocol(error));
-            }
-            self.shard.publish(&self.conn, run);
+    /// Records whether the socket of a half-closed session is full: then others make room first.
+    pub(crate) fn note_stalled(&self, is_stalled: bool) {
+        if self.phase.get() == SessionPhase::HalfClosed
+            && let Some(permit) = &self.permit
+        {
+            permit.set_stalled(is_stalled);
         }
-        if let Some(error) = early.bad {
-            return Err(Ended::Protocol(error));
-        }
-        let mut scratch = self.shard.scratch.borrow_mut();
-        self.input
-            .resume(
-                &early.partial,
-                &mut scratch,
-                &scanner(&self.shard, &self.check),
-            )
-            .map_err(|_| Ended::Overdrawn)
     }
 
-    /// The client has closed its sending side: it still gets what is published.
-    fn at_eof(&mut self, torn: bool) -> Option<Ended> {
-        if torn {
-            tracing::debug!(peer = %self.conn.peer, "client closed its side inside a frame");
-            self.input.release(&mut self.shard.scratch.borrow_mut());
+    /// Waits until the session has to make room at a limit. Cancel safe.
+    pub(crate) async fn let_go(&self) -> LimitReached {
+        match &self.permit {
+            Some(permit) => permit.let_go().await.full,
+            None => std::future::pending().await,
         }
-        match self.conn.phase.get() {
-            // A server closes a link as a whole; and its next one must not wait for this one.
-            Phase::Joined if self.conn.role != Role::Client => {
-                let error = match self.conn.role {
-                    Role::Upstream => "closed by the upstream",
-                    Role::Downstream | Role::Client => "closed by the server below",
-                };
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, error);
-                Some(Ended::ByPeer(error))
-            }
-            Phase::Over | Phase::Finishing => Some(Ended::Stopping),
-            Phase::Joined | Phase::HalfClosed => {
-                self.shard.half_close(&self.conn);
-                None
-            }
+    }
+
+    /// Whether others have a seat on its connection.
+    pub(crate) fn shares_its_connection(&self) -> bool {
+        let layered = self.writer.layered();
+        layered.is_some_and(|layered| layered.has_seats())
+    }
+
+    /// Shuts the socket down in both directions, which wakes the session's tasks.
+    pub(crate) fn shut_down(&self) {
+        self.writer.shut_down();
+        if let Some(over) = self.over.get() {
+            over.notify_one();
         }
     }
 }
 
-/// Waits while other shards are congested or the channel has a member that holds its publishers
-/// back; the latter never longer than its limit. A session that is ended meanwhile must not wait: its
-/// connection counts for as long as its task lives.
-async fn gates(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
-    let over = conn.over.get_or_init(Rc::default).clone();
-    let released = async {
-        shard.congestion.released().await;
-        conn.hold.released_within(conn.hold_limit).await;
-    };
-    tokio::select! {
-        () = released => None,
-        () = over.notified() => Some(Ended::Stopping),
-    }
-}
-
-/// Waits until what other servers of the channel have brought is published.
-async fn merged(shard: Rc<Shard>, conn: Rc<Conn>) -> Option<Ended> {
-    shard.until_merged(&conn).await;
-    None
-}
-
-/// Waits until the socket of a half-closed session fails, which alone shows that the client is gone
-/// altogether, or until the session has to make room or is ended from this side.
-async fn gone(conn: Rc<Conn>) -> Option<Ended> {
-    let over = conn.over.get_or_init(Rc::default).clone();
-    tokio::select! {
-        error = conn.wire.failed() => Some(Ended::ByPeer(error)),
-        limit = conn.let_go() => Some(Ended::LetGo(limit)),
-        () = over.notified() => Some(Ended::Stopping),
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.input.release(&mut self.shard.scratch.borrow_mut());
-        self.shard.sessions.set(self.shard.sessions.get() - 1);
-    }
-}
-
-fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
-    Frames {
-        max_body: shard.max_body(),
-        check: check.as_deref().unwrap_or(&BodyCheck::Off),
-    }
-}
-
-/// A session with the upstream carries frames of many uids, and notices. Under `sender` there are no
-/// sessions with servers below.
-fn body_check(names: NameCheck, conn: &Conn) -> Option<BodyCheck> {
-    let prefix = || BodyPrefix::new(&conn.uid, &conn.channel);
-    match names {
-        _ if conn.role == Role::Upstream => None,
-        NameCheck::Off => None,
-        NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
-        NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
-    }
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The client closed it, or the network did.
+    ByPeer(std::io::Error),
+    /// What the client sent is no frame.
+    Protocol(FrameError),
+    /// A client that can be told has done what it may not.
+    Fault(Box<str>),
+    /// The memory for incomplete frames was needed for those of others.
+    Overdrawn,
+    /// A frame did not go on.
+    Overdue,
+    /// It could not keep up.
+    Slow(SlowReason),
+    /// A new session took its connection id.
+    Replaced,
+    /// It was half-closed, and had to make room at a limit.
+    LetGo(LimitReached),
+    /// The broker is stopping.
+    Stopping,
 }

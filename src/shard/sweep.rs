@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::gate::Full;
 use super::ids::ChannelId;
+use super::limits::LimitReached;
 use super::turn;
 use crate::escape::Escaped;
 
@@ -116,13 +116,13 @@ impl Shard {
         let vacated = room.channel.vacate_all(now);
         drop(registry);
         for vacated in vacated {
-            self.see_off_vacated(at, vacated, Some(Full::Channels));
+            self.see_off_vacated(at, vacated, Some(LimitReached::Channels));
         }
         self.registry.borrow_mut().close(at);
         self.stats().channels_evicted.add(1);
         if self.log.admit() {
             let channel = Escaped(&name);
-            let limit = Full::Channels.limit();
+            let limit = LimitReached::Channels.limit();
             tracing::warn!(%channel, ?idle, limit, "channel freed: made room at the limit");
         }
     }

@@ -24,30 +24,30 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::conn::{Conn, Ended, Role};
 use super::ids::{ChannelId, ShardId};
 use super::liveness::PATIENCE;
 use super::message::{Arrival, Delivery, Request, Socket};
 use super::refused::Refused;
-use super::{Phase as BrokerPhase, Shard};
-use crate::channel::{ConnId, Place};
+use super::session::{Ended, Role, Session};
+use super::{BrokerPhase, Shard};
+use crate::channel::{Place, SessionId};
 
 /// Time for messages between shards, besides the test itself.
 const SLACK: Duration = Duration::from_millis(500);
 
 /// The joins that wait, by the session in their place.
-pub(super) type Takeovers = HashMap<ConnId, Takeover>;
+pub(super) type Takeovers = HashMap<SessionId, Takeover>;
 
 /// A session that is tested, and the join that wants its place.
 #[derive(Debug)]
 pub(super) struct Takeover {
-    waiting: Waiting,
+    waiting: WaitingJoin,
     /// Ends the test when it is dropped.
     _test: oneshot::Sender<Infallible>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingJoin {
     arrival: Arrival<Socket>,
     /// The reason to refuse it if the session in its place is alive.
     refused: Refused,
@@ -56,9 +56,9 @@ struct Waiting {
 }
 
 /// The session in a join's place.
-enum Holder {
-    Here(Rc<Conn>),
-    On(ShardId, ChannelId, ConnId),
+enum Incumbent {
+    Here(Rc<Session>),
+    On(ShardId, ChannelId, SessionId),
 }
 
 impl Shard {
@@ -79,14 +79,14 @@ impl Shard {
             return self.refuse_arrival(arrival, refused);
         }
         let uid = arrival.identity.uid.clone();
-        let waiting = Waiting {
+        let waiting = WaitingJoin {
             arrival,
             refused,
             charged,
         };
         let id = match &holder {
-            Holder::Here(conn) => conn.id,
-            Holder::On(_, _, conn) => *conn,
+            Incumbent::Here(session) => session.id,
+            Incumbent::On(_, _, session) => *session,
         };
         let mut takeovers = self.takeovers.borrow_mut();
         if let Some(takeover) = takeovers.get_mut(&id) {
@@ -103,16 +103,23 @@ impl Shard {
         takeovers.insert(id, takeover);
         drop(takeovers);
         match holder {
-            Holder::Here(conn) => self.spawn(self.clone().test_here(conn, is_wanted)),
-            Holder::On(shard, channel, conn) => {
-                self.deliver_to(shard, Delivery::Test { channel, conn, uid });
-                self.spawn(self.clone().test_there(conn, is_wanted));
+            Incumbent::Here(session) => self.spawn(self.clone().test_here(session, is_wanted)),
+            Incumbent::On(shard, channel, session) => {
+                self.deliver_to(
+                    shard,
+                    Delivery::Test {
+                        channel,
+                        session,
+                        uid,
+                    },
+                );
+                self.spawn(self.clone().test_there(session, is_wanted));
             }
         }
     }
 
     /// The session in a join's place, if it may be one of the same client.
-    fn holder(&self, arrival: &Arrival<Socket>, refused: &Refused) -> Option<Holder> {
+    fn holder(&self, arrival: &Arrival<Socket>, refused: &Refused) -> Option<Incumbent> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.find(&arrival.channel)?;
         let room = registry.room(at)?;
@@ -123,53 +130,61 @@ impl Shard {
         };
         let seat = *room.channel.seat(cid)?;
         match seat.place {
-            Place::Relay(shard) => Some(Holder::On(ShardId(shard), room.id, seat.conn)),
+            Place::Relay(shard) => Some(Incumbent::On(ShardId(shard), room.id, seat.session)),
             Place::Local(key) => {
-                let conn = &room.channel.local.get(key, seat.conn)?.handle;
-                let are_servers = conn.role == Role::Downstream && arrival.hello().is_some();
-                let is_same = are_servers || conn.uid == arrival.identity.uid;
-                is_same.then(|| Holder::Here(conn.clone()))
+                let session = &room.channel.local.get(key, seat.session)?.handle;
+                let are_servers = session.role == Role::Downstream && arrival.hello().is_some();
+                let is_same = are_servers || session.uid == arrival.identity.uid;
+                is_same.then(|| Incumbent::Here(session.clone()))
             }
         }
     }
 
     /// Tests a session of this shard.
-    async fn test_here(self: Rc<Self>, conn: Rc<Conn>, is_wanted: oneshot::Receiver<Infallible>) {
+    async fn test_here(
+        self: Rc<Self>,
+        session: Rc<Session>,
+        is_wanted: oneshot::Receiver<Infallible>,
+    ) {
         let is_there = tokio::select! {
-            is_there = self.is_there(&conn) => is_there,
+            is_there = self.is_there(&session) => is_there,
             () = self.reached(BrokerPhase::Draining) => true,
             _ = is_wanted => return,
         };
         if is_there {
-            self.refuse_waiting(conn.id);
+            self.refuse_waiting(session.id);
         } else {
-            self.end(&conn, Ended::Replaced);
+            self.end(&session, Ended::Replaced);
         }
     }
 
     /// Waits for what the test of a session on another shard comes to.
-    async fn test_there(self: Rc<Self>, conn: ConnId, is_wanted: oneshot::Receiver<Infallible>) {
+    async fn test_there(
+        self: Rc<Self>,
+        session: SessionId,
+        is_wanted: oneshot::Receiver<Infallible>,
+    ) {
         tokio::select! {
             () = sleep(PATIENCE + SLACK) => {}
             () = self.reached(BrokerPhase::Draining) => {}
             _ = is_wanted => return,
         }
-        self.refuse_waiting(conn);
+        self.refuse_waiting(session);
     }
 
     /// Tests a relay member for the owner of its channel. If it is not there any more, neither is its
     /// seat: the owner was told before.
-    pub(super) fn test_relayed(self: &Rc<Self>, channel: ChannelId, conn: ConnId, uid: &str) {
-        let Some(member) = self.relayed(channel, conn) else {
+    pub(super) fn test_relayed(self: &Rc<Self>, channel: ChannelId, session: SessionId, uid: &str) {
+        let Some(member) = self.relayed(channel, session) else {
             return;
         };
         if *member.uid != *uid {
-            return self.request(channel.owner, Request::Alive { conn });
+            return self.request(channel.owner, Request::Alive { session });
         }
         let shard = self.clone();
         self.spawn(async move {
             if shard.is_there(&member).await {
-                shard.request(channel.owner, Request::Alive { conn });
+                shard.request(channel.owner, Request::Alive { session });
             } else {
                 shard.end(&member, Ended::Replaced);
             }
@@ -178,8 +193,8 @@ impl Shard {
 
     /// A session has given up its seat, or gives way to any other: the join that waits for it has its
     /// turn, as soon as the caller is done.
-    pub(super) fn has_given_way(self: &Rc<Self>, conn: ConnId) {
-        let takeover = self.takeovers.borrow_mut().remove(&conn);
+    pub(super) fn has_given_way(self: &Rc<Self>, session: SessionId) {
+        let takeover = self.takeovers.borrow_mut().remove(&session);
         if let Some(takeover) = takeover {
             let (arrival, _) = self.waited(takeover.waiting);
             let shard = self.clone();
@@ -188,8 +203,8 @@ impl Shard {
     }
 
     /// Refuses the join that waits for the seat of a session, which is alive.
-    pub(super) fn refuse_waiting(self: &Rc<Self>, conn: ConnId) {
-        let takeover = self.takeovers.borrow_mut().remove(&conn);
+    pub(super) fn refuse_waiting(self: &Rc<Self>, session: SessionId) {
+        let takeover = self.takeovers.borrow_mut().remove(&session);
         if let Some(takeover) = takeover {
             let (arrival, refused) = self.waited(takeover.waiting);
             let is_running = self.is_running();
@@ -203,7 +218,7 @@ impl Shard {
     }
 
     /// Gives back what a join took while it waited.
-    fn waited(&self, waiting: Waiting) -> (Arrival<Socket>, Refused) {
+    fn waited(&self, waiting: WaitingJoin) -> (Arrival<Socket>, Refused) {
         let scratch = &mut self.join_scratch.borrow_mut();
         scratch.allowance.refund(waiting.charged);
         (waiting.arrival, waiting.refused)

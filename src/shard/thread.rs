@@ -11,17 +11,17 @@ use std::sync::Arc;
 use core_affinity::CoreId;
 use tokio::runtime::Builder;
 
-use super::hold::Hold;
 use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
-use super::limiter::LogLimiter;
+use super::log_limiter::LogLimiter;
 use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
+use super::pause::Pause;
 use super::registry::Registry;
 use super::tcp_info::TcpInspector;
 use super::turn::Lane;
-use super::{Common, Phase, Shard};
+use super::{BrokerPhase, Common, Shard};
 use crate::settings::Settings;
 use crate::tls::ClientTls;
 
@@ -139,7 +139,7 @@ impl Seed {
             join_scratch: RefCell::new(Scratch::new(allowance)),
             requests: self.requests,
             deliveries: self.deliveries,
-            congestion: Hold::default(),
+            congestion: Pause::default(),
             merging: RefCell::default(),
             kept: RefCell::default(),
             takeovers: RefCell::default(),
@@ -158,17 +158,17 @@ impl Seed {
 impl Shard {
     /// Waits until the broker stops, and takes part in its draining.
     async fn live(self: &Rc<Self>) {
-        self.reached(Phase::Draining).await;
+        self.reached(BrokerPhase::Draining).await;
         tokio::select! {
             () = self.drain() => {}
-            () = self.reached(Phase::Stopped) => return,
+            () = self.reached(BrokerPhase::Stopped) => return,
         }
         self.common.drained();
-        self.reached(Phase::Stopped).await;
+        self.reached(BrokerPhase::Stopped).await;
     }
 
     /// Waits until the broker has come to `phase` or beyond. Cancel safe.
-    pub(super) async fn reached(&self, phase: Phase) {
+    pub(super) async fn reached(&self, phase: BrokerPhase) {
         let mut phases = self.common.phase.subscribe();
         // It could only fail if the sender were gone, and `common` holds it.
         let _ = phases.wait_for(|current| *current >= phase).await;

@@ -7,7 +7,7 @@
 //! woken by its socket waits for one budget of theirs, not for all of them.
 //!
 //! What cannot be divided: one run is queued for all members of a channel on a shard in one go, and
-//! one message of up to `max_frame` is made into the form of a queue in one go.
+//! one message of up to `max_frame` is made into the encoding of a queue in one go.
 //!
 //! A shard is a thread, so the turn is a thread local: work far below a task needs no handle to
 //! charge for what it does.
@@ -81,13 +81,13 @@ pub(crate) fn yield_to_sockets(cx: &mut Context<'_>) {
 /// The tasks of a shard that wait because their last turn was expensive.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
-    waiting: RefCell<VecDeque<Waiting>>,
+    waiting: RefCell<VecDeque<WaitingTask>>,
     /// Wakes the task that lets them go, while it sleeps.
     keeper: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingTask {
     waker: Waker,
     /// Units of its last turn, by which the next one is estimated.
     cost: u32,
@@ -96,7 +96,7 @@ struct Waiting {
 impl Lane {
     /// Has the task wait: it is woken when its turn comes.
     pub(crate) fn wait(&self, cx: &Context<'_>) {
-        self.waiting.borrow_mut().push_back(Waiting {
+        self.waiting.borrow_mut().push_back(WaitingTask {
             waker: cx.waker().clone(),
             cost: spent().clamp(EXPENSIVE, BUDGET),
         });
@@ -116,7 +116,7 @@ impl Lane {
         }
     }
 
-    fn pop_within(&self, left: u32) -> Option<Waiting> {
+    fn pop_within(&self, left: u32) -> Option<WaitingTask> {
         let mut waiting = self.waiting.borrow_mut();
         waiting.front().filter(|next| next.cost <= left)?;
         waiting.pop_front()

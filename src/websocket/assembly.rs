@@ -4,7 +4,7 @@
 mod tests;
 
 use super::error::MessageError;
-use super::frame::{Head, Opcode};
+use super::frame::{FrameHead, Opcode};
 
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,11 @@ impl Assembly {
     /// # Errors
     ///
     /// A fragment out of order, or a message over the limit. Nothing is to be fed after an error.
-    pub(crate) fn accept(&mut self, head: &Head, max_message: usize) -> Result<Part, MessageError> {
+    pub(crate) fn accept(
+        &mut self,
+        head: &FrameHead,
+        max_message: usize,
+    ) -> Result<Part, MessageError> {
         let kind = match head.opcode {
             Opcode::Ping => return Ok(Part::Ping),
             Opcode::Pong => return Ok(Part::Pong),
@@ -76,7 +80,7 @@ impl Assembly {
         Ok(Part::First(kind))
     }
 
-    fn go_on(&mut self, head: &Head, max_message: usize) -> Result<Part, MessageError> {
+    fn go_on(&mut self, head: &FrameHead, max_message: usize) -> Result<Part, MessageError> {
         let kind = self.open.ok_or(MessageError::NothingToContinue)?;
         let len = (self.len as usize).saturating_add(head.payload_len);
         self.len = within(len, max_message)?;

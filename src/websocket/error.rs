@@ -6,7 +6,7 @@ use super::close::{CloseCode, MAX_CONTROL};
 
 /// Something is wrong with a frame. Every `at` counts in bytes from the start of what was scanned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum FrameError {
+pub(crate) enum WsFrameError {
     /// Bits are set that only an extension gives a meaning, and none was agreed on.
     #[error("byte {at}: reserved bits {bits:#05b} are set")]
     ReservedBits {
@@ -60,7 +60,7 @@ pub(crate) enum FrameError {
     },
 }
 
-impl FrameError {
+impl WsFrameError {
     /// The code to close the connection with.
     pub(crate) const fn code(&self) -> CloseCode {
         match self {

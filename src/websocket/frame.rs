@@ -9,7 +9,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::close::{CloseCode, MAX_CONTROL};
-use super::error::FrameError;
+use super::error::WsFrameError;
 use crate::protocol::{Run, Scan, Stop};
 
 /// Length of the mask, in bytes.
@@ -62,7 +62,7 @@ impl Opcode {
 
 /// The head of a client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct FrameHead {
     /// Whether it is the last fragment of its message.
     pub(crate) fin: bool,
     pub(crate) opcode: Opcode,
@@ -78,16 +78,16 @@ pub(crate) struct Head {
 ///
 /// A data frame is good with a payload of up to `max_payload` bytes. What is wrong with a head is
 /// told as soon as the bytes that show it are there, whatever is missing behind them.
-pub(crate) fn scan(buf: &[u8], max_payload: usize) -> Scan<FrameError> {
+pub(crate) fn scan(buf: &[u8], max_payload: usize) -> Scan<WsFrameError> {
     let mut run = Run { len: 0, frames: 0 };
     let stop = loop {
         let rest = &buf[run.len..];
         if rest.is_empty() {
             break Stop::End;
         }
-        let len = match Start::read(rest, run.len, max_payload) {
-            Ok(Start::Len(len)) => len,
-            Ok(Start::Unknown) => break Stop::Partial { need: MAX_HEAD },
+        let len = match FrameStart::read(rest, run.len, max_payload) {
+            Ok(FrameStart::Len(len)) => len,
+            Ok(FrameStart::Unknown) => break Stop::Partial { need: MAX_HEAD },
             Err(error) => break Stop::Bad(error),
         };
         let need = len.head.saturating_add(len.payload);
@@ -104,20 +104,20 @@ pub(crate) fn scan(buf: &[u8], max_payload: usize) -> Scan<FrameError> {
 ///
 /// It does not check anything again: on bytes that are no run it ends early or yields rubbish, but
 /// does not panic.
-pub(crate) fn client_frames(run: &[u8]) -> impl Iterator<Item = (Head, &[u8])> {
+pub(crate) fn client_frames(run: &[u8]) -> impl Iterator<Item = (FrameHead, &[u8])> {
     let mut rest = run;
     std::iter::from_fn(move || {
-        let head = Head::read(rest)?;
+        let head = FrameHead::read(rest)?;
         let (payload, tail) = rest[head.head_len..].split_at_checked(head.payload_len)?;
         rest = tail;
         Some((head, payload))
     })
 }
 
-impl Head {
+impl FrameHead {
     /// The head at the start of `buf`; `None` if it is cut off or bad.
     fn read(buf: &[u8]) -> Option<Self> {
-        let Ok(Start::Len(len)) = Start::read(buf, 0, usize::MAX) else {
+        let Ok(FrameStart::Len(len)) = FrameStart::read(buf, 0, usize::MAX) else {
             return None;
         };
         let first = *buf.first()?;
@@ -138,7 +138,7 @@ const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 
 /// What the first bytes of a client's frame tell.
-enum Start {
+enum FrameStart {
     /// Too few are there for the length, nothing wrong so far.
     Unknown,
     /// The lengths of both parts, in bytes.
@@ -150,10 +150,10 @@ struct Lengths {
     payload: usize,
 }
 
-impl Start {
+impl FrameStart {
     /// Reads the start of the frame `buf`, which begins at `at`.
     #[inline]
-    fn read(buf: &[u8], at: usize, max_payload: usize) -> Result<Self, FrameError> {
+    fn read(buf: &[u8], at: usize, max_payload: usize) -> Result<Self, WsFrameError> {
         let Some(&first) = buf.first() else {
             return Ok(Self::Unknown);
         };
@@ -163,13 +163,13 @@ impl Start {
             return Ok(Self::Unknown);
         };
         if second & MASKED == 0 {
-            return Err(FrameError::Unmasked { at });
+            return Err(WsFrameError::Unmasked { at });
         }
         let short = second & !MASKED;
         let limit = match () {
             () if !is_control => max_payload,
             () if usize::from(short) <= MAX_CONTROL => MAX_CONTROL,
-            () => return Err(FrameError::LongControl { at }),
+            () => return Err(WsFrameError::LongControl { at }),
         };
         let (len, width) = match short {
             LEN_16 => (long_len::<2>(&buf[2..], LEN_16.into(), limit, at)?, 2),
@@ -187,17 +187,17 @@ impl Start {
 
 /// Checks the first byte of a frame and tells whether it is a control frame.
 #[inline]
-fn check_first(first: u8, at: usize) -> Result<bool, FrameError> {
+fn check_first(first: u8, at: usize) -> Result<bool, WsFrameError> {
     if first & RESERVED != 0 {
         let bits = (first & RESERVED) >> 4;
-        return Err(FrameError::ReservedBits { bits, at });
+        return Err(WsFrameError::ReservedBits { bits, at });
     }
     let opcode = first & OPCODE;
     let is_control = Opcode::read(opcode)
-        .ok_or(FrameError::ReservedOpcode { opcode, at })?
+        .ok_or(WsFrameError::ReservedOpcode { opcode, at })?
         .is_control();
     if is_control && first & FIN == 0 {
-        return Err(FrameError::FragmentedControl { at });
+        return Err(WsFrameError::FragmentedControl { at });
     }
     Ok(is_control)
 }
@@ -208,7 +208,7 @@ fn long_len<const N: usize>(
     least: u64,
     limit: usize,
     at: usize,
-) -> Result<Option<usize>, FrameError> {
+) -> Result<Option<usize>, WsFrameError> {
     let come = &buf[..buf.len().min(N)];
     // What the length is at least and at most, whatever is missing.
     let (mut low, mut high) = ([0; 8], [0; 8]);
@@ -217,17 +217,17 @@ fn long_len<const N: usize>(
     high[8 - N..][..come.len()].copy_from_slice(come);
     let (low, high) = (u64::from_be_bytes(low), u64::from_be_bytes(high));
     if low >> 63 != 0 || high < least {
-        return Err(FrameError::BadLength { at });
+        return Err(WsFrameError::BadLength { at });
     }
     let len = within(low, limit, at)?;
     Ok((come.len() == N).then_some(len))
 }
 
 #[inline]
-fn within(len: u64, limit: usize, at: usize) -> Result<usize, FrameError> {
+fn within(len: u64, limit: usize, at: usize) -> Result<usize, WsFrameError> {
     match usize::try_from(len) {
         Ok(len) if len <= limit => Ok(len),
-        _ => Err(FrameError::TooLong { len, limit, at }),
+        _ => Err(WsFrameError::TooLong { len, limit, at }),
     }
 }
 

@@ -31,22 +31,23 @@ mod close;
 mod error;
 mod frame;
 #[cfg(feature = "server")]
-mod handshake;
+mod greeting;
 #[cfg(feature = "server")]
-mod hello;
+mod handshake;
 mod payload;
 
 pub(crate) use assembly::{Assembly, Kind, Part};
 pub(crate) use close::{CloseCode, parse_close};
-pub(crate) use error::{FrameError, MessageError};
+pub(crate) use error::{MessageError, WsFrameError};
 pub(crate) use frame::{
-    Head, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len, unmask_into,
+    FrameHead, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len,
+    unmask_into,
 };
+#[cfg(feature = "server")]
+pub(crate) use greeting::{Greeting, GreetingError, v2_auth};
 #[cfg(feature = "server")]
 pub(crate) use handshake::{
-    Hosts, MAX_HEAD, Method, Offer, PROTOCOL, Request, Response, Status, Upgrade, host_allowed,
+    Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status, Upgrade, host_allowed,
     no_content, origin_allowed, parse, switching,
 };
-#[cfg(feature = "server")]
-pub(crate) use hello::{Hello, HelloError, v2_auth};
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::assembly::Kind;
 use super::frame::{Opcode, head_len, put_head};
 use crate::protocol::{
-    BodyError, BodyPrefix, Cid, HEADER_LEN, Key, Mark, MessageReader, frames, put_frame_start,
+    BodyError, BodyPrefix, Cid, HEADER_LEN, Key, MessageKind, MessageReader, frames,
+    put_frame_start,
 };
 
 /// The frames of a run as Mles v1 on WebSocket: each body, without its header, in a binary frame.
@@ -35,34 +36,36 @@ pub(crate) fn payloads_run(run: &[u8]) -> (Bytes, u32) {
     let len = payloads(run).map(|(payload, _)| head_len(payload.len()) + payload.len());
     let mut out = Vec::with_capacity(len.sum());
     let mut count = 0;
-    for (payload, mark) in payloads(run) {
-        put_head(&mut out, opcode(payload, mark), payload.len());
+    for (payload, kind) in payloads(run) {
+        put_head(&mut out, opcode(payload, kind), payload.len());
         out.extend_from_slice(payload);
         count += 1;
     }
     (out.into(), count)
 }
 
-fn payloads(run: &[u8]) -> impl Iterator<Item = (&[u8], Mark)> {
+fn payloads(run: &[u8]) -> impl Iterator<Item = (&[u8], MessageKind)> {
     let mut reader = MessageReader::default();
     frames(run).filter_map(move |frame| {
-        let (payload, mark) = reader.read(frame.get(HEADER_LEN..)?).ok()?;
-        let is_hint = payload.is_empty() && mark == Mark::None;
-        (!is_hint).then_some((payload, mark))
+        let (payload, kind) = reader.read(frame.get(HEADER_LEN..)?).ok()?;
+        let is_hint = payload.is_empty() && kind == MessageKind::None;
+        (!is_hint).then_some((payload, kind))
     })
 }
 
-fn opcode(payload: &[u8], mark: Mark) -> Opcode {
-    match mark {
-        Mark::Binary => Opcode::Binary,
-        Mark::Text | Mark::None if std::str::from_utf8(payload).is_ok() => Opcode::Text,
-        Mark::Text | Mark::None => Opcode::Binary,
+fn opcode(payload: &[u8], kind: MessageKind) -> Opcode {
+    match kind {
+        MessageKind::Binary => Opcode::Binary,
+        MessageKind::Text | MessageKind::None if std::str::from_utf8(payload).is_ok() => {
+            Opcode::Text
+        }
+        MessageKind::Text | MessageKind::None => Opcode::Binary,
     }
 }
 
 /// The largest payload of a v2 message, in bytes, whose frame has a body of up to `max_body`.
 pub(crate) fn max_payload(max_body: usize, names: &BodyPrefix) -> usize {
-    max_body.saturating_sub(names.as_bytes().len() + Mark::MAX_HEAD)
+    max_body.saturating_sub(names.as_bytes().len() + MessageKind::MAX_HEAD)
 }
 
 /// Appends the Mles frame for a v2 message up to its payload, whose `payload_len` bytes the caller
@@ -78,9 +81,9 @@ pub(crate) fn put_message_start(
     kind: Kind,
     payload_len: usize,
 ) -> Result<(), BodyError> {
-    let mark = match kind {
-        Kind::Text => Mark::Text,
-        Kind::Binary => Mark::Binary,
+    let kind = match kind {
+        Kind::Text => MessageKind::Text,
+        Kind::Binary => MessageKind::Binary,
     };
-    put_frame_start(out, holder, names, mark, payload_len)
+    put_frame_start(out, holder, names, kind, payload_len)
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mles::channel::{
-    ChannelSettings, ConnId, ENTRY_COST, Fanout, Form, MemberKey, Merger, Outbox, SlowPolicy,
-    Verdict,
+    ChannelSettings, ENTRY_COST, Encoding, Fanout, MemberKey, Merger, Outbox, SessionId,
+    SlowPolicy, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -99,18 +99,18 @@ proptest! {
                 }
                 Op::Write(share) => {
                     let n = naive.queued().len() * usize::from(share) / 256;
-                    outbox.advance(n, Form::Frames);
+                    outbox.advance(n, Encoding::Frames);
                     naive.write(n);
                 }
                 Op::WriteFrames(count) => {
                     let len: usize = naive.frames.iter().take(count).map(Bytes::len).sum();
                     let n = len.saturating_sub(naive.written);
-                    outbox.advance(n, Form::Frames);
+                    outbox.advance(n, Encoding::Frames);
                     naive.write(n);
                 }
                 Op::Drop(share) => {
                     let keep = outbox.cost() * usize::from(share) / 256;
-                    let dropped = outbox.drop_oldest(keep, Form::Frames);
+                    let dropped = outbox.drop_oldest(keep, Encoding::Frames);
                     let (bytes, last) = naive.drop_oldest(dropped.frames);
                     prop_assert_eq!(dropped.bytes, bytes);
                     // As many as have to go, and no more.
@@ -136,7 +136,7 @@ proptest! {
             }
         }
         let left = naive.frames.len() - usize::from(naive.written > 0);
-        prop_assert_eq!(outbox.drop_oldest(0, Form::Frames).frames, left);
+        prop_assert_eq!(outbox.drop_oldest(0, Encoding::Frames).frames, left);
         naive.drop_oldest(left);
         prop_assert_eq!(peek(&outbox, 10_000), naive.queued());
     }
@@ -149,8 +149,8 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     let mut outbox = Outbox::default();
     outbox.push(large.clone());
     outbox.push(small.clone());
-    outbox.advance(1, Form::Frames);
-    let dropped = outbox.drop_oldest(small.len(), Form::Frames);
+    outbox.advance(1, Encoding::Frames);
+    let dropped = outbox.drop_oldest(small.len(), Encoding::Frames);
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
 }
@@ -168,7 +168,7 @@ fn small_runs_cost_little_more_than_their_bytes() {
     assert_eq!(outbox.bytes(), bytes);
     assert!(outbox.cost() < bytes + bytes / 8, "{}", outbox.cost());
     outbox.push(large.clone());
-    outbox.advance(bytes, Form::Frames);
+    outbox.advance(bytes, Encoding::Frames);
     let single = outbox.single().unwrap();
     assert_eq!(single.as_ptr(), large.as_ptr(), "it is not copied");
 }
@@ -185,15 +185,15 @@ fn a_few_runs_are_shared_however_small() {
         let mut slices = [IoSlice::new(&[])];
         assert_eq!(outbox.slices(&mut slices), 1);
         assert_eq!(slices[0].as_ptr(), frame.as_ptr());
-        outbox.advance(frame.len(), Form::Frames);
+        outbox.advance(frame.len(), Encoding::Frames);
     }
 }
 
 /// Members who are sent what a WebSocket connection takes: `history` first, then what is delivered.
-fn websocket_member(form: Form, history: &[Vec<Bytes>]) -> (Fanout<()>, MemberKey) {
+fn websocket_member(encoding: Encoding, history: &[Vec<Bytes>]) -> (Fanout<()>, MemberKey) {
     let mut fanout = Fanout::default();
-    let key = fanout.insert(ConnId(1), (), 0);
-    fanout.set_form(key, form);
+    let key = fanout.insert(SessionId(1), (), 0);
+    fanout.set_encoding(key, encoding);
     let runs = history.iter().map(|frames| frames.concat().into());
     fanout.replay(key, runs);
     (fanout, key)
@@ -225,20 +225,20 @@ proptest! {
         live in vec(vec(0..300_usize, 1..5), 0..40),
         shares in vec(any::<u8>(), 1..8),
     ) {
-        let form = if is_v1 { Form::Bodies } else { Form::Payloads };
+        let encoding = if is_v1 { Encoding::Bodies } else { Encoding::Payloads };
         let mut frames = Frames::default();
         let mut all = |runs: Vec<Vec<usize>>| -> Vec<Vec<Bytes>> {
             runs.iter().map(|payloads| frames.frames(payloads)).collect()
         };
         let (history, live) = (all(history), all(live));
-        let (mut joiner, key) = websocket_member(form, &history);
-        let (mut there, early) = websocket_member(form, &[]);
+        let (mut joiner, key) = websocket_member(encoding, &history);
+        let (mut there, early) = websocket_member(encoding, &[]);
         for frames in &history {
-            there.deliver(&run(frames), ConnId::NONE);
+            there.deliver(&run(frames), SessionId::NONE);
         }
         for frames in &live {
-            joiner.deliver(&run(frames), ConnId::NONE);
-            there.deliver(&run(frames), ConnId::NONE);
+            joiner.deliver(&run(frames), SessionId::NONE);
+            there.deliver(&run(frames), SessionId::NONE);
         }
         prop_assert_eq!(written(&mut joiner, key, &shares), written(&mut there, early, &shares));
     }
@@ -249,7 +249,7 @@ proptest! {
 fn no_more_of_a_history_is_made_than_is_written_next() {
     let mut frames = Frames::default();
     let history: Vec<_> = (0..100).map(|_| frames.frames(&[1000; 10])).collect();
-    let (fanout, key) = websocket_member(Form::Bodies, &history);
+    let (fanout, key) = websocket_member(Encoding::Bodies, &history);
     let ready = peek(&fanout.at(key).unwrap().outbox, 10_000);
     assert!(ready.len() < 11_000, "{}", ready.len());
 }
@@ -264,12 +264,12 @@ fn a_history_that_was_not_read_is_dropped_before_what_came_live() {
     };
     let mut frames = Frames::default();
     let history: Vec<_> = (0..10).map(|_| frames.frames(&[100; 10])).collect();
-    let (mut fanout, key) = websocket_member(Form::Payloads, &history);
+    let (mut fanout, key) = websocket_member(Encoding::Payloads, &history);
     let first = fanout.at(key).unwrap().outbox.bytes();
     fanout.wrote(key, 1, Instant::now(), &settings);
     let live: Vec<_> = (0..20).map(|_| frames.frame(100)).collect();
     for frame in &live {
-        fanout.deliver(&run(std::slice::from_ref(frame)), ConnId::NONE);
+        fanout.deliver(&run(std::slice::from_ref(frame)), SessionId::NONE);
     }
     let verdict = fanout.enforce(key, Instant::now(), &settings);
     let Verdict::Dropped(dropped) = verdict else {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    ChannelSettings, ConnId, Dropped, ENTRY_COST, Fanout, FrameRun, MemberKey, SlowPolicy,
+    ChannelSettings, Dropped, ENTRY_COST, Fanout, FrameRun, MemberKey, SessionId, SlowPolicy,
     SlowReason, Verdict,
 };
 use proptest::collection::vec;
@@ -183,7 +183,7 @@ impl Naive {
 /// The real members and the naive ones, side by side. Members that were disconnected are `None`.
 struct World {
     fanout: Fanout<()>,
-    members: Vec<Option<(MemberKey, ConnId, Naive)>>,
+    members: Vec<Option<(MemberKey, SessionId, Naive)>>,
     settings: ChannelSettings,
     frames: Frames,
     now: Instant,
@@ -198,7 +198,7 @@ impl World {
             frames: Frames::default(),
             now: Instant::now(),
         };
-        for (conn, history) in (1..).map(ConnId).zip(histories) {
+        for (conn, history) in (1..).map(SessionId).zip(histories) {
             let key = world.fanout.insert(conn, (), 0);
             let history = world.frames.frames(history);
             world.fanout.replay(key, history.iter().cloned());
@@ -233,7 +233,7 @@ impl World {
 
     fn deliver(&mut self, payloads: &[usize], except: Option<usize>) {
         let made = self.frames.frames(payloads);
-        let except = except.map_or(ConnId::NONE, |at| ConnId(at as u64 + 1));
+        let except = except.map_or(SessionId::NONE, |at| SessionId(at as u64 + 1));
         let count = self.fanout.deliver(&run(&made), except);
         let limit = match self.settings.slow_policy {
             SlowPolicy::Backpressure => self.settings.queue_bytes / 2,
@@ -357,9 +357,9 @@ fn a_history_larger_than_the_queue_makes_nobody_slow() {
         let mut frames = Frames::default();
         let settings = settings(policy, 1000);
         let mut fanout = Fanout::default();
-        let key = fanout.insert(ConnId(1), (), 0);
+        let key = fanout.insert(SessionId(1), (), 0);
         fanout.replay(key, [run(&frames.frames(&[100; 50])).bytes().clone()]);
-        fanout.deliver(&run(&frames.frames(&[8])), ConnId::NONE);
+        fanout.deliver(&run(&frames.frames(&[8])), SessionId::NONE);
         let verdict = fanout.enforce(key, Instant::now(), &settings);
         assert_eq!(verdict, Verdict::Keep, "{policy:?}");
         assert!(!fanout.is_pressed());
@@ -369,14 +369,14 @@ fn a_history_larger_than_the_queue_makes_nobody_slow() {
 #[test]
 fn a_key_is_of_one_session_only() {
     let mut fanout = Fanout::default();
-    let key = fanout.insert(ConnId(1), "first", 0);
-    assert!(fanout.remove(key, ConnId(2)).is_none());
-    assert_eq!(fanout.remove(key, ConnId(1)).unwrap().handle, "first");
-    let again = fanout.insert(ConnId(3), "second", 0);
+    let key = fanout.insert(SessionId(1), "first", 0);
+    assert!(fanout.remove(key, SessionId(2)).is_none());
+    assert_eq!(fanout.remove(key, SessionId(1)).unwrap().handle, "first");
+    let again = fanout.insert(SessionId(3), "second", 0);
     assert_eq!(again, key, "the place is used again");
-    assert!(fanout.get(key, ConnId(1)).is_none());
-    assert!(fanout.remove(key, ConnId(1)).is_none());
-    assert_eq!(fanout.get(key, ConnId(3)).unwrap().handle, "second");
+    assert!(fanout.get(key, SessionId(1)).is_none());
+    assert!(fanout.remove(key, SessionId(1)).is_none());
+    assert_eq!(fanout.get(key, SessionId(3)).unwrap().handle, "second");
 }
 
 fn all_dirty<T>(fanout: &mut Fanout<T>) -> Vec<MemberKey> {
@@ -387,10 +387,10 @@ fn all_dirty<T>(fanout: &mut Fanout<T>) -> Vec<MemberKey> {
 fn dirty_members_are_listed_once() {
     let mut frames = Frames::default();
     let mut fanout = Fanout::default();
-    let keys = [1, 2].map(|conn| fanout.insert(ConnId(conn), (), 0));
+    let keys = [1, 2].map(|conn| fanout.insert(SessionId(conn), (), 0));
     assert!(!fanout.is_dirty());
     for _ in 0..3 {
-        fanout.deliver(&run(&frames.frames(&[8])), ConnId(1));
+        fanout.deliver(&run(&frames.frames(&[8])), SessionId(1));
     }
     assert!(fanout.is_dirty());
     assert_eq!(all_dirty(&mut fanout), [keys[1]]);
@@ -406,10 +406,10 @@ fn publishers_pause_while_writing_does_not_keep_up() {
     let mut frames = Frames::default();
     for payload in [1, 8 << 10] {
         let mut fanout = Fanout::default();
-        let keys = [1, 2].map(|conn| fanout.insert(ConnId(conn), (), 0));
+        let keys = [1, 2].map(|conn| fanout.insert(SessionId(conn), (), 0));
         let mut runs = 0;
         while !fanout.is_pressed() {
-            fanout.deliver(&run(&frames.frames(&[payload])), ConnId::NONE);
+            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE);
             runs += 1;
             assert!(runs <= 65, "more runs than one write takes");
         }
@@ -418,7 +418,7 @@ fn publishers_pause_while_writing_does_not_keep_up() {
         assert_eq!(fanout.next_dirty(), Some(keys[0]));
         assert!(!fanout.is_pressed());
         while !fanout.is_pressed() {
-            fanout.deliver(&run(&frames.frames(&[payload])), ConnId::NONE);
+            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE);
         }
         assert_eq!(all_dirty(&mut fanout), [keys[1], keys[0]]);
         assert!(!fanout.is_pressed());
@@ -430,13 +430,20 @@ fn publishers_pause_while_writing_does_not_keep_up() {
 fn members_that_are_behind_share_what_is_merged() {
     let mut frames = Frames::default();
     let mut fanout = Fanout::default();
-    let conns = (1..=100).map(ConnId);
+    let conns = (1..=100).map(SessionId);
     let keys: Vec<_> = conns.map(|conn| fanout.insert(conn, (), 0)).collect();
     let mut sent = Vec::new();
     for n in 0..33 {
         let frame = frames.frame(8);
         let run = FrameRun::exact(frame.clone(), 1);
-        fanout.deliver(&run, if n == 10 { ConnId(7) } else { ConnId::NONE });
+        fanout.deliver(
+            &run,
+            if n == 10 {
+                SessionId(7)
+            } else {
+                SessionId::NONE
+            },
+        );
         sent.push(frame);
     }
     let fanout = &fanout;

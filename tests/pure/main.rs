@@ -14,7 +14,7 @@ mod frames;
 mod protocol_body;
 mod protocol_key;
 mod protocol_link;
-mod protocol_mark;
+mod protocol_message_kind;
 mod protocol_resync;
 mod protocol_scan;
 mod protocol_vectors;

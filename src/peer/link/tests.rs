@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::{Failure, Link, LinkSettings, News, SETTLE, Step};
+use super::{Link, LinkFailure, LinkNews, LinkSettings, LinkStep, SETTLE};
 use crate::protocol::LinkRefusal;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,25 +16,25 @@ fn link(upstreams: usize) -> (Link, Instant) {
     (Link::new(settings, |ceiling| ceiling), Instant::now())
 }
 
-fn unreachable() -> Failure {
-    Failure::Unreachable("no answer".to_owned())
+fn unreachable() -> LinkFailure {
+    LinkFailure::Unreachable("no answer".to_owned())
 }
 
-fn broken() -> Failure {
-    Failure::Broken("reset".to_owned())
+fn broken() -> LinkFailure {
+    LinkFailure::Broken("reset".to_owned())
 }
 
 /// Connects at `now`, to the upstream with index `target`.
 fn connect(link: &mut Link, target: usize, now: Instant) {
-    assert_eq!(link.next(now), Step::Connect(target));
-    assert_eq!(link.next(now), Step::Rest, "one attempt at a time");
+    assert_eq!(link.next(now), LinkStep::Connect(target));
+    assert_eq!(link.next(now), LinkStep::Rest, "one attempt at a time");
     link.connected(now);
 }
 
 /// The time at which a waiting link tries again.
 fn waits_until(link: &mut Link, now: Instant) -> Instant {
     match link.next(now) {
-        Step::Wait(until) => until,
+        LinkStep::Wait(until) => until,
         other => panic!("{other:?} instead of a wait"),
     }
 }
@@ -42,14 +42,14 @@ fn waits_until(link: &mut Link, now: Instant) -> Instant {
 #[test]
 fn it_rests_until_the_channel_has_members_and_when_it_has_none_again() {
     let (mut link, now) = link(1);
-    assert_eq!(link.next(now), Step::Rest);
+    assert_eq!(link.next(now), LinkStep::Rest);
     assert!(link.start(now) && !link.start(now), "it begins once");
     connect(&mut link, 0, now);
     link.rest();
     assert!(link.is_idle());
-    assert_eq!(link.next(now + SECOND), Step::Rest);
+    assert_eq!(link.next(now + SECOND), LinkStep::Rest);
     assert!(link.start(now));
-    assert_eq!(link.next(now), Step::Connect(0));
+    assert_eq!(link.next(now), LinkStep::Connect(0));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn waits_double_up_to_the_highest_and_are_short_again_after_a_stable_link() {
     let (mut link, mut now) = link(1);
     link.start(now);
     for wait in [1, 2, 4, 8, 8] {
-        assert_eq!(link.next(now), Step::Connect(0));
+        assert_eq!(link.next(now), LinkStep::Connect(0));
         link.ended(unreachable(), now);
         assert_eq!(waits_until(&mut link, now), now + wait * SECOND);
         now += wait * SECOND;
@@ -86,18 +86,22 @@ fn upstreams_are_tried_in_order_without_a_wait_until_all_have_failed() {
     for round in 0..2 {
         for target in 0..3 {
             assert_eq!(link.target(), target);
-            assert_eq!(link.next(now), Step::Connect(target), "round {round}");
+            assert_eq!(link.next(now), LinkStep::Connect(target), "round {round}");
             link.ended(unreachable(), now);
         }
         now = waits_until(&mut link, now);
     }
-    assert_eq!(link.next(now), Step::Connect(0));
+    assert_eq!(link.next(now), LinkStep::Connect(0));
     link.ended(unreachable(), now);
     connect(&mut link, 1, now);
     link.taken(now);
     link.ended(broken(), now);
     now = waits_until(&mut link, now);
-    assert_eq!(link.next(now), Step::Connect(0), "the first is preferred");
+    assert_eq!(
+        link.next(now),
+        LinkStep::Connect(0),
+        "the first is preferred"
+    );
 }
 
 #[test]
@@ -106,23 +110,23 @@ fn a_connection_that_ends_right_after_the_join_was_refused() {
     link.start(now);
     connect(&mut link, 0, now);
     let news = link.ended(broken(), now + SETTLE / 2);
-    assert_eq!(news, Some(News::Failed(Failure::Closed)));
+    assert_eq!(news, Some(LinkNews::Failed(LinkFailure::Closed)));
 
     let now = waits_until(&mut link, now + SETTLE / 2);
     connect(&mut link, 0, now);
-    assert_eq!(link.taken(now), Some(News::Up));
+    assert_eq!(link.taken(now), Some(LinkNews::Up));
     assert_eq!(link.taken(now), None, "it is up already");
     let news = link.ended(broken(), now + SETTLE / 2);
-    assert_eq!(news, Some(News::Failed(broken())), "it had been taken");
+    assert_eq!(news, Some(LinkNews::Failed(broken())), "it had been taken");
 }
 
 #[test]
 fn a_failure_is_told_when_it_is_another_than_before() {
     let (mut link, mut now) = link(1);
     link.start(now);
-    let mut fail = |failure: Failure| {
+    let mut fail = |failure: LinkFailure| {
         now = match link.next(now) {
-            Step::Wait(until) => until,
+            LinkStep::Wait(until) => until,
             _ => now,
         };
         link.next(now);
@@ -132,17 +136,20 @@ fn a_failure_is_told_when_it_is_another_than_before() {
         news
     };
     assert!(fail(unreachable()).is_some());
-    assert_eq!(fail(Failure::Unreachable("other words".to_owned())), None);
-    assert!(fail(Failure::Refused(LinkRefusal::Key)).is_some());
-    assert_eq!(fail(Failure::Refused(LinkRefusal::Key)), None);
-    assert!(fail(Failure::Refused(LinkRefusal::Cid)).is_some());
-    assert!(fail(Failure::Loop).is_some());
+    assert_eq!(
+        fail(LinkFailure::Unreachable("other words".to_owned())),
+        None
+    );
+    assert!(fail(LinkFailure::Refused(LinkRefusal::Key)).is_some());
+    assert_eq!(fail(LinkFailure::Refused(LinkRefusal::Key)), None);
+    assert!(fail(LinkFailure::Refused(LinkRefusal::Cid)).is_some());
+    assert!(fail(LinkFailure::Loop).is_some());
     assert!(fail(unreachable()).is_some());
 }
 
 #[test]
 fn a_ring_is_tried_again_late() {
-    for failure in [Failure::Loop, Failure::Refused(LinkRefusal::Loop)] {
+    for failure in [LinkFailure::Loop, LinkFailure::Refused(LinkRefusal::Loop)] {
         let (mut link, now) = link(2);
         link.start(now);
         connect(&mut link, 0, now);

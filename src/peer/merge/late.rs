@@ -2,7 +2,7 @@
 //! in the middle of its own link's session. They may have come another way before.
 
 use super::stock::ByDigest;
-use super::{Item, Memory};
+use super::{Memory, MergeItem};
 use crate::protocol::LinkHello;
 
 /// Most frames that one link can have claimed: those that it claimed before count again.
@@ -10,7 +10,7 @@ const MAX_CLAIMED: usize = 1024;
 
 /// Equal frames that are remembered, by their numbers, the oldest last.
 #[derive(Debug, Default)]
-struct Pile {
+struct UnseenPile {
     /// On their way down the link when the server below compared.
     on_the_way: Vec<u64>,
     /// What the server below has not compared with.
@@ -22,7 +22,7 @@ impl Memory {
     ///
     /// The server below has compared them with all that it remembers. So they can only be equal to what
     /// was on its way down to it then, and to what it does not remember: `hello` says what that is.
-    pub(crate) fn merge_late(&mut self, hello: &LinkHello, items: &[Item]) -> Vec<usize> {
+    pub(crate) fn merge_late(&mut self, hello: &LinkHello, items: &[MergeItem]) -> Vec<usize> {
         let mut piles = self.unseen(hello, items);
         let Some(link) = self.links.get_mut(&hello.id) else {
             return (0..items.len()).collect();
@@ -46,9 +46,13 @@ impl Memory {
     }
 
     /// What is remembered of the digests of `items` and the server below has not compared with.
-    fn unseen(&self, hello: &LinkHello, items: &[Item]) -> ByDigest<Pile> {
+    fn unseen(&self, hello: &LinkHello, items: &[MergeItem]) -> ByDigest<UnseenPile> {
         let mut piles = ByDigest::default();
-        piles.extend(items.iter().map(|item| (item.digest, Pile::default())));
+        piles.extend(
+            items
+                .iter()
+                .map(|item| (item.digest, UnseenPile::default())),
+        );
         let Some(link) = self.links.get(&hello.id) else {
             return piles;
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{Item, Link, Memory};
+use super::{LinkRecord, Memory, MergeItem};
 
 /// No index.
 const NONE: u32 = u32::MAX;
@@ -55,7 +55,7 @@ enum Use {
 
 /// What a remembered link's own frames are told by, by their numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Received {
+pub(super) struct ReceivedRange {
     /// Up to which they have come over the link.
     pub(super) up_to: u64,
     /// Up to which they may have come another way, however long ago.
@@ -101,8 +101,8 @@ impl Stock {
     pub(super) fn new(
         memory: &Memory,
         history: usize,
-        link: Option<&Link>,
-        items: &[Item],
+        link: Option<&LinkRecord>,
+        items: &[MergeItem],
     ) -> Self {
         let len = memory.digests.len();
         let mut stock = Self {
@@ -148,7 +148,11 @@ impl Stock {
 
     /// Whether a frame is known, and uses up what tells so. `received` is there if the link is
     /// remembered.
-    pub(super) fn accounts_for(&mut self, item: &Item, received: Option<Received>) -> bool {
+    pub(super) fn accounts_for(
+        &mut self,
+        item: &MergeItem,
+        received: Option<ReceivedRange>,
+    ) -> bool {
         let next = &self.next;
         let pile = self.piles.entry(item.digest).or_insert(Pile::EMPTY);
         let (is_known, at) = match (received, item.seq) {

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Item, MAX_DIGESTS, MAX_LINKS, Memory, Merge};
+use super::{MAX_DIGESTS, MAX_LINKS, Memory, Merge, MergeItem};
 use crate::protocol::LinkHello;
 
 /// Where counts begin.
@@ -20,7 +20,7 @@ struct Channel {
 #[derive(Default)]
 struct Server {
     id: u64,
-    history: Vec<Item>,
+    history: Vec<MergeItem>,
     sent: u64,
     got: Option<u64>,
     old: u64,
@@ -51,7 +51,7 @@ impl Channel {
     }
 
     /// Merges a resync; gives what was new and what is replayed.
-    fn merge(&mut self, hello: Option<&LinkHello>, items: &[Item]) -> (Vec<u64>, Vec<u64>) {
+    fn merge(&mut self, hello: Option<&LinkHello>, items: &[MergeItem]) -> (Vec<u64>, Vec<u64>) {
         let history = self.history().to_vec();
         let Merge { new, replay, .. } = self.memory.merge(hello, history.len(), items);
         let new: Vec<_> = new.iter().map(|&at| items[at].digest).collect();
@@ -91,19 +91,19 @@ impl Server {
         for &digest in frames {
             self.sent += 1;
             let seq = Some(self.sent);
-            self.history.push(Item { digest, seq });
+            self.history.push(MergeItem { digest, seq });
         }
     }
 
     /// Frames come down from the channel.
     fn receive(&mut self, frames: &[u64]) {
-        let came = frames.iter().map(|&digest| Item { digest, seq: None });
+        let came = frames.iter().map(|&digest| MergeItem { digest, seq: None });
         self.history.extend(came);
     }
 }
 
-fn plain(frames: &[u64]) -> Vec<Item> {
-    let item = |&digest| Item { digest, seq: None };
+fn plain(frames: &[u64]) -> Vec<MergeItem> {
+    let item = |&digest| MergeItem { digest, seq: None };
     frames.iter().map(item).collect()
 }
 
@@ -294,7 +294,7 @@ fn late_frames_are_compared_with_what_the_server_below_has_not_seen() {
         let items = digests.iter().map(|&digest| {
             sent += 1;
             let seq = Some(sent);
-            Item { digest, seq }
+            MergeItem { digest, seq }
         });
         let items: Vec<_> = items.collect();
         let mut hello = Server::new(7).hello();

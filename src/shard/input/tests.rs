@@ -70,7 +70,7 @@ impl Reader {
             let Poll::Ready(step) = poll else {
                 return None;
             };
-            let Step { run, next } = step.unwrap();
+            let ReadStep { run, next } = step.unwrap();
             if let Some(run) = run {
                 assert_eq!(run.frames(), frames(run.bytes()).count());
                 self.whole.extend_from_slice(run.bytes());

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, Bytes};
 
-use crate::channel::ConnId;
+use crate::channel::SessionId;
 
 /// What goes out before anything that is queued for members.
 #[derive(Debug, Default)]
@@ -22,17 +22,17 @@ pub(super) struct Out {
         clippy::box_collection,
         reason = "8 bytes instead of 32 in every connection"
     )]
-    waiting: Option<Box<VecDeque<Waiting>>>,
+    waiting: Option<Box<VecDeque<WaitingSession>>>,
 }
 
 /// A session that waits for its turn.
 #[derive(Debug)]
-struct Waiting {
-    conn: ConnId,
+struct WaitingSession {
+    session: SessionId,
     waker: Option<Waker>,
 }
 
-impl Waiting {
+impl WaitingSession {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -72,19 +72,22 @@ impl Out {
     }
 
     /// Has a session wait behind those that wait already.
-    pub(super) fn wait(&mut self, conn: ConnId) {
+    pub(super) fn wait(&mut self, session: SessionId) {
         let waiting = self.waiting.get_or_insert_default();
-        if !waiting.iter().any(|other| other.conn == conn) {
-            waiting.push_back(Waiting { conn, waker: None });
+        if !waiting.iter().any(|other| other.session == session) {
+            waiting.push_back(WaitingSession {
+                session,
+                waker: None,
+            });
         }
     }
 
     /// Gives up the place of a session.
-    pub(super) fn wait_no_more(&mut self, conn: ConnId) {
+    pub(super) fn wait_no_more(&mut self, session: SessionId) {
         let Some(waiting) = &mut self.waiting else {
             return;
         };
-        let at = waiting.iter().position(|other| other.conn == conn);
+        let at = waiting.iter().position(|other| other.session == session);
         if let Some(mut gone) = at.and_then(|at| waiting.remove(at)) {
             gone.wake();
         }
@@ -104,21 +107,21 @@ impl Out {
     }
 
     /// Whether no other session is to write first.
-    pub(super) fn is_turn_of(&self, conn: ConnId) -> bool {
+    pub(super) fn is_turn_of(&self, session: SessionId) -> bool {
         let first = self.waiting.as_ref().and_then(|waiting| waiting.front());
-        first.is_none_or(|first| first.conn == conn)
+        first.is_none_or(|first| first.session == session)
     }
 
     /// Waits for that, or until the session waits no more. Ready does not mean that the socket is.
-    pub(super) fn poll_turn(&mut self, conn: ConnId, cx: &Context<'_>) -> Poll<()> {
-        if self.is_turn_of(conn) {
+    pub(super) fn poll_turn(&mut self, session: SessionId, cx: &Context<'_>) -> Poll<()> {
+        if self.is_turn_of(session) {
             return Poll::Ready(());
         }
         let waiting = self
             .waiting
             .iter_mut()
             .flat_map(|waiting| waiting.iter_mut());
-        match waiting.into_iter().find(|other| other.conn == conn) {
+        match waiting.into_iter().find(|other| other.session == session) {
             Some(this) => {
                 this.waker = Some(cx.waker().clone());
                 Poll::Pending

@@ -14,7 +14,7 @@ use crate::shard::turn;
 const RECORD: usize = 16 << 10;
 
 /// What one step of reading came to.
-pub(super) enum Read {
+pub(super) enum TlsProgress {
     /// Something; there may be more.
     More,
     /// All there is for now, or the end of the stream.
@@ -26,13 +26,13 @@ pub(super) fn read_tls(
     tls: &mut Connection,
     stream: &TcpStream,
     buf: &mut ReadBuf<'_>,
-) -> io::Result<Read> {
+) -> io::Result<TlsProgress> {
     let room = buf.remaining().min(RECORD);
     match tls.reader().read(buf.initialize_unfilled_to(room)) {
-        Ok(0) => return Ok(Read::End),
+        Ok(0) => return Ok(TlsProgress::End),
         Ok(n) => {
             buf.advance(n);
-            return Ok(Read::More);
+            return Ok(TlsProgress::More);
         }
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
         Err(_) => {}
@@ -41,7 +41,7 @@ pub(super) fn read_tls(
     match tls.process_new_packets() {
         Ok(state) => {
             charge(received, state.plaintext_bytes_to_read());
-            Ok(Read::More)
+            Ok(TlsProgress::More)
         }
         Err(error) => {
             let peer = match tls {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::channel::{ConnId, FrameRun};
+use crate::channel::{FrameRun, SessionId};
 use crate::protocol::{Cid, Key, Message, encode_frame};
 use crate::shard::ids::ChannelId;
 use crate::shard::message::{Adoption, Detached, Early, Identity, Socket};
@@ -54,7 +54,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
     Delivery::Adopt(Box::new(Adoption {
         socket: Some(socket),
         identity: Identity {
-            conn: ConnId(7),
+            session: SessionId(7),
             cid: Cid(1),
             peer: client.local_addr().unwrap(),
             uid: "alice".into(),
@@ -92,7 +92,7 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
     };
     let (common, seeds) = seeds(settings, None, 2);
     let [owner, relay]: [Seed; 2] = seeds.try_into().ok().unwrap();
-    common.advance(Phase::Draining);
+    common.advance(BrokerPhase::Draining);
     let running = thread::spawn(move || relay.run(|_| Ok(())));
     wait_for(&owner.inbox, |request| {
         matches!(request, Request::Through { .. })
@@ -107,7 +107,7 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
     });
     to_relay.send(Delivery::Run {
         channel: CHANNEL,
-        except: ConnId::NONE,
+        except: SessionId::NONE,
         run: FrameRun::exact(frame("bob"), 1),
     });
     to_relay.send(Delivery::Through);
@@ -115,6 +115,6 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
     client.read_to_end(&mut got).unwrap();
     assert_eq!(got, frame("bob"));
 
-    common.advance(Phase::Stopped);
+    common.advance(BrokerPhase::Stopped);
     running.join().unwrap().unwrap();
 }

@@ -9,8 +9,8 @@ use super::*;
 
 const LIMIT: usize = 1000;
 
-fn head(fin: bool, opcode: Opcode, payload_len: usize) -> Head {
-    Head {
+fn head(fin: bool, opcode: Opcode, payload_len: usize) -> FrameHead {
+    FrameHead {
         fin,
         opcode,
         mask: [0; 4],
@@ -130,7 +130,7 @@ fn empty_fragments_are_text() {
 /// [6.2, 6.5, 6.7, 6.9, 6.11, 6.13, 6.22, 6.23]
 #[test]
 fn text_is_good_wherever_it_is_cut() {
-    let text = "Hello-µ@ßöäüàá-UTF-8!! \u{7FF}\u{800}\u{D7FF}\u{E000}\u{FFFD}\u{FFFE}\u{FFFF}\
+    let text = "Greeting-µ@ßöäüàá-UTF-8!! \u{7FF}\u{800}\u{D7FF}\u{E000}\u{FFFD}\u{FFFE}\u{FFFF}\
                 \u{10000}\u{10FFFF}κόσμε";
     let text = text.as_bytes();
     for first in 0..=text.len() {

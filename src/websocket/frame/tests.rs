@@ -34,7 +34,7 @@ fn unmasked(run: &[u8]) -> Vec<(bool, Opcode, Vec<u8>)> {
 
 /// Asserts that `buf` is told to be bad when its first `from` bytes are there, and not before.
 #[track_caller]
-fn assert_bad(buf: &[u8], from: usize, max_payload: usize, error: &FrameError) {
+fn assert_bad(buf: &[u8], from: usize, max_payload: usize, error: &WsFrameError) {
     for end in 1..=buf.len() {
         let found = scan(&buf[..end], max_payload);
         assert_eq!(found.run, Run { len: 0, frames: 0 }, "with {end} bytes");
@@ -49,8 +49,8 @@ fn assert_bad(buf: &[u8], from: usize, max_payload: usize, error: &FrameError) {
     }
 }
 
-fn is_too_long(found: &Scan<FrameError>) -> bool {
-    matches!(found.stop, Stop::Bad(FrameError::TooLong { .. }))
+fn is_too_long(found: &Scan<WsFrameError>) -> bool {
+    matches!(found.stop, Stop::Bad(WsFrameError::TooLong { .. }))
 }
 
 /// [1.1, 1.2]
@@ -92,7 +92,12 @@ fn longer_control_frames_are_told_by_their_second_byte() {
     for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
         for len in [126, 70_000] {
             let buf = frame(true, opcode, &vec![0; len]);
-            assert_bad(&buf[..20], 2, NO_LIMIT, &FrameError::LongControl { at: 1 });
+            assert_bad(
+                &buf[..20],
+                2,
+                NO_LIMIT,
+                &WsFrameError::LongControl { at: 1 },
+            );
         }
     }
 }
@@ -109,7 +114,12 @@ fn reserved_bits_are_told_by_the_first_byte() {
         for bits in 1..8 {
             let mut buf = frame(true, opcode, b"x");
             buf[0] |= bits << 4;
-            assert_bad(&buf, 1, NO_LIMIT, &FrameError::ReservedBits { bits, at: 0 });
+            assert_bad(
+                &buf,
+                1,
+                NO_LIMIT,
+                &WsFrameError::ReservedBits { bits, at: 0 },
+            );
         }
     }
 }
@@ -120,7 +130,7 @@ fn reserved_opcodes_are_told_by_the_first_byte() {
     for opcode in (3..8).chain(0xB..0x10) {
         let mut buf = frame(true, Opcode::Continuation, b"x");
         buf[0] |= opcode;
-        let error = FrameError::ReservedOpcode { opcode, at: 0 };
+        let error = WsFrameError::ReservedOpcode { opcode, at: 0 };
         assert_bad(&buf, 1, NO_LIMIT, &error);
     }
 }
@@ -130,19 +140,24 @@ fn reserved_opcodes_are_told_by_the_first_byte() {
 fn fragments_of_control_frames_are_told_by_the_first_byte() {
     for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
         let buf = frame(false, opcode, b"x");
-        assert_bad(&buf, 1, NO_LIMIT, &FrameError::FragmentedControl { at: 0 });
+        assert_bad(
+            &buf,
+            1,
+            NO_LIMIT,
+            &WsFrameError::FragmentedControl { at: 0 },
+        );
     }
 }
 
 #[test]
 fn frames_without_a_mask_are_told_by_the_second_byte() {
     let buf = server_frame(Opcode::Text, b"hello");
-    assert_bad(&buf, 2, NO_LIMIT, &FrameError::Unmasked { at: 1 });
+    assert_bad(&buf, 2, NO_LIMIT, &WsFrameError::Unmasked { at: 1 });
 }
 
 #[test]
 fn lengths_in_a_longer_form_than_needed_are_told_as_soon_as_they_show() {
-    let error = FrameError::BadLength { at: 1 };
+    let error = WsFrameError::BadLength { at: 1 };
     assert_bad(&[0x82, 0xFE, 0, 125, 1, 2, 3, 4], 4, NO_LIMIT, &error);
     let mut buf = vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 1, 2, 3, 4];
     assert_bad(&buf, 8, NO_LIMIT, &error);
@@ -153,13 +168,13 @@ fn lengths_in_a_longer_form_than_needed_are_told_as_soon_as_they_show() {
 #[test]
 fn the_top_bit_of_a_length_is_told_by_its_byte() {
     let buf = [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-    assert_bad(&buf, 3, NO_LIMIT, &FrameError::BadLength { at: 1 });
+    assert_bad(&buf, 3, NO_LIMIT, &WsFrameError::BadLength { at: 1 });
 }
 
 /// [9.1, 9.2], beyond the limit
 #[test]
 fn payloads_over_the_limit_are_told_before_any_of_them_came() {
-    let error = |len| FrameError::TooLong {
+    let error = |len| WsFrameError::TooLong {
         len,
         limit: 1000,
         at: 1,
@@ -170,7 +185,7 @@ fn payloads_over_the_limit_are_told_before_any_of_them_came() {
     for end in 3..=5 {
         assert!(is_too_long(&scan(&huge[..end], 1000)));
     }
-    let short = FrameError::TooLong {
+    let short = WsFrameError::TooLong {
         len: 11,
         limit: 10,
         at: 1,
@@ -185,7 +200,10 @@ fn a_bad_frame_is_told_where_it_is_and_the_good_ones_before_it_count() {
     let found = scan(&buf, NO_LIMIT);
     let len = 2 * good.len();
     assert_eq!(found.run, Run { len, frames: 2 });
-    assert_eq!(found.stop, Stop::Bad(FrameError::Unmasked { at: len + 1 }));
+    assert_eq!(
+        found.stop,
+        Stop::Bad(WsFrameError::Unmasked { at: len + 1 })
+    );
 }
 
 #[test]

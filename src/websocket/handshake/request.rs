@@ -28,7 +28,7 @@ pub(crate) enum Method {
 
 /// A request, borrowed from its head.
 #[derive(Clone, Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct HttpRequest<'a> {
     pub(crate) method: Method,
     /// Spoken by health checks and by proxies that were not told otherwise. It has no upgrades.
     is_http_1_0: bool,
@@ -69,7 +69,7 @@ pub(crate) enum BadRequest {
     TooManyHeaders,
     /// The target is no path.
     #[error("the target is no path in printable ASCII")]
-    Target,
+    RequestTarget,
     /// A header that must be there once is there twice.
     #[error("more than one {name} header")]
     Duplicate {
@@ -112,7 +112,7 @@ impl BadRequest {
             Self::WebSocketVersion | Self::HalfAnUpgrade => Status::UPGRADE_REQUIRED,
             Self::Malformed(_)
             | Self::ProxyHeader
-            | Self::Target
+            | Self::RequestTarget
             | Self::Duplicate { .. }
             | Self::Header { .. }
             | Self::Body
@@ -139,7 +139,7 @@ impl BadRequest {
 /// # Errors
 ///
 /// See [`BadRequest`]; most are told before the head is whole.
-pub(crate) fn parse(buf: &[u8]) -> Result<Option<Request<'_>>, BadRequest> {
+pub(crate) fn parse(buf: &[u8]) -> Result<Option<HttpRequest<'_>>, BadRequest> {
     if PROXY_HEADERS.iter().any(|header| buf.starts_with(header)) {
         return Err(BadRequest::ProxyHeader);
     }
@@ -160,12 +160,12 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<Request<'_>>, BadRequest> {
             Err(BadRequest::TooLong)
         };
     };
-    let Target {
+    let RequestTarget {
         authority,
         path,
         query,
     } = target(parsed.path.unwrap_or_default(), method)?;
-    let mut request = Request {
+    let mut request = HttpRequest {
         method,
         is_http_1_0: parsed.version == Some(0),
         path,
@@ -191,7 +191,7 @@ fn method(name: &str) -> Result<Method, BadRequest> {
 }
 
 /// What a request asks for.
-struct Target<'a> {
+struct RequestTarget<'a> {
     /// The host, if it is not in a header.
     authority: Option<&'a str>,
     path: &'a str,
@@ -199,9 +199,9 @@ struct Target<'a> {
 }
 
 /// Takes a target apart: a path, a whole address as a client gives it to a proxy, or `*` for OPTIONS.
-fn target(target: &str, method: Method) -> Result<Target<'_>, BadRequest> {
+fn target(target: &str, method: Method) -> Result<RequestTarget<'_>, BadRequest> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(BadRequest::Target);
+        return Err(BadRequest::RequestTarget);
     }
     let (authority, rest) = match target.split_once("://") {
         Some((scheme, rest)) if is_web(scheme) => {
@@ -217,9 +217,9 @@ fn target(target: &str, method: Method) -> Result<Target<'_>, BadRequest> {
         "" if authority.is_some() => "/",
         "*" if method == Method::Options => path,
         path if path.starts_with('/') => path,
-        _ => return Err(BadRequest::Target),
+        _ => return Err(BadRequest::RequestTarget),
     };
-    Ok(Target {
+    Ok(RequestTarget {
         authority,
         path,
         query,
@@ -238,7 +238,7 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(is_part)
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// The values of `X-Forwarded-For`, which proxies add to.
     pub(crate) fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &'a str> {
         self.all("X-Forwarded-For")

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 
-use super::super::hello::parse_auth;
-use super::request::{BadRequest, Method, Request};
+use super::super::greeting::parse_auth;
+use super::request::{BadRequest, HttpRequest, Method};
 
 /// The subprotocol, as it is registered.
 pub(crate) const PROTOCOL: &str = "mles-websocket";
@@ -45,7 +45,7 @@ pub(crate) struct Upgrade<'a> {
     pub(crate) bearer: Option<&'a str>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// What it says when it asks for an upgrade to WebSocket; `None` if it does not ask.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, ConnId, Fanout, FrameRun, History, HistoryMemory, MemberKey, Origin,
-    Place, Vacated,
+    Channel, ChannelSettings, Fanout, FrameRun, History, HistoryMemory, MemberKey, Origin, Place,
+    SessionId, Vacated,
 };
 use mles::protocol::Cid;
 
@@ -23,22 +23,22 @@ pub const RELAYS: u16 = 2;
 /// What the owner sends to a relaying shard, in order.
 enum Delivery {
     Adopt {
-        conn: ConnId,
+        conn: SessionId,
         replay: Vec<Bytes>,
         skip: u32,
     },
     Run {
-        except: ConnId,
+        except: SessionId,
         run: FrameRun,
     },
-    Evict(ConnId),
+    Evict(SessionId),
 }
 
 /// What a relaying shard sends to the owner, in order.
 enum Request {
-    Publish { conn: ConnId, frames: Vec<Bytes> },
-    Leave { cid: Cid, conn: ConnId },
-    HalfClose { cid: Cid, conn: ConnId },
+    Publish { conn: SessionId, frames: Vec<Bytes> },
+    Leave { cid: Cid, conn: SessionId },
+    HalfClose { cid: Cid, conn: SessionId },
 }
 
 #[derive(Default)]
@@ -51,7 +51,7 @@ struct Relay {
 /// A session, as the test sees it from outside.
 struct Session {
     cid: Cid,
-    conn: ConnId,
+    conn: SessionId,
     /// `None` on the owning shard.
     relay: Option<u16>,
     /// Its place in the fan-out of its shard, as long as it is there.
@@ -66,7 +66,7 @@ struct Session {
 /// The naive account of a seat.
 struct Seat {
     cid: Cid,
-    conn: ConnId,
+    conn: SessionId,
     half_closed: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct World {
     seats: Vec<Seat>,
     history: Vec<Bytes>,
     /// Collected announcements, with the session each is of.
-    announced: Vec<(ConnId, Bytes)>,
+    announced: Vec<(SessionId, Bytes)>,
     idle_since: Option<Instant>,
 }
 
@@ -107,7 +107,7 @@ impl World {
     /// A session joins, on the owning shard or on a relaying one, and its join frame is announced,
     /// or published, or neither.
     pub fn join(&mut self, cid: u32, relay: Option<u16>, announced: bool, publishes: bool) {
-        let (cid, conn) = (Cid(cid), ConnId(self.sessions.len() as u64 + 1));
+        let (cid, conn) = (Cid(cid), SessionId(self.sessions.len() as u64 + 1));
         let frame = self.frames.frame(0);
         if publishes {
             self.announce();
@@ -139,7 +139,7 @@ impl World {
             (None, Some(key)) => self.channel.local.replay(key, joined.replay),
             (None, None) => panic!("a local member was not placed"),
         }
-        let replaced = joined.replaced.as_ref().map(|vacated| vacated.seat.conn);
+        let replaced = joined.replaced.as_ref().map(|vacated| vacated.seat.session);
         assert_eq!(replaced, rival.map(|at| self.seats[at].conn));
         if let (Some(at), Some(vacated)) = (rival, joined.replaced) {
             self.seats.remove(at);
@@ -170,10 +170,10 @@ impl World {
 
     /// What the owning shard does with a session that lost its seat.
     fn see_off(&mut self, vacated: Vacated<()>) {
-        let conn = vacated.seat.conn;
+        let conn = vacated.seat.session;
         match vacated.seat.place {
             Place::Local(_) => {
-                assert_eq!(vacated.member.map(|member| member.conn), Some(conn));
+                assert_eq!(vacated.member.map(|member| member.session), Some(conn));
                 self.session_mut(conn).close();
             }
             Place::Relay(shard) => {
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// The sessions that are on a shard: those on their way to one have sent nothing yet.
-    fn open_session(&self, at: usize) -> Option<(ConnId, Cid, Option<u16>)> {
+    fn open_session(&self, at: usize) -> Option<(SessionId, Cid, Option<u16>)> {
         let placed = self
             .sessions
             .iter()
@@ -242,11 +242,11 @@ impl World {
         Some((session.conn, session.cid, session.relay))
     }
 
-    fn session_mut(&mut self, conn: ConnId) -> &mut Session {
+    fn session_mut(&mut self, conn: SessionId) -> &mut Session {
         &mut self.sessions[usize::try_from(conn.0).unwrap() - 1]
     }
 
-    fn vacate(&mut self, cid: Cid, conn: ConnId) {
+    fn vacate(&mut self, cid: Cid, conn: SessionId) {
         let seat = self
             .seats
             .iter()
@@ -262,7 +262,7 @@ impl World {
         }
     }
 
-    fn give_way(&mut self, cid: Cid, conn: ConnId) {
+    fn give_way(&mut self, cid: Cid, conn: SessionId) {
         self.channel.half_close(cid, conn);
         let mut seats = self.seats.iter_mut();
         if let Some(seat) = seats.find(|s| (s.cid, s.conn) == (cid, conn)) {
@@ -280,7 +280,7 @@ impl World {
             announced.len()
         );
         if let Some(collected) = collected {
-            self.sequence(ConnId::NONE, &collected);
+            self.sequence(SessionId::NONE, &collected);
         }
         for (of, frame) in announced {
             for Seat { conn, .. } in &self.seats {
@@ -293,7 +293,7 @@ impl World {
         }
     }
 
-    fn sequence_published(&mut self, from: ConnId, frames: &[Bytes]) {
+    fn sequence_published(&mut self, from: SessionId, frames: &[Bytes]) {
         self.announce();
         let run = run(frames);
         self.sequence(from, &run);
@@ -309,7 +309,7 @@ impl World {
     }
 
     /// The next run in the channel's order, as the owning shard passes it on.
-    fn sequence(&mut self, except: ConnId, run: &FrameRun) {
+    fn sequence(&mut self, except: SessionId, run: &FrameRun) {
         self.channel.deliver(run, except);
         for shard in self.channel.relays() {
             let run = run.clone();

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use mles::channel::ConnId;
+use mles::channel::SessionId;
 
 use super::{Delivery, Request, World};
 
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    pub(super) fn write_to(&mut self, conn: ConnId, n: usize) -> usize {
+    pub(super) fn write_to(&mut self, conn: SessionId, n: usize) -> usize {
         let now = self.now;
         let session = &mut self.sessions[usize::try_from(conn.0).unwrap() - 1];
         let Some(key) = session.key else {

@@ -139,7 +139,7 @@ fn the_target_is_a_path() {
         let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
         let found = parse(head.as_bytes());
         let is_path = target.starts_with('/') && target.is_ascii();
-        let expected = (!is_path).then_some(BadRequest::Target);
+        let expected = (!is_path).then_some(BadRequest::RequestTarget);
         assert_eq!(found.err(), expected, "{target}");
     }
     let all = parse(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")

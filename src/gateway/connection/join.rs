@@ -1,0 +1,201 @@
+//! How a WebSocket session gets its seats.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::closing::Closing;
+use super::{Proof, WsConnection, WsSession, WsSessions};
+use crate::channel::Encoding;
+use crate::protocol::{
+    BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame,
+};
+use crate::shard::Shard;
+use crate::shard::message::{Arrival, Early, Gateway, Identity};
+use crate::websocket::{Greeting, Kind, v2_auth};
+
+/// Longest greeting of a v2 client, in bytes: two long names and a hash.
+const MAX_HELLO: usize = 4096;
+
+/// Most seats of one session: some work is done for each of them with every read.
+const MAX_SEATS: usize = 1000;
+
+/// A seat that is asked for.
+struct Wish {
+    uid: Box<str>,
+    channel: Box<str>,
+    /// The whole join frame; connection id and key are filled in.
+    join: Vec<u8>,
+    is_silent: bool,
+    encoding: Encoding,
+}
+
+impl Proof {
+    fn allows(&self, keyring: &Keyring, uid: &str, channel: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Hashes(hashes) => keyring
+                .shared()
+                .is_some_and(|shared| hashes.contains(&Key::from_parts([shared, uid, channel]).0)),
+        }
+    }
+}
+
+impl WsConnection {
+    /// The first message, which says what is spoken.
+    pub(super) async fn first(&mut self, kind: Kind, message: &[u8]) -> Result<(), Closing> {
+        match kind {
+            Kind::Binary => {
+                let join = [&[0; HEADER_LEN], message].concat();
+                self.seats = WsSessions::Many(HashMap::new());
+                self.join_pair(join).await
+            }
+            Kind::Text => self.greet(message).await,
+        }
+    }
+
+    /// v1: the first body of a (uid, channel) pair.
+    pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), Closing> {
+        let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
+        let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
+        self.check(&uid, &channel, false)?;
+        let seats = self.seats.iter().count();
+        if seats > 0 && !self.shard.is_running() {
+            // The others get what is queued for them, and then the end.
+            self.shard.stats().orphaned_frames.add(1);
+            return Ok(());
+        }
+        if seats >= MAX_SEATS {
+            return Err(Closing::too_many_seats(MAX_SEATS));
+        }
+        let seat = self.seat(Wish {
+            uid: uid.clone(),
+            channel: channel.clone(),
+            is_silent: message.message.is_empty(),
+            join,
+            encoding: Encoding::Bodies,
+        });
+        let seat = seat.await?;
+        if let WsSessions::Many(seats) = &mut self.seats {
+            seats.entry(channel).or_default().insert(uid, seat);
+        }
+        Ok(())
+    }
+
+    /// v2: the greeting.
+    async fn greet(&mut self, text: &[u8]) -> Result<(), Closing> {
+        if text.len() > MAX_HELLO {
+            return Err(Closing::too_big(text.len(), MAX_HELLO));
+        }
+        let text =
+            std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
+        let hello = Greeting::parse(text)?;
+        let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
+        let keyring = &self.shard.common.settings.keyring;
+        let shared = keyring.shared().unwrap_or_default();
+        let is_proved = hello.auth == Some(v2_auth(&uid, &channel, shared));
+        self.check(&uid, &channel, is_proved)?;
+        let message = Message {
+            uid: &uid,
+            channel: &channel,
+            message: &[],
+        };
+        let join = encode_frame(Cid(0), Key(0), &message);
+        let join = join.map_err(|error| Closing::bad_body(&error))?.to_vec();
+        let seat = self.seat(Wish {
+            uid,
+            channel,
+            join,
+            is_silent: true,
+            encoding: Encoding::Payloads,
+        });
+        self.seats = WsSessions::One(seat.await?);
+        Ok(())
+    }
+
+    /// Whether the names are allowed, and proved to be the client's to use: already, or by what the
+    /// session began with.
+    fn check(&self, uid: &str, channel: &str, is_proved: bool) -> Result<(), Closing> {
+        let settings = &self.shard.common.settings;
+        let limits = &settings.limits;
+        if uid.len() > limits.max_uid || channel.len() > limits.max_channel_name {
+            return Err(Closing::name_too_long());
+        }
+        if is_proved || self.access.allows(&settings.keyring, uid, channel) {
+            Ok(())
+        } else {
+            Err(Closing::wrong_key(uid, channel))
+        }
+    }
+
+    /// Takes a seat.
+    async fn seat(&mut self, wish: Wish) -> Result<WsSession, Closing> {
+        let shard = self.shard.clone();
+        let limiter = &shard.common.limiter;
+        // Each seat counts as a connection: the first as that which it is on.
+        let is_first = !self.has_joined();
+        let permit = (!is_first).then(|| limiter.enter_session(self.peer.ip()));
+        let permit = permit.transpose().map_err(Closing::full)?;
+        if is_first {
+            // It has proved that it may join: it makes no room for those that have not.
+            self.permit.join().map_err(Closing::LetGo)?;
+        }
+        let keyring = &shard.common.settings.keyring;
+        let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
+        let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
+        let cid = Cid(rand::random());
+        let mut join = wish.join;
+        let header = FrameHeader {
+            body_len: join.len() - HEADER_LEN,
+            cid,
+            key,
+        };
+        join[..HEADER_LEN].copy_from_slice(&header.encode());
+        let arrival = Arrival {
+            socket: self.layered.clone(),
+            origin: shard.id,
+            identity: Identity {
+                session: limiter.next_session(),
+                cid,
+                peer: self.peer,
+                uid: wish.uid,
+                permit,
+            },
+            channel: wish.channel,
+            join: join.into(),
+            is_silent: wish.is_silent,
+            resync: None,
+            gateway: Some(Gateway {
+                is_sole: wish.encoding == Encoding::Payloads,
+            }),
+            early: Early::default(),
+        };
+        let session = shard
+            .join_in_place(arrival, wish.encoding)
+            .await
+            .map_err(Closing::refused)?;
+        if let Err(end) = self.enter(&shard) {
+            shard.end(&session, end.ended());
+            return Err(end);
+        }
+        Ok(WsSession {
+            session,
+            key,
+            names,
+        })
+    }
+
+    /// The client has joined: what it sends is charged to the members from now on.
+    fn enter(&mut self, shard: &Shard) -> Result<(), Closing> {
+        if self.has_joined {
+            return Ok(());
+        }
+        self.has_joined = true;
+        let partial = self
+            .input
+            .take_partial(&mut shard.join_scratch.borrow_mut());
+        let kept = self
+            .input
+            .resume(&partial, &mut shard.scratch.borrow_mut(), &self.frames());
+        kept.map_err(|_| Closing::Overdrawn)
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTP on the WebSocket listeners: WebSocket sessions, and the page.
+
+mod connection;
+mod head;
+pub(crate) mod http;
+mod page;

@@ -1,0 +1,98 @@
+//! The page for browsers, part of the program.
+
+use crate::websocket::{Response, Status, no_content};
+
+/// The page needs nothing but itself and its server.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self' ws: wss:; base-uri 'none'; encoding-action 'none'; \
+                      frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+
+/// A file of the page.
+#[derive(Debug)]
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+macro_rules! files {
+    ($($path:literal $content_type:ident $name:literal,)*) => {
+        &[$(File {
+            path: $path,
+            content_type: $content_type,
+            content: include_str!(concat!("../../web/", $name)),
+        },)*]
+    };
+}
+
+static FILES: &[File] = files![
+    "/" HTML "index.html",
+    "/app.js" SCRIPT "app.js",
+    "/cbor.js" SCRIPT "cbor.js",
+    "/feed.js" SCRIPT "feed.js",
+    "/history.js" SCRIPT "history.js",
+    "/log.js" SCRIPT "log.js",
+    "/room.js" SCRIPT "room.js",
+    "/session.js" SCRIPT "session.js",
+    "/siphash.js" SCRIPT "siphash.js",
+    "/store.js" SCRIPT "store.js",
+    "/text.js" SCRIPT "text.js",
+    "/theme.js" SCRIPT "theme.js",
+    "/room.css" STYLE "room.css",
+    "/side.css" STYLE "side.css",
+    "/style.css" STYLE "style.css",
+    "/logo.svg" IMAGE "logo.svg",
+];
+
+/// The file at `path`.
+fn find(path: &str) -> Option<&'static File> {
+    FILES.iter().find(|file| file.path == path)
+}
+
+/// The answer to a request for `path`. Without the page `/` is still good for health checks.
+pub(super) fn response(path: &str, is_served: bool, with_body: bool) -> Vec<u8> {
+    let Some(file) = find(path).filter(|_| is_served) else {
+        if path == "/" {
+            return no_content();
+        }
+        let text = "there is nothing here but WebSocket\n";
+        return Response::text(Status::NOT_FOUND, &[], text, with_body);
+    };
+    let headers = [
+        ("Content-Security-Policy", POLICY),
+        ("Referrer-Policy", "no-referrer"),
+        // Another version of the server has other files.
+        ("Cache-Control", "no-cache"),
+    ];
+    Response {
+        status: Status::OK,
+        content_type: file.content_type,
+        headers: &headers,
+        body: file.content.as_bytes(),
+    }
+    .encode(with_body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .expect("the folder is part of the project")
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .map(|name| format!("/{name}").replace("/index.html", "/"))
+            .collect();
+        names.sort();
+        let mut served: Vec<_> = FILES.iter().map(|file| file.path.to_owned()).collect();
+        served.sort();
+        assert_eq!(served, names);
+    }
+}

@@ -1,0 +1,209 @@
+//! What comes in where: the kinds of listeners, and what each does with a new connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::{Connection, ServerConfig};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use super::refusal::{Refusal, refused};
+use super::{join, proxy};
+use crate::gateway::http;
+use crate::settings::{ListenerKind, Settings};
+use crate::shard::Shard;
+use crate::shard::layered::Layered;
+use crate::shard::limits::{LimitReached, Permit};
+use crate::shard::turn;
+use crate::tls::{ServerTls, client_failed};
+
+/// A listener's kind together with what it needs to let connections in.
+#[derive(Clone, Debug)]
+pub(crate) enum Acceptor {
+    Mles,
+    MlesTls(Arc<ServerTls>),
+    WebSocket,
+    WebSocketTls(Arc<ServerTls>),
+}
+
+/// A connection that has been let in and has not joined.
+#[derive(Debug)]
+pub(crate) struct PendingJoin {
+    /// The client. Until a proxy that is trusted has said who that is, the proxy.
+    pub(crate) peer: SocketAddr,
+    /// The other end of the connection.
+    pub(crate) hop: SocketAddr,
+    /// When it must have joined.
+    pub(crate) deadline: Instant,
+    /// Counts it.
+    pub(crate) permit: Permit,
+}
+
+impl PendingJoin {
+    /// Waits for a step of the join, for as long as the connection may take for it.
+    ///
+    /// # Errors
+    ///
+    /// The deadline has come, or the connection has to make room for others.
+    pub(crate) async fn wait_for<T>(&self, step: impl Future<Output = T>) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            why = self.permit.let_go() => Err(Refusal::LetGo(why)),
+            done = timeout_at(self.deadline, step) => done.map_err(|_| Refusal::TooSlow),
+        }
+    }
+
+    /// Returns `true` if what comes from there was not read on the way, as far as we know: it is on this
+    /// machine, or a proxy that is trusted.
+    pub(crate) fn is_near(&self, settings: &Settings) -> bool {
+        let ip = self.hop.ip().to_canonical();
+        ip.is_loopback() || settings.proxies.trusts(ip)
+    }
+
+    /// Counts the connection for its client. A proxy that is trusted counts for nobody: limits are for
+    /// clients, and its health checks must not meet any.
+    pub(crate) fn assign(
+        &self,
+        settings: &Settings,
+        client: SocketAddr,
+    ) -> Result<(), LimitReached> {
+        if settings.proxies.trusts(client.ip()) {
+            return Ok(());
+        }
+        self.permit.assign(client.ip(), Instant::now().into())
+    }
+
+    /// Takes in who the client is, where a proxy has to say that first.
+    async fn introduced(
+        mut self,
+        shard: &Shard,
+        kind: ListenerKind,
+        stream: &TcpStream,
+    ) -> Option<Self> {
+        if !shard
+            .common
+            .settings
+            .proxies
+            .expects_header(kind, self.hop.ip())
+        {
+            return Some(self);
+        }
+        let header = self.wait_for(proxy::read_header(stream)).await;
+        let known = header.and_then(|header| header).and_then(|client| {
+            self.peer = client.unwrap_or(self.hop);
+            self.assign(&shard.common.settings, self.peer)
+                .map_err(Refusal::LimitReached)
+        });
+        match known {
+            Ok(()) => Some(self),
+            Err(refusal) => {
+                refused(shard, self.peer, &refusal);
+                None
+            }
+        }
+    }
+}
+
+impl Acceptor {
+    pub(crate) const fn kind(&self) -> ListenerKind {
+        match self {
+            Self::Mles => ListenerKind::Mles,
+            Self::MlesTls(_) => ListenerKind::MlesTls,
+            Self::WebSocket => ListenerKind::WebSocket,
+            Self::WebSocketTls(_) => ListenerKind::WebSocketTls,
+        }
+    }
+
+    /// Starts the task that sees a connection to its join.
+    pub(crate) fn accept(&self, shard: &Rc<Shard>, stream: TcpStream, pending: PendingJoin) {
+        let task_shard = shard.clone();
+        let kind = self.kind();
+        match self {
+            Self::Mles => shard.spawn(async move {
+                if let Some(pending) = pending.introduced(&task_shard, kind, &stream).await {
+                    join::plain(&task_shard, stream, pending).await;
+                }
+            }),
+            Self::WebSocket => shard.spawn(async move {
+                if let Some(pending) = pending.introduced(&task_shard, kind, &stream).await {
+                    http::visit(&task_shard, Layered::new(stream, None), pending).await;
+                }
+            }),
+            Self::MlesTls(tls) => {
+                let config = tls.mles();
+                shard.spawn(async move {
+                    let pending = pending.introduced(&task_shard, kind, &stream).await;
+                    if let Some((layered, pending)) =
+                        encrypted(&task_shard, config, stream, pending).await
+                    {
+                        join::over_tls(&task_shard, layered, pending).await;
+                    }
+                });
+            }
+            Self::WebSocketTls(tls) => {
+                let config = tls.http();
+                shard.spawn(async move {
+                    let pending = pending.introduced(&task_shard, kind, &stream).await;
+                    if let Some((layered, pending)) =
+                        encrypted(&task_shard, config, stream, pending).await
+                    {
+                        http::visit(&task_shard, layered, pending).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Does the TLS handshake with a client, if there is one. If it fails that is counted and logged.
+async fn encrypted(
+    shard: &Shard,
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+    pending: Option<PendingJoin>,
+) -> Option<(Layered, PendingJoin)> {
+    let pending = pending?;
+    let handshake = async {
+        begins_with_tls(&stream).await?;
+        let accepting = TlsAcceptor::from(config).accept(stream);
+        match shard.in_lane(turn::TLS_HANDSHAKE, accepting).await {
+            Ok(stream) => {
+                let (stream, tls) = stream.into_inner();
+                Ok(Layered::new(stream, Some(Connection::Server(tls))))
+            }
+            Err(error) if is_end(&error) => Err(Refusal::LeftInHandshake),
+            Err(error) => Err(Refusal::Tls(client_failed(&error))),
+        }
+    };
+    match pending.wait_for(handshake).await.and_then(|result| result) {
+        Ok(layered) => Some((layered, pending)),
+        Err(refusal) => {
+            refused(shard, pending.peer, &refusal);
+            None
+        }
+    }
+}
+
+/// Waits for the first bytes, and looks at them without taking them.
+async fn begins_with_tls(stream: &TcpStream) -> Result<(), Refusal> {
+    let mut first = [0; 16];
+    match stream.peek(&mut first).await {
+        Ok(0) => Err(Refusal::LeftSilently),
+        Ok(n) if proxy::is_header(&first[..n]) => Err(Refusal::UnexpectedProxyHeader),
+        Ok(_) => Ok(()),
+        Err(error) if is_end(&error) => Err(Refusal::LeftSilently),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns `true` if the client is gone.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
+}

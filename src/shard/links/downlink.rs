@@ -1,0 +1,233 @@
+//! Servers below this one: their resyncs, what they are told, and what is remembered of them.
+//!
+//! A server's link is a member like any other. What differs is its first frame, which is compared
+//! with the history in the same call that seats it, so that nothing comes between; that it may send
+//! late frames, which are compared as well; and that hints of presence which it passes on are not
+//! stored.
+
+mod compare;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::channel::{FrameRun, Origin, SessionId};
+use crate::peer::known::Digester;
+use crate::peer::merge::Memory;
+use crate::protocol::{Cid, LinkHello, LinkNotice, LinkRefusal, frames};
+use crate::shard::Shard;
+use crate::shard::ids::Home;
+use crate::shard::limits::Permit;
+use crate::shard::message::Socket;
+use crate::shard::registry::Room;
+use crate::shard::session::{Ended, Session, SessionPhase};
+use crate::shard::stream::see_off;
+pub(in crate::shard) use compare::MAX_LATE;
+
+/// How long the server of a refused link may take to let the reason in.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// What a channel remembers of the servers below, and those that are linked now.
+#[derive(Debug)]
+pub(in crate::shard) struct Downlinks {
+    memory: Memory,
+    linked: Vec<Linked>,
+    /// Runs of the history that are not in `memory` yet, the oldest first.
+    backlog: Vec<(Bytes, Origin)>,
+    /// The session and the link of whom new frames are being stored that were counted before.
+    pub(in crate::shard) bringing: Option<(SessionId, u64)>,
+}
+
+/// A server that has told the id of its link.
+#[derive(Debug)]
+struct Linked {
+    session: Rc<Session>,
+    link: u64,
+}
+
+impl Downlinks {
+    /// Forgets the session of a server, not the server.
+    pub(in crate::shard) fn leave(&mut self, session: SessionId) {
+        self.linked.retain(|linked| linked.session.id != session);
+    }
+
+    /// Records what was stored, and who sent it.
+    pub(in crate::shard) fn note_stored(
+        &mut self,
+        from: SessionId,
+        run: &FrameRun,
+        origin: Origin,
+        digester: &Digester,
+    ) {
+        let digests = frames(run.bytes()).map(|frame| digester.digest(frame));
+        self.memory.stored(digests, origin.upstream());
+        match self.bringing {
+            Some((session, link)) if session == from => self.memory.brought(link, run.frames()),
+            _ => {
+                if let Some(link) = self.link_of(from) {
+                    self.memory.received(link, run.frames());
+                }
+            }
+        }
+    }
+
+    /// Frames that an upstream has given were known, and before them there may be a gap of frames that
+    /// have never come.
+    pub(in crate::shard) fn note_known(&mut self, upstream: usize, has_gap: bool, count: u64) {
+        if has_gap {
+            self.memory.missed_from(upstream);
+        }
+        self.memory.knew_from(upstream, count);
+    }
+
+    /// Returns how many of the newest frames that an upstream has given are remembered.
+    pub(in crate::shard) fn seen_from(&self, upstream: usize) -> u64 {
+        self.memory.seen_from(upstream)
+    }
+
+    fn link_of(&self, session: SessionId) -> Option<u64> {
+        let linked = self
+            .linked
+            .iter()
+            .find(|linked| linked.session.id == session)?;
+        Some(linked.link)
+    }
+}
+
+impl Shard {
+    /// Whether a link would close a ring of servers.
+    pub(in crate::shard) fn is_ring(&self, room: &Room, hello: &LinkHello) -> bool {
+        hello.server == self.common.server_id || room.path().contains(&hello.server)
+    }
+
+    /// Tells a server why its link is not taken, and closes the connection. The connection stays
+    /// counted until then.
+    pub(crate) fn turn_link_away(
+        self: &Rc<Self>,
+        socket: Socket,
+        permit: Permit,
+        link: u64,
+        cid: Cid,
+        why: LinkRefusal,
+    ) {
+        let notice = LinkNotice::Refused(why).encode(link, cid);
+        if let Ok((mut reader, writer)) = socket.attach() {
+            self.spawn(async move {
+                let farewell = async {
+                    // If the server does not take it, the reason stays untold.
+                    let _ = timeout(PATIENCE, writer.write_all(notice)).await;
+                    writer.finish();
+                    see_off(&mut reader).await;
+                };
+                permit.unless_let_go(farewell).await;
+            });
+        }
+    }
+
+    /// Ends the session before of a link that has come again.
+    fn end_older(self: &Rc<Self>, at: u32, link: u64) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        let older = room.and_then(|room| room.session_of(link));
+        drop(registry);
+        if let Some(older) = older {
+            self.end(&older, Ended::Replaced);
+        }
+    }
+
+    /// The upstream of this server has told which servers are above it for a channel: those below
+    /// are told in turn.
+    pub(in crate::shard) fn set_upstream_path(self: &Rc<Self>, at: u32, path: Vec<u64>) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if !room.set_path(path) {
+            return;
+        }
+        let notice = LinkNotice::Path(self.path_of(room));
+        let linked = room
+            .downlinks
+            .iter()
+            .flat_map(|downlinks| &downlinks.linked);
+        for linked in linked.filter(|linked| linked.session.phase.get() == SessionPhase::Joined) {
+            if let Some(key) = linked.session.key.get() {
+                let notice = notice.encode(linked.link, linked.session.cid);
+                room.channel.local.replay(key, [notice]);
+            }
+        }
+        registry.list_if_dirty(Home::Owned(at));
+        drop(registry);
+        self.wake_flusher();
+    }
+
+    /// Tells a server below once more which servers are above it, which it has to acknowledge.
+    pub(in crate::shard) fn repeat_path(&self, session: &Session) {
+        let (Home::Owned(at), Some(key)) = (session.home, session.key.get()) else {
+            return;
+        };
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        let path = LinkNotice::Path(self.path_of(room));
+        let downlinks = room.downlinks.iter();
+        let mut linked = downlinks.flat_map(|downlinks| &downlinks.linked);
+        if let Some(linked) = linked.find(|linked| linked.session.id == session.id) {
+            let notice = path.encode(linked.link, session.cid);
+            room.channel.local.replay(key, [notice]);
+        }
+        registry.list_if_dirty(session.home);
+        drop(registry);
+        self.wake_flusher();
+    }
+
+    /// The servers that a server below has above it: this one first.
+    fn path_of(&self, room: &Room) -> Vec<u64> {
+        std::iter::once(self.common.server_id)
+            .chain(room.path().iter().copied())
+            .collect()
+    }
+}
+
+impl Room {
+    /// The servers above this one for the channel.
+    fn path(&self) -> &[u64] {
+        self.uplink.as_deref().map_or(&[], |uplink| uplink.path())
+    }
+
+    /// Records them. Returns whether that is news.
+    fn set_path(&mut self, path: Vec<u64>) -> bool {
+        self.uplink
+            .as_deref_mut()
+            .is_some_and(|uplink| uplink.set_path(path))
+    }
+
+    fn session_of(&self, link: u64) -> Option<Rc<Session>> {
+        let mut linked = self.downlinks.as_deref()?.linked.iter();
+        let linked = linked.find(|linked| linked.link == link)?;
+        Some(linked.session.clone())
+    }
+
+    /// Makes the session before of a link that has come again give up its connection id. A server
+    /// opens a link again only when it is done with the session before, even if nothing of that
+    /// has come here: it could not, when the network failed.
+    pub(in crate::shard) fn release(&mut self, link: u64) {
+        if let Some(older) = self.session_of(link) {
+            self.channel.half_close(older.cid, older.id);
+        }
+    }
+
+    /// Returns `true` if a session of a link has been overtaken by a later one, which may be over as well:
+    /// it was given up below, and what it brings has come already, what follows its first frame
+    /// included.
+    pub(in crate::shard) fn is_overtaken(&self, hello: &LinkHello) -> bool {
+        self.received_from(hello) > Some(hello.sent)
+    }
+
+    fn received_from(&self, hello: &LinkHello) -> Option<u64> {
+        self.downlinks.as_ref()?.memory.received_from(hello.id)
+    }
+}

@@ -1,0 +1,110 @@
+//! Connections that stay on the shard that accepted them while their session gets a seat, perhaps on
+//! another shard.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use super::Shard;
+use super::layered::Layered;
+use super::message::{Arrival, Early, Socket};
+use super::refused::Refused;
+use super::session::{Ended, Session};
+use super::stream::{StreamReader, StreamWriter};
+use crate::channel::Encoding;
+
+/// A connection that stays where it is.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    layered: Rc<Layered>,
+    encoding: Encoding,
+    /// Takes the session once it has a seat, or why it has none.
+    seated: oneshot::Sender<Result<Rc<Session>, Refused>>,
+}
+
+/// Who serves a session once it has its seat.
+pub(crate) enum AfterJoin {
+    /// A task of its own.
+    Serve(StreamReader, Early),
+    /// Whoever waits for it.
+    Tell(oneshot::Sender<Result<Rc<Session>, Refused>>),
+}
+
+impl Shard {
+    /// Gets a seat for a session whose connection stays on this shard.
+    ///
+    /// Not cancel safe: dropped, it leaves a session that nobody serves until its connection ends.
+    ///
+    /// # Errors
+    ///
+    /// There is no seat for it.
+    pub(crate) async fn join_in_place(
+        self: &Rc<Self>,
+        arrival: Arrival<Rc<Layered>>,
+        encoding: Encoding,
+    ) -> Result<Rc<Session>, Refused> {
+        let (seated, seat) = oneshot::channel();
+        let Ok(arrival) = arrival.try_map(|layered| {
+            Ok::<_, Infallible>(Socket::Parked(Parked {
+                layered,
+                encoding,
+                seated,
+            }))
+        });
+        self.route(arrival);
+        let failed = || Refused::Socket(std::io::ErrorKind::ConnectionAborted.into());
+        seat.await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    /// Gets a seat for a session of frames whose connection stays on this shard, and serves it.
+    pub(crate) async fn serve_in_place(self: &Rc<Self>, mut arrival: Arrival<Rc<Layered>>) {
+        let early = std::mem::take(&mut arrival.early);
+        let layered = arrival.socket.clone();
+        match self.join_in_place(arrival, Encoding::Frames).await {
+            Ok(session) => self.serve(session, StreamReader::Layered(layered), early),
+            // Counted and logged where it was refused.
+            Err(_) => layered.shut_down_write(),
+        }
+    }
+
+    /// Has a session that has its seat served.
+    pub(crate) fn begin(self: &Rc<Self>, session: Rc<Session>, then: AfterJoin) {
+        match then {
+            AfterJoin::Serve(reader, early) => self.serve(session, reader, early),
+            AfterJoin::Tell(seated) => {
+                if let Err(Ok(session)) = seated.send(Ok(session)) {
+                    self.end(&session, Ended::Stopping);
+                }
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// The sending side, what is queued for it, and what is to be done with the rest.
+    pub(crate) fn seat(self, early: Early) -> std::io::Result<(StreamWriter, Encoding, AfterJoin)> {
+        match self {
+            Self::Parked(kept) => Ok(kept.seat()),
+            socket => {
+                let (reader, writer) = socket.attach()?;
+                Ok((writer, Encoding::Frames, AfterJoin::Serve(reader, early)))
+            }
+        }
+    }
+}
+
+impl Parked {
+    /// Says why there is no seat.
+    pub(crate) fn refuse(self, why: Refused) {
+        // Nobody waits for it when the connection is gone.
+        let _ = self.seated.send(Err(why));
+    }
+
+    /// See [`Socket::seat`].
+    pub(crate) fn seat(self) -> (StreamWriter, Encoding, AfterJoin) {
+        self.layered.take_seat();
+        let writer = StreamWriter::Layered(self.layered);
+        (writer, self.encoding, AfterJoin::Tell(self.seated))
+    }
+}

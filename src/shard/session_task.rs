@@ -1,0 +1,260 @@
+//! The task of a session: reads what its client sends until that ends.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::Shard;
+use super::frame_deadline::{FrameTimer, Overdue};
+use super::input::{Frames, Input, Next};
+use super::message::Early;
+use super::session::{Ended, Role, Session, SessionPhase};
+use super::stream::StreamReader;
+use super::turn;
+use crate::channel::FrameRun;
+use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
+use crate::settings::NameCheck;
+
+/// A member that is being served: the future of its task.
+///
+/// There is one for every connection, idle or not, so it is written out instead of being an
+/// `async` block, and what it needs only now and then is boxed.
+pub(super) struct SessionTask {
+    shard: Rc<Shard>,
+    session: Rc<Session>,
+    socket: StreamReader,
+    input: Input,
+    /// Absent when nothing is checked.
+    check: Option<Box<BodyCheck>>,
+    /// Ends it when a frame does not go on. Absent while none has been waited for.
+    timer: Option<Box<FrameTimer>>,
+    /// What has to be over before the next read. Yields why the session has ended, if it has.
+    wait: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
+}
+
+impl Shard {
+    /// Takes in what came together with the join frame and serves the member from then on.
+    pub(super) fn serve(self: &Rc<Self>, session: Rc<Session>, socket: StreamReader, early: Early) {
+        // It may have failed since it got its seat; its room may be another's by now.
+        if session.phase.get() == SessionPhase::Over {
+            return;
+        }
+        let check = body_check(self.common.settings.limits.check_names, &session).map(Box::new);
+        let input = Input::default();
+        self.sessions.set(self.sessions.get() + 1);
+        let mut task = SessionTask {
+            shard: self.clone(),
+            session,
+            socket,
+            input,
+            check,
+            timer: None,
+            wait: None,
+        };
+        match task.take_early(early) {
+            Ok(()) => self.spawn(task),
+            Err(ended) => self.end(&task.session, ended),
+        }
+    }
+}
+
+impl Future for SessionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.poll_end(cx));
+        self.shard.end(&self.session, ended);
+        Poll::Ready(())
+    }
+}
+
+impl SessionTask {
+    /// Reads and publishes until the session ends.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            if let Some(wait) = &mut self.wait {
+                let mut scratch = self.shard.scratch.borrow_mut();
+                if scratch.allowance.is_evicted(self.input.share(), cx) {
+                    return Poll::Ready(Ended::Overdrawn);
+                }
+                drop(scratch);
+                if let Some(ended) = ready!(wait.as_mut().poll(cx)) {
+                    return Poll::Ready(ended);
+                }
+                // Nothing could come.
+                self.timer = None;
+            }
+            let has_waited = self.wait.take().is_some();
+            if !has_waited && self.is_paused() {
+                self.wait = Some(Box::pin(gates(self.shard.clone(), self.session.clone())));
+                continue;
+            }
+            if self.session.role == Role::Downstream && self.shard.must_wait(&self.session) {
+                self.wait = Some(Box::pin(merged(self.shard.clone(), self.session.clone())));
+                continue;
+            }
+            let Poll::Ready(next) = self.poll_read(cx) else {
+                return self.poll_overdue(cx).map(|_| Ended::Overdue);
+            };
+            match next {
+                Ok(Next::Wait) if !turn::is_expensive() => {}
+                Ok(Next::Wait | Next::Again) => {
+                    self.shard.yield_once(cx);
+                    return Poll::Pending;
+                }
+                Ok(Next::Eof { torn }) => match self.at_eof(torn) {
+                    Some(ended) => return Poll::Ready(ended),
+                    None => self.wait = Some(Box::pin(gone(self.session.clone()))),
+                },
+                Ok(Next::Bad(error)) => return Poll::Ready(Ended::Protocol(error)),
+                Ok(Next::Overdrawn) => return Poll::Ready(Ended::Overdrawn),
+                Err(error) => return Poll::Ready(Ended::ByPeer(error)),
+            }
+        }
+    }
+
+    /// Returns `true` while the task lives and may not publish.
+    fn is_paused(&self) -> bool {
+        let is_paused = self.shard.congestion.is_on() || self.session.pause.is_on();
+        is_paused && self.session.phase.get() != SessionPhase::Over
+    }
+
+    /// Reads once and publishes the whole frames.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        let scanner = scanner(&self.shard, &self.check);
+        let mut scratch = self.shard.scratch.borrow_mut();
+        let input = &mut self.input;
+        let step = ready!(input.poll_read(cx, &mut self.socket, &mut scratch, &scanner))?;
+        drop(scratch);
+        if self.session.phase.get() == SessionPhase::Over {
+            return Poll::Ready(Ok(Next::Eof { torn: false }));
+        }
+        if let Some(run) = step.run {
+            self.shard.publish(&self.session, run);
+        }
+        Poll::Ready(Ok(step.next))
+    }
+
+    /// Waits until a frame is overdue. To be polled when nothing more has come.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+        let limit = self.shard.common.settings.limits.frame_deadline;
+        let Some(received) = self.input.received() else {
+            // The timer of a frame that is whole stays for the next.
+            self.timer.take_if(|timer| timer.is_over());
+            return Poll::Pending;
+        };
+        let begin = || Box::new(FrameTimer::new(received, limit));
+        let timer = self.timer.get_or_insert_with(begin);
+        timer.poll_overdue(cx, received, limit)
+    }
+
+    fn take_early(&mut self, early: Early) -> Result<(), Ended> {
+        if let Some(run) = early.run {
+            let check = self.check.as_deref().unwrap_or(&BodyCheck::Off);
+            let found = scan(run.bytes(), self.shard.max_body(), check);
+            if let Stop::Bad(error) = found.stop {
+                let good = run.bytes().slice(..found.run.len);
+                if let Ok(frames @ 1..) = u32::try_from(found.run.frames) {
+                    let good = FrameRun::slice_of(good, frames, run.pinned());
+                    self.shard.publish(&self.session, good);
+                }
+                return Err(Ended::Protocol(error));
+            }
+            self.shard.publish(&self.session, run);
+        }
+        if let Some(error) = early.bad {
+            return Err(Ended::Protocol(error));
+        }
+        let mut scratch = self.shard.scratch.borrow_mut();
+        self.input
+            .resume(
+                &early.partial,
+                &mut scratch,
+                &scanner(&self.shard, &self.check),
+            )
+            .map_err(|_| Ended::Overdrawn)
+    }
+
+    /// The client has closed its sending side: it still gets what is published.
+    fn at_eof(&mut self, torn: bool) -> Option<Ended> {
+        if torn {
+            tracing::debug!(peer = %self.session.peer, "client closed its side inside a frame");
+            self.input.release(&mut self.shard.scratch.borrow_mut());
+        }
+        match self.session.phase.get() {
+            // A server closes a link as a whole; and its next one must not wait for this one.
+            SessionPhase::Joined if self.session.role != Role::Client => {
+                let error = match self.session.role {
+                    Role::Upstream => "closed by the upstream",
+                    Role::Downstream | Role::Client => "closed by the server below",
+                };
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, error);
+                Some(Ended::ByPeer(error))
+            }
+            SessionPhase::Over | SessionPhase::Finishing => Some(Ended::Stopping),
+            SessionPhase::Joined | SessionPhase::HalfClosed => {
+                self.shard.half_close(&self.session);
+                None
+            }
+        }
+    }
+}
+
+/// Waits while other shards are congested or the channel has a member that holds its publishers
+/// back; the latter never longer than its limit. A session that is ended meanwhile must not wait: its
+/// connection counts for as long as its task lives.
+async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
+    let over = session.over.get_or_init(Rc::default).clone();
+    let released = async {
+        shard.congestion.over().await;
+        session.pause.over_within(session.pause_limit).await;
+    };
+    tokio::select! {
+        () = released => None,
+        () = over.notified() => Some(Ended::Stopping),
+    }
+}
+
+/// Waits until what other servers of the channel have brought is published.
+async fn merged(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
+    shard.until_merged(&session).await;
+    None
+}
+
+/// Waits until the socket of a half-closed session fails, which alone shows that the client is gone
+/// altogether, or until the session has to make room or is ended from this side.
+async fn gone(session: Rc<Session>) -> Option<Ended> {
+    let over = session.over.get_or_init(Rc::default).clone();
+    tokio::select! {
+        error = session.writer.failed() => Some(Ended::ByPeer(error)),
+        limit = session.let_go() => Some(Ended::LetGo(limit)),
+        () = over.notified() => Some(Ended::Stopping),
+    }
+}
+
+impl Drop for SessionTask {
+    fn drop(&mut self) {
+        self.input.release(&mut self.shard.scratch.borrow_mut());
+        self.shard.sessions.set(self.shard.sessions.get() - 1);
+    }
+}
+
+fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
+    Frames {
+        max_body: shard.max_body(),
+        check: check.as_deref().unwrap_or(&BodyCheck::Off),
+    }
+}
+
+/// A session with the upstream carries frames of many uids, and notices. Under `sender` there are no
+/// sessions with servers below.
+fn body_check(names: NameCheck, session: &Session) -> Option<BodyCheck> {
+    let prefix = || BodyPrefix::new(&session.uid, &session.channel);
+    match names {
+        _ if session.role == Role::Upstream => None,
+        NameCheck::Off => None,
+        NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
+        NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
+    }
+}
