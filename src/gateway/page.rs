@@ -4,7 +4,7 @@ use crate::websocket::{Response, Status, no_content};
 
 /// The page needs nothing but itself and its server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self' ws: wss:; base-uri 'none'; encoding-action 'none'; \
+                      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
