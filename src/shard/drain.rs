@@ -13,11 +13,11 @@ use crate::channel::MemberKey;
 
 /// Between two groups of clients that are let go.
 const TICK: Duration = Duration::from_millis(10);
-/// How often it is looked whether everything has come from other shards.
+/// Time between two looks at whether everything has come from other shards.
 const CATCH_UP: Duration = Duration::from_millis(1);
 /// Clients let go at once even if the time allowed would do for smaller groups: 5,000 a second.
 const GROUP: usize = 50;
-/// How long a client that has got everything may take to close its side.
+/// Time that a client which has got everything may take to close its side.
 const LINGER: Duration = Duration::from_millis(250);
 
 impl Shard {
@@ -91,8 +91,7 @@ impl Shard {
         });
     }
 
-    /// Whether nothing of what was queued for the session is left, or it has given up its seat
-    /// already.
+    /// Returns `true` if nothing is queued for the session any more, or it has given up its seat already.
     fn has_empty_queue(&self, session: &Session) -> bool {
         let mut registry = self.registry.borrow_mut();
         let queued = |key: MemberKey| {

@@ -17,7 +17,7 @@ const MEMBER: u32 = turn::BUDGET / 4;
 /// Units that one channel may cost before the next has its turn.
 const CHANNEL: u32 = turn::BUDGET / 4;
 
-/// What writing to a member came to.
+/// The outcome of writing to a member.
 #[derive(Debug)]
 pub(super) enum Wrote {
     /// Nothing is queued any more.

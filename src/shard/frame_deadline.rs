@@ -39,7 +39,7 @@ pub(crate) struct Overdue;
 pub(crate) struct FrameDeadline(Option<(Instant, FrameProgress)>);
 
 impl FrameDeadline {
-    /// When [`FrameDeadline::check`] is due. To be asked when nothing more has come.
+    /// Returns when [`FrameDeadline::check`] is due. To be asked when nothing more has come.
     pub(crate) fn due(
         &mut self,
         received: Option<FrameProgress>,

@@ -1,4 +1,4 @@
-//! Names of things that more than one thread speaks of.
+//! Identifiers that more than one thread uses.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub(crate) struct ChannelId {
     pub(crate) serial: u64,
 }
 
-/// Where a connection's channel is kept on the connection's own shard.
+/// Place of a session's channel on the session's own shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Home {
     /// This shard owns the channel: index of its room.

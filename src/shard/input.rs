@@ -32,7 +32,7 @@ const GIVEN: usize = CHUNK / 2;
 
 /// Finds the frames in what a connection has sent.
 pub(crate) trait Scanner {
-    /// What is wrong with bytes that are no frame.
+    /// The fault of bytes that are no frame.
     type Error;
 
     /// The run of whole, good frames at the start of `buf`.
@@ -44,7 +44,7 @@ pub(crate) trait Scanner {
 pub(crate) struct Frames<'a> {
     /// Largest body in bytes.
     pub(crate) max_body: usize,
-    /// What is checked of each.
+    /// The check that each body has to pass.
     pub(crate) check: &'a BodyCheck,
 }
 
@@ -56,7 +56,7 @@ impl Scanner for Frames<'_> {
     }
 }
 
-/// What many connections of a shard read with, and the memory they share.
+/// The read buffer of many connections of a shard, and the memory they share.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     buf: BytesMut,
@@ -78,12 +78,12 @@ impl Scratch {
     }
 }
 
-/// What one read brought.
+/// The outcome of one read.
 #[derive(Debug)]
 pub(crate) struct ReadStep<E = FrameError> {
-    /// Whole frames.
+    /// The whole frames in it.
     pub(crate) run: Option<FrameRun>,
-    /// What follows.
+    /// The reason to go on, wait or end.
     pub(crate) next: Next<E>,
 }
 
@@ -96,7 +96,7 @@ impl<E> ReadStep<E> {
     }
 }
 
-/// How to go on after a [`ReadStep`].
+/// The caller's next step after a [`ReadStep`].
 #[derive(Debug)]
 pub(crate) enum Next<E = FrameError> {
     /// Wait for more.
@@ -119,7 +119,7 @@ pub(crate) struct Input {
     need: u32,
     /// Counts the frames, to tell one from the next.
     frame: u32,
-    /// What `partial` takes of the allowance.
+    /// The part of the allowance that `partial` takes.
     share: Share,
 }
 

@@ -43,7 +43,7 @@ impl Shard {
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let detached = arrival.try_map(|socket| match socket {
             Socket::Parked(kept) => {
-                self.kept.borrow_mut().insert(session, kept);
+                self.parked.borrow_mut().insert(session, kept);
                 Ok(None)
             }
             socket => socket.detach(),
@@ -385,7 +385,7 @@ impl Shard {
             channel,
             replay: joined.replay,
             skip: joined.skip,
-            held: room.pause.is_on(),
+            is_paused: room.pause.is_on(),
             early,
         };
         drop(registry);

@@ -102,12 +102,12 @@ impl Layered {
         self.seats.get() == 0
     }
 
-    /// Whether any session has a seat.
+    /// Returns `true` if any session has a seat.
     pub(crate) fn has_seats(&self) -> bool {
         self.seats.get() > 0
     }
 
-    /// Whether several sessions write to it.
+    /// Returns `true` if several sessions write to it.
     pub(crate) fn is_shared(&self) -> bool {
         self.seats.get() > 1
     }
@@ -149,7 +149,7 @@ impl Layered {
         }
     }
 
-    /// Whether everything that was taken is in the socket.
+    /// Returns `true` once everything that was taken from queues is in the socket.
     pub(crate) fn is_clear(&self) -> bool {
         let is_encrypted = self
             .tls

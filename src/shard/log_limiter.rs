@@ -15,7 +15,7 @@ pub(crate) struct LogLimiter {
 }
 
 impl LogLimiter {
-    /// Whether to log a line now. When a new second begins, tells how many were left out before.
+    /// Returns `true` if a line may be logged now. When a new second begins, logs how many were left out.
     pub(crate) fn admit(&self) -> bool {
         let now = Instant::now();
         if self

@@ -47,7 +47,7 @@ pub(crate) trait Weigh {
     fn weight(&self) -> usize;
 }
 
-/// What the senders of one mailbox and its receiver share.
+/// State that the senders of one mailbox and its receiver share.
 #[derive(Debug)]
 struct Shared {
     bytes: AtomicIsize,
@@ -71,7 +71,7 @@ pub(crate) struct Outlet<M> {
     me: usize,
     /// Wakes the receiving shard.
     wake: Arc<Wake>,
-    /// What found the mailbox full, in order.
+    /// Messages that found the mailbox full, in order.
     kept: RefCell<VecDeque<M>>,
 }
 
@@ -105,7 +105,7 @@ impl<M: Weigh> Mailbox<M> {
         Some(message)
     }
 
-    /// Whether there is no message.
+    /// Returns `true` if there is no message.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -122,7 +122,7 @@ impl<M: Weigh> Mailbox<M> {
 }
 
 impl<M: Weigh> Outlet<M> {
-    /// Sends `message`, or keeps it behind those that are kept already. Returns whether it was
+    /// Sends `message`, or keeps it behind those that are kept already. Returns `true` if it was
     /// sent.
     pub(crate) fn send(&self, message: M) -> bool {
         let mut kept = self.kept.borrow_mut();
@@ -160,12 +160,12 @@ impl<M: Weigh> Outlet<M> {
         }
     }
 
-    /// Whether nothing is kept.
+    /// Returns `true` if no message waits here for room.
     pub(crate) fn is_clear(&self) -> bool {
         self.kept.borrow().is_empty()
     }
 
-    /// Whether nothing is kept, or the receiver has yet to make room. To be looked at before this
+    /// Returns `true` if no message waits here, or the receiver has yet to make room. To be looked at before this
     /// shard goes to sleep: room made after that wakes it.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_clear() || self.shared.waiting[self.me].load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! What shards tell each other. See `mailbox` for the two classes.
+//! Messages between shards. See `mailbox` for the two classes.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -77,7 +77,7 @@ pub(crate) enum Delivery {
     Test {
         channel: ChannelId,
         session: SessionId,
-        /// Whose the other connection is.
+        /// The uid that both sessions claim.
         uid: Box<str>,
     },
     /// The member has lost its seat: to a new session, or to make room at a limit.
@@ -122,7 +122,7 @@ impl Weigh for Delivery {
     }
 }
 
-/// Who a session belongs to.
+/// The names and numbers that identify a session, and the place it counts for.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) session: SessionId,
@@ -133,14 +133,14 @@ pub(crate) struct Identity {
     pub(crate) permit: Option<Permit>,
 }
 
-/// What a session has sent behind its join frame, before it had a place in its channel.
+/// Input that arrived behind a join frame, before the session had its seat.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
-    /// Whole frames.
+    /// The whole frames in it.
     pub(crate) run: Option<FrameRun>,
     /// The start of a frame.
     pub(crate) partial: Bytes,
-    /// What was wrong with the bytes behind that; they are not kept.
+    /// The fault of the bytes behind that, which are not kept.
     pub(crate) bad: Option<FrameError>,
 }
 
@@ -160,11 +160,11 @@ pub(crate) struct Arrival<S> {
     pub(crate) channel: Box<str>,
     /// The whole join frame.
     pub(crate) join: Bytes,
-    /// Whether its message is empty.
+    /// `true` if the join frame carries no message, so that it only announces the member.
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
     pub(crate) resync: Option<Box<ReceivedResync>>,
-    /// How a gateway joins for its client.
+    /// Set for a session that a gateway opens for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
 }
@@ -173,12 +173,12 @@ pub(crate) struct Arrival<S> {
 /// one that is free.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gateway {
-    /// Whether no other session of that kind may have its uid.
+    /// `true` if its uid may have one such session in the channel only.
     pub(crate) is_sole: bool,
 }
 
 impl<S> Arrival<S> {
-    /// The same with its socket made something else.
+    /// Replaces the socket, and keeps the rest.
     pub(crate) fn try_map<T, E>(
         self,
         socket: impl FnOnce(S) -> Result<T, E>,
@@ -205,7 +205,7 @@ impl<S> Arrival<S> {
         }
     }
 
-    /// What the server below says of itself, if it is one of this project.
+    /// Returns the greeting of a server of this project below.
     pub(crate) fn hello(&self) -> Option<LinkHello> {
         self.resync.as_ref()?.link
     }
@@ -226,8 +226,8 @@ pub(crate) struct Adoption {
     pub(crate) channel: Box<str>,
     pub(crate) replay: Vec<Bytes>,
     pub(crate) skip: u32,
-    /// Whether the channel's publishers are paused.
-    pub(crate) held: bool,
+    /// `true` while the channel's publishers have to pause.
+    pub(crate) is_paused: bool,
     pub(crate) early: Early,
 }
 
@@ -238,11 +238,11 @@ pub(crate) enum Socket {
     Here(TcpStream),
     /// TLS, on this shard, with what is said on it allowed to move: it is that of a server.
     Tls(Box<Layered>),
-    /// It has come from another shard.
+    /// Brought along from another shard.
     Moved(Detached),
-    /// It is on this shard and stays.
+    /// On this shard, where it stays.
     Parked(Parked),
-    /// It is on another shard and stays there.
+    /// On another shard, where it stays.
     Elsewhere,
 }
 

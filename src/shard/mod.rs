@@ -14,8 +14,7 @@
 //! * A panic in any task of a shard ends the broker: see [`Shard::spawn`].
 //!
 //! It must not know about listeners, the handshakes of TLS, HTTP and Mles over TCP, or configuration
-//! files: that is `net`'s and `config`'s. Over WebSocket a join is a message like any other, so
-//! [`websocket`] reads it and checks its names and key.
+//! files: that is `net`'s, `gateway`'s and `config`'s.
 
 pub(crate) mod allowance;
 mod drain;
@@ -88,43 +87,51 @@ use tcp_info::TcpInspector;
 use turn::Lane;
 use wake::Wake;
 
-/// What a broker is doing.
+/// Lifecycle of a broker. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum BrokerPhase {
-    /// Serving.
+    /// Clients are served.
     Running,
-    /// Letting its clients go.
+    /// No one new is served; clients get what is queued for them and are let go.
     Draining,
-    /// Over: every shard returns at once.
+    /// Every shard returns at once.
     Stopped,
 }
 
-/// What all shards of a broker share. Not on the message path.
+/// State that all shards of a broker share. The message path never touches it, counters aside.
 #[derive(Debug)]
 pub(crate) struct Common {
+    /// The configuration the broker was started with.
     pub(crate) settings: Settings,
+    /// Counts connections and channels against their limits.
     pub(crate) limiter: Arc<Limiter>,
+    /// The counters of each shard, by its index.
     pub(crate) stats: Vec<ShardStats>,
+    /// Tells every task when the broker begins to drain, and when it stops.
     pub(crate) phase: watch::Sender<BrokerPhase>,
     /// Names this broker to other servers; random.
     pub(crate) server_id: u64,
-    /// What connects to upstreams over TLS, if any does.
+    /// The TLS configuration for upstreams, if one of them is reached over TLS.
     peer_tls: Option<ClientTls>,
-    /// The links to upstreams, by channel.
+    /// The state of each link to an upstream, for whoever asks for it.
     pub(crate) links: DashMap<ChannelId, Arc<LinkEntry>>,
     /// Hashes frames that pass over links.
     digester: Digester,
     /// The memory for resyncs that are being read and merged.
     resyncs: Arc<Semaphore>,
+    /// Finds the settings of a channel by its name.
     rules: Rules,
+    /// Chooses the owner of a channel; keyed by a secret of this process.
     hasher: RandomState,
+    /// Wakes each shard that sleeps, by its index.
     wakes: Vec<Arc<Wake>>,
     /// Shards that still have sessions to let go.
     undrained: AtomicUsize,
+    /// Set when a thread or task of the broker has panicked.
     panicked: AtomicBool,
 }
 
-/// Settings by channel name, with the patterns compiled.
+/// The settings of channels by name, with the patterns compiled.
 #[derive(Debug)]
 struct Rules {
     default: Arc<ChannelSettings>,
@@ -158,12 +165,12 @@ impl Common {
         }
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub(crate) fn shards(&self) -> usize {
         self.wakes.len()
     }
 
-    /// One shard has let its sessions go. The broker stops when all have.
+    /// Records that one shard has let its sessions go. The broker stops when all have.
     fn drained(&self) {
         if self.undrained.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.advance(BrokerPhase::Stopped);
@@ -176,12 +183,12 @@ impl Common {
         self.advance(BrokerPhase::Stopped);
     }
 
-    /// Whether a thread or task of this broker has panicked.
+    /// Returns `true` if a thread or task of this broker has panicked.
     pub(crate) fn has_failed(&self) -> bool {
         self.panicked.load(Ordering::Acquire)
     }
 
-    /// Moves on to `phase`; never back.
+    /// Moves on to `phase`. Does nothing if the broker is past it.
     pub(crate) fn advance(&self, phase: BrokerPhase) {
         self.phase.send_if_modified(|current| {
             let later = *current < phase;
@@ -192,7 +199,7 @@ impl Common {
         });
     }
 
-    /// The settings of the channel called `name`.
+    /// Returns the settings of the channel called `name`.
     fn channel_settings(&self, name: &str) -> Arc<ChannelSettings> {
         let matching = self
             .rules
@@ -204,7 +211,7 @@ impl Common {
             .clone()
     }
 
-    /// The shard that owns the channel called `name`. The hash is keyed by a secret of this
+    /// Returns the shard that owns the channel called `name`. The hash is keyed by a secret of this
     /// process, so that nobody can choose names that all fall to one shard.
     fn owner(&self, name: &str) -> ShardId {
         let shards = self.shards() as u64;
@@ -213,59 +220,64 @@ impl Common {
     }
 }
 
-/// One shard, for its own thread.
+/// The state of one shard, which only its own thread touches.
 #[derive(Debug)]
 pub(crate) struct Shard {
+    /// Its place among the shards.
     pub(crate) id: ShardId,
+    /// The state that it shares with the other shards.
     pub(crate) common: Arc<Common>,
-    /// Keeps one kind of client from flooding the log.
+    /// Limits how many log lines clients can cause.
     pub(crate) log: LogLimiter,
+    /// The channels that this shard owns or relays.
     registry: RefCell<Registry>,
+    /// The read buffer of all members, and the memory for their incomplete frames.
     pub(crate) scratch: RefCell<Scratch>,
+    /// The same for connections that have not joined: members must not suffer from what anyone can send.
     pub(crate) join_scratch: RefCell<Scratch>,
-    /// To the owners of channels, by shard.
+    /// Mailboxes of the owners of channels, by shard.
     requests: Vec<Outlet<Request>>,
-    /// To the shards with relay members, by shard.
+    /// Mailboxes of the shards with relay members, by shard.
     deliveries: Vec<Outlet<Delivery>>,
-    /// Closed while another shard's mailbox is full.
+    /// Pauses every reader of this shard while another shard's mailbox is full.
     pub(crate) congestion: Pause,
     /// Channels in which a server below is being seated.
     merging: RefCell<Merging>,
     /// Connections that stay here while their session waits for a seat elsewhere.
-    kept: RefCell<HashMap<SessionId, Parked>>,
+    parked: RefCell<HashMap<SessionId, Parked>>,
     /// Joins that wait while the session in their place is tested.
     takeovers: RefCell<Takeovers>,
+    /// Asks the kernel about the connections of sessions that are tested.
     tcp_inspector: TcpInspector,
-    /// Shards that have not said yet, when the broker stops, that everything has come from them.
+    /// While the broker stops: shards from which runs may still come.
     behind: Cell<usize>,
     /// Set once a stop has begun to let sessions go: one that is adopted later goes at once.
     lets_go: Cell<bool>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
-    /// Where tasks wait whose last turn was expensive.
+    /// The queue of tasks whose last turn was expensive.
     pub(crate) lane: Lane,
-    /// Sessions whose task runs.
+    /// Number of sessions with a running task.
     pub(crate) sessions: Cell<usize>,
 }
 
 impl Shard {
-    /// The counters of this shard.
+    /// Returns the counters of this shard.
     pub(crate) fn stats(&self) -> &ShardStats {
         &self.common.stats[self.id.index()]
     }
 
-    /// Largest body in bytes.
+    /// Returns the size of the largest body that is accepted, in bytes.
     pub(crate) fn max_body(&self) -> usize {
         self.common.settings.limits.max_frame - HEADER_LEN
     }
 
-    /// What connections read with that have not joined. They have a buffer and an allowance of
-    /// their own: members must not suffer from what anyone can send.
+    /// Returns the read buffer and allowance of connections that have not joined.
     pub(crate) fn join_scratch(&self) -> &RefCell<Scratch> {
         &self.join_scratch
     }
 
-    /// What a connection is read with, whether it has joined or not.
+    /// Returns the read buffer and allowance of members, or those of connections that have not joined.
     pub(crate) fn scratch_of(&self, has_joined: bool) -> &RefCell<Scratch> {
         if has_joined {
             &self.scratch

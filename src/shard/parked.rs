@@ -23,11 +23,11 @@ pub(crate) struct Parked {
     seated: oneshot::Sender<Result<Rc<Session>, Refused>>,
 }
 
-/// Who serves a session once it has its seat.
+/// Where a session goes once it has joined: to a task of its own, or to the caller that waits for it.
 pub(crate) enum AfterJoin {
-    /// A task of its own.
+    /// To a task of its own.
     Serve(StreamReader, Early),
-    /// Whoever waits for it.
+    /// To the caller that waits for it.
     Tell(oneshot::Sender<Result<Rc<Session>, Refused>>),
 }
 

@@ -27,9 +27,9 @@ impl Shard {
                 }
             }
             Delivery::Refuse { session, why } => {
-                let kept = self.kept.borrow_mut().remove(&session);
-                if let Some(kept) = kept {
-                    kept.refuse(*why);
+                let parked = self.parked.borrow_mut().remove(&session);
+                if let Some(parked) = parked {
+                    parked.refuse(*why);
                 }
             }
             Delivery::Test {
@@ -84,14 +84,14 @@ impl Shard {
             channel,
             replay,
             skip,
-            held,
+            is_paused,
             early,
         } = adoption;
         let (peer, cid, session) = (identity.peer, identity.cid, identity.session);
-        let kept = || self.kept.borrow_mut().remove(&session).map(Parked::seat);
+        let parked = || self.parked.borrow_mut().remove(&session).map(Parked::seat);
         let seat = match socket {
             Some(moved) => Socket::Moved(moved).seat(early),
-            None => kept().ok_or_else(|| std::io::ErrorKind::NotConnected.into()),
+            None => parked().ok_or_else(|| std::io::ErrorKind::NotConnected.into()),
         };
         let (writer, encoding, then) = match seat {
             Ok(seat) => seat,
@@ -113,7 +113,7 @@ impl Shard {
         let Some(relay) = registry.relay_at(at) else {
             return;
         };
-        relay.pause.set(held);
+        relay.pause.set(is_paused);
         let seating = Seating {
             role: Role::Client,
             channel: relay.name.clone(),

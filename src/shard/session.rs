@@ -1,4 +1,4 @@
-//! One session on the shard where it stays.
+//! Sessions: one (uid, channel) pair of a client, on the shard where its connection stays.
 
 use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
@@ -17,20 +17,20 @@ use crate::channel::{Encoding, Fanout, MemberKey, SessionId, SlowPolicy, SlowRea
 use crate::protocol::{Cid, FrameError};
 use crate::websocket::{CloseCode, close_frame};
 
-/// Where a session stands.
+/// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionPhase {
-    /// It is a member.
+    /// A member that may publish.
     Joined,
-    /// It is a member whose client has closed its sending side.
+    /// A member whose client has closed its sending side.
     HalfClosed,
-    /// The broker is stopping: it gets what is queued, then our side is closed.
+    /// The broker is stopping: the member gets what is queued, then our side is closed.
     Finishing,
-    /// It is no member any more and its socket is shut down.
+    /// No member any more; its socket is shut down.
     Over,
 }
 
-/// What is at the other end of a session.
+/// Kind of party at the other end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A client, or a server that has sent a plain join, as v1 servers without a history do.
@@ -52,33 +52,45 @@ impl Role {
     }
 }
 
-/// A session. Its tasks and its seat in the channel share it.
+/// One (uid, channel) pair of a client, on the shard where its connection is. Its tasks and its seat in the
+/// channel share it.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Identifies it; never used twice.
     pub(crate) id: SessionId,
+    /// Kind of party at the other end.
     pub(crate) role: Role,
+    /// Encoding of its queue.
     pub(crate) encoding: Encoding,
+    /// Its connection id in the channel.
     pub(crate) cid: Cid,
+    /// Address of the client.
     pub(crate) peer: SocketAddr,
+    /// Name of its user.
     pub(crate) uid: Box<str>,
+    /// Name of its channel.
     pub(crate) channel: ChannelName,
+    /// Place of its channel on this shard.
     pub(crate) home: Home,
+    /// Finds it among the channel's members; `None` once it has given up its seat.
     pub(crate) key: Cell<Option<MemberKey>>,
+    /// Lifecycle: joined, half-closed, finishing, over.
     pub(crate) phase: Cell<SessionPhase>,
     /// Set while another connection waits for its place.
     pub(crate) is_contested: Cell<bool>,
-    /// Holds the channel's publishers back.
+    /// Pauses the channel's publishers, of which it is one.
     pub(crate) pause: Rc<Pause>,
-    /// The longest time it does so.
+    /// Longest time that it waits for the end of a pause.
     pub(crate) pause_limit: Duration,
+    /// Sending side of its connection.
     pub(crate) writer: StreamWriter,
-    /// Wakes the task of a session that is half-closed or held back, and does not read.
+    /// Wakes the task of a session that is half-closed or paused, and does not read.
     pub(crate) over: OnceCell<Rc<Notify>>,
     /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
     pub(crate) permit: Option<Permit>,
 }
 
-/// What a channel gives a session.
+/// A channel's part of a new session.
 pub(crate) struct Seating {
     pub(crate) role: Role,
     pub(crate) channel: ChannelName,
@@ -171,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Whether others have a seat on its connection.
+    /// Returns `true` if other sessions use its connection.
     pub(crate) fn shares_its_connection(&self) -> bool {
         let layered = self.writer.layered();
         layered.is_some_and(|layered| layered.has_seats())
@@ -191,7 +203,7 @@ impl Session {
 pub(crate) enum Ended {
     /// The client closed it, or the network did.
     ByPeer(std::io::Error),
-    /// What the client sent is no frame.
+    /// The client sent something that is no frame.
     Protocol(FrameError),
     /// A client that can be told has done what it may not.
     Fault(Box<str>),
@@ -199,11 +211,11 @@ pub(crate) enum Ended {
     Overdrawn,
     /// A frame did not go on.
     Overdue,
-    /// It could not keep up.
+    /// The client could not keep up.
     Slow(SlowReason),
     /// A new session took its connection id.
     Replaced,
-    /// It was half-closed, and had to make room at a limit.
+    /// Half-closed, and had to make room at a limit.
     LetGo(LimitReached),
     /// The broker is stopping.
     Stopping,

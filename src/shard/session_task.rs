@@ -29,7 +29,7 @@ pub(super) struct SessionTask {
     check: Option<Box<BodyCheck>>,
     /// Ends it when a frame does not go on. Absent while none has been waited for.
     timer: Option<Box<FrameTimer>>,
-    /// What has to be over before the next read. Yields why the session has ended, if it has.
+    /// A wait that has to be over before the next read. Yields why the session has ended, if it has.
     wait: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
 }
 
@@ -201,8 +201,8 @@ impl SessionTask {
     }
 }
 
-/// Waits while other shards are congested or the channel has a member that holds its publishers
-/// back; the latter never longer than its limit. A session that is ended meanwhile must not wait: its
+/// Waits while other shards are congested or the channel has a member that pauses its publishers;
+/// the latter never longer than its limit. A session that is ended meanwhile must not wait: its
 /// connection counts for as long as its task lives.
 async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
     let over = session.over.get_or_init(Rc::default).clone();

@@ -1,4 +1,4 @@
-//! What every TCP connection of a broker is set to.
+//! Socket options of every TCP connection of a broker.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a shard counts. Written by its own thread only, read by any.
+//! Counters of a shard. Its own thread alone writes them, any thread may read them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// What a broker has done since it started, over all shards.
+        /// Counters of a broker since its start, summed over all shards.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

@@ -1,4 +1,4 @@
-//! How bytes leave and come: plain TCP, or with layers in between.
+//! The two sides of a connection: plain TCP, or with TLS or WebSocket in between.
 //!
 //! A plain connection belongs to one session, which writes its queue to the socket as it is. A
 //! layered one (TLS, WebSocket, or both) may be shared by several sessions, and writes things of
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use super::layered::Layered;
 use crate::channel::{Encoding, Outbox, SessionId};
 
-/// How long a connection is kept so that what was said last arrives.
+/// Longest time for which a connection stays open so that the last bytes sent arrive.
 const LINGER: Duration = Duration::from_millis(500);
 /// Runs passed to one vectored write.
 const SLICES: usize = 64;
@@ -132,7 +132,7 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// Whether everything that was taken from queues is in the socket.
+    /// Returns `true` once everything that was taken from queues is in the socket.
     pub(super) fn is_clear(&self) -> bool {
         match self {
             Self::Plain(_) => true,
@@ -140,7 +140,7 @@ impl StreamWriter {
         }
     }
 
-    /// When the socket last took something, where the queues alone do not show it.
+    /// Returns when the socket last took something, where the queues alone do not show it.
     pub(super) fn progress(&self) -> Option<Instant> {
         match self {
             Self::Plain(_) => None,
@@ -148,7 +148,7 @@ impl StreamWriter {
         }
     }
 
-    /// What carries several sessions, or more than frames.
+    /// Returns the layered connection, if it is one.
     pub(super) fn layered(&self) -> Option<&Rc<Layered>> {
         match self {
             Self::Plain(_) => None,

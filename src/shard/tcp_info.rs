@@ -28,7 +28,7 @@ const TCP_LISTEN: u8 = 10;
 const HEAD: usize = 16;
 /// Length of `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
-/// Where the length of the send queue is in it.
+/// Offset of the length of the send queue in it.
 const WQUEUE: usize = 60;
 /// Longer than any answer for one socket.
 const ROOM: usize = 4096;

@@ -141,7 +141,7 @@ impl Seed {
             deliveries: self.deliveries,
             congestion: Pause::default(),
             merging: RefCell::default(),
-            kept: RefCell::default(),
+            parked: RefCell::default(),
             takeovers: RefCell::default(),
             tcp_inspector: TcpInspector::default(),
             behind: Cell::new(0),

@@ -6,8 +6,8 @@
 //! runtime has looked at the sockets. So however many expensive tasks there are, a task that is
 //! woken by its socket waits for one budget of theirs, not for all of them.
 //!
-//! What cannot be divided: one run is queued for all members of a channel on a shard in one go, and
-//! one message of up to `max_frame` is made into the encoding of a queue in one go.
+//! Two things are not divided: queueing one run for all members of a channel on a shard, and encoding
+//! one message of up to `max_frame` for the queues of WebSocket members.
 //!
 //! A shard is a thread, so the turn is a thread local: work far below a task needs no handle to
 //! charge for what it does.
@@ -25,13 +25,13 @@ use super::Shard;
 pub(crate) const BUDGET: u32 = 8192;
 /// Units from which on a turn is expensive: the task passes the lane before its next one.
 pub(crate) const EXPENSIVE: u32 = BUDGET / 8;
-/// What a system call costs: a write to a socket on loopback takes two to four microseconds.
+/// Cost of a system call: a write to a socket on loopback takes two to four microseconds.
 pub(crate) const SYSTEM_CALL: u32 = 64;
-/// What a message between shards costs, besides the work that it asks for.
+/// Cost of a message between shards, besides the work that it asks for.
 pub(crate) const MESSAGE: u32 = 16;
-/// What a TLS record costs, however short it is.
+/// Cost of a TLS record, however short it is.
 pub(crate) const TLS_RECORD: u32 = 32;
-/// What a step of a TLS handshake costs: key exchange and signature take a quarter to one
+/// Cost of a step of a TLS handshake: key exchange and signature take a quarter to one
 /// millisecond.
 pub(crate) const TLS_HANDSHAKE: u32 = BUDGET / 2;
 /// Bytes that are read, copied or written for one unit.

@@ -1,4 +1,4 @@
-//! What comes out of reads of any size, what memory they take meanwhile, and what is given back.
+//! Reads of any size: the runs that come out, the memory taken meanwhile, and that all of it is given back.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What a connection sends besides what is queued for its members, and who of them is next.
+//! Output of a layered connection besides its members' queues, and whose turn to write it is.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -7,14 +7,14 @@ use bytes::{Buf as _, Bytes};
 
 use crate::channel::SessionId;
 
-/// What goes out before anything that is queued for members.
+/// Output that goes out before anything that is queued for members.
 #[derive(Debug, Default)]
 pub(super) struct Out {
     /// The rest of a unit of which the socket has taken a part.
     pub(super) rest: Bytes,
     /// Control frames of WebSocket; none while nothing is to be said.
     pub(super) control: Option<Box<Control>>,
-    /// Whether a close frame is among them, or has gone out.
+    /// Set once a close frame is among them, or has gone out.
     pub(super) is_closed: bool,
     /// Of several sessions those that wait for the socket, in the order in which they write again:
     /// each once, then it is the next one's turn.
@@ -50,7 +50,7 @@ pub(super) struct Control {
 }
 
 impl Out {
-    /// What goes out next.
+    /// Returns the bytes that go out next.
     pub(super) fn front(&mut self) -> Option<&mut Bytes> {
         if !self.rest.is_empty() {
             return Some(&mut self.rest);
@@ -106,7 +106,7 @@ impl Out {
             .for_each(|mut waiting| waiting.wake());
     }
 
-    /// Whether no other session is to write first.
+    /// Returns `true` if no other session is to write first.
     pub(super) fn is_turn_of(&self, session: SessionId) -> bool {
         let first = self.waiting.as_ref().and_then(|waiting| waiting.front());
         first.is_none_or(|first| first.session == session)

@@ -13,7 +13,7 @@ use crate::shard::turn;
 /// Bytes taken from TLS at once: no record has more.
 const RECORD: usize = 16 << 10;
 
-/// What one step of reading came to.
+/// The outcome of one step of reading.
 pub(super) enum TlsProgress {
     /// Something; there may be more.
     More,

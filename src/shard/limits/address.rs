@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// What limits count as one client address: an IPv4 address, or the /64 network of an IPv6 address,
+/// One client address as limits count it: an IPv4 address, or the /64 network of an IPv6 address,
 /// because whoever has one address of a /64 has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum AddressKey {

@@ -76,15 +76,15 @@ impl Limiter {
 #[derive(Debug)]
 pub(crate) struct ChannelPermit {
     limiter: Arc<Limiter>,
-    /// Who has opened it.
+    /// The address that opened the channel.
     opener: AddressKey,
     listing: Listing,
 }
 
-/// Where a channel is listed.
+/// The list that a channel is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
-    /// It is needed.
+    /// On none: somebody needs it.
     None,
     /// Among those that may be freed.
     As(Unneeded, u64),

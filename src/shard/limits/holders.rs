@@ -1,4 +1,4 @@
-//! Who goes first when there is no room: those who hold a place, by age and by address.
+//! Holders of places by age and by address, to choose the one that goes first when there is no room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,7 +54,7 @@ impl<T> Holders<T> {
         Some((address, holder))
     }
 
-    /// Returns how many there are.
+    /// Returns the number of holders.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -64,7 +64,7 @@ impl<T> Holders<T> {
         self.all.get(&serial).map(|(_, holder)| holder)
     }
 
-    /// Returns who goes first: of the address that holds most, if that is more than `share`, the
+    /// Returns the holder that goes first: of the address that holds most, if that is more than `share`, the
     /// oldest; else the oldest of all.
     pub(super) fn first(&self, share: usize) -> Option<First> {
         let &(count, heaviest) = self.by_count.last()?;
@@ -78,7 +78,7 @@ impl<T> Holders<T> {
         })
     }
 
-    /// Returns who of one address goes first: its oldest.
+    /// Returns the holder that goes first of one address: its oldest.
     pub(super) fn first_of(&self, address: AddressKey, share: usize) -> Option<First> {
         let mut oldest = self.of_address.range((address, 0)..=(address, u64::MAX));
         let &(_, serial) = oldest.next()?;

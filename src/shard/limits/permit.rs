@@ -22,11 +22,11 @@ const GRACE: Duration = Duration::from_millis(250);
 /// A stage of a connection in which it may be told to go. Those in an earlier one go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It has ended, and only waits for the client to take what was said last.
+    /// Ended, and only waits for the client to take what was said last.
     Ending,
     /// Its client has closed the sending side, and has got all that was queued for it.
     HalfClosed,
-    /// It has not joined yet.
+    /// Not joined yet.
     Joining,
     /// Its client has closed the sending side, and its socket is full.
     Stalled,
@@ -64,7 +64,7 @@ pub(crate) struct LetGo {
     pub(crate) full: LimitReached,
 }
 
-/// How a connection is told to go, from whatever shard.
+/// Tells a connection to go, from whatever shard.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     serial: u64,
@@ -243,7 +243,7 @@ impl Permit {
     }
 
     /// Counts the connection for another address from now on: that of the client that a proxy has named.
-    /// That is without effect if it was told to go.
+    /// Has no effect once the connection was told to go.
     ///
     /// # Errors
     ///
@@ -291,7 +291,7 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// It was told to go before.
+    /// The connection was told to go before.
     pub(crate) fn join(&self) -> Result<(), LetGo> {
         self.unlist(&mut self.limiter.connections_mut())?;
         self.listing.take();

@@ -15,7 +15,7 @@ use crate::shard::ids::ChannelId;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A gate, and the time that it is told.
+/// A limiter, and the time that it is told.
 struct World {
     limiter: Arc<Limiter>,
     now: Instant,
@@ -51,7 +51,7 @@ impl World {
     }
 }
 
-/// What a connection was told, if it has to go.
+/// Returns the reason that a connection was told to go, if it was.
 fn told(permit: &Permit) -> Option<LetGo> {
     permit.ticket()?.told.get().copied()
 }
@@ -435,7 +435,7 @@ fn a_connection_counts_for_the_client_that_its_proxy_names() {
     drop(w.enter("192.0.2.3").unwrap());
 }
 
-/// Who holds a place makes room for a client of a proxy as for any other, with the age that it has.
+/// A holder makes room for a client of a proxy as for any other, by its age.
 #[test]
 fn a_client_that_a_proxy_names_finds_room_and_makes_it() {
     let w = world(Limits {

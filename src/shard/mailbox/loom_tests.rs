@@ -19,7 +19,7 @@ impl Weigh for Parcel {
     }
 }
 
-/// What the inbox task of a shard does that has only to send: retries what is kept until it is gone.
+/// Acts as the inbox task of a shard that only sends: retries what is kept until it is gone.
 fn send_all(outlet: &Outlet<Parcel>, wake: &Wake, parcels: Vec<Parcel>) {
     for parcel in parcels {
         outlet.send(parcel);
@@ -38,7 +38,7 @@ fn send_all(outlet: &Outlet<Parcel>, wake: &Wake, parcels: Vec<Parcel>) {
     }));
 }
 
-/// What the inbox task of a shard does that has only to receive. Returns what came, in order.
+/// Acts as the inbox task of a shard that only receives. Returns the parcels that came, in order.
 fn receive(mailbox: &Mailbox<Parcel>, wake: &Wake, wakes: &[Arc<Wake>], total: usize) -> Vec<u32> {
     let mut got = Vec::new();
     block_on(poll_fn(|cx| {

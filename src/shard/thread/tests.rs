@@ -64,7 +64,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
         channel: "room".into(),
         replay: Vec::new(),
         skip: 0,
-        held: false,
+        is_paused: false,
         early,
     }))
 }
