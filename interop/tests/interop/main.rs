@@ -13,9 +13,9 @@
 mod support;
 
 mod chat;
+mod frames;
 mod gateway;
 mod keys;
 mod msgconn;
 mod our_client;
 mod peers;
-mod wire;

@@ -12,7 +12,9 @@ mod scan;
 mod tls;
 mod websocat;
 
-use crate::support::{Door, Library, Secrets, Server, ServerKind, ServerSpec, Session, WsClient};
+use crate::support::{
+    Library, Listener, Secrets, Server, ServerKind, ServerSpec, Session, WsClient,
+};
 
 /// Runs each named scenario, a `fn(Library)`, with Python's `websockets` and with Node's `ws`.
 macro_rules! with_each_library {
@@ -39,11 +41,11 @@ fn with(library: Library, scenario: fn(Library)) {
     }
 }
 
-/// A broker with a door for WebSocket; clients may take their time to join, since the machine may
+/// A broker with a WebSocket listener; clients may take their time to join, since the machine may
 /// be busy with all the others.
 fn spec() -> ServerSpec {
     ServerSpec::new(ServerKind::Ours)
-        .door(Door::WebSocket)
+        .listener(Listener::WebSocket)
         .options(&["--join-deadline", "60s"])
 }
 

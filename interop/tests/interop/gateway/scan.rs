@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::tls::{has_openssl, server_with};
-use crate::support::{Door, Process, Secrets, in_package, in_python, skip};
+use crate::support::{Listener, Process, Secrets, in_package, in_python, skip};
 
 fn is_installed() -> bool {
     let installed = in_python("bin/sslyze").is_file();
@@ -49,7 +49,7 @@ fn it_finds_nothing_wrong_with_mles_over_tls() {
         return;
     }
     let (server, _certificate) = server_with(Secrets::NONE);
-    Report::of(&server.door(Door::MlesTls).to_string(), &[]).assert_is_clean();
+    Report::of(&server.listener(Listener::MlesTls).to_string(), &[]).assert_is_clean();
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn it_finds_nothing_wrong_with_websocket_over_tls() {
     }
     let (server, _certificate) = server_with(Secrets::NONE);
     // That early data is refused shows in an answer to HTTP.
-    let address = server.door(Door::WebSocketTls).to_string();
+    let address = server.listener(Listener::WebSocketTls).to_string();
     Report::of(&address, &["--early-data"]).assert_is_clean();
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 
 use super::{member, with_each_library};
 use crate::support::{
-    Door, Event, Library, Process, Secrets, Server, ServerKind, ServerSpec, Session, Visit,
+    Event, Library, Listener, Process, Secrets, Server, ServerKind, ServerSpec, Session, Visit,
     WsClient, large_text, our_program, skip,
 };
 
@@ -64,8 +64,8 @@ impl Drop for Certificate {
 pub(super) fn server_with(secrets: Secrets) -> (Server, Certificate) {
     let spec = ServerSpec::new(ServerKind::Ours)
         .secrets(secrets)
-        .door(Door::MlesTls)
-        .door(Door::WebSocketTls);
+        .listener(Listener::MlesTls)
+        .listener(Listener::WebSocketTls);
     let certificate = Certificate::make(&spec);
     let server = spec.options(&certificate.options()).start();
     (server, certificate)
@@ -118,9 +118,13 @@ pub(super) fn has_openssl() -> bool {
     has
 }
 
-fn s_client(server: &Server, door: Door, certificate: &Certificate) -> Command {
+fn s_client(server: &Server, listener: Listener, certificate: &Certificate) -> Command {
     let mut command = Command::new("openssl");
-    command.args(["s_client", "-connect", &server.door(door).to_string()]);
+    command.args([
+        "s_client",
+        "-connect",
+        &server.listener(listener).to_string(),
+    ]);
     command.args(["-alpn", "mles,http/1.1", "-verify_return_error", "-CAfile"]);
     command.arg(certificate.cert());
     command
@@ -141,17 +145,23 @@ fn openssl_agrees_on_tls_1_2_and_1_3() {
         return;
     }
     let (server, certificate) = server_with(Secrets::NONE);
-    for (door, alpn) in [(Door::MlesTls, "mles"), (Door::WebSocketTls, "http/1.1")] {
+    for (listener, alpn) in [
+        (Listener::MlesTls, "mles"),
+        (Listener::WebSocketTls, "http/1.1"),
+    ] {
         for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
-            let (status, told) = handshake(s_client(&server, door, &certificate), &[option]);
-            assert!(status.success(), "{door:?} {version}: {told}");
+            let (status, told) = handshake(s_client(&server, listener, &certificate), &[option]);
+            assert!(status.success(), "{listener:?} {version}: {told}");
             for wanted in [
                 format!("New, {version}, Cipher is "),
                 format!("ALPN protocol: {alpn}\n"),
                 "Verify return code: 0 (ok)".to_owned(),
                 "Compression: NONE".to_owned(),
             ] {
-                assert!(told.contains(&wanted), "{door:?}: no {wanted} in {told}");
+                assert!(
+                    told.contains(&wanted),
+                    "{listener:?}: no {wanted} in {told}"
+                );
             }
         }
     }
@@ -163,15 +173,15 @@ fn openssl_cannot_use_what_is_older() {
         return;
     }
     let (server, certificate) = server_with(Secrets::NONE);
-    for door in [Door::MlesTls, Door::WebSocketTls] {
+    for listener in [Listener::MlesTls, Listener::WebSocketTls] {
         for option in ["-tls1", "-tls1_1"] {
-            let mut command = s_client(&server, door, &certificate);
+            let mut command = s_client(&server, listener, &certificate);
             // Without this it would not even ask.
             command.args(["-cipher", "ALL:@SECLEVEL=0", option]);
             let mut process = Process::spawn(command);
             process.close_stdin();
             let (status, _) = process.wait();
-            assert!(!status.success(), "{door:?} {option}");
+            assert!(!status.success(), "{listener:?} {option}");
             // The server has said so.
             process.wait_for("an alert", |line| line.contains("alert").then_some(()));
         }
@@ -187,7 +197,7 @@ fn openssl_resumes_sessions() {
     for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let session = certificate.folder.join("session.pem");
         let session = session.to_str().unwrap();
-        let mut command = s_client(&server, Door::WebSocketTls, &certificate);
+        let mut command = s_client(&server, Listener::WebSocketTls, &certificate);
         command.args([option, "-sess_out", session]);
         let mut process = Process::spawn(command);
         // The ticket of TLS 1.3 comes behind the handshake, so it stays until it is answered.
@@ -197,7 +207,7 @@ fn openssl_resumes_sessions() {
             lines.iter().any(|line| line.starts_with("New, ")),
             "{lines:?}"
         );
-        let command = s_client(&server, Door::WebSocketTls, &certificate);
+        let command = s_client(&server, Listener::WebSocketTls, &certificate);
         let (_, told) = handshake(command, &[option, "-sess_in", session]);
         assert!(told.contains(&format!("Reused, {version}")), "{told}");
     }
@@ -211,7 +221,7 @@ fn openssl_carries_frames() {
     }
     let (server, certificate) = server_with(Secrets::SHARED);
     let mut tcp = member(&server, "dora", CHANNEL);
-    let mut command = s_client(&server, Door::MlesTls, &certificate);
+    let mut command = s_client(&server, Listener::MlesTls, &certificate);
     command.arg("-quiet");
     let mut anna = Process::spawn(command);
     let frames = Session::connect(server.address(), server.secrets(), "anna", CHANNEL);

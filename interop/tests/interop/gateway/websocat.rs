@@ -8,8 +8,8 @@ use std::process::Command;
 
 use super::{member, server_with, spec};
 use crate::support::{
-    Door, PROTOCOL, Process, Secrets, Server, ServerKind, ServerSpec, body, hello, in_python, key,
-    large_text, skip,
+    Listener, PROTOCOL, Process, Secrets, Server, ServerKind, ServerSpec, body, hello, in_python,
+    key, large_text, skip,
 };
 
 use super::tls::Certificate;
@@ -210,7 +210,7 @@ fn it_speaks_over_tls() {
     if !Websocat::is_installed() {
         return;
     }
-    let spec = ServerSpec::new(ServerKind::Ours).door(Door::WebSocketTls);
+    let spec = ServerSpec::new(ServerKind::Ours).listener(Listener::WebSocketTls);
     let certificate = Certificate::make(&spec);
     let server = spec.options(&certificate.options()).start();
     let mut tcp = member(&server, "dora", CHANNEL);

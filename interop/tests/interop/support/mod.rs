@@ -3,7 +3,7 @@
 
 mod chat;
 mod chat_v2;
-mod doors;
+mod listeners;
 mod msgconn;
 mod namespace;
 mod our_cli;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(crate) use chat::{ChatClient, WsProxy};
 pub(crate) use chat_v2::{ChatV2, ProxyV2};
-pub(crate) use doors::Door;
+pub(crate) use listeners::Listener;
 pub(crate) use msgconn::Conn;
 pub(crate) use namespace::Namespace;
 pub(crate) use our_cli::{exit_code_with, publish, publish_lines, subscribe};

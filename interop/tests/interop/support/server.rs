@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
-use super::doors::{Door, Doors};
+use super::listeners::{Listener, Listeners};
 use super::namespace::Namespace;
 use super::process::Process;
 use super::{Secrets, in_package};
@@ -29,7 +29,7 @@ pub(crate) struct ServerSpec {
     history_limit: usize,
     peer: Option<SocketAddr>,
     peer_cid: Option<u32>,
-    doors: Doors,
+    listeners: Listeners,
     options: Vec<String>,
     namespace: Option<Namespace>,
 }
@@ -46,7 +46,7 @@ impl ServerSpec {
             history_limit: 100,
             peer: None,
             peer_cid: None,
-            doors: Doors::default(),
+            listeners: Listeners::default(),
             options: Vec::new(),
             namespace: None,
         }
@@ -75,8 +75,8 @@ impl ServerSpec {
     }
 
     /// Opens a listener of another kind, on a port that the system chooses; ours only.
-    pub(crate) fn door(mut self, door: Door) -> Self {
-        self.doors.add(door);
+    pub(crate) fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.add(listener);
         self
     }
 
@@ -117,9 +117,9 @@ impl ServerSpec {
     pub(crate) fn start(mut self) -> Server {
         let (process, address) = self.spawn();
         self.listen = address;
-        let doors = &self.doors;
-        let doors = process.wait_for("its listeners", |line| doors.told_in(line));
-        self.doors = doors;
+        let listeners = &self.listeners;
+        let listeners = process.wait_for("its listeners", |line| listeners.told_in(line));
+        self.listeners = listeners;
         Server {
             spec: self,
             process,
@@ -162,7 +162,7 @@ impl ServerSpec {
             "--shards",
             "2",
         ]);
-        command.args(self.doors.arguments(self.listen.ip()));
+        command.args(self.listeners.arguments(self.listen.ip()));
         if let Some(cid) = self.peer_cid {
             command.args(["--peer-cid", &format!("{cid:#x}")]);
         }
@@ -210,16 +210,16 @@ impl Server {
     }
 
     /// Where it listens for that.
-    pub(crate) fn door(&self, door: Door) -> SocketAddr {
-        SocketAddr::new(self.address().ip(), self.spec.doors.port(door))
+    pub(crate) fn listener(&self, listener: Listener) -> SocketAddr {
+        SocketAddr::new(self.address().ip(), self.spec.listeners.port(listener))
     }
 
     /// Where WebSocket clients find it: over TLS if it has that alone.
     pub(crate) fn ws_url(&self) -> String {
-        if self.spec.doors.has(Door::WebSocket) {
-            format!("ws://{}", self.door(Door::WebSocket))
+        if self.spec.listeners.has(Listener::WebSocket) {
+            format!("ws://{}", self.listener(Listener::WebSocket))
         } else {
-            format!("wss://{}", self.door(Door::WebSocketTls))
+            format!("wss://{}", self.listener(Listener::WebSocketTls))
         }
     }
 

@@ -18,7 +18,7 @@ on_each_server!(
     a_half_closed_session,
 );
 
-const CHANNEL: &str = "wire";
+const CHANNEL: &str = "frames";
 
 /// Between two tries of something that may have to wait for the server to notice a leaver.
 const RETRY: Duration = Duration::from_millis(20);

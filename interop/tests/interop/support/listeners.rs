@@ -4,14 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Listener {
     WebSocket,
     /// Mles over TLS.
     MlesTls,
     WebSocketTls,
 }
 
-impl Door {
+impl Listener {
     fn option(self) -> &'static str {
         match self {
             Self::WebSocket => "--ws",
@@ -30,40 +30,40 @@ impl Door {
     }
 }
 
-/// The doors of a server and their ports; 0 until the system has chosen one.
+/// The listeners of a server and their ports; 0 until the system has chosen one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Doors(Vec<(Door, u16)>);
+pub(super) struct Listeners(Vec<(Listener, u16)>);
 
-impl Doors {
-    pub(super) fn add(&mut self, door: Door) {
-        self.0.push((door, 0));
+impl Listeners {
+    pub(super) fn add(&mut self, listener: Listener) {
+        self.0.push((listener, 0));
     }
 
-    pub(super) fn has(&self, wanted: Door) -> bool {
-        self.0.iter().any(|(door, _)| *door == wanted)
+    pub(super) fn has(&self, wanted: Listener) -> bool {
+        self.0.iter().any(|(listener, _)| *listener == wanted)
     }
 
-    pub(super) fn port(&self, wanted: Door) -> u16 {
-        let found = self.0.iter().find(|(door, _)| *door == wanted);
-        found.expect("the server has no such door").1
+    pub(super) fn port(&self, wanted: Listener) -> u16 {
+        let found = self.0.iter().find(|(listener, _)| *listener == wanted);
+        found.expect("the server has no such listener").1
     }
 
     /// The options that open them.
     pub(super) fn arguments(&self, ip: IpAddr) -> Vec<String> {
-        let arguments = self.0.iter().flat_map(|(door, port)| {
+        let arguments = self.0.iter().flat_map(|(listener, port)| {
             let address = SocketAddr::new(ip, *port);
-            [door.option().to_owned(), address.to_string()]
+            [listener.option().to_owned(), address.to_string()]
         });
         arguments.collect()
     }
 
     /// The same with the ports they got, if `line` tells them all.
     pub(super) fn told_in(&self, line: &str) -> Option<Self> {
-        let doors = self.0.iter().map(|&(door, _)| {
-            let (before, _) = line.split_once(door.told())?;
+        let listeners = self.0.iter().map(|&(listener, _)| {
+            let (before, _) = line.split_once(listener.told())?;
             let (_, port) = before.rsplit_once(':')?;
-            Some((door, port.parse().ok()?))
+            Some((listener, port.parse().ok()?))
         });
-        doors.collect::<Option<_>>().map(Self)
+        listeners.collect::<Option<_>>().map(Self)
     }
 }
