@@ -6,15 +6,22 @@
 use std::sync::Arc;
 
 use super::StartError;
-use crate::settings::Settings;
-use crate::tls::{ServerTls, TlsError};
+use crate::settings::{Settings, TlsSettings};
+use crate::tls::{PairFiles, ServerTls, TlsError};
 
 /// What the TLS listeners share, if there are any.
 pub(super) fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
     if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
         return Ok(None);
     }
-    ServerTls::new(&settings.tls).map(Some)
+    let TlsSettings {
+        cert,
+        key,
+        client_ca,
+        ..
+    } = settings.tls.clone();
+    let pair = PairFiles::of(cert, key)?.ok_or(TlsError::HalfAPair)?;
+    ServerTls::new(pair, client_ca).map(Some)
 }
 
 /// Tries the congestion control of the settings on a socket of its own.

@@ -5,24 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, client::Resumption,
-};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::authorities::Authorities;
 use super::error::TlsError;
 use super::handshake::HandshakeError;
+use super::pair::PairFiles;
+use super::provider::{ALPN_MLES, VERSIONS, provider};
 use super::validity::CertificateFile;
+use super::verifier::{AnyServerVerifier, server_verifier};
 use super::words::of_error;
-use super::{ALPN_MLES, VERSIONS, pem, provider};
 
 /// Servers of one client whose sessions are remembered, to come back with fewer round trips.
 const REMEMBERED: usize = 32;
@@ -87,37 +85,41 @@ impl ClientTls {
             cert,
             key,
         } = options;
-        let provider = provider();
         let mut files = Vec::new();
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(|error| TlsError::Setup(of_error(&error, "this side")))?;
-        let builder = if insecure {
-            let anyone = Arc::new(Anyone::new(&provider));
-            builder.dangerous().with_custom_certificate_verifier(anyone)
-        } else {
-            match ca {
-                None => builder.with_root_certificates(system_roots()?),
-                Some(file) => {
-                    let authorities = pem::authorities(&file)?;
-                    let consequence = "servers that it has signed are refused";
-                    files.push(authorities.file(&file, consequence));
-                    let verifier = authorities.server_verifier()?;
-                    builder
-                        .dangerous()
-                        .with_custom_certificate_verifier(verifier)
-                }
+        let builder = match ca {
+            _ if insecure => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyServerVerifier)),
+            None => builder.with_root_certificates(system_roots()?),
+            Some(file) => {
+                let authorities = Authorities::read(&file)?;
+                let consequence = "servers that it has signed are refused";
+                let certificates = &authorities.certificates;
+                files.push(CertificateFile::authorities(
+                    &file,
+                    certificates,
+                    consequence,
+                ));
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(server_verifier(authorities)?)
             }
         };
-        let mut config = match (cert, key) {
-            (None, None) => builder.with_no_client_auth(),
-            (Some(cert), Some(key)) => {
-                let pair = pem::pair(&cert, &key)?;
+        let mut config = match PairFiles::of(cert, key)? {
+            None => builder.with_no_client_auth(),
+            Some(pair_files) => {
+                let pair = pair_files.read()?;
                 let consequence = "servers that ask for it will refuse it";
-                files.push(CertificateFile::chain(&cert, &pair.cert, consequence));
+                files.push(CertificateFile::chain(
+                    &pair_files.cert,
+                    &pair.cert,
+                    consequence,
+                ));
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
             }
-            _ => return Err(TlsError::HalfAPair),
         };
         config.alpn_protocols = vec![ALPN_MLES.to_vec()];
         config.resumption = Resumption::in_memory_sessions(REMEMBERED);
@@ -205,53 +207,4 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     } else {
         reasons.join("; ")
     }))
-}
-
-/// Trusts any certificate; whoever shows it must have its key all the same.
-#[derive(Debug)]
-struct Anyone {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Anyone {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self {
-            algorithms: provider.signature_verification_algorithms,
-        }
-    }
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

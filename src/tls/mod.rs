@@ -11,23 +11,22 @@
 //!
 //! This module must not listen, and must not log a key.
 
+mod authorities;
 mod client;
 mod error;
 mod handshake;
+mod pair;
 mod pem;
-mod pinned;
+mod provider;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 mod validity;
+mod verifier;
 #[cfg(feature = "server")]
 mod watch;
 mod words;
-
-use std::sync::Arc;
-
-use rustls::crypto::CryptoProvider;
 
 #[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explained;
@@ -37,22 +36,10 @@ pub use client::{ClientTls, ClientTlsOptions};
 pub use error::TlsError;
 pub use handshake::HandshakeError;
 #[cfg(feature = "server")]
+pub(crate) use pair::PairFiles;
+#[cfg(feature = "server")]
 pub(crate) use server::{ServerTls, client_failed};
 #[cfg(feature = "server")]
 pub(crate) use watch::Watch;
 #[cfg(feature = "server")]
 pub(crate) use words::of_error as in_words;
-
-/// How Mles v1 is called in a handshake.
-const ALPN_MLES: &[u8] = b"mles";
-/// How what WebSocket begins with is called in a handshake.
-#[cfg(feature = "server")]
-const ALPN_HTTP: &[u8] = b"http/1.1";
-
-/// The versions that are spoken, the better one first.
-static VERSIONS: &[&rustls::SupportedProtocolVersion] =
-    &[&rustls::version::TLS13, &rustls::version::TLS12];
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}

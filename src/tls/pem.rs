@@ -7,15 +7,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use rustls::Error;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{Error, RootCertStore};
-use webpki::EndEntityCert;
 
 use super::error::TlsError;
-use super::pinned::Authorities;
-use super::provider;
 use super::words::{of_certificate, of_error, spelled};
 
 /// Largest file in bytes that is read: a bundle of every public authority has a quarter of it.
@@ -25,79 +21,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Longest label that is shown.
 const MAX_LABEL: usize = 40;
 
-/// A certificate with those above it, and its key. They have been found to fit.
-pub(super) fn pair(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let (chain, private) = (chain(cert)?, private_key(key)?);
-    let signing = provider().key_provider.load_private_key(private);
-    let signing = signing.map_err(|_| TlsError::BadKey {
-        path: key.to_owned(),
-        reason:
-            "it is damaged, or of a kind that is not taken: RSA of 2048 to 8192 bits, ECDSA on \
-                 P-256, P-384 or P-521, and Ed25519 are"
-                .to_owned(),
-    })?;
-    let pair = CertifiedKey::new(chain, signing);
-    match pair.keys_match() {
-        Ok(()) => Ok(pair),
-        Err(Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
-        Err(Error::InconsistentKeys(_)) => Err(mismatch(&pair, cert, key)),
-        Err(error) => Err(bad_certificate(cert, &error)),
-    }
-}
-
-/// Says why a certificate and a key do not fit: perhaps another certificate of the file does.
-fn mismatch(pair: &CertifiedKey, cert: &Path, key: &Path) -> TlsError {
-    let fits = |other: &CertificateDer<'static>| {
-        let chain = vec![other.clone()];
-        CertifiedKey::new(chain, pair.key.clone())
-            .keys_match()
-            .is_ok()
-    };
-    let (cert, key) = (cert.to_owned(), key.to_owned());
-    match pair.cert.iter().position(fits) {
-        Some(index) => TlsError::WrongOrder {
-            cert,
-            number: index + 1,
-            key,
-        },
-        None => TlsError::Mismatch { cert, key },
-    }
-}
-
-/// What is not as it should be with the order of a chain: clients that do not sort it refuse it.
-pub(super) fn order_warning(chain: &[CertificateDer<'_>], path: &Path) -> Option<String> {
-    let parsed: Vec<_> = chain
-        .iter()
-        .map(EndEntityCert::try_from)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let is_signed_by = |pair: &[EndEntityCert<'_>]| pair[0].issuer() == pair[1].subject();
-    let broken = parsed.windows(2).position(|pair| !is_signed_by(pair))?;
-    Some(format!(
-        "certificate {} in {} is not that of the authority that has signed the one before it: clients \
-         may refuse the chain. The server's own comes first, then each time that of the authority \
-         that has signed the last",
-        broken + 2,
-        path.display()
-    ))
-}
-
-/// Authorities to trust, and each certificate by itself.
-pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
-    let certificates = chain(path)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in &certificates {
-        let added = roots.add(certificate.clone());
-        added.map_err(|error| bad_certificate(path, &error))?;
-    }
-    Ok(Authorities {
-        roots: roots.into(),
-        certificates,
-    })
-}
-
 /// All certificates of a file, at least one.
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = Text::read(path)?;
     let certificates = CertificateDer::pem_slice_iter(&text.0).collect::<Result<Vec<_>, _>>();
     match certificates {
@@ -111,7 +36,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Text::read(path)?;
     // Both kinds say so in clear: the label of PKCS#8, and a header line of the older ones.
     let is_encrypted = |line: &[u8]| {
@@ -270,7 +195,7 @@ fn label_and_dashes(line: &[u8]) -> &[u8] {
     &rest[..dashes.map_or(0, |at| at + 5)]
 }
 
-fn bad_certificate(path: &Path, error: &Error) -> TlsError {
+pub(super) fn bad_certificate(path: &Path, error: &Error) -> TlsError {
     TlsError::BadCertificate {
         path: path.to_owned(),
         reason: match error {

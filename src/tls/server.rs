@@ -10,12 +10,13 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InvalidMessage, ServerConfig};
 
+use super::authorities::Authorities;
 use super::error::TlsError;
-use super::pinned::Authorities;
+use super::pair::PairFiles;
+use super::provider::{ALPN_HTTP, ALPN_MLES, VERSIONS, provider};
 use super::validity::CertificateFile;
+use super::verifier::client_verifier;
 use super::words::of_error;
-use super::{ALPN_HTTP, ALPN_MLES, VERSIONS, pem, provider};
-use crate::settings::TlsSettings;
 
 /// What the TLS listeners of a broker share: the certificate and whom they let in.
 #[derive(Debug)]
@@ -32,8 +33,7 @@ pub(crate) struct ServerTls {
 /// Where it all comes from.
 #[derive(Debug)]
 struct Files {
-    cert: PathBuf,
-    key: PathBuf,
+    pair: PairFiles,
     client_ca: Option<PathBuf>,
 }
 
@@ -65,20 +65,14 @@ impl ResolvesServerCert for Current {
 }
 
 impl ServerTls {
-    /// Loads what `settings` names. Blocks.
+    /// Loads a certificate and its key, and the authorities that clients' certificates may come from,
+    /// if clients need one. Blocks.
     ///
     /// # Errors
     ///
     /// See [`TlsError`].
-    pub(crate) fn new(settings: &TlsSettings) -> Result<Arc<Self>, TlsError> {
-        let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else {
-            return Err(TlsError::HalfAPair);
-        };
-        let files = Files {
-            cert: cert.clone(),
-            key: key.clone(),
-            client_ca: settings.client_ca.clone(),
-        };
+    pub(crate) fn new(pair: PairFiles, client_ca: Option<PathBuf>) -> Result<Arc<Self>, TlsError> {
+        let files = Files { pair, client_ca };
         let loaded = files.load()?;
         let certificate = Arc::new(Current(RwLock::new(Arc::new(loaded.pair))));
         let configs = Configs::new(&certificate, loaded.client_ca)?;
@@ -154,7 +148,7 @@ impl ServerTls {
             Ok(()) => {
                 tracing::info!(
                     "certificates are loaded again: {}",
-                    self.files.cert.display()
+                    self.files.pair.cert.display()
                 );
                 for warning in self.warnings(SystemTime::now()) {
                     tracing::warn!("{warning}");
@@ -167,12 +161,8 @@ impl ServerTls {
 
     /// The files that it comes from.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let Files {
-            cert,
-            key,
-            client_ca,
-        } = &self.files;
-        [cert, key].into_iter().chain(client_ca)
+        let Files { pair, client_ca } = &self.files;
+        [&pair.cert, &pair.key].into_iter().chain(client_ca)
     }
 
     fn configs(&self) -> Configs {
@@ -183,21 +173,26 @@ impl ServerTls {
 
 impl Files {
     fn load(&self) -> Result<Loaded, TlsError> {
-        let pair = pem::pair(&self.cert, &self.key)?;
-        let client_ca = self
-            .client_ca
-            .as_deref()
-            .map(pem::authorities)
-            .transpose()?;
+        let pair = self.pair.read()?;
         let consequence = "clients will refuse it";
-        let own = CertificateFile::chain(&self.cert, &pair.cert, consequence);
-        let consequence = "clients that it has signed are refused";
-        let clients = self.client_ca.as_deref().zip(client_ca.as_ref());
-        let clients = clients.map(|(path, ca)| ca.file(path, consequence));
+        let own = CertificateFile::chain(&self.pair.cert, &pair.cert, consequence);
+        let mut contents = vec![own];
+        let mut client_ca = None;
+        if let Some(path) = &self.client_ca {
+            let authorities = Authorities::read(path)?;
+            let consequence = "clients that it has signed are refused";
+            let certificates = &authorities.certificates;
+            contents.push(CertificateFile::authorities(
+                path,
+                certificates,
+                consequence,
+            ));
+            client_ca = Some(authorities);
+        }
         Ok(Loaded {
             pair,
             client_ca,
-            contents: std::iter::once(own).chain(clients).collect(),
+            contents,
         })
     }
 }
@@ -227,7 +222,7 @@ fn config(
         .map_err(setup)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
-        Some(authorities) => builder.with_client_cert_verifier(authorities.client_verifier()?),
+        Some(authorities) => builder.with_client_cert_verifier(client_verifier(authorities)?),
     };
     let mut config = builder.with_cert_resolver(certificate.clone());
     config.alpn_protocols = vec![alpn.to_vec()];

@@ -8,9 +8,9 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
+use webpki::EndEntityCert;
 
-use super::pem::order_warning;
-use super::provider;
+use super::provider::provider;
 use super::words::{between, duration};
 
 /// A certificate that expires within this time is worth a warning.
@@ -137,38 +137,6 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Says once a day that it is time to look again, by the system's clock.
-#[cfg(feature = "server")]
-#[derive(Debug)]
-pub(super) struct Daily {
-    since: SystemTime,
-    days: u64,
-}
-
-#[cfg(feature = "server")]
-impl Daily {
-    /// The next time is a day after `now`.
-    pub(super) const fn starting(now: SystemTime) -> Self {
-        Self {
-            since: now,
-            days: 0,
-        }
-    }
-
-    /// Returns `true` if a day has begun since it last did.
-    pub(super) fn is_due(&mut self, now: SystemTime) -> bool {
-        let Ok(passed) = now.duration_since(self.since) else {
-            // The clock was set back: count from there.
-            *self = Self::starting(now);
-            return false;
-        };
-        let days = passed.as_secs() / DAY;
-        let is_due = days > self.days;
-        self.days = days;
-        is_due
-    }
-}
-
 /// Checks that a certificate is valid at `now`, and nothing else.
 pub(super) fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     ParsedCertificate::try_from(certificate)?;
@@ -215,4 +183,22 @@ fn check(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let algorithms = provider().signature_verification_algorithms.all;
     let roots = RootCertStore::empty();
     verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
+}
+
+/// What is not as it should be with the order of a chain: clients that do not sort it refuse it.
+fn order_warning(chain: &[CertificateDer<'_>], path: &Path) -> Option<String> {
+    let parsed: Vec<_> = chain
+        .iter()
+        .map(EndEntityCert::try_from)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let is_signed_by = |pair: &[EndEntityCert<'_>]| pair[0].issuer() == pair[1].subject();
+    let broken = parsed.windows(2).position(|pair| !is_signed_by(pair))?;
+    Some(format!(
+        "certificate {} in {} is not that of the authority that has signed the one before it: clients \
+         may refuse the chain. The server's own comes first, then each time that of the authority \
+         that has signed the last",
+        broken + 2,
+        path.display()
+    ))
 }

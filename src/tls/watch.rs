@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 
 use super::client::ClientTls;
 use super::server::ServerTls;
-use super::validity::Daily;
 
 /// A thread that loads certificates again when their files have changed, and warns once a day of those
 /// that are out of date or will be soon. Dropping it ends it.
@@ -23,6 +22,9 @@ pub(crate) struct Watch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// A day in seconds.
+const DAY: u64 = 86_400;
 
 /// What a change of a file changes.
 type Signature = Vec<Option<(u64, u64, u64, i64, i64)>>;
@@ -126,6 +128,36 @@ impl Watched {
         let server = self.server.iter().flat_map(|tls| tls.out_of_date(now));
         let upstream = self.upstream.iter().flat_map(|tls| tls.out_of_date(now));
         server.chain(upstream).collect()
+    }
+}
+
+/// Says once a day that it is time to look again, by the system's clock.
+#[derive(Debug)]
+pub(super) struct Daily {
+    since: SystemTime,
+    days: u64,
+}
+
+impl Daily {
+    /// The next time is a day after `now`.
+    pub(super) const fn starting(now: SystemTime) -> Self {
+        Self {
+            since: now,
+            days: 0,
+        }
+    }
+
+    /// Returns `true` if a day has begun since it last did.
+    pub(super) fn is_due(&mut self, now: SystemTime) -> bool {
+        let Ok(passed) = now.duration_since(self.since) else {
+            // The clock was set back: count from there.
+            *self = Self::starting(now);
+            return false;
+        };
+        let days = passed.as_secs() / DAY;
+        let is_due = days > self.days;
+        self.days = days;
+        is_due
     }
 }
 

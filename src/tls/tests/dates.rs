@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::tls::validity::Daily;
-use crate::tls::watch::Watched;
+use crate::tls::watch::{Daily, Watched};
 
 const DAY: u64 = 86_400;
 /// 2020-01-01, when [`long_ago`] begins.
@@ -24,8 +23,8 @@ fn for_100_days(params: &mut CertificateParams) {
 fn a_certificate_is_told_two_weeks_before_it_expires_and_after() {
     let authority = Authority::new("authority");
     let settings = authority.sign("server", &["localhost"], for_100_days);
-    let tls = ServerTls::new(&settings).unwrap();
-    let path = cert_of(&settings).display();
+    let tls = load(&settings).unwrap();
+    let path = settings.cert.display();
     let said = |seconds| tls.warnings(at(seconds)).join("\n");
     let end = BEGIN + 100 * DAY;
     assert_eq!(
@@ -52,21 +51,14 @@ fn authorities_of_clients_and_what_links_need_are_looked_at_too() {
     let good = authority.localhost("good");
     let old = authority.sign("old", &["localhost"], for_100_days);
     let soon = BEGIN + 99 * DAY;
-    let settings = TlsSettings {
-        client_ca: old.cert.clone(),
-        ..good.clone()
-    };
-    let warnings = ServerTls::new(&settings).unwrap().warnings(at(soon));
-    let expected = format!(
-        "{} expires in 1 day: renew it in time",
-        cert_of(&old).display()
-    );
+    let server = ServerTls::new(good, Some(old.cert.clone())).unwrap();
+    let warnings = server.warnings(at(soon));
+    let expected = format!("{} expires in 1 day: renew it in time", old.cert.display());
     // The good one has a time as well, and that is not then.
     let about_old = |all: &[String]| all.iter().filter(|w| w.contains(&expected)).count();
     assert_eq!(about_old(&warnings), 1, "{warnings:?}");
 
-    let options = ClientTlsOptions::default().ca(cert_of(&old));
-    let client = ClientTls::new(options.identity(cert_of(&old), key_of(&old))).unwrap();
+    let client = identified(&old.cert, &old);
     let warnings = client.warnings(at(soon));
     assert_eq!(about_old(&warnings), 2, "{warnings:?}");
     assert!(client.warnings(at(BEGIN + DAY)).is_empty());
@@ -77,10 +69,10 @@ fn of_many_certificates_in_a_file_the_worst_is_told() {
     let authority = Authority::new("authority");
     let settings = authority.sign("server", &["localhost"], for_100_days);
     let old = authority.sign("old", &["localhost"], long_ago);
-    let pem = |settings: &TlsSettings| fs::read_to_string(cert_of(settings)).unwrap();
+    let pem = |settings: &PairFiles| fs::read_to_string(&settings.cert).unwrap();
     let bundle = authority.path("bundle");
     fs::write(&bundle, [pem(&settings), pem(&old)].concat()).unwrap();
-    let client = ClientTls::new(ClientTlsOptions::default().ca(&bundle)).unwrap();
+    let client = trusting(&bundle);
     assert_eq!(
         client.warnings(at(BEGIN + 95 * DAY)),
         [format!(
@@ -111,7 +103,7 @@ fn days_are_counted_by_the_clock_on_the_wall() {
 fn an_expired_certificate_is_no_reason_not_to_start() {
     let authority = Authority::new("authority");
     let old = authority.sign("old", &["localhost"], long_ago);
-    let warnings = ServerTls::new(&old).unwrap().warnings(SystemTime::now());
+    let warnings = load(&old).unwrap().warnings(SystemTime::now());
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("has expired"), "{warnings:?}");
 }
@@ -120,8 +112,8 @@ fn an_expired_certificate_is_no_reason_not_to_start() {
 fn what_expires_is_told_every_day() {
     let authority = Authority::new("authority");
     let settings = authority.sign("server", &["localhost"], for_100_days);
-    let server = ServerTls::new(&settings).unwrap();
-    let upstream = ClientTls::new(ClientTlsOptions::default().ca(cert_of(&settings))).unwrap();
+    let server = load(&settings).unwrap();
+    let upstream = trusting(&settings.cert);
     let start = BEGIN + 80 * DAY;
     let mut watched = Watched::new(Some(server), Some(upstream), at(start));
     let days = [0, 1, 8, 8, 9, 30];

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn error(settings: &TlsSettings) -> String {
-    ServerTls::new(settings).unwrap_err().to_string()
+fn error(settings: &PairFiles) -> String {
+    load(settings).unwrap_err().to_string()
 }
 
 /// PEM under another label, of what stands inside of a PKCS#8 key.
@@ -62,18 +62,13 @@ fn keys_of_every_form_are_taken() {
         (&rsa, inside(&rsa, "RSA PRIVATE KEY")),
     ];
     for (key, text) in forms {
-        let settings = TlsSettings {
-            cert: Some(folder.path().join("cert")),
-            key: Some(folder.path().join("key")),
-            ..TlsSettings::default()
-        };
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        fs::write(cert_of(&settings), params.self_signed(key).unwrap().pem()).unwrap();
+        let cert = params.self_signed(key).unwrap().pem();
         // What else stands in a file is passed over, as openssl writes parameters of curves.
         let other =
             "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
-        fs::write(key_of(&settings), format!("{other}{text}")).unwrap();
-        if let Err(error) = ServerTls::new(&settings) {
+        let pair = write_pair(folder.path(), "pair", cert, format!("{other}{text}"));
+        if let Err(error) = load(&pair) {
             panic!("{error}: {text}");
         }
     }
@@ -83,18 +78,20 @@ fn keys_of_every_form_are_taken() {
 fn a_certificate_and_a_key_that_do_not_fit() {
     let authority = Authority::new("authority");
     let (one, other) = (authority.localhost("one"), authority.localhost("other"));
-    let mixed = TlsSettings {
+    let mixed = PairFiles {
         cert: one.cert.clone(),
         key: other.key.clone(),
-        ..TlsSettings::default()
     };
-    let (cert, key) = (cert_of(&one).display(), key_of(&other).display());
+    let (cert, key) = (one.cert.display(), other.key.display());
     assert_eq!(
         error(&mixed),
         format!("the certificate in {cert} does not belong to the key in {key}")
     );
-    let half = TlsSettings { key: None, ..one };
-    assert_eq!(error(&half), "a certificate and its key are needed, both");
+    let half = PairFiles::of(Some(one.cert), None).unwrap_err();
+    assert_eq!(
+        half.to_string(),
+        "a certificate and its key are needed, both"
+    );
 }
 
 #[test]
@@ -103,93 +100,59 @@ fn files_that_cannot_be_used_are_named() {
     let good = authority.localhost("good");
     let path = authority.path("bad");
     let shown = path.display();
-    let with_cert = TlsSettings {
-        cert: Some(path.clone()),
-        ..good.clone()
+    let as_cert = || {
+        error(&PairFiles {
+            cert: path.clone(),
+            key: good.key.clone(),
+        })
     };
-    let with_key = TlsSettings {
-        key: Some(path.clone()),
-        ..good.clone()
+    let as_key = || {
+        error(&PairFiles {
+            cert: good.cert.clone(),
+            key: path.clone(),
+        })
     };
-    let with_ca = TlsSettings {
-        client_ca: Some(path.clone()),
-        ..good.clone()
+    let as_ca = || {
+        let loaded = ServerTls::new(good.clone(), Some(path.clone()));
+        loaded.unwrap_err().to_string()
     };
-    for settings in [&with_cert, &with_key, &with_ca] {
-        let error = error(settings);
-        assert!(
-            error.starts_with(&format!("cannot read {shown}: ")),
-            "{error}"
-        );
+    let assert_begins = |error: String, expected: &str| {
+        assert!(error.starts_with(expected), "{error}");
+    };
+
+    let unreadable = format!("cannot read {shown}: ");
+    for error in [as_cert(), as_key(), as_ca()] {
+        assert_begins(error, &unreadable);
     }
-    for text in ["hello\n", &fs::read_to_string(key_of(&good)).unwrap()] {
+
+    for text in ["hello\n", &fs::read_to_string(&good.key).unwrap()] {
         fs::write(&path, text).unwrap();
         let expected = format!("no certificate in {shown}: ");
-        assert!(
-            error(&with_cert).starts_with(&expected),
-            "{}",
-            error(&with_cert)
-        );
-        assert!(
-            error(&with_ca).starts_with(&expected),
-            "{}",
-            error(&with_ca)
-        );
+        assert_begins(as_cert(), &expected);
+        assert_begins(as_ca(), &expected);
     }
-    fs::write(&path, fs::read(cert_of(&good)).unwrap()).unwrap();
-    let expected = format!("no private key in {shown}: ");
-    assert!(
-        error(&with_key).starts_with(&expected),
-        "{}",
-        error(&with_key)
-    );
+    fs::copy(&good.cert, &path).unwrap();
+    assert_begins(as_key(), &format!("no private key in {shown}: "));
 
-    fs::write(
-        &path,
-        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
-    let expected = format!("{shown} is not PEM: ");
-    assert!(
-        error(&with_cert).starts_with(&expected),
-        "{}",
-        error(&with_cert)
-    );
-    fs::write(
-        &path,
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
+    let section = |label: &str, text: &str| {
+        let pem = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
+        fs::write(&path, pem).unwrap();
+    };
+    section("CERTIFICATE", "!");
+    assert_begins(as_cert(), &format!("{shown} is not PEM: "));
+    section("CERTIFICATE", "AAAA");
     let expected = format!("a certificate in {shown} cannot be used: ");
-    assert!(
-        error(&with_cert).starts_with(&expected),
-        "{}",
-        error(&with_cert)
-    );
-    assert!(
-        error(&with_ca).starts_with(&expected),
-        "{}",
-        error(&with_ca)
-    );
-    fs::write(
-        &path,
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    )
-    .unwrap();
-    let expected = format!("the private key in {shown} cannot be used: ");
-    assert!(
-        error(&with_key).starts_with(&expected),
-        "{}",
-        error(&with_key)
+    assert_begins(as_cert(), &expected);
+    assert_begins(as_ca(), &expected);
+    section("PRIVATE KEY", "AAAA");
+    assert_begins(
+        as_key(),
+        &format!("the private key in {shown} cannot be used: "),
     );
 
     let too_large = vec![b'\n'; 2 << 20];
     fs::write(&path, too_large).unwrap();
-    assert!(
-        error(&with_cert).contains("larger than"),
-        "{}",
-        error(&with_cert)
-    );
+    assert!(as_cert().contains("larger than"), "{}", as_cert());
 }
 
 #[test]
@@ -200,12 +163,9 @@ fn encrypted_keys_are_told_from_broken_ones() {
     let old = "-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: \
                AES-256-CBC,00\r\n\r\nAAAA\r\n-----END RSA PRIVATE KEY-----\r\n";
     for text in [new, old] {
-        fs::write(key_of(&settings), text).unwrap();
+        fs::write(&settings.key, text).unwrap();
         let error = error(&settings);
-        let expected = format!(
-            "the private key in {} is encrypted",
-            key_of(&settings).display()
-        );
+        let expected = format!("the private key in {} is encrypted", settings.key.display());
         assert!(error.starts_with(&expected), "{error}");
         assert!(error.contains("openssl pkey"), "{error}");
     }
@@ -216,7 +176,7 @@ fn a_client_needs_both_halves_too() {
     let authority = Authority::new("authority");
     let pair = authority.localhost("client");
     let mut options = ClientTlsOptions::default().ca(authority.ca());
-    options.cert = pair.cert;
+    options.cert = Some(pair.cert);
     let error = ClientTls::new(options).unwrap_err();
     assert_eq!(
         error.to_string(),

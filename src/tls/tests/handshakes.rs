@@ -5,8 +5,8 @@ use crate::tls::HandshakeError;
 use rustls::{HandshakeKind, ProtocolVersion};
 
 /// What a client that trusts `authority` says of a server with `settings` that it calls `host`.
-async fn refusal(authority: &Authority, settings: &TlsSettings, host: &str) -> HandshakeError {
-    let server = Echo::start(ServerTls::new(settings).unwrap()).await;
+async fn refusal(authority: &Authority, settings: &PairFiles, host: &str) -> HandshakeError {
+    let server = Echo::start(load(settings).unwrap()).await;
     let error = server.meet(&authority.client(), host).await.unwrap_err();
     HandshakeError::of(&error).unwrap()
 }
@@ -15,7 +15,7 @@ async fn refusal(authority: &Authority, settings: &TlsSettings, host: &str) -> H
 async fn a_server_with_the_right_name_from_a_trusted_authority() {
     let authority = Authority::new("authority");
     let settings = authority.sign("server", &["localhost", "127.0.0.1", "::1"], |_| {});
-    let server = Echo::start(ServerTls::new(&settings).unwrap()).await;
+    let server = Echo::start(load(&settings).unwrap()).await;
     for host in ["localhost", "127.0.0.1", "::1", "::1%lo"] {
         let stream = server.meet(&authority.client(), host).await.unwrap();
         let session = stream.get_ref().1;
@@ -27,15 +27,11 @@ async fn a_server_with_the_right_name_from_a_trusted_authority() {
 #[tokio::test]
 async fn a_server_that_signed_itself_is_trusted_by_its_own_certificate() {
     let authority = Authority::new("authority");
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let cert = params.self_signed(&key).unwrap();
-    let settings = authority.localhost("self");
-    fs::write(cert_of(&settings), cert.pem()).unwrap();
-    fs::write(key_of(&settings), key.serialize_pem()).unwrap();
-    let server = Echo::start(ServerTls::new(&settings).unwrap()).await;
-    let trusting = ClientTls::new(ClientTlsOptions::default().ca(cert_of(&settings))).unwrap();
-    server.meet(&trusting, "localhost").await.unwrap();
+    let (cert, key) = self_signed(|_| {});
+    let pair = write_pair(authority.folder.path(), "self", cert, key.serialize_pem());
+    let server = Echo::start(load(&pair).unwrap()).await;
+    let client = trusting(&pair.cert);
+    server.meet(&client, "localhost").await.unwrap();
     let refused = server.meet(&authority.client(), "localhost").await;
     let said = HandshakeError::of(&refused.unwrap_err());
     assert_eq!(said, Some(HandshakeError::UnknownIssuer));
@@ -80,7 +76,7 @@ async fn servers_that_are_refused_and_why() {
 async fn whoever_trusts_anyone_gets_in_anywhere() {
     let authority = Authority::new("authority");
     let settings = authority.sign("server", &["other.example"], long_ago);
-    let server = Echo::start(ServerTls::new(&settings).unwrap()).await;
+    let server = Echo::start(load(&settings).unwrap()).await;
     let client = ClientTls::new(ClientTlsOptions::default().insecure()).unwrap();
     server.meet(&client, "localhost").await.unwrap();
 }
@@ -107,7 +103,7 @@ async fn a_server_without_tls_is_told() {
 #[tokio::test]
 async fn what_listens_for_http_does_not_take_mles() {
     let authority = Authority::new("authority");
-    let tls = ServerTls::new(&authority.localhost("server")).unwrap();
+    let tls = load(&authority.localhost("server")).unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -122,29 +118,16 @@ async fn what_listens_for_http_does_not_take_mles() {
 #[tokio::test]
 async fn clients_need_a_certificate_where_authorities_for_them_are_named() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
-    let settings = TlsSettings {
-        client_ca: Some(ours.ca()),
-        ..ours.localhost("server")
-    };
-    let server = Echo::start(ServerTls::new(&settings).unwrap()).await;
-    let client = |identity: Option<&TlsSettings>| {
-        let options = ClientTlsOptions::default().ca(ours.ca());
-        ClientTls::new(match identity {
-            Some(pair) => options.identity(cert_of(pair), key_of(pair)),
-            None => options,
-        })
-        .unwrap()
-    };
+    let tls = ServerTls::new(ours.localhost("server"), Some(ours.ca())).unwrap();
+    let server = Echo::start(tls).await;
+    let client = |pair: &PairFiles| identified(&ours.ca(), pair);
     let (member, stranger) = (ours.localhost("member"), other.localhost("stranger"));
-    server
-        .meet(&client(Some(&member)), "localhost")
-        .await
-        .unwrap();
+    server.meet(&client(&member), "localhost").await.unwrap();
 
-    let without = server.meet(&client(None), "localhost").await.unwrap_err();
+    let without = server.meet(&ours.client(), "localhost").await.unwrap_err();
     let said = HandshakeError::of(&without);
     assert_eq!(said, Some(HandshakeError::CertificateRequired), "{without}");
-    let strange = server.meet(&client(Some(&stranger)), "localhost").await;
+    let strange = server.meet(&client(&stranger), "localhost").await;
     let said = HandshakeError::of(&strange.unwrap_err());
     assert!(
         matches!(said, Some(HandshakeError::CertificateRefused(_))),
@@ -155,7 +138,7 @@ async fn clients_need_a_certificate_where_authorities_for_them_are_named() {
 #[tokio::test]
 async fn a_client_that_comes_back_resumes_its_session() {
     let authority = Authority::new("authority");
-    let tls = ServerTls::new(&authority.localhost("server")).unwrap();
+    let tls = load(&authority.localhost("server")).unwrap();
     let server = Echo::start(tls).await;
     let client = authority.client();
     for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {

@@ -7,9 +7,9 @@
 
 mod dates;
 mod files;
-mod forms;
+mod formats;
 mod handshakes;
-mod pinned;
+mod pinning;
 mod reload;
 
 use std::fs;
@@ -26,8 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{ClientTls, ClientTlsOptions, ServerTls, explained};
-use crate::settings::TlsSettings;
+use super::{ClientTls, ClientTlsOptions, PairFiles, ServerTls, TlsError, explained};
 
 type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
 
@@ -64,39 +63,64 @@ impl Authority {
     }
 
     /// Signs a certificate for `names` and writes it and its key.
-    fn sign(&self, file: &str, names: &[&str], change: fn(&mut CertificateParams)) -> TlsSettings {
+    fn sign(&self, file: &str, names: &[&str], change: fn(&mut CertificateParams)) -> PairFiles {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        let settings = TlsSettings {
-            cert: Some(self.path(&format!("{file}.crt"))),
-            key: Some(self.path(&format!("{file}.key"))),
-            ..TlsSettings::default()
-        };
-        fs::write(cert_of(&settings), cert.pem()).unwrap();
-        fs::write(key_of(&settings), key.serialize_pem()).unwrap();
-        settings
+        write_pair(self.folder.path(), file, cert.pem(), key.serialize_pem())
     }
 
     /// A certificate for `localhost`.
-    fn localhost(&self, file: &str) -> TlsSettings {
+    fn localhost(&self, file: &str) -> PairFiles {
         self.sign(file, &["localhost"], |_| {})
     }
 
     /// A client that trusts this authority.
     fn client(&self) -> ClientTls {
-        ClientTls::new(ClientTlsOptions::default().ca(self.ca())).unwrap()
+        trusting(&self.ca())
     }
 }
 
-fn cert_of(settings: &TlsSettings) -> &Path {
-    settings.cert.as_ref().unwrap()
+/// Writes a certificate and its key into `folder`.
+fn write_pair(
+    folder: &Path,
+    name: &str,
+    cert: impl AsRef<[u8]>,
+    key: impl AsRef<[u8]>,
+) -> PairFiles {
+    let pair = PairFiles {
+        cert: folder.join(format!("{name}.crt")),
+        key: folder.join(format!("{name}.key")),
+    };
+    fs::write(&pair.cert, cert).unwrap();
+    fs::write(&pair.key, key).unwrap();
+    pair
 }
 
-fn key_of(settings: &TlsSettings) -> &Path {
-    settings.key.as_ref().unwrap()
+/// Returns a certificate for `localhost` that has signed itself, in PEM, and its key.
+fn self_signed(change: impl Fn(&mut CertificateParams)) -> (String, KeyPair) {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key)
+}
+
+/// Loads a certificate for a server that asks its clients for none.
+fn load(pair: &PairFiles) -> Result<Arc<ServerTls>, TlsError> {
+    ServerTls::new(pair.clone(), None)
+}
+
+/// A client that trusts the certificates in a file.
+fn trusting(ca: &Path) -> ClientTls {
+    ClientTls::new(ClientTlsOptions::default().ca(ca)).unwrap()
+}
+
+/// A client that also has a certificate of its own.
+fn identified(ca: &Path, pair: &PairFiles) -> ClientTls {
+    let options = ClientTlsOptions::default().ca(ca);
+    ClientTls::new(options.identity(&pair.cert, &pair.key)).unwrap()
 }
 
 /// Makes a certificate one that has expired.

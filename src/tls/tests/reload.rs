@@ -9,9 +9,9 @@ use crate::tls::{HandshakeError, Watch};
 const OFTEN: Duration = Duration::from_millis(10);
 
 /// Copies the pair `from` over the pair `to`.
-fn replace(to: &TlsSettings, from: &TlsSettings) {
-    fs::copy(key_of(from), key_of(to)).unwrap();
-    fs::copy(cert_of(from), cert_of(to)).unwrap();
+fn replace(to: &PairFiles, from: &PairFiles) {
+    fs::copy(&from.key, &to.key).unwrap();
+    fs::copy(&from.cert, &to.cert).unwrap();
 }
 
 /// Connects until the server shows the certificate in `file`: each time as a client that has no
@@ -30,8 +30,8 @@ async fn until_shown(server: &Echo, authority: &Authority, file: &Path) {
 async fn new_sessions_get_the_new_certificate_and_old_ones_go_on() {
     let authority = Authority::new("authority");
     let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let before = in_file(cert_of(&settings));
-    let tls = ServerTls::new(&settings).unwrap();
+    let before = in_file(&settings.cert);
+    let tls = load(&settings).unwrap();
     let server = Echo::start(tls.clone()).await;
     let mut old = server.meet(&authority.client(), "localhost").await.unwrap();
     assert_eq!(shown(&old), before);
@@ -39,7 +39,7 @@ async fn new_sessions_get_the_new_certificate_and_old_ones_go_on() {
     replace(&settings, &next);
     tls.reload().unwrap();
     let new = server.meet(&authority.client(), "localhost").await.unwrap();
-    assert_eq!(shown(&new), in_file(cert_of(&next)));
+    assert_eq!(shown(&new), in_file(&next.cert));
     say(&mut old).await.unwrap();
 }
 
@@ -47,13 +47,13 @@ async fn new_sessions_get_the_new_certificate_and_old_ones_go_on() {
 async fn what_cannot_be_loaded_changes_nothing() {
     let authority = Authority::new("authority");
     let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let before = in_file(cert_of(&settings));
-    let tls = ServerTls::new(&settings).unwrap();
+    let before = in_file(&settings.cert);
+    let tls = load(&settings).unwrap();
     let server = Echo::start(tls.clone()).await;
     let breaks: [&dyn Fn(); 3] = [
-        &|| assert!(fs::copy(key_of(&next), key_of(&settings)).is_ok()),
-        &|| fs::write(cert_of(&settings), "").unwrap(),
-        &|| fs::remove_file(cert_of(&settings)).unwrap(),
+        &|| assert!(fs::copy(&next.key, &settings.key).is_ok()),
+        &|| fs::write(&settings.cert, "").unwrap(),
+        &|| fs::remove_file(&settings.cert).unwrap(),
     ];
     for broken in breaks {
         broken();
@@ -64,19 +64,19 @@ async fn what_cannot_be_loaded_changes_nothing() {
     replace(&settings, &next);
     tls.reload().unwrap();
     let met = server.meet(&authority.client(), "localhost").await.unwrap();
-    assert_eq!(shown(&met), in_file(cert_of(&next)));
+    assert_eq!(shown(&met), in_file(&next.cert));
 }
 
 #[tokio::test]
 async fn files_that_are_written_over_are_loaded_again() {
     let authority = Authority::new("authority");
     let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let tls = ServerTls::new(&settings).unwrap();
+    let tls = load(&settings).unwrap();
     let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
-    until_shown(&server, &authority, cert_of(&settings)).await;
+    until_shown(&server, &authority, &settings.cert).await;
     replace(&settings, &next);
-    until_shown(&server, &authority, cert_of(&next)).await;
+    until_shown(&server, &authority, &next.cert).await;
 }
 
 #[tokio::test]
@@ -89,8 +89,8 @@ async fn links_that_are_swapped_above_the_files_are_followed() {
             authority.localhost(name),
         );
         fs::create_dir(&folder).unwrap();
-        fs::rename(cert_of(&pair), folder.join("tls.crt")).unwrap();
-        fs::rename(key_of(&pair), folder.join("tls.key")).unwrap();
+        fs::rename(&pair.cert, folder.join("tls.crt")).unwrap();
+        fs::rename(&pair.key, folder.join("tls.key")).unwrap();
         folder
     });
     let (current, swap) = (authority.path("current"), authority.path("swap"));
@@ -98,14 +98,13 @@ async fn links_that_are_swapped_above_the_files_are_followed() {
     let file = |name: &str| {
         let link = authority.path(name);
         symlink(current.join(name), &link).unwrap();
-        Some(link)
+        link
     };
-    let settings = TlsSettings {
+    let settings = PairFiles {
         cert: file("tls.crt"),
         key: file("tls.key"),
-        ..TlsSettings::default()
     };
-    let tls = ServerTls::new(&settings).unwrap();
+    let tls = load(&settings).unwrap();
     let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
     until_shown(&server, &authority, &folders[0].join("tls.crt")).await;
@@ -119,15 +118,9 @@ async fn a_client_whose_authority_is_no_longer_trusted_cannot_resume() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
     let clients = ours.path("clients.pem");
     fs::copy(ours.ca(), &clients).unwrap();
-    let settings = TlsSettings {
-        client_ca: Some(clients.clone()),
-        ..ours.localhost("server")
-    };
-    let tls = ServerTls::new(&settings).unwrap();
+    let tls = ServerTls::new(ours.localhost("server"), Some(clients.clone())).unwrap();
     let server = Echo::start(tls.clone()).await;
-    let pair = ours.localhost("client");
-    let options = ClientTlsOptions::default().ca(ours.ca());
-    let client = ClientTls::new(options.identity(cert_of(&pair), key_of(&pair))).unwrap();
+    let client = identified(&ours.ca(), &ours.localhost("client"));
     server.meet(&client, "localhost").await.unwrap();
 
     fs::copy(other.ca(), &clients).unwrap();
@@ -143,7 +136,7 @@ async fn a_client_whose_authority_is_no_longer_trusted_cannot_resume() {
 #[test]
 fn a_watch_that_is_dropped_ends_and_lets_go() {
     let authority = Authority::new("authority");
-    let tls = ServerTls::new(&authority.localhost("server")).unwrap();
+    let tls = load(&authority.localhost("server")).unwrap();
     let watch = Watch::start(Some(tls.clone()), None, Duration::from_secs(3600)).unwrap();
     assert!(watch.is_some());
     drop(watch);

@@ -2,41 +2,27 @@
 
 use super::*;
 
-/// A certificate that has signed itself, in PEM, and its key.
-fn self_signed() -> (String, KeyPair) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    (params.self_signed(&key).unwrap().pem(), key)
-}
-
-/// Makes another form of a text.
-type Form<'a> = &'a dyn Fn(&str) -> String;
+/// Writes a text in another way.
+type Rewrite<'a> = &'a dyn Fn(&str) -> String;
 
 /// A folder with `cert` and `key` in it.
 struct Pair {
     _folder: TempDir,
-    settings: TlsSettings,
+    files: PairFiles,
 }
 
 impl Pair {
     fn of(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = TlsSettings {
-            cert: Some(folder.path().join("cert.pem")),
-            key: Some(folder.path().join("key.pem")),
-            ..TlsSettings::default()
-        };
-        fs::write(cert_of(&settings), cert).unwrap();
-        fs::write(key_of(&settings), key).unwrap();
         Self {
+            files: write_pair(folder.path(), "pair", cert, key),
             _folder: folder,
-            settings,
         }
     }
 
     #[track_caller]
     fn error(&self) -> String {
-        let error = ServerTls::new(&self.settings).unwrap_err().to_string();
+        let error = load(&self.files).unwrap_err().to_string();
         assert!(!error.contains(['{', '}', '[', ']']), "{error}");
         error
     }
@@ -45,10 +31,10 @@ impl Pair {
 #[test]
 fn text_is_taken_as_editors_of_all_systems_leave_it() {
     const MARK: &str = "\u{FEFF}";
-    let (cert, key) = self_signed();
+    let (cert, key) = self_signed(|_| {});
     let key = key.serialize_pem();
     let with_spaces = |text: &str| text.replace('\n', "  \n  ");
-    let forms: [(&str, Form<'_>); 7] = [
+    let forms: [(&str, Rewrite<'_>); 7] = [
         ("as it is", &|text| text.to_owned()),
         ("byte order mark", &|text| format!("{MARK}{text}")),
         ("windows", &|text| text.replace('\n', "\r\n")),
@@ -63,7 +49,7 @@ fn text_is_taken_as_editors_of_all_systems_leave_it() {
     ];
     for (name, form) in forms {
         let pair = Pair::of(form(&cert), form(&key));
-        if let Err(error) = ServerTls::new(&pair.settings) {
+        if let Err(error) = load(&pair.files) {
             panic!("{name}: {error}");
         }
     }
@@ -74,15 +60,14 @@ fn files_put_together_lose_no_certificate() {
     let authority = Authority::new("authority");
     let settings = authority.localhost("server");
     let pem = |path: &Path| fs::read_to_string(path).unwrap();
-    let (own, ca) = (pem(cert_of(&settings)), pem(&authority.ca()));
-    fs::write(cert_of(&settings), format!("\u{FEFF}{own}\u{FEFF}{ca}")).unwrap();
-    let pair = crate::tls::pem::pair(cert_of(&settings), key_of(&settings)).unwrap();
-    assert_eq!(pair.cert.len(), 2);
+    let (own, ca) = (pem(&settings.cert), pem(&authority.ca()));
+    fs::write(&settings.cert, format!("\u{FEFF}{own}\u{FEFF}{ca}")).unwrap();
+    assert_eq!(settings.read().unwrap().cert.len(), 2);
 }
 
 #[test]
 fn what_is_no_pem_is_told_by_what_it_is() {
-    let (cert, key) = self_signed();
+    let (cert, key) = self_signed(|_| {});
     let pem = key.serialize_pem();
     let der = key.serialize_der();
     let cut = cert.replace("-----END CERTIFICATE-----", "");
@@ -117,10 +102,10 @@ fn what_is_no_pem_is_told_by_what_it_is() {
         (damaged.as_bytes(), "is damaged (no base64)"),
     ] {
         let pair = Pair::of(file, &pem);
-        let error = ServerTls::new(&pair.settings).unwrap_err().to_string();
+        let error = load(&pair.files).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(
-            error.contains(&cert_of(&pair.settings).display().to_string()),
+            error.contains(&pair.files.cert.display().to_string()),
             "{error}"
         );
     }
@@ -139,12 +124,9 @@ fn what_is_no_pem_is_told_by_what_it_is() {
 
 #[test]
 fn a_directory_is_told() {
-    let (cert, key) = self_signed();
+    let (cert, key) = self_signed(|_| {});
     let mut pair = Pair::of(cert, key.serialize_pem());
-    pair.settings.key = pair
-        .settings
-        .key
-        .map(|path| path.parent().unwrap().to_owned());
+    pair.files.key.pop();
     let error = pair.error();
     assert!(error.starts_with("cannot read "), "{error}");
     assert!(error.ends_with(": it is a directory"), "{error}");
@@ -152,7 +134,7 @@ fn a_directory_is_told() {
 
 #[test]
 fn a_certificate_that_cannot_be_decoded_is_told_in_words() {
-    let (_, key) = self_signed();
+    let (_, key) = self_signed(|_| {});
     let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let error = Pair::of(text, key.serialize_pem()).error();
     assert!(
@@ -166,11 +148,11 @@ fn a_chain_in_the_wrong_order_is_told() {
     let authority = Authority::new("authority");
     let settings = authority.localhost("server");
     let pem = |path: &Path| fs::read_to_string(path).unwrap();
-    let (own, ca) = (pem(cert_of(&settings)), pem(&authority.ca()));
-    let other = pem(cert_of(&authority.localhost("other")));
+    let (own, ca) = (pem(&settings.cert), pem(&authority.ca()));
+    let other = pem(&authority.localhost("other").cert);
     let warnings = |parts: &[&str]| {
-        fs::write(cert_of(&settings), parts.concat()).unwrap();
-        let tls = ServerTls::new(&settings).map_err(|error| error.to_string())?;
+        fs::write(&settings.cert, parts.concat()).unwrap();
+        let tls = load(&settings).map_err(|error| error.to_string())?;
         Ok::<_, String>(tls.warnings(std::time::SystemTime::now()))
     };
     assert_eq!(warnings(&[&own]), Ok(Vec::new()));

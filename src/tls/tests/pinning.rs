@@ -4,31 +4,20 @@ use super::*;
 use crate::tls::HandshakeError;
 
 /// What `openssl req -x509` makes: a certificate that has signed itself, and is an authority.
-fn own_authority(folder: &Path, file: &str, change: fn(&mut CertificateParams)) -> TlsSettings {
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let settings = TlsSettings {
-        cert: Some(folder.join(format!("{file}.crt"))),
-        key: Some(folder.join(format!("{file}.key"))),
-        ..TlsSettings::default()
-    };
-    fs::write(cert_of(&settings), params.self_signed(&key).unwrap().pem()).unwrap();
-    fs::write(key_of(&settings), key.serialize_pem()).unwrap();
-    settings
-}
-
-fn trusting(file: &Path) -> ClientTls {
-    ClientTls::new(ClientTlsOptions::default().ca(file)).unwrap()
+fn own_authority(folder: &Path, file: &str, change: fn(&mut CertificateParams)) -> PairFiles {
+    let (cert, key) = self_signed(|params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "localhost");
+        change(params);
+    });
+    write_pair(folder, file, cert, key.serialize_pem())
 }
 
 /// What a client that trusts the certificate in `ca` says of a server with `settings`.
-async fn met(settings: &TlsSettings, ca: &Path, host: &str) -> Result<(), HandshakeError> {
-    let server = Echo::start(ServerTls::new(settings).unwrap()).await;
+async fn met(settings: &PairFiles, ca: &Path, host: &str) -> Result<(), HandshakeError> {
+    let server = Echo::start(load(settings).unwrap()).await;
     let met = server.meet(&trusting(ca), host).await;
     met.map(drop)
         .map_err(|error| HandshakeError::of(&error).unwrap())
@@ -38,11 +27,11 @@ async fn met(settings: &TlsSettings, ca: &Path, host: &str) -> Result<(), Handsh
 async fn a_certificate_is_trusted_by_itself_even_if_it_is_an_authority() {
     let folder = tempfile::tempdir().unwrap();
     let own = own_authority(folder.path(), "own", |_| {});
-    met(&own, cert_of(&own), "localhost").await.unwrap();
+    met(&own, &own.cert, "localhost").await.unwrap();
 
     // Nobody else's is, whatever it is called.
     let other = own_authority(folder.path(), "other", |_| {});
-    let said = met(&other, cert_of(&own), "localhost").await.unwrap_err();
+    let said = met(&other, &own.cert, "localhost").await.unwrap_err();
     assert!(
         said.to_string().contains("that of an authority (CA:TRUE)"),
         "{said}"
@@ -53,20 +42,20 @@ async fn a_certificate_is_trusted_by_itself_even_if_it_is_an_authority() {
 async fn name_and_time_of_such_a_certificate_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let own = own_authority(folder.path(), "own", |_| {});
-    let said = met(&own, cert_of(&own), "other.example").await;
+    let said = met(&own, &own.cert, "other.example").await;
     assert!(
         matches!(said, Err(HandshakeError::WrongName(_))),
         "{said:?}"
     );
 
     let old = own_authority(folder.path(), "old", long_ago);
-    let said = met(&old, cert_of(&old), "localhost").await;
+    let said = met(&old, &old.cert, "localhost").await;
     assert!(matches!(said, Err(HandshakeError::Expired(_))), "{said:?}");
 
     let nameless = own_authority(folder.path(), "nameless", |params| {
         params.subject_alt_names.clear();
     });
-    let said = met(&nameless, cert_of(&nameless), "localhost").await;
+    let said = met(&nameless, &nameless.cert, "localhost").await;
     let said = said.unwrap_err().to_string();
     assert!(said.contains("it has none in subjectAltName"), "{said}");
 }
@@ -77,13 +66,9 @@ async fn whoever_shows_such_a_certificate_needs_its_key() {
     let own = own_authority(folder.path(), "own", |_| {});
     let other = own_authority(folder.path(), "other", |_| {});
     // Another key behind the trusted certificate.
-    let stolen = rustls::sign::CertifiedKey::new(
-        vec![in_file(cert_of(&own)).into()],
-        crate::tls::pem::pair(cert_of(&other), key_of(&other))
-            .unwrap()
-            .key,
-    );
-    let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider())
+    let stolen =
+        rustls::sign::CertifiedKey::new(vec![in_file(&own.cert).into()], other.read().unwrap().key);
+    let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -98,7 +83,7 @@ async fn whoever_shows_such_a_certificate_needs_its_key() {
             .map(drop)
     });
     let error = Echo { port }
-        .meet(&trusting(cert_of(&own)), "localhost")
+        .meet(&trusting(&own.cert), "localhost")
         .await
         .unwrap_err();
     let said = HandshakeError::of(&error);
@@ -118,16 +103,12 @@ async fn clients_are_known_by_their_own_certificates_too() {
         own_authority(folder.path(), name, change)
     });
     let known = folder.path().join("clients.pem");
-    let pem = |pair: &TlsSettings| fs::read_to_string(cert_of(pair)).unwrap();
+    let pem = |pair: &PairFiles| fs::read_to_string(&pair.cert).unwrap();
     fs::write(&known, [pem(&member), pem(&old)].concat()).unwrap();
-    let settings = TlsSettings {
-        client_ca: Some(known),
-        ..server.clone()
-    };
-    let echo = Echo::start(ServerTls::new(&settings).unwrap()).await;
-    let meet = async |pair: &TlsSettings| {
-        let options = ClientTlsOptions::default().ca(cert_of(&server));
-        let client = ClientTls::new(options.identity(cert_of(pair), key_of(pair))).unwrap();
+    let tls = ServerTls::new(server.clone(), Some(known)).unwrap();
+    let echo = Echo::start(tls).await;
+    let meet = async |pair: &PairFiles| {
+        let client = identified(&server.cert, pair);
         let met = echo.meet(&client, "localhost").await;
         met.map(drop)
             .map_err(|error| HandshakeError::of(&error).unwrap())
