@@ -4,24 +4,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::config::Client;
 use super::error::Error;
+use super::socket::ConnectInfo;
 
-/// An end later than this after the join, and twice the time of connecting, is no refusal. Servers
-/// refuse at once, but for a second session with a connection id: they look for about a second
-/// whether the first one is alive.
+/// A connection that ends later than this after the join, and twice the time of connecting, was not
+/// refused. Servers refuse at once, except for a second session with a connection id: they look for
+/// about a second if the first one is alive.
 pub(super) const REFUSAL: Duration = Duration::from_secs(2);
 
-/// For this long a connection that looks whether somebody listens is kept: one that a server takes
-/// while it dies is reset, as it closes its sockets one after the other.
-pub(super) const SETTLING: Duration = Duration::from_millis(50);
-
-/// Tells how far a session has got, by what has come from the server.
+/// Tells if the server has let a session in, by what has come from it.
 ///
 /// v1 has no answer to a join: a server that refuses it closes the connection. So does one that is
 /// stopped, at any time. Anything received shows that we were let in, and so does silence for longer
 /// than a refusal takes. An end before that is a refusal if the server still listens
-/// ([`EarlyEnd`]). Once we have closed our sending side, an orderly end may be the answer to that,
+/// ([`EarlyEnd`]). After we have closed our sending side, an orderly end may be the answer to that,
 /// as it is with the reference server.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -35,15 +31,15 @@ pub(super) struct Admission {
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum End {
-    /// As an orderly close of a joined session, or with an error.
+pub(super) enum ConnectionEnd {
+    /// The orderly close of a joined session, or an error.
     Plain(Result<(), Error>),
-    /// Before anything showed that we were let in.
+    /// An end before anything showed that we were let in.
     Early(EarlyEnd),
 }
 
-/// An end soon after the join without a byte: a refusal, or a server that was stopped just then. What
-/// tells them apart is whether somebody listens there now.
+/// An end soon after the join without a byte: a refusal, or a server that was stopped just then. It was
+/// a refusal if somebody listens there now.
 #[derive(Debug)]
 pub(super) struct EarlyEnd {
     after: Duration,
@@ -52,23 +48,23 @@ pub(super) struct EarlyEnd {
 }
 
 impl Admission {
-    /// For a join that `client` has just sent to `server`, which took `connecting` to connect to.
-    pub(super) fn new(client: &Client, server: SocketAddr, connecting: Duration) -> Self {
+    /// Begins with a join that was sent just now on the connection of `info`.
+    pub(super) fn new(join_timeout: Duration, info: &ConnectInfo) -> Self {
         Self {
             joined: Instant::now(),
-            window: client.join_timeout.min(REFUSAL + 2 * connecting),
-            server,
+            window: join_timeout.min(REFUSAL + 2 * info.connecting),
+            server: info.remote,
             heard: false,
             finished: false,
         }
     }
 
-    /// Something came.
+    /// Notes that something came.
     pub(super) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// We have closed our sending side.
+    /// Notes that we have closed our sending side.
     pub(super) fn finished(&mut self) {
         self.finished = true;
     }
@@ -84,15 +80,15 @@ impl Admission {
     }
 
     /// Returns what the end of the connection means.
-    pub(super) fn ended(&self, how: io::Result<()>) -> End {
+    pub(super) fn ended(&self, how: io::Result<()>) -> ConnectionEnd {
         let is_hangup = match &how {
             Ok(()) => !self.finished,
             Err(error) => is_hangup(error),
         };
         if self.granted() || !is_hangup {
-            return End::Plain(how.map_err(Error::Io));
+            return ConnectionEnd::Plain(how.map_err(Error::Io));
         }
-        End::Early(EarlyEnd {
+        ConnectionEnd::Early(EarlyEnd {
             after: self.joined.elapsed(),
             server: self.server,
             how,
@@ -101,13 +97,13 @@ impl Admission {
 }
 
 impl EarlyEnd {
-    /// Returns the address to look at.
+    /// Returns the address at which somebody may listen.
     pub(super) const fn server(&self) -> SocketAddr {
         self.server
     }
 
-    /// Returns what the end was, now that it is known whether anybody listens at the address.
-    pub(super) fn judged(self, is_listening: bool) -> Result<(), Error> {
+    /// Returns what the end was, once it is known if anybody listens at the address.
+    pub(super) fn resolve(self, is_listening: bool) -> Result<(), Error> {
         if is_listening {
             return Err(Error::Refused { after: self.after });
         }

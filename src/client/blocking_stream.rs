@@ -1,4 +1,4 @@
-//! The byte stream of a session without a runtime: TCP or TLS.
+//! The connection of a session without a runtime, over TCP or TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -8,55 +8,37 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 use socket2::SockRef;
 
-use super::admission::SETTLING;
-use super::config::Client;
 use super::error::Error;
-use super::transport;
+use super::options::SessionOptions;
+use super::socket::{ConnectInfo, SETTLING, no_address};
 use crate::server_name::ServerName;
 
-/// A connection that was just opened.
-pub(super) struct Connection {
-    pub(super) stream: Stream,
-    pub(super) remote: SocketAddr,
-    /// How long connecting took, without the name and TLS: about a round trip.
-    pub(super) connecting: Duration,
-}
-
-/// A connection.
+/// A connection of a session without a runtime.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum BlockingStream {
     Tcp(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Stream {
-    /// Connects to the server of `client`.
-    pub(super) fn connect(client: &Client) -> Result<Connection, Error> {
-        let target: ServerName = client.server.parse()?;
+impl BlockingStream {
+    /// Connects to the server. Each address, and each step of a handshake, may take the connect timeout.
+    pub(super) fn connect(options: &SessionOptions) -> Result<(Self, ConnectInfo), Error> {
+        let target: ServerName = options.server.parse()?;
+        let failed = |source| options.connect_error(source);
         #[cfg(feature = "tls")]
-        let tls = super::tls::of(client, &target)?;
-        let failed = |source| Error::Connect {
-            server: client.server.clone(),
-            source,
-        };
-        let connected = connect_any(&target, client.connect_timeout);
-        let (socket, remote, connecting) = connected.map_err(failed)?;
+        let tls = super::tls::tls_for(options, &target)?;
+        let connected = connect_any(&target, options.connect_timeout);
+        let (socket, info) = connected.map_err(failed)?;
         #[cfg(feature = "tls")]
-        let stream = match tls {
-            Some(tls) => handshake(&tls, target.host(), socket, client.connect_timeout),
-            None => Ok(Self::Tcp(socket)),
-        };
-        #[cfg(not(feature = "tls"))]
-        let stream = Ok(Self::Tcp(socket));
-        Ok(Connection {
-            stream: stream.map_err(failed)?,
-            remote,
-            connecting,
-        })
+        if let Some(tls) = tls {
+            let shaken = shake_hands(&tls, target.host(), socket, options.connect_timeout);
+            return Ok((shaken.map_err(failed)?, info));
+        }
+        Ok((Self::Tcp(socket), info))
     }
 
-    /// The connection below.
+    /// Returns the TCP connection, below TLS if there is TLS.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Tcp(socket) => socket,
@@ -76,7 +58,7 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for BlockingStream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.read(bytes),
@@ -86,7 +68,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for BlockingStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
@@ -104,7 +86,7 @@ impl Write for Stream {
     }
 }
 
-/// Returns `true` if somebody takes connections at `server`, as far as can be told within `patience`.
+/// Returns `true` if somebody accepts connections at `server`, as far as can be told within `patience`.
 pub(super) fn is_listening(server: SocketAddr, patience: Duration) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&server, patience) else {
         return false;
@@ -116,35 +98,31 @@ pub(super) fn is_listening(server: SocketAddr, patience: Duration) -> bool {
     !read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
 
-fn connect_any(
-    target: &ServerName,
-    patience: Duration,
-) -> io::Result<(TcpStream, SocketAddr, Duration)> {
-    let mut last = transport::no_address();
+fn connect_any(target: &ServerName, patience: Duration) -> io::Result<(TcpStream, ConnectInfo)> {
+    let mut last = no_address();
     for address in (target.host(), target.port()).to_socket_addrs()? {
         let begun = Instant::now();
         match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => match transport::not_to_itself(&SockRef::from(&socket), address) {
-                Ok(()) => {
-                    transport::prepare(&SockRef::from(&socket))?;
-                    return Ok((socket, address, begun.elapsed()));
+            Ok(socket) => {
+                match ConnectInfo::of(&SockRef::from(&socket), address, begun.elapsed()) {
+                    Ok(info) => return Ok((socket, info)),
+                    Err(error) => last = error,
                 }
-                Err(error) => last = error,
-            },
+            }
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-/// Shakes hands; each read and write has `patience`.
+/// Makes a TLS connection; each read and write may take `patience`.
 #[cfg(feature = "tls")]
-fn handshake(
+fn shake_hands(
     tls: &crate::tls::ClientTls,
     host: &str,
     mut socket: TcpStream,
     patience: Duration,
-) -> io::Result<Stream> {
+) -> io::Result<BlockingStream> {
     let name = crate::tls::ClientTls::name(host)?;
     let connection = ClientConnection::new(tls.config().clone(), name);
     let mut connection = connection.map_err(io::Error::other)?;
@@ -153,10 +131,14 @@ fn handshake(
     let shaken = connection.complete_io(&mut socket);
     shaken.map_err(|error| match error.kind() {
         // Which of the two a timeout is depends on the system.
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => transport::no_handshake(patience),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            super::socket::no_handshake(patience)
+        }
         _ => crate::tls::handshake_failed(error),
     })?;
     socket.set_read_timeout(None)?;
     socket.set_write_timeout(None)?;
-    Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
+    Ok(BlockingStream::Tls(Box::new(StreamOwned::new(
+        connection, socket,
+    ))))
 }

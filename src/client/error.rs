@@ -1,4 +1,4 @@
-//! What can go wrong in a client.
+//! The errors of clients.
 
 use std::io;
 use std::time::Duration;
@@ -10,58 +10,59 @@ use crate::server_name::BadServerName;
 #[cfg(feature = "tls")]
 use crate::tls::{HandshakeError, TlsError};
 
-/// What can go wrong in a client.
+/// An error of a client.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The server's name is not `HOST` or `HOST:PORT`.
     #[error(transparent)]
     Address(#[from] BadServerName),
-    /// The server's name was not found, or none of its addresses could be connected to in time, or a
-    /// handshake of TLS failed: `Error::handshake` tells.
+    /// The server's name was not found, none of its addresses could be connected to in time, or the TLS
+    /// handshake failed (see `Error::handshake`).
     #[error("cannot connect to {server}: {source}")]
     Connect {
-        /// The server as it was given.
+        /// The server as the user has written it.
         server: String,
-        /// What happened with the last address that was tried.
+        /// The error of the last address that was tried.
         source: io::Error,
     },
-    /// The authorities of the system, whom TLS would trust, cannot be had.
+    /// The authorities of the system, which TLS would trust, cannot be loaded.
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The connection was closed right after the join and before anything came, by a server that goes
-    /// on listening: v1 servers refuse a join that way and give no reason. Less likely than those of
-    /// the message: an address key while the server sees another address than this host has (NAT,
-    /// proxy, container), or a name that is too long.
+    /// The server closed the connection right after the join and before anything came, and goes on
+    /// listening: v1 servers refuse a join that way and give no reason.
+    ///
+    /// The message has the likely reasons. Others are an address key while the server sees another
+    /// address than this host has (NAT, proxy, container), and a name that is too long.
     #[error(
         "the server refused the join: wrong or missing key, or the connection id is in use (the \
          same uid joined twice), or a limit of the server; its log has the reason"
     )]
     Refused {
-        /// Time from the join to the end.
+        /// The time from the join to the end.
         after: Duration,
     },
     /// The message does not fit into one frame, or a frame is not one.
     #[error("cannot be sent: {0}")]
     Message(#[from] BodyError),
-    /// What was to be sent as encoded frames is not a sequence of whole frames.
+    /// The bytes that were to be sent as encoded frames are not a sequence of whole frames.
     #[error("not a sequence of whole frames: {0}")]
     Frames(String),
-    /// The server sent something that is no Mles v1 frame, or a frame over the client's limit.
+    /// The server sent something that is not an Mles v1 frame, or a frame over the client's limit.
     #[error("the server sent a bad frame: {0}")]
     Received(#[from] FrameError),
     /// The server closed the connection in the middle of a frame.
     #[error("the server closed the connection in the middle of a frame")]
     Cut,
-    /// The connection was closed and nothing more can be published, or, as the reason of a
-    /// reconnect, the server closed it in an orderly way. The receiving side knows more.
+    /// The connection was closed and nothing more can be published; the receiving side knows why. As the
+    /// reason of a reconnect: the server closed the connection in an orderly way.
     #[error("the connection was closed")]
     Closed,
     /// The session's sending side was finished before.
     #[error("the sending side is finished")]
     Finished,
-    /// A blocking call took longer than the timeout that was set; it can be repeated.
+    /// A blocking call took longer than its timeout; it can be repeated.
     #[error("timed out")]
     TimedOut,
     /// The connection failed.
@@ -70,7 +71,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns `true` if trying again cannot help: it is about what the user has given, not about
+    /// Returns `true` if trying again cannot help, because the cause is what the user has given and not
     /// the connection.
     pub(super) const fn is_final(&self) -> bool {
         match self {
@@ -84,9 +85,10 @@ impl Error {
 
 #[cfg(feature = "tls")]
 impl Error {
-    /// What went wrong with TLS, if that is what went wrong. A server refuses the certificate of a
-    /// client only after the client's part of the handshake is over, so this can come from the first
-    /// read as well as from connecting.
+    /// Returns the cause if TLS failed.
+    ///
+    /// A server refuses the certificate of a client only after the client's part of the handshake is
+    /// over, so the first read can fail with it as well as connecting.
     #[must_use]
     pub fn handshake(&self) -> Option<HandshakeError> {
         match self {

@@ -1,11 +1,11 @@
-//! From reads of any size to whole frames, without copying them.
+//! Turns reads of any size into whole frames, without copying them.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{BodyCheck, FrameError, HEADER_LEN, Stop, frame_len, scan};
 
-/// Least and most bytes asked for in one read. Between them the size follows the traffic: small
-/// messages held by the user pin little, and a flood costs few reads.
+/// Least and most bytes of one read. Between them the size follows the traffic: small messages that the
+/// user keeps pin little memory, and a flood costs few reads.
 const MIN_READ: usize = 4 << 10;
 const MAX_READ: usize = 256 << 10;
 
@@ -19,15 +19,15 @@ pub(super) struct FrameBuffer {
     run: Bytes,
     /// What was read after them.
     rest: BytesMut,
-    /// Length of the frame that `rest` begins with, as far as known.
+    /// Length of the frame that `rest` begins with, as far as it is known.
     need: usize,
-    /// How much to ask for in the next read.
+    /// Size of the next read.
     read_size: usize,
     max_body: usize,
 }
 
 impl FrameBuffer {
-    /// For frames of at most `max_frame` bytes, header included.
+    /// Creates a buffer for frames of at most `max_frame` bytes, header included.
     pub(super) fn new(max_frame: usize) -> Self {
         Self {
             run: Bytes::new(),
@@ -38,11 +38,11 @@ impl FrameBuffer {
         }
     }
 
-    /// The next whole frame, if it has come.
+    /// Returns the next whole frame, if it has come.
     ///
     /// # Errors
     ///
-    /// What comes next is no frame, or one over the limit; the same error comes again from then on.
+    /// What comes next is not a frame, or one over the limit. Later calls return the same error.
     pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         if self.run.is_empty() && !self.rest.is_empty() {
             self.scan()?;
@@ -66,9 +66,9 @@ impl FrameBuffer {
         Ok(())
     }
 
-    /// The place for the next read, with room for it.
+    /// Returns the buffer to read into, with room for the next read.
     ///
-    /// A large frame grows the buffer by at most doubling, never at once by the length it announces.
+    /// For a large frame the buffer is at most doubled, never grown at once by the announced length.
     pub(super) fn space(&mut self) -> &mut BytesMut {
         let have = self.rest.len();
         let room = self.rest.capacity() - have;
@@ -80,7 +80,7 @@ impl FrameBuffer {
         &mut self.rest
     }
 
-    /// Tells that the last read brought `len` bytes.
+    /// Notes that the last read brought `len` bytes.
     pub(super) fn filled(&mut self, len: usize) {
         if self.rest.len() == self.rest.capacity() {
             self.read_size = (self.read_size * 2).min(MAX_READ);
@@ -89,14 +89,14 @@ impl FrameBuffer {
         }
     }
 
-    /// Gives the memory back when there is nothing in it: for the time without traffic.
+    /// Frees the memory if there is nothing in it, for the time without traffic.
     pub(super) fn release(&mut self) {
         if self.rest.is_empty() {
             self.rest = BytesMut::new();
         }
     }
 
-    /// Whether a part of a frame has come.
+    /// Returns `true` if a part of a frame has come.
     pub(super) fn is_mid_frame(&self) -> bool {
         !self.rest.is_empty()
     }

@@ -18,8 +18,8 @@ pub(super) enum ReadHalf {
     Tls(TlsRead),
 }
 
-/// The sending half; dropping it tells the server that nothing more will come. What was written has
-/// to be flushed to be on its way.
+/// The sending half of a connection. Dropping it tells the server that nothing more will come. What was
+/// written is on its way only after a flush.
 #[derive(Debug)]
 pub(super) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
@@ -27,7 +27,7 @@ pub(super) enum WriteHalf {
     Tls(TlsWrite),
 }
 
-/// Takes a TCP connection apart.
+/// Splits a TCP connection.
 pub(super) fn split(stream: TcpStream) -> (ReadHalf, WriteHalf) {
     let (reader, writer) = stream.into_split();
     (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))

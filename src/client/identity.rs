@@ -1,4 +1,4 @@
-//! Who a session is on the wire: its names, its key, its connection id.
+//! The names, the key and the connection id of a session on the wire.
 
 use std::net::SocketAddr;
 
@@ -6,18 +6,18 @@ use crate::protocol::{
     BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message,
 };
 
-/// How a session gets its connection id.
+/// Where a session's connection id comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CidChoice {
     /// The low half of the first connection's key.
     FromKey,
-    /// A random one.
+    /// A random number.
     Random,
-    /// This one.
+    /// The user, or an earlier connection of the session.
     Fixed(Cid),
 }
 
-/// The pair that a session is about.
+/// The user and the channel of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) uid: Box<str>,
@@ -25,7 +25,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The length of the largest message that fits into a frame with these names.
+    /// Returns the length in bytes of the largest message that fits into a frame with these names.
     pub(super) fn max_message(&self) -> usize {
         let body_len = |message: &[u8]| {
             let (uid, channel) = (&self.uid, &self.channel);
@@ -44,15 +44,15 @@ impl Names {
     }
 }
 
-/// What stands in the header of every frame of a session.
+/// The connection id and the key, which the header of every frame of a session has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Identity {
+pub(super) struct SessionIdentity {
     pub(super) cid: Cid,
     pub(super) key: Key,
 }
 
-impl Identity {
-    /// The identity of a session whose socket is bound to `local`.
+impl SessionIdentity {
+    /// Makes the identity of a session whose socket is bound to `local`.
     pub(super) fn new(
         keyring: &Keyring,
         choice: CidChoice,
@@ -68,7 +68,7 @@ impl Identity {
         Self { cid, key }
     }
 
-    /// Puts itself into the header of a whole frame.
+    /// Writes the identity into the header of a whole frame.
     pub(super) fn stamp(&self, frame: &mut [u8]) {
         let header = FrameHeader::decode(frame).ok().flatten();
         if let Some(header) = header {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_largest_message_fits_and_one_byte_more_does_not() {
-        let identity = Identity {
+        let identity = SessionIdentity {
             cid: Cid(1),
             key: Key(2),
         };

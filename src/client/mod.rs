@@ -1,4 +1,4 @@
-//! Clients: join a channel, publish, receive its history and then what comes live.
+//! Clients: join a channel, publish, receive its history and then live messages.
 //!
 //! [`Client`] holds what all sessions have in common (server, uid, secrets, limits); each
 //! [`join`](Client::join) opens one connection for one channel.
@@ -17,25 +17,23 @@
 //! # }
 //! ```
 //!
-//! Publishing and receiving may happen in two tasks, see [`Session::split`]; without a runtime use
-//! [`blocking`].
+//! Two tasks may publish and receive, see [`Session::split`]. Programs without a runtime use
+//! [`Client::join_blocking`].
 //!
 //! # What to know about the protocol
 //!
 //! * A server never answers a join. It sends the history if there is one, or it closes the
-//!   connection. When it does so within two seconds, before anything came, and goes on listening, that
-//!   is [`Error::Refused`], from the first call that notices; any other close is the end of the
-//!   session.
+//!   connection. If it closes it within two seconds, before anything came, and goes on listening, the
+//!   first call that notices returns [`Error::Refused`]. Any other close is the end of the session.
 //! * A server does not send a member its own messages, except as part of the history.
-//! * A session that publishes must also be read from: a server drops members whose queue fills up.
+//! * A session that publishes must also be read from: a server disconnects members whose queue is full.
 //!   See [`Subscriber::drain`].
 //! * Messages are delivered at most once. What was written when a connection broke may be lost.
 //!
 //! # Invariants
 //!
-//! * No task, thread, timer or channel stands between a call and its socket; a session does work
-//!   only while one of its methods is being awaited; a session that reconnects does so whichever
-//!   method that is.
+//! * No task, thread, timer or channel stands between a call and its socket. A session works only
+//!   while one of its methods is being awaited; any of them reconnects a session that does so.
 //! * An idle session holds no read buffer.
 //! * Frames leave whole: a dropped future never leaves half a frame behind on a connection that is
 //!   then used on.
@@ -43,29 +41,32 @@
 //! This module must not know anything about the server side beyond `protocol`.
 
 mod admission;
-pub mod blocking;
+mod blocking_session;
 mod blocking_stream;
-mod config;
+mod builder;
 mod error;
 mod frame_buffer;
 mod halves;
 mod identity;
-mod outbox;
+mod join;
+mod options;
 mod publisher;
 mod received;
 mod reconnect;
 mod reconnector;
 mod replay;
 mod session;
+mod socket;
 mod subscriber;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_halves;
 mod transport;
+mod write_buffer;
 
-pub use crate::protocol::DEFAULT_PORT;
-pub use config::Client;
+pub use blocking_session::BlockingSession;
+pub use builder::Client;
 pub use error::Error;
 pub use publisher::Publisher;
 pub use received::Received;
@@ -73,6 +74,6 @@ pub use reconnect::Reconnect;
 pub use session::Session;
 pub use subscriber::{Event, Subscriber};
 
-pub use crate::protocol::{Cid, Key, Keyring};
+pub use crate::protocol::{Cid, DEFAULT_PORT, Key, Keyring};
 #[cfg(feature = "tls")]
 pub use crate::tls::{ClientTls, ClientTlsOptions, HandshakeError, TlsError};

@@ -9,47 +9,47 @@ use tokio::io::AsyncWrite as _;
 
 use super::error::Error;
 use super::halves::WriteHalf;
-use super::identity::{Identity, Names};
-use super::outbox::Outbox;
-use super::reconnector::Handle;
+use super::identity::{Names, SessionIdentity};
+use super::reconnector::ReconnectHandle;
+use super::write_buffer::WriteBuffer;
 use crate::protocol::{BodyCheck, MAX_BODY_LEN, Stop, scan};
 
 /// The sending half of a session.
 ///
 /// Every method that writes waits while the server does not read fast enough (backpressure). In a
-/// session that reconnects it also waits while there is no connection, and brings one back itself: the
-/// [`Subscriber`](super::Subscriber) need not be polled for that. Without a subscriber nothing comes
-/// back, and writing fails.
+/// session that reconnects it also waits while there is no connection, and reconnects itself: the
+/// [`Subscriber`](super::Subscriber) need not be polled for that. Once the subscriber is dropped the
+/// session does not reconnect, and writing fails.
 ///
-/// Dropping it tells the server that nothing more will come, as [`finish`](Self::finish) does, but
-/// what was queued and not flushed is lost.
+/// Dropping the publisher tells the server that nothing more will come, as [`finish`](Self::finish)
+/// does, but what was queued and not flushed is lost.
 ///
 /// # Cancel safety
 ///
-/// Each method takes a message as a whole or not at all. What it has taken when its future is
-/// dropped goes out, first, with the next call of any method that flushes; never in part. An attempt
-/// to come back that was under way goes on with the next call of either half.
+/// Each method takes a message as a whole or not at all. If its future is dropped, a message that it has
+/// taken is the first that the next flushing method sends, as a whole. An attempt to reconnect that was
+/// under way goes on with the next call of either half.
 #[derive(Debug)]
 pub struct Publisher {
     names: Names,
-    identity: Identity,
-    outbox: Outbox,
-    wire: Wire,
+    identity: SessionIdentity,
+    buffer: WriteBuffer,
+    connection: CurrentConnection,
     finished: bool,
 }
 
 impl Publisher {
     pub(super) fn new(
         names: Names,
-        identity: Identity,
+        identity: SessionIdentity,
         writer: Option<WriteHalf>,
-        reconnector: Option<Handle>,
+        reconnector: Option<ReconnectHandle>,
     ) -> Self {
         Self {
             names,
             identity,
-            outbox: Outbox::default(),
-            wire: Wire {
+            buffer: WriteBuffer::default(),
+            connection: CurrentConnection {
                 writer,
                 version: 0,
                 reconnector,
@@ -58,7 +58,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes a message, after what was queued before.
+    /// Publishes a message, after those that were queued before.
     ///
     /// # Errors
     ///
@@ -70,26 +70,27 @@ impl Publisher {
         self.flush().await
     }
 
-    /// Queues a message; it goes out with the next [`flush`](Self::flush), or when 64 KiB are queued.
-    /// One write then carries many messages.
+    /// Queues a message, so that one write can carry many. The next [`flush`](Self::flush) sends it, or
+    /// the next call once 64 KiB are queued.
     ///
     /// # Errors
     ///
     /// As for [`publish`](Self::publish).
     pub async fn feed(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
         self.check_open()?;
-        if self.outbox.is_full() {
+        if self.buffer.is_full() {
             self.flush().await?;
         }
         self.identity
-            .encode_into(&self.names, message.as_ref(), self.outbox.frames())?;
+            .encode_into(&self.names, message.as_ref(), self.buffer.frames())?;
         Ok(())
     }
 
-    /// Encodes a message as [`publish`](Self::publish) would, to be sent later, once or often, by
-    /// [`publish_frames`](Self::publish_frames). Before a session that reconnects has its first
-    /// connection, an address key and the connection id made of it are not known yet, and the header
-    /// has others.
+    /// Encodes a message as [`publish`](Self::publish) would. [`publish_frames`](Self::publish_frames)
+    /// can send it later, once or often.
+    ///
+    /// Before a session that reconnects has its first connection, an address key and the connection id
+    /// made of it are not known yet, and the header has others.
     ///
     /// # Errors
     ///
@@ -101,12 +102,12 @@ impl Publisher {
         Ok(frame)
     }
 
-    /// Publishes encoded frames that stand back to back, after what was queued before, in one write
-    /// if the connection takes them, without copying them.
+    /// Publishes encoded frames that stand back to back, after those that were queued before. They are
+    /// not copied, and one write sends them if the connection takes them.
     ///
     /// # Errors
     ///
-    /// [`Error::Frames`] when these are not whole frames: nothing was sent. Else as for
+    /// [`Error::Frames`] when these are not whole frames: nothing was sent. Otherwise as for
     /// [`publish`](Self::publish).
     pub async fn publish_frames(&mut self, frames: &[u8]) -> Result<(), Error> {
         self.check_open()?;
@@ -116,12 +117,12 @@ impl Publisher {
         }
         let written = loop {
             self.flush().await?;
-            match self.wire.write(frames).await? {
-                Progress::Wrote(len) => break len,
-                Progress::Renewed(identity) => self.identity = identity,
+            match self.connection.write(frames).await? {
+                WriteOutcome::Wrote(len) => break len,
+                WriteOutcome::Renewed(identity) => self.identity = identity,
             }
         };
-        self.outbox.keep_rest(frames, written);
+        self.buffer.queue_rest(frames, written);
         self.flush().await
     }
 
@@ -131,21 +132,22 @@ impl Publisher {
     ///
     /// [`Error::Io`] and [`Error::Closed`] when the connection is gone.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        while !self.outbox.is_empty() {
-            match self.wire.write(self.outbox.unwritten()).await? {
-                Progress::Wrote(len) => self.outbox.advance(len),
-                Progress::Renewed(identity) => {
+        while !self.buffer.is_empty() {
+            match self.connection.write(self.buffer.unwritten()).await? {
+                WriteOutcome::Wrote(len) => self.buffer.advance(len),
+                WriteOutcome::Renewed(identity) => {
                     self.identity = identity;
-                    self.outbox.rewind(identity);
+                    self.buffer.rewind(identity);
                 }
             }
         }
-        self.wire.flush().await
+        self.connection.flush().await
     }
 
-    /// Writes what is queued and closes the sending side; the session goes on receiving, unless the
-    /// server ends it then, as the reference server does (from a subscriber that was split off this
-    /// looks like a refusal when nothing had come before). Nothing happens when that was done before.
+    /// Writes what is queued and closes the sending side. Does nothing if that was done before.
+    ///
+    /// The session goes on receiving, unless the server ends it then, as the reference server does. To a
+    /// subscriber that was split off, that looks like a refusal if nothing had come before.
     ///
     /// # Errors
     ///
@@ -157,7 +159,7 @@ impl Publisher {
         self.flush().await?;
         self.finished = true;
         // Dropping the writer closes the sending side, as does dropping a later connection's one.
-        self.wire = Wire::default();
+        self.connection = CurrentConnection::default();
         Ok(())
     }
 
@@ -178,46 +180,49 @@ fn check_run(frames: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// What came of a write.
-enum Progress {
-    /// This many bytes were written to the present connection.
+/// The result of a write.
+enum WriteOutcome {
+    /// The present connection has taken this many bytes.
     Wrote(usize),
-    /// Nothing was written, there is a new connection with this identity.
-    Renewed(Identity),
+    /// Nothing was written: there is a new connection with this identity.
+    Renewed(SessionIdentity),
 }
 
-/// The connection at present, and where the next one comes from in a session that reconnects.
+/// The present connection, and the source of the next one in a session that reconnects.
 #[derive(Debug, Default)]
-struct Wire {
+struct CurrentConnection {
     writer: Option<WriteHalf>,
-    /// That of the connection, as the reconnector counts.
+    /// The number of the connection, as the reconnector counts.
     version: u64,
-    reconnector: Option<Handle>,
+    reconnector: Option<ReconnectHandle>,
 }
 
-impl Wire {
+impl CurrentConnection {
     /// Writes a part of `bytes`. Cancel safe: a dropped future has written nothing.
-    async fn write(&mut self, bytes: &[u8]) -> Result<Progress, Error> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<WriteOutcome, Error> {
         poll_fn(|cx| self.poll_write(bytes, cx)).await
     }
 
-    /// Puts on its way what TLS may still hold of what was written. Cancel safe: what is left goes
-    /// out with the next flush.
+    /// Sends what TLS still holds of what was written. Cancel safe: the next flush sends the rest.
     async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
+    fn poll_write(
+        &mut self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<WriteOutcome, Error>> {
         loop {
             if self.is_outdated() {
                 let identity = ready!(self.poll_renew(cx))?;
-                return Poll::Ready(Ok(Progress::Renewed(identity)));
+                return Poll::Ready(Ok(WriteOutcome::Renewed(identity)));
             }
             let Some(writer) = &mut self.writer else {
                 return Poll::Ready(Err(Error::Closed));
             };
             match Pin::new(writer).poll_write(cx, bytes) {
-                Poll::Ready(Ok(len)) => return Poll::Ready(Ok(Progress::Wrote(len))),
+                Poll::Ready(Ok(len)) => return Poll::Ready(Ok(WriteOutcome::Wrote(len))),
                 Poll::Ready(Err(error)) => self.lost(error)?,
                 Poll::Pending if self.is_present(cx) => return Poll::Pending,
                 Poll::Pending => {}
@@ -226,7 +231,7 @@ impl Wire {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // What a connection held that is gone is lost, be it here or in the system.
+        // What a lost connection held is lost, be it here or in the system.
         while !self.is_outdated()
             && let Some(writer) = &mut self.writer
         {
@@ -252,7 +257,7 @@ impl Wire {
         handle.is_none_or(|handle| handle.is_current(self.version, cx))
     }
 
-    /// The connection has ended: an error if it is not going to come back.
+    /// Reports the end of the connection; an error if the session does not reconnect.
     fn lost(&mut self, error: io::Error) -> Result<(), Error> {
         let error = Error::Io(error);
         match &self.reconnector {
@@ -261,15 +266,15 @@ impl Wire {
         }
     }
 
-    /// Takes the next connection, and brings it back if need be.
-    fn poll_renew(&mut self, cx: &Context<'_>) -> Poll<Result<Identity, Error>> {
+    /// Takes the next connection, and reconnects if need be.
+    fn poll_renew(&mut self, cx: &Context<'_>) -> Poll<Result<SessionIdentity, Error>> {
         self.writer = None;
         let Some(handle) = &self.reconnector else {
             return Poll::Ready(Err(Error::Closed));
         };
-        let (uplink, version) = ready!(handle.poll_uplink(cx))?;
+        let (writer, version) = ready!(handle.poll_writer(cx))?;
         self.version = version;
-        self.writer = Some(uplink.writer);
-        Poll::Ready(Ok(uplink.identity))
+        self.writer = Some(writer.half);
+        Poll::Ready(Ok(writer.identity))
     }
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use crate::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Message};
 
-/// A message as it was received: one frame, checked, and where in it things are.
+/// A message as it was received, in one checked frame.
 ///
 /// Clones and [`payload`](Self::payload) share the buffer that the frame was read into together
-/// with its neighbours (up to 256 KiB). To keep a message for long, copy what is needed of it.
+/// with its neighbours (up to 256 KiB). To keep a message for long, copy the parts that are needed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     frame: Bytes,
@@ -34,50 +34,51 @@ impl Received {
         }
     }
 
-    /// Who sent it.
+    /// Returns the uid of the sender.
     #[must_use]
     pub fn uid(&self) -> &str {
         self.str(&self.uid)
     }
 
-    /// The channel that its sender named. Servers need not check it: it may differ from the
+    /// Returns the channel that the sender named. Servers need not check it, so it may differ from the
     /// session's.
     #[must_use]
     pub fn channel(&self) -> &str {
         self.str(&self.channel)
     }
 
-    /// What was sent.
+    /// Returns the content.
     #[must_use]
     pub fn message(&self) -> &[u8] {
         &self.frame[self.message.clone()]
     }
 
-    /// What was sent, as text; what is not UTF-8 in it is replaced.
+    /// Returns the content as text; bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.message())
     }
 
-    /// What was sent, not borrowed and not copied.
+    /// Returns the content, neither borrowed nor copied.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         self.frame.slice(self.message.clone())
     }
 
-    /// Whether this is the empty message that tells that its sender joined.
+    /// Returns `true` if this is the empty message by which its sender announced its join.
     #[must_use]
     pub fn is_announcement(&self) -> bool {
         self.message.is_empty()
     }
 
-    /// The connection id of the session that sent it.
+    /// Returns the connection id of the session that sent it.
     #[must_use]
     pub fn cid(&self) -> Option<Cid> {
-        header(&self.frame).map(|header| header.cid)
+        let header = FrameHeader::decode(&self.frame).ok().flatten();
+        header.map(|header| header.cid)
     }
 
-    /// The whole frame, header included.
+    /// Returns the whole frame, header included.
     #[must_use]
     pub const fn frame(&self) -> &Bytes {
         &self.frame
@@ -99,12 +100,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// The header of a frame that was scanned before.
-pub(super) fn header(frame: &[u8]) -> Option<FrameHeader> {
-    FrameHeader::decode(frame).ok().flatten()
-}
-
-/// Where `part`, a slice of `whole`, is in it.
+/// Returns the range of `part` in `whole`, of which it is a slice.
 fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     start..start + part.len()

@@ -1,12 +1,12 @@
-//! Coming back after a connection was lost, or before there ever was one.
+//! Reconnects a session after its connection was lost, or before it ever had one.
 //!
-//! The halves of a session share a [`Reconnector`]. Whichever of them notices a loss tells it, and
-//! whichever is polled drives the waits and attempts: neither waits for the other to be polled. Each
+//! The halves of a session share a [`Reconnector`]. The half that notices a loss reports it, and the
+//! half that is polled drives the waits and attempts: neither waits for the other to be polled. Each
 //! takes its half of a new connection when it is polled next.
 //!
-//! Invariants: attempts are made one at a time; both halves are woken by whatever an attempt waits
-//! for, so that one that is no longer polled holds the other up by nothing; what the receiving half
-//! has still to be told is bounded.
+//! Invariants: there is one attempt at a time; whatever an attempt waits for wakes both halves, so that
+//! a half that is no longer polled does not hold up the other; the number of events that wait for the
+//! receiving half is bounded.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,17 +18,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::admission::REFUSAL;
-use super::config::Client;
 use super::error::Error;
-use super::halves::WriteHalf;
-use super::identity::{CidChoice, Identity, Names};
+use super::identity::{CidChoice, Names, SessionIdentity};
+use super::join::{JoinedConnection, JoinedReader, JoinedWriter, join};
+use super::options::SessionOptions;
 use super::reconnect::Reconnect;
-use super::session::{Joined, open};
-use super::subscriber::Downlink;
 use crate::backoff::{Backoff, jittered};
 use crate::protocol::Cid;
 
-/// Most losses that the receiving half is told of when it has not been polled for long: the newest.
+/// Most losses that wait for the receiving half; the oldest are left out.
 const MAX_LOSSES: usize = 16;
 
 /// A half of a session.
@@ -38,125 +36,121 @@ enum Side {
     Receiving,
 }
 
-/// What the receiving half has still to be told.
-pub(super) enum News {
-    /// The connection was lost, or an attempt failed; when the next one is made.
-    Lost { error: Error, retry_in: Duration },
-    /// There is a connection again, of this version.
-    Back {
-        downlink: Downlink,
+/// An event for the receiving half.
+pub(super) enum ReconnectEvent {
+    /// The connection was lost, or an attempt failed; the next one is made in `retry_in`.
+    Disconnected { error: Error, retry_in: Duration },
+    /// There is a connection again.
+    Reconnected {
+        reader: JoinedReader,
         cid: Cid,
         version: u64,
     },
 }
 
-/// The sending side of a new connection.
-pub(super) struct Uplink {
-    pub(super) writer: WriteHalf,
-    pub(super) identity: Identity,
-}
+/// A wait, and then an attempt to join.
+type Attempt = Pin<Box<dyn Future<Output = Result<JoinedConnection, Error>> + Send>>;
 
-/// An attempt to come back, its wait included.
-type Attempt = Pin<Box<dyn Future<Output = Result<Joined, Error>> + Send>>;
-
-/// Brings connections back; shared by the halves of a session.
+/// Brings connections back, for both halves of a session.
 struct Reconnector {
-    /// Counts the changes between connected (even) and not (odd).
+    /// The number of times that the session was connected or lost its connection: even while there is a
+    /// connection.
     version: AtomicU64,
-    inner: Mutex<Inner>,
+    state: Mutex<ReconnectorState>,
     wakers: Arc<Wakers>,
 }
 
-struct Inner {
-    client: Client,
+struct ReconnectorState {
+    /// Its connection id is that of the first connection, once it is known.
+    options: SessionOptions,
     names: Names,
-    cid: CidChoice,
-    /// The message of the first join, until that has been sent.
+    /// The message of the first join, until it was sent.
     first: Vec<u8>,
     backoff: Backoff,
     joined_at: Instant,
-    /// While there is no connection.
+    /// Set while there is no connection.
     attempt: Option<Attempt>,
-    news: VecDeque<News>,
-    /// Until the sending half takes it.
-    uplink: Option<Uplink>,
+    /// Not yet taken by the receiving half.
+    events: VecDeque<ReconnectEvent>,
+    /// Not yet taken by the sending half.
+    writer: Option<JoinedWriter>,
     has_sender: bool,
     has_receiver: bool,
 }
 
-/// Who is to be polled when an attempt gets on: the tasks of both halves.
+/// The tasks of both halves, which are woken when an attempt gets on.
 #[derive(Debug)]
 struct Wakers {
     sending: Mutex<Waker>,
     receiving: Mutex<Waker>,
 }
 
-/// What a half of a session has of its reconnector. Without the receiving half nothing comes back:
+/// A half's share in the reconnector. Once the receiving half is dropped the session does not reconnect:
 /// nobody would read what a server sends.
-pub(super) struct Handle {
+pub(super) struct ReconnectHandle {
     reconnector: Arc<Reconnector>,
     side: Side,
 }
 
-/// A session that reconnects, as it begins.
-pub(super) struct Beginning {
-    pub(super) sending: Handle,
-    pub(super) receiving: Handle,
-    pub(super) identity: Identity,
+/// The parts of a new session that reconnects.
+pub(super) struct ReconnectingSession {
+    pub(super) sending: ReconnectHandle,
+    pub(super) receiving: ReconnectHandle,
+    pub(super) identity: SessionIdentity,
     /// The first connection, if there is one yet.
-    pub(super) connection: Option<(Downlink, WriteHalf)>,
+    pub(super) connection: Option<JoinedConnection>,
 }
 
-/// Begins a session of `client` with what came of its first attempt to join.
-pub(super) fn begin(
-    client: &Client,
-    settings: &Reconnect,
+/// Starts a session with the result of its first attempt to join.
+pub(super) fn start(
+    options: &SessionOptions,
+    reconnect: &Reconnect,
     names: &Names,
     first: &[u8],
-    attempt: Result<Joined, Error>,
-) -> Beginning {
-    let mut inner = Inner {
-        client: client.clone(),
+    attempt: Result<JoinedConnection, Error>,
+) -> ReconnectingSession {
+    let mut state = ReconnectorState {
+        options: options.clone(),
         names: names.clone(),
-        cid: client.cid,
         first: Vec::new(),
-        backoff: Backoff::new(settings.initial, settings.cap),
+        backoff: Backoff::new(reconnect.initial, reconnect.cap),
         joined_at: Instant::now(),
         attempt: None,
-        news: VecDeque::new(),
-        uplink: None,
+        events: VecDeque::new(),
+        writer: None,
         has_sender: true,
         has_receiver: true,
     };
     let (identity, connection, version) = match attempt {
-        Ok(joined) => {
-            inner.cid = CidChoice::Fixed(joined.identity.cid);
-            (joined.identity, Some((joined.downlink, joined.writer)), 0)
+        Ok(connection) => {
+            let identity = connection.writer.identity;
+            state.options.cid = CidChoice::Fixed(identity.cid);
+            (identity, Some(connection), 0)
         }
         Err(error) => {
             let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-            let identity = Identity::new(&client.keyring, client.cid, names, nowhere);
-            if matches!(client.cid, CidChoice::Random) {
-                inner.cid = CidChoice::Fixed(identity.cid);
+            let identity = SessionIdentity::new(&options.keyring, options.cid, names, nowhere);
+            if matches!(options.cid, CidChoice::Random) {
+                state.options.cid = CidChoice::Fixed(identity.cid);
             }
-            inner.first = first.to_vec();
-            inner.retry(error);
+            state.first = first.to_vec();
+            state.retry(error);
             (identity, None, 1)
         }
     };
     let reconnector = Arc::new(Reconnector {
         version: AtomicU64::new(version),
-        inner: Mutex::new(inner),
+        state: Mutex::new(state),
         wakers: Arc::new(Wakers {
             sending: Mutex::new(Waker::noop().clone()),
             receiving: Mutex::new(Waker::noop().clone()),
         }),
     });
-    let handle = |side| Handle {
+    let handle = |side| ReconnectHandle {
         reconnector: reconnector.clone(),
         side,
     };
-    Beginning {
+    ReconnectingSession {
         sending: handle(Side::Sending),
         receiving: handle(Side::Receiving),
         identity,
@@ -164,7 +158,7 @@ pub(super) fn begin(
     }
 }
 
-impl Handle {
+impl ReconnectHandle {
     /// Returns the version of the present connection, an odd one while there is none.
     pub(super) fn version(&self) -> u64 {
         self.reconnector.version.load(Ordering::Acquire)
@@ -177,62 +171,62 @@ impl Handle {
         self.version() == version
     }
 
-    /// Tells that the connection of `version` has ended; nothing happens if that is known.
+    /// Reports that the connection of `version` has ended. Does nothing if that is known.
     ///
     /// # Errors
     ///
-    /// The reason of the end, when nothing is going to come back.
+    /// Returns the reason of the end if the session does not reconnect.
     pub(super) fn lost(&self, version: u64, error: Error) -> Result<(), Error> {
-        let mut inner = self.lock();
-        if !inner.has_receiver {
+        let mut state = self.lock();
+        if !state.has_receiver {
             return Err(error);
         }
         if self.version() == version {
-            if inner.joined_at.elapsed() >= REFUSAL {
-                inner.backoff.reset();
+            if state.joined_at.elapsed() >= REFUSAL {
+                state.backoff.reset();
             }
-            inner.retry(error);
+            state.retry(error);
             self.reconnector.changed();
         }
         Ok(())
     }
 
-    /// The server let us in: the next wait is a short one.
+    /// Notes that the server let us in: the next wait is a short one.
     pub(super) fn admitted(&self) {
         self.lock().backoff.reset();
     }
 
-    /// The next thing to tell; drives attempts while there is no connection.
-    pub(super) fn poll_news(&self, cx: &Context<'_>) -> Poll<News> {
+    /// Polls for the next event; drives attempts while there is no connection.
+    pub(super) fn poll_event(&self, cx: &Context<'_>) -> Poll<ReconnectEvent> {
         self.register(cx);
-        let mut inner = self.lock();
+        let mut state = self.lock();
         loop {
-            if let Some(news) = inner.news.pop_front() {
-                return Poll::Ready(news);
+            if let Some(event) = state.events.pop_front() {
+                return Poll::Ready(event);
             }
-            if !self.reconnector.drive(&mut inner) {
+            if !self.reconnector.drive(&mut state) {
                 return Poll::Pending;
             }
         }
     }
 
-    /// The sending side of the present connection, which was not taken before, and its version;
-    /// drives attempts while there is none.
+    /// Polls for the sending half of a connection that was not taken before, and its version; drives
+    /// attempts while there is none.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when nothing is going to come back.
-    pub(super) fn poll_uplink(&self, cx: &Context<'_>) -> Poll<Result<(Uplink, u64), Error>> {
+    /// [`Error::Closed`] if the session does not reconnect.
+    pub(super) fn poll_writer(&self, cx: &Context<'_>) -> Poll<Result<(JoinedWriter, u64), Error>> {
         self.register(cx);
-        let mut inner = self.lock();
+        let mut state = self.lock();
         loop {
-            if let Some(uplink) = inner.uplink.take() {
-                return Poll::Ready(Ok((uplink, self.version())));
+            if let Some(writer) = state.writer.take() {
+                return Poll::Ready(Ok((writer, self.version())));
             }
-            if !inner.has_receiver || inner.attempt.is_none() {
+            if !state.has_receiver || state.attempt.is_none() {
                 return Poll::Ready(Err(Error::Closed));
             }
-            if !self.reconnector.drive(&mut inner) {
+            if !self.reconnector.drive(&mut state) {
                 return Poll::Pending;
             }
         }
@@ -247,21 +241,21 @@ impl Handle {
         lock(slot).clone_from(cx.waker());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.reconnector.inner)
+    fn lock(&self) -> MutexGuard<'_, ReconnectorState> {
+        lock(&self.reconnector.state)
     }
 }
 
-impl Drop for Handle {
+impl Drop for ReconnectHandle {
     fn drop(&mut self) {
-        let mut inner = self.lock();
+        let mut state = self.lock();
         match self.side {
             // Dropping the sending half of a connection finishes it.
-            Side::Sending => (inner.has_sender, inner.uplink) = (false, None),
+            Side::Sending => (state.has_sender, state.writer) = (false, None),
             Side::Receiving => {
-                inner.has_receiver = false;
-                inner.attempt = None;
-                inner.news.clear();
+                state.has_receiver = false;
+                state.attempt = None;
+                state.events.clear();
                 self.reconnector.wakers.wake_by_ref();
             }
         }
@@ -269,62 +263,64 @@ impl Drop for Handle {
 }
 
 impl Reconnector {
-    /// Polls the attempt that there is; false when there is nothing to do but wait.
-    fn drive(&self, inner: &mut Inner) -> bool {
-        let Some(attempt) = &mut inner.attempt else {
+    /// Polls the attempt, if there is one. Returns `true` if it got on.
+    fn drive(&self, state: &mut ReconnectorState) -> bool {
+        let Some(attempt) = &mut state.attempt else {
             return false;
         };
         let waker = Waker::from(self.wakers.clone());
         match attempt.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => return false,
-            Poll::Ready(Err(error)) => inner.retry(error),
+            Poll::Ready(Err(error)) => state.retry(error),
             Poll::Ready(Ok(joined)) => {
                 self.changed();
-                inner.joined(joined, self.version.load(Ordering::Relaxed));
+                state.joined(joined, self.version.load(Ordering::Relaxed));
             }
         }
         true
     }
 
-    /// There is a connection now, or there is none any more. The caller holds the lock.
+    /// Counts that a connection was made or lost. The caller holds the lock.
     fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
         self.wakers.wake_by_ref();
     }
 }
 
-impl Inner {
-    /// The connection was lost, or an attempt failed: the next one follows after a wait.
+impl ReconnectorState {
+    /// Begins another attempt after a connection was lost or an attempt failed.
     fn retry(&mut self, error: Error) {
         let retry_in = jittered(self.backoff.next_ceiling());
         // Nobody reads from a connection that has ended before its receiving side was taken.
-        self.news.retain(|news| matches!(news, News::Lost { .. }));
-        if self.news.len() == MAX_LOSSES {
-            self.news.pop_front();
+        self.events
+            .retain(|event| matches!(event, ReconnectEvent::Disconnected { .. }));
+        if self.events.len() == MAX_LOSSES {
+            self.events.pop_front();
         }
-        self.news.push_back(News::Lost { error, retry_in });
-        self.uplink = None;
-        let (client, names, cid) = (self.client.clone(), self.names.clone(), self.cid);
+        self.events
+            .push_back(ReconnectEvent::Disconnected { error, retry_in });
+        self.writer = None;
+        let (options, names) = (self.options.clone(), self.names.clone());
         let first = self.first.clone();
         self.attempt = Some(Box::pin(async move {
             tokio::time::sleep(retry_in).await;
-            open(&client, &names, cid, &first).await
+            join(&options, &names, &first).await
         }));
     }
 
-    fn joined(&mut self, joined: Joined, version: u64) {
+    /// Hands the halves of a new connection out.
+    fn joined(&mut self, connection: JoinedConnection, version: u64) {
+        let JoinedConnection { reader, writer } = connection;
+        let cid = writer.identity.cid;
         self.attempt = None;
         self.joined_at = Instant::now();
-        self.cid = CidChoice::Fixed(joined.identity.cid);
+        self.options.cid = CidChoice::Fixed(cid);
         self.first = Vec::new();
         // Without a sender that half is dropped here, which finishes the sending side.
-        self.uplink = self.has_sender.then_some(Uplink {
-            writer: joined.writer,
-            identity: joined.identity,
-        });
-        self.news.push_back(News::Back {
-            downlink: joined.downlink,
-            cid: joined.identity.cid,
+        self.writer = self.has_sender.then_some(writer);
+        self.events.push_back(ReconnectEvent::Reconnected {
+            reader,
+            cid,
             version,
         });
     }
@@ -347,9 +343,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for ReconnectHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
+        f.debug_struct("ReconnectHandle")
             .field("side", &self.side)
             .field("version", &self.version())
             .finish_non_exhaustive()

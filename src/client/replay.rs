@@ -1,4 +1,4 @@
-//! Recognising, after a reconnect, what was delivered before.
+//! Recognises, after a reconnect, what was delivered before.
 //!
 //! v1 frames have no sequence numbers. A server keeps one order per channel and sends a joiner the
 //! newest part of it, so what comes after a reconnect is a part of what we had, in that order, then
@@ -19,9 +19,9 @@ const QUIET: Duration = Duration::from_millis(500);
 /// However fast frames come, this long after the join they are live ones.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The newest frames that were delivered, and how far a replay of them has come.
+/// Tells replayed frames that were delivered before from new ones.
 #[derive(Debug)]
-pub(super) struct Replay {
+pub(super) struct ReplayFilter {
     /// Hashes of frames, oldest first: the frames themselves would pin their read buffers.
     delivered: VecDeque<u64>,
     limit: usize,
@@ -29,18 +29,22 @@ pub(super) struct Replay {
     matching: Option<Matching>,
 }
 
+/// A replay that is being matched.
 #[derive(Debug)]
 struct Matching {
-    /// How many of the delivered frames were there before the replay.
+    /// The number of frames that were delivered before the replay.
     known: usize,
-    /// How many of those, from the oldest on, can no longer be matched.
+    /// The number of those, from the oldest on, that can no longer be matched.
     passed: usize,
+    /// `true` once a frame has matched.
     matched: bool,
+    /// When the connection began.
     since: Instant,
+    /// When the last frame came.
     last: Instant,
 }
 
-impl Replay {
+impl ReplayFilter {
     /// Remembers up to `limit` frames.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -51,7 +55,7 @@ impl Replay {
         }
     }
 
-    /// A new connection begins.
+    /// Begins to match the frames of a new connection.
     pub(super) fn restart(&mut self, now: Instant) {
         self.end_matching();
         self.matching = Some(Matching {
@@ -63,7 +67,7 @@ impl Replay {
         });
     }
 
-    /// Whether frames are being matched: the only time when a session's own frames come back.
+    /// Returns `true` while frames are matched: the only time when a session's own frames come back.
     pub(super) fn is_matching(&mut self, now: Instant) -> bool {
         let Some(matching) = &mut self.matching else {
             return false;
@@ -76,7 +80,7 @@ impl Replay {
         self.matching.is_some()
     }
 
-    /// Takes the next frame with a message; false when it was delivered before.
+    /// Takes the next frame with a message. Returns `true` if it was not delivered before.
     pub(super) fn accept(&mut self, frame: &[u8]) -> bool {
         let hash = self.hasher.hash_one(frame);
         if self.was_delivered(hash) {
@@ -130,8 +134,8 @@ mod tests {
     use super::*;
 
     /// A replay that has delivered `before` and then reconnects.
-    fn reconnected(limit: usize, before: &str) -> Replay {
-        let mut replay = Replay::new(limit);
+    fn reconnected(limit: usize, before: &str) -> ReplayFilter {
+        let mut replay = ReplayFilter::new(limit);
         for frame in before.chars() {
             assert!(accept(&mut replay, frame));
         }
@@ -139,11 +143,11 @@ mod tests {
         replay
     }
 
-    fn accept(replay: &mut Replay, frame: char) -> bool {
+    fn accept(replay: &mut ReplayFilter, frame: char) -> bool {
         replay.accept(frame.to_string().as_bytes())
     }
 
-    fn accepted(replay: &mut Replay, frames: &str) -> String {
+    fn accepted(replay: &mut ReplayFilter, frames: &str) -> String {
         frames
             .chars()
             .filter(|&frame| accept(replay, frame))

@@ -1,25 +1,22 @@
-//! A joined session: both halves.
+//! A joined session, with both of its halves.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::admission::Admission;
-use super::config::Client;
 use super::error::Error;
-use super::halves::WriteHalf;
-use super::identity::{CidChoice, Identity, Names};
+use super::identity::Names;
+use super::join::{JoinedConnection, join};
+use super::options::SessionOptions;
 use super::publisher::Publisher;
 use super::received::Received;
-use super::reconnector::{Beginning, begin};
-use super::subscriber::{Comeback, Downlink, Event, Subscriber};
-use super::transport;
+use super::reconnector::{ReconnectingSession, start};
+use super::subscriber::{Event, Reconnection, Subscriber};
 
-/// One connection's membership of one channel.
+/// A membership of one channel, over a connection of its own.
 ///
 /// A [`Stream`] of messages, which ends when the server closes the session.
 #[derive(Debug)]
@@ -28,79 +25,38 @@ pub struct Session {
     subscriber: Subscriber,
 }
 
-/// A connection on which the join was sent.
-pub(super) struct Joined {
-    pub(super) downlink: Downlink,
-    pub(super) writer: WriteHalf,
-    pub(super) identity: Identity,
-}
-
-/// Connects and sends the join.
-pub(super) async fn open(
-    client: &Client,
-    names: &Names,
-    cid: CidChoice,
-    first: &[u8],
-) -> Result<Joined, Error> {
-    let mut connection = transport::connect(client).await?;
-    let identity = Identity::new(&client.keyring, cid, names, connection.local);
-    let mut join = Vec::new();
-    identity.encode_into(names, first, &mut join)?;
-    let sent = async {
-        connection.writer.write_all(&join).await?;
-        connection.writer.flush().await
-    };
-    timeout(client.join_timeout, sent)
-        .await
-        .map_err(|_| Error::Connect {
-            server: client.server.clone(),
-            source: std::io::ErrorKind::TimedOut.into(),
-        })??;
-    Ok(Joined {
-        downlink: Downlink {
-            reader: connection.reader,
-            admission: Admission::new(client, connection.remote, connection.connecting),
-        },
-        writer: connection.writer,
-        identity,
-    })
-}
-
 impl Session {
-    pub(super) async fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
-        let attempt = open(client, &names, client.cid, first).await;
-        let Some(settings) = &client.reconnect else {
-            let Joined {
-                downlink,
-                writer,
-                identity,
-            } = attempt?;
+    pub(super) async fn open(
+        options: &SessionOptions,
+        names: Names,
+        first: &[u8],
+    ) -> Result<Self, Error> {
+        let attempt = join(options, &names, first).await;
+        let Some(reconnect) = &options.reconnect else {
+            let JoinedConnection { reader, writer } = attempt?;
             return Ok(Self {
-                publisher: Publisher::new(names, identity, Some(writer), None),
-                subscriber: Subscriber::new(Some(downlink), client, None),
+                publisher: Publisher::new(names, writer.identity, Some(writer.half), None),
+                subscriber: Subscriber::new(Some(reader), options, None),
             });
         };
         let attempt = match attempt {
             Err(error) if error.is_final() => return Err(error),
             attempt => attempt,
         };
-        let Beginning {
+        let ReconnectingSession {
             sending,
             receiving,
             identity,
             connection,
-        } = begin(client, settings, &names, first, attempt);
-        let (downlink, writer) = connection.unzip();
-        let comeback = Comeback::new(
-            receiving,
-            settings,
-            &names,
-            identity.cid,
-            downlink.is_some(),
-        );
+        } = start(options, reconnect, &names, first, attempt);
+        let (reader, writer) = connection
+            .map(|JoinedConnection { reader, writer }| (reader, writer.half))
+            .unzip();
+        let reconnection =
+            Reconnection::new(receiving, reconnect, &names, identity.cid, reader.is_some());
         Ok(Self {
             publisher: Publisher::new(names, identity, writer, Some(sending)),
-            subscriber: Subscriber::new(downlink, client, Some(comeback)),
+            subscriber: Subscriber::new(reader, options, Some(reconnection)),
         })
     }
 
@@ -112,14 +68,13 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// As for all of [`Publisher`]: a message that was taken goes out whole, with the next call if the
-    /// future is dropped.
+    /// As for all of [`Publisher`]: a message that was taken goes out as a whole. If the future is
+    /// dropped, the next call sends it.
     pub async fn publish(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
         self.publisher.publish(message).await
     }
 
-    /// The next message: the history first, then live ones; `None` when the server has closed the
-    /// session. See [`Subscriber::recv`].
+    /// Waits for the next message; see [`Subscriber::recv`].
     ///
     /// # Errors
     ///
@@ -132,7 +87,7 @@ impl Session {
         self.subscriber.recv().await
     }
 
-    /// The next thing that happens; see [`Subscriber::next_event`].
+    /// Waits for the next event; see [`Subscriber::next_event`].
     ///
     /// # Errors
     ///
@@ -161,25 +116,27 @@ impl Session {
         Ok(())
     }
 
-    /// Both halves at once, to use one while the other is being awaited.
+    /// Borrows both halves, so that one can be used while the other is being awaited.
     pub const fn halves(&mut self) -> (&mut Publisher, &mut Subscriber) {
         (&mut self.publisher, &mut self.subscriber)
     }
 
-    /// Takes the session apart, so that its halves can live in different tasks. The connection ends
-    /// when both are dropped.
+    /// Splits the session, so that its halves can live in different tasks. The connection ends when
+    /// both are dropped.
     #[must_use]
     pub fn split(self) -> (Publisher, Subscriber) {
         (self.publisher, self.subscriber)
     }
 
-    /// Ends the session so that what was published arrives: writes what is queued, reads and drops
-    /// what comes for as long as `linger`, or until the server closes, and closes the sending side
-    /// meanwhile, when the server has shown that it let us in, or at the end.
+    /// Ends the session so that what was published arrives.
+    ///
+    /// Writes what is queued, then reads and drops what comes for as long as `linger`, or until the
+    /// server closes the connection. The sending side is closed as soon as the server has shown that it
+    /// let us in, or else at the end.
     ///
     /// The reading has two reasons. A connection that is closed with unread data is reset, which can
-    /// cost the messages that the server has not read yet. And it takes a round trip to learn that a
-    /// join was refused: a `linger` of a few round trips finds out in most cases.
+    /// lose messages that the server has not read yet. And it takes a round trip to learn that a join
+    /// was refused: a `linger` of a few round trips finds out in most cases.
     ///
     /// # Errors
     ///

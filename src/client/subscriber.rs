@@ -1,50 +1,48 @@
 //! The receiving half of a session.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::io::AsyncReadExt as _;
 
-use super::admission::{Admission, EarlyEnd, End};
-use super::config::Client;
+use super::admission::{ConnectionEnd, EarlyEnd};
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
-use super::halves::ReadHalf;
 use super::identity::Names;
+use super::join::{JoinedReader, ReadOutcome};
+use super::options::SessionOptions;
 use super::received::Received;
 use super::reconnect::Reconnect;
-use super::reconnector::{Handle, News};
-use super::replay::Replay;
+use super::reconnector::{ReconnectEvent, ReconnectHandle};
+use super::replay::ReplayFilter;
 use super::transport;
 use crate::protocol::{BodyError, Cid};
 
-/// What happens on a session.
+/// An event of a session.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A message came.
+    /// A message was received.
     Message(Received),
-    /// A frame came whose body is no message: servers need not check what members send.
+    /// A frame was received whose body is no message: servers need not check what members send.
     Malformed {
         /// The whole frame.
         frame: Bytes,
-        /// What is wrong with its body.
+        /// The fault of its body.
         error: BodyError,
     },
-    /// The connection was lost, or an attempt to connect failed; only in sessions that reconnect. When
-    /// these were many while the session was not read from, the oldest are left out.
+    /// The connection was lost, or an attempt to connect failed; only in sessions that reconnect. If
+    /// there were many while the session was not read from, the oldest are left out.
     Disconnected {
-        /// Why; [`Error::Closed`] when the server closed it in an orderly way.
+        /// The reason; [`Error::Closed`] if the server closed it in an orderly way.
         error: Error,
-        /// How long until the next attempt.
+        /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// The session is back: connected, and the join sent again.
+    /// The session is connected again, and the join was sent.
     Reconnected,
 }
 
@@ -53,66 +51,55 @@ pub enum Event {
 /// A [`Stream`] of messages, which ends when the server closes the session; in a session that
 /// reconnects it does not end by itself.
 pub struct Subscriber {
-    state: State,
+    state: SubscriberState,
     buffer: FrameBuffer,
-    comeback: Option<Box<Comeback>>,
-    /// How long it may take to see whether a server still listens.
+    reconnection: Option<Box<Reconnection>>,
+    /// How long it may take to find out if a server still listens.
     patience: Duration,
 }
 
-enum State {
-    Up(Downlink),
-    /// The connection has ended early, and it is being found out what that means.
-    Judging(Judgement),
+enum SubscriberState {
+    Up(JoinedReader),
+    /// The connection has ended early, which may be a refusal.
+    CheckingRefusal(RefusalCheck),
     /// There is no connection, or another one; only in sessions that reconnect.
     Down,
     Over,
 }
 
-type Judgement = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type RefusalCheck = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// The receiving side of a connection on which the join was sent.
-pub(super) struct Downlink {
-    pub(super) reader: ReadHalf,
-    pub(super) admission: Admission,
-}
-
-/// What a read brought.
-enum Came {
-    Frame(Bytes),
-    End(End),
-}
-
-/// What a session that reconnects has in addition.
-pub(super) struct Comeback {
-    handle: Handle,
-    /// That of the connection, as the reconnector counts.
+/// The state that only sessions have that reconnect.
+pub(super) struct Reconnection {
+    handle: ReconnectHandle,
+    /// The number of the connection, as the reconnector counts.
     version: u64,
-    /// There was a connection before.
+    /// `true` once there was a connection.
     has_begun: bool,
-    /// The server has let us in on this connection.
+    /// `true` once the server has let us in on this connection.
     admitted: bool,
-    replay: Replay,
+    replay: ReplayFilter,
     uid: Box<str>,
     cid: Cid,
 }
 
 impl Subscriber {
     pub(super) fn new(
-        downlink: Option<Downlink>,
-        client: &Client,
-        comeback: Option<Comeback>,
+        reader: Option<JoinedReader>,
+        options: &SessionOptions,
+        reconnection: Option<Reconnection>,
     ) -> Self {
         Self {
-            state: downlink.map_or(State::Down, State::Up),
-            buffer: FrameBuffer::new(client.max_frame),
-            comeback: comeback.map(Box::new),
-            patience: client.connect_timeout,
+            state: reader.map_or(SubscriberState::Down, SubscriberState::Up),
+            buffer: FrameBuffer::new(options.max_frame),
+            reconnection: reconnection.map(Box::new),
+            patience: options.connect_timeout,
         }
     }
 
-    /// The next message: the history first, then live ones; `None` when the server has closed the
-    /// session. Malformed messages are skipped, as are the events of a session that reconnects.
+    /// Waits for the next message: the history first, then live ones. Returns `None` when the server has
+    /// closed the session. Malformed messages are skipped, as are the events of a session that
+    /// reconnects.
     ///
     /// # Errors
     ///
@@ -125,25 +112,25 @@ impl Subscriber {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// The next thing that happens; `None` when the server has closed the session.
+    /// Waits for the next event. Returns `None` when the server has closed the session.
     ///
     /// # Errors
     ///
-    /// The session is over after any of them:
-    /// [`Error::Refused`] when the join was refused, [`Error::Received`] when the server sent
-    /// something that is no frame, [`Error::Cut`] and [`Error::Io`] when the connection was lost.
-    /// In a session that reconnects they are [`Event::Disconnected`], and it goes on.
+    /// [`Error::Refused`] when the join was refused, [`Error::Received`] when the server sent something
+    /// that is no frame, [`Error::Cut`] and [`Error::Io`] when the connection was lost. The session is
+    /// over after any of them. A session that reconnects reports them as [`Event::Disconnected`] and
+    /// goes on.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a dropped future has taken nothing, and a wait or an attempt to come back goes
-    /// on with the next call of either half.
+    /// Cancel safe: a dropped future has taken nothing, and a wait or an attempt to reconnect goes on
+    /// with the next call of either half.
     pub async fn next_event(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Reads and drops everything until the session is over: for sessions that only publish, which
-    /// have to be read from all the same.
+    /// Reads and drops everything until the session is over. Sessions that only publish must be read
+    /// from all the same.
     ///
     /// # Errors
     ///
@@ -157,16 +144,16 @@ impl Subscriber {
         Ok(())
     }
 
-    /// The sending side was closed: the server may close the connection in turn.
+    /// Notes that the sending side was closed: the server may close the connection in turn.
     pub(super) fn sending_finished(&mut self) {
-        if let State::Up(downlink) = &mut self.state {
-            downlink.admission.finished();
+        if let SubscriberState::Up(reader) = &mut self.state {
+            reader.admission.finished();
         }
     }
 
     /// Reads and drops everything until the server has shown that it let us in.
     pub(super) async fn admission(&mut self) -> Result<(), Error> {
-        while !matches!(&self.state, State::Up(downlink) if downlink.admission.granted()) {
+        while !matches!(&self.state, SubscriberState::Up(reader) if reader.admission.granted()) {
             if self.next_event().await?.is_none() {
                 return Err(Error::Closed);
             }
@@ -177,16 +164,16 @@ impl Subscriber {
     /// Returns when silence is going to show that the server has let us in.
     pub(super) fn admission_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Up(downlink) => Some(downlink.admission.deadline()),
+            SubscriberState::Up(reader) => Some(reader.admission.deadline()),
             _ => None,
         }
     }
 
-    /// From now on a lost connection is the end.
+    /// Lets the session end with its connection from now on.
     pub(super) fn stop_reconnecting(&mut self) {
-        self.comeback = None;
-        if matches!(self.state, State::Down) {
-            self.state = State::Over;
+        self.reconnection = None;
+        if matches!(self.state, SubscriberState::Down) {
+            self.state = SubscriberState::Over;
         }
     }
 
@@ -203,27 +190,32 @@ impl Subscriber {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
             match &mut self.state {
-                State::Over => return Poll::Ready(Ok(None)),
-                State::Down => return self.poll_comeback(cx).map(Ok),
-                State::Judging(judgement) => {
-                    let how = ready!(judgement.as_mut().poll(cx));
+                SubscriberState::Over => return Poll::Ready(Ok(None)),
+                SubscriberState::Down => return self.poll_reconnection(cx).map(Ok),
+                SubscriberState::CheckingRefusal(check) => {
+                    let how = ready!(check.as_mut().poll(cx));
                     self.lost(how)?;
                 }
-                State::Up(downlink) => match downlink.poll_frame(&mut self.buffer, cx) {
-                    Poll::Ready(Ok(Came::Frame(frame))) => {
+                SubscriberState::Up(reader) => match reader.poll_frame(&mut self.buffer, cx) {
+                    Poll::Ready(Ok(ReadOutcome::Frame(frame))) => {
                         if let Some(event) = self.received(frame) {
                             return Poll::Ready(Ok(Some(event)));
                         }
                     }
-                    Poll::Ready(Ok(Came::End(End::Plain(how)))) => self.lost(how)?,
-                    Poll::Ready(Ok(Came::End(End::Early(end)))) => {
-                        self.state = State::Judging(judge(end, self.patience));
+                    Poll::Ready(Ok(ReadOutcome::End(ConnectionEnd::Plain(how)))) => {
+                        self.lost(how)?
+                    }
+                    Poll::Ready(Ok(ReadOutcome::End(ConnectionEnd::Early(end)))) => {
+                        self.state =
+                            SubscriberState::CheckingRefusal(check_refusal(end, self.patience));
                     }
                     Poll::Ready(Err(error)) => self.lost(Err(error))?,
-                    Poll::Pending => match &self.comeback {
+                    Poll::Pending => match &self.reconnection {
                         // The publisher has noticed the end of the connection first.
-                        Some(comeback) if !comeback.handle.is_current(comeback.version, cx) => {
-                            self.state = State::Down;
+                        Some(reconnection)
+                            if !reconnection.handle.is_current(reconnection.version, cx) =>
+                        {
+                            self.state = SubscriberState::Down;
                         }
                         _ => return Poll::Pending,
                     },
@@ -232,12 +224,12 @@ impl Subscriber {
         }
     }
 
-    /// What a frame means to the user; nothing when it was delivered before.
+    /// Returns the event of a frame; `None` if it was delivered before.
     fn received(&mut self, frame: Bytes) -> Option<Event> {
         match Received::new(frame) {
             Ok(message) => {
-                let is_new = match &mut self.comeback {
-                    Some(comeback) => comeback.accept(&message),
+                let is_new = match &mut self.reconnection {
+                    Some(reconnection) => reconnection.accept(&message),
                     None => true,
                 };
                 is_new.then_some(Event::Message(message))
@@ -246,54 +238,54 @@ impl Subscriber {
         }
     }
 
-    /// The connection has ended: an error if the session ends with it, and with one.
+    /// Reports the end of the connection; an error if the session ends with it, and with one.
     fn lost(&mut self, how: Result<(), Error>) -> Result<(), Error> {
-        self.state = State::Over;
-        let Some(comeback) = &self.comeback else {
+        self.state = SubscriberState::Over;
+        let Some(reconnection) = &self.reconnection else {
             return how;
         };
         let error = how.err().unwrap_or(Error::Closed);
-        comeback.handle.lost(comeback.version, error)?;
-        self.state = State::Down;
+        reconnection.handle.lost(reconnection.version, error)?;
+        self.state = SubscriberState::Down;
         Ok(())
     }
 
-    /// What happens while there is no connection.
-    fn poll_comeback(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        let Some(comeback) = &mut self.comeback else {
-            self.state = State::Over;
+    /// Polls for the next event while there is no connection.
+    fn poll_reconnection(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let Some(reconnection) = &mut self.reconnection else {
+            self.state = SubscriberState::Over;
             return Poll::Ready(None);
         };
-        match ready!(comeback.handle.poll_news(cx)) {
-            News::Lost { error, retry_in } => {
+        match ready!(reconnection.handle.poll_event(cx)) {
+            ReconnectEvent::Disconnected { error, retry_in } => {
                 Poll::Ready(Some(Event::Disconnected { error, retry_in }))
             }
-            News::Back {
-                downlink,
+            ReconnectEvent::Reconnected {
+                reader,
                 cid,
                 version,
             } => {
-                comeback.joined(cid, version);
+                reconnection.joined(cid, version);
                 self.buffer.clear();
-                self.state = State::Up(downlink);
+                self.state = SubscriberState::Up(reader);
                 Poll::Ready(Some(Event::Reconnected))
             }
         }
     }
 }
 
-/// Finds out whether an early end was a refusal.
-fn judge(end: EarlyEnd, patience: Duration) -> Judgement {
+/// Finds out if an early end was a refusal.
+fn check_refusal(end: EarlyEnd, patience: Duration) -> RefusalCheck {
     Box::pin(async move {
         let is_listening = transport::is_listening(end.server(), patience).await;
-        end.judged(is_listening)
+        end.resolve(is_listening)
     })
 }
 
-impl Comeback {
-    /// For a session that begins as `cid`, with a connection or without.
+impl Reconnection {
+    /// Begins a session as `cid`, with a connection or without.
     pub(super) fn new(
-        handle: Handle,
+        handle: ReconnectHandle,
         settings: &Reconnect,
         names: &Names,
         cid: Cid,
@@ -304,13 +296,13 @@ impl Comeback {
             version: 0,
             has_begun: is_connected,
             admitted: false,
-            replay: Replay::new(settings.remembered()),
+            replay: ReplayFilter::new(settings.remembered()),
             uid: names.uid.clone(),
             cid,
         }
     }
 
-    /// There is another connection.
+    /// Notes that there is another connection.
     fn joined(&mut self, cid: Cid, version: u64) {
         (self.cid, self.version, self.admitted) = (cid, version, false);
         if std::mem::replace(&mut self.has_begun, true) {
@@ -318,7 +310,7 @@ impl Comeback {
         }
     }
 
-    /// Takes a message that came; false when it is not to be delivered.
+    /// Takes a message that was received. Returns `true` if it is to be delivered.
     fn accept(&mut self, message: &Received) -> bool {
         if !self.admitted {
             self.admitted = true;
@@ -335,41 +327,6 @@ impl Comeback {
     }
 }
 
-impl Downlink {
-    /// The next whole frame, or the end of the connection.
-    fn poll_frame(
-        &mut self,
-        buffer: &mut FrameBuffer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Came, Error>> {
-        loop {
-            if let Some(frame) = buffer.next_frame()? {
-                return Poll::Ready(Ok(Came::Frame(frame)));
-            }
-            // The future of one read borrows and keeps nothing, so a new one can poll each time.
-            let read = pin!(self.reader.read_buf(buffer.space())).poll(cx);
-            match read {
-                Poll::Pending => {
-                    buffer.release();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Ok(len)) if len > 0 => {
-                    self.admission.heard();
-                    buffer.filled(len);
-                }
-                Poll::Ready(end) => return Poll::Ready(self.ended(end.map(drop), buffer)),
-            }
-        }
-    }
-
-    fn ended(&self, how: io::Result<()>, buffer: &FrameBuffer) -> Result<Came, Error> {
-        match self.admission.ended(how) {
-            End::Plain(Ok(())) if buffer.is_mid_frame() => Err(Error::Cut),
-            end => Ok(Came::End(end)),
-        }
-    }
-}
-
 impl Stream for Subscriber {
     type Item = Result<Received, Error>;
 
@@ -381,10 +338,10 @@ impl Stream for Subscriber {
 impl std::fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = match self.state {
-            State::Up(_) => "connected",
-            State::Judging(_) => "ended",
-            State::Down => "coming back",
-            State::Over => "over",
+            SubscriberState::Up(_) => "connected",
+            SubscriberState::CheckingRefusal(_) => "ended",
+            SubscriberState::Down => "coming back",
+            SubscriberState::Over => "over",
         };
         f.debug_struct("Subscriber")
             .field("state", &state)

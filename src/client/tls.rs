@@ -1,26 +1,29 @@
-//! What sessions over TLS have in common, with a runtime and without.
+//! TLS of sessions, with a runtime and without.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::config::Client;
 use super::error::Error;
+use super::options::SessionOptions;
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, explained};
 
-/// The authorities of the system, for all clients of the process that were told nothing else.
+/// TLS that trusts the authorities of the system, for all clients of the process that name no others.
 static SYSTEM: Mutex<Option<ClientTls>> = Mutex::new(None);
 
-/// How `client` talks to `server`: `None` is without TLS.
-pub(super) fn of(client: &Client, server: &ServerName) -> Result<Option<ClientTls>, Error> {
-    match &client.tls {
+/// Returns what TLS with `server` is made with, or `None` for a connection without TLS.
+pub(super) fn tls_for(
+    options: &SessionOptions,
+    server: &ServerName,
+) -> Result<Option<ClientTls>, Error> {
+    match &options.tls {
         Some(tls) => Ok(Some(tls.clone())),
         None if server.is_tls() => Ok(Some(system()?)),
         None => Ok(None),
     }
 }
 
-/// Reads the system's authorities once: that takes milliseconds.
+/// Returns [`SYSTEM`]. Reads the authorities only once, as that takes milliseconds.
 fn system() -> Result<ClientTls, Error> {
     let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
     match &*system {
@@ -32,13 +35,13 @@ fn system() -> Result<ClientTls, Error> {
     }
 }
 
-/// An error of writing, in plain words.
+/// Puts an error of writing in plain words.
 pub(super) fn plain(error: io::Error) -> io::Error {
     explained(error)
 }
 
-/// An error of reading, in plain words. An end without a goodbye may be one that somebody on the way
-/// has made: it counts as a connection that was cut.
+/// Puts an error of reading in plain words. An end without a goodbye may have been made by somebody on
+/// the way: it counts as a connection that was cut.
 pub(super) fn at_end(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         let text = "the connection was closed without a goodbye of TLS";

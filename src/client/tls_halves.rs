@@ -16,17 +16,18 @@ use tokio_rustls::client::TlsStream;
 
 use super::tls::{at_end, plain};
 
-/// What the halves share.
+/// The state of both halves.
 #[derive(Debug)]
-struct Shared {
+struct SharedTls {
     stream: TlsStream<TcpStream>,
-    /// The sending half is gone, and the goodbye is not out yet.
+    /// `true` if the sending half was dropped and the goodbye is not sent yet.
     closing: bool,
-    /// Who waits for something to read.
+    /// The task that waits for something to read.
     reader: Waker,
 }
 
-impl Shared {
+impl SharedTls {
+    /// Sends the goodbye, as far as the system takes it.
     fn close(&mut self, cx: &mut Context<'_>) {
         // A connection that is gone has nobody to say goodbye to; reading will tell.
         self.closing = Pin::new(&mut self.stream).poll_shutdown(cx).is_pending();
@@ -35,15 +36,15 @@ impl Shared {
 
 /// The receiving half.
 #[derive(Debug)]
-pub(super) struct TlsRead(Arc<Mutex<Shared>>);
+pub(super) struct TlsRead(Arc<Mutex<SharedTls>>);
 
 /// The sending half.
 #[derive(Debug)]
-pub(super) struct TlsWrite(Arc<Mutex<Shared>>);
+pub(super) struct TlsWrite(Arc<Mutex<SharedTls>>);
 
-/// Takes a connection over TLS apart.
+/// Splits a connection over TLS.
 pub(super) fn split(stream: TlsStream<TcpStream>) -> (TlsRead, TlsWrite) {
-    let shared = Arc::new(Mutex::new(Shared {
+    let shared = Arc::new(Mutex::new(SharedTls {
         stream,
         closing: false,
         reader: Waker::noop().clone(),
@@ -52,6 +53,7 @@ pub(super) fn split(stream: TlsStream<TcpStream>) -> (TlsRead, TlsWrite) {
 }
 
 impl TlsRead {
+    /// Reads, and sends what is left of a goodbye.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -90,6 +92,6 @@ impl Drop for TlsWrite {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock(shared: &Mutex<SharedTls>) -> MutexGuard<'_, SharedTls> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,60 +1,58 @@
-//! A client without a runtime, over [`std::net::TcpStream`], and TLS on top of it.
-//!
-//! ```no_run
-//! # fn main() -> Result<(), mles::client::Error> {
-//! use mles::client::Client;
-//!
-//! let mut session = Client::new("localhost", "bob").join_blocking("news")?;
-//! session.publish("hello")?;
-//! for message in session.messages() {
-//!     println!("{}", message?.text());
-//! }
-//! # Ok(())
-//! # }
-//! ```
+//! A session without a runtime, over [`std::net::TcpStream`], and TLS on top of it.
 
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
-use super::admission::{Admission, End};
-use super::blocking_stream::{Connection, Stream, is_listening};
-use super::config::Client;
+use super::admission::{Admission, ConnectionEnd};
+use super::blocking_stream::{BlockingStream, is_listening};
 use super::error::Error;
 use super::frame_buffer::FrameBuffer;
-use super::identity::{Identity, Names};
+use super::identity::{Names, SessionIdentity};
+use super::options::SessionOptions;
 use super::received::Received;
 
-/// One connection's membership of one channel, for programs without a runtime.
+/// A membership of one channel, over a connection of its own, for programs without a runtime.
 ///
 /// It does not reconnect. A message is written before [`publish`](Self::publish) returns.
+///
+/// ```no_run
+/// # fn main() -> Result<(), mles::client::Error> {
+/// use mles::client::Client;
+///
+/// let mut session = Client::new("localhost", "bob").join_blocking("news")?;
+/// session.publish("hello")?;
+/// for message in session.messages() {
+///     println!("{}", message?.text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct Session {
-    stream: Stream,
+pub struct BlockingSession {
+    stream: BlockingStream,
     names: Names,
-    identity: Identity,
+    identity: SessionIdentity,
     /// The frame that is being written; kept for its memory.
     outgoing: Vec<u8>,
     buffer: FrameBuffer,
     admission: Admission,
-    /// How long it may take to see whether a server still listens.
+    /// How long it may take to find out if a server still listens.
     patience: Duration,
     over: bool,
 }
 
-impl Session {
-    pub(super) fn open(client: &Client, names: Names, first: &[u8]) -> Result<Self, Error> {
-        let Connection {
-            mut stream,
-            remote,
-            connecting,
-        } = Stream::connect(client)?;
-        let local = stream.socket().local_addr()?;
-        let identity = Identity::new(&client.keyring, client.cid, &names, local);
+impl BlockingSession {
+    pub(super) fn open(
+        options: &SessionOptions,
+        names: Names,
+        first: &[u8],
+    ) -> Result<Self, Error> {
+        let (mut stream, info) = BlockingStream::connect(options)?;
+        let identity = SessionIdentity::new(&options.keyring, options.cid, &names, info.local);
         let mut join = Vec::new();
         identity.encode_into(&names, first, &mut join)?;
-        stream
-            .socket()
-            .set_write_timeout(Some(client.join_timeout))?;
+        let join_timeout = Some(options.join_timeout);
+        stream.socket().set_write_timeout(join_timeout)?;
         stream.write_all(&join)?;
         stream.flush()?;
         stream.socket().set_write_timeout(None)?;
@@ -63,9 +61,9 @@ impl Session {
             names,
             identity,
             outgoing: Vec::new(),
-            buffer: FrameBuffer::new(client.max_frame),
-            admission: Admission::new(client, remote, connecting),
-            patience: client.connect_timeout,
+            buffer: FrameBuffer::new(options.max_frame),
+            admission: Admission::new(options.join_timeout, &info),
+            patience: options.connect_timeout,
             over: false,
         })
     }
@@ -84,23 +82,22 @@ impl Session {
         Ok(self.stream.flush()?)
     }
 
-    /// How long [`recv`](Self::recv) waits for bytes; without a timeout, the default, as long as it
-    /// takes.
+    /// Sets how long [`recv`](Self::recv) waits for bytes. The default is no timeout.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the system refuses, as it does a timeout of zero.
+    /// [`Error::Io`] if the system refuses, as it does a timeout of zero.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         Ok(self.stream.socket().set_read_timeout(timeout)?)
     }
 
-    /// The next message: the history first, then live ones; `None` when the server has closed the
-    /// session. Malformed messages are skipped.
+    /// Waits for the next message: the history first, then live ones. Returns `None` when the server has
+    /// closed the session. Malformed messages are skipped.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] after the read timeout; the session can be used on. It is over after the
-    /// others: [`Error::Refused`], [`Error::Received`], [`Error::Cut`] and [`Error::Io`].
+    /// [`Error::TimedOut`] after the read timeout: the call can be repeated. The session is over after
+    /// any other: [`Error::Refused`], [`Error::Received`], [`Error::Cut`] and [`Error::Io`].
     pub fn recv(&mut self) -> Result<Option<Received>, Error> {
         while !self.over {
             match self.next_message() {
@@ -116,12 +113,12 @@ impl Session {
         Ok(None)
     }
 
-    /// The messages, one after the other, as [`recv`](Self::recv) gives them.
+    /// Returns an iterator over the messages that [`recv`](Self::recv) returns.
     pub fn messages(&mut self) -> impl Iterator<Item = Result<Received, Error>> {
         std::iter::from_fn(|| self.recv().transpose())
     }
 
-    /// Closes the sending side; the session goes on receiving, unless the server ends it then, as the
+    /// Closes the sending side. The session goes on receiving, unless the server ends it then, as the
     /// reference server does.
     ///
     /// # Errors
@@ -162,13 +159,13 @@ impl Session {
         }
     }
 
-    /// What the end of the connection means: an error unless it is an orderly one.
+    /// Returns what the end of the connection means: an error unless it is an orderly one.
     fn ended(&self, how: io::Result<()>) -> Result<(), Error> {
         match self.admission.ended(how) {
-            End::Plain(how) => how,
-            End::Early(end) => {
+            ConnectionEnd::Plain(how) => how,
+            ConnectionEnd::Early(end) => {
                 let is_listening = is_listening(end.server(), self.patience);
-                end.judged(is_listening)
+                end.resolve(is_listening)
             }
         }
     }

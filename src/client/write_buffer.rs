@@ -1,40 +1,40 @@
-//! Frames that are to be written.
+//! Frames that wait to be written.
 
-use super::identity::Identity;
+use super::identity::SessionIdentity;
 use crate::protocol::frame_len;
 
-/// From this many queued bytes on, queueing flushes first.
+/// From this many queued bytes on, the buffer is flushed before more is queued.
 pub(super) const AUTO_FLUSH: usize = 64 << 10;
 
-/// Whole frames back to back, and how far they were written to the present connection.
+/// Whole frames back to back, and how many of their bytes the present connection has taken.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct WriteBuffer {
     frames: Vec<u8>,
     written: usize,
 }
 
-impl Outbox {
-    /// Where to append whole frames.
+impl WriteBuffer {
+    /// Returns the buffer to append whole frames to.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         &mut self.frames
     }
 
-    /// What is to be written next.
+    /// Returns what is to be written next.
     pub(super) fn unwritten(&self) -> &[u8] {
         &self.frames[self.written..]
     }
 
-    /// Whether everything was written.
+    /// Returns `true` if everything was written.
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Whether it is time to flush.
+    /// Returns `true` if it is time to flush.
     pub(super) fn is_full(&self) -> bool {
         self.unwritten().len() >= AUTO_FLUSH
     }
 
-    /// Tells that the next `len` bytes were written.
+    /// Notes that the next `len` bytes were written.
     pub(super) fn advance(&mut self, len: usize) {
         self.written += len;
         if self.written == self.frames.len() {
@@ -42,9 +42,9 @@ impl Outbox {
         }
     }
 
-    /// Keeps what is left of `run`, whole frames of which `written` bytes were written past this
-    /// (empty) outbox.
-    pub(super) fn keep_rest(&mut self, run: &[u8], written: usize) {
+    /// Queues the rest of `run`: whole frames of which `written` bytes were written past this buffer,
+    /// which is empty.
+    pub(super) fn queue_rest(&mut self, run: &[u8], written: usize) {
         debug_assert!(self.is_empty(), "frames would be written out of order");
         if written < run.len() {
             let start = frame_start(run, written);
@@ -53,9 +53,9 @@ impl Outbox {
         }
     }
 
-    /// Begins again on another connection, as `identity`: with the frame that was not written as a
-    /// whole, of which the server cannot have taken anything.
-    pub(super) fn rewind(&mut self, identity: Identity) {
+    /// Begins again on another connection, as `identity`. The first frame is the one that was not
+    /// written as a whole: the server cannot have used any of it.
+    pub(super) fn rewind(&mut self, identity: SessionIdentity) {
         let start = frame_start(&self.frames, self.written);
         self.frames.drain(..start);
         self.written = 0;
@@ -77,7 +77,7 @@ impl Outbox {
     }
 }
 
-/// Where the frame begins that the byte at `at` belongs to.
+/// Returns the start of the frame that the byte at `at` belongs to.
 fn frame_start(run: &[u8], at: usize) -> usize {
     let mut start = 0;
     while let Some(len) = frame_len(&run[start..]) {
@@ -106,10 +106,10 @@ mod tests {
         [frame(1), frame(2), frame(3)].concat()
     }
 
-    /// What the frames of [`run`] have in their headers.
-    fn identity() -> Identity {
+    /// The identity in the headers of [`run`].
+    fn identity() -> SessionIdentity {
         let header = FrameHeader::decode(&run()).unwrap().unwrap();
-        Identity {
+        SessionIdentity {
             cid: header.cid,
             key: header.key,
         }
@@ -118,25 +118,25 @@ mod tests {
     #[test]
     fn a_new_connection_begins_with_the_frame_that_was_cut() {
         for (written, start) in [(0, 0), (16, 0), (17, 17), (34, 17), (35, 35), (53, 35)] {
-            let mut outbox = Outbox::default();
-            outbox.frames().extend(run());
-            outbox.advance(written);
-            assert_eq!(outbox.unwritten(), &run()[written..]);
-            outbox.rewind(identity());
-            assert_eq!(outbox.unwritten(), &run()[start..], "after {written} bytes");
+            let mut buffer = WriteBuffer::default();
+            buffer.frames().extend(run());
+            buffer.advance(written);
+            assert_eq!(buffer.unwritten(), &run()[written..]);
+            buffer.rewind(identity());
+            assert_eq!(buffer.unwritten(), &run()[start..], "after {written} bytes");
         }
     }
 
     #[test]
     fn what_waits_goes_out_with_the_identity_of_its_connection() {
-        let mut outbox = Outbox::default();
-        outbox.frames().extend(run());
-        let identity = Identity {
+        let mut buffer = WriteBuffer::default();
+        buffer.frames().extend(run());
+        let identity = SessionIdentity {
             cid: Cid(0x0102_0304),
             key: Key(0x0506_0708_090A_0B0C),
         };
-        outbox.rewind(identity);
-        let mut frames = outbox.unwritten();
+        buffer.rewind(identity);
+        let mut frames = buffer.unwritten();
         for body in 1..=3 {
             let header = FrameHeader::decode(frames).unwrap().unwrap();
             let expected = FrameHeader {
@@ -150,22 +150,22 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_rest_of_a_run_that_was_written_in_part() {
-        let mut outbox = Outbox::default();
-        outbox.keep_rest(&run(), 20);
-        assert_eq!(outbox.unwritten(), &run()[20..]);
-        outbox.rewind(identity());
-        assert_eq!(outbox.unwritten(), &run()[17..]);
-        let rest = outbox.unwritten().len();
-        outbox.advance(rest);
-        assert!(outbox.is_empty());
+    fn the_rest_of_a_run_that_was_written_in_part_is_queued() {
+        let mut buffer = WriteBuffer::default();
+        buffer.queue_rest(&run(), 20);
+        assert_eq!(buffer.unwritten(), &run()[20..]);
+        buffer.rewind(identity());
+        assert_eq!(buffer.unwritten(), &run()[17..]);
+        let rest = buffer.unwritten().len();
+        buffer.advance(rest);
+        assert!(buffer.is_empty());
     }
 
     #[test]
     fn a_large_frame_leaves_no_memory_behind() {
-        let mut outbox = Outbox::default();
-        outbox.frames().resize(4 * AUTO_FLUSH, 0);
-        outbox.advance(4 * AUTO_FLUSH);
-        assert_eq!(outbox.frames().capacity(), 0);
+        let mut buffer = WriteBuffer::default();
+        buffer.frames().resize(4 * AUTO_FLUSH, 0);
+        buffer.advance(4 * AUTO_FLUSH);
+        assert_eq!(buffer.frames().capacity(), 0);
     }
 }

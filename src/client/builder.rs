@@ -1,0 +1,163 @@
+//! The client, by which users set what they want and open sessions.
+
+use std::time::Duration;
+
+use super::blocking_session::BlockingSession;
+use super::error::Error;
+use super::identity::{CidChoice, Names};
+use super::options::SessionOptions;
+use super::reconnect::Reconnect;
+use super::session::Session;
+use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN};
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
+
+/// The server, the name of its user, and the limits that all sessions have in common.
+///
+/// A client is cheap to clone and opens no connection before a session joins. Setters take and
+/// return the client, so that they can be chained.
+#[derive(Clone, Debug)]
+pub struct Client {
+    uid: String,
+    options: SessionOptions,
+}
+
+impl Client {
+    /// Creates a client of `server` for the user `uid`.
+    ///
+    /// The server is `HOST` or `HOST:PORT`; the default port is 8077, and an IPv6 address with a port
+    /// stands in brackets. With the feature `tls`, `tls://` in front asks for TLS.
+    pub fn new(server: impl Into<String>, uid: impl Into<String>) -> Self {
+        Self {
+            uid: uid.into(),
+            options: SessionOptions::new(server.into()),
+        }
+    }
+
+    /// Sets the secret that is shared with the server. Without one, session keys are made from this
+    /// client's address.
+    #[must_use]
+    pub fn shared_key(self, key: impl Into<String>) -> Self {
+        self.keyring(Keyring::new(Some(key.into()), None))
+    }
+
+    /// Sets the secrets that are shared with the server.
+    #[must_use]
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.options.keyring = keyring;
+        self
+    }
+
+    /// Gives each session a random connection id, so that one uid can join a channel several times.
+    /// By default the id is the low half of the session key.
+    #[must_use]
+    pub fn random_cid(mut self) -> Self {
+        self.options.cid = CidChoice::Random;
+        self
+    }
+
+    /// Sets the connection id of every session.
+    #[must_use]
+    pub fn cid(mut self, cid: Cid) -> Self {
+        self.options.cid = CidChoice::Fixed(cid);
+        self
+    }
+
+    /// Sets the largest frame that is received, in bytes with its header. The default is 16 MiB, the
+    /// most that the protocol allows. A larger frame ends the session.
+    #[must_use]
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.options.max_frame = bytes.clamp(HEADER_LEN + 1, MAX_FRAME_LEN);
+        self
+    }
+
+    /// Sets how long each address of the server is tried; 5 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long sending the join may take; 5 s by default. If the connection ends within this
+    /// time and about two seconds, before anything came, that may be a refusal ([`Error::Refused`]).
+    #[must_use]
+    pub fn join_timeout(mut self, timeout: Duration) -> Self {
+        self.options.join_timeout = timeout;
+        self
+    }
+
+    /// Makes async sessions reconnect after their connection was lost; off by default. The first join
+    /// need not find a server either: [`join`](Self::join) then returns a session that goes on trying.
+    /// Blocking sessions do not reconnect.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.options.reconnect = Some(reconnect);
+        self
+    }
+
+    /// Talks to the server over TLS, even if its name does not begin with `tls://`. If only the name
+    /// asks for TLS, the authorities of the system are trusted; the first join of the process reads
+    /// them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.options.tls = Some(tls);
+        self
+    }
+
+    /// Connects and joins `channel`, announcing the join with an empty message.
+    ///
+    /// The server has not yet accepted the join when this returns: see [`Error::Refused`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`], [`Error::Connect`] and [`Error::Message`]; over TLS also `Error::Tls`. A
+    /// session that reconnects reports [`Error::Connect`] as its first
+    /// [`Event::Disconnected`](super::Event::Disconnected) instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn join(&self, channel: &str) -> Result<Session, Error> {
+        self.join_with(channel, "").await
+    }
+
+    /// Connects and joins `channel`; the join carries the first message.
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection. The message may have been published by then.
+    pub async fn join_with(
+        &self,
+        channel: &str,
+        first: impl AsRef<[u8]>,
+    ) -> Result<Session, Error> {
+        Session::open(&self.options, self.names(channel), first.as_ref()).await
+    }
+
+    /// Connects and joins `channel` without a runtime, announcing the join with an empty message.
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Self::join).
+    pub fn join_blocking(&self, channel: &str) -> Result<BlockingSession, Error> {
+        BlockingSession::open(&self.options, self.names(channel), b"")
+    }
+
+    /// Returns the length in bytes of the largest message that fits into a frame for `channel`.
+    #[must_use]
+    pub fn max_message(&self, channel: &str) -> usize {
+        self.names(channel).max_message()
+    }
+
+    fn names(&self, channel: &str) -> Names {
+        Names {
+            uid: self.uid.as_str().into(),
+            channel: channel.into(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What all sessions of a client have in common.
+
+use std::io;
+use std::time::Duration;
+
+use super::error::Error;
+use super::identity::CidChoice;
+use super::reconnect::Reconnect;
+use crate::protocol::{Keyring, MAX_FRAME_LEN};
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
+
+/// The server, the secrets, and the limits of all sessions of a client.
+#[derive(Clone, Debug)]
+pub(super) struct SessionOptions {
+    /// As the user has written it.
+    pub(super) server: String,
+    pub(super) keyring: Keyring,
+    pub(super) cid: CidChoice,
+    /// Largest frame that is received, in bytes with its header.
+    pub(super) max_frame: usize,
+    /// How long one address of the server is tried.
+    pub(super) connect_timeout: Duration,
+    /// How long sending the join may take.
+    pub(super) join_timeout: Duration,
+    /// How async sessions reconnect, if they do.
+    pub(super) reconnect: Option<Reconnect>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ClientTls>,
+}
+
+impl SessionOptions {
+    /// Returns the defaults.
+    pub(super) fn new(server: String) -> Self {
+        Self {
+            server,
+            keyring: Keyring::default(),
+            cid: CidChoice::FromKey,
+            max_frame: MAX_FRAME_LEN,
+            connect_timeout: Duration::from_secs(5),
+            join_timeout: Duration::from_secs(5),
+            reconnect: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Returns the error for a server that could not be connected to.
+    pub(super) fn connect_error(&self, source: io::Error) -> Error {
+        Error::Connect {
+            server: self.server.clone(),
+            source,
+        }
+    }
+}
