@@ -12,11 +12,9 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::adapter::Broker;
+use crate::broker::{Broker, Client, Programs, Table};
 use crate::command::{Compare, Selection, Start};
-use crate::library::Client;
-use crate::process::Programs;
-use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Table, Timing};
+use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
@@ -225,7 +223,7 @@ impl CompareArgs {
         let client = self.client.client;
         let scenarios = match (self.scenario.is_empty(), client) {
             (false, _) => self.scenario,
-            (true, Client::Lean) => self.table.scenarios().to_vec(),
+            (true, Client::Lean) => Named::of(self.table).to_vec(),
             (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
         };
         let is_latency_run = scenarios.contains(&Named::Latency);
@@ -310,7 +308,7 @@ impl BrokerArgs {
     fn resolve(self, table: Table, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
         Compare {
             brokers: if self.brokers.is_empty() {
-                Selection::Installed(table.brokers().to_vec())
+                Selection::Installed(table.brokers())
             } else {
                 Selection::Exactly(self.brokers)
             },

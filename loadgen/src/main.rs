@@ -4,21 +4,21 @@
 //! # Layers
 //!
 //! ```text
-//! main, cli → command → scenario → fleet → adapter → verify
-//!           ↘ null              ↘ library            (client libraries instead)
-//!                     ↘ process            (brokers' processes)
-//!                     ↘ watch              (progress, interval log)
-//!                     ↘ report             (JSON, CSV, HTML, percentiles, table; reading and comparing them)
+//! main, cli → command → report → scenario → fleet → adapter → verify
+//!           ↘ null             ↘ watch    ↘ broker → adapter, library, process
 //! ```
 //!
-//! A broker's protocol is in its file of `adapter`, its client library in that of `library`, how it is
-//! started in `process::launch`; nothing else differs between brokers. `null` is itself a broker, the
-//! least there can be, and runs as a process of its own.
+//! `scenario` loads brokers and `report` has what came of it: as JSON, CSV, HTML, percentiles and tables. `fleet`
+//! has the connections, `watch` the progress and the interval log. `broker` is the table of brokers, with all
+//! that differs between them behind the traits of `adapter` (wire formats) and `library` (client libraries) and
+//! what `process` needs to start them. `null` is itself a broker, the least there can be, and runs as a process of
+//! its own.
 
 #![warn(clippy::disallowed_macros)]
 
 mod adapter;
 mod alarm;
+mod broker;
 mod cli;
 mod command;
 mod distribution;

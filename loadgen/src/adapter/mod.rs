@@ -1,4 +1,4 @@
-//! Brokers' wire formats, one file each, behind one small trait.
+//! The trait behind which brokers' wire formats are, and the walk through received bytes.
 //!
 //! An adapter says which bytes open a session, how a message is published, and where the next
 //! payload in the received bytes begins. It does no I/O and keeps no state, so that every broker
@@ -8,95 +8,17 @@
 //! An adapter must not look into payloads, nor do work per message: [`scanner`] asks it only when a
 //! head differs from the one before it.
 
-mod amqp;
-mod mles;
-mod mqtt;
-mod nats;
 mod over_tls;
-mod redis;
 mod scanner;
-mod websocket;
 
 use std::net::SocketAddr;
 
-use ::mles::protocol::Keyring;
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use over_tls::OverTls;
+pub(crate) use over_tls::OverTls;
+#[cfg(test)]
+pub(crate) use scanner::tests::{assert_scans, payload};
 pub(crate) use scanner::{MAX_CARRY, Scanner};
-use websocket::WebSocket;
-
-/// A broker this program can speak with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Broker {
-    /// Mles v1.
-    Mles,
-    /// The same server over WebSocket, with bodies of v1.
-    MlesWs,
-    /// The same server over WebSocket, v2.
-    MlesV2,
-    /// The same server, Mles v1 over TLS.
-    MlesTls,
-    /// The same server over WebSocket and TLS, v2.
-    MlesWss,
-    /// The NATS client protocol, core publish/subscribe.
-    Nats,
-    /// Redis PUBLISH/SUBSCRIBE over RESP2.
-    Redis,
-    /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
-    Mosquitto,
-    /// AMQP 0-9-1, as RabbitMQ speaks it.
-    Rabbitmq,
-    /// MQTT 3.1.1 at QoS 0 over RabbitMQ's plugin.
-    RabbitmqMqtt,
-    /// Mles v1, as the reference server 1.1.7 speaks it.
-    Reference,
-    /// Mles v2 over WebSocket and TLS, as the server `mles` 2.9.4 speaks it.
-    ReferenceV2,
-    /// Mles v1 over a relay built into this program that only copies: the floor of the tool.
-    Null,
-}
-
-impl Broker {
-    /// The name used on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Mles => "mles",
-            Self::MlesWs => "mles-ws",
-            Self::MlesV2 => "mles-v2",
-            Self::MlesTls => "mles-tls",
-            Self::MlesWss => "mles-wss",
-            Self::Nats => "nats",
-            Self::Redis => "redis",
-            Self::Mosquitto => "mosquitto",
-            Self::Rabbitmq => "rabbitmq",
-            Self::RabbitmqMqtt => "rabbitmq-mqtt",
-            Self::Reference => "reference",
-            Self::ReferenceV2 => "reference-v2",
-            Self::Null => "null",
-        }
-    }
-
-    /// The adapter for this broker, for payloads of `payload_len` bytes. Only sessions of Mles v1
-    /// over TCP and TLS take their keys from `keyring`.
-    pub(crate) fn adapter(self, payload_len: usize, keyring: &Keyring) -> Box<dyn Adapter> {
-        let mles = || mles::Mles::new(payload_len, keyring.clone());
-        match self {
-            Self::Mles | Self::Reference | Self::Null => Box::new(mles()),
-            Self::MlesTls => Box::new(OverTls(mles())),
-            Self::MlesWs => Box::new(WebSocket::v1(payload_len)),
-            Self::MlesV2 => Box::new(WebSocket::V2),
-            Self::MlesWss | Self::ReferenceV2 => Box::new(OverTls(WebSocket::V2)),
-            Self::Nats => Box::new(nats::Nats),
-            Self::Redis => Box::new(redis::Redis),
-            Self::Mosquitto | Self::RabbitmqMqtt => Box::new(mqtt::Mqtt),
-            Self::Rabbitmq => Box::new(amqp::Amqp),
-        }
-    }
-}
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +91,7 @@ impl WireError {
     }
 
     /// For an error line of the broker's.
-    fn refused(line: &[u8]) -> Self {
+    pub(crate) fn refused(line: &[u8]) -> Self {
         Self::Refused(line.trim_ascii().escape_ascii().to_string())
     }
 }
@@ -211,12 +133,12 @@ pub(crate) trait Adapter {
 }
 
 /// The line at the start of `bytes`, its CR LF included; `None` when it has not come whole.
-fn line(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn line(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some(&bytes[..end + 2])
 }
 
 /// A decimal number that fills `digits`.
-fn decimal(digits: &[u8]) -> Option<usize> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -3,7 +3,7 @@
 use super::{Adapter, Head, Publication, Session, WireError};
 
 /// The same bytes in TLS records, which [`crate::fleet`] makes.
-pub(super) struct OverTls<A>(pub(super) A);
+pub(crate) struct OverTls<A>(pub(crate) A);
 
 impl<A: Adapter> Adapter for OverTls<A> {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {

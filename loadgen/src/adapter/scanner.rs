@@ -127,7 +127,7 @@ impl<M: Mark> Scanner<M> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::verify::Stamp;
 
@@ -166,7 +166,7 @@ pub(super) mod tests {
 
     /// Asserts that `stream` holds messages 0, 1, 2 … `messages` and `pings` pings, however it is
     /// cut in two or into single bytes.
-    pub(in crate::adapter) fn assert_scans(
+    pub(crate) fn assert_scans(
         adapter: &dyn Adapter,
         payload_len: usize,
         stream: &[u8],
@@ -185,7 +185,7 @@ pub(super) mod tests {
     }
 
     /// A payload of `len` bytes that carries message `sequence` of publisher 0.
-    pub(in crate::adapter) fn payload(len: usize, sequence: u64) -> Vec<u8> {
+    pub(crate) fn payload(len: usize, sequence: u64) -> Vec<u8> {
         let mut payload = vec![b'.'; len];
         payload[..Stamp::LEN].copy_from_slice(&Stamp::new(0, sequence).to_bytes());
         payload

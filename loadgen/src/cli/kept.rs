@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::value::percent;
 use super::{Cli, Command, invalid};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::command::Compared;
 use crate::report::Terms;
 

@@ -8,9 +8,8 @@ use mles::protocol::Keyring;
 
 use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
 use super::{ClientArgs, TimeArgs, invalid};
-use crate::adapter::Broker;
+use crate::broker::{Broker, Client};
 use crate::command::{One, Steps, Sweep};
-use crate::library::Client;
 use crate::mark::Timed;
 use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, Timing};
 

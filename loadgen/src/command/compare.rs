@@ -10,9 +10,9 @@ use mles::protocol::Keyring;
 
 use super::CommandError;
 use super::load::Runner;
-use crate::adapter::Broker;
+use crate::broker::{Broker, Programs, missing_packages};
 use crate::interrupt::Interrupt;
-use crate::process::{Programs, Running, StartError};
+use crate::process::{Running, StartError};
 use crate::report::{Report, Run, RunResult};
 use crate::say::tell;
 use crate::scenario::{Load, Target, Timing};
@@ -59,7 +59,7 @@ impl Compare {
         watch: &mut Watch,
     ) -> Result<Report, CommandError> {
         if self.check_packages {
-            let missing = self.programs.missing_packages(self.brokers.list());
+            let missing = missing_packages(self.brokers.list(), &self.programs);
             if !missing.is_empty() {
                 return Err(CommandError::MissingPackages(missing.join(", ")));
             }
@@ -99,12 +99,12 @@ impl Compare {
         let must_be_there = matches!(self.brokers, Selection::Exactly(_));
         let mut available = Vec::new();
         for &broker in self.brokers.list() {
-            match Running::start(broker, &self.programs, interrupt) {
+            match broker.start(&self.programs, interrupt) {
                 Ok(running) => {
                     report.brokers.insert(broker, running.provenance().clone());
                     available.push(broker);
                 }
-                Err(error @ StartError::NotInstalled(_)) if !must_be_there => {
+                Err(error @ StartError::NotInstalled { .. }) if !must_be_there => {
                     tell(format_args!("SKIPPED {}: {error}", broker.name()));
                     report.skipped.insert(broker, error.to_string());
                 }
@@ -164,7 +164,7 @@ impl Compare {
                     history: load.history(broker),
                     ..self.programs.clone()
                 };
-                Running::start(broker, &programs, runner.interrupt)
+                broker.start(&programs, runner.interrupt)
             }
         };
         let process = match started {

@@ -1,6 +1,6 @@
 //! One load on one broker, once: the same for a broker that runs already and one started here.
 
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::{Run, RunResult};
 use crate::scenario::{Load, ScenarioError, Target, Timing};

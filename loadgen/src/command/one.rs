@@ -3,7 +3,7 @@
 
 use super::CommandError;
 use super::load::Runner;
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::scenario::{Load, Target, Timing};

@@ -4,9 +4,9 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::CommandError;
-use crate::adapter::Broker;
+use crate::broker::{Broker, Programs};
 use crate::interrupt::Interrupt;
-use crate::process::{Programs, Running, StartError};
+use crate::process::StartError;
 
 /// How often the broker is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -24,7 +24,7 @@ impl Start {
     /// # Errors
     /// The broker cannot be started, or ends by itself.
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<(), CommandError> {
-        let mut running = match Running::start(self.broker, &self.programs, interrupt) {
+        let mut running = match self.broker.start(&self.programs, interrupt) {
             Err(StartError::Interrupted) => return Ok(()),
             started => started?,
         };

@@ -6,7 +6,7 @@
 
 use super::CommandError;
 use super::load::Runner;
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::{Knee, Report, Run, RunResult};
 use crate::scenario::{Latency, ScenarioError, Target, Timing};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::launch::Invocation;
+use super::recipe::Invocation;
 
 /// How long a process may take to end after SIGTERM; then it is killed. RabbitMQ takes three
 /// seconds when nobody is connected.

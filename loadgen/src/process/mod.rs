@@ -5,12 +5,12 @@
 //! Nothing here knows a broker's protocol.
 
 mod child;
-mod launch;
 mod proc;
+mod recipe;
 mod running;
 mod socket;
 
-pub(crate) use launch::Programs;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
+pub(crate) use recipe::{Helper, Invocation, Place, Recipe, Version, words};
 pub(crate) use running::{Provenance, Running, StartError};
 pub(crate) use socket::PeerEnd;

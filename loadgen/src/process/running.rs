@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,8 +13,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::child::{LOOK, OwnChild};
-use super::launch::{Invocation, Place, Programs, Recipe, Version, package};
-use crate::adapter::Broker;
+use super::recipe::{Invocation, Place, Recipe, Version};
 use crate::interrupt::Interrupt;
 
 /// How long a broker may take until it accepts connections. RabbitMQ takes five seconds on two idle
@@ -27,8 +26,13 @@ const LAST_WORDS: usize = 600;
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// Its program is not there.
-    #[error("{} is not installed{}", .0.name(), hint(*.0))]
-    NotInstalled(Broker),
+    #[error("{broker} is not installed{hint}")]
+    NotInstalled {
+        /// The broker's name.
+        broker: &'static str,
+        /// How the user gets it.
+        hint: String,
+    },
     /// The system does not start it, or its files cannot be written.
     #[error("cannot start {program}: {source}")]
     Spawn {
@@ -60,26 +64,6 @@ pub(crate) enum StartError {
     Interrupted,
 }
 
-fn hint(broker: Broker) -> String {
-    match (broker, package(broker)) {
-        (_, Some(package)) => {
-            format!(" (Debian package {package}; scripts/setup packages brings it)")
-        }
-        (Broker::Mles | Broker::MlesWs | Broker::MlesV2 | Broker::MlesTls | Broker::MlesWss, _) => {
-            " beside this program (build it, or say where with --mles-bin)".to_owned()
-        }
-        (Broker::Reference, _) => " near this program (cargo build --release in interop, or say \
-                                   where with --reference-bin)"
-            .to_owned(),
-        (Broker::ReferenceV2, _) => {
-            " near this program (scripts/setup brings it, or say where with \
-                                     --reference-v2-bin)"
-                .to_owned()
-        }
-        _ => String::new(),
-    }
-}
-
 /// What is started, for the report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Provenance {
@@ -104,30 +88,28 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts `broker` on a free port of loopback and waits until it accepts connections.
+    /// Starts the broker of this name by the recipe for a free port of loopback, and waits until it accepts
+    /// connections.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub(crate) fn start(
-        broker: Broker,
-        programs: &Programs,
+        broker: &str,
+        recipe: impl FnOnce(Place<'_>) -> io::Result<Recipe>,
         interrupt: &Interrupt,
     ) -> Result<Self, StartError> {
         let failed = |source| StartError::Spawn {
-            program: broker.name().into(),
+            program: broker.into(),
             source,
         };
         let dir = tempfile::Builder::new().prefix("loadgen-").tempdir();
         let dir = dir.map_err(failed)?;
         let place = Place::find(dir.path()).map_err(failed)?;
-        let recipe = programs
-            .recipe(broker, place)
-            .map_err(failed)?
-            .ok_or(StartError::NotInstalled(broker))?;
+        let recipe = recipe(place).map_err(failed)?;
         for (path, text) in &recipe.files {
             fs::write(path, text).map_err(failed)?;
         }
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, place.port));
+        let addr = place.addr();
         let helper = recipe.helper.as_ref();
         let helper = helper.map(|helper| {
             let log = dir.path().join("helper.log");

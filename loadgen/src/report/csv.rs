@@ -89,7 +89,7 @@ fn rounded(figure: &Figure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::Broker;
+    use crate::broker::Broker;
     use crate::report::RunResult;
     use crate::scenario::{Amount, Timing};
 

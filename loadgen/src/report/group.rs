@@ -3,7 +3,7 @@
 use super::figure::{Figure, Times};
 use super::spread::Spread;
 use super::{Report, Run, RunResult};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::process::CpuTime;
 use crate::scenario::{

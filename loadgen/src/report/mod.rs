@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::process::Provenance;
 use crate::scenario::{Load, Timing};
 pub(crate) use diff::{Diff, DiffError, Terms};

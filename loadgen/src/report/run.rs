@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::figure::{Figure, Times};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::process::CpuTime;
 use crate::scenario::{
     HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{Report, Run, RunResult};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::process::{CpuTime, Memory, Provenance};
 use crate::scenario::{

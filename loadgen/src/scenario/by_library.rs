@@ -17,10 +17,11 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::cast::{HEAR_DEADLINE, PROBE_EVERY, STALL, Shape, run_name, session_number};
 use super::{ScenarioError, Target};
-use crate::adapter::{Broker, WireError};
+use crate::adapter::WireError;
+use crate::broker::Broker;
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::library::{Amqp, Library, Mles, Mqtt, Nats, Publisher, Redis, Session, Subscriber};
+use crate::library::{ClientSession, Job, Library, Publisher, Subscriber};
 use crate::mark::Mark;
 use crate::verify::Tally;
 use sender::{Room, Sender};
@@ -28,36 +29,19 @@ use sender::{Room, Sender};
 /// How often the user's wish to stop, and the lack of deliveries, are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is done through a library, once it is known which.
-trait Job {
-    type Outcome;
-
-    /// Does it, within a local set of a runtime of one thread.
-    async fn by<L: Library>(self) -> Result<Self::Outcome, ScenarioError>;
-}
-
 /// Does `job` through the client library of `broker`.
-fn through_library<J: Job>(broker: Broker, job: J) -> Result<J::Outcome, ScenarioError> {
+fn through_library<T, J>(broker: Broker, job: J) -> Result<T, ScenarioError>
+where
+    J: Job<Output = Result<T, ScenarioError>>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(FleetError::Io)?;
     // Libraries say goodbye in tasks of their own when their connections are dropped.
     let _within = runtime.enter();
-    LocalSet::new().block_on(&runtime, async {
-        match broker {
-            Broker::Mles | Broker::Reference | Broker::Null => job.by::<Mles>().await,
-            Broker::Nats => job.by::<Nats>().await,
-            Broker::Redis => job.by::<Redis>().await,
-            Broker::Mosquitto | Broker::RabbitmqMqtt => job.by::<Mqtt>().await,
-            Broker::Rabbitmq => job.by::<Amqp>().await,
-            Broker::MlesWs
-            | Broker::MlesV2
-            | Broker::MlesTls
-            | Broker::MlesWss
-            | Broker::ReferenceV2 => Err(ScenarioError::NoLibrary(broker)),
-        }
-    })
+    let done = LocalSet::new().block_on(&runtime, broker.through_library(job));
+    done.ok_or(ScenarioError::NoLibrary(broker))?
 }
 
 /// Everyone who takes part, connected.
@@ -91,7 +75,7 @@ impl<'a, L: Library> Run<'a, L> {
         };
         for channel in 0..shape.channels {
             let channel = format!("lg-{name}-{channel}");
-            let session = || Session {
+            let session = || ClientSession {
                 broker: target.addr,
                 channel: &channel,
                 number: session_number(),

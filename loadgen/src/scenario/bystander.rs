@@ -12,7 +12,7 @@ use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Shares, Timetable};
 use super::{ScenarioError, Target};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::{Fleet, FleetError};
 use crate::interrupt::Interrupt;

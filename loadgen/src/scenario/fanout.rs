@@ -20,10 +20,10 @@ use super::meter::Meter;
 use super::publisher::Publisher;
 use super::zipf::{SharedWindow, Zipf};
 use super::{ScenarioError, Target};
-use crate::adapter::Broker;
+use crate::broker::Broker;
+use crate::broker::Client;
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
-use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 

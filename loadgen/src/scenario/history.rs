@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::cast::{Cast, STALL, Shape, TURN, WRITE_LEN, session_number};
 use super::meter::Meter;
 use super::{ScenarioError, Target};
-use crate::adapter::{Broker, Role};
+use crate::adapter::Role;
+use crate::broker::{Broker, HistorySupport};
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::{Fleet, LinkId};
 use crate::interrupt::Interrupt;
@@ -52,13 +53,13 @@ impl Default for HistoryJoin {
 }
 
 impl HistoryJoin {
-    /// How many messages of each channel `broker` must keep. The reference servers take every join
-    /// into their history, and so push messages out.
+    /// Returns how many messages of each channel `broker` must keep. Joins that are kept too push messages
+    /// out.
     pub(crate) fn kept_by(&self, broker: Broker) -> usize {
         let joins = self.joiners.div_ceil(self.channels);
-        match broker {
-            Broker::Reference | Broker::ReferenceV2 => self.history + joins + SPARE,
-            _ => self.history,
+        match broker.history() {
+            HistorySupport::MessagesAndJoins => self.history + joins + SPARE,
+            HistorySupport::Messages | HistorySupport::None(_) => self.history,
         }
     }
 }

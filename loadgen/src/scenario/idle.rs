@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Shape};
 use super::{ScenarioError, Target};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::fleet::{Fleet, FleetError};
 use crate::interrupt::Interrupt;
 use crate::process::{Memory, ProcError};

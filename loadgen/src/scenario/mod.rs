@@ -19,7 +19,6 @@ mod recorder;
 mod seed;
 mod slow_reader;
 mod storm;
-mod table;
 mod timetable;
 mod zipf;
 
@@ -29,9 +28,10 @@ use mles::protocol::Keyring;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::adapter::{Broker, Role};
+use crate::adapter::Role;
+use crate::broker::{Broker, Client, HistorySupport};
 use crate::fleet::FleetError;
-use crate::library::{Client, LibraryError};
+use crate::library::LibraryError;
 use crate::process::ProcError;
 use crate::verify::Tally;
 
@@ -48,7 +48,6 @@ pub(crate) use seed::{Seed, SeedOutcome};
 pub(crate) use slow_reader::MemoryPoint;
 pub(crate) use slow_reader::{SlowReader, SlowReaderOutcome};
 pub(crate) use storm::{ConnectStorm, StormOutcome};
-pub(crate) use table::Table;
 pub(crate) use timetable::Arrivals;
 
 /// A scenario could not be brought to its end.
@@ -119,26 +118,12 @@ pub(crate) struct Target {
 impl Load {
     /// Why `broker` cannot be loaded with this; `None` when it can.
     pub(crate) fn objection(&self, broker: Broker) -> Option<&'static str> {
-        match (self, broker) {
-            (Self::History(_), _) => match broker {
-                Broker::Mles
-                | Broker::MlesWs
-                | Broker::MlesV2
-                | Broker::MlesTls
-                | Broker::MlesWss
-                | Broker::Reference
-                | Broker::ReferenceV2 => None,
-                Broker::Nats => Some("core NATS keeps no history; JetStream is another protocol"),
-                Broker::Redis => Some("Redis' publish/subscribe keeps no history"),
-                Broker::Mosquitto | Broker::RabbitmqMqtt => {
-                    Some("MQTT keeps one retained message for each topic, no history")
-                }
-                Broker::Rabbitmq => Some("a queue begins when it is bound, without a history"),
-                Broker::Null => Some("the relay remembers nothing"),
+        match self {
+            Self::History(_) => match broker.history() {
+                HistorySupport::None(why) => Some(why),
+                HistorySupport::Messages | HistorySupport::MessagesAndJoins => None,
             },
-            (Self::SlowReader(_), Broker::Null) => {
-                Some("the relay reads nothing for a channel while one of its members does not read")
-            }
+            Self::SlowReader(_) => broker.why_no_slow_reader(),
             _ => None,
         }
     }

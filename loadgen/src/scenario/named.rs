@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use crate::broker::Table;
+
 use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, SlowReader};
 
 /// Scenarios by name, as `compare` runs them.
@@ -57,6 +59,22 @@ pub(crate) struct Given {
 }
 
 impl Named {
+    /// Returns the lines of `table`, in their order.
+    pub(crate) fn of(table: Table) -> &'static [Self] {
+        match table {
+            Table::Brokers => &[
+                Self::Fanout,
+                Self::FanoutUnbatched,
+                Self::FanoutUnbatchedX8,
+                Self::Fanout1000,
+                Self::Channels,
+                Self::Large,
+                Self::Idle,
+            ],
+            Table::Gateway => &[Self::Fanout, Self::Fanout100, Self::Fanout1000, Self::Idle],
+        }
+    }
+
     /// The name used on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::cast::{Cast, STALL, Shape, TURN};
 use super::meter::Meter;
 use super::{Load, ScenarioError, Target};
-use crate::adapter::Broker;
+use crate::broker::Broker;
+use crate::broker::Client;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
-use crate::library::Client;
 use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 

@@ -19,7 +19,7 @@ use super::figure::Better;
 use super::group::{Group, groups};
 use super::quantity::with_unit;
 use super::table::table;
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use verdict::{Change, Verdict};
 
 /// What is compared, and what counts.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::look::Look;
+use super::mark::class;
 use super::scale::Scale;
 use super::{doubts, is_sound};
 use crate::report::figure::{Better, Figure};
@@ -102,10 +102,9 @@ impl Panel<'_> {
 }
 
 fn row(group: &Group<'_>, rounds: &Rounds, scale: &Scale, first: Option<f64>) -> Markup {
-    let look = Look::of(group.broker).class;
     let sound = if is_sound(group) { "sound" } else { "doubtful" };
     html! {
-        tr class={ (look) " " (sound) } data-broker=(group.broker.name()) {
+        tr class={ (class(group.broker)) " " (sound) } data-broker=(group.broker.name()) {
             th scope="row" { (group.broker.name()) }
             td.bar { (bar(rounds, scale)) }
             td.value { (value(rounds)) }

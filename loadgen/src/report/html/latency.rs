@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::line_plot::{Axis, LinePlot, Series, Size};
 use super::scale::Scale;
 use super::tables::{self, Cells};
-use crate::adapter::Broker;
+use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::report::group::Group;
 use crate::report::quantity::{count, time};

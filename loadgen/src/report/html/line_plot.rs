@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use super::look::Look;
+use super::mark::{class, mark};
 use super::scale::Scale;
-use crate::adapter::Broker;
+use crate::broker::Broker;
 
 /// What is drawn.
 #[derive(Debug)]
@@ -105,14 +105,15 @@ impl LinePlot<'_> {
     }
 
     fn draw(&self, series: &Series) -> Markup {
-        let look = Look::of(series.broker);
+        let broker = series.broker;
+        let dashes = broker.look().dashes;
         html! {
-            g class={ "series " (look.class) } data-broker=(series.broker.name()) {
+            g class={ "series " (class(broker)) } data-broker=(broker.name()) {
                 @for line in &series.lines {
-                    path.line d=(self.path(line)) stroke-dasharray=(look.dashes) {}
+                    path.line d=(self.path(line)) stroke-dasharray=(dashes) {}
                 }
                 @for (x, y, words) in &series.marks {
-                    (look.mark(self.across(*x), self.down(*y), words))
+                    (mark(broker, (self.across(*x), self.down(*y)), words))
                 }
             }
         }

@@ -13,7 +13,7 @@ mod by_rate;
 mod facts;
 mod latency;
 mod line_plot;
-mod look;
+mod mark;
 mod scale;
 mod tables;
 
@@ -25,8 +25,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::Report;
 use super::group::{Group, groups};
 use super::table;
-use crate::adapter::Broker;
-use look::Look;
+use crate::broker::Broker;
 use tables::Cells;
 
 /// More are folded away.
@@ -57,7 +56,7 @@ fn page(report: &Report) -> Markup {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(mark::style())) }
             }
             body {
                 (header(report))
@@ -106,10 +105,10 @@ fn legend(groups: &[Group<'_>]) -> Markup {
                 fieldset {
                     legend { "Brokers shown in plots" }
                     @for broker in brokers {
-                        @let id = format!("show-{}", broker.name());
+                        @let id = mark::check_box(broker);
                         label for=(id) {
                             input type="checkbox" id=(id) checked autocomplete="off";
-                            (Look::of(broker).swatch())
+                            (mark::swatch(broker))
                             (broker.name())
                         }
                     }

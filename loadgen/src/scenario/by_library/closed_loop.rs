@@ -9,11 +9,11 @@ use super::super::fanout::{Amount, Fanout, Outcome, Timing};
 use super::super::meter::Meter;
 use super::super::seed::{Seed, SeedOutcome};
 use super::super::{ScenarioError, Target};
-use super::{Job, Run, give_up, last_delivery, through_library};
-use crate::adapter::Broker;
+use super::{Run, give_up, last_delivery, through_library};
+use crate::broker::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::interrupt::Interrupt;
-use crate::library::Library;
+use crate::library::{Job, Library};
 use crate::verify::Stamp;
 
 impl Fanout {
@@ -46,10 +46,10 @@ struct Throughput<'a> {
 }
 
 impl Job for Throughput<'_> {
-    type Outcome = Outcome;
+    type Output = Result<Outcome, ScenarioError>;
 
     /// Warms up, measures, and waits for what comes late.
-    async fn by<L: Library>(self) -> Result<Outcome, ScenarioError> {
+    async fn through<L: Library>(self) -> Self::Output {
         let Self {
             load,
             target,
@@ -113,9 +113,9 @@ struct Samples<'a> {
 }
 
 impl Job for Samples<'_> {
-    type Outcome = SeedOutcome;
+    type Output = Result<SeedOutcome, ScenarioError>;
 
-    async fn by<L: Library>(self) -> Result<SeedOutcome, ScenarioError> {
+    async fn through<L: Library>(self) -> Self::Output {
         let Self {
             load,
             target,

@@ -18,11 +18,11 @@ use super::super::recorder::Recorder;
 use super::super::timetable::Timetable;
 use super::super::{ScenarioError, Target};
 use super::sender::Sender;
-use super::{Job, LOOK, Run, through_library};
-use crate::adapter::Broker;
+use super::{LOOK, Run, through_library};
+use crate::broker::Broker;
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::library::{Library, LibraryError, Publisher};
+use crate::library::{Job, Library, LibraryError, Publisher};
 use crate::mark::Timed;
 use crate::verify::{Stamp, Tally};
 use crate::watch::{Feed, Watch};
@@ -73,9 +73,9 @@ struct OnSchedule<'a> {
 }
 
 impl Job for OnSchedule<'_> {
-    type Outcome = (Measured, Tally, Cost);
+    type Output = Result<(Measured, Tally, Cost), ScenarioError>;
 
-    async fn by<L: Library>(self) -> Result<Self::Outcome, ScenarioError> {
+    async fn through<L: Library>(self) -> Self::Output {
         let Self { load, phases, .. } = self;
         let shared = Shared::default();
         let recording = Rc::clone(&shared);

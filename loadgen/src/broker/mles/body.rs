@@ -8,7 +8,7 @@ use crate::adapter::{Head, WireError};
 const MESSAGE_KEY: &[u8] = b"\x67message";
 
 /// Bodies with payloads of one length, the only ones that are let through.
-pub(in crate::adapter) struct Bodies {
+pub(super) struct Bodies {
     payload_len: usize,
     /// What stands before a payload of that length in a body of ours.
     before_payload: Vec<u8>,
@@ -16,7 +16,7 @@ pub(in crate::adapter) struct Bodies {
 
 impl Bodies {
     /// For payloads of `payload_len` bytes.
-    pub(in crate::adapter) fn new(payload_len: usize) -> Self {
+    pub(super) fn new(payload_len: usize) -> Self {
         let message = vec![0; payload_len];
         let body = |message| {
             let sample = Message {
@@ -42,7 +42,7 @@ impl Bodies {
     ///
     /// # Errors
     /// It is no body, or one with a payload of another length.
-    pub(in crate::adapter) fn head(
+    pub(super) fn head(
         &self,
         received: &[u8],
         start: usize,

@@ -6,17 +6,17 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisError};
 
-use super::{ENDED, Library, LibraryError, Session};
+use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
 
 /// Redis publish/subscribe.
-pub(crate) struct Redis;
+pub(crate) struct RedisLibrary;
 
-impl Library for Redis {
+impl Library for RedisLibrary {
     const NAME: &'static str = "redis";
-    type Publisher = Publisher;
-    type Subscriber = Subscriber;
+    type Publisher = RedisPublisher;
+    type Subscriber = RedisSubscriber;
 
-    async fn publisher(session: Session<'_>) -> Result<Publisher, LibraryError> {
+    async fn publisher(session: ClientSession<'_>) -> Result<RedisPublisher, LibraryError> {
         // A thousand subscribers make a reply wait; giving up is the scenario's.
         let patient = AsyncConnectionConfig::new()
             .set_response_timeout(None)
@@ -24,21 +24,21 @@ impl Library for Redis {
         let client = client(session)?;
         let connection = client.get_multiplexed_async_connection_with_config(&patient);
         let connection = connection.await;
-        Ok(Publisher {
+        Ok(RedisPublisher {
             connection: connection.map_err(failed())?,
             channel: session.channel.to_owned(),
         })
     }
 
-    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
+    async fn subscriber(session: ClientSession<'_>) -> Result<RedisSubscriber, LibraryError> {
         let pubsub = client(session)?.get_async_pubsub().await;
         let mut pubsub = pubsub.map_err(failed())?;
         pubsub.subscribe(session.channel).await.map_err(failed())?;
-        Ok(Subscriber { pubsub })
+        Ok(RedisSubscriber { pubsub })
     }
 }
 
-fn client(session: Session<'_>) -> Result<redis::Client, LibraryError> {
+fn client(session: ClientSession<'_>) -> Result<redis::Client, LibraryError> {
     let (host, port) = (session.broker.ip().to_string(), session.broker.port());
     let info = ConnectionAddr::Tcp(host, port).into_connection_info();
     let info = info.map_err(failed())?;
@@ -46,12 +46,12 @@ fn client(session: Session<'_>) -> Result<redis::Client, LibraryError> {
     redis::Client::open(info).map_err(failed())
 }
 
-pub(crate) struct Publisher {
+pub(crate) struct RedisPublisher {
     connection: MultiplexedConnection,
     channel: String,
 }
 
-impl super::Publisher for Publisher {
+impl Publisher for RedisPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         let mut pipeline = redis::pipe();
         for message in &batch {
@@ -62,19 +62,19 @@ impl super::Publisher for Publisher {
     }
 }
 
-pub(crate) struct Subscriber {
+pub(crate) struct RedisSubscriber {
     pubsub: PubSub,
 }
 
-impl super::Subscriber for Subscriber {
+impl Subscriber for RedisSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.pubsub.on_message().next().await {
             Some(message) => Ok(look(message.get_payload_bytes())),
-            None => Err(LibraryError::of(Redis::NAME)(ENDED)),
+            None => Err(LibraryError::of(RedisLibrary::NAME)(ENDED)),
         }
     }
 }
 
 fn failed() -> impl Fn(RedisError) -> LibraryError {
-    LibraryError::of(Redis::NAME)
+    LibraryError::of(RedisLibrary::NAME)
 }

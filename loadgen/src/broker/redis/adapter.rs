@@ -1,11 +1,11 @@
 //! Redis publish/subscribe over RESP2: `SUBSCRIBE`, `PUBLISH`, and the replies to both.
 
-use super::{Adapter, Head, Publication, Role, Session, WireError, decimal, line};
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError, decimal, line};
 
 /// Redis; a publisher's `:receivers` replies are drained, they cannot be turned off.
-pub(super) struct Redis;
+pub(super) struct RedisAdapter;
 
-impl Adapter for Redis {
+impl Adapter for RedisAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         let channel = session.channel;
         Ok(match session.role {
@@ -110,8 +110,8 @@ fn bulk_len(line: &[u8]) -> Result<usize, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::*;
+    use crate::adapter::{assert_scans, payload};
 
     fn message(sequence: u64) -> Vec<u8> {
         let head = b"*3\r\n$7\r\nmessage\r\n$4\r\nlg.0\r\n$16\r\n".as_slice();
@@ -122,17 +122,17 @@ mod tests {
     fn messages_after_the_reply_to_subscribe_at_every_cut() {
         let reply = b"*3\r\n$9\r\nsubscribe\r\n$4\r\nlg.0\r\n:1\r\n".to_vec();
         let stream = [reply, message(0), message(1), message(2)].concat();
-        assert_scans(&Redis, 16, &stream, 3, 0);
+        assert_scans(&RedisAdapter, 16, &stream, 3, 0);
     }
 
     #[test]
     fn replies_to_publish_are_drained_at_every_cut() {
-        assert_scans(&Redis, 16, b":10\r\n:0\r\n:123\r\n", 0, 0);
+        assert_scans(&RedisAdapter, 16, b":10\r\n:0\r\n:123\r\n", 0, 0);
     }
 
     #[test]
     fn errors_and_nonsense_are_told_apart() {
-        let refused = Redis.head(b"-NOAUTH Authentication required.\r\n");
+        let refused = RedisAdapter.head(b"-NOAUTH Authentication required.\r\n");
         assert!(matches!(refused, Err(WireError::Refused(text)) if text.contains("NOAUTH")));
         for bad in [
             b"*2\r\n".as_slice(),
@@ -141,7 +141,7 @@ mod tests {
             b"*3\r\n$-1\r\n",
         ] {
             assert!(
-                matches!(Redis.head(bad), Err(WireError::Unexpected(_))),
+                matches!(RedisAdapter.head(bad), Err(WireError::Unexpected(_))),
                 "{bad:?}"
             );
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Place;
+use crate::process::Place;
 
 /// Where rustls-acme, which `mles` 2.9.4 takes its certificates from, would keep the one it had got
 /// from Let's Encrypt for `localhost`: the hash is over the name and the address of that authority.

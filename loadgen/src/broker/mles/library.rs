@@ -3,31 +3,31 @@
 use bytes::Bytes;
 use mles::client::{Client, Error};
 
-use super::{ENDED, Library, LibraryError, Publisher, Session};
+use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
 
 /// Sessions with keys from the keyring.
-pub(crate) struct Mles;
+pub(crate) struct MlesLibrary;
 
-impl Library for Mles {
+impl Library for MlesLibrary {
     const NAME: &'static str = "mles";
     type Publisher = mles::client::Publisher;
-    type Subscriber = Subscriber;
+    type Subscriber = MlesSubscriber;
 
-    async fn publisher(session: Session<'_>) -> Result<Self::Publisher, LibraryError> {
+    async fn publisher(session: ClientSession<'_>) -> Result<Self::Publisher, LibraryError> {
         let (publisher, mut subscriber) = join(session).await?.split();
         // What other publishers send is dropped; when the connection breaks, publishing fails.
         tokio::task::spawn_local(async move { subscriber.drain().await });
         Ok(publisher)
     }
 
-    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
-        Ok(Subscriber {
+    async fn subscriber(session: ClientSession<'_>) -> Result<MlesSubscriber, LibraryError> {
+        Ok(MlesSubscriber {
             session: join(session).await?,
         })
     }
 }
 
-async fn join(session: Session<'_>) -> Result<mles::client::Session, LibraryError> {
+async fn join(session: ClientSession<'_>) -> Result<mles::client::Session, LibraryError> {
     let uid = format!("m{}", session.number);
     let client = Client::new(session.broker.to_string(), uid).keyring(session.keyring.clone());
     let joined = client.join(session.channel).await;
@@ -44,15 +44,15 @@ impl Publisher for mles::client::Publisher {
 }
 
 /// A whole session: a server may take half of one for one that is leaving.
-pub(crate) struct Subscriber {
+pub(crate) struct MlesSubscriber {
     session: mles::client::Session,
 }
 
-impl super::Subscriber for Subscriber {
+impl Subscriber for MlesSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
             let message = self.session.recv().await.map_err(failed())?;
-            let message = message.ok_or_else(|| LibraryError::of(Mles::NAME)(ENDED))?;
+            let message = message.ok_or_else(|| LibraryError::of(MlesLibrary::NAME)(ENDED))?;
             if !message.is_announcement() {
                 return Ok(look(message.message()));
             }
@@ -61,5 +61,5 @@ impl super::Subscriber for Subscriber {
 }
 
 fn failed() -> impl Fn(Error) -> LibraryError {
-    LibraryError::of(Mles::NAME)
+    LibraryError::of(MlesLibrary::NAME)
 }

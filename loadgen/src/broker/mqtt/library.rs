@@ -6,7 +6,7 @@ use rumqttc::{
     NetworkOptions, QoS,
 };
 
-use super::{Library, LibraryError, Session};
+use crate::library::{ClientSession, Library, LibraryError, Publisher, Subscriber};
 
 /// Messages that wait for the library's event loop.
 const QUEUE: usize = 1024;
@@ -14,24 +14,24 @@ const QUEUE: usize = 1024;
 const PACKET_HEAD: usize = 512;
 
 /// Clean sessions, QoS 0.
-pub(crate) struct Mqtt;
+pub(crate) struct MqttLibrary;
 
-impl Library for Mqtt {
+impl Library for MqttLibrary {
     const NAME: &'static str = "rumqttc";
-    type Publisher = Publisher;
+    type Publisher = MqttPublisher;
     type Subscriber = EventLoop;
 
-    async fn publisher(session: Session<'_>) -> Result<Publisher, LibraryError> {
+    async fn publisher(session: ClientSession<'_>) -> Result<MqttPublisher, LibraryError> {
         let (client, mut events) = connect(session);
         // It sends what is published, and ends with the connection; then publishing fails.
         tokio::task::spawn_local(async move { while events.poll().await.is_ok() {} });
-        Ok(Publisher {
+        Ok(MqttPublisher {
             client,
             topic: session.channel.to_owned(),
         })
     }
 
-    async fn subscriber(session: Session<'_>) -> Result<EventLoop, LibraryError> {
+    async fn subscriber(session: ClientSession<'_>) -> Result<EventLoop, LibraryError> {
         let (client, mut events) = connect(session);
         let asked = client.subscribe(session.channel, QoS::AtMostOnce).await;
         asked.map_err(failed::<ClientError>())?;
@@ -44,7 +44,7 @@ impl Library for Mqtt {
     }
 }
 
-fn connect(session: Session<'_>) -> (AsyncClient, EventLoop) {
+fn connect(session: ClientSession<'_>) -> (AsyncClient, EventLoop) {
     let (host, port) = (session.broker.ip().to_string(), session.broker.port());
     let mut options = MqttOptions::new(format!("library-{}", session.number), host, port);
     let largest = session.payload + PACKET_HEAD;
@@ -56,12 +56,12 @@ fn connect(session: Session<'_>) -> (AsyncClient, EventLoop) {
     (client, events)
 }
 
-pub(crate) struct Publisher {
+pub(crate) struct MqttPublisher {
     client: AsyncClient,
     topic: String,
 }
 
-impl super::Publisher for Publisher {
+impl Publisher for MqttPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let topic = self.topic.as_str();
@@ -74,7 +74,7 @@ impl super::Publisher for Publisher {
     }
 }
 
-impl super::Subscriber for EventLoop {
+impl Subscriber for EventLoop {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
             let event = self.poll().await.map_err(failed::<ConnectionError>())?;
@@ -86,5 +86,5 @@ impl super::Subscriber for EventLoop {
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>() -> impl Fn(E) -> LibraryError {
-    LibraryError::of(Mqtt::NAME)
+    LibraryError::of(MqttLibrary::NAME)
 }

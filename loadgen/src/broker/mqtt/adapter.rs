@@ -1,6 +1,6 @@
 //! MQTT 3.1.1, QoS 0 only: CONNECT, SUBSCRIBE, PUBLISH and the acknowledgements of the first two.
 
-use super::{Adapter, Head, Publication, Role, Session, WireError};
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
 
 const CONNACK: u8 = 0x20;
 const PUBLISH_QOS_0: u8 = 0x30;
@@ -13,9 +13,9 @@ const SUBACK_FAILURE: u8 = 0x80;
 const MAX_REMAINING: usize = (1 << 28) - 1;
 
 /// Clean sessions without keepalive, QoS 0.
-pub(super) struct Mqtt;
+pub(super) struct MqttAdapter;
 
-impl Adapter for Mqtt {
+impl Adapter for MqttAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         let client = format!("loadgen-{}", session.number);
         let clean_session = [4, 0x02, 0, 0];
@@ -119,8 +119,8 @@ fn remaining_length(received: &[u8]) -> Result<Option<(usize, usize)>, WireError
 
 #[cfg(test)]
 mod tests {
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::*;
+    use crate::adapter::{assert_scans, payload};
 
     fn session(channel: &str) -> Session<'_> {
         Session {
@@ -137,10 +137,11 @@ mod tests {
         for len in [16, 200] {
             let mut stream = b"\x20\x02\x00\x00\x90\x03\x00\x01\x00".to_vec();
             for sequence in 0..3 {
-                let publication = Mqtt.publication(&session("lg.0"), &payload(len, sequence));
+                let publication =
+                    MqttAdapter.publication(&session("lg.0"), &payload(len, sequence));
                 stream.extend(publication.expect("fits").bytes);
             }
-            assert_scans(&Mqtt, len, &stream, 3, 0);
+            assert_scans(&MqttAdapter, len, &stream, 3, 0);
         }
     }
 
@@ -148,7 +149,7 @@ mod tests {
     fn refusals_and_nonsense_are_told_apart() {
         for refused in [b"\x20\x02\x00\x05".as_slice(), b"\x90\x03\x00\x01\x80"] {
             assert!(
-                matches!(Mqtt.head(refused), Err(WireError::Refused(_))),
+                matches!(MqttAdapter.head(refused), Err(WireError::Refused(_))),
                 "{refused:?}"
             );
         }
@@ -158,7 +159,7 @@ mod tests {
             b"\x30\x03\x00\x09abcdefghi",
         ] {
             assert!(
-                matches!(Mqtt.head(bad), Err(WireError::Unexpected(_))),
+                matches!(MqttAdapter.head(bad), Err(WireError::Unexpected(_))),
                 "{bad:?}"
             );
         }

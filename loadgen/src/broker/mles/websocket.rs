@@ -8,8 +8,8 @@ mod frame;
 
 use mles::protocol::Message;
 
-use super::mles::Bodies;
-use super::{Adapter, Head, Publication, Session, WireError, line};
+use super::body::Bodies;
+use crate::adapter::{Adapter, Head, Publication, Session, WireError, line};
 use frame::{BINARY, CLOSE, EMPTY_PONG, PING, ServerHead, TEXT, client_frame};
 
 /// Asks for the only subprotocol that there is. The key is the one of RFC 6455: it protects nothing.
@@ -21,14 +21,14 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// Mles over WebSocket, without a shared key.
-pub(super) enum WebSocket {
+pub(super) enum WebSocketAdapter {
     /// Each message is a body of v1.
     V1(Bodies),
     /// Each message but the first is a payload.
     V2,
 }
 
-impl WebSocket {
+impl WebSocketAdapter {
     /// Version 1, for payloads of `payload_len` bytes, the only ones that [`Adapter::head`] lets
     /// through.
     pub(super) fn v1(payload_len: usize) -> Self {
@@ -36,7 +36,7 @@ impl WebSocket {
     }
 }
 
-impl Adapter for WebSocket {
+impl Adapter for WebSocketAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         let first = match self {
             Self::V1(_) => client_frame(BINARY, &body(session, b"")),
@@ -142,10 +142,9 @@ fn uid(session: &Session<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Role;
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::frame::server_frame;
     use super::*;
+    use crate::adapter::{Role, assert_scans, payload};
 
     const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
 
@@ -174,7 +173,7 @@ mod tests {
                 &message(&payload(len, 2)),
             ]
             .concat();
-            assert_scans(&WebSocket::v1(len), len, &stream, 3, 1);
+            assert_scans(&WebSocketAdapter::v1(len), len, &stream, 3, 1);
         }
     }
 
@@ -189,13 +188,13 @@ mod tests {
                 &server_frame(BINARY, &payload(len, 1)),
             ]
             .concat();
-            assert_scans(&WebSocket::V2, len, &stream, 2, 1);
+            assert_scans(&WebSocketAdapter::V2, len, &stream, 2, 1);
         }
     }
 
     #[test]
     fn a_stamp_written_in_its_place_is_what_the_server_gets() {
-        for websocket in [WebSocket::v1(16), WebSocket::V2] {
+        for websocket in [WebSocketAdapter::v1(16), WebSocketAdapter::V2] {
             let publication = websocket.publication(&session(1), &payload(16, 7));
             let Publication { bytes, payload_at } = publication.expect("fits");
             assert_eq!(bytes[payload_at..], payload(16, 7));
@@ -213,7 +212,7 @@ mod tests {
             (&close, "close 4001 no such key"),
             (&server_frame(CLOSE, b""), "close"),
         ] {
-            match WebSocket::V2.head(refused) {
+            match WebSocketAdapter::V2.head(refused) {
                 Err(WireError::Refused(why)) => assert!(why.ends_with(said), "{why}"),
                 other => panic!("{other:?}"),
             }
@@ -221,7 +220,7 @@ mod tests {
         let longer = server_frame(BINARY, &body(&session(1), &[b'.'; 17]));
         let pinged = server_frame(PING, b"?");
         for bad in [b"MLES".as_slice(), b"\x82\x81\0\0\0\0x", &longer, &pinged] {
-            let head = WebSocket::v1(16).head(bad);
+            let head = WebSocketAdapter::v1(16).head(bad);
             assert!(matches!(head, Err(WireError::Unexpected(_))), "{head:?}");
         }
     }

@@ -1,19 +1,17 @@
 //! Mles v1 frames, encoded by the library; a join instead of a subscription.
 
-mod body;
-
 use mles::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Keyring, Message, encode_frame};
 
-use super::{Adapter, Head, Publication, Role, Session, WireError};
-pub(super) use body::Bodies;
+use super::body::Bodies;
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
 
 /// Mles, with keys made from a keyring.
-pub(super) struct Mles {
+pub(super) struct MlesAdapter {
     bodies: Bodies,
     keyring: Keyring,
 }
 
-impl Mles {
+impl MlesAdapter {
     /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
     pub(super) fn new(payload_len: usize, keyring: Keyring) -> Self {
         Self {
@@ -23,7 +21,7 @@ impl Mles {
     }
 }
 
-impl Adapter for Mles {
+impl Adapter for MlesAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         self.frame(session, b"")
     }
@@ -47,7 +45,7 @@ impl Adapter for Mles {
     }
 }
 
-impl Mles {
+impl MlesAdapter {
     /// A frame of this session. Connection ids are session numbers, so that no two members collide.
     fn frame(&self, session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
         let role = match session.role {
@@ -73,8 +71,8 @@ impl Mles {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::*;
+    use crate::adapter::{assert_scans, payload};
 
     fn session(number: u32) -> Session<'static> {
         let local = ([127, 0, 0, 1], 4000).into();
@@ -90,7 +88,7 @@ mod tests {
     fn messages_among_announcements_at_every_cut() {
         // The CBOR length of the payload takes one, two and three bytes.
         for len in [16, 100, 300] {
-            let mles = Mles::new(len, Keyring::default());
+            let mles = MlesAdapter::new(len, Keyring::default());
             let message = |sequence| {
                 mles.publication(&session(1), &payload(len, sequence))
                     .expect("fits")
@@ -112,7 +110,7 @@ mod tests {
 
     #[test]
     fn messages_of_another_length_and_nonsense_are_refused() {
-        let mles = Mles::new(16, Keyring::default());
+        let mles = MlesAdapter::new(16, Keyring::default());
         let longer = mles
             .publication(&session(1), &[b'M'; 17])
             .expect("fits")

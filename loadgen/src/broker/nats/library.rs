@@ -5,45 +5,45 @@ use std::error::Error;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{ENDED, Library, LibraryError, Session};
+use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
 
 /// Core NATS, a connection for each session.
-pub(crate) struct Nats;
+pub(crate) struct NatsLibrary;
 
-impl Library for Nats {
+impl Library for NatsLibrary {
     const NAME: &'static str = "async-nats";
-    type Publisher = Publisher;
-    type Subscriber = Subscriber;
+    type Publisher = NatsPublisher;
+    type Subscriber = NatsSubscriber;
 
-    async fn publisher(session: Session<'_>) -> Result<Publisher, LibraryError> {
-        Ok(Publisher {
+    async fn publisher(session: ClientSession<'_>) -> Result<NatsPublisher, LibraryError> {
+        Ok(NatsPublisher {
             client: connect(session).await?,
             subject: async_nats::Subject::from(session.channel),
         })
     }
 
-    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
+    async fn subscriber(session: ClientSession<'_>) -> Result<NatsSubscriber, LibraryError> {
         let client = connect(session).await?;
         let subject = session.channel.to_owned();
         let messages = client.subscribe(subject).await.map_err(failed())?;
-        Ok(Subscriber {
+        Ok(NatsSubscriber {
             messages,
             _client: client,
         })
     }
 }
 
-async fn connect(session: Session<'_>) -> Result<async_nats::Client, LibraryError> {
+async fn connect(session: ClientSession<'_>) -> Result<async_nats::Client, LibraryError> {
     let connected = async_nats::connect(session.broker.to_string()).await;
     connected.map_err(failed())
 }
 
-pub(crate) struct Publisher {
+pub(crate) struct NatsPublisher {
     client: async_nats::Client,
     subject: async_nats::Subject,
 }
 
-impl super::Publisher for Publisher {
+impl Publisher for NatsPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let subject = self.subject.clone();
@@ -54,21 +54,21 @@ impl super::Publisher for Publisher {
     }
 }
 
-pub(crate) struct Subscriber {
+pub(crate) struct NatsSubscriber {
     messages: async_nats::Subscriber,
     /// It ends the subscription when dropped.
     _client: async_nats::Client,
 }
 
-impl super::Subscriber for Subscriber {
+impl Subscriber for NatsSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(message) => Ok(look(&message.payload)),
-            None => Err(LibraryError::of(Nats::NAME)(ENDED)),
+            None => Err(LibraryError::of(NatsLibrary::NAME)(ENDED)),
         }
     }
 }
 
 fn failed<E: Error + Send + Sync + 'static>() -> impl Fn(E) -> LibraryError {
-    LibraryError::of(Nats::NAME)
+    LibraryError::of(NatsLibrary::NAME)
 }

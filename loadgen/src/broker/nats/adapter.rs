@@ -1,6 +1,6 @@
 //! The NATS client protocol: `CONNECT` without acks, `SUB`, `PUB`, `MSG`, `PING`.
 
-use super::{Adapter, Head, Publication, Role, Session, WireError, decimal, line};
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError, decimal, line};
 
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\
                        \"version\":\"0\",\"protocol\":1}\r\n";
@@ -9,9 +9,9 @@ const CONNECT_WITHOUT_ECHO: &str = "CONNECT {\"verbose\":false,\"pedantic\":fals
      \"protocol\":1,\"echo\":false}\r\n";
 
 /// Core NATS, no headers, no JetStream.
-pub(super) struct Nats;
+pub(super) struct NatsAdapter;
 
-impl Adapter for Nats {
+impl Adapter for NatsAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         Ok(match session.role {
             Role::Publisher => CONNECT.to_owned(),
@@ -60,8 +60,8 @@ impl Adapter for Nats {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::*;
+    use crate::adapter::{assert_scans, payload};
 
     fn msg(sequence: u64) -> Vec<u8> {
         [
@@ -83,19 +83,19 @@ mod tests {
             b"PONG\r\n".to_vec(),
         ]
         .concat();
-        assert_scans(&Nats, 16, &stream, 3, 1);
+        assert_scans(&NatsAdapter, 16, &stream, 3, 1);
     }
 
     #[test]
     fn errors_and_nonsense_are_told_apart() {
-        let refused = Nats.head(b"-ERR 'Maximum Payload Violation'\r\n");
+        let refused = NatsAdapter.head(b"-ERR 'Maximum Payload Violation'\r\n");
         assert!(matches!(refused, Err(WireError::Refused(text)) if text.contains("Maximum")));
         assert!(matches!(
-            Nats.head(b"MSG lg.0 1 x\r\n"),
+            NatsAdapter.head(b"MSG lg.0 1 x\r\n"),
             Err(WireError::Unexpected(_))
         ));
         assert!(matches!(
-            Nats.head(b"HTTP/1.1 400\r\n"),
+            NatsAdapter.head(b"HTTP/1.1 400\r\n"),
             Err(WireError::Unexpected(_))
         ));
     }

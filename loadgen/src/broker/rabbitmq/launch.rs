@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::find::in_path;
-use super::{Helper, Invocation, Place, Recipe, Version, words};
+use crate::broker::program::in_path;
+use crate::process::{Helper, Invocation, Place, Recipe, Version, words};
 
 pub(super) fn amqp(program: PathBuf, place: Place<'_>) -> Recipe {
     let listener = format!(

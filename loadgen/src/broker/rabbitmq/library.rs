@@ -9,28 +9,28 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 
-use super::{ENDED, Library, LibraryError, Session};
+use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
 
 /// User `guest`, a connection with one channel for each session.
-pub(crate) struct Amqp;
+pub(crate) struct AmqpLibrary;
 
-impl Library for Amqp {
+impl Library for AmqpLibrary {
     const NAME: &'static str = "lapin";
-    type Publisher = Publisher;
-    type Subscriber = Subscriber;
+    type Publisher = AmqpPublisher;
+    type Subscriber = AmqpSubscriber;
 
-    async fn publisher(session: Session<'_>) -> Result<Publisher, LibraryError> {
+    async fn publisher(session: ClientSession<'_>) -> Result<AmqpPublisher, LibraryError> {
         let (connection, channel) = connect(session).await?;
-        Ok(Publisher {
+        Ok(AmqpPublisher {
             channel,
             exchange: session.channel.into(),
             _connection: connection,
         })
     }
 
-    async fn subscriber(session: Session<'_>) -> Result<Subscriber, LibraryError> {
+    async fn subscriber(session: ClientSession<'_>) -> Result<AmqpSubscriber, LibraryError> {
         let (connection, channel) = connect(session).await?;
-        Ok(Subscriber {
+        Ok(AmqpSubscriber {
             messages: consume(&channel, session.channel).await.map_err(failed())?,
             _channel: channel,
             _connection: connection,
@@ -39,7 +39,7 @@ impl Library for Amqp {
 }
 
 /// A connection with a channel on which the session's exchange is declared.
-async fn connect(session: Session<'_>) -> Result<(Connection, Channel), LibraryError> {
+async fn connect(session: ClientSession<'_>) -> Result<(Connection, Channel), LibraryError> {
     let uri = format!("amqp://guest:guest@{}/%2f", session.broker);
     let connection = Connection::connect(&uri, ConnectionProperties::default()).await;
     let connection = connection.map_err(failed())?;
@@ -81,14 +81,14 @@ async fn consume(channel: &Channel, exchange: &str) -> lapin::Result<Consumer> {
     consumer.await
 }
 
-pub(crate) struct Publisher {
+pub(crate) struct AmqpPublisher {
     channel: Channel,
     exchange: ShortString,
     /// It closes its channels when dropped.
     _connection: Connection,
 }
 
-impl super::Publisher for Publisher {
+impl Publisher for AmqpPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let published = self.channel.basic_publish(
@@ -105,22 +105,22 @@ impl super::Publisher for Publisher {
     }
 }
 
-pub(crate) struct Subscriber {
+pub(crate) struct AmqpSubscriber {
     messages: Consumer,
     _channel: Channel,
     _connection: Connection,
 }
 
-impl super::Subscriber for Subscriber {
+impl Subscriber for AmqpSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(Ok(delivery)) => Ok(look(&delivery.data)),
             Some(Err(error)) => Err(failed()(error)),
-            None => Err(LibraryError::of(Amqp::NAME)(ENDED)),
+            None => Err(LibraryError::of(AmqpLibrary::NAME)(ENDED)),
         }
     }
 }
 
 fn failed() -> impl Fn(lapin::Error) -> LibraryError {
-    LibraryError::of(Amqp::NAME)
+    LibraryError::of(AmqpLibrary::NAME)
 }

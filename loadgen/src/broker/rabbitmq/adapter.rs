@@ -4,13 +4,11 @@
 //! The protocol has the client wait for an answer to each step of its handshake. Nothing in the
 //! steps depends on the answers once user and limits are fixed, so all of them are sent at once.
 
-mod frame;
-
-use super::{Adapter, Head, Publication, Role, Session, WireError};
-use frame::{
+use super::frame::{
     BODY, FRAME_HEAD, FRAME_MAX, FRAME_OVERHEAD, Frame, HEADER, HEARTBEAT, METHOD, Method, PIECE,
     array, frame, method, short_string,
 };
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
 
 const PROTOCOL: &[u8] = b"AMQP\x00\x00\x09\x01";
 
@@ -52,9 +50,9 @@ const NO_STRING: &[u8] = &[0];
 const NO_TABLE: &[u8] = &[0; 4];
 
 /// User `guest`, virtual host `/`, one channel for each connection, no heartbeats.
-pub(super) struct Amqp;
+pub(super) struct AmqpAdapter;
 
-impl Adapter for Amqp {
+impl Adapter for AmqpAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         let exchange = short_string(session.channel)?;
         let mut bytes = PROTOCOL.to_vec();
@@ -190,8 +188,8 @@ fn refusal(close: &[u8]) -> WireError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scanner::tests::{assert_scans, payload};
     use super::*;
+    use crate::adapter::{assert_scans, payload};
 
     fn session(role: Role) -> Session<'static> {
         Session {
@@ -236,21 +234,21 @@ mod tests {
             sent(HEARTBEAT, &[]),
             deliver(2, 16),
         ];
-        assert_scans(&Amqp, 16, &stream.concat(), 3, 0);
+        assert_scans(&AmqpAdapter, 16, &stream.concat(), 3, 0);
     }
 
     #[test]
     fn payloads_in_several_frames_at_every_cut() {
         for piece in [8, 9, 15] {
             let stream = [deliver(0, piece), deliver(1, piece), deliver(2, piece)];
-            assert_scans(&Amqp, 16, &stream.concat(), 3, 0);
+            assert_scans(&AmqpAdapter, 16, &stream.concat(), 3, 0);
         }
     }
 
     #[test]
     fn a_long_payload_goes_out_in_frames_that_the_server_takes() {
         let long = vec![b'x'; PIECE + 1];
-        let publication = Amqp.publication(&session(Role::Publisher), &long);
+        let publication = AmqpAdapter.publication(&session(Role::Publisher), &long);
         let Publication { bytes, payload_at } = publication.expect("fits");
         let first = &bytes[payload_at - FRAME_HEAD..];
         assert_eq!(first[..FRAME_HEAD], [BODY, 0, 1, 0, 1, 0xFF, 0xF8]);
@@ -262,7 +260,7 @@ mod tests {
     fn only_subscribers_consume() {
         let consume = [0, 60, 0, 20];
         for (role, consumes) in [(Role::Publisher, false), (Role::Subscriber, true)] {
-            let hello = Amqp.hello(&session(role)).expect("short names");
+            let hello = AmqpAdapter.hello(&session(role)).expect("short names");
             let found = hello.windows(4).any(|four| four == consume);
             assert_eq!(found, consumes, "{role:?}");
         }
@@ -271,15 +269,18 @@ mod tests {
             channel,
             ..session(Role::Publisher)
         };
-        assert_eq!(Amqp.hello(&session), Err(WireError::TooLong(256)));
+        assert_eq!(AmqpAdapter.hello(&session), Err(WireError::TooLong(256)));
     }
 
     #[test]
     fn refusals_and_nonsense_are_told_apart() {
         let close = answer(CHANNEL_CLOSE, &[&[1, 0x94], b"\x09NOT_FOUND", &[0; 4]]);
         let said = Err(WireError::Refused("404 NOT_FOUND".to_owned()));
-        assert_eq!(Amqp.head(&close), said);
-        assert!(matches!(Amqp.head(PROTOCOL), Err(WireError::Refused(_))));
+        assert_eq!(AmqpAdapter.head(&close), said);
+        assert!(matches!(
+            AmqpAdapter.head(PROTOCOL),
+            Err(WireError::Refused(_))
+        ));
         let mut no_end = deliver(0, 16);
         let end = no_end.iter().position(|&byte| byte == 0xCE);
         no_end[end.expect("each frame has one")] = 0;
@@ -297,7 +298,7 @@ mod tests {
             &empty.concat(),
         ] {
             assert!(
-                matches!(Amqp.head(bad), Err(WireError::Unexpected(_))),
+                matches!(AmqpAdapter.head(bad), Err(WireError::Unexpected(_))),
                 "{bad:?}"
             );
         }

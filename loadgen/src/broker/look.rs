@@ -1,0 +1,55 @@
+//! How a broker is told from the others in plots: by colour, and without it by dashes and marks.
+
+/// Colours, dashes and marks of one broker, the same in every plot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Colours for a light and a dark page.
+    pub(crate) colours: [&'static str; 2],
+    /// `stroke-dasharray` of its lines.
+    pub(crate) dashes: &'static str,
+    /// The outline of its marks around (0, 0), some nine units wide.
+    pub(crate) mark: &'static str,
+}
+
+pub(super) const CIRCLE: &str = "M-4,0a4,4 0 1 0 8,0a4,4 0 1 0 -8,0z";
+pub(super) const SQUARE: &str = "M-3.5,-3.5h7v7h-7z";
+pub(super) const DIAMOND: &str = "M0,-5L5,0L0,5L-5,0z";
+pub(super) const UP: &str = "M0,-4.8L4.6,3.6L-4.6,3.6z";
+pub(super) const DOWN: &str = "M0,4.8L4.6,-3.6L-4.6,-3.6z";
+pub(super) const PLUS: &str = "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z";
+pub(super) const BAR: &str = "M-1.7,-5h3.4v10h-3.4z";
+pub(super) const FLAT: &str = "M-5,-1.7h10v3.4h-10z";
+pub(super) const RING: &str =
+    "M-4.5,0a4.5,4.5 0 1 0 9,0a4.5,4.5 0 1 0 -9,0zM-2,0a2,2 0 1 1 4,0a2,2 0 1 1 -4,0z";
+pub(super) const FRAME: &str = "M-4,-4h8v8h-8zM-1.8,-1.8v3.6h3.6v-3.6z";
+pub(super) const CROSS: &str =
+    "M-4.5,-2.5L-2.5,-4.5L0,-2L2.5,-4.5L4.5,-2.5L2,0L4.5,2.5L2.5,4.5L0,2L-2.5,4.5L-4.5,2.5L-2,0z";
+pub(super) const LEFT: &str = "M-4.8,0L3.6,-4.6L3.6,4.6z";
+pub(super) const RIGHT: &str = "M4.8,0L-3.6,-4.6L-3.6,4.6z";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum as _;
+
+    use super::*;
+    use crate::broker::Broker;
+
+    #[test]
+    fn no_two_brokers_look_alike() {
+        let looks: Vec<&Look> = Broker::value_variants()
+            .iter()
+            .map(|it| it.look())
+            .collect();
+        for part in [
+            |look: &Look| look.colours[0],
+            |look: &Look| look.colours[1],
+            |look: &Look| look.dashes,
+            |look: &Look| look.mark,
+        ] {
+            let distinct: BTreeSet<_> = looks.iter().map(|look| part(look)).collect();
+            assert_eq!(distinct.len(), looks.len());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How servers of Mles are started.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::certificate::Certificate;
+use crate::broker::Programs;
+use crate::process::{Place, Recipe, Version, words};
+
+/// Where clients come in to this project's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    Tcp,
+    WebSocket,
+    Tls,
+    WebSocketTls,
+}
+
+impl Listener {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Tcp => "--listen",
+            Self::WebSocket => "--ws",
+            Self::Tls => "--tls",
+            Self::WebSocketTls => "--tls-ws",
+        }
+    }
+
+    fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::WebSocketTls)
+    }
+
+    fn settings(self) -> &'static str {
+        if self.is_tls() {
+            "no history but in history-join; no key, anyone may join; a certificate made for the run"
+        } else {
+            "no history but in history-join; no key, anyone may join"
+        }
+    }
+}
+
+/// Starts this project's server with one listener and no other.
+pub(super) fn mles(
+    listener: Listener,
+    program: PathBuf,
+    place: Place<'_>,
+    programs: &Programs,
+) -> io::Result<Recipe> {
+    let (listen, history) = (place.listen(), programs.history.to_string());
+    let mut args = words(&["serve", listener.option(), &listen]);
+    args.extend(words(&["--history-limit", &history, "--allow-anonymous"]));
+    if listener != Listener::Tcp {
+        args.extend(words(&["--listen", "none"]));
+    }
+    if let Some(shards) = programs.shards {
+        args.extend(words(&["--shards", &shards.to_string()]));
+    }
+    let mut files = Vec::new();
+    if listener.is_tls() {
+        let [cert, key] = Certificate::new()?.files(place);
+        for (option, (path, _)) in [("--tls-cert", &cert), ("--tls-key", &key)] {
+            args.extend([option.into(), path.into()]);
+        }
+        files.extend([cert, key]);
+    }
+    Ok(Recipe {
+        files,
+        ..Recipe::new(program, args, listener.settings())
+    })
+}
+
+/// Starts the reference server of `interop`.
+pub(super) fn reference(program: PathBuf, place: Place<'_>, programs: &Programs) -> Recipe {
+    let history = programs.history.to_string();
+    let args = words(&[&place.listen(), "--history-limit", &history]);
+    Recipe {
+        // The lock file of `interop` pins it; the program itself does not tell.
+        version: Version::Known("mles-utils 1.1.7".to_owned()),
+        ..Recipe::new(program, args, "no history but in history-join; no key")
+    }
+}
+
+/// Starts the server mles 2.9.4. It has no listener but the one for WebSocket over TLS, on all addresses, and
+/// always a history.
+pub(super) fn reference_v2(
+    program: PathBuf,
+    place: Place<'_>,
+    programs: &Programs,
+) -> io::Result<Recipe> {
+    let (port, limit) = (place.port.to_string(), programs.history.max(1).to_string());
+    let mut args = words(&["--domains", "localhost", "--port", &port, "--limit", &limit]);
+    args.extend(words(&["--filelimit", "20000", "--per-ip-limit", "20000"]));
+    for option in ["--cache", "--wwwroot"] {
+        args.extend([option.into(), place.dir.into()]);
+    }
+    let settings = "a history of one message for each channel, the least, but in history-join; no key; a certificate made \
+                    for the run; limits on connections raised to 20000";
+    Ok(Recipe {
+        files: vec![Certificate::new()?.acme_cache(place)],
+        // scripts/setup pins it; the program itself does not tell.
+        version: Version::Known("mles 2.9.4".to_owned()),
+        ..Recipe::new(program, args, settings)
+    })
+}

@@ -1,0 +1,128 @@
+//! Servers of Mles: this project's by each of its listeners, and the two that it is compared with.
+
+mod adapter;
+mod body;
+mod certificate;
+mod launch;
+mod library;
+mod websocket;
+
+use super::look::{BAR, CIRCLE, CROSS, FRAME, LEFT, Look, RIGHT, RING};
+use super::program::{Location, Program, Source};
+use super::row::{HistorySupport, Row, Table};
+use crate::adapter::OverTls;
+use adapter::MlesAdapter;
+use launch::Listener;
+pub(super) use library::MlesLibrary;
+use websocket::WebSocketAdapter;
+
+pub(super) const TCP: Row = Row {
+    adapter: |payload_len, keyring| Box::new(MlesAdapter::new(payload_len, keyring.clone())),
+    program: Program {
+        named: |programs| programs.mles.as_ref(),
+        places: &[Location::Beside("mles")],
+        source: Source::Other(" beside this program (build it, or say where with --mles-bin)"),
+    },
+    launch: |program, place, programs| launch::mles(Listener::Tcp, program, place, programs),
+    history: HistorySupport::Messages,
+    why_no_slow_reader: None,
+    tables: &[Table::Brokers, Table::Gateway],
+    look: Look {
+        colours: ["#0b62c4", "#5aa9ff"],
+        dashes: "none",
+        mark: CIRCLE,
+    },
+};
+
+pub(super) const WEBSOCKET_V1: Row = Row {
+    adapter: |payload_len, _| Box::new(WebSocketAdapter::v1(payload_len)),
+    launch: |program, place, programs| launch::mles(Listener::WebSocket, program, place, programs),
+    tables: &[Table::Gateway],
+    look: Look {
+        colours: ["#00779e", "#4cc3ec"],
+        dashes: "12 3",
+        mark: RING,
+    },
+    ..TCP
+};
+
+pub(super) const WEBSOCKET_V2: Row = Row {
+    adapter: |_, _| Box::new(WebSocketAdapter::V2),
+    look: Look {
+        colours: ["#3f4fc0", "#99a6ff"],
+        dashes: "7 2 2 2",
+        mark: FRAME,
+    },
+    ..WEBSOCKET_V1
+};
+
+pub(super) const TLS: Row = Row {
+    adapter: |payload_len, keyring| {
+        Box::new(OverTls(MlesAdapter::new(payload_len, keyring.clone())))
+    },
+    launch: |program, place, programs| launch::mles(Listener::Tls, program, place, programs),
+    tables: &[Table::Gateway],
+    look: Look {
+        colours: ["#2f7d1f", "#85d06f"],
+        dashes: "4 2",
+        mark: CROSS,
+    },
+    ..TCP
+};
+
+pub(super) const WEBSOCKET_TLS: Row = Row {
+    adapter: |_, _| Box::new(OverTls(WebSocketAdapter::V2)),
+    launch: |program, place, programs| {
+        launch::mles(Listener::WebSocketTls, program, place, programs)
+    },
+    tables: &[Table::Gateway],
+    look: Look {
+        colours: ["#a02c93", "#f089e2"],
+        dashes: "16 3 2 3",
+        mark: LEFT,
+    },
+    ..TCP
+};
+
+pub(super) const REFERENCE: Row = Row {
+    program: Program {
+        named: |programs| programs.reference.as_ref(),
+        // The latter from the folder of this program in the workspace's `target`.
+        places: &[
+            Location::Beside("reference-server"),
+            Location::Beside("../../interop/target/release/reference-server"),
+        ],
+        source: Source::Other(
+            " near this program (scripts/setup brings it, or say where with --reference-bin)",
+        ),
+    },
+    launch: |program, place, programs| Ok(launch::reference(program, place, programs)),
+    history: HistorySupport::MessagesAndJoins,
+    tables: &[Table::Brokers],
+    look: Look {
+        colours: ["#8a4b2a", "#d9a07f"],
+        dashes: "9 3 2 3 2 3",
+        mark: BAR,
+    },
+    ..TCP
+};
+
+pub(super) const REFERENCE_V2: Row = Row {
+    program: Program {
+        named: |programs| programs.reference_v2.as_ref(),
+        places: &[Location::Beside(
+            "../../interop/target/reference-v2/bin/mles",
+        )],
+        source: Source::Other(
+            " near this program (scripts/setup brings it, or say where with --reference-v2-bin)",
+        ),
+    },
+    launch: launch::reference_v2,
+    history: HistorySupport::MessagesAndJoins,
+    look: Look {
+        colours: ["#a13a1e", "#f0906f"],
+        dashes: "6 2 2 2 2 2",
+        mark: RIGHT,
+    },
+    ..WEBSOCKET_TLS
+};

@@ -1,0 +1,152 @@
+//! The brokers that are compared: one table, and for each broker a row with all that is special about it.
+//!
+//! A row says which [`Adapter`] and client [`Library`] speak with the broker, where its program is and how
+//! it is started, what it can do, and how it is drawn. The rest of this program treats all brokers alike and
+//! asks the row. So a new broker is a line in the table below, and a file with its row; rows may share
+//! adapters, libraries and programs. Its package belongs into `scripts/setup`, and its settings into the
+//! table in `docs/BENCHMARKS.md`.
+//!
+//! # Equivalence
+//! All are started so that they do the same work, deliver to who is there and keep nothing: loopback only,
+//! no TLS (but where it is what is compared), no authentication that costs more than the join, no
+//! persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on, logs to
+//! a file. Everything else is the broker's default, its threads included.
+
+mod client;
+mod look;
+mod mles;
+mod mqtt;
+mod nats;
+mod null;
+mod program;
+mod rabbitmq;
+mod redis;
+mod row;
+
+use ::mles::protocol::Keyring;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::Adapter;
+use crate::interrupt::Interrupt;
+use crate::library::{Job, Library};
+use crate::process::{Place, Running, StartError};
+pub(crate) use client::Client;
+pub(crate) use look::Look;
+pub(crate) use program::{Programs, missing_packages};
+use row::Row;
+pub(crate) use row::{HistorySupport, Table};
+
+/// Makes [`Broker`] of the table: documentation, variant, name on the command line and in reports, row, and
+/// the client library if there is one.
+macro_rules! brokers {
+    ($($(#[$doc:meta])* $broker:ident $name:literal: $row:path $(, $library:ty)?;)*) => {
+        /// A broker this program can load.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+        pub(crate) enum Broker {
+            $($(#[$doc])* #[serde(rename = $name)] #[value(name = $name)] $broker,)*
+        }
+
+        impl Broker {
+            /// Returns the name used on the command line and in reports.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$broker => $name,)*
+                }
+            }
+
+            fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$broker => &$row,)*
+                }
+            }
+
+            /// Returns the crate of the client library.
+            fn library(self) -> Option<&'static str> {
+                match self {
+                    $($(Self::$broker => Some(<$library as Library>::NAME),)?)*
+                    _ => None,
+                }
+            }
+
+            /// Does `job` through the client library; returns `None` if there is none.
+            pub(crate) async fn through_library<J: Job>(self, job: J) -> Option<J::Output> {
+                match self {
+                    $($(Self::$broker => Some(job.through::<$library>().await),)?)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+brokers! {
+    /// Mles v1.
+    Mles "mles": mles::TCP, mles::MlesLibrary;
+    /// The same server over WebSocket, with bodies of v1.
+    MlesWs "mles-ws": mles::WEBSOCKET_V1;
+    /// The same server over WebSocket, v2.
+    MlesV2 "mles-v2": mles::WEBSOCKET_V2;
+    /// The same server, Mles v1 over TLS.
+    MlesTls "mles-tls": mles::TLS;
+    /// The same server over WebSocket and TLS, v2.
+    MlesWss "mles-wss": mles::WEBSOCKET_TLS;
+    /// The NATS client protocol, core publish/subscribe.
+    Nats "nats": nats::NATS, nats::NatsLibrary;
+    /// Redis PUBLISH/SUBSCRIBE over RESP2.
+    Redis "redis": redis::REDIS, redis::RedisLibrary;
+    /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
+    Mosquitto "mosquitto": mqtt::MOSQUITTO, mqtt::MqttLibrary;
+    /// AMQP 0-9-1, as RabbitMQ speaks it.
+    Rabbitmq "rabbitmq": rabbitmq::AMQP, rabbitmq::AmqpLibrary;
+    /// MQTT 3.1.1 at QoS 0 over RabbitMQ's plugin.
+    RabbitmqMqtt "rabbitmq-mqtt": rabbitmq::MQTT, mqtt::MqttLibrary;
+    /// Mles v1, as the reference server 1.1.7 speaks it.
+    Reference "reference": mles::REFERENCE, mles::MlesLibrary;
+    /// Mles v2 over WebSocket and TLS, as the server `mles` 2.9.4 speaks it.
+    ReferenceV2 "reference-v2": mles::REFERENCE_V2;
+    /// Mles v1 over a relay built into this program that only copies: the floor of the tool.
+    Null "null": null::RELAY, mles::MlesLibrary;
+}
+
+impl Broker {
+    /// Returns the adapter for payloads of `payload_len` bytes. Only sessions of Mles v1 over TCP and TLS
+    /// take their keys from `keyring`.
+    pub(crate) fn adapter(self, payload_len: usize, keyring: &Keyring) -> Box<dyn Adapter> {
+        (self.row().adapter)(payload_len, keyring)
+    }
+
+    /// Returns how the broker's lines, bars and marks are told from those of others.
+    pub(crate) fn look(self) -> &'static Look {
+        &self.row().look
+    }
+
+    /// Returns whether and how the broker keeps messages for those who join later.
+    pub(crate) fn history(self) -> HistorySupport {
+        self.row().history
+    }
+
+    /// Returns why a subscriber that stops reading cannot be measured on this broker, if it cannot.
+    pub(crate) fn why_no_slow_reader(self) -> Option<&'static str> {
+        self.row().why_no_slow_reader
+    }
+
+    /// Starts the broker on a free port of loopback and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub(crate) fn start(
+        self,
+        programs: &Programs,
+        interrupt: &Interrupt,
+    ) -> Result<Running, StartError> {
+        let row = self.row();
+        let program = row.program.find(programs);
+        let program = program.ok_or_else(|| StartError::NotInstalled {
+            broker: self.name(),
+            hint: row.program.hint(),
+        })?;
+        let recipe = |place: Place<'_>| (row.launch)(program, place, programs);
+        Running::start(self.name(), recipe, interrupt)
+    }
+}

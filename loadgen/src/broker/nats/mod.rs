@@ -1,0 +1,36 @@
+//! Core NATS: `nats-server`, its client protocol, and async-nats.
+
+mod adapter;
+mod library;
+
+use super::look::{Look, SQUARE};
+use super::program::{Location, Program};
+use super::row::{HistorySupport, Row, Table};
+use crate::process::{Recipe, words};
+use adapter::NatsAdapter;
+pub(super) use library::NatsLibrary;
+
+pub(super) const NATS: Row = Row {
+    adapter: |_, _| Box::new(NatsAdapter),
+    program: Program::of_package("nats-server", &[Location::InPath("nats-server")]),
+    launch: |program, place, _| {
+        let config = place.dir.join("nats.conf");
+        let mut args = words(&["--addr", "127.0.0.1", "--port", &place.port.to_string()]);
+        args.extend(["--config".into(), config.clone().into()]);
+        let settings = "core NATS, no JetStream; clients connect with verbose and pedantic off; \
+                        max_payload raised to 8 MB";
+        Ok(Recipe {
+            // The default refuses the large payload of the seed.
+            files: vec![(config, "max_payload: 8MB\n".to_owned())],
+            ..Recipe::new(program, args, settings)
+        })
+    },
+    history: HistorySupport::None("core NATS keeps no history; JetStream is another protocol"),
+    why_no_slow_reader: None,
+    tables: &[Table::Brokers],
+    look: Look {
+        colours: ["#b8540a", "#ff9d4d"],
+        dashes: "9 3",
+        mark: SQUARE,
+    },
+};

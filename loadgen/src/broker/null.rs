@@ -1,0 +1,31 @@
+//! The relay in this program that only copies, started as a process of its own.
+
+use super::look::{FLAT, Look};
+use super::mles;
+use super::program::{Location, Program, Source};
+use super::row::{HistorySupport, Row, Table};
+use crate::process::{Recipe, words};
+
+pub(super) const RELAY: Row = Row {
+    program: Program {
+        named: |_| None,
+        places: &[Location::Own],
+        source: Source::Other(""),
+    },
+    launch: |program, place, _| {
+        let args = words(&["null-relay", "--listen", &place.listen()]);
+        let settings = "copies frames to the channel's members, checks nothing, keeps nothing";
+        Ok(Recipe::new(program, args, settings))
+    },
+    history: HistorySupport::None("the relay remembers nothing"),
+    why_no_slow_reader: Some(
+        "the relay reads nothing for a channel while one of its members does not read",
+    ),
+    tables: &[Table::Brokers],
+    look: Look {
+        colours: ["#5f6b7a", "#9aa7b8"],
+        dashes: "2 5",
+        mark: FLAT,
+    },
+    ..mles::TCP
+};

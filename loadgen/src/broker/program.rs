@@ -1,0 +1,117 @@
+//! Where brokers' programs are, and what brings those that are missing.
+
+use std::path::{Path, PathBuf};
+
+use super::Broker;
+
+/// What the user says about brokers' programs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Programs {
+    /// The `mles` program; by default the one beside this program.
+    pub(crate) mles: Option<PathBuf>,
+    /// Its number of shards; by default its own.
+    pub(crate) shards: Option<usize>,
+    /// Messages of each channel that servers of Mles keep.
+    pub(crate) history: usize,
+    /// The `reference-server` program of `interop`; by default it is looked for near this program.
+    pub(crate) reference: Option<PathBuf>,
+    /// The `mles` program of version 2.9.4; by default it is looked for near this program.
+    pub(crate) reference_v2: Option<PathBuf>,
+}
+
+/// Where the program of a broker comes from.
+pub(super) struct Program {
+    /// Returns the path that the user named, which is taken as it is.
+    pub(super) named: fn(&Programs) -> Option<&PathBuf>,
+    /// Places to look in otherwise, the first that has it is taken.
+    pub(super) places: &'static [Location],
+    /// How the user gets it.
+    pub(super) source: Source,
+}
+
+/// A place where a program may be.
+pub(super) enum Location {
+    /// This program itself.
+    Own,
+    /// A path from the folder of this program.
+    Beside(&'static str),
+    /// A name in `PATH`, or in the folders for servers that a user's `PATH` may lack.
+    InPath(&'static str),
+    /// An absolute path.
+    At(&'static str),
+}
+
+/// How a user gets a program that is missing.
+pub(super) enum Source {
+    /// A package of Debian, which `scripts/setup packages` installs.
+    Package(&'static str),
+    /// Something else, in words that follow "is not installed".
+    Other(&'static str),
+}
+
+impl Program {
+    /// Describes the program that Debian's `package` brings as `name`.
+    pub(super) const fn of_package(package: &'static str, places: &'static [Location]) -> Self {
+        Self {
+            named: |_| None,
+            places,
+            source: Source::Package(package),
+        }
+    }
+
+    /// Finds the program; returns `None` if it is not installed.
+    pub(super) fn find(&self, programs: &Programs) -> Option<PathBuf> {
+        let named = (self.named)(programs);
+        named
+            .cloned()
+            .or_else(|| self.places.iter().find_map(Location::program))
+    }
+
+    /// Returns what to add to "is not installed".
+    pub(super) fn hint(&self) -> String {
+        match self.source {
+            Source::Package(package) => {
+                format!(" (Debian package {package}; scripts/setup packages brings it)")
+            }
+            Source::Other(hint) => hint.to_owned(),
+        }
+    }
+}
+
+impl Location {
+    fn program(&self) -> Option<PathBuf> {
+        let own = std::env::current_exe().ok();
+        let found = match self {
+            Self::Own => own,
+            Self::Beside(path) => Some(own?.parent()?.join(path)),
+            Self::InPath(name) => in_path(name),
+            Self::At(path) => Some(PathBuf::from(path)),
+        };
+        found.filter(|program| program.is_file())
+    }
+}
+
+/// Returns the Debian packages with programs of `brokers` that are not installed, each once.
+pub(crate) fn missing_packages(brokers: &[Broker], programs: &Programs) -> Vec<&'static str> {
+    let all = brokers.iter().map(|broker| &broker.row().program);
+    let missing = all.filter(|program| program.find(programs).is_none());
+    let packages = missing.filter_map(|program| match program.source {
+        Source::Package(package) => Some(package),
+        Source::Other(_) => None,
+    });
+    let mut packages: Vec<_> = packages.collect();
+    // Two brokers may come with one package.
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Finds the first `name` in `PATH`, or in the directories for servers that a user's `PATH` may lack.
+pub(super) fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(servers)
+        .map(|dir: PathBuf| dir.join(name))
+        .find(|program: &PathBuf| Path::is_file(program))
+}

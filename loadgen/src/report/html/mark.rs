@@ -1,0 +1,54 @@
+//! What tells brokers apart in the page: their colours, dashes and marks, by classes in the style sheet.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum as _;
+use maud::{Markup, html};
+
+use crate::broker::Broker;
+
+/// Returns the class of what belongs to `broker`, which has its colour as `--c`.
+pub(super) fn class(broker: Broker) -> String {
+    format!("b-{}", broker.name())
+}
+
+/// Returns the id of the check box that hides what belongs to `broker`.
+pub(super) fn check_box(broker: Broker) -> String {
+    format!("show-{}", broker.name())
+}
+
+/// Returns the part of the style sheet that is about brokers: a colour and a check box for each.
+pub(super) fn style() -> String {
+    let mut style = String::new();
+    for &broker in Broker::value_variants() {
+        let (class, check_box) = (class(broker), check_box(broker));
+        let [day, night] = broker.look().colours;
+        // Writing to a string does not fail.
+        let _ = write!(
+            style,
+            ".{class} {{ --c: light-dark({day}, {night}); }}\n\
+             :root:has(#{check_box}:not(:checked)) .{class} {{ --shown: none; }}\n"
+        );
+    }
+    style
+}
+
+/// Draws a mark of `broker` at (`x`, `y`), which says `words` to whoever points at it.
+pub(super) fn mark(broker: Broker, (x, y): (f64, f64), words: &str) -> Markup {
+    html! {
+        path.mark d=(broker.look().mark) transform=(format!("translate({x:.1},{y:.1})")) {
+            title { (words) }
+        }
+    }
+}
+
+/// Draws a piece of the line of `broker` with a mark, for legends and tables.
+pub(super) fn swatch(broker: Broker) -> Markup {
+    let look = broker.look();
+    html! {
+        svg class={ "swatch " (class(broker)) } viewBox="0 0 30 12" aria-hidden="true" {
+            path.line d="M0,6H30" stroke-dasharray=(look.dashes) {}
+            path.mark d=(look.mark) transform="translate(15,6)" {}
+        }
+    }
+}
