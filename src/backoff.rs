@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// The waits between attempts to connect.
+/// The ceilings of waits between attempts to connect.
 ///
-/// Each wait is to be [`jittered`]: random between nothing and a ceiling that doubles with every
-/// failure ("full jitter"), so that all who lost a server together do not come back together.
+/// A ceiling doubles with every failure. The wait itself must be [`jittered`], that is random between
+/// nothing and its ceiling ("full jitter"), so that clients that lost a server together do not come back
+/// together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     initial: Duration,
@@ -22,14 +23,14 @@ impl Backoff {
         }
     }
 
-    /// The longest that the wait before the next attempt may be.
+    /// Returns the ceiling of the wait before the next attempt, and counts a failure.
     pub(crate) fn next_ceiling(&mut self) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         ceiling
     }
 
-    /// Things are well again: the next wait is a short one.
+    /// Forgets all failures: the next wait is a short one.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
@@ -40,7 +41,7 @@ impl Backoff {
     }
 }
 
-/// A random part of `ceiling`.
+/// Returns a random part of `ceiling`.
 pub(crate) fn jittered(ceiling: Duration) -> Duration {
     ceiling.mul_f64(rand::random_range(0.0..=1.0))
 }

@@ -17,7 +17,7 @@ use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{BrokerPhase, Common, Shard};
-use crate::tls::{ServerTls, TlsError, Watch};
+use crate::tls::{CertificateWatch, ServerTls, TlsError};
 use listening::{Listening, accept};
 #[cfg(feature = "cli")]
 pub(crate) use preflight::preflight;
@@ -90,7 +90,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     listeners: Vec<(ListenerKind, SocketAddr)>,
     tls: Option<Arc<ServerTls>>,
-    _watch: Option<Watch>,
+    _watch: Option<CertificateWatch>,
 }
 
 impl Broker {
@@ -137,7 +137,8 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
-        let watch = Watch::start(tls.clone(), peer_tls.clone(), Watch::INTERVAL);
+        let watch =
+            CertificateWatch::start(tls.clone(), peer_tls.clone(), CertificateWatch::INTERVAL);
         let watch = watch.map_err(StartError::Thread)?;
         let listeners = listening.addresses();
         let (common, seeds) = seeds(settings, peer_tls, shards);
@@ -273,7 +274,7 @@ impl StopHandle {
     ///
     /// See [`TlsError`]: nothing has changed then.
     pub fn reload_certificates(&self) -> Result<bool, TlsError> {
-        let loaded = self.tls.as_ref().map(|tls| tls.reload_and_tell());
+        let loaded = self.tls.as_ref().map(|tls| tls.reload_and_log());
         Ok(loaded.transpose()?.is_some())
     }
 

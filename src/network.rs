@@ -9,12 +9,12 @@ use thiserror::Error;
 /// A network of IP addresses. IPv4 addresses that are mapped into IPv6 count as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
-    /// With zeros behind the prefix.
+    /// The first address: all bits behind the prefix are zero.
     first: IpAddr,
     prefix: u8,
 }
 
-/// It is not an address with or without a length of prefix.
+/// The error for a text that is not an address with or without the length of a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not a network: expected ADDRESS or ADDRESS/BITS")]
 pub struct BadNetwork(pub String);
@@ -62,7 +62,7 @@ fn parse(text: &str) -> Option<Network> {
     Some(Network { first, prefix })
 }
 
-/// The address with zeros behind the first `prefix` bits.
+/// Returns the address with zeros behind the first `prefix` bits.
 fn masked(ip: IpAddr, prefix: u8) -> Option<IpAddr> {
     let prefix = u32::from(prefix);
     Some(match ip {

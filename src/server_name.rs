@@ -1,4 +1,4 @@
-//! `[tls://]HOST[:PORT]`, as users write servers.
+//! Names of servers as users write them: `[tls://]HOST[:PORT]`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,16 @@ use thiserror::Error;
 
 use crate::protocol::DEFAULT_PORT;
 
-/// In front of a server that is talked to over TLS.
+/// Prefix of servers that speak TLS.
 const TLS: &str = "tls://";
-/// What messages add about that.
+/// The part of error messages that mentions the prefix.
 const TLS_TOO: &str = if cfg!(feature = "tls") {
     "; tls:// in front for TLS"
 } else {
     ""
 };
 
-/// A server by name or address, and its port.
+/// The name or the address of a server, and its port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerName {
     host: String,
@@ -24,7 +24,7 @@ pub struct ServerName {
     tls: bool,
 }
 
-/// It is not `HOST` or `HOST:PORT`, with or without `tls://` in front.
+/// The error for a text that is not `HOST` or `HOST:PORT`, with or without `tls://` in front.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{0:?} is not a server: expected HOST or HOST:PORT, IPv6 addresses as [ADDRESS]:PORT{TLS_TOO}"
@@ -32,20 +32,19 @@ pub struct ServerName {
 pub struct BadServerName(pub String);
 
 impl ServerName {
-    /// The name or the address, without brackets.
+    /// Returns the name or the address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port; [`DEFAULT_PORT`] if none was given.
+    /// Returns the port; [`DEFAULT_PORT`] if none was given.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is talked to over TLS. Never without the feature `tls`: there, such a name is not
-    /// accepted.
+    /// Returns `true` if the server speaks TLS. Without the feature `tls` such names are not accepted.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         self.tls

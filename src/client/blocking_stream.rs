@@ -63,7 +63,7 @@ impl Read for BlockingStream {
         match self {
             Self::Tcp(socket) => socket.read(bytes),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.read(bytes).map_err(super::tls::at_end),
+            Self::Tls(stream) => stream.read(bytes).map_err(super::tls::explain_read_error),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Write for BlockingStream {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.write(bytes).map_err(super::tls::plain),
+            Self::Tls(stream) => stream.write(bytes).map_err(crate::tls::explain_io_error),
         }
     }
 
@@ -81,7 +81,7 @@ impl Write for BlockingStream {
         match self {
             Self::Tcp(socket) => socket.flush(),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.flush().map_err(super::tls::plain),
+            Self::Tls(stream) => stream.flush().map_err(crate::tls::explain_io_error),
         }
     }
 }
@@ -134,7 +134,7 @@ fn shake_hands(
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             super::socket::no_handshake(patience)
         }
-        _ => crate::tls::handshake_failed(error),
+        _ => crate::tls::explain_handshake_error(error),
     })?;
     socket.set_read_timeout(None)?;
     socket.set_write_timeout(None)?;

@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// Tells replayed frames that were delivered before from new ones.
 #[derive(Debug)]
-pub(super) struct ReplayFilter {
+pub(super) struct ReplayMatcher {
     /// Hashes of frames, oldest first: the frames themselves would pin their read buffers.
     delivered: VecDeque<u64>,
     limit: usize,
@@ -44,7 +44,7 @@ struct Matching {
     last: Instant,
 }
 
-impl ReplayFilter {
+impl ReplayMatcher {
     /// Remembers up to `limit` frames.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
 
     /// A replay that has delivered `before` and then reconnects.
-    fn reconnected(limit: usize, before: &str) -> ReplayFilter {
-        let mut replay = ReplayFilter::new(limit);
+    fn reconnected(limit: usize, before: &str) -> ReplayMatcher {
+        let mut replay = ReplayMatcher::new(limit);
         for frame in before.chars() {
             assert!(accept(&mut replay, frame));
         }
@@ -143,11 +143,11 @@ mod tests {
         replay
     }
 
-    fn accept(replay: &mut ReplayFilter, frame: char) -> bool {
+    fn accept(replay: &mut ReplayMatcher, frame: char) -> bool {
         replay.accept(frame.to_string().as_bytes())
     }
 
-    fn accepted(replay: &mut ReplayFilter, frames: &str) -> String {
+    fn accepted(replay: &mut ReplayMatcher, frames: &str) -> String {
         frames
             .chars()
             .filter(|&frame| accept(replay, frame))

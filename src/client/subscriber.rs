@@ -17,7 +17,7 @@ use super::options::SessionOptions;
 use super::received::Received;
 use super::reconnect::Reconnect;
 use super::reconnector::{ReconnectEvent, ReconnectHandle};
-use super::replay::ReplayFilter;
+use super::replay::ReplayMatcher;
 use super::transport;
 use crate::protocol::{BodyError, Cid};
 
@@ -78,7 +78,7 @@ pub(super) struct Reconnection {
     has_begun: bool,
     /// `true` once the server has let us in on this connection.
     admitted: bool,
-    replay: ReplayFilter,
+    replay: ReplayMatcher,
     uid: Box<str>,
     cid: Cid,
 }
@@ -296,7 +296,7 @@ impl Reconnection {
             version: 0,
             has_begun: is_connected,
             admitted: false,
-            replay: ReplayFilter::new(settings.remembered()),
+            replay: ReplayMatcher::new(settings.remembered()),
             uid: names.uid.clone(),
             cid,
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::error::Error;
 use super::options::SessionOptions;
 use crate::server_name::ServerName;
-use crate::tls::{ClientTls, ClientTlsOptions, explained};
+use crate::tls::{ClientTls, ClientTlsOptions, explain_io_error};
 
 /// TLS that trusts the authorities of the system, for all clients of the process that name no others.
 static SYSTEM: Mutex<Option<ClientTls>> = Mutex::new(None);
@@ -35,17 +35,12 @@ fn system() -> Result<ClientTls, Error> {
     }
 }
 
-/// Puts an error of writing in plain words.
-pub(super) fn plain(error: io::Error) -> io::Error {
-    explained(error)
-}
-
-/// Puts an error of reading in plain words. An end without a goodbye may have been made by somebody on
-/// the way: it counts as a connection that was cut.
-pub(super) fn at_end(error: io::Error) -> io::Error {
+/// Explains an error of reading. An end without a goodbye may have been made by somebody on the way: it
+/// counts as a connection that was cut.
+pub(super) fn explain_read_error(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         let text = "the connection was closed without a goodbye of TLS";
         return io::Error::new(io::ErrorKind::ConnectionAborted, text);
     }
-    explained(error)
+    explain_io_error(error)
 }

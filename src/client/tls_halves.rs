@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::tls::{at_end, plain};
+use super::tls::explain_read_error;
+use crate::tls::explain_io_error;
 
 /// The state of both halves.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl TlsRead {
         if read.is_pending() {
             shared.reader.clone_from(cx.waker());
         }
-        read.map_err(at_end)
+        read.map_err(explain_read_error)
     }
 }
 
@@ -78,7 +79,7 @@ impl TlsWrite {
         poll: impl FnOnce(Pin<&mut TlsStream<TcpStream>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let mut shared = lock(&self.0);
-        poll(Pin::new(&mut shared.stream)).map_err(plain)
+        poll(Pin::new(&mut shared.stream)).map_err(explain_io_error)
     }
 }
 

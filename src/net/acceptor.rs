@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::limits::{LimitReached, Permit};
 use crate::shard::turn;
-use crate::tls::{ServerTls, client_failed};
+use crate::tls::{ServerTls, explain_client_error};
 
 /// A listener's kind together with what it needs to let connections in.
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ async fn encrypted(
                 Ok(Layered::new(stream, Some(Connection::Server(tls))))
             }
             Err(error) if is_end(&error) => Err(Refusal::LeftInHandshake),
-            Err(error) => Err(Refusal::Tls(client_failed(&error))),
+            Err(error) => Err(Refusal::Tls(explain_client_error(&error))),
         }
     };
     match pending.wait_for(handshake).await.and_then(|result| result) {

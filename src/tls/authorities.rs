@@ -12,7 +12,7 @@ use super::pem;
 /// Certificates to trust: what they have signed, and each of them by itself.
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
-    /// What may have signed a certificate.
+    /// The authorities that may have signed a certificate.
     pub(super) roots: Arc<RootCertStore>,
     /// All certificates of the file, each trusted by itself.
     pub(super) certificates: Vec<CertificateDer<'static>>,

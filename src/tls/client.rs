@@ -1,4 +1,4 @@
-//! The client's side: whom to trust, and who we are.
+//! TLS for clients: the authorities they trust, and their own certificates.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,24 +15,24 @@ use tokio_rustls::client::TlsStream;
 
 use super::authorities::Authorities;
 use super::error::TlsError;
+use super::explain::explain_error;
 use super::handshake::HandshakeError;
 use super::pair::PairFiles;
 use super::provider::{ALPN_MLES, VERSIONS, provider};
 use super::validity::CertificateFile;
 use super::verifier::{AnyServerVerifier, server_verifier};
-use super::words::of_error;
 
-/// Servers of one client whose sessions are remembered, to come back with fewer round trips.
+/// Servers of one client whose TLS sessions are remembered, so that reconnecting takes fewer round trips.
 const REMEMBERED: usize = 32;
 
-/// Whom a client trusts, and who it is.
+/// The authorities that a client trusts, and its own certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTlsOptions {
     /// A PEM file with the authorities to trust, instead of those of the system. A server's own
     /// certificate will do.
     pub ca: Option<PathBuf>,
-    /// Trust anyone: whoever is on the way can read and change everything. For trying out.
+    /// `true` to trust any server: whoever is on the way can read and change everything. For trying out.
     pub insecure: bool,
     /// A PEM file with the certificate to show to servers that ask for one.
     pub cert: Option<PathBuf>,
@@ -48,7 +48,7 @@ impl ClientTlsOptions {
         self
     }
 
-    /// Trusts anyone: whoever is on the way can read and change everything. For trying out.
+    /// Trusts any server: whoever is on the way can read and change everything. For trying out.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
@@ -63,17 +63,19 @@ impl ClientTlsOptions {
     }
 }
 
-/// TLS for clients: the files have been read, connections can be made. Cheap to clone; clones share
-/// what they remember of servers.
+/// A TLS configuration for clients, made of files that were read.
+///
+/// It is cheap to clone. Clones share the TLS sessions that they remember.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    /// What it was made of.
+    /// The files that it was made of.
     files: Arc<[CertificateFile]>,
 }
 
 impl ClientTls {
-    /// Reads what `options` names. Blocks for that; it should not be done for each connection.
+    /// Reads the files that `options` names, or the authorities of the system. Blocks, and should not be
+    /// done for each connection.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl ClientTls {
         let mut files = Vec::new();
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
-            .map_err(|error| TlsError::Setup(of_error(&error, "this side")))?;
+            .map_err(|error| TlsError::Setup(explain_error(&error, "this side")))?;
         let builder = match ca {
             _ if insecure => builder
                 .dangerous()
@@ -129,15 +131,15 @@ impl ClientTls {
         })
     }
 
-    /// What to warn of at `now`: certificates in its files that are out of date or will be within
-    /// two weeks, and a chain in the wrong order.
+    /// Returns the warnings at `now`: certificates in the files that are out of date or will be within two
+    /// weeks, and a chain in the wrong order.
     #[must_use]
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
         let warnings = self.files.iter().flat_map(|file| file.warnings(now));
         warnings.collect()
     }
 
-    /// The part of these that changes with time.
+    /// Returns those of the warnings that are about time.
     #[cfg(feature = "server")]
     pub(super) fn out_of_date(&self, now: SystemTime) -> impl Iterator<Item = String> {
         self.files
@@ -145,17 +147,17 @@ impl ClientTls {
             .filter_map(move |file| file.out_of_date(now))
     }
 
-    /// The configuration that connections are made with.
+    /// Returns the configuration that connections are made with.
     #[must_use]
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    /// Shakes hands with `host` over `stream`. There is no timeout in it.
+    /// Makes a TLS connection with `host` over `stream`, without a timeout.
     ///
     /// # Errors
     ///
-    /// Those of the connection, and [`HandshakeError`] inside of an [`io::Error`].
+    /// Those of `stream`, and [`HandshakeError`] inside an [`io::Error`].
     ///
     /// # Cancel safety
     ///
@@ -164,10 +166,10 @@ impl ClientTls {
         let name = Self::name(host)?;
         let connector = TlsConnector::from(self.config.clone());
         let connected = connector.connect(name, stream).await;
-        connected.map_err(handshake_failed)
+        connected.map_err(explain_handshake_error)
     }
 
-    /// What a certificate has to be for.
+    /// Returns the name that the certificate of `host` must have.
     pub(crate) fn name(host: &str) -> Result<ServerName<'static>, HandshakeError> {
         // The zone of an address means something on this machine only.
         let (address, _) = host.split_once('%').unwrap_or((host, ""));
@@ -176,21 +178,21 @@ impl ClientTls {
     }
 }
 
-/// Puts an error of a read or a write over TLS in plain words, if it is about TLS.
-pub(crate) fn explained(error: io::Error) -> io::Error {
+/// Explains an error of a read or a write over TLS, if it is about TLS.
+pub(crate) fn explain_io_error(error: io::Error) -> io::Error {
     match HandshakeError::of(&error) {
         Some(plain) => plain.into(),
         None => error,
     }
 }
 
-/// Puts an error of a handshake in plain words, if it is about TLS.
-pub(crate) fn handshake_failed(error: io::Error) -> io::Error {
+/// Explains an error of a handshake, if it is about TLS.
+pub(crate) fn explain_handshake_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
             HandshakeError::Closed.into()
         }
-        _ => explained(error),
+        _ => explain_io_error(error),
     }
 }
 

@@ -1,15 +1,15 @@
-//! What can be wrong with certificates and keys in files.
+//! The errors of certificates and keys in files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// What can be wrong with certificates and keys in files.
+/// An error of a certificate or a key in a file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A certificate without a key, or a key without a certificate, or neither.
+    /// A certificate or its key is missing.
     #[error("a certificate and its key are needed, both")]
     HalfAPair,
     /// A file cannot be read.
@@ -17,10 +17,10 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file has nothing in it.
+    /// A file is empty.
     #[error("{0} is empty")]
     Empty(PathBuf),
     /// A file is not PEM.
@@ -28,7 +28,7 @@ pub enum TlsError {
     NotPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words that follow the rest.
         reason: String,
     },
     /// A file has no certificate.
@@ -36,7 +36,7 @@ pub enum TlsError {
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// What it has instead, to follow the rest; may be empty.
+        /// What it has instead, in words that follow the rest; may be empty.
         found: String,
     },
     /// A certificate cannot be used.
@@ -44,7 +44,7 @@ pub enum TlsError {
     BadCertificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words that follow the rest.
         reason: String,
     },
     /// A file has no private key.
@@ -52,7 +52,7 @@ pub enum TlsError {
     NoKey {
         /// The file.
         path: PathBuf,
-        /// What it has instead, to follow the rest; may be empty.
+        /// What it has instead, in words that follow the rest; may be empty.
         found: String,
     },
     /// A private key is encrypted.
@@ -66,10 +66,10 @@ pub enum TlsError {
     BadKey {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words that follow the rest.
         reason: String,
     },
-    /// A certificate is for another key.
+    /// A certificate belongs to another key.
     #[error("the certificate in {cert} does not belong to the key in {key}")]
     Mismatch {
         /// The file with the certificate.
@@ -86,23 +86,23 @@ pub enum TlsError {
     WrongOrder {
         /// The file with the certificates.
         cert: PathBuf,
-        /// The place of the one that should be first, from 1.
+        /// The place of the one that should be first, counted from 1.
         number: usize,
         /// The file with the key.
         key: PathBuf,
     },
-    /// The system has no authorities that it trusts.
+    /// The system has no authorities that can be trusted.
     #[error(
         "this system has no trusted certificates ({0}); install ca-certificates or name a file"
     )]
     NoSystemRoots(String),
-    /// TLS cannot be had from these parts.
+    /// No configuration can be made of these parts.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
 }
 
 impl TlsError {
-    /// The file that it is about, if it is about one.
+    /// Returns the file that the error is about, if there is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {

@@ -1,4 +1,4 @@
-//! Why a connection over TLS failed, in plain words.
+//! Reasons for which connections over TLS fail, in plain words.
 
 use std::io;
 use std::time::Duration;
@@ -6,22 +6,24 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError, Error};
 use thiserror::Error as ThisError;
 
-use super::words::{between, duration, of_alert, of_certificate, of_error, spelled};
+use super::explain::{
+    between, duration, explain_alert, explain_certificate, explain_error, spelled,
+};
 
-/// Why a connection over TLS failed.
+/// The reason for which a connection over TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The server's certificate is too old.
     #[error("the server's certificate has expired{}", ago(.0.as_ref()))]
     Expired(
-        /// For how long it has been.
+        /// The time since then.
         Option<Duration>,
     ),
     /// The server's certificate is not valid yet.
     #[error("the server's certificate is not valid yet; is this machine's clock right?")]
     NotYetValid,
-    /// The server's certificate comes from nobody who is trusted here.
+    /// The server's certificate is not from an authority that is trusted here.
     #[error(
         "the server's certificate is not from an authority that is trusted here; if it should be, \
          name a file with the authority's certificate, or with the server's own if it signed itself"
@@ -36,35 +38,35 @@ pub enum HandshakeError {
     /// The server's certificate is not acceptable for another reason.
     #[error("the server's certificate {0}")]
     BadCertificate(
-        /// What is wrong, to follow "the certificate".
+        /// The fault, in words that follow "the certificate".
         String,
     ),
-    /// The server wants a certificate of the client, and got none.
+    /// The server asks for a certificate of the client, and the client has none.
     #[error("the server wants a certificate of this client, and there is none")]
     CertificateRequired,
     /// The server did not accept the certificate of the client.
     #[error("the server does not accept this client's certificate ({0})")]
     CertificateRefused(String),
-    /// The server closed the connection before the handshake was over, as one that does not speak TLS
-    /// may do.
+    /// The server closed the connection before the handshake was over, which may mean that it does not
+    /// speak TLS.
     #[error("the server closed the connection in the handshake; does it speak TLS on this port?")]
     Closed,
-    /// What answers does not speak TLS.
+    /// The server answers with something that is not TLS.
     #[error("the server does not speak TLS on this port")]
     NotTls,
-    /// The server speaks TLS, and something else than Mles inside.
+    /// The server speaks TLS, but not Mles inside.
     #[error("the server does not offer Mles inside of TLS on this port")]
     NotMles,
-    /// The host cannot stand in a certificate.
+    /// The host is neither a name nor an address that a certificate could be for.
     #[error("{0:?} is neither an address nor a name that a certificate could be for")]
     BadName(String),
-    /// Something else.
+    /// Another reason, in plain words.
     #[error("TLS failed: {0}")]
     Other(String),
 }
 
 impl HandshakeError {
-    /// What `error`, of a read or a write over TLS, says about TLS; `None` when it is about the
+    /// Returns the reason if `error`, of a read or a write over TLS, is about TLS; `None` if it is about the
     /// connection below.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
@@ -80,10 +82,10 @@ impl From<&Error> for HandshakeError {
     fn from(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(reason) => certificate(reason),
-            Error::AlertReceived(alert) => told(*alert),
+            Error::AlertReceived(alert) => refusal(*alert),
             Error::InvalidMessage(_) => Self::NotTls,
             Error::NoApplicationProtocol => Self::NotMles,
-            other => Self::Other(of_error(other, "the server")),
+            other => Self::Other(explain_error(other, "the server")),
         }
     }
 }
@@ -111,11 +113,11 @@ fn certificate(reason: &CertificateError) -> HandshakeError {
         CertificateError::NotValidForNameContext { presented, .. } => {
             HandshakeError::WrongName(presented.iter().map(|name| plain_name(name)).collect())
         }
-        other => HandshakeError::BadCertificate(of_certificate(other)),
+        other => HandshakeError::BadCertificate(explain_certificate(other)),
     }
 }
 
-fn told(alert: AlertDescription) -> HandshakeError {
+fn refusal(alert: AlertDescription) -> HandshakeError {
     match alert {
         AlertDescription::CertificateRequired => HandshakeError::CertificateRequired,
         AlertDescription::NoApplicationProtocol => HandshakeError::NotMles,
@@ -125,12 +127,14 @@ fn told(alert: AlertDescription) -> HandshakeError {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => HandshakeError::CertificateRefused(of_alert(alert)),
-        other => HandshakeError::Other(format!("the server said: {}", of_alert(other))),
+        | AlertDescription::AccessDenied => {
+            HandshakeError::CertificateRefused(explain_alert(alert))
+        }
+        other => HandshakeError::Other(format!("the server said: {}", explain_alert(other))),
     }
 }
 
-/// A name without what stands around it, as in `IpAddress(192.0.2.1)`.
+/// Returns a name without what stands around it, as in `IpAddress(192.0.2.1)`.
 fn plain_name(name: &str) -> String {
     match name.split_once('(') {
         Some((_, rest)) => rest.trim_end_matches(')').trim_matches('"').to_owned(),

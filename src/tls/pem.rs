@@ -1,7 +1,8 @@
-//! Certificates and keys from PEM files.
+//! Reads certificates and keys from PEM files.
 //!
-//! Files are taken as people have them: with a byte order mark in front, line ends of any system,
-//! spaces at the ends of lines, text in between. What is not PEM is told by what it looks like.
+//! Files are accepted as people have them: with a byte order mark in front, line ends of any system,
+//! spaces at the ends of lines, text in between. For a file that is not PEM the error says what it looks
+//! like.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,18 +13,18 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::TlsError;
-use super::words::{of_certificate, of_error, spelled};
+use super::explain::{explain_certificate, explain_error, spelled};
 
 /// Largest file in bytes that is read: a bundle of every public authority has a quarter of it.
 const MAX_FILE: u64 = 1 << 20;
-/// What text in UTF-8 may begin with.
+/// The mark that text in UTF-8 may begin with.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// Longest label that is shown.
+/// Longest label that is shown, in bytes.
 const MAX_LABEL: usize = 40;
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a file; there is at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = Text::read(path)?;
+    let text = PemText::read(path)?;
     let certificates = CertificateDer::pem_slice_iter(&text.0).collect::<Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if certificates.is_empty() => Err(TlsError::NoCertificate {
@@ -35,9 +36,9 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
+/// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = Text::read(path)?;
+    let text = PemText::read(path)?;
     // Both kinds say so in clear: the label of PKCS#8, and a header line of the older ones.
     let is_encrypted = |line: &[u8]| {
         line == b"-----BEGIN ENCRYPTED PRIVATE KEY-----" || line.starts_with(b"Proc-Type: 4,ENCR")
@@ -55,9 +56,9 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 }
 
 /// The text of a file, with one kind of line end and without spaces around lines.
-struct Text(Vec<u8>);
+struct PemText(Vec<u8>);
 
-impl Text {
+impl PemText {
     fn read(path: &Path) -> Result<Self, TlsError> {
         let failed = |source| TlsError::Unreadable {
             path: path.to_owned(),
@@ -76,7 +77,7 @@ impl Text {
         Ok(Self::new(&bytes))
     }
 
-    /// Files put together may have a byte order mark in the middle.
+    /// Normalizes text. Files put together may have a byte order mark in the middle.
     fn new(bytes: &[u8]) -> Self {
         let mut text = Vec::with_capacity(bytes.len());
         for line in bytes.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -91,7 +92,7 @@ impl Text {
         self.0.split(|&byte| byte == b'\n')
     }
 
-    /// What the file has instead, to follow the complaint.
+    /// Says what the file has instead, in words that follow the complaint.
     fn found(&self) -> String {
         let label = self.lines().find_map(|line| {
             let rest = line.strip_prefix(b"-----BEGIN ")?;
@@ -139,7 +140,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a file is that is no text.
+/// Says what a file is that is not text.
 fn binary(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         // A sequence of two lengths, that begins with the number 3.
@@ -159,7 +160,7 @@ fn binary(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn not_pem(path: &Path, text: &Text, error: &pem::Error) -> TlsError {
+fn not_pem(path: &Path, text: &PemText, error: &pem::Error) -> TlsError {
     let is_torn =
         |line: &&[u8]| line.starts_with(b"-----BEGIN ") && line[11..] != *label_and_dashes(line);
     let torn = text.lines().find(is_torn);
@@ -188,7 +189,7 @@ fn not_pem(path: &Path, text: &Text, error: &pem::Error) -> TlsError {
     }
 }
 
-/// Of a line that begins a section, what should be all of the rest of it.
+/// Returns what should be the whole rest of a line that begins a section.
 fn label_and_dashes(line: &[u8]) -> &[u8] {
     let rest = &line[11..];
     let dashes = rest.windows(5).position(|five| five == b"-----");
@@ -199,8 +200,8 @@ pub(super) fn bad_certificate(path: &Path, error: &Error) -> TlsError {
     TlsError::BadCertificate {
         path: path.to_owned(),
         reason: match error {
-            Error::InvalidCertificate(reason) => format!("it {}", of_certificate(reason)),
-            other => of_error(other, "the file"),
+            Error::InvalidCertificate(reason) => format!("it {}", explain_certificate(reason)),
+            other => explain_error(other, "the file"),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! The server's side: the certificate of all TLS listeners, which can change while they run.
+//! TLS for servers: the certificate of all TLS listeners, which can change while they run.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,42 +12,42 @@ use rustls::{Error, InvalidMessage, ServerConfig};
 
 use super::authorities::Authorities;
 use super::error::TlsError;
+use super::explain::explain_error;
 use super::pair::PairFiles;
 use super::provider::{ALPN_HTTP, ALPN_MLES, VERSIONS, provider};
 use super::validity::CertificateFile;
 use super::verifier::client_verifier;
-use super::words::of_error;
 
-/// What the TLS listeners of a broker share: the certificate and whom they let in.
+/// The certificate of a broker's TLS listeners, and the authorities of their clients.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
-    files: Files,
-    certificate: Arc<Current>,
-    configs: RwLock<Configs>,
-    /// What is in the files.
+    files: ServerFiles,
+    certificate: Arc<CurrentCertificate>,
+    configs: RwLock<ServerConfigs>,
+    /// The dates of the certificates in the files.
     contents: RwLock<Vec<CertificateFile>>,
-    /// Held while something is loaded, so that two at once do not mix.
+    /// Held while files are loaded, so that two loads do not mix.
     loading: Mutex<()>,
 }
 
-/// Where it all comes from.
+/// The files of a server.
 #[derive(Debug)]
-struct Files {
+struct ServerFiles {
     pair: PairFiles,
     client_ca: Option<PathBuf>,
 }
 
 /// The configurations in use.
 #[derive(Clone, Debug)]
-struct Configs {
+struct ServerConfigs {
     mles: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
-    /// The authorities of clients that they were made with.
+    /// The authorities of clients that the configurations were made with.
     client_ca: Option<Authorities>,
 }
 
-/// What was read from the files.
-struct Loaded {
+/// The content of the files.
+struct LoadedFiles {
     pair: CertifiedKey,
     client_ca: Option<Authorities>,
     contents: Vec<CertificateFile>,
@@ -55,9 +55,9 @@ struct Loaded {
 
 /// The certificate in use.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Current {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(current.clone())
@@ -72,10 +72,10 @@ impl ServerTls {
     ///
     /// See [`TlsError`].
     pub(crate) fn new(pair: PairFiles, client_ca: Option<PathBuf>) -> Result<Arc<Self>, TlsError> {
-        let files = Files { pair, client_ca };
+        let files = ServerFiles { pair, client_ca };
         let loaded = files.load()?;
-        let certificate = Arc::new(Current(RwLock::new(Arc::new(loaded.pair))));
-        let configs = Configs::new(&certificate, loaded.client_ca)?;
+        let certificate = Arc::new(CurrentCertificate(RwLock::new(Arc::new(loaded.pair))));
+        let configs = ServerConfigs::new(&certificate, loaded.client_ca)?;
         Ok(Arc::new(Self {
             files,
             certificate,
@@ -85,23 +85,23 @@ impl ServerTls {
         }))
     }
 
-    /// For connections that speak Mles v1 inside. To be asked for with each connection: one that is
-    /// kept follows the certificate, but not the authorities of clients.
+    /// Returns the configuration of connections that speak Mles v1 inside. It must be asked for with each
+    /// connection: one that is kept follows the certificate, but not the authorities of clients.
     pub(crate) fn mles(&self) -> Arc<ServerConfig> {
         self.configs().mles
     }
 
-    /// Like [`mles`](Self::mles), for HTTP and WebSocket.
+    /// Returns the configuration of connections that speak HTTP or WebSocket inside, like
+    /// [`mles`](Self::mles).
     pub(crate) fn http(&self) -> Arc<ServerConfig> {
         self.configs().http
     }
 
-    /// Loads the files again. New connections get what is there now, others keep what they have.
-    /// Blocks.
+    /// Loads the files again. New connections use what is there now, others keep what they have. Blocks.
     ///
     /// # Errors
     ///
-    /// See [`TlsError`]: nothing has changed then.
+    /// See [`TlsError`]. Nothing has changed then.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
         let _only = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.files.load()?;
@@ -109,7 +109,7 @@ impl ServerTls {
         // A client that resumes a session is not asked for its certificate again: tickets are good
         // for one set of authorities only.
         if certificates(&before.client_ca) != certificates(&loaded.client_ca) {
-            let configs = Configs::new(&self.certificate, loaded.client_ca)?;
+            let configs = ServerConfigs::new(&self.certificate, loaded.client_ca)?;
             *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
         }
         let mut current = self
@@ -125,7 +125,7 @@ impl ServerTls {
         Ok(())
     }
 
-    /// What to warn of at `now`, see [`ClientTls::warnings`](super::ClientTls::warnings).
+    /// Returns the warnings at `now`; see [`ClientTls::warnings`](super::ClientTls::warnings).
     pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         contents
@@ -134,15 +134,15 @@ impl ServerTls {
             .collect()
     }
 
-    /// The part of these that changes with time.
+    /// Returns those of the warnings that are about time.
     pub(super) fn out_of_date(&self, now: SystemTime) -> Vec<String> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let warnings = contents.iter().filter_map(|file| file.out_of_date(now));
         warnings.collect()
     }
 
-    /// As [`reload`](Self::reload); says in the log what came of it.
-    pub(crate) fn reload_and_tell(&self) -> Result<(), TlsError> {
+    /// Loads the files again, like [`reload`](Self::reload), and logs the result.
+    pub(crate) fn reload_and_log(&self) -> Result<(), TlsError> {
         let result = self.reload();
         match &result {
             Ok(()) => {
@@ -159,20 +159,20 @@ impl ServerTls {
         result
     }
 
-    /// The files that it comes from.
+    /// Returns the paths of the files.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let Files { pair, client_ca } = &self.files;
+        let ServerFiles { pair, client_ca } = &self.files;
         [&pair.cert, &pair.key].into_iter().chain(client_ca)
     }
 
-    fn configs(&self) -> Configs {
+    fn configs(&self) -> ServerConfigs {
         let configs = self.configs.read().unwrap_or_else(PoisonError::into_inner);
         configs.clone()
     }
 }
 
-impl Files {
-    fn load(&self) -> Result<Loaded, TlsError> {
+impl ServerFiles {
+    fn load(&self) -> Result<LoadedFiles, TlsError> {
         let pair = self.pair.read()?;
         let consequence = "clients will refuse it";
         let own = CertificateFile::chain(&self.pair.cert, &pair.cert, consequence);
@@ -189,7 +189,7 @@ impl Files {
             ));
             client_ca = Some(authorities);
         }
-        Ok(Loaded {
+        Ok(LoadedFiles {
             pair,
             client_ca,
             contents,
@@ -201,8 +201,11 @@ fn certificates(authorities: &Option<Authorities>) -> Option<&[CertificateDer<'s
     authorities.as_ref().map(|ca| ca.certificates.as_slice())
 }
 
-impl Configs {
-    fn new(certificate: &Arc<Current>, client_ca: Option<Authorities>) -> Result<Self, TlsError> {
+impl ServerConfigs {
+    fn new(
+        certificate: &Arc<CurrentCertificate>,
+        client_ca: Option<Authorities>,
+    ) -> Result<Self, TlsError> {
         Ok(Self {
             mles: config(certificate, client_ca.clone(), ALPN_MLES)?,
             http: config(certificate, client_ca.clone(), ALPN_HTTP)?,
@@ -212,11 +215,11 @@ impl Configs {
 }
 
 fn config(
-    certificate: &Arc<Current>,
+    certificate: &Arc<CurrentCertificate>,
     client_ca: Option<Authorities>,
     alpn: &[u8],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let setup = |error: Error| TlsError::Setup(of_error(&error, "this side"));
+    let setup = |error: Error| TlsError::Setup(explain_error(&error, "this side"));
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
         .map_err(setup)?;
@@ -234,8 +237,8 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// Says why a handshake with a client failed.
-pub(crate) fn client_failed(error: &io::Error) -> String {
+/// Explains an error of a handshake with a client.
+pub(crate) fn explain_client_error(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
     match tls {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
@@ -244,7 +247,7 @@ pub(crate) fn client_failed(error: &io::Error) -> String {
         Some(Error::NoCertificatesPresented) => {
             "the client has shown no certificate, and client_ca asks for one".to_owned()
         }
-        Some(error) => of_error(error, "the client"),
+        Some(error) => explain_error(error, "the client"),
         None => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! From when to when certificates are valid, and saying so in time.
+//! The dates between which certificates are valid, and warnings about them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 use webpki::EndEntityCert;
 
+use super::explain::{between, duration};
 use super::provider::provider;
-use super::words::{between, duration};
 
 /// A certificate that expires within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * DAY);
@@ -19,38 +19,38 @@ const DAY: u64 = 86_400;
 /// In seconds, after everything that a certificate can say: the year 10,000.
 const END_OF_TIME: u64 = 253_402_300_800;
 
-/// The certificates of one file: when they are valid, and what else is odd about them.
+/// The dates of the certificates in one file, and what else to warn of.
 #[derive(Clone, Debug)]
 pub(super) struct CertificateFile {
     path: PathBuf,
-    /// What follows from a certificate that is out of date.
+    /// The consequence of a certificate that is out of date, as a sentence.
     consequence: &'static str,
-    /// Of each certificate that says it.
-    valid: Vec<Valid>,
-    /// What is not as it should be whatever the time.
+    /// Those of the certificates that can be parsed.
+    valid: Vec<ValidityPeriod>,
+    /// A warning that does not depend on the time.
     oddity: Option<String>,
 }
 
-/// When a certificate is valid.
+/// The dates between which a certificate is valid.
 #[derive(Clone, Copy, Debug)]
-struct Valid {
-    /// Its place in the file, from 1.
+struct ValidityPeriod {
+    /// Its place in the file, counted from 1.
     number: usize,
     from: UnixTime,
     until: UnixTime,
 }
 
-/// Out of date, or soon to be.
+/// A certificate that is out of date, or will be soon; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum DateProblem {
     Expired(Duration),
     NotYet(Duration),
     Expires(Duration),
 }
 
 impl CertificateFile {
-    /// A certificate, followed by those of the authorities above it. `consequence`: what follows
-    /// when one of them is out of date, as a sentence.
+    /// Describes a certificate, followed by those of the authorities above it. `consequence` says, as a
+    /// sentence, what happens when one of them is out of date.
     pub(super) fn chain(
         path: &Path,
         chain: &[CertificateDer<'_>],
@@ -62,7 +62,7 @@ impl CertificateFile {
         }
     }
 
-    /// Authorities in any order.
+    /// Describes the certificates of authorities, in any order.
     pub(super) fn authorities(
         path: &Path,
         certificates: &[CertificateDer<'_>],
@@ -71,7 +71,7 @@ impl CertificateFile {
         let valid = certificates.iter().enumerate().filter_map(|(i, cert)| {
             let (from, until) = validity(cert)?;
             let number = i + 1;
-            Some(Valid {
+            Some(ValidityPeriod {
                 number,
                 from,
                 until,
@@ -85,49 +85,49 @@ impl CertificateFile {
         }
     }
 
-    /// All there is to warn of at `now`.
+    /// Returns all warnings at `now`.
     pub(super) fn warnings(&self, now: SystemTime) -> impl Iterator<Item = String> {
         self.oddity.clone().into_iter().chain(self.out_of_date(now))
     }
 
-    /// What to warn of at `now`: one line for the file, about what is worst.
+    /// Returns the warning about dates at `now`: one line for the file, about the worst of them.
     pub(super) fn out_of_date(&self, now: SystemTime) -> Option<String> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         let now = UnixTime::since_unix_epoch(now);
-        let standing = |valid: &Valid| Some((valid.standing(now)?, valid.number));
-        let (worst, number) = self.valid.iter().filter_map(standing).min()?;
+        let problem = |valid: &ValidityPeriod| Some((valid.problem(now)?, valid.number));
+        let (worst, number) = self.valid.iter().filter_map(problem).min()?;
         let which = if number == 1 {
             "the certificate".to_owned()
         } else {
             format!("certificate {number}")
         };
         let path = self.path.display();
-        let others = match self.valid.iter().filter_map(standing).count() {
+        let others = match self.valid.iter().filter_map(problem).count() {
             0 | 1 => String::new(),
             more => format!("; {} more in that file", more - 1),
         };
         let consequence = match worst {
-            Standing::Expires(_) => "renew it in time",
+            DateProblem::Expires(_) => "renew it in time",
             _ => self.consequence,
         };
         Some(format!("{which} in {path} {worst}: {consequence}{others}"))
     }
 }
 
-impl Valid {
-    fn standing(self, now: UnixTime) -> Option<Standing> {
+impl ValidityPeriod {
+    fn problem(self, now: UnixTime) -> Option<DateProblem> {
         if now > self.until {
-            Some(Standing::Expired(between(self.until, now)))
+            Some(DateProblem::Expired(between(self.until, now)))
         } else if now < self.from {
-            Some(Standing::NotYet(between(now, self.from)))
+            Some(DateProblem::NotYet(between(now, self.from)))
         } else {
             let left = between(now, self.until);
-            (left <= SOON).then_some(Standing::Expires(left))
+            (left <= SOON).then_some(DateProblem::Expires(left))
         }
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for DateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Expired(ago) => write!(f, "has expired {} ago", duration(ago)),
@@ -158,7 +158,7 @@ pub(super) fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Res
     Ok(())
 }
 
-/// From when to when a certificate is valid.
+/// Returns the dates between which a certificate is valid.
 fn validity(certificate: &CertificateDer<'_>) -> Option<(UnixTime, UnixTime)> {
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let until = match check(certificate, at(END_OF_TIME)) {
@@ -176,7 +176,7 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(UnixTime, UnixTime)> {
     Some((from, until))
 }
 
-/// Has webpki look at a certificate. It checks time before everything else, and the rest fails for
+/// Lets webpki check a certificate. It checks the time before everything else, and the rest fails for
 /// want of roots.
 fn check(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
@@ -185,7 +185,7 @@ fn check(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
 }
 
-/// What is not as it should be with the order of a chain: clients that do not sort it refuse it.
+/// Returns a warning if a chain is in the wrong order: clients that do not sort it refuse it.
 fn order_warning(chain: &[CertificateDer<'_>], path: &Path) -> Option<String> {
     let parsed: Vec<_> = chain
         .iter()

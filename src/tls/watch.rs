@@ -1,8 +1,8 @@
-//! Noticing that certificates have changed, or are about to expire.
+//! Notices that certificates have changed, or are about to expire.
 //!
-//! The files are looked at every few seconds, through links, instead of being notified: renewal by
-//! certbot and mounted secrets of Kubernetes swap links in directories above, which watches on
-//! files do not see, and network file systems notify nobody.
+//! The files are polled every few seconds, through links, because notifications would miss changes:
+//! certbot and mounted secrets of Kubernetes swap links in directories above, which watches on files do
+//! not see, and network file systems notify nobody.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,9 +16,9 @@ use super::client::ClientTls;
 use super::server::ServerTls;
 
 /// A thread that loads certificates again when their files have changed, and warns once a day of those
-/// that are out of date or will be soon. Dropping it ends it.
+/// that are out of date or will be soon. Dropping the watch ends the thread.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct CertificateWatch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -26,21 +26,21 @@ pub(crate) struct Watch {
 /// A day in seconds.
 const DAY: u64 = 86_400;
 
-/// What a change of a file changes.
-type Signature = Vec<Option<(u64, u64, u64, i64, i64)>>;
+/// The metadata of the files, of which a change of a file changes something; `None` for a missing one.
+type FileVersions = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
-impl Watch {
-    /// How often files are looked at. A change counts when it was the same twice, so that a
+impl CertificateWatch {
+    /// The interval at which files are polled. A change counts once it was seen twice, so that a
     /// certificate is not loaded before its key.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
-    /// Watches the files of `server` from now on, and the time for those of `upstream` as well,
-    /// which are read only once. Warns at once of what there is to warn of; `None` if there is
+    /// Starts to watch the files of `server`, and the dates of the certificates of both sides; the files
+    /// of `upstream` are read only once. Logs the present warnings at once. Returns `None` if there is
     /// nothing to watch.
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// The system has no thread left.
     pub(crate) fn start(
         server: Option<Arc<ServerTls>>,
         upstream: Option<ClientTls>,
@@ -55,10 +55,10 @@ impl Watch {
             tracing::warn!("{warning}");
         }
         let (stop, stopped) = channel();
-        let mut watched = Watched::new(server, upstream, now);
+        let mut watched = WatchedCertificates::new(server, upstream, now);
         let thread = std::thread::Builder::new()
             .name("mles-certs".to_owned())
-            .spawn(move || watched.until(&stopped, interval))?;
+            .spawn(move || watched.run(&stopped, interval))?;
         Ok(Some(Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -66,51 +66,51 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for CertificateWatch {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It has nothing to tell.
+            // Its result is empty.
             let _ = thread.join();
         }
     }
 }
 
-/// What the thread has in hand.
-pub(super) struct Watched {
+/// The state of the thread.
+pub(super) struct WatchedCertificates {
     server: Option<Arc<ServerTls>>,
     upstream: Option<ClientTls>,
-    /// What the files of `server` were like when they were loaded.
-    loaded: Signature,
-    daily: Daily,
+    /// The versions of the files of `server` that were loaded.
+    loaded: FileVersions,
+    daily: DailyTimer,
 }
 
-impl Watched {
-    /// The next day begins a day after `now`.
+impl WatchedCertificates {
+    /// Begins to watch; the first daily warnings are due a day after `now`.
     pub(super) fn new(
         server: Option<Arc<ServerTls>>,
         upstream: Option<ClientTls>,
         now: SystemTime,
     ) -> Self {
         Self {
-            loaded: server.as_deref().map(signature).unwrap_or_default(),
+            loaded: server.as_deref().map(file_versions).unwrap_or_default(),
             server,
             upstream,
-            daily: Daily::starting(now),
+            daily: DailyTimer::starting(now),
         }
     }
 
-    fn until(&mut self, stopped: &Receiver<()>, interval: Duration) {
+    fn run(&mut self, stopped: &Receiver<()>, interval: Duration) {
         let mut last = self.loaded.clone();
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             if let Some(server) = &self.server {
-                let now = signature(server);
+                let now = file_versions(server);
                 if now == last && now != self.loaded {
-                    // Taken before the files are read: what changes meanwhile is seen the next
-                    // time. What cannot be loaded is told, and tried again when it has changed
+                    // Set before the files are read, so that a change meanwhile is seen the next
+                    // time. Files that cannot be loaded are tried again when they have changed
                     // once more.
                     self.loaded.clone_from(&now);
-                    let _ = server.reload_and_tell();
+                    let _ = server.reload_and_log();
                 }
                 last = now;
             }
@@ -120,7 +120,7 @@ impl Watched {
         }
     }
 
-    /// What there is to say at `now`, once a day.
+    /// Returns the warnings at `now`, once a day.
     pub(super) fn daily_warnings(&mut self, now: SystemTime) -> Vec<String> {
         if !self.daily.is_due(now) {
             return Vec::new();
@@ -131,15 +131,15 @@ impl Watched {
     }
 }
 
-/// Says once a day that it is time to look again, by the system's clock.
+/// A timer that is due once a day, by the system's clock.
 #[derive(Debug)]
-pub(super) struct Daily {
+pub(super) struct DailyTimer {
     since: SystemTime,
     days: u64,
 }
 
-impl Daily {
-    /// The next time is a day after `now`.
+impl DailyTimer {
+    /// Starts a timer that is due for the first time a day after `now`.
     pub(super) const fn starting(now: SystemTime) -> Self {
         Self {
             since: now,
@@ -147,7 +147,7 @@ impl Daily {
         }
     }
 
-    /// Returns `true` if a day has begun since it last did.
+    /// Returns `true` if a day has passed since it last did.
     pub(super) fn is_due(&mut self, now: SystemTime) -> bool {
         let Ok(passed) = now.duration_since(self.since) else {
             // The clock was set back: count from there.
@@ -161,11 +161,11 @@ impl Daily {
     }
 }
 
-fn signature(tls: &ServerTls) -> Signature {
-    tls.paths().map(|path| of_file(path)).collect()
+fn file_versions(tls: &ServerTls) -> FileVersions {
+    tls.paths().map(|path| file_version(path)).collect()
 }
 
-fn of_file(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
+fn file_version(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
     let file = std::fs::metadata(path).ok()?;
     Some((
         file.dev(),

@@ -6,7 +6,7 @@ use rustls::Connection;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use crate::tls::in_words;
+use crate::tls::explain_error;
 
 use crate::shard::turn;
 
@@ -48,7 +48,7 @@ pub(super) fn read_tls(
                 Connection::Server(_) => "the client",
                 Connection::Client(_) => "the server",
             };
-            let text = in_words(&error, peer);
+            let text = explain_error(&error, peer);
             Err(io::Error::new(io::ErrorKind::InvalidData, text))
         }
     }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::tls::watch::{Daily, Watched};
+use crate::tls::watch::{DailyTimer, WatchedCertificates};
 
 const DAY: u64 = 86_400;
 /// 2020-01-01, when [`long_ago`] begins.
@@ -22,9 +22,9 @@ fn for_100_days(params: &mut CertificateParams) {
 #[test]
 fn a_certificate_is_told_two_weeks_before_it_expires_and_after() {
     let authority = Authority::new("authority");
-    let settings = authority.sign("server", &["localhost"], for_100_days);
-    let tls = load(&settings).unwrap();
-    let path = settings.cert.display();
+    let pair = authority.sign("server", &["localhost"], for_100_days);
+    let tls = load(&pair).unwrap();
+    let path = pair.cert.display();
     let said = |seconds| tls.warnings(at(seconds)).join("\n");
     let end = BEGIN + 100 * DAY;
     assert_eq!(
@@ -67,11 +67,11 @@ fn authorities_of_clients_and_what_links_need_are_looked_at_too() {
 #[test]
 fn of_many_certificates_in_a_file_the_worst_is_told() {
     let authority = Authority::new("authority");
-    let settings = authority.sign("server", &["localhost"], for_100_days);
+    let pair = authority.sign("server", &["localhost"], for_100_days);
     let old = authority.sign("old", &["localhost"], long_ago);
-    let pem = |settings: &PairFiles| fs::read_to_string(&settings.cert).unwrap();
+    let pem = |pair: &PairFiles| fs::read_to_string(&pair.cert).unwrap();
     let bundle = authority.path("bundle");
-    fs::write(&bundle, [pem(&settings), pem(&old)].concat()).unwrap();
+    fs::write(&bundle, [pem(&pair), pem(&old)].concat()).unwrap();
     let client = trusting(&bundle);
     assert_eq!(
         client.warnings(at(BEGIN + 95 * DAY)),
@@ -85,7 +85,7 @@ fn of_many_certificates_in_a_file_the_worst_is_told() {
 
 #[test]
 fn days_are_counted_by_the_clock_on_the_wall() {
-    let mut daily = Daily::starting(at(BEGIN));
+    let mut daily = DailyTimer::starting(at(BEGIN));
     assert!(!daily.is_due(at(BEGIN)));
     assert!(!daily.is_due(at(BEGIN + DAY - 1)));
     assert!(daily.is_due(at(BEGIN + DAY)));
@@ -111,11 +111,11 @@ fn an_expired_certificate_is_no_reason_not_to_start() {
 #[test]
 fn what_expires_is_told_every_day() {
     let authority = Authority::new("authority");
-    let settings = authority.sign("server", &["localhost"], for_100_days);
-    let server = load(&settings).unwrap();
-    let upstream = trusting(&settings.cert);
+    let pair = authority.sign("server", &["localhost"], for_100_days);
+    let server = load(&pair).unwrap();
+    let upstream = trusting(&pair.cert);
     let start = BEGIN + 80 * DAY;
-    let mut watched = Watched::new(Some(server), Some(upstream), at(start));
+    let mut watched = WatchedCertificates::new(Some(server), Some(upstream), at(start));
     let days = [0, 1, 8, 8, 9, 30];
     let told = days.map(|day| watched.daily_warnings(at(start + day * DAY)).len());
     assert_eq!(told, [0, 0, 2, 0, 2, 2]);

@@ -1,12 +1,12 @@
-//! What is in files, and what is said about what is wrong in them.
+//! Contents of files, and the errors of files that cannot be used.
 
 use super::*;
 
-fn error(settings: &PairFiles) -> String {
-    load(settings).unwrap_err().to_string()
+fn error(pair: &PairFiles) -> String {
+    load(pair).unwrap_err().to_string()
 }
 
-/// PEM under another label, of what stands inside of a PKCS#8 key.
+/// Returns the inner part of a PKCS#8 key as PEM under another label.
 fn inside(key: &KeyPair, label: &str) -> String {
     let pkcs8 = key.serialize_der();
     let (_, sequence) = element(&pkcs8);
@@ -17,7 +17,7 @@ fn inside(key: &KeyPair, label: &str) -> String {
     format!("-----BEGIN {label}-----\n{text}-----END {label}-----\n")
 }
 
-/// What follows the first element of some DER, and what that element holds.
+/// Returns the rest of some DER behind its first element, and the content of that element.
 fn element(der: &[u8]) -> (&[u8], &[u8]) {
     let (len, start) = match der[1] {
         short @ 0..=0x7F => (usize::from(short), 2),
@@ -158,14 +158,14 @@ fn files_that_cannot_be_used_are_named() {
 #[test]
 fn encrypted_keys_are_told_from_broken_ones() {
     let authority = Authority::new("authority");
-    let settings = authority.localhost("server");
+    let pair = authority.localhost("server");
     let new = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let old = "-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: \
                AES-256-CBC,00\r\n\r\nAAAA\r\n-----END RSA PRIVATE KEY-----\r\n";
     for text in [new, old] {
-        fs::write(&settings.key, text).unwrap();
-        let error = error(&settings);
-        let expected = format!("the private key in {} is encrypted", settings.key.display());
+        fs::write(&pair.key, text).unwrap();
+        let error = error(&pair);
+        let expected = format!("the private key in {} is encrypted", pair.key.display());
         assert!(error.starts_with(&expected), "{error}");
         assert!(error.contains("openssl pkey"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Files as people have them, and what is said of those that are something else.
+//! Files as people have them, and the errors of those that are something else.
 
 use super::*;
 
@@ -58,11 +58,11 @@ fn text_is_taken_as_editors_of_all_systems_leave_it() {
 #[test]
 fn files_put_together_lose_no_certificate() {
     let authority = Authority::new("authority");
-    let settings = authority.localhost("server");
+    let pair = authority.localhost("server");
     let pem = |path: &Path| fs::read_to_string(path).unwrap();
-    let (own, ca) = (pem(&settings.cert), pem(&authority.ca()));
-    fs::write(&settings.cert, format!("\u{FEFF}{own}\u{FEFF}{ca}")).unwrap();
-    assert_eq!(settings.read().unwrap().cert.len(), 2);
+    let (own, ca) = (pem(&pair.cert), pem(&authority.ca()));
+    fs::write(&pair.cert, format!("\u{FEFF}{own}\u{FEFF}{ca}")).unwrap();
+    assert_eq!(pair.read().unwrap().cert.len(), 2);
 }
 
 #[test]
@@ -146,13 +146,13 @@ fn a_certificate_that_cannot_be_decoded_is_told_in_words() {
 #[test]
 fn a_chain_in_the_wrong_order_is_told() {
     let authority = Authority::new("authority");
-    let settings = authority.localhost("server");
+    let pair = authority.localhost("server");
     let pem = |path: &Path| fs::read_to_string(path).unwrap();
-    let (own, ca) = (pem(&settings.cert), pem(&authority.ca()));
+    let (own, ca) = (pem(&pair.cert), pem(&authority.ca()));
     let other = pem(&authority.localhost("other").cert);
     let warnings = |parts: &[&str]| {
-        fs::write(&settings.cert, parts.concat()).unwrap();
-        let tls = load(&settings).map_err(|error| error.to_string())?;
+        fs::write(&pair.cert, parts.concat()).unwrap();
+        let tls = load(&pair).map_err(|error| error.to_string())?;
         Ok::<_, String>(tls.warnings(std::time::SystemTime::now()))
     };
     assert_eq!(warnings(&[&own]), Ok(Vec::new()));

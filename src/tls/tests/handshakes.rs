@@ -1,12 +1,12 @@
-//! Who is let in by whom.
+//! Handshakes that succeed, and those that are refused.
 
 use super::*;
 use crate::tls::HandshakeError;
 use rustls::{HandshakeKind, ProtocolVersion};
 
-/// What a client that trusts `authority` says of a server with `settings` that it calls `host`.
-async fn refusal(authority: &Authority, settings: &PairFiles, host: &str) -> HandshakeError {
-    let server = Echo::start(load(settings).unwrap()).await;
+/// Returns the error of a client that trusts `authority`, of a server with `pair` that it calls `host`.
+async fn refusal(authority: &Authority, pair: &PairFiles, host: &str) -> HandshakeError {
+    let server = Echo::start(load(pair).unwrap()).await;
     let error = server.meet(&authority.client(), host).await.unwrap_err();
     HandshakeError::of(&error).unwrap()
 }
@@ -14,8 +14,8 @@ async fn refusal(authority: &Authority, settings: &PairFiles, host: &str) -> Han
 #[tokio::test]
 async fn a_server_with_the_right_name_from_a_trusted_authority() {
     let authority = Authority::new("authority");
-    let settings = authority.sign("server", &["localhost", "127.0.0.1", "::1"], |_| {});
-    let server = Echo::start(load(&settings).unwrap()).await;
+    let pair = authority.sign("server", &["localhost", "127.0.0.1", "::1"], |_| {});
+    let server = Echo::start(load(&pair).unwrap()).await;
     for host in ["localhost", "127.0.0.1", "::1", "::1%lo"] {
         let stream = server.meet(&authority.client(), host).await.unwrap();
         let session = stream.get_ref().1;
@@ -75,8 +75,8 @@ async fn servers_that_are_refused_and_why() {
 #[tokio::test]
 async fn whoever_trusts_anyone_gets_in_anywhere() {
     let authority = Authority::new("authority");
-    let settings = authority.sign("server", &["other.example"], long_ago);
-    let server = Echo::start(load(&settings).unwrap()).await;
+    let pair = authority.sign("server", &["other.example"], long_ago);
+    let server = Echo::start(load(&pair).unwrap()).await;
     let client = ClientTls::new(ClientTlsOptions::default().insecure()).unwrap();
     server.meet(&client, "localhost").await.unwrap();
 }

