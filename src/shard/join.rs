@@ -181,20 +181,15 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let hello = arrival.hello();
-        let is_overtaken = hello.is_some_and(|hello| room.is_overtaken(&hello));
-        if let Some(hello) = hello.filter(|_| !is_overtaken) {
-            room.release(hello.id);
-        }
+        let link = hello.map_or(Ok(()), |hello| self.admit_link(room, &hello));
         if arrival.gateway.is_some() {
             while room.channel.is_taken(arrival.identity.cid) {
                 arrival.change_cid(Cid(rand::random()));
             }
         }
         let is_sole = arrival.gateway.is_some_and(|gateway| gateway.is_sole);
-        let refused = if is_overtaken {
-            Refused::Overtaken
-        } else if hello.is_some_and(|hello| self.is_ring(room, &hello)) {
-            Refused::Ring
+        let refused = if let Err(refused) = link {
+            refused
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refused::CidInUse
         } else if is_sole && !claim(room, &arrival.identity) {

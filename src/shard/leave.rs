@@ -80,9 +80,7 @@ impl Shard {
             if session.role == Role::Upstream {
                 return room.channel.local.remove(key, session.id);
             }
-            if let Some(downlinks) = &mut room.downlinks {
-                downlinks.leave(session.id);
-            }
+            room.links.left(session.id);
             room.unclaim(session.id);
             room.channel.leave(session.cid, session.id, now)?.member
         });
@@ -157,10 +155,8 @@ impl Shard {
             (Place::Local(_), Some(mut member)) => {
                 let unsent = member.drop_all();
                 self.stats().dropped_frames.add(unsent.frames as u64);
-                if let Some(room) = self.registry.borrow_mut().room(at)
-                    && let Some(downlinks) = &mut room.downlinks
-                {
-                    downlinks.leave(vacated.seat.session);
+                if let Some(room) = self.registry.borrow_mut().room(at) {
+                    room.links.left(vacated.seat.session);
                 }
                 member.handle.phase.set(SessionPhase::Over);
                 member.handle.shut_down();

@@ -108,7 +108,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        if room.uplink.is_none() && room.downlinks.is_none() {
+        if room.links.is_none() {
             return registry.remember(at, run, origin, now);
         }
         drop(registry);
@@ -124,12 +124,8 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        if let Some(uplink) = &mut room.uplink {
-            uplink.note_stored(run, origin);
-        }
-        if let Some(downlinks) = &mut room.downlinks {
-            downlinks.note_stored(from, run, origin, &self.common.digester);
-        }
+        room.links
+            .committed(run, from, origin, &self.common.digester);
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.
@@ -157,8 +153,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        let uplink = room.uplink.as_mut();
-        let is_suspect = uplink.is_some_and(|uplink| uplink.note_sent(run, except, now));
+        let is_suspect = room.links.passed(run, except, now);
         let channel = room.id;
         for shard in room.channel.relays() {
             let run = run.clone();

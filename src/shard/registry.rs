@@ -9,8 +9,7 @@ use slab::Slab;
 
 use super::ids::{ChannelId, Home, ShardId};
 use super::limits::{ChannelPermit, Unneeded};
-use super::links::Downlinks;
-use super::links::Uplink;
+use super::links::Links;
 use super::message::ChannelName;
 use super::pause::Pause;
 use super::session::Session;
@@ -28,10 +27,8 @@ pub(super) struct Room {
     pub(super) pause: Rc<Pause>,
     /// Other shards with a member over its high-water mark.
     pub(super) pressed: Vec<ShardId>,
-    /// The servers below, once there was one.
-    pub(super) downlinks: Option<Box<Downlinks>>,
-    /// The link to an upstream, once there was one.
-    pub(super) uplink: Option<Box<Uplink>>,
+    /// The links of the channel with other servers.
+    pub(super) links: Links,
     /// The uids of sessions that are the only ones of theirs, if there was one.
     soles: Option<Box<Soles>>,
     /// Whether new members stay on the shard that accepted them.
@@ -78,7 +75,7 @@ impl Room {
     /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
     /// may have something to bring up.
     pub(super) fn unneeded(&self) -> Option<Unneeded> {
-        if self.uplink.as_ref().is_some_and(|uplink| !uplink.is_idle()) {
+        if !self.links.is_idle() {
             None
         } else if self.channel.is_empty() {
             // A link that is being closed is a member without a seat.
@@ -181,8 +178,7 @@ impl Registry {
             channel: Channel::new(settings, History::new(self.history.clone()), now),
             pause: Rc::default(),
             pressed: Vec::new(),
-            downlinks: None,
-            uplink: None,
+            links: Links::default(),
             soles: None,
             is_spreading: false,
             is_announcing: false,

@@ -21,6 +21,7 @@ use crate::shard::Shard;
 use crate::shard::ids::Home;
 use crate::shard::limits::Permit;
 use crate::shard::message::Socket;
+use crate::shard::refused::Refused;
 use crate::shard::registry::Room;
 use crate::shard::session::{Ended, Session, SessionPhase};
 use crate::shard::stream::see_off;
@@ -37,7 +38,7 @@ pub(in crate::shard) struct Downlinks {
     /// Runs of the history that are not in `memory` yet, the oldest first.
     backlog: Vec<(Bytes, Origin)>,
     /// The session and the link of whom new frames are being stored that were counted before.
-    pub(in crate::shard) bringing: Option<(SessionId, u64)>,
+    pub(super) bringing: Option<(SessionId, u64)>,
 }
 
 /// A server that has told the id of its link.
@@ -49,15 +50,15 @@ struct Linked {
 
 impl Downlinks {
     /// Forgets the session of a server, not the server.
-    pub(in crate::shard) fn leave(&mut self, session: SessionId) {
+    pub(super) fn left(&mut self, session: SessionId) {
         self.linked.retain(|linked| linked.session.id != session);
     }
 
     /// Records what was stored, and who sent it.
-    pub(in crate::shard) fn note_stored(
+    pub(super) fn committed(
         &mut self,
-        from: SessionId,
         run: &FrameRun,
+        from: SessionId,
         origin: Origin,
         digester: &Digester,
     ) {
@@ -75,7 +76,7 @@ impl Downlinks {
 
     /// Frames that an upstream has given were known, and before them there may be a gap of frames that
     /// have never come.
-    pub(in crate::shard) fn note_known(&mut self, upstream: usize, has_gap: bool, count: u64) {
+    pub(super) fn knew(&mut self, upstream: usize, has_gap: bool, count: u64) {
         if has_gap {
             self.memory.missed_from(upstream);
         }
@@ -83,7 +84,7 @@ impl Downlinks {
     }
 
     /// Returns how many of the newest frames that an upstream has given are remembered.
-    pub(in crate::shard) fn seen_from(&self, upstream: usize) -> u64 {
+    pub(super) fn seen_from(&self, upstream: usize) -> u64 {
         self.memory.seen_from(upstream)
     }
 
@@ -97,9 +98,25 @@ impl Downlinks {
 }
 
 impl Shard {
-    /// Whether a link would close a ring of servers.
-    pub(in crate::shard) fn is_ring(&self, room: &Room, hello: &LinkHello) -> bool {
-        hello.server == self.common.server_id || room.path().contains(&hello.server)
+    /// Decides whether a server may open its link. The session before of the same link gives way.
+    ///
+    /// # Errors
+    ///
+    /// A later session of the link has been here, or the link would close a ring of servers.
+    pub(in crate::shard) fn admit_link(
+        &self,
+        room: &mut Room,
+        hello: &LinkHello,
+    ) -> Result<(), Refused> {
+        if room.is_overtaken(hello) {
+            return Err(Refused::Overtaken);
+        }
+        room.release(hello.id);
+        let own = self.common.server_id;
+        if hello.server == own || room.links.path().contains(&hello.server) {
+            return Err(Refused::Ring);
+        }
+        Ok(())
     }
 
     /// Tells a server why its link is not taken, and closes the connection. The connection stays
@@ -144,14 +161,13 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        if !room.set_path(path) {
+        let uplink = room.links.uplink_mut();
+        if !uplink.is_some_and(|uplink| uplink.set_path(path)) {
             return;
         }
         let notice = LinkNotice::Path(self.path_of(room));
-        let linked = room
-            .downlinks
-            .iter()
-            .flat_map(|downlinks| &downlinks.linked);
+        let downlinks = room.links.downlinks().into_iter();
+        let linked = downlinks.flat_map(|downlinks| &downlinks.linked);
         for linked in linked.filter(|linked| linked.session.phase.get() == SessionPhase::Joined) {
             if let Some(key) = linked.session.key.get() {
                 let notice = notice.encode(linked.link, linked.session.cid);
@@ -173,7 +189,7 @@ impl Shard {
             return;
         };
         let path = LinkNotice::Path(self.path_of(room));
-        let downlinks = room.downlinks.iter();
+        let downlinks = room.links.downlinks().into_iter();
         let mut linked = downlinks.flat_map(|downlinks| &downlinks.linked);
         if let Some(linked) = linked.find(|linked| linked.session.id == session.id) {
             let notice = path.encode(linked.link, session.cid);
@@ -187,26 +203,14 @@ impl Shard {
     /// The servers that a server below has above it: this one first.
     fn path_of(&self, room: &Room) -> Vec<u64> {
         std::iter::once(self.common.server_id)
-            .chain(room.path().iter().copied())
+            .chain(room.links.path().iter().copied())
             .collect()
     }
 }
 
 impl Room {
-    /// The servers above this one for the channel.
-    fn path(&self) -> &[u64] {
-        self.uplink.as_deref().map_or(&[], |uplink| uplink.path())
-    }
-
-    /// Records them. Returns whether that is news.
-    fn set_path(&mut self, path: Vec<u64>) -> bool {
-        self.uplink
-            .as_deref_mut()
-            .is_some_and(|uplink| uplink.set_path(path))
-    }
-
     fn session_of(&self, link: u64) -> Option<Rc<Session>> {
-        let mut linked = self.downlinks.as_deref()?.linked.iter();
+        let mut linked = self.links.downlinks()?.linked.iter();
         let linked = linked.find(|linked| linked.link == link)?;
         Some(linked.session.clone())
     }
@@ -214,7 +218,7 @@ impl Room {
     /// Makes the session before of a link that has come again give up its connection id. A server
     /// opens a link again only when it is done with the session before, even if nothing of that
     /// has come here: it could not, when the network failed.
-    pub(in crate::shard) fn release(&mut self, link: u64) {
+    fn release(&mut self, link: u64) {
         if let Some(older) = self.session_of(link) {
             self.channel.half_close(older.cid, older.id);
         }
@@ -223,11 +227,11 @@ impl Room {
     /// Returns `true` if a session of a link has been overtaken by a later one, which may be over as well:
     /// it was given up below, and what it brings has come already, what follows its first frame
     /// included.
-    pub(in crate::shard) fn is_overtaken(&self, hello: &LinkHello) -> bool {
+    fn is_overtaken(&self, hello: &LinkHello) -> bool {
         self.received_from(hello) > Some(hello.sent)
     }
 
     fn received_from(&self, hello: &LinkHello) -> Option<u64> {
-        self.downlinks.as_ref()?.memory.received_from(hello.id)
+        self.links.downlinks()?.memory.received_from(hello.id)
     }
 }

@@ -142,7 +142,7 @@ impl Shard {
             session.pause.over_within(session.pause_limit).await;
         }
         if let Some(room) = self.registry.borrow_mut().room_of(channel)
-            && let Some(downlinks) = &mut room.downlinks
+            && let Some(downlinks) = room.links.downlinks_mut()
         {
             downlinks.bringing = None;
         }
@@ -159,7 +159,7 @@ impl Shard {
     fn is_settling(&self, channel: ChannelId) -> bool {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room_of(channel);
-        let uplink = room.and_then(|room| room.uplink.as_deref());
+        let uplink = room.and_then(|room| room.links.uplink());
         uplink.is_some_and(|uplink| uplink.is_settling())
     }
 
@@ -180,7 +180,7 @@ impl Shard {
         }
         let mut registry = self.registry.borrow_mut();
         let room = session.home.owned().and_then(|at| registry.room(at));
-        let uplink = room.and_then(|room| room.uplink.as_deref());
+        let uplink = room.and_then(|room| room.links.uplink());
         uplink.is_some_and(|uplink| uplink.is_settling())
     }
 

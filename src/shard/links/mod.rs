@@ -1,10 +1,98 @@
 //! Links to other servers: up to an upstream, and down to the servers below.
+//!
+//! A room has [`Links`]. The rest of the shard tells them what happens in the channel (`joined`, `passed`,
+//! `committed`, `left`) and asks what it needs to know of them; nothing outside of this folder looks at an
+//! uplink or a downlink itself.
 
 mod downlink;
 mod merge_queue;
 pub(crate) mod received_resync;
 mod uplink;
 
-pub(super) use downlink::{Downlinks, MAX_LATE};
+use std::time::Instant;
+
+use crate::channel::{FrameRun, Origin, SessionId};
+use crate::peer::known::Digester;
+use downlink::Downlinks;
+pub(super) use downlink::MAX_LATE;
 pub(super) use merge_queue::{Merging, SeatedServer};
-pub(super) use uplink::{Compared, Uplink};
+pub(super) use uplink::Compared;
+use uplink::Uplink;
+
+/// The links of one channel. Most channels have none, which costs them a pointer.
+#[derive(Debug, Default)]
+pub(super) struct Links(Option<Box<Pair>>);
+
+#[derive(Debug, Default)]
+struct Pair {
+    /// The link to an upstream, once there was one.
+    up: Option<Box<Uplink>>,
+    /// The servers below, once there was one.
+    down: Option<Box<Downlinks>>,
+}
+
+impl Links {
+    /// Returns `true` if the channel never had a link.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns `true` if no link to an upstream is wanted.
+    pub(super) fn is_idle(&self) -> bool {
+        self.uplink().is_none_or(Uplink::is_idle)
+    }
+
+    /// Counts a run that has been queued for all members but `except`. Returns `true` if that makes it worth
+    /// probing for a ring.
+    pub(super) fn passed(&mut self, run: &FrameRun, except: SessionId, now: Instant) -> bool {
+        let uplink = self.uplink_mut();
+        uplink.is_some_and(|uplink| uplink.passed(run, except, now))
+    }
+
+    /// Numbers the frames of a run that were stored, for the servers on both sides.
+    pub(super) fn committed(
+        &mut self,
+        run: &FrameRun,
+        from: SessionId,
+        origin: Origin,
+        digester: &Digester,
+    ) {
+        let Some(pair) = &mut self.0 else {
+            return;
+        };
+        if let Some(uplink) = &mut pair.up {
+            uplink.committed(run, origin);
+        }
+        if let Some(downlinks) = &mut pair.down {
+            downlinks.committed(run, from, origin, digester);
+        }
+    }
+
+    /// Forgets a session that has left, if it was a server's. The server itself is remembered.
+    pub(super) fn left(&mut self, session: SessionId) {
+        if let Some(downlinks) = self.downlinks_mut() {
+            downlinks.left(session);
+        }
+    }
+
+    /// Returns the servers above this one for the channel, the upstream first, as far as it has told them.
+    fn path(&self) -> &[u64] {
+        self.uplink().map_or(&[], Uplink::path)
+    }
+
+    fn uplink(&self) -> Option<&Uplink> {
+        self.0.as_ref()?.up.as_deref()
+    }
+
+    fn uplink_mut(&mut self) -> Option<&mut Uplink> {
+        self.0.as_mut()?.up.as_deref_mut()
+    }
+
+    fn downlinks(&self) -> Option<&Downlinks> {
+        self.0.as_ref()?.down.as_deref()
+    }
+
+    fn downlinks_mut(&mut self) -> Option<&mut Downlinks> {
+        self.0.as_mut()?.down.as_deref_mut()
+    }
+}

@@ -63,8 +63,8 @@ impl Shard {
             _ => true,
         };
         let late = merge.new.iter().map(|&index| &items[index]);
-        let compared = room.suspect(late.filter(|item| is_late(item)));
-        if let (Some(hello), Some(downlinks)) = (hello, &mut room.downlinks) {
+        let compared = room.links.suspect(late.filter(|item| is_late(item)));
+        if let (Some(hello), Some(downlinks)) = (hello, room.links.downlinks_mut()) {
             let session = session.clone();
             downlinks.bringing = Some((session.id, hello.id));
             downlinks.linked.push(Linked {
@@ -109,7 +109,7 @@ impl Shard {
     ) {
         let now = Instant::now();
         let link = self.registry.borrow_mut().room(at).and_then(|room| {
-            let downlinks = room.downlinks.as_deref()?;
+            let downlinks = room.links.downlinks()?;
             downlinks.link_of(session.id)
         });
         let Some(link) = link else {
@@ -166,7 +166,7 @@ impl Shard {
         let (Some(hello), Some(room)) = (late.link, registry.room(at)) else {
             return Ok(());
         };
-        let new = room.downlinks.as_deref_mut().map(|downlinks| {
+        let new = room.links.downlinks_mut().map(|downlinks| {
             downlinks.bringing = Some((session.id, link));
             downlinks.memory.merge_late(&hello, &items)
         });
@@ -175,7 +175,7 @@ impl Shard {
         if let Some(key) = session.key.get() {
             room.channel.local.queue(key, answer);
         }
-        let compared = room.suspect(new.iter().map(|&index| &items[index]));
+        let compared = room.links.suspect(new.iter().map(|&index| &items[index]));
         registry.list_if_dirty(Home::Owned(at));
         drop(registry);
         self.wake_flusher();
@@ -190,7 +190,7 @@ impl Shard {
             self.publish_brought(at, session.id, &run, Some(compared), now);
         }
         if let Some(room) = self.registry.borrow_mut().room(at)
-            && let Some(downlinks) = &mut room.downlinks
+            && let Some(downlinks) = room.links.downlinks_mut()
         {
             downlinks.bringing = None;
         }
@@ -210,7 +210,7 @@ impl Room {
         while !self.remember_history(digester) {}
         let (history, settings) = (self.channel.history(), self.channel.settings());
         let count = history.young_frames(now, settings);
-        let merge = match self.downlinks.as_deref_mut() {
+        let merge = match self.links.downlinks_mut() {
             Some(downlinks) => downlinks.memory.merge(hello, count, items),
             None => Merge::default(),
         };
@@ -222,7 +222,8 @@ impl Room {
     /// all of it is done.
     fn remember_history(&mut self, digester: &Digester) -> bool {
         let (history, settings) = (self.channel.history(), self.channel.settings());
-        let downlinks = self.downlinks.get_or_insert_with(|| {
+        let pair = self.links.0.get_or_insert_default();
+        let downlinks = pair.down.get_or_insert_with(|| {
             let runs = history.runs(Instant::now(), settings);
             let backlog: Vec<_> = runs
                 .map(|(run, origin)| (run.bytes().clone(), origin))

@@ -67,7 +67,7 @@ impl Shard {
         };
         choose_member(room);
         let is_current = |u: &&Uplink| u.driver == driver && !u.link.is_idle();
-        let Some(uplink) = room.uplink.as_deref().filter(is_current) else {
+        let Some(uplink) = room.links.uplink().filter(is_current) else {
             return Ok(());
         };
         let keyring = &self.common.settings.keyring;
@@ -77,7 +77,7 @@ impl Shard {
         let member = session.enter(&mut room.channel.local, 0);
         let opened = std::iter::once(opening.frame.clone()).chain(opening.queue.iter().cloned());
         room.channel.local.replay(member, opened);
-        if let Some(uplink) = room.uplink.as_deref_mut() {
+        if let Some(uplink) = room.links.uplink_mut() {
             uplink.begin(target, session.clone(), &opening, &room.name, now);
         }
         registry.list_if_dirty(Home::Owned(id.index));
@@ -188,7 +188,7 @@ impl Shard {
 /// The link speaks for the member for which it was opened, as long as that is there and its
 /// connection id is free above; else for another one on this shard, each in turn.
 fn choose_member(room: &mut Room) {
-    let Some(uplink) = room.uplink.as_deref_mut() else {
+    let Some(uplink) = room.links.uplink_mut() else {
         return;
     };
     let (_, cid) = uplink.member;

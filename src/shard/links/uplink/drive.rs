@@ -17,7 +17,10 @@ impl Shard {
     pub(super) fn drive_uplink(self: &Rc<Self>, id: ChannelId) {
         let driver = {
             let mut registry = self.registry.borrow_mut();
-            let Some(uplink) = registry.room_of(id).and_then(|room| room.uplink.as_mut()) else {
+            let Some(uplink) = registry
+                .room_of(id)
+                .and_then(|room| room.links.uplink_mut())
+            else {
                 return;
             };
             uplink.driver = uplink.driver.wrapping_add(1);
@@ -76,7 +79,9 @@ impl Shard {
             return LinkStep::Rest;
         }
         let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room_of(id).and_then(|room| room.uplink.as_mut());
+        let uplink = registry
+            .room_of(id)
+            .and_then(|room| room.links.uplink_mut());
         let Some(uplink) = uplink.filter(|uplink| uplink.driver == driver) else {
             return LinkStep::Rest;
         };
@@ -92,7 +97,7 @@ impl Shard {
         let Some(room) = registry.room_of(id) else {
             return;
         };
-        let Some(uplink) = room.uplink.as_mut().filter(|u| u.driver == driver) else {
+        let Some(uplink) = room.links.uplink_mut().filter(|u| u.driver == driver) else {
             return;
         };
         if !uplink.link.is_idle() {
@@ -106,7 +111,7 @@ impl Shard {
         let Some(room) = registry.room_of(id) else {
             return;
         };
-        let Some(uplink) = room.uplink.as_mut().filter(|u| u.driver == driver) else {
+        let Some(uplink) = room.links.uplink_mut().filter(|u| u.driver == driver) else {
             return;
         };
         uplink.taken(&room.name, Instant::now(), &self.log);
@@ -126,7 +131,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        if !room.channel.is_empty() || room.uplink.is_none() || !self.is_running() {
+        if !room.channel.is_empty() || room.links.uplink().is_none() || !self.is_running() {
             return;
         }
         let id = room.id;
@@ -145,7 +150,7 @@ impl Shard {
             return;
         };
         let idle_since = room.channel.idle_since();
-        let Some(uplink) = room.uplink.as_mut() else {
+        let Some(uplink) = room.links.uplink_mut() else {
             return;
         };
         // Whoever emptied it last has a task of its own.

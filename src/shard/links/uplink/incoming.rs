@@ -51,9 +51,9 @@ impl Shard {
             self.on_notice(at, session, notice);
         }
         if let Some(room) = self.registry.borrow_mut().room(at)
-            && let Some(downlinks) = &mut room.downlinks
+            && let Some(downlinks) = room.links.downlinks_mut()
         {
-            downlinks.note_known(sifted.target, sifted.has_gap, sifted.known);
+            downlinks.knew(sifted.target, sifted.has_gap, sifted.known);
         }
         let origin = Origin::Upstream(u8::try_from(sifted.target).unwrap_or(u8::MAX));
         for run in &sifted.runs {
@@ -74,7 +74,7 @@ impl Shard {
         now: Instant,
     ) -> Option<Vec<FrameRun>> {
         let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room(at)?.uplink.as_deref_mut()?;
+        let uplink = registry.room(at)?.links.uplink_mut()?;
         let (rest, returned) = uplink.without_probes(run, now)?;
         let session = uplink
             .attached
@@ -95,7 +95,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        let uplink = room.uplink.as_deref_mut();
+        let uplink = room.links.uplink_mut();
         let probe = uplink.and_then(|uplink| {
             let member = uplink.attached.as_ref()?.session.key.get()?;
             Some((member, uplink.probe(&room.name, now)?))
@@ -111,7 +111,7 @@ impl Shard {
     fn sift(&self, at: u32, session: &Session, run: &FrameRun, now: Instant) -> Option<Sifted> {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at)?;
-        let uplink = room.uplink.as_deref_mut()?;
+        let uplink = room.links.uplink_mut()?;
         let attached = uplink
             .attached
             .take_if(|attached| attached.session.id == session.id)?;
@@ -153,9 +153,7 @@ impl Shard {
     /// Ends the session with the upstream for a reason that it does not show by itself.
     fn give_up(self: &Rc<Self>, at: u32, session: &Session, failure: LinkFailure) {
         let mut registry = self.registry.borrow_mut();
-        let uplink = registry
-            .room(at)
-            .and_then(|room| room.uplink.as_deref_mut());
+        let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
         let attached = uplink.and_then(|uplink| uplink.attached.as_mut());
         let Some(attached) = attached.filter(|attached| attached.session.id == session.id) else {
             return;

@@ -15,8 +15,7 @@ use crate::channel::{FrameRun, MemberKey};
 use crate::peer::merge::MergeItem;
 use crate::protocol::{LinkHello, NestedFrame, encode_late, frames};
 use crate::shard::Shard;
-use crate::shard::links::MAX_LATE;
-use crate::shard::registry::Room;
+use crate::shard::links::{Links, MAX_LATE};
 use crate::shard::session::SessionPhase;
 
 /// With what of an upstream's frames have been compared that go up as late ones.
@@ -29,18 +28,19 @@ pub(in crate::shard) struct Compared {
     seen: u64,
 }
 
-impl Room {
+impl Links {
     /// These frames have been compared and found new; they are going to be published as late ones. Until
     /// they have been compared above, an equal frame from there is the same.
     pub(in crate::shard) fn suspect<'a>(
         &mut self,
         late: impl Iterator<Item = &'a MergeItem>,
     ) -> Option<Compared> {
-        let uplink = self.uplink.as_deref_mut()?;
+        let pair = self.0.as_deref_mut()?;
+        let uplink = pair.up.as_deref_mut()?;
         late.for_each(|item| uplink.suspects.add(item.digest));
         let attached = uplink.attached.as_ref()?;
         let target = attached.target;
-        let downlinks = self.downlinks.as_deref()?;
+        let downlinks = pair.down.as_deref()?;
         let got = match attached.counting {
             Some((left, given)) => given.checked_sub(left),
             None => uplink.targets[target].got,
@@ -66,7 +66,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        let Some(uplink) = room.uplink.as_deref_mut() else {
+        let Some(uplink) = room.links.uplink_mut() else {
             return;
         };
         let late = uplink.late(self.common.server_id, &room.name, run, compared);
@@ -89,9 +89,7 @@ impl Shard {
     /// The last run stored was one of late frames: whichever upstream gets it later has to compare it.
     pub(in crate::shard) fn note_late(&self, at: u32) {
         let mut registry = self.registry.borrow_mut();
-        let uplink = registry
-            .room(at)
-            .and_then(|room| room.uplink.as_deref_mut());
+        let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
         for target in uplink.into_iter().flat_map(|uplink| &mut uplink.targets) {
             target.old = target.offered;
         }

@@ -170,12 +170,12 @@ impl Uplink {
     }
 
     /// The servers above this one, the upstream first, as far as it has told them.
-    pub(in crate::shard) fn path(&self) -> &[u64] {
+    pub(in crate::shard::links) fn path(&self) -> &[u64] {
         &self.path
     }
 
     /// Records them. Returns whether that is news.
-    pub(in crate::shard) fn set_path(&mut self, path: Vec<u64>) -> bool {
+    pub(in crate::shard::links) fn set_path(&mut self, path: Vec<u64>) -> bool {
         let is_news = self.path != path;
         self.path = path;
         is_news
@@ -190,7 +190,7 @@ impl Uplink {
     }
 
     /// Numbers frames that were stored, for each upstream they did not come from.
-    pub(in crate::shard) fn note_stored(&mut self, run: &FrameRun, origin: Origin) {
+    pub(in crate::shard::links) fn committed(&mut self, run: &FrameRun, origin: Origin) {
         let linked = self.attached.as_ref().map(|attached| attached.target);
         for (index, target) in self.targets.iter_mut().enumerate() {
             if is_from(origin, index) {
@@ -211,7 +211,7 @@ impl Uplink {
 
     /// Counts a run that was queued for all members but `except`. Returns whether to probe for a
     /// ring.
-    pub(in crate::shard) fn note_sent(
+    pub(in crate::shard::links) fn passed(
         &mut self,
         run: &FrameRun,
         except: SessionId,
@@ -249,7 +249,7 @@ impl Uplink {
     }
 
     /// Returns `true` if no link is wanted.
-    pub(in crate::shard) fn is_idle(&self) -> bool {
+    pub(in crate::shard::links) fn is_idle(&self) -> bool {
         self.link.is_idle()
     }
 
@@ -298,7 +298,8 @@ impl Shard {
             return;
         };
         let history = room.channel.settings().history_frames;
-        let uplink = room.uplink.get_or_insert_with(|| {
+        let pair = room.links.0.get_or_insert_default();
+        let uplink = pair.up.get_or_insert_with(|| {
             Box::new(Uplink::new(
                 &self.common,
                 room.id,
@@ -329,7 +330,7 @@ impl Shard {
         let Some(room) = registry.room(at) else {
             return;
         };
-        let Some(uplink) = room.uplink.as_mut() else {
+        let Some(uplink) = room.links.uplink_mut() else {
             return;
         };
         let Some(attached) = uplink.attached.take_if(|s| Rc::ptr_eq(&s.session, session)) else {

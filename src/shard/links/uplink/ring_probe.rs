@@ -111,7 +111,7 @@ impl Shard {
     ) -> Option<T> {
         let mut registry = self.registry.borrow_mut();
         let room = registry.room_of(id)?;
-        let uplink = room.uplink.as_deref_mut()?;
+        let uplink = room.links.uplink_mut()?;
         Some(look(&room.name, uplink))
     }
 }
