@@ -55,14 +55,6 @@ impl Section {
             Self::Log => "Logs, [log] in the file",
         }
     }
-
-    /// The key of the option that is called like the section itself.
-    const fn main_key(self) -> &'static str {
-        match self {
-            Self::Peer => "upstreams",
-            _ => "listen",
-        }
-    }
 }
 
 /// One thing that can be set.
@@ -72,6 +64,8 @@ pub(crate) struct Opt {
     pub(crate) section: Section,
     /// Its name, unique among all options.
     pub(crate) name: &'static str,
+    /// Its key in the section where that does not follow from the name, else nothing.
+    pub(super) own_key: &'static str,
     /// The sentence in the help.
     pub(crate) help: &'static str,
     /// What it sets, and how values are written.
@@ -79,14 +73,15 @@ pub(crate) struct Opt {
 }
 
 impl Opt {
-    /// Its key in the section: the name, without the section's own (`log_level` is `level` in
-    /// `[log]`). What the section's name alone sets is `upstreams` in `[peer]`, `listen` in others.
+    /// Returns its key in the section: the name without the section's own in front (`log_level` is
+    /// `level` in `[log]`), unless the table has another.
     pub(crate) fn key(&self) -> &'static str {
-        match self.name.strip_prefix(self.section.name()) {
-            Some("") => self.section.main_key(),
-            Some(rest) => rest.strip_prefix('_').unwrap_or(self.name),
-            None => self.name,
+        if !self.own_key.is_empty() {
+            return self.own_key;
         }
+        let rest = self.name.strip_prefix(self.section.name());
+        let rest = rest.and_then(|rest| rest.strip_prefix('_'));
+        rest.unwrap_or(self.name)
     }
 
     /// The option of the command line, without the dashes in front.

@@ -97,17 +97,11 @@ pub(super) struct Always<F: Form> {
     pub(super) form: F,
 }
 
-/// A field that has a value or is described by a word.
-pub(super) struct OrWord<F: Form> {
+/// A field that may have no value, which a word may stand for.
+pub(super) struct Optional<F: Form> {
     pub(super) place: Place<Option<F::Value>>,
     pub(super) form: F,
-    pub(super) word: &'static str,
-}
-
-/// A field that may be absent.
-pub(super) struct Maybe<F: Form> {
-    pub(super) place: Place<Option<F::Value>>,
-    pub(super) form: F,
+    pub(super) word: Option<&'static str>,
 }
 
 fn read<F: Form>(form: &F, given: &Given<'_>) -> Result<F::Value, Refused> {
@@ -155,9 +149,10 @@ impl<F: Form> Field for Always<F> {
     as_the_form_says!();
 }
 
-impl<F: Form> Field for OrWord<F> {
+impl<F: Form> Field for Optional<F> {
     fn set(&self, config: &mut Config, given: &Given<'_>) -> Result<(), Refused> {
-        let value = if given.text() == Some(self.word) {
+        let is_word = self.word.is_some() && given.text() == self.word;
+        let value = if is_word {
             None
         } else {
             Some(read(&self.form, given)?)
@@ -168,29 +163,16 @@ impl<F: Form> Field for OrWord<F> {
 
     fn show(&self, config: &Config) -> Option<String> {
         let value = (self.place.get)(config).as_ref();
-        Some(value.map_or_else(|| quoted(self.word), |value| self.form.write(value)))
+        let written = value.map(|value| self.form.write(value));
+        written.or_else(|| self.word.map(quoted))
     }
 
     fn expected(&self) -> String {
-        format!("{}, or \"{}\"", self.form.expected(), self.word)
-    }
-
-    as_the_form_says!();
-}
-
-impl<F: Form> Field for Maybe<F> {
-    fn set(&self, config: &mut Config, given: &Given<'_>) -> Result<(), Refused> {
-        *(self.place.get_mut)(config) = Some(read(&self.form, given)?);
-        Ok(())
-    }
-
-    fn show(&self, config: &Config) -> Option<String> {
-        let value = (self.place.get)(config).as_ref();
-        value.map(|value| self.form.write(value))
-    }
-
-    fn expected(&self) -> String {
-        self.form.expected()
+        let expected = self.form.expected();
+        match self.word {
+            Some(word) => format!("{expected}, or \"{word}\""),
+            None => expected,
+        }
     }
 
     as_the_form_says!();

@@ -1,43 +1,55 @@
 //! Every option has a key, a variable and an option of the command line, and every field of the
 //! settings has an option.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, file, value};
-use crate::channel::{ChannelRules, ChannelSettings};
-use crate::config::form::Arity;
-use crate::config::{Config, DEFAULT_PORT, OPTIONS, Opt, Section};
-use crate::settings::{
-    Limits, PeerSettings, ProxySettings, Settings, TlsSettings, WebSocketSettings,
-};
-use crate::tls::ClientTlsOptions;
+use crate::config::{Arity, Config, DEFAULT_PORT, Given, OPTIONS, Opt, Section};
+use crate::settings::Settings;
 
-/// A value for each option that is not its default, as TOML.
-fn another(opt: &Opt) -> &'static str {
-    match opt.name {
-        "listen" | "tls" | "tls_ws" | "ws" => r#"["127.0.0.1:1", "[::1]:2"]"#,
-        "shards" => "3",
-        "pin" | "announce_joins" | "ws_page" => "false",
-        "allow_anonymous" | "ws_trust" | "peer_insecure" => "true",
-        "ws_origin" => r#"["https://a.example", "*"]"#,
-        "trusted_proxies" => r#"["10.0.0.0/8", "2001:db8::1"]"#,
-        "proxy_protocol" => r#"["listen", "tls_ws"]"#,
-        "ws_ping_timeout" => r#""2m""#,
-        "peer" => r#"["a", "tls://b:1"]"#,
-        "key" | "addr_key" => r#""secret""#,
-        "key_file" => r#""tests/data/key""#,
-        "tls_cert" | "tls_key" | "tls_client_ca" | "peer_ca" | "peer_client_cert"
-        | "peer_client_key" => r#""src/main.rs""#,
-        "slow_policy" => r#""backpressure""#,
-        "check_names" => r#""sender""#,
-        "log_format" => r#""json""#,
-        "log_level" => r#""warn,mles::shard=debug""#,
-        "max_frame" => r#""1MiB""#,
-        "tcp_congestion" => r#""cubic""#,
-        "queue_bytes" | "partial_bytes" | "history_bytes" => r#""20MiB""#,
-        _ if opt.field.value_name() == "DURATION" => r#""7s""#,
-        _ => "77",
-    }
+/// Values to try on an option, as TOML; those that are not for it are refused.
+fn values(opt: &Opt) -> Vec<String> {
+    let name = opt.field.value_name();
+    let list: &[&str] = match name.as_str() {
+        "ADDR:PORT" => &[r#"["127.0.0.1:1", "[::1]:2"]"#],
+        "N" => &["77", "3"],
+        "CID" => &["77"],
+        "SIZE" => &[r#""20MiB""#, r#""1MiB""#, "77"],
+        "DURATION" => &[r#""7s""#, r#""2m""#],
+        "FILE" => &[r#""tests/data/key""#],
+        "SECRET" => &[r#""secret""#],
+        "NAME" => &[r#""cubic""#],
+        "LEVEL" => &[r#""warn,mles::shard=debug""#],
+        "ORIGIN" => &[r#"["https://a.example", "*"]"#],
+        "NETWORK" => &[r#"["10.0.0.0/8", "2001:db8::1"]"#],
+        "[tls://]HOST[:PORT]" => &[r#"["a", "tls://b:1"]"#],
+        "true|false" => &["true", "false"],
+        words => {
+            let words: Vec<_> = words.split('|').map(|word| format!("{word:?}")).collect();
+            return match opt.field.arity() {
+                Arity::Many => vec![format!("[{}, {}]", words[0], words[1])],
+                Arity::One | Arity::Switch => words,
+            };
+        }
+    };
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Returns a value that is not the default, as TOML.
+fn another(opt: &Opt) -> String {
+    let default = value(&file("").ok(), opt.name);
+    let is_another = |written: &String| {
+        let text = in_file(opt, written);
+        let case = Case {
+            file: &text,
+            environment: companions(opt),
+            ..Case::default()
+        };
+        let resolved = case.resolve();
+        resolved.is_ok_and(|resolved| value(&resolved, opt.name) != default)
+    };
+    let found = values(opt).into_iter().find(is_another);
+    found.unwrap_or_else(|| panic!("no value to try on {opt:?}"))
 }
 
 /// What else has to be set with an option, or goes another way with it.
@@ -77,7 +89,7 @@ fn in_file(opt: &Opt, value: &str) -> String {
 fn file_environment_and_options_set_the_same() {
     for opt in OPTIONS {
         let default = value(&file("").ok(), opt.name);
-        let text = in_file(opt, another(opt));
+        let text = in_file(opt, &another(opt));
         let by_file = Case {
             file: &text,
             environment: companions(opt),
@@ -87,7 +99,7 @@ fn file_environment_and_options_set_the_same() {
         let expected = value(&by_file, opt.name);
         assert_ne!(expected, default, "{opt:?}");
 
-        let words = words(another(opt));
+        let words = words(&another(opt));
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let (variable, text) = (opt.env(), joined(opt, &words));
         let own = [(variable.as_str(), text.as_str())];
@@ -118,7 +130,7 @@ fn an_option_sets_nothing_but_its_own_field() {
     let shown = |config: &Config| OPTIONS.iter().map(|opt| opt.field.show(config)).collect();
     let defaults: Vec<_> = shown(&Config::default());
     for opt in OPTIONS {
-        let text = in_file(opt, another(opt));
+        let text = in_file(opt, &another(opt));
         let case = Case {
             file: &text,
             environment: companions(opt),
@@ -163,127 +175,48 @@ fn options_are_listed_by_section() {
     assert_eq!(sections, Section::ALL);
 }
 
-/// Takes a struct apart without `..`, so that a new field does not compile until it is named here.
-macro_rules! fields {
-    ($type:ident { $($field:ident),* $(,)? }) => {{
-        let $type { $($field: _),* } = $type::default();
-        [$(stringify!($field)),*]
-    }};
+/// Returns every field of a configuration, however deep, with its value.
+fn fields(config: &Config) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::<_, String>::new();
+    let mut path = Vec::new();
+    let text = format!("{config:#?}");
+    for line in text.lines() {
+        let content = line.trim_start();
+        path.truncate((line.len() - content.len()) / 4);
+        let (name, value) = content.split_once(": ").unwrap_or(("", content));
+        path.push(name);
+        let is_brace = content.ends_with('{') || content.starts_with(['}', ']', ')']);
+        if !is_brace {
+            // A list or an option goes over several lines.
+            let field = path.join(".");
+            *fields
+                .entry(field.trim_matches('.').to_owned())
+                .or_default() += value;
+        }
+    }
+    fields
 }
 
 #[test]
 fn every_field_of_the_settings_has_an_option() {
-    let limits = fields!(Limits {
-        max_frame,
-        max_uid,
-        max_channel_name,
-        max_channels,
-        max_connections,
-        max_connections_per_address,
-        max_joining,
-        join_deadline,
-        frame_deadline,
-        partial_bytes,
-        history_bytes_total,
-        max_half_closed,
-        tcp_timeout,
-        tcp_congestion,
-        check_names,
-    });
-    let channel = fields!(ChannelSettings {
-        history_frames,
-        history_bytes,
-        history_age,
-        queue_bytes,
-        write_deadline,
-        slow_policy,
-        announce_joins,
-        idle_ttl,
-    });
-    let settings = fields!(Settings {
-        listen,
-        shards,
-        pin,
-        keyring,
-        allow_anonymous,
-        spread_threshold,
-        drain_deadline,
-        channels,
-        limits,
-        peer,
-        tls,
-        websocket,
-        proxies,
-    });
-    let proxies = fields!(ProxySettings { trusted, protocol });
-    let peer = fields!(PeerSettings {
-        upstreams,
-        tls,
-        cid,
-        backoff,
-        backoff_max,
-        stable_after,
-        connect_timeout,
-        linger,
-    });
-    let peer_tls = fields!(ClientTlsOptions {
-        ca,
-        insecure,
-        cert,
-        key,
-    });
-    let tls = fields!(TlsSettings {
-        listen,
-        cert,
-        key,
-        client_ca,
-    });
-    let websocket = fields!(WebSocketSettings {
-        listen,
-        tls_listen,
-        trust,
-        origins,
-        page,
-        max_message,
-        ping_interval,
-        ping_timeout,
-    });
-    // The default and the rules are the sections [channel] and [[channel_rule]].
-    let _ = fields!(ChannelRules { default, patterns });
-    let in_section = |section, key: &str| {
-        let known = |opt: &Opt| opt.section == section && opt.key() == key;
-        assert!(OPTIONS.iter().any(known), "{key}");
-    };
-    peer.into_iter()
-        .filter(|field| *field != "tls")
-        .for_each(|field| in_section(Section::Peer, field));
-    peer_tls.into_iter().for_each(|field| match field {
-        "cert" => in_section(Section::Peer, "client_cert"),
-        "key" => in_section(Section::Peer, "client_key"),
-        same => in_section(Section::Peer, same),
-    });
-    tls.into_iter()
-        .for_each(|field| in_section(Section::Tls, field));
-    proxies.into_iter().for_each(|field| match field {
-        "trusted" => in_section(Section::Server, "trusted_proxies"),
-        other => in_section(Section::Server, &format!("proxy_{other}")),
-    });
-    websocket.into_iter().for_each(|field| match field {
-        "tls_listen" => in_section(Section::Tls, "ws"),
-        "origins" => in_section(Section::Ws, "origin"),
-        same => in_section(Section::Ws, same),
-    });
-    for field in limits.into_iter().chain(channel).chain(settings) {
-        let names: &[&str] = match field {
-            "history_frames" => &["history_limit"],
-            "keyring" => &["key", "key_file", "addr_key"],
-            "channels" | "limits" | "peer" | "tls" | "websocket" | "proxies" => continue,
-            same => &[same],
-        };
-        for name in names {
-            let _ = super::opt(name);
-        }
+    let defaults = fields(&Config::default());
+    let mut without: BTreeSet<_> = defaults.keys().map(String::as_str).collect();
+    for opt in OPTIONS {
+        let another = another(opt);
+        let words = words(&another);
+        let given = Given::words(words.iter().map(String::as_str));
+        let mut config = Config::default();
+        opt.field.set(&mut config, &given).unwrap();
+        let set = fields(&config);
+        without.retain(|field| set.get(*field) == defaults.get(*field));
     }
+    // Rules are tables of their own, and the keyring is made of the secrets.
+    let others = [
+        "settings.channels.patterns",
+        "settings.keyring.addr_key",
+        "settings.keyring.shared",
+    ];
+    assert_eq!(without, others.into());
 }
 
 #[test]
