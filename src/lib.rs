@@ -5,16 +5,18 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → channel, peer, websocket → protocol
-//!                       client ──────────────────────────────────────────→ protocol
+//! main, cli → config → broker → net → shard → access, channel, peer, websocket → protocol
+//!                       client ──────────────────────────────────────────────────→ protocol
 //! ```
 //!
-//! `protocol`, `channel`, `peer` and `websocket` are pure: no I/O, no clock, no runtime. The first two
-//! are what is left of the library without features. `server` adds the broker, `client` the clients,
+//! `protocol`, `channel`, `peer`, `access` and `websocket` are pure: no I/O, no clock, no runtime. The
+//! first two are what is left of the library without features. `server` adds the broker, `client` the clients,
 //! `tls` TLS for them (the broker has it), `cli` the `mles` program.
 
 #![warn(clippy::disallowed_macros)]
 
+#[cfg(feature = "server")]
+mod access;
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
 #[cfg(feature = "server")]

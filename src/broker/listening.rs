@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::StartError;
+use crate::access::{self, ListenerFault};
 use crate::net::{Acceptor, Listeners, accept_forever, bind};
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::Shard;
@@ -137,19 +138,8 @@ pub(super) fn check_listener(
     address: SocketAddr,
     kind: ListenerKind,
 ) -> Result<(), StartError> {
-    let is_web = kind.is_web();
-    let is_trusting = is_web && settings.websocket.trust;
-    let is_open = is_trusting || !settings.keyring.is_secret();
-    if is_open && !settings.allow_anonymous && !address.ip().to_canonical().is_loopback() {
-        return Err(StartError::Unprotected(address));
-    }
-    if is_web && !settings.websocket.trust && is_address_only(settings) {
-        return Err(StartError::NoWebSocketKey);
-    }
-    Ok(())
-}
-
-/// Whether a key is made of nothing but the client's address and a secret.
-fn is_address_only(settings: &Settings) -> bool {
-    settings.keyring.is_secret() && settings.keyring.uses_address()
+    access::check_listener(settings, kind, address).map_err(|fault| match fault {
+        ListenerFault::Unprotected => StartError::Unprotected(address),
+        ListenerFault::NoWebSocketKey => StartError::NoWebSocketKey,
+    })
 }

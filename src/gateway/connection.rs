@@ -27,6 +27,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::access::RequestProof;
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::shard::allowance::evicted;
 use crate::shard::frame_deadline::FrameDeadline;
@@ -48,23 +49,14 @@ pub(crate) struct UpgradedConnection {
     pub(crate) layered: Rc<Layered>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
-    /// What it has shown to prove that it may join.
-    pub(crate) access: Proof,
+    /// What its request has proved.
+    pub(crate) proof: RequestProof,
     /// Bytes that came behind the handshake.
     pub(crate) early: Bytes,
     /// When it must have joined.
     pub(crate) deadline: Instant,
     /// Counts the connection.
     pub(crate) permit: Permit,
-}
-
-/// What a client may join.
-#[derive(Clone, Debug)]
-pub(crate) enum Proof {
-    /// Whatever it names: nothing has to be proved, or it has shown the secret itself.
-    Any,
-    /// What these are the session keys of.
-    Hashes(Vec<u64>),
 }
 
 /// A member for whom the session speaks.
@@ -105,7 +97,7 @@ struct WsConnection {
     layered: Rc<Layered>,
     reader: StreamReader,
     peer: SocketAddr,
-    access: Proof,
+    proof: RequestProof,
     input: Input,
     assembly: Assembly,
     batch: IncomingRun,
@@ -133,7 +125,7 @@ impl Shard {
             reader: StreamReader::Layered(visitor.layered.clone()),
             layered: visitor.layered,
             peer: visitor.peer,
-            access: visitor.access,
+            proof: visitor.proof,
             input: Input::default(),
             assembly: Assembly::default(),
             batch: IncomingRun::default(),

@@ -9,21 +9,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::connection::{Proof, UpgradedConnection};
+use super::connection::UpgradedConnection;
 use super::head::RequestHead;
 use super::page;
-use crate::escape::Escaped;
+use crate::access::{Access, Credentials, Denied, RequestProof};
 use crate::net::acceptor::PendingJoin;
 use crate::net::proxy::forwarded_for;
 use crate::net::refusal::{Refusal, refused};
-use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::limits::LimitReached;
 use crate::shard::stream::{StreamReader, see_off};
 use crate::websocket::{
-    Hosts, HttpRequest, Method, Offer, PROTOCOL, Response, Status, Upgrade, host_allowed,
-    no_content, origin_allowed, parse, switching,
+    HttpRequest, Method, Offer, PROTOCOL, Response, Status, no_content, parse, switching,
 };
 
 /// How long a client that was too slow may take to let that in.
@@ -32,7 +30,7 @@ const LATE: Duration = Duration::from_millis(100);
 /// What came of a request.
 enum Outcome {
     /// A WebSocket session begins, and these bytes came behind the request.
-    WsConnection(Proof, Bytes),
+    WsConnection(RequestProof, Bytes),
     /// It was answered, and that is all.
     Answered,
     /// It was refused.
@@ -51,12 +49,12 @@ pub(crate) async fn visit(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     let (answered, deadline) = (pending.wait_for(request).await, pending.deadline);
     let peer = client.get();
     match answered {
-        Ok(Ok(Outcome::WsConnection(access, early))) => {
+        Ok(Ok(Outcome::WsConnection(proof, early))) => {
             let permit = pending.permit;
             return shard.serve_websocket(UpgradedConnection {
                 layered,
                 peer,
-                access,
+                proof,
                 early,
                 deadline,
                 permit,
@@ -128,7 +126,8 @@ async fn answer(
                     break too_many(&request, full);
                 }
                 let visit = Visit {
-                    settings,
+                    access: &shard.common.access,
+                    has_page: settings.websocket.page,
                     is_private: layered.is_encrypted() || pending.is_near(settings),
                 };
                 break visit.respond(&request, head.bytes());
@@ -160,18 +159,10 @@ fn too_many(request: &HttpRequest<'_>, full: LimitReached) -> (Vec<u8>, Outcome)
 
 /// What an answer depends on besides the request.
 struct Visit<'a> {
-    settings: &'a Settings,
+    access: &'a Access,
+    has_page: bool,
     /// Whether nobody on the way can read it.
     is_private: bool,
-}
-
-/// Why a client may not even ask to join.
-struct NoAccess {
-    status: Status,
-    /// What the client is told.
-    why: &'static str,
-    /// What the log has besides.
-    details: String,
 }
 
 impl Visit<'_> {
@@ -182,14 +173,25 @@ impl Visit<'_> {
             Ok(None) => return self.page(request),
             Err(bad) => return (bad.response(received), Outcome::Refused(bad.to_string())),
         };
-        match self.access(request, &upgrade) {
-            Ok(access) => {
+        if upgrade.offer == Offer::Others {
+            let why = "the only subprotocol here is mles-websocket";
+            return refuse(request, Status::BAD_REQUEST, why, why.to_owned());
+        }
+        let credentials = Credentials {
+            origin: upgrade.origin,
+            host: request.host,
+            bearer: upgrade.bearer,
+            auth: &upgrade.auth,
+            is_private: self.is_private,
+        };
+        match self.access.request(&credentials) {
+            Ok(proof) => {
                 let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
                 let early = Bytes::copy_from_slice(&received[request.head_len..]);
                 let response = switching(&upgrade.accept, protocol);
-                (response, Outcome::WsConnection(access, early))
+                (response, Outcome::WsConnection(proof, early))
             }
-            Err(no_access) => no_access.answer(request),
+            Err(denied) => deny(request, &denied),
         }
     }
 
@@ -198,85 +200,34 @@ impl Visit<'_> {
         if request.method == Method::Options {
             return (no_content(), Outcome::Answered);
         }
-        let websocket = &self.settings.websocket;
-        if !host_allowed(request.host, self.hosts(), &websocket.origins) {
-            let refusal = NoAccess {
-                status: Status::MISDIRECTED,
-                why: "without a key this server goes by its address and by localhost alone; other \
-                      names have to be listed, as in --ws-origin http://NAME",
-                details: format!(": asked for as {}", Escaped(request.host)),
-            };
-            return refusal.answer(request);
+        if let Err(denied) = self.access.check_host(request.host) {
+            return deny(request, &denied);
         }
         let with_body = request.method == Method::Get;
-        let page = page::response(request.path, websocket.page, with_body);
+        let page = page::response(request.path, self.has_page, with_body);
         (page, Outcome::Answered)
-    }
-
-    /// What the client may join, or why it may not even ask.
-    fn access(&self, request: &HttpRequest<'_>, upgrade: &Upgrade<'_>) -> Result<Proof, NoAccess> {
-        let refuse = |status, why| NoAccess {
-            status,
-            why,
-            details: String::new(),
-        };
-        if upgrade.offer == Offer::Others {
-            let why = "the only subprotocol here is mles-websocket";
-            return Err(refuse(Status::BAD_REQUEST, why));
-        }
-        let allowed = &self.settings.websocket.origins;
-        if !origin_allowed(upgrade.origin, request.host, self.hosts(), allowed) {
-            let (origin, host) = (upgrade.origin.unwrap_or_default(), request.host);
-            return Err(NoAccess {
-                details: format!(": a page of {} at {}", Escaped(origin), Escaped(host)),
-                ..refuse(
-                    Status::FORBIDDEN,
-                    "this origin is not allowed (--ws-origin)",
-                )
-            });
-        }
-        if self.needs_no_key() {
-            return Ok(Proof::Any);
-        }
-        let keyring = &self.settings.keyring;
-        match upgrade.bearer {
-            Some(_) if !self.is_private => Err(refuse(
-                Status::FORBIDDEN,
-                "Authorization: Bearer shows the key to everybody on the way: it is taken inside of TLS \
-                 only (--tls-ws), from this machine, and from trusted_proxies",
-            )),
-            Some(bearer) if keyring.is_shared(bearer) => Ok(Proof::Any),
-            Some(_) => Err(refuse(Status::UNAUTHORIZED, "wrong key")),
-            None => Ok(Proof::Hashes(upgrade.auth.clone())),
-        }
-    }
-
-    /// What a page of ours may be asked for by. Where no key protects the channels, a browser that can
-    /// reach this server must not be led here by a name of somebody else's.
-    fn hosts(&self) -> Hosts {
-        if self.needs_no_key() {
-            Hosts::Fixed
-        } else {
-            Hosts::Any
-        }
-    }
-
-    fn needs_no_key(&self) -> bool {
-        self.settings.websocket.trust || !self.settings.keyring.is_secret()
     }
 }
 
-impl NoAccess {
-    fn answer(self, request: &HttpRequest<'_>) -> (Vec<u8>, Outcome) {
-        let Self {
-            status,
-            why,
-            details,
-        } = self;
-        let with_body = request.method != Method::Head;
-        let response = Response::text(status, &[], &format!("{why}\n"), with_body);
-        (response, Outcome::Refused(format!("{why}{details}")))
-    }
+/// The answer to a client that may not even ask to join.
+fn deny(request: &HttpRequest<'_>, denied: &Denied) -> (Vec<u8>, Outcome) {
+    let status = match denied {
+        Denied::WrongSecret => Status::UNAUTHORIZED,
+        Denied::Host { .. } => Status::MISDIRECTED,
+        _ => Status::FORBIDDEN,
+    };
+    refuse(request, status, &denied.reason(), denied.to_string())
+}
+
+fn refuse(
+    request: &HttpRequest<'_>,
+    status: Status,
+    reason: &str,
+    log: String,
+) -> (Vec<u8>, Outcome) {
+    let with_body = request.method != Method::Head;
+    let response = Response::text(status, &[], &format!("{reason}\n"), with_body);
+    (response, Outcome::Refused(log))
 }
 
 #[cfg(test)]
@@ -284,6 +235,7 @@ impl NoAccess {
 mod tests {
     use super::*;
     use crate::protocol::Keyring;
+    use crate::settings::Settings;
 
     const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -292,7 +244,8 @@ mod tests {
     fn answer(settings: &Settings, is_private: bool, head: &str) -> (u16, Option<String>) {
         let head = format!("{head}\r\n");
         let visit = Visit {
-            settings,
+            access: &Access::new(settings),
+            has_page: settings.websocket.page,
             is_private,
         };
         let request = parse(head.as_bytes()).unwrap().unwrap();

@@ -10,14 +10,13 @@ use tokio::net::TcpStream;
 
 use super::acceptor::{PendingJoin, is_end};
 use super::refusal::{Refusal, refused};
+use crate::access::{Proof, Rights};
 use crate::channel::FrameRun;
-use crate::escape::Escaped;
 use crate::protocol::{
     BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, ResyncLimits, frame_len, is_resync,
     resync_join, resync_link,
 };
-use crate::settings::{Limits, NameCheck, Settings};
-use crate::shard::Shard;
+use crate::settings::Limits;
 use crate::shard::input::{Frames, Input, Next};
 use crate::shard::layered::Layered;
 use crate::shard::limits::Permit;
@@ -25,6 +24,7 @@ use crate::shard::links::received_resync::ReceivedResync;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
 use crate::shard::stream::StreamReader;
 use crate::shard::turn;
+use crate::shard::{Common, Shard};
 
 /// Most frames in a resync message that are looked at.
 const MAX_RESYNC_FRAMES: usize = 100_000;
@@ -96,14 +96,17 @@ async fn admitted(
     first: &Bytes,
     pending: &PendingJoin,
 ) -> Result<JoinRequest, Refusal> {
-    let settings = &shard.common.settings;
-    let mut entry = check(settings, first, pending.peer)?;
+    let common = &shard.common;
+    let mut entry = check(common, first, pending.peer)?;
     pending.permit.join().map_err(Refusal::LetGo)?;
     let body = first.slice(HEADER_LEN..);
     if is_resync(&body) {
-        let limits = &settings.limits;
-        let check = |message: &Message<'_>| check_lengths(limits, message);
-        let resync = shard.read_resync(&body, resync_limits(limits), check);
+        let limits = resync_limits(&common.settings.limits);
+        let check = |message: &Message<'_>| {
+            let names = common.access.check_names(message.uid, message.channel);
+            names.map_err(Refusal::from)
+        };
+        let resync = shard.read_resync(&body, limits, check);
         entry.resync = Some(resync.await?);
     }
     Ok(entry)
@@ -124,6 +127,7 @@ fn arrival<S>(
             cid: entry.cid,
             peer: pending.peer,
             uid: entry.uid,
+            rights: entry.rights,
             permit: Some(pending.permit),
         },
         channel: entry.channel,
@@ -249,6 +253,7 @@ struct JoinRequest {
     cid: Cid,
     uid: Box<str>,
     channel: Box<str>,
+    rights: Rights,
     is_silent: bool,
     /// The join frame: the first frame itself, or the first in a resync.
     join: Bytes,
@@ -256,12 +261,12 @@ struct JoinRequest {
 }
 
 /// Checks what lets a connection in. Of a resync nothing else is looked at.
-fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
+fn check(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
     let join = if is_resync {
-        let joining = resync_join(&body, resync_limits(&settings.limits))?;
+        let joining = resync_join(&body, resync_limits(&common.settings.limits))?;
         // A buffer of its own: it may outlive the resync.
         Bytes::copy_from_slice(joining)
     } else {
@@ -269,27 +274,22 @@ fn check(settings: &Settings, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
     };
     let inner = FrameHeader::decode(&join)?.ok_or(Refusal::LeftInside)?;
     let message = Message::decode(&join[HEADER_LEN..])?;
-    check_lengths(&settings.limits, &message)?;
-    let anyone = settings.allow_anonymous && !settings.keyring.is_secret();
-    let is_key = |key| {
-        let keyring = &settings.keyring;
-        keyring.verify(key, peer, message.uid, message.channel)
+    let proof = if is_resync {
+        Proof::Resync {
+            nested: inner.key,
+            outer: header.key,
+        }
+    } else {
+        Proof::Key(header.key)
     };
-    // Of a resync, the key of the first frame in it counts; but some servers set the outer one only.
-    if !anyone && !is_key(inner.key) && !is_key(header.key) {
-        return Err(Refusal::WrongKey {
-            uid: Escaped(message.uid).to_string(),
-            channel: Escaped(message.channel).to_string(),
-            uses_address: settings.keyring.uses_address(),
-        });
-    }
-    if is_resync && settings.limits.check_names == NameCheck::Sender {
-        return Err(Refusal::ChecksSenders);
-    }
+    let rights = common
+        .access
+        .join(proof, peer, message.uid, message.channel)?;
     Ok(JoinRequest {
         cid: header.cid,
         uid: message.uid.into(),
         channel: message.channel.into(),
+        rights,
         is_silent: message.message.is_empty(),
         join,
         resync: None,
@@ -300,20 +300,5 @@ fn resync_limits(limits: &Limits) -> ResyncLimits {
     ResyncLimits {
         max_frames: MAX_RESYNC_FRAMES,
         max_body: limits.max_frame - HEADER_LEN,
-    }
-}
-
-fn check_lengths(limits: &Limits, message: &Message<'_>) -> Result<(), Refusal> {
-    let names = [
-        ("uid", message.uid.len(), limits.max_uid),
-        (
-            "channel name",
-            message.channel.len(),
-            limits.max_channel_name,
-        ),
-    ];
-    match names.into_iter().find(|&(_, len, limit)| len > limit) {
-        Some((what, len, limit)) => Err(Refusal::NameTooLong { what, len, limit }),
-        None => Ok(()),
     }
 }

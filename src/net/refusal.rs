@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::access::Denied;
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 use crate::shard::Shard;
 use crate::shard::allowance::Overdrawn;
@@ -65,36 +66,9 @@ pub(crate) enum Refusal {
     /// A resync message that does not hold what it should.
     #[error("resync message: {0}")]
     Resync(#[from] ResyncError),
-    /// The uid or the channel name is longer than allowed.
-    #[error("{what} of {len} bytes is over the limit of {limit}")]
-    NameTooLong {
-        /// Which of them.
-        what: &'static str,
-        /// Its length in bytes.
-        len: usize,
-        /// What is allowed, in bytes.
-        limit: usize,
-    },
-    /// The key is not the one that this server expects.
-    #[error("wrong key for uid {uid} and channel {channel}{}", if *.uses_address {
-        " (made from the client's address: a NAT or a proxy on the way changes it)"
-    } else {
-        ""
-    })]
-    WrongKey {
-        /// The uid, escaped.
-        uid: String,
-        /// The channel, escaped.
-        channel: String,
-        /// Whether the key depends on the client's address.
-        uses_address: bool,
-    },
-    /// A resync carries frames of many senders, and this server lets each session send its own only.
-    #[error(
-        "a resync, as only servers send: check_names = \"sender\" takes no servers below this one; \
-         set it to \"channel\" or \"off\" if this is one of yours"
-    )]
-    ChecksSenders,
+    /// It may not join what it names.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
@@ -111,9 +85,7 @@ impl Refusal {
     pub(crate) fn for_link(&self) -> Option<LinkRefusal> {
         match self {
             Self::Resync(_) => Some(LinkRefusal::Resync),
-            Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
-            Self::WrongKey { .. } => Some(LinkRefusal::Key),
-            Self::ChecksSenders => Some(LinkRefusal::Sender),
+            Self::Denied(denied) => denied.for_link(),
             Self::LeftSilently
             | Self::LeftInside
             | Self::LeftInHandshake

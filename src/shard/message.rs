@@ -15,6 +15,7 @@ use super::mailbox::Weigh;
 use super::parked::Parked;
 use super::refused::Refused;
 use super::stream::{StreamReader, StreamWriter, sides};
+use crate::access::Rights;
 use crate::channel::{FrameRun, SessionId};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello};
 
@@ -129,6 +130,8 @@ pub(crate) struct Identity {
     pub(crate) cid: Cid,
     pub(crate) peer: SocketAddr,
     pub(crate) uid: Box<str>,
+    /// What it may do.
+    pub(crate) rights: Rights,
     /// Keeps the connection counted, unless what it lives in does that.
     pub(crate) permit: Option<Permit>,
 }

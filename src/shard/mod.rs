@@ -64,6 +64,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::{Semaphore, watch};
 use wildmatch::WildMatch;
 
+use crate::access::Access;
 use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
@@ -103,6 +104,8 @@ pub(crate) enum BrokerPhase {
 pub(crate) struct Common {
     /// The configuration the broker was started with.
     pub(crate) settings: Settings,
+    /// Decides who may join, and as what.
+    pub(crate) access: Access,
     /// Counts connections and channels against their limits.
     pub(crate) limiter: Arc<Limiter>,
     /// The counters of each shard, by its index.
@@ -148,6 +151,7 @@ impl Common {
                 .collect(),
         };
         Self {
+            access: Access::new(&settings),
             limiter: Limiter::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
             phase: watch::Sender::new(BrokerPhase::Running),

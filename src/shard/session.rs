@@ -13,7 +13,8 @@ use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
 use super::pause::Pause;
 use super::stream::StreamWriter;
-use crate::channel::{Encoding, Fanout, MemberKey, SessionId, SlowPolicy, SlowReason};
+use crate::access::Rights;
+use crate::channel::{Encoding, Fanout, MemberKey, SessionId, SlowReason};
 use crate::protocol::{Cid, FrameError};
 use crate::websocket::{CloseCode, close_frame};
 
@@ -41,17 +42,6 @@ pub(crate) enum Role {
     Upstream,
 }
 
-impl Role {
-    /// Returns the policy that replaces the channel's for a session of this role. A link has no use
-    /// for a gap that only a new resync closes, and members must not wait for another server.
-    const fn slow_policy(self) -> Option<SlowPolicy> {
-        match self {
-            Self::Client => None,
-            Self::Downstream | Self::Upstream => Some(SlowPolicy::Disconnect),
-        }
-    }
-}
-
 /// One (uid, channel) pair of a client, on the shard where its connection is. Its tasks and its seat in the
 /// channel share it.
 #[derive(Debug)]
@@ -60,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Kind of party at the other end.
     pub(crate) role: Role,
+    /// What it may do.
+    pub(crate) rights: Rights,
     /// Encoding of its queue.
     pub(crate) encoding: Encoding,
     /// Its connection id in the channel.
@@ -111,12 +103,14 @@ impl Session {
             cid,
             peer,
             uid,
+            rights,
             permit,
         } = identity;
         debug_assert_ne!(session, SessionId::NONE);
         Rc::new(Self {
             id: session,
             role: seating.role,
+            rights,
             encoding,
             cid,
             peer,
@@ -139,7 +133,7 @@ impl Session {
     pub(crate) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
         let key = local.insert(self.id, self.clone(), skip);
         local.set_encoding(key, self.encoding);
-        if let Some(policy) = self.role.slow_policy() {
+        if let Some(policy) = self.rights.slow_policy {
             local.set_policy(key, policy);
         }
         self.key.set(Some(key));

@@ -13,8 +13,7 @@ use super::session::{Ended, Role, Session, SessionPhase};
 use super::stream::StreamReader;
 use super::turn;
 use crate::channel::FrameRun;
-use crate::protocol::{BodyCheck, BodyPrefix, Stop, scan};
-use crate::settings::NameCheck;
+use crate::protocol::{BodyCheck, Stop, scan};
 
 /// A member that is being served: the future of its task.
 ///
@@ -40,7 +39,8 @@ impl Shard {
         if session.phase.get() == SessionPhase::Over {
             return;
         }
-        let check = body_check(self.common.settings.limits.check_names, &session).map(Box::new);
+        let check = session.rights.body_check(&session.uid, &session.channel);
+        let check = check.map(Box::new);
         let input = Input::default();
         self.sessions.set(self.sessions.get() + 1);
         let mut task = SessionTask {
@@ -244,17 +244,5 @@ fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
     Frames {
         max_body: shard.max_body(),
         check: check.as_deref().unwrap_or(&BodyCheck::Off),
-    }
-}
-
-/// A session with the upstream carries frames of many uids, and notices. Under `sender` there are no
-/// sessions with servers below.
-fn body_check(names: NameCheck, session: &Session) -> Option<BodyCheck> {
-    let prefix = || BodyPrefix::new(&session.uid, &session.channel);
-    match names {
-        _ if session.role == Role::Upstream => None,
-        NameCheck::Off => None,
-        NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
-        NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
     }
 }

@@ -44,10 +44,10 @@ pub(crate) use frame::{
     unmask_into,
 };
 #[cfg(feature = "server")]
-pub(crate) use greeting::{Greeting, GreetingError, v2_auth};
+pub(crate) use greeting::{Greeting, GreetingError};
 #[cfg(feature = "server")]
 pub(crate) use handshake::{
-    Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status, Upgrade, host_allowed,
+    Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status, host_allowed,
     no_content, origin_allowed, parse, switching,
 };
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{WsConnection, WsSessions};
-use crate::escape::Escaped;
+use crate::access::Denied;
 use crate::protocol::BodyError;
 use crate::shard::limits::{LetGo, LimitReached};
 use crate::shard::refused::Refused;
@@ -76,15 +76,15 @@ impl Closing {
         Self::Fault(CloseCode::POLICY, why)
     }
 
-    pub(crate) fn name_too_long() -> Self {
-        let why = "uid or channel name longer than the server allows";
-        Self::Fault(CloseCode::POLICY, why.to_owned())
-    }
-
-    pub(crate) fn wrong_key(uid: &str, channel: &str) -> Self {
-        let (uid, channel) = (Escaped(uid), Escaped(channel));
-        let why = format!("wrong or missing auth for uid {uid} and channel {channel}");
-        Self::Fault(CloseCode::AUTH, why)
+    pub(crate) fn denied(denied: &Denied) -> Self {
+        let (code, why) = match denied {
+            Denied::NameTooLong { .. } => (
+                CloseCode::POLICY,
+                "uid or channel name longer than the server allows".to_owned(),
+            ),
+            denied => (CloseCode::AUTH, denied.reason()),
+        };
+        Self::Fault(code, why)
     }
 
     pub(crate) fn full(full: LimitReached) -> Self {

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::closing::Closing;
-use super::{Proof, WsConnection, WsSession, WsSessions};
+use super::{WsConnection, WsSession, WsSessions};
+use crate::access::{Proof, Rights};
 use crate::channel::Encoding;
-use crate::protocol::{
-    BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame,
-};
+use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Message, encode_frame};
 use crate::shard::Shard;
 use crate::shard::message::{Arrival, Early, Gateway, Identity};
-use crate::websocket::{Greeting, Kind, v2_auth};
+use crate::websocket::{Greeting, Kind};
 
 /// Longest greeting of a v2 client, in bytes: two long names and a hash.
 const MAX_HELLO: usize = 4096;
@@ -23,21 +22,11 @@ const MAX_SEATS: usize = 1000;
 struct Wish {
     uid: Box<str>,
     channel: Box<str>,
+    rights: Rights,
     /// The whole join frame; connection id and key are filled in.
     join: Vec<u8>,
     is_silent: bool,
     encoding: Encoding,
-}
-
-impl Proof {
-    fn allows(&self, keyring: &Keyring, uid: &str, channel: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Hashes(hashes) => keyring
-                .shared()
-                .is_some_and(|shared| hashes.contains(&Key::from_parts([shared, uid, channel]).0)),
-        }
-    }
 }
 
 impl WsConnection {
@@ -57,7 +46,8 @@ impl WsConnection {
     pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), Closing> {
         let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
-        self.check(&uid, &channel, false)?;
+        let proof = Proof::Request(&self.proof);
+        let rights = self.check(proof, &uid, &channel)?;
         let seats = self.seats.iter().count();
         if seats > 0 && !self.shard.is_running() {
             // The others get what is queued for them, and then the end.
@@ -70,6 +60,7 @@ impl WsConnection {
         let seat = self.seat(Wish {
             uid: uid.clone(),
             channel: channel.clone(),
+            rights,
             is_silent: message.message.is_empty(),
             join,
             encoding: Encoding::Bodies,
@@ -90,10 +81,11 @@ impl WsConnection {
             std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
         let hello = Greeting::parse(text)?;
         let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
-        let keyring = &self.shard.common.settings.keyring;
-        let shared = keyring.shared().unwrap_or_default();
-        let is_proved = hello.auth == Some(v2_auth(&uid, &channel, shared));
-        self.check(&uid, &channel, is_proved)?;
+        let proof = Proof::Greeting {
+            request: &self.proof,
+            auth: hello.auth,
+        };
+        let rights = self.check(proof, &uid, &channel)?;
         let message = Message {
             uid: &uid,
             channel: &channel,
@@ -104,6 +96,7 @@ impl WsConnection {
         let seat = self.seat(Wish {
             uid,
             channel,
+            rights,
             join,
             is_silent: true,
             encoding: Encoding::Payloads,
@@ -112,19 +105,11 @@ impl WsConnection {
         Ok(())
     }
 
-    /// Whether the names are allowed, and proved to be the client's to use: already, or by what the
-    /// session began with.
-    fn check(&self, uid: &str, channel: &str, is_proved: bool) -> Result<(), Closing> {
-        let settings = &self.shard.common.settings;
-        let limits = &settings.limits;
-        if uid.len() > limits.max_uid || channel.len() > limits.max_channel_name {
-            return Err(Closing::name_too_long());
-        }
-        if is_proved || self.access.allows(&settings.keyring, uid, channel) {
-            Ok(())
-        } else {
-            Err(Closing::wrong_key(uid, channel))
-        }
+    /// Checks that the client may join.
+    fn check(&self, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Closing> {
+        let access = &self.shard.common.access;
+        let rights = access.join(proof, self.peer, uid, channel);
+        rights.map_err(|denied| Closing::denied(&denied))
     }
 
     /// Takes a seat.
@@ -139,8 +124,8 @@ impl WsConnection {
             // It has proved that it may join: it makes no room for those that have not.
             self.permit.join().map_err(Closing::LetGo)?;
         }
-        let keyring = &shard.common.settings.keyring;
-        let key = keyring.session_key(self.peer, &wish.uid, &wish.channel);
+        let access = &shard.common.access;
+        let key = access.session_key(self.peer, &wish.uid, &wish.channel);
         let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
         let cid = Cid(rand::random());
         let mut join = wish.join;
@@ -158,6 +143,7 @@ impl WsConnection {
                 cid,
                 peer: self.peer,
                 uid: wish.uid,
+                rights: wish.rights,
                 permit,
             },
             channel: wish.channel,

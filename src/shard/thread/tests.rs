@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
+use crate::access::Rights;
 use crate::channel::{FrameRun, SessionId};
 use crate::protocol::{Cid, Key, Message, encode_frame};
 use crate::shard::ids::ChannelId;
@@ -58,6 +59,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
             cid: Cid(1),
             peer: client.local_addr().unwrap(),
             uid: "alice".into(),
+            rights: Rights::CLIENT,
             permit: None,
         },
         id: CHANNEL,

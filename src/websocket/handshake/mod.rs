@@ -12,4 +12,4 @@ mod upgrade;
 pub(crate) use origin::{Hosts, host_allowed, origin_allowed};
 pub(crate) use request::{HttpRequest, MAX_HEAD, Method, parse};
 pub(crate) use response::{Response, Status, no_content, switching};
-pub(crate) use upgrade::{Offer, PROTOCOL, Upgrade};
+pub(crate) use upgrade::{Offer, PROTOCOL};

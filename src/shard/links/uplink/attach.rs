@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::connect::Line;
 use super::{Attached, Uplink, UpstreamMemory, is_from};
+use crate::access::{Access, Rights};
 use crate::channel::{Encoding, Origin};
 use crate::escape::Escaped;
 use crate::peer::echo::EchoGuard;
@@ -70,8 +71,8 @@ impl Shard {
         let Some(uplink) = room.links.uplink().filter(is_current) else {
             return Ok(());
         };
-        let keyring = &self.common.settings.keyring;
-        let key = keyring.session_key(local, &uplink.member.0, &room.name);
+        let access = &self.common.access;
+        let key = access.session_key(local, &uplink.member.0, &room.name);
         let opening = self.opening(room, uplink, target, key, now)?;
         let (reader, session) = self.link_conn(line, peer, room, opening.cid);
         let member = session.enter(&mut room.channel.local, 0);
@@ -114,8 +115,8 @@ impl Shard {
             frame: join,
             seq: None,
         }];
-        let max_uid = settings.limits.max_uid;
-        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, max_uid);
+        let access = &self.common.access;
+        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, access);
         let sent = link.exchanged.max(link.old).min(link.offered);
         let is_fresh = |nested: &NestedFrame| nested.seq > Some(sent);
         let numbered: Vec<_> = numbered(entries, link, target).collect();
@@ -166,6 +167,7 @@ impl Shard {
         let session = Session {
             id: self.common.limiter.next_session(),
             role: Role::Upstream,
+            rights: Rights::UPSTREAM,
             encoding: Encoding::Frames,
             cid,
             peer,
@@ -209,9 +211,9 @@ fn choose_member(room: &mut Room) {
 
 /// Whether a server with the same limits takes a frame in a resync of that channel. Unless names are
 /// checked members can send any frame, and one that is not taken has the whole resync refused.
-fn is_taken(frame: &[u8], channel: &str, max_uid: usize) -> bool {
+fn is_taken(frame: &[u8], channel: &str, access: &Access) -> bool {
     let message = frame.get(HEADER_LEN..).map(Message::decode);
-    matches!(message, Some(Ok(m)) if m.channel == channel && m.uid.len() <= max_uid)
+    matches!(message, Some(Ok(m)) if m.channel == channel && access.check_names(m.uid, channel).is_ok())
 }
 
 /// Gives each frame of a history that did not come from the upstream its number.

@@ -50,8 +50,8 @@ impl Shard {
                 channel,
                 message: &[],
             };
-            let keyring = &self.common.settings.keyring;
-            let key = keyring.session_key(local, uid, channel);
+            let access = &self.common.access;
+            let key = access.session_key(local, uid, channel);
             encode_frame(cid, key, &message).map_err(io::Error::other)
         }) else {
             return Ok(None);

@@ -1,0 +1,100 @@
+//! Why somebody may not do what they ask for.
+
+use thiserror::Error;
+
+use crate::protocol::LinkRefusal;
+
+/// Why somebody may not join, or not even ask to. Names in it are escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Denied {
+    /// The uid or the channel name is longer than allowed.
+    #[error("{what} of {len} bytes is over the limit of {limit}")]
+    NameTooLong {
+        /// Which of them.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The longest that is allowed, in bytes.
+        limit: usize,
+    },
+    /// The key of a join frame is not the one that this server expects.
+    #[error("wrong key for uid {uid} and channel {channel}{}", if *.uses_address {
+        " (made from the client's address: a NAT or a proxy on the way changes it)"
+    } else {
+        ""
+    })]
+    WrongKey {
+        /// The uid.
+        uid: String,
+        /// The channel.
+        channel: String,
+        /// Whether the key depends on the client's address.
+        uses_address: bool,
+    },
+    /// Nothing that a WebSocket client has shown proves that it knows the key.
+    #[error("wrong or missing auth for uid {uid} and channel {channel}")]
+    WrongAuth {
+        /// The uid.
+        uid: String,
+        /// The channel.
+        channel: String,
+    },
+    /// A resync carries frames of many senders, and this server lets each session send its own only.
+    #[error(
+        "a resync, as only servers send: check_names = \"sender\" takes no servers below this one; \
+         set it to \"channel\" or \"off\" if this is one of yours"
+    )]
+    ChecksSenders,
+    /// The secret in an HTTP request is not the one that all clients share.
+    #[error("wrong key")]
+    WrongSecret,
+    /// The secret was shown in an HTTP request that others may have read on its way.
+    #[error(
+        "Authorization: Bearer shows the key to everybody on the way: it is taken inside of TLS only \
+         (--tls-ws), from this machine, and from trusted_proxies"
+    )]
+    KeyInClear,
+    /// A page of somebody else's wants to connect.
+    #[error("{}: a page of {origin} at {host}", Self::ORIGIN)]
+    Origin {
+        /// Where the page is from.
+        origin: String,
+        /// The host that it connects to.
+        host: String,
+    },
+    /// The page was asked for by a name that may be somebody else's.
+    #[error("{}: asked for as {host}", Self::HOST)]
+    Host {
+        /// The name.
+        host: String,
+    },
+}
+
+impl Denied {
+    /// Returns the reason as a server below is told it; `None` if it is none of a link.
+    pub(crate) const fn for_link(&self) -> Option<LinkRefusal> {
+        match self {
+            Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
+            Self::WrongKey { .. } => Some(LinkRefusal::Key),
+            Self::ChecksSenders => Some(LinkRefusal::Sender),
+            Self::WrongAuth { .. }
+            | Self::WrongSecret
+            | Self::KeyInClear
+            | Self::Origin { .. }
+            | Self::Host { .. } => None,
+        }
+    }
+
+    const ORIGIN: &'static str = "this origin is not allowed (--ws-origin)";
+    const HOST: &'static str = "without a key this server goes by its address and by localhost alone; \
+                                other names have to be listed, as in --ws-origin http://NAME";
+
+    /// Returns the reason as its client may be told it: without what the client has said itself.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Origin { .. } => Self::ORIGIN.to_owned(),
+            Self::Host { .. } => Self::HOST.to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
