@@ -65,7 +65,7 @@ impl Outputs {
     pub(crate) fn write(self, report: &Report) -> Result<(), ReportError> {
         if let Some(file) = self.json {
             file.replace(|out| {
-                serde_json::to_writer_pretty(&mut *out, report)?;
+                serde_json::to_writer(&mut *out, report)?;
                 out.write_all(b"\n")
             })?;
         }
