@@ -5,6 +5,7 @@
 //! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
+mod arrival;
 mod link;
 mod stream;
 mod tls;

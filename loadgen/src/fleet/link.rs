@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::stream::{Arrival, Stream};
+use super::arrival::Arrival;
+use super::stream::Stream;
 use super::{FleetError, Scratch};
 use crate::adapter::{Adapter, MAX_CARRY, Role, Scanner};
 use crate::mark::Mark;

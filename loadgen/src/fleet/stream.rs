@@ -6,21 +6,13 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::arrival::Arrival;
 use super::tls::Tls;
 
 /// A non-blocking connection. Errors of TLS are I/O errors with the reason.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<Tls>),
-}
-
-/// What a read has brought.
-pub(super) enum Arrival {
-    /// So many bytes, none if they were TLS's own. Unless `is_last`, there may be more; what comes
-    /// later makes a new event.
-    Bytes { len: usize, is_last: bool },
-    /// The other side has closed.
-    End,
 }
 
 impl Stream {

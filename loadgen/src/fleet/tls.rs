@@ -12,7 +12,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use super::stream::Arrival;
+use super::arrival::Arrival;
 
 /// The name that brokers started here have a certificate for.
 const NAME: &str = "localhost";

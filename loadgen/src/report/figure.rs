@@ -8,9 +8,10 @@
 //! course second by second is drawn from [`RunResult::intervals`].
 
 use super::RunResult;
-use super::group::per_delivery;
 use crate::distribution::Distribution;
+use crate::process::CpuTime;
 use crate::scenario::{SlowReaderOutcome, StormOutcome};
+use crate::verify::Tally;
 use crate::watch::Slice;
 
 const NANOSECONDS_PER_MICROSECOND: f64 = 1e3;
@@ -275,4 +276,9 @@ fn deliveries_per_second(rate: f64) -> Figure {
 
 fn micros(times: &Distribution, percent: f64) -> f64 {
     times.percentile(percent) as f64 / NANOSECONDS_PER_MICROSECOND
+}
+
+/// Nanoseconds for each delivery that came.
+pub(super) fn per_delivery(cpu: CpuTime, tally: &Tally) -> f64 {
+    cpu.nanoseconds as f64 / tally.delivered.max(1) as f64
 }

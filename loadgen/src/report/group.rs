@@ -1,16 +1,14 @@
 //! The runs of one scenario over one broker, put together for a line of a table.
 
-use super::figure::{Figure, Times};
+use super::figure::{Figure, Times, per_delivery};
 use super::spread::Spread;
 use super::{Report, Run, RunResult};
 use crate::broker::Broker;
 use crate::distribution::Distribution;
-use crate::process::CpuTime;
 use crate::scenario::{
     HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,
     StormOutcome,
 };
-use crate::verify::Tally;
 
 /// The runs of one scenario over one broker.
 pub(super) struct Group<'a> {
@@ -19,56 +17,34 @@ pub(super) struct Group<'a> {
     pub(super) runs: Vec<&'a Run>,
 }
 
+/// Makes methods of [`Group`] that return the outcomes of its runs, where they are of one kind.
+macro_rules! outcomes {
+    ($($kind:ident: $name:ident -> $outcome:ty,)*) => {
+        impl<'a> Group<'a> {
+            $(pub(super) fn $name(&self) -> impl Iterator<Item = &'a $outcome> {
+                self.runs.iter().filter_map(|run| match &run.result {
+                    RunResult::$kind(outcome) => {
+                        let outcome: &$outcome = outcome;
+                        Some(outcome)
+                    }
+                    _ => None,
+                })
+            })*
+        }
+    };
+}
+
+outcomes! {
+    Fanout: outcomes -> Outcome,
+    Idle: idles -> IdleResult,
+    Latency: latencies -> LatencyOutcome,
+    Seed: seeds -> SeedOutcome,
+    Storm: storms -> StormOutcome,
+    History: histories -> HistoryOutcome,
+    SlowReader: slow_readers -> SlowReaderOutcome,
+}
+
 impl<'a> Group<'a> {
-    pub(super) fn outcomes(&self) -> impl Iterator<Item = &'a Outcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Fanout(outcome) => Some(outcome),
-            _ => None,
-        })
-    }
-
-    pub(super) fn idles(&self) -> impl Iterator<Item = &'a IdleResult> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Idle(idle) => Some(idle),
-            _ => None,
-        })
-    }
-
-    pub(super) fn latencies(&self) -> impl Iterator<Item = &'a LatencyOutcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Latency(outcome) => Some(&**outcome),
-            _ => None,
-        })
-    }
-
-    pub(super) fn seeds(&self) -> impl Iterator<Item = &'a SeedOutcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Seed(outcome) => Some(&**outcome),
-            _ => None,
-        })
-    }
-
-    pub(super) fn storms(&self) -> impl Iterator<Item = &'a StormOutcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::Storm(outcome) => Some(&**outcome),
-            _ => None,
-        })
-    }
-
-    pub(super) fn histories(&self) -> impl Iterator<Item = &'a HistoryOutcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::History(outcome) => Some(&**outcome),
-            _ => None,
-        })
-    }
-
-    pub(super) fn slow_readers(&self) -> impl Iterator<Item = &'a SlowReaderOutcome> {
-        self.runs.iter().filter_map(|run| match &run.result {
-            RunResult::SlowReader(outcome) => Some(&**outcome),
-            _ => None,
-        })
-    }
-
     /// The runs that figures are told of: those that count, or all that have any where none does.
     pub(super) fn counting_runs(&self) -> Vec<&'a Run> {
         let counting: Vec<_> = self
@@ -216,9 +192,4 @@ pub(super) fn merged<'a>(
             Some(all)
         }
     })
-}
-
-/// Nanoseconds for each delivery that came.
-pub(super) fn per_delivery(cpu: CpuTime, tally: &Tally) -> f64 {
-    cpu.nanoseconds as f64 / tally.delivered.max(1) as f64
 }

@@ -10,20 +10,18 @@
 mod csv;
 mod diff;
 mod environment;
-mod event_tables;
 mod figure;
 mod group;
 mod hgrm;
 mod html;
 mod input;
-mod latency_table;
 mod output;
 mod quantity;
 mod run;
 #[cfg(test)]
 mod sample;
 mod spread;
-mod table;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -132,6 +130,6 @@ impl Report {
 
     /// The tables for a terminal, with what went wrong below them.
     pub(crate) fn to_text(&self) -> String {
-        table::render(self)
+        tables::render(self)
     }
 }

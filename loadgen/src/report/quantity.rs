@@ -1,7 +1,5 @@
 //! Figures as people read them: three digits, and the unit that suits them.
 
-use super::table::thousands;
-
 /// `figure` to three digits, with the largest prefix that leaves some before the point: `56.1 M`.
 pub(super) fn count(figure: f64) -> String {
     prefixed(figure, &[(1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, "")])
@@ -25,6 +23,19 @@ pub(super) fn with_unit(figure: f64, unit: &str) -> String {
         "B" => format!("{} B", thousands(figure)),
         unit => format!("{} {unit}", digits(figure)),
     }
+}
+
+/// Returns a whole number with commas between thousands.
+pub(super) fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn prefixed(figure: f64, units: &[(f64, &str)]) -> String {
@@ -74,5 +85,13 @@ mod tests {
         for (is, wanted) in cases {
             assert_eq!(is, wanted);
         }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(thousands(7.4), "7");
+        assert_eq!(thousands(999.0), "999");
+        assert_eq!(thousands(1000.0), "1,000");
+        assert_eq!(thousands(1_234_567.0), "1,234,567");
     }
 }

@@ -18,7 +18,7 @@ use super::Report;
 use super::figure::Better;
 use super::group::{Group, groups};
 use super::quantity::with_unit;
-use super::table::table;
+use super::tables;
 use crate::broker::Broker;
 use verdict::{Change, Verdict};
 
@@ -173,7 +173,7 @@ fn name(group: &Group<'_>) -> String {
 
 impl fmt::Display for Diff {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(&[
+        let mut table = tables::empty(&[
             "scenario, broker",
             "figure",
             "before",

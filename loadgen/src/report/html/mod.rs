@@ -24,7 +24,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Report;
 use super::group::{Group, groups};
-use super::table;
+use super::tables as text;
 use crate::broker::Broker;
 use tables::Cells;
 
@@ -120,7 +120,7 @@ fn legend(groups: &[Group<'_>]) -> Markup {
 
 /// What went wrong, before anything is believed: in full where it is little.
 fn problems(report: &Report) -> Markup {
-    let problems = table::problems(report);
+    let problems = text::problems(report);
     let is_short = problems.len() <= FEW_PROBLEMS;
     html! {
         @if report.partial || !problems.is_empty() {
@@ -194,8 +194,8 @@ fn all_tables(report: &Report, groups: &[Group<'_>]) -> Markup {
     html! {
         section id="tables" {
             h2 { "Tables" }
-            @for (caption, table) in table::tables(groups) { (tables::render(&Cells::of(caption, &table))) }
-            @if let Some(knee) = &report.knee { p { (super::latency_table::knee_text(knee)) } }
+            @for (caption, table) in text::tables(groups) { (tables::render(&Cells::of(caption, &table))) }
+            @if let Some(knee) = &report.knee { p { (text::knee_text(knee)) } }
         }
     }
 }

@@ -1,0 +1,10 @@
+//! The result of a read, plain or under TLS.
+
+/// The result of a read.
+pub(super) enum Arrival {
+    /// So many bytes, none if they were TLS's own. Unless `is_last`, there may be more; what comes
+    /// later makes a new event.
+    Bytes { len: usize, is_last: bool },
+    /// The other side has closed.
+    End,
+}

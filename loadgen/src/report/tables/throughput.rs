@@ -1,0 +1,66 @@
+//! Tables of closed loops and of idle subscribers. Figures of several rounds are their medians.
+
+use comfy_table::Table;
+
+use super::grid::{by_group, spread_cells};
+use crate::report::group::Group;
+use crate::report::quantity::thousands;
+use crate::report::spread::Spread;
+use crate::scenario::{IdleResult, Outcome};
+
+/// Returns the table of closed loops: deliveries a second, and CPU time for each.
+pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
+    let columns = [
+        "1000 deliveries/s",
+        "(min–max)",
+        "server µs/delivery",
+        "(min–max)",
+        "× first",
+        "loadgen µs",
+        "exact",
+    ];
+    by_group(groups, columns, |group| {
+        let rate = |outcome: &Outcome| outcome.tally.delivered as f64 / outcome.seconds / 1e3;
+        let rate = Spread::of(group.outcomes().map(rate))?;
+        let cpu = group.server_cpu();
+        let first = groups.iter().find(|other| other.scenario == group.scenario);
+        let ratio = cpu.zip(first.and_then(Group::server_cpu));
+        let [cpu, cpu_range] = spread_cells(cpu, 4);
+        let tool = group.tool_cpu();
+        Some([
+            thousands(rate.median),
+            format!("({}–{})", thousands(rate.min), thousands(rate.max)),
+            cpu,
+            cpu_range,
+            ratio.map_or(String::new(), |(cpu, first)| {
+                format!("{:.2}", cpu.median / first.median)
+            }),
+            tool.map_or(String::new(), |tool| format!("{:.4}", tool.median / 1e3)),
+            group.exact(),
+        ])
+    })
+}
+
+/// Returns the table of idle subscribers: memory for each.
+pub(super) fn idle(groups: &[Group<'_>]) -> Option<Table> {
+    let columns = [
+        "bytes/idle subscriber",
+        "(min–max)",
+        "resident, bytes each",
+        "anonymous memory, MiB at subscribers",
+    ];
+    by_group(groups, columns, |group| {
+        let slope = Spread::of(group.idles().map(|idle| idle.bytes_per_subscriber))?;
+        let resident = Spread::of(group.idles().map(IdleResult::rss_per_subscriber))?;
+        let points = group.idles().last()?.points.iter().map(|point| {
+            let mebibytes = point.memory.anonymous_bytes as f64 / f64::from(1 << 20);
+            format!("{mebibytes:.1} at {}", point.subscribers)
+        });
+        Some([
+            format!("{:.0}", slope.median),
+            format!("({:.0}–{:.0})", slope.min, slope.max),
+            format!("{:.0}", resident.median),
+            points.collect::<Vec<_>>().join(", "),
+        ])
+    })
+}
