@@ -1,11 +1,11 @@
 // The page: which channel is shown, what is typed, and what is remembered.
 
+import { $ } from "./elements.js";
+import { watchInput } from "./input.js";
 import { Room, describe } from "./room.js";
 import * as store from "./store.js";
 import { count } from "./text.js";
 import { setUpTheme } from "./theme.js";
-
-const $ = (id) => document.getElementById(id);
 
 /** The server of the page is the server of the channels. */
 function serverAddress() {
@@ -15,6 +15,12 @@ function serverAddress() {
   url.search = "";
   return url.href;
 }
+
+/** What the first view says: to who comes, and to who has to give a key. */
+const JOIN = {
+  title: "Join a channel",
+  lead: "Everyone in a channel sees each message as it is sent. New members first see recent messages.",
+};
 
 const rooms = new Map();
 let identity = { uid: store.uid.get(), key: store.key.get() };
@@ -31,7 +37,8 @@ function channelInUrl() {
 }
 
 function enter(channel) {
-  const room = new Room(channel, roomChanged);
+  const room = new Room(channel, roomChanged, leave);
+  room.draft = store.drafts.get(channel);
   rooms.set(channel, room);
   $("channels").append(room.item);
   $("logs").append(room.log.element);
@@ -53,10 +60,7 @@ function route() {
 }
 
 function setCurrent(room) {
-  if (current !== null) {
-    current.draft = $("text").value;
-    current.setCurrent(false);
-  }
+  current?.setCurrent(false);
   current = room;
   $("room").hidden = room === null;
   $("welcome").hidden = room !== null;
@@ -88,8 +92,12 @@ function showRoom(room) {
   }
 }
 
-function showWelcome(channel) {
+/** Asks for a name, a channel and a key; `words` has the `title` and the `lead` above. */
+function showWelcome(channel, words = JOIN) {
   setCurrent(null);
+  $("welcome-title").textContent = words.title;
+  $("welcome-lead").textContent = words.lead;
+  $("key-optional").hidden = words !== JOIN;
   $("uid").value = identity.uid;
   $("key").value = identity.key;
   $("channel").value = channel;
@@ -97,11 +105,26 @@ function showWelcome(channel) {
   $(identity.uid ? "channel" : "uid").focus({ preventScroll: true });
 }
 
+/** Asks for the key of the channel that is shown, which was missing or wrong. */
+function askForKey() {
+  const { channel } = current;
+  showWelcome(channel, {
+    title: "Enter the key",
+    lead: `You need it to join ${channel}. Whoever runs the server can tell you.`,
+  });
+  $("key").value = "";
+  $("key").required = true;
+  $("key").focus();
+}
+
 function roomChanged(room, what) {
   if (what === "state") {
     announce(room);
   }
   if (room === current) {
+    if (what === "state" && room.state.name === "joined") {
+      hint(""); // what could not be sent can be
+    }
     showState();
     showNewer();
     if (document.visibilityState === "visible" && room.unread > 0) {
@@ -114,7 +137,7 @@ function roomChanged(room, what) {
 /** Tells those who do not see it how a channel stands; not every second. */
 function announce(room) {
   const { name, reason = "" } = room.state;
-  const words = { joined: "joined", waiting: "connection lost, trying again.", refused: "refused." };
+  const words = { joined: "joined.", waiting: "connection lost, trying again.", refused: "could not join." };
   if (words[name] && rooms.get(room.channel) === room) {
     $("announcement").textContent = `${room.channel}: ${words[name]} ${reason}`.trim();
   }
@@ -150,12 +173,13 @@ function showTitle() {
 
 function showIdentity() {
   $("me").hidden = !identity.uid;
+  $("me").setAttribute("aria-label", `You are ${identity.uid}. Change your name`);
   $("my-uid").textContent = identity.uid;
 }
 
-/** Says something below the text that is typed; nothing brings the usual back. */
+/** Says something below the text that is typed; the empty string brings the usual back. */
 function hint(words) {
-  const usual = "Enter sends, Shift and Enter begin a new line.";
+  const usual = "Enter to send, Shift+Enter for a new line.";
   $("text-hint").textContent = words || usual;
   $("text-hint").classList.toggle("problem", words !== "");
   if (words) {
@@ -172,6 +196,7 @@ function fitText() {
 
 function join(event) {
   event.preventDefault();
+  $("key").required = false;
   const channel = $("channel").value.trim();
   const next = { uid: $("uid").value.trim(), key: $("key").value };
   const other = next.uid !== identity.uid || next.key !== identity.key;
@@ -188,6 +213,7 @@ function join(event) {
   route(); // the URL may have named it already
 }
 
+/** Leaves the channel that is shown. */
 function leave() {
   const room = current;
   const names = [...rooms.keys()];
@@ -196,6 +222,7 @@ function leave() {
   setCurrent(null);
   room.leave();
   rooms.delete(room.channel);
+  store.drafts.set(room.channel, "");
   store.channels.set([...rooms.keys()]);
   location.hash = next === undefined ? "" : encodeURIComponent(next);
   route();
@@ -214,9 +241,16 @@ function send(event) {
     return;
   }
   $("text").value = "";
-  fitText();
+  wrote();
   hint("");
   $("text").focus();
+}
+
+/** The text has changed: it stays with its channel, when the page is loaded again as well. */
+function wrote() {
+  fitText();
+  current.draft = $("text").value;
+  store.drafts.set(current.channel, current.draft);
 }
 
 function typed(event) {
@@ -241,12 +275,13 @@ function listen() {
   $("join").addEventListener("submit", join);
   $("composer").addEventListener("submit", send);
   $("text").addEventListener("keydown", typed);
-  $("text").addEventListener("input", fitText);
+  $("text").addEventListener("input", wrote);
   $("leave").addEventListener("click", leave);
   $("retry").addEventListener("click", () => current.retry());
-  $("enter-key").addEventListener("click", () => {
-    showWelcome(current.channel);
-    $("key").focus();
+  $("enter-key").addEventListener("click", askForKey);
+  $("me").addEventListener("click", () => {
+    showWelcome(current?.channel ?? $("channel").value);
+    $("uid").select();
   });
   $("newer").addEventListener("click", () => {
     current.log.toEnd();
@@ -264,6 +299,7 @@ function listen() {
 }
 
 function start() {
+  watchInput();
   setUpTheme($("theme"));
   $("host").textContent = location.host;
   showIdentity();

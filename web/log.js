@@ -1,6 +1,7 @@
 // The messages of one channel on the page. Whatever came from outside becomes text nodes.
 
 import { KEPT, KEPT_BYTES } from "./feed.js";
+import { linked } from "./links.js";
 import { count, fold, hexDump, hueOf, textOf, timeElement } from "./text.js";
 
 const BATCH = 30; // milliseconds for which rows are collected before the page changes
@@ -29,18 +30,22 @@ export class Log {
   #newer = 0;
   #changed;
   #older;
+  #empty;
+  #hasMessages = false;
 
-  /** `changed()` is called when `newer` changes. */
-  constructor(channel, changed) {
+  /** `empty` is an element to show in place of messages, see `settled`; `changed()` is called when `newer` changes. */
+  constructor(empty, channel, changed) {
     this.#changed = changed;
     this.element = make("div", "log");
     this.element.setAttribute("role", "log");
     this.element.tabIndex = 0;
     this.element.hidden = true;
     this.element.setAttribute("aria-label", `Messages in ${channel}`);
-    this.#older = make("p", "note older", "Older messages are no longer shown here.");
+    this.#older = make("p", "note older", "Older messages are no longer shown.");
     this.#older.hidden = true;
-    this.element.append(this.#older);
+    this.#empty = empty;
+    empty.hidden = true;
+    this.element.append(this.#older, empty);
     this.element.addEventListener("scroll", () => this.#scrolled());
     // A banner or a keyboard that takes room away must not cover the last message.
     new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.element);
@@ -64,6 +69,13 @@ export class Log {
   /** Shows a line between the messages. */
   note(...content) {
     this.#queue({ note: content });
+  }
+
+  /** A history is over: without a message there is an invitation to write one. */
+  settled() {
+    this.#flush();
+    this.#empty.hidden = this.#hasMessages;
+    this.busy = false;
   }
 
   /** Goes to the last message and stays with it. */
@@ -114,17 +126,20 @@ export class Log {
     this.#timer = null;
     const items = this.#pending;
     this.#pending = [];
-    const before = this.#rows.length;
+    let added = 0;
     const rows = document.createDocumentFragment();
     for (const item of items) {
       const row = this.#row(item);
       if (row !== null) {
-        this.#rows.push({ row, bytes: item.entry?.message.length ?? 0 });
-        this.#bytes += item.entry?.message.length ?? 0;
+        const bytes = item.entry?.message.length ?? 0;
+        this.#rows.push({ row, bytes });
+        this.#bytes += bytes;
+        added += bytes > 0 ? 1 : 0; // notes are no messages
         rows.append(row);
       }
     }
-    const added = this.#rows.length - before;
+    this.#hasMessages ||= added > 0;
+    this.#empty.hidden ||= this.#hasMessages;
     this.element.append(rows);
     this.#trim();
     if (this.#follows) {
@@ -205,8 +220,8 @@ function messageRow({ uid, message, own }, at, together) {
   const avatar = make("span", "avatar", Array.from(name)[0].toUpperCase());
   avatar.setAttribute("aria-hidden", "true");
   const from = make("span", "from", make("bdi", "", own ? "You" : name));
-  const time = at ? timeElement(at) : make("span", "earlier", "earlier");
-  const bubble = make("div", "bubble", from, contentOf(message), time);
+  const time = at ? [timeElement(at)] : [];
+  const bubble = make("div", "bubble", from, contentOf(message), ...time);
   const row = make("div", `message${own ? " own" : ""}${together ? " together" : ""}`, avatar, bubble);
   row.style.setProperty("--hue", hueOf(uid));
   return row;
@@ -222,11 +237,12 @@ function contentOf(message) {
   const content = make("div", "text");
   content.dir = "auto";
   const start = fold(text);
+  const show = (words) => content.replaceChildren(...linked(words));
   if (start === null) {
-    content.textContent = text;
+    show(text);
     return content;
   }
-  content.textContent = start;
+  show(start);
   const button = make("button", "fold", "");
   button.type = "button";
   const label = (open) => {
@@ -236,7 +252,7 @@ function contentOf(message) {
   label(false);
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-expanded") !== "true";
-    content.textContent = open ? text : start;
+    show(open ? text : start);
     label(open);
   });
   return make("div", "long", content, button);

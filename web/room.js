@@ -3,10 +3,11 @@
 import { Feed } from "./feed.js";
 import { Log } from "./log.js";
 import { Session } from "./session.js";
+import { invitation } from "./invitation.js";
 import { timeElement } from "./text.js";
 
 /** What the list says about states other than joined. */
-const STATES = { joining: "joining", waiting: "not connected", refused: "refused" };
+const STATES = { joining: "joining", waiting: "not connected", refused: "not joined" };
 
 /** A channel that the reader is in. */
 export class Room {
@@ -26,16 +27,19 @@ export class Room {
   #uid;
   #changed;
 
-  /** `changed(room, what)` is called when its `state`, `unread` or `newer` is another. */
-  constructor(channel, changed) {
+  /**
+   * `changed(room, what)` is called when its `state`, `unread` or `newer` is another; `leave()` when the reader
+   * wants to leave it while it is shown.
+   */
+  constructor(channel, changed, leave) {
     this.channel = channel;
     this.#changed = changed;
-    this.log = new Log(channel, () => changed(this, "newer"));
+    this.log = new Log(invitation(channel), channel, () => changed(this, "newer"));
     this.#feed = new Feed(
       (entries, isHistory) => this.#show(entries, isHistory),
       () => this.#settled(),
     );
-    this.#makeItem();
+    this.#makeItem(leave);
   }
 
   get state() {
@@ -108,6 +112,10 @@ export class Room {
 
   #show(entries, isHistory) {
     const at = isHistory ? null : new Date();
+    if (isHistory && entries.some(({ message }) => message.length > 0)) {
+      // A server does not say when they were sent.
+      this.log.note(this.#joinedBefore ? "While you were away" : "Before you joined");
+    }
     for (const entry of entries) {
       // Anyone can have this name. What is said in it now, and not here, is someone else's.
       const own = entry.own ?? (isHistory && entry.uid === this.#uid);
@@ -121,10 +129,10 @@ export class Room {
   }
 
   #settled() {
-    const words = this.#joinedBefore ? "Back since " : "You joined at ";
+    const words = this.#joinedBefore ? "Back at " : "You joined at ";
     this.#joinedBefore = true;
     this.log.note(words, timeElement(new Date()));
-    this.log.busy = false;
+    this.log.settled();
   }
 
   #stateChanged(state) {
@@ -147,7 +155,7 @@ export class Room {
     }
   }
 
-  #makeItem() {
+  #makeItem(leave) {
     const span = (className, text = "") => {
       const element = document.createElement("span");
       element.className = className;
@@ -163,8 +171,17 @@ export class Room {
     this.#link = document.createElement("a");
     this.#link.href = this.href;
     this.#link.append(span("dot"), name, this.#condition, this.#badge);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "close";
+    button.setAttribute("aria-label", `Leave ${this.channel}`);
+    button.textContent = "×";
+    button.addEventListener("click", (event) => {
+      event.stopPropagation();
+      leave();
+    });
     this.item = document.createElement("li");
-    this.item.append(this.#link);
+    this.item.append(this.#link, button);
   }
 }
 
@@ -174,5 +191,5 @@ export function describe(state, now) {
     const seconds = Math.max(0, Math.ceil((state.until - now) / 1000));
     return `Reconnecting in ${seconds} s`;
   }
-  return { joining: "Joining…", joined: "Joined", refused: "Refused" }[state.name];
+  return { joining: "Joining…", joined: "Joined", refused: "Not joined" }[state.name];
 }

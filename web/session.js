@@ -18,8 +18,7 @@ const REFUSED = { KEY: 4401, SLOW: 4408, DUPLICATE: 4409 };
 const REASONS = {
   [CLOSE.STOPPING]: "The server is stopping.",
   [CLOSE.POLICY]: "The server does not accept this.",
-  [CLOSE.TOO_BIG]: "The message was too big for the server.",
-  [REFUSED.KEY]: "The key is missing or wrong.",
+  [CLOSE.TOO_BIG]: "The message was too large for the server.",
   [REFUSED.SLOW]: "This browser could not keep up with the channel.",
   [REFUSED.DUPLICATE]: "This name is already in the channel.",
 };
@@ -102,12 +101,12 @@ export class Session {
   /** Publishes `message`, bytes. Throws an Error that says why it cannot. */
   send(message) {
     if (this.#state.name !== "joined") {
-      throw new Error("Not connected. Your message stays here until you are.");
+      throw new Error("Not connected. Your message stays here until you are back.");
     }
     const { uid, channel } = this.#identity;
     const body = encode({ uid, channel, message });
     if (body.length > MAX_BODY) {
-      throw new Error("The message is too long: 16 MiB is the most.");
+      throw new Error("The message is too long: the limit is 16 MiB.");
     }
     this.#socket.send(body);
   }
@@ -148,7 +147,7 @@ export class Session {
   }
 
   #closed(code, said) {
-    const reason = said || REASONS[code] || this.#failure();
+    const reason = this.#reason(code, said);
     this.#drop();
     // The session before this one may linger until the server notices that it is gone.
     const taken = code === REFUSED.DUPLICATE && !this.#everJoined;
@@ -159,13 +158,22 @@ export class Session {
     }
   }
 
+  /** Why the server has closed the connection, for a person. */
+  #reason(code, said) {
+    if (code === REFUSED.KEY) {
+      // A server says it in the words of the protocol.
+      return this.#identity.key ? "The server does not accept this key." : "This server needs a key.";
+    }
+    return said || REASONS[code] || this.#failure();
+  }
+
   /** Why a connection is gone of which nothing is known. */
   #failure() {
     if (this.#open) {
       return "The connection broke.";
     }
     // A browser does not tell a refusal to speak WebSocket from a server that is not there.
-    const orNot = this.#everJoined ? "" : ", or does not take connections of this page";
+    const orNot = this.#everJoined ? "" : ", or does not accept connections from this page";
     return `The server cannot be reached${orNot}.`;
   }
 

@@ -1,4 +1,5 @@
-// What the page remembers: names and channels in the browser, the key in the tab. A browser may
+// What the page remembers: names and channels in the browser, the key and
+// what was typed in the tab. A browser may
 // refuse to store anything; the page then works without.
 
 const PREFIX = "mles.";
@@ -40,6 +41,12 @@ export const theme = {
 export const key = {
   get: () => read(tab, "key") ?? "",
   set: (value) => write(tab, "key", value),
+};
+
+/** What was typed and not sent, by channel; in the tab. */
+export const drafts = {
+  get: (channel) => read(tab, `draft.${channel}`) ?? "",
+  set: (channel, text) => write(tab, `draft.${channel}`, text),
 };
 
 export const channels = {

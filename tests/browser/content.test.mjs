@@ -83,7 +83,7 @@ withPage("a page holds a bounded number of messages, the last ones", {}, async (
   const shown = await messages(page);
   assert.ok(shown.length <= 1_000 && shown.length > 900, `${shown.length}`);
   assert.equal(shown.at(-1), "bob: 3499");
-  assert.equal(await page.getByText("Older messages are no longer shown here.").isVisible(), true);
+  assert.equal(await page.getByText("Older messages are no longer shown.").isVisible(), true);
 });
 
 withPage("a reader who has scrolled up stays there and is told", {}, async (page, gateway) => {
@@ -135,7 +135,7 @@ withPage("names and channels are remembered, the key only in the tab", {}, async
   await other.goto(`http://${gateway.address}/`);
   await settled(other);
   await other.getByRole("link", { name: "Join a channel" }).click();
-  assert.equal(await other.getByLabel("Key of the server").inputValue(), "");
+  assert.equal(await other.getByLabel("Server key").inputValue(), "");
 });
 
 withPage("what is typed stays with its channel", {}, async (page, gateway) => {
@@ -158,7 +158,7 @@ withPage("everything can be done with the keyboard", {}, async (page, gateway) =
   const focused = () =>
     page.evaluate(() => {
       const element = document.activeElement;
-      return element.getAttribute("aria-label") ?? (element.innerText.trim() || element.id);
+      return element.getAttribute("aria-label") ?? (element.innerText.trim() || element.dataset.id);
     });
   await type("alice");
   await press("Tab");
@@ -172,15 +172,23 @@ withPage("everything can be done with the keyboard", {}, async (page, gateway) =
   await press("Enter");
   await shows(page, ["You: one\nline more"]);
   // From the field back to the start of the page.
-  const stops = ["Messages in room", "Leave", "Join a channel", "room", "Theme: automatic", "Skip to the channel"];
+  const stops = [
+    "Messages in room",
+    "Leave",
+    "Theme: automatic",
+    "You are alice. Change your name",
+    "Join a channel",
+    "room",
+    "Skip to the channel",
+  ];
   for (const stop of stops) {
     await press("Shift+Tab");
     assert.equal(await focused(), stop);
   }
-  await press("Tab", "Enter");
+  await press("Tab", "Tab", "Tab", "Tab", "Enter");
   assert.equal(await focused(), "Theme: light");
-  await press("Tab", "Tab", "Enter");
-  await page.waitForFunction(() => document.activeElement.id === "channel");
+  await press("Shift+Tab", "Shift+Tab", "Enter");
+  await page.waitForFunction(() => document.activeElement.dataset.id === "channel");
   await type("two");
   await press("Enter");
   await settled(page);
@@ -234,11 +242,15 @@ withPage("a phone has room for everything", PHONE, async (page, gateway) => {
   gateway.closeAll(4408, "too slow: 1,048,576 bytes were waiting for it");
   await waitForState(page, "waiting");
   await fits();
-  for (const id of ["leave", "send", "add", "theme"]) {
-    const { x, width } = await page.locator(`#${id}`).boundingBox();
-    assert.ok(x >= 0 && x + width <= 360, `${id} at ${x}`);
-    assert.ok(width >= 24, `${id} is ${width} wide`);
+  const tops = [];
+  const buttons = [/^Leave /, /^You are alice/, /^Theme/, /^Send/].map((name) => page.getByRole("button", { name }));
+  for (const button of [...buttons, page.getByRole("link", { name: "Join a channel" })]) {
+    const { x, y, width } = await button.boundingBox();
+    assert.ok(x >= 0 && x + width <= 360, `${button} at ${x}`);
+    assert.ok(width >= 24, `${button} is ${width} wide`);
+    tops.push(y);
   }
+  assert.equal(tops.filter((y) => y < 56).length, 4, `one row above: ${tops}`);
   await screenshot(page, "page-phone");
   assert.deepEqual(await violations(page), []);
 });
@@ -262,4 +274,99 @@ withPage("a theme that was chosen stays", { colorScheme: "light" }, async (page)
   assert.notEqual(dark, light);
   await page.reload();
   assert.equal(await background(), dark);
+});
+
+withPage("a channel may be called like any part of the page", {}, async (page, gateway) => {
+  const names = ["room", "text", "main", "uid", "key", "join", "logs", "skip"];
+  await enter(page, "alice", "one");
+  for (const name of names) {
+    await page.goto(`http://${gateway.address}/#${name}`);
+    const field = page.getByRole("textbox", { name: `Message to ${name}` });
+    await field.waitFor();
+    await settled(page);
+    assert.equal(await field.evaluate((element) => element === document.activeElement), true, name);
+    assert.equal(await page.evaluate(() => document.getElementById(decodeURIComponent(location.hash.slice(1)))), null);
+  }
+  await page.reload();
+  await page.getByRole("textbox", { name: "Message to skip" }).waitFor();
+});
+
+withPage("only messages count as new ones", {}, async (page, gateway) => {
+  for (let at = 0; at < 60; at += 1) {
+    gateway.say("bob", "room", `line ${at}`);
+  }
+  await enter(page, "alice", "room");
+  const log = page.getByRole("log", { name: "Messages in room" });
+  await log.evaluate((element) => element.scrollTo(0, 0));
+  await page.waitForFunction(() => document.querySelector(".log").scrollTop === 0);
+  gateway.say("carol", "room", "");
+  await page.getByText("carol joined").waitFor();
+  gateway.say("bob", "room", "new");
+  await page.getByRole("button", { name: "1 new message ↓" }).waitFor();
+});
+
+withPage("what was typed is there after a reload, in this tab only", {}, async (page, gateway) => {
+  await enter(page, "alice", "room");
+  const field = page.getByRole("textbox", { name: "Message to room" });
+  await field.fill("half a sen");
+  await page.reload();
+  await settled(page);
+  assert.equal(await field.inputValue(), "half a sen");
+  await page.getByRole("button", { name: "Send" }).click();
+  await shows(page, ["You: half a sen"]);
+  await page.reload();
+  await settled(page);
+  assert.equal(await field.inputValue(), "");
+  assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("half"));
+});
+
+withPage("addresses are links, and nothing else is", {}, async (page, gateway) => {
+  await enter(page, "alice", "room");
+  const text =
+    "see https://example.org/a_(b)?c=d#e, (http://127.0.0.1:8076/). javascript:alert(1) data:text/html,x " +
+    "ftp://example.org HTTPS://EXAMPLE.ORG/X! https:// <https://example.org/y>";
+  gateway.say("bob", "room", text);
+  await shows(page, [`bob: ${text}`]);
+  const links = await page.locator(".message a").evaluateAll((found) =>
+    found.map((link) => [link.textContent, link.href, link.rel.includes("noopener"), link.target]),
+  );
+  assert.deepEqual(links, [
+    ["https://example.org/a_(b)?c=d#e", "https://example.org/a_(b)?c=d#e", true, "_blank"],
+    ["http://127.0.0.1:8076/", "http://127.0.0.1:8076/", true, "_blank"],
+    ["HTTPS://EXAMPLE.ORG/X", "https://example.org/X", true, "_blank"],
+    ["https://example.org/y", "https://example.org/y", true, "_blank"],
+  ]);
+});
+
+withPage("an empty channel says how to fill it", {}, async (page, gateway) => {
+  await enter(page, "alice", "it's new");
+  const link = `http://${gateway.address}/#${encodeURIComponent("it's new")}`;
+  await page.getByText(link, { exact: true }).waitFor();
+  await page.getByText("mles pub 'it'\\''s new' hello", { exact: true }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-empty");
+  gateway.say("bob", "it's new", "");
+  await page.getByText("bob joined").waitFor();
+  await page.getByText("No messages yet").waitFor();
+  gateway.say("bob", "it's new", "hello");
+  await shows(page, ["bob: hello"]);
+  assert.equal(await page.getByText("No messages yet").isVisible(), false);
+});
+
+withPage("a ring around the focus is for those who use the keyboard", {}, async (page) => {
+  await enter(page, "alice", "room");
+  const ring = () => page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  await page.getByRole("button", { name: /^Theme/ }).click();
+  assert.equal(await ring(), "none");
+  await page.keyboard.press("Tab");
+  assert.equal(await ring(), "solid");
+});
+
+withPage("a name can be changed from where it is shown", {}, async (page, gateway) => {
+  await enter(page, "alice", "room");
+  await page.getByRole("button", { name: "You are alice. Change your name" }).click();
+  await enter(page, "alicia", "room");
+  await say(page, "it is me");
+  await gateway.until(() => gateway.history.get("room")?.length === 1);
+  await page.getByRole("button", { name: "You are alicia. Change your name" }).waitFor();
 });

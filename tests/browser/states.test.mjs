@@ -36,9 +36,11 @@ withPage("a history is shown before what happens", async (page, gateway) => {
   gateway.say("bob", "room", "third");
   await shows(page, ["bob: first", "bob: second", "bob: third"]);
   const times = await page.locator(".message").evaluateAll((rows) =>
-    rows.map((row) => row.querySelector("time, .earlier").tagName),
+    rows.map((row) => row.querySelector("time") !== null),
   );
-  assert.deepEqual(times, ["SPAN", "SPAN", "TIME"]);
+  assert.deepEqual(times, [false, false, true]);
+  const notes = page.locator(".note:not([hidden])");
+  assert.equal(await notes.first().textContent(), "Before you joined");
   await page.getByText(/^You joined at /).waitFor();
 });
 
@@ -59,11 +61,15 @@ withPage("a wrong key is refused, and the right one taken", async (page, gateway
     new URL(url, "ws://localhost").searchParams.get("auth") === wanted ? null : [4401, ""];
   await join(page, "alice", "room", "wrong");
   await waitForState(page, "refused");
-  await page.getByText("The key is missing or wrong.", { exact: true }).waitFor();
+  await page.getByText("The server does not accept this key.", { exact: true }).waitFor();
   await screenshot(page, "page-refused");
   await page.getByRole("button", { name: "Enter the key" }).click();
+  await page.getByRole("heading", { name: "Enter the key" }).waitFor();
+  assert.equal(await page.getByLabel("Server key").inputValue(), "");
+  assert.equal(await page.getByLabel("Channel", { exact: true }).inputValue(), "room");
+  await screenshot(page, "page-enter-key");
   await enter(page, "alice", "room", "secret");
-  assert.equal(await page.locator("#banner").isVisible(), false);
+  assert.equal(await page.locator(".banner").isVisible(), false);
 });
 
 withPage("the reason of a refusal is shown, and nothing tried until told", async (page, gateway) => {
@@ -109,11 +115,11 @@ withPage("a break is survived without a message lost or shown twice", async (pag
   await screenshot(page, "page-waiting");
   await page.getByRole("textbox", { name: "Message to room" }).fill("kept");
   await page.keyboard.press("Enter");
-  await page.getByText("Not connected. Your message stays here until you are.").first().waitFor();
+  await page.getByText("Not connected. Your message stays here until you are back.").first().waitFor();
   gateway.say("bob", "room", "three");
   await gateway.start(port);
   await settled(page);
-  await page.getByText(/^Back since /).waitFor();
+  await page.getByText(/^Back at /).waitFor();
   await shows(page, ["bob: one", "You: two", "bob: three"]);
   await page.getByRole("button", { name: "Send" }).click();
   await shows(page, ["bob: one", "You: two", "bob: three", "You: kept"]);
@@ -124,7 +130,7 @@ withPage("a message that the server does not take is not lost silently", async (
   await say(page, "far too much");
   await gateway.until(() => gateway.history.get("room")?.length === 1);
   gateway.closeAll(1009, "");
-  await page.getByText(/^Disconnected at .*: The message was too big for the server\.$/).waitFor();
+  await page.getByText(/^Disconnected at .*: The message was too large for the server\.$/).waitFor();
   await settled(page);
 });
 
@@ -165,4 +171,33 @@ withPage("the session that the page leaves is closed", async (page, gateway) => 
   await page.getByRole("heading", { name: "Join a channel" }).waitFor();
   assert.equal(await page.getByRole("link", { name: "room" }).count(), 0);
   await gateway.until(() => gateway.members("room") === 0);
+});
+
+withPage("an error is gone when its reason is", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  const { port } = gateway;
+  await gateway.stop();
+  await waitForState(page, "waiting");
+  await page.getByRole("textbox", { name: "Message to room" }).fill("too early");
+  await page.keyboard.press("Enter");
+  const problem = page.locator(".composer .problem");
+  await problem.waitFor();
+  await gateway.start(port);
+  await settled(page);
+  await page.getByText("Enter to send, Shift+Enter for a new line.").waitFor();
+  assert.equal(await problem.count(), 0);
+});
+
+withPage("what was missed stands behind a line that says so", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "one");
+  await shows(page, ["bob: one"]);
+  const { port } = gateway;
+  await gateway.stop();
+  await waitForState(page, "waiting");
+  gateway.say("bob", "room", "two");
+  await gateway.start(port);
+  await shows(page, ["bob: one", "bob: two"]);
+  await page.getByText("While you were away", { exact: true }).waitFor();
+  assert.equal(await page.getByText("Before you joined", { exact: true }).count(), 0);
 });

@@ -8,15 +8,16 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "ut
 
 /** Fills in the form and joins. */
 export async function join(page, uid, channel, key = "") {
-  await page.getByLabel("Your name").fill(uid);
+  await page.getByLabel("Your name", { exact: true }).fill(uid);
   await page.getByLabel("Channel", { exact: true }).fill(channel);
-  await page.getByLabel("Key of the server").fill(key);
+  await page.getByLabel("Server key").fill(key);
   await page.getByRole("button", { name: "Join", exact: true }).click();
 }
 
 /** Waits until the channel that is shown is `joined`, `waiting` or `refused`. */
 export function waitForState(page, state) {
-  return page.locator(`#state[data-state="${state}"]`).waitFor();
+  // A phone shows it in the list of channels.
+  return page.locator(`.state[data-state="${state}"]`).waitFor({ state: "attached" });
 }
 
 /** Joins and waits for the end of the history. */
