@@ -10,7 +10,11 @@ fn main() -> Result<(), Error> {
         .join_blocking(&channel)?;
     session.publish("hello")?;
     for message in session.messages() {
-        println!("{}", message?.text());
+        let message = message?;
+        // An empty message announces that someone has joined.
+        if !message.is_announcement() {
+            println!("{}: {}", message.uid(), message.text());
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut writer = Client::new(&server, "writer").join_blocking("room")?;
     writer.publish("hello")?;
     while let Some(message) = reader.recv()? {
-        // An empty message tells that someone has joined.
+        // An empty message announces that someone has joined.
         if !message.is_announcement() {
             println!("{}: {}", message.uid(), message.text());
             break;

@@ -11,7 +11,10 @@ async fn main() -> Result<(), Error> {
         .join(&channel)
         .await?;
     while let Some(message) = session.recv().await? {
-        println!("{}: {}", message.uid(), message.text());
+        // An empty message announces that someone has joined.
+        if !message.is_announcement() {
+            println!("{}: {}", message.uid(), message.text());
+        }
     }
     Ok(())
 }
