@@ -61,6 +61,8 @@ impl Shard {
         let mut wait = LOOKS.0;
         loop {
             tokio::select! {
+                // On a busy shard both may be due, and an end decides.
+                biased;
                 () = &mut end, if !has_ended => has_ended = true,
                 () = sleep_until(Instant::now() + wait) => wait = (2 * wait).min(LOOKS.1),
             }
