@@ -8,14 +8,11 @@ use mles::protocol::Keyring;
 use mles::{Broker, Settings};
 
 use crate::common::bystanders::Bystanders;
-use crate::common::{Client, LONG, PATIENCE, is_timeout, settings, start, wait_until};
+use crate::common::slow::{self, MANY, QUEUE, message, number, read_to_last, send_many};
+use crate::common::{Client, LONG, PATIENCE, settings, start, wait_until};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
 const SPREAD: [usize; 2] = [100, 0];
-const SIZE: usize = 50_000;
-const QUEUE: usize = 20 * SIZE;
-/// Sends that fill any socket buffer and a queue of [`QUEUE`] bytes several times over.
-const MANY: usize = 600;
 
 fn with(channel: ChannelSettings, spread_threshold: usize) -> Broker {
     let mut settings = Settings {
@@ -29,25 +26,15 @@ fn with(channel: ChannelSettings, spread_threshold: usize) -> Broker {
     start(settings)
 }
 
-/// A message that tells its number and is whole only at its full length.
-fn message(i: usize) -> Vec<u8> {
-    let mut message = format!("{i} ").into_bytes();
-    message.resize(SIZE, b'.');
-    message
+/// A publisher, a member that reads, and one that does not.
+fn join_three(broker: &Broker) -> [Client; 3] {
+    ["alice", "reader", "slow"].map(|uid| Client::join_and_wait(broker, uid, "room"))
 }
 
-fn number(message: &[u8]) -> usize {
-    assert_eq!(message.len(), SIZE);
-    let text = std::str::from_utf8(message).unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
-}
-
-/// Sends [`MANY`] messages, each of which `reader` gets before the next is sent.
-fn send_many(alice: &mut Client, reader: &mut Client) {
-    for i in 0..MANY {
-        alice.send(&message(i));
-        assert_eq!(number(&reader.receive_message().message), i);
-    }
+fn wait_until_disconnected(broker: &Broker) {
+    wait_until("it is disconnected", || {
+        broker.stats().slow_disconnects == 1
+    });
 }
 
 #[test]
@@ -59,13 +46,9 @@ fn disconnect_at_queue_bytes() {
         };
         let broker = with(channel, threshold);
         let good = Bystanders::start(&broker);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
-        let mut slow = Client::join_and_wait(&broker, "slow", "room");
+        let [mut alice, mut reader, mut slow] = join_three(&broker);
         send_many(&mut alice, &mut reader);
-        wait_until("it is disconnected", || {
-            broker.stats().slow_disconnects == 1
-        });
+        wait_until_disconnected(&broker);
         assert!(broker.stats().dropped_frames > 0);
         // What had reached the socket can still be read, in order and without a gap.
         let mut next = 0;
@@ -88,13 +71,9 @@ fn disconnect_at_write_deadline() {
                 ..settings().channels.default
             };
             let broker = with(channel, threshold);
-            let mut alice = Client::join_and_wait(&broker, "alice", "room");
-            let mut reader = Client::join_and_wait(&broker, "reader", "room");
-            let _slow = Client::join_and_wait(&broker, "slow", "room");
+            let [mut alice, mut reader, _slow] = join_three(&broker);
             send_many(&mut alice, &mut reader);
-            wait_until("it is disconnected", || {
-                broker.stats().slow_disconnects == 1
-            });
+            wait_until_disconnected(&broker);
             alice.send(b"goodbye");
             assert_eq!(reader.text(), "goodbye");
         }
@@ -110,17 +89,9 @@ fn drop_oldest_keeps_the_newest_frames_whole() {
             ..settings().channels.default
         };
         let broker = with(channel, threshold);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
-        let mut slow = Client::join_and_wait(&broker, "slow", "room");
+        let [mut alice, mut reader, mut slow] = join_three(&broker);
         send_many(&mut alice, &mut reader);
-        let (mut got, mut last) = (0, None);
-        while last != Some(MANY - 1) {
-            let next = number(&slow.receive_message().message);
-            assert!(last < Some(next), "{last:?} then {next}");
-            (got, last) = (got + 1, Some(next));
-        }
-        assert!(got < MANY);
+        let got = read_to_last(|| number(&slow.receive_message().message));
         assert_eq!(broker.stats().dropped_frames, (MANY - got) as u64);
         assert_eq!(broker.stats().slow_disconnects, 0);
         // It is a member like any other again.
@@ -138,30 +109,9 @@ fn backpressure(write_deadline: Duration) -> ChannelSettings {
     }
 }
 
-/// Publishes until the socket has been full for a while, and returns how many frames went in.
-fn publish_until_held(alice: &mut Client) -> (usize, Vec<u8>) {
-    alice.stream.set_nonblocking(true).unwrap();
-    let (mut sent, mut rest, mut idle) = (0, Vec::new(), 0);
-    while idle < 100 {
-        if rest.is_empty() {
-            rest = alice.frame(&message(sent)).to_vec();
-            sent += 1;
-        }
-        match alice.stream.write(&rest) {
-            Ok(n) => {
-                rest.drain(..n);
-                idle = 0;
-            }
-            Err(error) => {
-                assert!(is_timeout(&error), "{error}");
-                std::thread::sleep(Duration::from_millis(5));
-                idle += 1;
-            }
-        }
-        assert!(sent < 100 * MANY, "never held back");
-    }
-    alice.stream.set_nonblocking(false).unwrap();
-    (sent, rest)
+/// Has `alice` publish until she is held back.
+fn publish_until_held(alice: &Client) -> (usize, Vec<u8>) {
+    slow::publish_until_held(&alice.stream, |i| alice.frame(&message(i)).to_vec())
 }
 
 #[test]
@@ -171,7 +121,7 @@ fn backpressure_pauses_the_publisher_until_the_member_reads() {
         let good = Bystanders::start(&broker);
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
         let mut slow = Client::join_and_wait(&broker, "slow", "room");
-        let (sent, rest) = publish_until_held(&mut alice);
+        let (sent, rest) = publish_until_held(&alice);
         let reading = std::thread::spawn(move || {
             for i in 0..sent {
                 assert_eq!(number(&slow.receive_message().message), i);
@@ -192,13 +142,9 @@ fn backpressure_pauses_the_publisher_until_the_member_reads() {
 fn backpressure_lasts_no_longer_than_write_deadline() {
     for threshold in SPREAD {
         let broker = with(backpressure(Duration::from_millis(300)), threshold);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
-        let _slow = Client::join_and_wait(&broker, "slow", "room");
+        let [mut alice, mut reader, _slow] = join_three(&broker);
         send_many(&mut alice, &mut reader);
-        wait_until("it is disconnected", || {
-            broker.stats().slow_disconnects == 1
-        });
+        wait_until_disconnected(&broker);
         alice.send(b"hello");
         assert_eq!(reader.text(), "hello");
     }
@@ -211,7 +157,7 @@ fn backpressure_ends_with_the_member() {
         let broker = with(backpressure(LONG), threshold);
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
         let slow = Client::join_and_wait(&broker, "slow", "room");
-        let (_, rest) = publish_until_held(&mut alice);
+        let (_, rest) = publish_until_held(&alice);
         slow.reset();
         alice.stream.write_all(&rest).unwrap();
         let mut reader = Client::join_and_wait(&broker, "reader", "room");
@@ -225,9 +171,9 @@ fn backpressure_ends_with_the_member() {
 fn a_publisher_that_dies_while_it_is_held_back_is_gone() {
     for threshold in SPREAD {
         let broker = with(backpressure(LONG), threshold);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        let alice = Client::join_and_wait(&broker, "alice", "room");
         let _slow = Client::join_and_wait(&broker, "slow", "room");
-        publish_until_held(&mut alice);
+        publish_until_held(&alice);
         alice.reset();
         // What is sent to her shows that she is gone.
         let keyring = Keyring::default();

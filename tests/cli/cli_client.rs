@@ -1,7 +1,6 @@
 //! `mles pub`, `sub` and `chat` as processes: what they send, print and exit with.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use mles::client::Key;
 
@@ -64,7 +63,7 @@ fn a_refused_join_has_its_own_exit_code_and_says_why() {
         &["sub", "news"],
         &["chat", "news"],
     ] {
-        let mles = Mles::start_with(&server, args, |command| command.stdin(Stdio::piped()));
+        let mles = Mles::start_listening(&server, args);
         server.accept().read_frame();
         let (code, _, stderr) = mles.end();
         assert_eq!(code, 3, "{args:?}: {stderr}");
@@ -120,9 +119,7 @@ fn bad_input_is_exit_code_2() {
 #[test]
 fn sub_prints_messages_and_ends_with_the_count() {
     let server = FakeServer::start();
-    let mles = Mles::start(&server, &["sub", "news", "--count", "2"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mles, mut peer) = Mles::join(&server, &["sub", "news", "--count", "2"]);
     peer.send(&frame("bob", "news", ""));
     peer.send(&[frame("bob", "news", "one"), frame("eve", "news", "two")].concat());
     let (code, stdout, stderr) = mles.end();
@@ -144,9 +141,7 @@ fn sub_prints_json_and_names() {
         (&["--verbose", "-n1"], "news b\"\\n: hi\n\n"),
         (&["--verbose", "--joins", "-n1"], "news zoe: \n"),
     ] {
-        let mles = Mles::start(&server, &[&["sub", "news"], args].concat());
-        let mut peer = server.accept();
-        peer.read_frame();
+        let (mles, mut peer) = Mles::join(&server, &[&["sub", "news"], args].concat());
         peer.send(&frame("zoe", "news", ""));
         peer.send(&frame("b\"\n", "news", "hi\n"));
         peer.send(&frame("eve", "news", [0xFF, 0]));
@@ -177,9 +172,7 @@ fn sub_joins_several_channels_at_once() {
 #[test]
 fn sub_tells_a_lost_connection() {
     let server = FakeServer::start();
-    let mles = Mles::start(&server, &["sub", "news"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mles, mut peer) = Mles::join(&server, &["sub", "news"]);
     peer.send(&frame("bob", "news", "one"));
     drop(peer);
     let (code, stdout, stderr) = mles.end();
@@ -206,13 +199,9 @@ fn sub_comes_back_when_asked_to() {
 #[test]
 fn sub_ends_quietly_when_its_reader_has_gone() {
     let server = FakeServer::start();
-    let mut mles = Mles::start(&server, &["sub", "news"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut mles, mut peer) = Mles::join(&server, &["sub", "news"]);
     peer.send(&frame("bob", "news", "one"));
-    let mut first = String::new();
-    let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
-    stdout.read_line(&mut first).unwrap();
+    let (first, stdout) = mles.first_line();
     assert_eq!(first, "one\n");
     drop(stdout);
     // It learns of it by writing. Not at the first time if a child that another thread has just forked
@@ -229,30 +218,17 @@ fn sub_ends_quietly_when_its_reader_has_gone() {
 #[test]
 fn an_interrupted_sub_has_printed_what_came() {
     let server = FakeServer::start();
-    let mut mles = Mles::start(&server, &["sub", "news"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut mles, mut peer) = Mles::join(&server, &["sub", "news"]);
     peer.send(&frame("bob", "news", "one"));
-    let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let pid = mles.child().id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let (line, _stdout) = mles.first_line();
+    mles.signal("-INT");
     assert_eq!((line.as_str(), mles.end().0), ("one\n", 130));
 }
 
 #[test]
 fn chat_shows_joins_and_messages_and_sends_lines() {
     let server = FakeServer::start();
-    let mut mles = Mles::start_with(&server, &["chat", "lobby", "--uid", "alice"], |command| {
-        command.stdin(Stdio::piped())
-    });
+    let mut mles = Mles::start_listening(&server, &["chat", "lobby", "--uid", "alice"]);
     let mut peer = server.accept();
     assert_eq!(peer.read_frame().body, body("alice", "lobby", b""));
     peer.send(&frame("bob", "lobby", ""));
@@ -269,16 +245,12 @@ fn chat_shows_joins_and_messages_and_sends_lines() {
 #[test]
 fn chat_ends_with_its_input_or_its_server() {
     let server = FakeServer::start();
-    let mles = Mles::start(&server, &["chat", "lobby"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mles, mut peer) = Mles::join(&server, &["chat", "lobby"]);
     peer.send(&frame("bob", "lobby", "history"));
     peer.expect_end();
     assert_eq!(mles.end(), (0, "bob: history\n".into(), String::new()));
 
-    let mut mles = Mles::start_with(&server, &["chat", "lobby"], |command| {
-        command.stdin(Stdio::piped())
-    });
+    let mut mles = Mles::start_listening(&server, &["chat", "lobby"]);
     let mut peer = server.accept();
     peer.read_frame();
     peer.send(&frame("bob", "lobby", "last words"));

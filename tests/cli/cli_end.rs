@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cli_serve::Broker;
+use crate::common::free_address;
 use crate::fake_server::{FakeServer, body, frame};
 use crate::program::{Mles, mles, taken};
 
@@ -35,9 +36,7 @@ fn a_server_that_is_stopped_is_no_refusal_however_early() {
 #[test]
 fn a_connection_that_ends_later_is_lost_and_not_refused() {
     let server = FakeServer::start();
-    let mles = Mles::start(&server, &["sub", "news"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mles, peer) = Mles::join(&server, &["sub", "news"]);
     // Longer than a refusal takes. The server goes on listening.
     std::thread::sleep(Duration::from_secs(3));
     drop(peer);
@@ -56,20 +55,18 @@ fn coming_back(address: &str, command: &str) -> (Mles, impl Iterator<Item = Stri
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for_and_told_once() {
     for command in ["sub", "chat"] {
-        let address = FakeServer::start().address();
-        let (mut mles, mut told) = coming_back(&address, command);
+        let address = free_address();
+        let (mut mles, mut told) = coming_back(&address.to_string(), command);
         let line = told.next().unwrap();
         assert!(line.contains("cannot connect to"), "{line}");
         assert!(line.contains("trying again in"), "{line}");
         // Some attempts fail meanwhile.
         std::thread::sleep(Duration::from_secs(1));
-        let server = FakeServer::start_at(&address);
+        let server = FakeServer::start_at(address);
         let mut peer = server.accept();
         peer.read_frame();
         peer.send(&frame("bob", "news", "one"));
-        let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
+        let (line, _stdout) = mles.first_line();
         assert!(line.ends_with("one\n"), "{line}");
         assert_eq!(told.next().unwrap(), "mles: connected");
         // The first end afterwards is told again.
@@ -131,8 +128,7 @@ fn signals_are_handled_by_the_commands_themselves() {
                 } else {
                     &[command, "news"]
                 };
-                let mut mles =
-                    Mles::start_with(&server, args, |command| command.stdin(Stdio::piped()));
+                let mut mles = Mles::start_listening(&server, args);
                 if command == "pub" {
                     mles.say("one\n");
                 }
@@ -147,9 +143,7 @@ fn signals_are_handled_by_the_commands_themselves() {
 #[test]
 fn a_sub_whose_reader_stands_still_ends_by_a_signal_all_the_same() {
     let server = FakeServer::start();
-    let mut mles = Mles::start(&server, &["sub", "news"]);
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut mles, mut peer) = Mles::join(&server, &["sub", "news"]);
     // More than the pipe holds: it stands still in the middle of a write.
     let large = frame("bob", "news", "x".repeat(60_000));
     for _ in 0..20 {
@@ -166,15 +160,11 @@ fn a_sub_whose_reader_stands_still_ends_by_a_signal_all_the_same() {
 fn a_sub_on_a_quiet_channel_ends_when_its_reader_has_gone() {
     for command in ["sub", "chat"] {
         let server = FakeServer::start();
-        let mut mles = Mles::start_with(&server, &[command, "news"], |command| {
-            command.stdin(Stdio::piped())
-        });
+        let mut mles = Mles::start_listening(&server, &[command, "news"]);
         let mut peer = server.accept();
         peer.read_frame();
         peer.send(&frame("bob", "news", "one"));
-        let mut line = String::new();
-        let mut stdout = BufReader::new(mles.child().stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
+        let (line, stdout) = mles.first_line();
         assert!(line.ends_with("one\n"), "{line}");
         drop(stdout);
         assert_eq!(mles.code(), 0, "{command}");

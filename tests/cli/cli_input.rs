@@ -1,13 +1,11 @@
 //! What `pub`, `chat` and `sub` take as messages and channels.
 
-use std::io::Write as _;
-use std::process::Stdio;
-
 use crate::fake_server::{FakeServer, body, frame};
 use crate::program::{Mles, mles, taken};
+use std::io::Write as _;
 
 fn reading(server: &FakeServer, args: &[&str]) -> Mles {
-    Mles::start_with(server, args, |command| command.stdin(Stdio::piped()))
+    Mles::start_listening(server, args)
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::cli_serve::Broker;
+use crate::common::free_address;
 use crate::fake_server::{FakeServer, frame};
 use crate::program::{Mles, mles, taken};
 
@@ -108,11 +109,7 @@ fn a_person_who_cannot_be_told_changes_no_exit_code() {
 
 #[test]
 fn a_broker_serves_with_a_standard_error_that_takes_nothing() {
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let server = format!("127.0.0.1:{port}");
+    let server = free_address().to_string();
     let mut command = mles();
     command.args(["serve", "--listen", &server]).stderr(full());
     let mut broker = command.spawn().unwrap();

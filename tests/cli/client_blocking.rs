@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mles::client::{Client, Error, Key};
+use mles::client::{BlockingSession, Client, Error, Key};
 
-use crate::fake_server::{FakeServer, PATIENCE, body, frame};
+use crate::fake_server::{FakeServer, PATIENCE, Peer, body, frame};
 
 fn client(server: &FakeServer) -> Client {
     Client::new(server.address(), "bob").shared_key("secret")
@@ -45,12 +45,15 @@ fn joins_publishes_and_iterates() {
 fn a_read_timeout_loses_nothing() {
     let server = FakeServer::start();
     let mut session = client(&server).join_blocking("news").unwrap();
-    let mut peer = server.accept();
+    assert_a_timeout_loses_nothing(&mut session, &mut server.accept());
+}
+
+/// Lets a session give up waiting in the middle of a message.
+pub(crate) fn assert_a_timeout_loses_nothing(session: &mut BlockingSession, peer: &mut Peer) {
     let wire = frame("eve", "news", "late");
     peer.send(&wire[..20]);
-    session
-        .set_read_timeout(Some(Duration::from_millis(20)))
-        .unwrap();
+    let short = Some(Duration::from_millis(20));
+    session.set_read_timeout(short).unwrap();
     assert!(matches!(session.recv(), Err(Error::TimedOut)));
     peer.send(&wire[20..]);
     session.set_read_timeout(Some(PATIENCE)).unwrap();

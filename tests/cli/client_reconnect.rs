@@ -5,6 +5,7 @@ use std::time::Duration;
 use mles::client::{Client, Error, Event, Reconnect, Subscriber};
 use tokio::time::timeout;
 
+use crate::common::free_address;
 use crate::fake_server::{FakeServer, PATIENCE, Peer, body, frame, frame_of};
 
 fn client(server: &FakeServer) -> Client {
@@ -199,22 +200,17 @@ async fn a_refused_join_is_tried_again_the_first_one_too() {
     expect_texts(&mut subscriber, &["1", "2"]).await;
 }
 
-/// An address at which nobody listens, for now.
-fn nowhere() -> String {
-    FakeServer::start().address()
-}
-
-fn client_of(address: &str) -> Client {
+fn client_of(address: impl ToString) -> Client {
     let quick = Duration::from_millis(20);
-    Client::new(address, "alice")
+    Client::new(address.to_string(), "alice")
         .shared_key("secret")
         .reconnect(Reconnect::default().initial(quick).cap(quick))
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_yet_is_waited_for() {
-    let address = nowhere();
-    let session = client_of(&address).join_with("news", "hello").await;
+    let address = free_address();
+    let session = client_of(address).join_with("news", "hello").await;
     let (mut publisher, mut subscriber) = session.unwrap().split();
     for _ in 0..2 {
         let lost = event(&mut subscriber).await;
@@ -230,7 +226,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
         );
     }
     publisher.feed("queued").await.unwrap();
-    let server = FakeServer::start_at(&address);
+    let server = FakeServer::start_at(address);
     while !matches!(event(&mut subscriber).await, Event::Reconnected) {}
     let mut peer = server.accept();
     let join = peer.read_frame();
@@ -279,11 +275,11 @@ async fn publishing_alone_brings_the_connection_back() {
 
 #[tokio::test]
 async fn publishing_alone_waits_for_a_server_that_is_not_there_yet() {
-    let address = nowhere();
-    let mut session = client_of(&address).join("news").await.unwrap();
+    let address = free_address();
+    let mut session = client_of(address).join("news").await.unwrap();
     let early = timeout(Duration::from_millis(50), session.publish("one")).await;
     assert!(early.is_err(), "{early:?}");
-    let server = FakeServer::start_at(&address);
+    let server = FakeServer::start_at(address);
     let accepting = server.accept_later();
     let published = timeout(PATIENCE, session.publish("two")).await;
     published.expect("publishing hangs").unwrap();

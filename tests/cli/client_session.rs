@@ -8,6 +8,7 @@ use mles::client::{Cid, Client, Error, Event, Key, Keyring, Session};
 use mles::protocol::address_string;
 use tokio::time::timeout;
 
+use crate::common::free_address;
 use crate::fake_server::{FakeServer, PATIENCE, body, frame, frame_of};
 
 fn client(server: &FakeServer) -> Client {
@@ -348,7 +349,7 @@ async fn closing_sends_everything_and_reports_a_refusal() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_an_error_that_names_it() {
-    let server = FakeServer::start().address();
+    let server = free_address().to_string();
     let error = Client::new(&server, "alice")
         .join("news")
         .await

@@ -10,8 +10,9 @@ use mles::client::{
 use mles::protocol::address_string;
 use tokio::time::timeout;
 
+use crate::client_blocking::assert_a_timeout_loses_nothing;
 use crate::common::tls_proxy::{Authority, Pair, TlsProxy, long_ago};
-use crate::fake_server::{FakeServer, PATIENCE, body, frame};
+use crate::fake_server::{FakeServer, PATIENCE, Peer, body, frame};
 
 /// A server behind TLS with the certificate in `pair`.
 fn behind(pair: &Pair) -> (FakeServer, TlsProxy) {
@@ -26,6 +27,39 @@ fn client(proxy: &TlsProxy, tls: ClientTls) -> Client {
         .tls(tls)
 }
 
+/// A session over TLS, and the other end of it.
+struct Joined {
+    session: Session,
+    peer: Peer,
+    proxy: TlsProxy,
+    _server: FakeServer,
+}
+
+/// Has a client join, and takes its join.
+async fn join() -> Joined {
+    let authority = Authority::new();
+    let (server, proxy) = behind(&authority.localhost());
+    let client = client(&proxy, authority.client());
+    let (session, peer) = join_as(&client, &server).await;
+    Joined {
+        session,
+        peer,
+        proxy,
+        _server: server,
+    }
+}
+
+/// Has `client` join at `server`, and takes its join.
+async fn join_as(client: &Client, server: &FakeServer) -> (Session, Peer) {
+    let accepting = server.accept_later();
+    let session = client.join("news").await.unwrap();
+    let mut peer = accepting.await.unwrap();
+    let join = peer.read_frame();
+    assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
+    assert_eq!(join.body, body("alice", "news", b""));
+    (session, peer)
+}
+
 async fn next_text(session: &mut Session) -> String {
     let message = timeout(PATIENCE, session.recv()).await.unwrap().unwrap();
     message.unwrap().text().into_owned()
@@ -33,17 +67,12 @@ async fn next_text(session: &mut Session) -> String {
 
 #[tokio::test]
 async fn the_protocol_is_the_same_inside() {
-    let authority = Authority::new();
-    let (server, proxy) = behind(&authority.localhost());
-    let accepting = server.accept_later();
-    let mut session = client(&proxy, authority.client())
-        .join("news")
-        .await
-        .unwrap();
-    let mut peer = accepting.await.unwrap();
-    let join = peer.read_frame();
-    assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
-    assert_eq!(join.body, body("alice", "news", b""));
+    let Joined {
+        mut session,
+        mut peer,
+        proxy: _proxy,
+        ..
+    } = join().await;
     session.publish("hello").await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b"hello"));
     peer.send(&frame("bob", "news", "one"));
@@ -54,13 +83,8 @@ async fn the_protocol_is_the_same_inside() {
     peer.send(&frame("bob", "news", "two"));
     assert_eq!(next_text(&mut session).await, "two");
     drop(peer);
-    assert!(
-        timeout(PATIENCE, session.recv())
-            .await
-            .unwrap()
-            .unwrap()
-            .is_none()
-    );
+    let ended = timeout(PATIENCE, session.recv()).await.unwrap();
+    assert!(ended.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -95,15 +119,12 @@ const LARGE: usize = 60_000;
 
 #[tokio::test]
 async fn both_directions_at_once_in_two_tasks() {
-    let authority = Authority::new();
-    let (server, proxy) = behind(&authority.localhost());
-    let accepting = server.accept_later();
-    let session = client(&proxy, authority.client())
-        .join("news")
-        .await
-        .unwrap();
-    let mut peer = accepting.await.unwrap();
-    peer.read_frame();
+    let Joined {
+        session,
+        mut peer,
+        proxy: _proxy,
+        ..
+    } = join().await;
     let (mut publisher, mut subscriber) = session.split();
     let sending = tokio::spawn(async move {
         for _ in 0..MANY {
@@ -133,26 +154,18 @@ async fn both_directions_at_once_in_two_tasks() {
         peer
     });
     drop(end.await.unwrap());
-    assert!(
-        timeout(PATIENCE, subscriber.recv())
-            .await
-            .unwrap()
-            .unwrap()
-            .is_none()
-    );
+    let ended = timeout(PATIENCE, subscriber.recv()).await.unwrap();
+    assert!(ended.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_goodbye_that_does_not_go_out_at_once_goes_out_while_the_rest_is_read() {
-    let authority = Authority::new();
-    let (server, proxy) = behind(&authority.localhost());
-    let accepting = server.accept_later();
-    let session = client(&proxy, authority.client())
-        .join("news")
-        .await
-        .unwrap();
-    let mut peer = accepting.await.unwrap();
-    peer.read_frame();
+    let Joined {
+        session,
+        mut peer,
+        proxy: _proxy,
+        ..
+    } = join().await;
     let (mut publisher, mut subscriber) = session.split();
     let listening = tokio::spawn(async move { subscriber.next_event().await });
     // Nobody reads, until the system takes no more.
@@ -176,24 +189,16 @@ async fn a_session_comes_back() {
     let quick = Duration::from_millis(20);
     let client = client(&proxy, authority.client())
         .reconnect(Reconnect::default().initial(quick).cap(quick));
-    let accepting = server.accept_later();
-    let mut session = client.join("news").await.unwrap();
-    let mut peer = accepting.await.unwrap();
-    peer.read_frame();
+    let (mut session, mut peer) = join_as(&client, &server).await;
     peer.send(&frame("bob", "news", "one"));
     assert_eq!(next_text(&mut session).await, "one");
 
     let accepting = server.accept_later();
     drop(peer);
-    let lost = timeout(PATIENCE, session.next_event())
-        .await
-        .unwrap()
-        .unwrap();
+    let mut event = async || timeout(PATIENCE, session.next_event()).await.unwrap();
+    let lost = event().await.unwrap();
     assert!(matches!(lost, Some(Event::Disconnected { .. })), "{lost:?}");
-    let back = timeout(PATIENCE, session.next_event())
-        .await
-        .unwrap()
-        .unwrap();
+    let back = event().await.unwrap();
     assert!(matches!(back, Some(Event::Reconnected)), "{back:?}");
     let mut peer = accepting.await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b""));
@@ -205,19 +210,11 @@ async fn a_session_comes_back() {
 
 #[tokio::test]
 async fn an_end_without_a_goodbye_is_a_cut() {
-    let authority = Authority::new();
-    let (server, proxy) = behind(&authority.localhost());
-    let accepting = server.accept_later();
-    let mut session = client(&proxy, authority.client())
-        .join("news")
-        .await
-        .unwrap();
-    let mut peer = accepting.await.unwrap();
-    peer.read_frame();
-    peer.send(&frame("bob", "news", "one"));
-    assert_eq!(next_text(&mut session).await, "one");
-    drop(proxy);
-    match timeout(PATIENCE, session.recv()).await.unwrap() {
+    let mut joined = join().await;
+    joined.peer.send(&frame("bob", "news", "one"));
+    assert_eq!(next_text(&mut joined.session).await, "one");
+    drop(joined.proxy);
+    match timeout(PATIENCE, joined.session.recv()).await.unwrap() {
         Err(Error::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted),
         other => panic!("{other:?}"),
     }
@@ -225,15 +222,9 @@ async fn an_end_without_a_goodbye_is_a_cut() {
 
 #[tokio::test]
 async fn a_join_that_is_refused_is_told_as_without_tls() {
-    let authority = Authority::new();
-    let (server, proxy) = behind(&authority.localhost());
-    let accepting = server.accept_later();
-    let mut session = client(&proxy, authority.client())
-        .join("news")
-        .await
-        .unwrap();
-    accepting.await.unwrap().read_frame();
-    let ended = timeout(PATIENCE, session.recv()).await.unwrap();
+    let mut joined = join().await;
+    drop(joined.peer);
+    let ended = timeout(PATIENCE, joined.session.recv()).await.unwrap();
     assert!(matches!(ended, Err(Error::Refused { .. })), "{ended:?}");
 }
 
@@ -325,15 +316,7 @@ fn without_a_runtime() {
     assert_eq!(peer.read_frame().body, body("alice", "news", b""));
     session.publish([5; LARGE]).unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", &[5; LARGE]));
-    let wire = frame("eve", "news", "late");
-    peer.send(&wire[..20]);
-    session
-        .set_read_timeout(Some(Duration::from_millis(20)))
-        .unwrap();
-    assert!(matches!(session.recv(), Err(Error::TimedOut)));
-    peer.send(&wire[20..]);
-    session.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(session.recv().unwrap().unwrap().text(), "late");
+    assert_a_timeout_loses_nothing(&mut session, &mut peer);
     session.finish().unwrap();
     peer.expect_end();
     peer.send(&frame("eve", "news", [6; LARGE]));

@@ -1,7 +1,7 @@
 //! A server made of a listener and raw bytes, to see exactly what a client sends.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 pub(crate) use crate::common::PATIENCE;
@@ -24,8 +24,8 @@ impl FakeServer {
         Self(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    /// At an address that was free a moment ago.
-    pub(crate) fn start_at(address: &str) -> Self {
+    /// Listens on a [`free_address`](crate::common::free_address).
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
         Self(TcpListener::bind(address).unwrap())
     }
 
@@ -114,7 +114,7 @@ impl Peer {
         self.0.write_all(bytes)
     }
 
-    pub(crate) fn remote(&self) -> std::net::SocketAddr {
+    pub(crate) fn remote(&self) -> SocketAddr {
         self.0.peer_addr().unwrap()
     }
 }

@@ -1,12 +1,12 @@
 //! The program as a process.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fake_server::{FakeServer, PATIENCE};
+use crate::fake_server::{FakeServer, PATIENCE, Peer};
 
 /// A process that is killed when its test ends early.
 pub(crate) struct Mles(Option<Child>);
@@ -14,6 +14,19 @@ pub(crate) struct Mles(Option<Child>);
 impl Mles {
     pub(crate) fn start(server: &FakeServer, args: &[&str]) -> Self {
         Self::start_with(server, args, |command| command.stdin(Stdio::null()))
+    }
+
+    /// Starts one that reads what the test says.
+    pub(crate) fn start_listening(server: &FakeServer, args: &[&str]) -> Self {
+        Self::start_with(server, args, |command| command.stdin(Stdio::piped()))
+    }
+
+    /// Starts one that joins, and takes its join.
+    pub(crate) fn join(server: &FakeServer, args: &[&str]) -> (Self, Peer) {
+        let mles = Self::start(server, args);
+        let mut peer = server.accept();
+        peer.read_frame();
+        (mles, peer)
     }
 
     pub(crate) fn start_with(
@@ -55,6 +68,14 @@ impl Mles {
 
     pub(crate) fn child(&mut self) -> &mut Child {
         self.0.as_mut().unwrap()
+    }
+
+    /// Reads the first line that it prints; what follows can be read from the reader.
+    pub(crate) fn first_line(&mut self) -> (String, BufReader<ChildStdout>) {
+        let mut stdout = BufReader::new(self.child().stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        (line, stdout)
     }
 
     pub(crate) fn say(&mut self, text: &str) {

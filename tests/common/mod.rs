@@ -4,6 +4,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use mles::protocol::{
     Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, encode_frame, frame_len,
 };
 use mles::{Broker, Settings};
+use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for what must come: only one that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +22,7 @@ pub const SILENCE: Duration = Duration::from_millis(150);
 pub const LONG: Duration = Duration::from_secs(3600);
 
 pub mod bystanders;
+pub mod slow;
 pub mod tls_proxy;
 pub mod websocket;
 
@@ -57,6 +60,21 @@ pub fn settings() -> Settings {
     settings.websocket.ping_interval = LONG;
     settings.websocket.ping_timeout = LONG;
     settings
+}
+
+/// Returns an address that nobody listens on until the test does.
+///
+/// Its port stays bound, without listening, for as long as the test program runs, so that the system
+/// chooses it for nobody else. A listener of the test gets it all the same, as both sockets allow reuse.
+pub fn free_address() -> SocketAddr {
+    static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    HELD.lock().unwrap().push(socket);
+    address
 }
 
 /// Starts a broker.
@@ -196,7 +214,7 @@ impl Client {
         }))
     }
 
-    /// The same for a frame whatever its body is.
+    /// The next frame, as [`Self::try_receive`] returns it, whatever its body is.
     pub fn try_receive_raw(&mut self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
         let deadline = Instant::now() + patience;
         loop {
@@ -283,7 +301,7 @@ pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(linger).unwrap();
 }
 
-/// Whether a read or write gave up waiting.
+/// Returns `true` if a read or write gave up waiting.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),

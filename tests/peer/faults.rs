@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use mles::LinkState;
 
-use crate::common::{self, Rng, Server as _, start, wait_until};
+use crate::common::{self, Rng, Server as _, free_address, start, wait_until};
 use crate::peer_world::proxy::{Cut, Mode};
 use crate::peer_world::world::{STAR, World};
 use crate::peer_world::{
-    self, CHANNEL, Publisher, Recorder, all_sent, expect_history, free_address, link,
-    peer_settings, start_at, state, wait_for_link,
+    self, CHANNEL, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
+    state, wait_for_link,
 };
 
 #[test]

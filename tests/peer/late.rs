@@ -29,14 +29,6 @@ fn stranger(server: &Broker, number: u32, messages: &[&str]) -> Below {
     below.says(sent).on_link(link_id(number)).has(&numbered)
 }
 
-/// A member that has its seat, and writes down what it gets.
-fn recorder(server: &Broker, name: &str, number: u32) -> Recorder {
-    let before = server.stats().joined;
-    let recorder = Recorder::join(server, name, number);
-    wait_until("it has joined", || server.stats().joined > before);
-    recorder
-}
-
 /// Not the key that its frames have.
 fn link_id(number: u32) -> u64 {
     0xABCD_0000 + u64::from(number)
@@ -77,7 +69,7 @@ fn fill(server: &Broker) {
 fn what_strangers_bring_goes_up_alone() {
     let root = start(peer_settings(&[]));
     let peer = start(peer_settings(root.local_addrs()));
-    let above = recorder(&root, "above", 1);
+    let above = Recorder::join(&root, "above", 1);
     let _member = Client::join_and_wait(&peer, "member", CHANNEL);
     wait_for_link(&peer);
     fill(&peer);
@@ -147,7 +139,7 @@ fn what_is_remembered_above_alone_is_not_doubled_there() {
     let mut short = peer_settings(&[]);
     short.channels.default.history_frames = 3;
     let root = start(short.clone());
-    let above = recorder(&root, "above", 1);
+    let above = Recorder::join(&root, "above", 1);
     // The root remembers from its first link on.
     let mut elsewhere = welcomed(stranger(&root, 1, &[]));
     elsewhere.stream.write_all(&somebody("old")).unwrap();
@@ -163,7 +155,7 @@ fn what_is_remembered_above_alone_is_not_doubled_there() {
     let _member = Client::join_and_wait(&middle, "member", CHANNEL);
     wait_for_link(&middle);
     let lowest = start(peer_settings(middle.local_addrs()));
-    let below = recorder(&lowest, "below", 2);
+    let below = Recorder::join(&lowest, "below", 2);
     wait_for_link(&lowest);
     texts(&below, 3);
     // Two servers lie between the stranger and the one that remembers.
@@ -180,8 +172,8 @@ fn what_is_remembered_above_alone_is_not_doubled_there() {
 fn what_was_sent_twice_stays_twice() {
     let root = start(peer_settings(&[]));
     let peer = start(peer_settings(root.local_addrs()));
-    let above = recorder(&root, "above", 1);
-    let below = recorder(&peer, "below", 2);
+    let above = Recorder::join(&root, "above", 1);
+    let below = Recorder::join(&peer, "below", 2);
     wait_for_link(&peer);
     let mut first = welcomed(stranger(&peer, 1, &["again"]));
     first.stream.write_all(&somebody("again")).unwrap();
@@ -209,8 +201,8 @@ fn what_is_on_its_way_down_is_not_doubled() {
     let root = start(peer_settings(&[]));
     let proxy = Proxy::to(root.address());
     let peer = start(peer_settings(&[proxy.address]));
-    let above = recorder(&root, "above", 1);
-    let below = recorder(&peer, "below", 2);
+    let above = Recorder::join(&root, "above", 1);
+    let below = Recorder::join(&peer, "below", 2);
     wait_for_link(&peer);
     let mut publisher = Client::join_and_wait(&root, "publisher", CHANNEL);
     let (up, down) = (Duration::ZERO, Duration::from_secs(1));
@@ -240,7 +232,7 @@ fn what_strangers_bring_without_a_link_above_goes_up_later() {
     let proxy = Proxy::to(root.address());
     proxy.set(Mode::Refuse);
     let peer = start(peer_settings(&[proxy.address]));
-    let below = recorder(&peer, "below", 2);
+    let below = Recorder::join(&peer, "below", 2);
     let _one = welcomed(stranger(&peer, 1, &["a", "b"]));
     let _two = welcomed(stranger(&peer, 2, &["b", "c"]));
     texts(&below, 3);
@@ -255,7 +247,7 @@ fn what_strangers_bring_without_a_link_above_goes_up_later() {
 #[test]
 fn bad_late_frames_end_the_link() {
     let root = start(peer_settings(&[]));
-    let above = recorder(&root, "above", 1);
+    let above = Recorder::join(&root, "above", 1);
     let mut below = welcomed(stranger(&root, 7, &[]));
     let mut forged = somebody("forged").to_vec();
     forged[8..16].copy_from_slice(&link_id(7).to_be_bytes());

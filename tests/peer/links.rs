@@ -6,10 +6,10 @@ use std::time::Duration;
 use mles::protocol::{Cid, Keyring};
 use mles::{LinkState, NameCheck, Settings};
 
-use crate::common::{Client, start, wait_until};
+use crate::common::{Client, free_address, start, wait_until};
 use crate::peer_world::{
-    self, CHANNEL, Publisher, Recorder, all_sent, expect_history, free_address, link,
-    peer_settings, start_at, state, wait_for_link,
+    self, CHANNEL, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
+    state, wait_for_link,
 };
 
 #[test]

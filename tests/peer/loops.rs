@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use mles::protocol::{Cid, FrameHeader, HEADER_LEN, Keyring, resync_link};
 use mles::{Broker, LinkState};
 
-use crate::common::{Client, PATIENCE, SILENCE, wait_until};
+use crate::common::{Client, PATIENCE, SILENCE, free_address, wait_until};
 use crate::peer_world::{
-    CHANNEL, Counts, Publisher, Recorder, all_sent, expect_history, free_address, link,
-    peer_settings, start_at, state, wait_for_link,
+    CHANNEL, Counts, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
+    state, wait_for_link,
 };
 
 /// Servers each of which has the next as its upstream, and the last the first.

@@ -7,10 +7,9 @@ use mles::client::ClientTlsOptions;
 use mles::{Broker, LinkState, ListenerKind, Settings, TlsSettings};
 
 use crate::common::tls_proxy::{Authority, Pair, long_ago};
-use crate::common::{start, wait_until};
+use crate::common::{free_address, start, wait_until};
 use crate::peer_world::{
-    Publisher, Recorder, all_sent, expect_history, free_address, link, peer_settings, start_at,
-    wait_for_link,
+    Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at, wait_for_link,
 };
 
 /// Settings for a root that takes links over TLS at `address`.

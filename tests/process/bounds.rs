@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use mles::Settings;
 use mles::channel::ChannelSettings;
-use mles::protocol::Keyring;
 
-use crate::child::{BrokerProcess, be_the_broker};
+use crate::child::{BrokerProcess, be_the_broker, join_stopped};
 use crate::common::websocket::{BINARY, TEXT, Ws, body, frame, hello};
-use crate::common::{Client, PATIENCE, Server as _, reset, wait_until, websocket};
-use crate::memory::connect_small;
+use crate::common::{Client, PATIENCE, reset, wait_until, websocket};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -55,8 +53,7 @@ fn broker_process() {
 }
 
 fn start(role: &str) -> BrokerProcess {
-    rlimit::increase_nofile_limit(16_384).unwrap();
-    BrokerProcess::start(module_path!(), role, "true")
+    BrokerProcess::start(module_path!(), role)
 }
 
 /// A frame of the least length that there is.
@@ -107,14 +104,7 @@ fn queues_of_tiny_messages_take_no_more_than_queue_bytes() {
     // A history that fills their sockets, and does not count.
     alice.send(&vec![b'.'; 6 * MIB]);
     wait_until("it is in", || broker.stat("frames_in") == 1);
-    let stopped: Vec<_> = (0..STOPPED)
-        .map(|i| {
-            let (stream, uid) = (connect_small(broker.address()), format!("stopped {i}"));
-            let mut client = Client::on(stream, &Keyring::default(), &uid, "room", None);
-            client.send(b"");
-            client
-        })
-        .collect();
+    let stopped = join_stopped(&broker, STOPPED);
     wait_until("they have joined", || broker.stat("joined") == 1 + STOPPED);
     alice.send(b"the next history");
     wait_until("it is in", || broker.stat("frames_in") == 2);

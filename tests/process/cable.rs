@@ -53,7 +53,7 @@ impl Cable {
     /// Starts a broker at the other end: see [`BrokerProcess::start`].
     pub fn broker(&self, module: &str, role: &str) -> BrokerProcess {
         let inside = format!("exec ip netns exec {} \"$0\" \"$@\"", self.namespace);
-        BrokerProcess::start(module, role, &inside)
+        BrokerProcess::start_after(&inside, module, role)
     }
 
     /// This end has the address `to` from now on, and nobody has `from`.

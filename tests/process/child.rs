@@ -2,12 +2,14 @@
 //! test's: the test binary once more, told by its environment to be the broker.
 
 use std::io::{BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use mles::protocol::Keyring;
 use mles::{Broker, ListenerKind, Settings};
+use socket2::{Domain, Socket, Type};
 
-use crate::common::Server;
+use crate::common::{Client, Server};
 
 /// What names the settings to the process.
 const ROLE: &str = "MLES_TEST_BROKER";
@@ -43,9 +45,15 @@ pub fn be_the_broker(settings: impl FnOnce(&str) -> Settings) {
 }
 
 impl BrokerProcess {
-    /// Starts one with the settings called `role` in `module`, a `module_path!()`. `before` is a
-    /// shell command that runs first.
-    pub fn start(module: &str, role: &str, before: &str) -> Self {
+    /// Starts one with the settings called `role` in `module`, a `module_path!()`, and gives the test file
+    /// descriptors for many clients.
+    pub fn start(module: &str, role: &str) -> Self {
+        rlimit::increase_nofile_limit(16_384).unwrap();
+        Self::start_after("true", module, role)
+    }
+
+    /// Starts one in a shell in which the command `before` has run.
+    pub fn start_after(before: &str, module: &str, role: &str) -> Self {
         let (_, module) = module.split_once("::").unwrap();
         let test = format!("{module}::broker_process");
         let mut process = Command::new("sh")
@@ -102,6 +110,34 @@ impl Drop for BrokerProcess {
         drop(self.stdin.take());
         let status = self.process.wait().unwrap();
         assert!(status.success() || std::thread::panicking(), "{status}");
+    }
+}
+
+/// Connects with a small receive buffer, so that the kernel holds little of what is not read.
+pub fn connect_small(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+/// Joins `count` members that never read, by connections with small buffers.
+pub fn join_stopped(broker: &impl Server, count: u64) -> Vec<Client> {
+    let join = |i| {
+        let (stream, uid) = (connect_small(broker.address()), format!("stopped {i}"));
+        let mut client = Client::on(stream, &Keyring::default(), &uid, "room", None);
+        client.send(b"");
+        client
+    };
+    (0..count).map(join).collect()
+}
+
+/// Sends `bytes` in large messages, each of which `reader` gets before the next is sent.
+pub fn send_large(bytes: usize, alice: &mut Client, reader: &mut Client) {
+    let message = vec![b'x'; 1 << 19];
+    for _ in 0..bytes / message.len() {
+        alice.send(&message);
+        assert_eq!(reader.receive_message().message.len(), message.len());
     }
 }
 

@@ -2,16 +2,15 @@
 //! a process of its own here.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use mles::Settings;
 use mles::protocol::Keyring;
-use socket2::{Domain, Socket, Type};
 
-use crate::child::{BrokerProcess, be_the_broker};
+use crate::child::{BrokerProcess, be_the_broker, join_stopped, send_large};
 use crate::common::bystanders::Bystanders;
-use crate::common::{Client, Server as _, settings, wait_until};
+use crate::common::{Client, settings, wait_until};
 
 const MIB: usize = 1 << 20;
 /// What the broker holds for each member that has stopped reading.
@@ -35,8 +34,7 @@ fn broker_process() {
 }
 
 fn start(role: &str) -> BrokerProcess {
-    rlimit::increase_nofile_limit(16_384).unwrap();
-    BrokerProcess::start(module_path!(), role, "true")
+    BrokerProcess::start(module_path!(), role)
 }
 
 /// Ten bytes of a frame that is announced with the largest length there is.
@@ -82,23 +80,6 @@ fn announced_lengths_cost_nothing_after_the_join() {
     good.finish();
 }
 
-/// A connection with a small receive buffer, so that the kernel holds little of what is not read.
-pub fn connect_small(address: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.into()
-}
-
-/// Sends `bytes` in large messages, each of which `reader` gets before the next is sent.
-fn send(bytes: usize, alice: &mut Client, reader: &mut Client) {
-    let message = vec![b'x'; MIB / 2];
-    for _ in 0..bytes / message.len() {
-        alice.send(&message);
-        assert_eq!(reader.receive_message().message.len(), message.len());
-    }
-}
-
 /// A queue of shared buffers: a thousand members that do not read cost little more than one, until
 /// they are over the limit and go.
 #[test]
@@ -109,21 +90,14 @@ fn a_thousand_members_that_stop_reading_cost_little_more_than_one() {
         let good = Bystanders::start(&broker);
         let mut alice = Client::join(&broker, "alice", "room");
         let mut reader = Client::join(&broker, "reader", "room");
-        let stopped: Vec<_> = (0..STOPPED)
-            .map(|i| {
-                let (stream, uid) = (connect_small(broker.address()), format!("stopped {i}"));
-                let mut client = Client::on(stream, &Keyring::default(), &uid, "room", None);
-                client.send(b"");
-                client
-            })
-            .collect();
+        let stopped = join_stopped(&broker, STOPPED);
         wait_until("all have joined", || broker.stat("joined") == STOPPED + 6);
         let before = broker.resident();
-        send(QUEUE / 2, &mut alice, &mut reader);
+        send_large(QUEUE / 2, &mut alice, &mut reader);
         let grown = broker.resident().saturating_sub(before);
         assert!(grown < 3 * QUEUE, "{role}: grown by {grown} bytes");
         assert_eq!(broker.stat("slow_disconnects"), 0);
-        send(2 * QUEUE, &mut alice, &mut reader);
+        send_large(2 * QUEUE, &mut alice, &mut reader);
         wait_until("they are disconnected", || {
             broker.stat("slow_disconnects") == STOPPED
         });
@@ -139,7 +113,7 @@ fn a_thousand_members_that_stop_reading_cost_little_more_than_one() {
 #[test]
 fn without_file_descriptors_members_are_served_and_accepting_resumes() {
     rlimit::increase_nofile_limit(16_384).unwrap();
-    let mut broker = BrokerProcess::start(module_path!(), "", "ulimit -n 64");
+    let mut broker = BrokerProcess::start_after("ulimit -n 64", module_path!(), "");
     let good = Bystanders::start(&broker);
     let crowd: Vec<_> = (0..200).map(|_| Client::connect(&broker)).collect();
     wait_until("it runs out", || broker.stat("accept_errors") > 0);
@@ -158,7 +132,7 @@ fn without_file_descriptors_members_are_served_and_accepting_resumes() {
 fn without_file_descriptors_half_closed_sessions_and_silent_connections_make_room() {
     rlimit::increase_nofile_limit(16_384).unwrap();
     for is_joined in [true, false] {
-        let mut broker = BrokerProcess::start(module_path!(), "", "ulimit -n 64");
+        let mut broker = BrokerProcess::start_after("ulimit -n 64", module_path!(), "");
         let good = Bystanders::start(&broker);
         let mut crowd = Vec::new();
         for i in 0..100 {

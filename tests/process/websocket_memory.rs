@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use mles::Settings;
 
-use crate::child::{BrokerProcess, be_the_broker};
+use crate::child::{BrokerProcess, be_the_broker, connect_small, send_large};
 use crate::common::bystanders::Bystanders;
 use crate::common::websocket::{BINARY, Got, PING, TEXT, Ws, body, frame, hello, quiet, request};
 use crate::common::{Client, wait_until};
-use crate::memory::connect_small;
 
 const MIB: usize = 1 << 20;
 /// What the broker holds for each member that has stopped reading.
@@ -38,8 +37,7 @@ fn broker_process() {
 }
 
 fn start_process(role: &str) -> (BrokerProcess, SocketAddr) {
-    rlimit::increase_nofile_limit(16_384).unwrap();
-    let broker = BrokerProcess::start(module_path!(), role, "true");
+    let broker = BrokerProcess::start(module_path!(), role);
     let at = broker.websocket.unwrap();
     (broker, at)
 }
@@ -48,6 +46,17 @@ fn open_small(at: SocketAddr, greeting: &[u8]) -> Ws {
     let mut ws = Ws::ask_on(connect_small(at), &request("/", "")).unwrap();
     ws.raw(greeting);
     ws
+}
+
+/// Joins `each` members of v1 and of v2, by connections with small buffers.
+fn join_both(at: SocketAddr, each: u64) -> Vec<Ws> {
+    let join = |i| {
+        let uid = format!("member {i}");
+        let v1 = frame(BINARY, &body(&uid, "room", b""));
+        let v2 = frame(TEXT, hello(&uid, "room").as_bytes());
+        [open_small(at, &v1), open_small(at, &v2)]
+    };
+    (0..each).flat_map(join).collect()
 }
 
 /// Ten bytes of a message that is announced with the largest length that may be.
@@ -123,29 +132,15 @@ fn members_that_stop_reading_share_their_queues() {
     let good = Bystanders::start(&broker);
     let mut alice = Client::join(&broker, "alice", "room");
     let mut reader = Client::join(&broker, "reader", "room");
-    let stopped: Vec<_> = (0..EACH)
-        .flat_map(|i| {
-            let uid = format!("stopped {i}");
-            let v1 = frame(BINARY, &body(&uid, "room", b""));
-            let v2 = frame(TEXT, hello(&uid, "room").as_bytes());
-            [open_small(at, &v1), open_small(at, &v2)]
-        })
-        .collect();
+    let stopped = join_both(at, EACH);
     let members = GOOD + 2 + 2 * EACH;
     wait_until("all have joined", || broker.stat("joined") == members);
     let before = broker.resident();
-    let mut send = |bytes: usize| {
-        let message = vec![b'x'; MIB / 2];
-        for _ in 0..bytes / message.len() {
-            alice.send(&message);
-            assert_eq!(reader.receive_message().message.len(), message.len());
-        }
-    };
-    send(QUEUE / 2);
+    send_large(QUEUE / 2, &mut alice, &mut reader);
     let grown = broker.resident().saturating_sub(before);
     assert!(grown < 6 * QUEUE, "grown by {grown} bytes");
     assert_eq!(broker.stat("slow_disconnects"), 0);
-    send(2 * QUEUE);
+    send_large(2 * QUEUE, &mut alice, &mut reader);
     wait_until("they are disconnected", || {
         broker.stat("slow_disconnects") == 2 * EACH
     });
@@ -173,14 +168,7 @@ fn unread_histories_are_shared() {
         assert_eq!(reader.receive_message().message.len(), SIZE);
     }
     let before = broker.resident();
-    let crowd: Vec<_> = (0..EACH)
-        .flat_map(|i| {
-            let uid = format!("client {i}");
-            let v1 = frame(BINARY, &body(&uid, "room", b""));
-            let v2 = frame(TEXT, hello(&uid, "room").as_bytes());
-            [open_small(at, &v1), open_small(at, &v2)]
-        })
-        .collect();
+    let crowd = join_both(at, EACH);
     let members = GOOD + 2 + 2 * EACH;
     wait_until("all have joined", || broker.stat("joined") == members);
     good.wait_for_rounds(10);

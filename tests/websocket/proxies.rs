@@ -4,7 +4,7 @@
 //! Skipped, by name, where those are not installed.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, address, body, hello, quiet, request};
-use crate::common::{Client, Server as _, start, wait_until};
+use crate::common::{Client, Server as _, free_address, start, wait_until};
 use crate::tls::over_tls;
 
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
@@ -50,12 +50,6 @@ fn documented(language: &str) -> String {
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from} in {text}");
     text.replace(from, to)
-}
-
-/// A port that nobody listens on.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// A proxy that runs, and is killed when the test is over.
@@ -192,7 +186,7 @@ fn assert_knows_websocket_clients(broker: &Broker, one: SocketAddr, other: Socke
 #[test]
 fn nginx_passes_websocket_on_and_its_clients_are_known() {
     let broker = behind();
-    let at = free();
+    let at = free_address();
     let Some(nginx) = nginx(
         &broker,
         at,
@@ -206,7 +200,7 @@ fn nginx_passes_websocket_on_and_its_clients_are_known() {
 #[test]
 fn haproxy_passes_everything_on_and_its_clients_are_known() {
     let broker = behind();
-    let (mles, web) = (free(), free());
+    let (mles, web) = (free_address(), free_address());
     let Some(haproxy) = haproxy(
         &broker,
         mles,
@@ -239,7 +233,7 @@ fn haproxy_passes_everything_on_and_its_clients_are_known() {
 #[test]
 fn health_checks_of_haproxy_are_not_refused() {
     let broker = behind();
-    let (mles, web) = (free(), free());
+    let (mles, web) = (free_address(), free_address());
     let Some(_haproxy) = haproxy(
         &broker,
         mles,

@@ -11,13 +11,11 @@ use mles::channel::{ChannelSettings, SlowPolicy};
 use mles::protocol::Message;
 
 use crate::common::bystanders::Bystanders;
+use crate::common::slow::{
+    MANY, QUEUE, message, number, publish_until_held, read_to_last, send_many,
+};
 use crate::common::websocket::{BINARY, Got, PONG, TEXT, Ws, address, body, frame, settings};
 use crate::common::{Client, LONG, PATIENCE, is_timeout, start, wait_until};
-
-const SIZE: usize = 50_000;
-const QUEUE: usize = 20 * SIZE;
-/// Sends that fill any socket buffer and a queue of [`QUEUE`] bytes several times over.
-const MANY: usize = 600;
 
 fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -> Broker {
     let mut settings = settings();
@@ -29,19 +27,6 @@ fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -
         ..settings.channels.default
     };
     start(settings)
-}
-
-/// A message that tells its number and is whole only at its full length.
-fn message(i: usize) -> Vec<u8> {
-    let mut message = format!("{i} ").into_bytes();
-    message.resize(SIZE, b'.');
-    message
-}
-
-fn number(message: &[u8]) -> usize {
-    assert_eq!(message.len(), SIZE);
-    let text = std::str::from_utf8(message).unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// The number of a message of either version, and in which channel it was, for v1.
@@ -56,12 +41,9 @@ fn read(got: &Got) -> (String, usize) {
     }
 }
 
-/// Sends [`MANY`] messages, each of which `reader` gets before the next is sent.
-fn send_many(alice: &mut Client, reader: &mut Client) {
-    for i in 0..MANY {
-        alice.send(&message(i));
-        assert_eq!(number(&reader.receive_message().message), i);
-    }
+/// A publisher and a member that reads, both over TCP.
+fn join_two(broker: &Broker) -> [Client; 2] {
+    ["alice", "reader"].map(|uid| Client::join_and_wait(broker, uid, "room"))
 }
 
 /// Opens a session of either version.
@@ -79,8 +61,7 @@ fn disconnect_at_queue_bytes_says_so() {
     for is_v2 in [false, true] {
         let broker = with(SlowPolicy::Disconnect, QUEUE, LONG);
         let good = Bystanders::start(&broker);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
+        let [mut alice, mut reader] = join_two(&broker);
         let mut slow = open(&broker, is_v2, "slow");
         let reading = std::thread::spawn({
             let stats = broker.stop_handle();
@@ -114,8 +95,7 @@ fn disconnect_at_queue_bytes_says_so() {
 fn disconnect_at_write_deadline() {
     for policy in [SlowPolicy::Disconnect, SlowPolicy::DropOldest] {
         let broker = with(policy, 64 << 20, Duration::from_millis(300));
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
+        let [mut alice, mut reader] = join_two(&broker);
         let _slow = [open(&broker, false, "slow"), open(&broker, true, "slow")];
         send_many(&mut alice, &mut reader);
         wait_until("they are disconnected", || {
@@ -130,17 +110,10 @@ fn drop_oldest_keeps_the_newest_messages_whole() {
     for is_v2 in [false, true] {
         let broker = with(SlowPolicy::DropOldest, QUEUE, LONG);
         let good = Bystanders::start(&broker);
-        let mut alice = Client::join_and_wait(&broker, "alice", "room");
-        let mut reader = Client::join_and_wait(&broker, "reader", "room");
+        let [mut alice, mut reader] = join_two(&broker);
         let mut slow = open(&broker, is_v2, "slow");
         send_many(&mut alice, &mut reader);
-        let (mut got, mut last) = (0, None);
-        while last != Some(MANY - 1) {
-            let next = read(&slow.message()).1;
-            assert!(last < Some(next), "{last:?} then {next}");
-            (got, last) = (got + 1, Some(next));
-        }
-        assert!(got < MANY);
+        let got = read_to_last(|| read(&slow.message()).1);
         let stats = broker.stats();
         assert_eq!(stats.dropped_frames, (MANY - got) as u64, "{stats}");
         assert_eq!(stats.slow_disconnects, 0, "{stats}");
@@ -151,36 +124,6 @@ fn drop_oldest_keeps_the_newest_messages_whole() {
     }
 }
 
-/// Writes what `next` yields until the socket has been full for a while; returns how many that was,
-/// and what is left of the last.
-fn publish_until_held(
-    stream: &mut std::net::TcpStream,
-    next: impl Fn(usize) -> Vec<u8>,
-) -> (usize, Vec<u8>) {
-    stream.set_nonblocking(true).unwrap();
-    let (mut sent, mut rest, mut idle) = (0, Vec::new(), 0);
-    while idle < 100 {
-        if rest.is_empty() {
-            rest = next(sent);
-            sent += 1;
-        }
-        match stream.write(&rest) {
-            Ok(n) => {
-                rest.drain(..n);
-                idle = 0;
-            }
-            Err(error) => {
-                assert!(is_timeout(&error), "{error}");
-                std::thread::sleep(Duration::from_millis(5));
-                idle += 1;
-            }
-        }
-        assert!(sent < 100 * MANY, "never held back");
-    }
-    stream.set_nonblocking(false).unwrap();
-    (sent, rest)
-}
-
 #[test]
 fn backpressure_waits_for_a_websocket_member() {
     for is_v2 in [false, true] {
@@ -188,16 +131,15 @@ fn backpressure_waits_for_a_websocket_member() {
         let good = Bystanders::start(&broker);
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
         let mut slow = open(&broker, is_v2, "slow");
-        let mut stream = alice.stream.try_clone().unwrap();
         let next = |i| alice.frame(&message(i)).to_vec();
-        let (sent, rest) = publish_until_held(&mut stream, next);
+        let (sent, rest) = publish_until_held(&alice.stream, next);
         let reading = std::thread::spawn(move || {
             for i in 0..sent {
                 assert_eq!(read(&slow.message()).1, i);
             }
             slow
         });
-        stream.write_all(&rest).unwrap();
+        alice.stream.write_all(&rest).unwrap();
         let mut slow = reading.join().unwrap();
         alice.send(&message(sent));
         assert_eq!(read(&slow.message()).1, sent);
@@ -225,7 +167,7 @@ fn backpressure_holds_a_websocket_publisher() {
     let mut slow = Client::join_and_wait(&broker, "slow", "room");
     let mut alice = Ws::v1(&broker, "alice", "room");
     let next = |i| frame(BINARY, &body("alice", "room", &message(i)));
-    let (sent, rest) = publish_until_held(&mut alice.stream, next);
+    let (sent, rest) = publish_until_held(&alice.stream, next);
     std::thread::sleep(timeout + timeout / 2);
     // Reading is left to the broker's own time. Once it listens again, it wants answers.
     let is_over = Arc::<AtomicBool>::default();
@@ -339,8 +281,7 @@ fn one_slow_member_ends_its_connection_only() {
     ws.join(&broker, BINARY, &body("slow", "room", b""));
     ws.join(&broker, BINARY, &body("slow", "elsewhere", b""));
     let mut other = Ws::v2(&broker, "other", "elsewhere");
-    let mut alice = Client::join_and_wait(&broker, "alice", "room");
-    let mut reader = Client::join_and_wait(&broker, "reader", "room");
+    let [mut alice, mut reader] = join_two(&broker);
     send_many(&mut alice, &mut reader);
     wait_until("both seats are free", || broker.stats().connections == 3);
     assert_eq!(broker.stats().slow_disconnects, 1);

@@ -1,7 +1,7 @@
 //! Servers with links between them, members that write down what they get, and publishers.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -52,12 +52,6 @@ pub fn start_at(address: SocketAddr, settings: Settings) -> Broker {
     }
 }
 
-/// An address that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// The link of the channel, if there is one.
 pub fn link(broker: &Broker) -> Option<LinkStatus> {
     broker
@@ -84,11 +78,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Joins with a connection id made from `number`, different for each member of all servers.
-    pub fn join(server: &impl Server, name: &str, number: u32) -> Self {
+    /// Joins with a connection id made from `number`, different for each member of all servers, and waits
+    /// until the server counts the session.
+    pub fn join(server: &Broker, name: &str, number: u32) -> Self {
         let keyring = Keyring::default();
         let cid = Some(Cid(number));
+        let before = server.stats().joined;
         let mut client = Client::join_with(server, &keyring, name, CHANNEL, b"", cid);
+        wait_until("it has joined", || server.stats().joined > before);
         let (got, stop) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (got, stop): (Arc<Mutex<Vec<String>>>, _) = (got.clone(), stop.clone());
@@ -244,6 +241,6 @@ pub fn all_sent<'a>(publishers: impl IntoIterator<Item = &'a Publisher>) -> Coun
 }
 
 /// Asserts that a member that joins now gets exactly `expected` from the history.
-pub fn expect_history(server: &impl Server, number: u32, expected: &Counts) {
+pub fn expect_history(server: &Broker, number: u32, expected: &Counts) {
     Recorder::join(server, "late joiner", number).expect(expected);
 }

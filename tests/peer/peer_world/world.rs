@@ -9,7 +9,7 @@ use super::proxy::{Cut, Mode, Proxy};
 use super::{
     Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at, wait_for_link,
 };
-use crate::common::{Rng, Server as _, start, wait_until};
+use crate::common::{Rng, Server as _, free_address, wait_until};
 
 /// Which servers there are: for each but the first, the root, which one is its upstream.
 pub type Shape = &'static [usize];
@@ -80,7 +80,7 @@ impl World {
         let addresses: Vec<_> = proxy.iter().map(|proxy| proxy.address).collect();
         let mut settings = peer_settings(&addresses);
         adjust(&mut settings);
-        let server = start(settings.clone());
+        let server = start_at(free_address(), settings.clone());
         self.proxies.extend(proxy);
         self.settings.push(settings);
         self.joined += 10;
