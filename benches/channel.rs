@@ -67,8 +67,8 @@ fn publish(c: &mut Criterion) {
                 group.bench_function(BenchmarkId::new(name, members), |b| {
                     b.iter(|| {
                         for _ in 0..runs {
-                            channel.deliver(black_box(&run), SessionId(1));
-                            channel.remember(&run, Origin::Member, now);
+                            let stored = Some((&run, Origin::Member));
+                            channel.commit(black_box(&run), SessionId(1), stored, now);
                         }
                         drain(&mut channel, now);
                     });

@@ -61,9 +61,9 @@ pub struct Joined<T> {
 
 /// A channel: connection ids, one order, history, and the members that live on this shard.
 ///
-/// The order is the order of the calls to [`Channel::deliver`]: whatever is passed to it goes to
-/// the local members and, by the caller, to each shard of [`Channel::relays`], through queues that
-/// keep it.
+/// The order is the order of the calls to [`Channel::commit`]: whatever is passed to it goes to
+/// the local members, into the history, and, by the caller, to each shard of [`Channel::relays`], through
+/// queues that keep it.
 #[derive(Debug)]
 pub struct Channel<T> {
     /// The members on this shard: those with a seat, and links to an upstream, which have none.
@@ -156,9 +156,9 @@ impl<T> Channel<T> {
     /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`], told many
     /// bytes of the next run to skip; it is called only if the join succeeds.
     ///
-    /// An `announcement` is collected and reaches the others with the next [`Channel::collected`].
-    /// A join that publishes has none: call [`Channel::collected`] first, then join, then
-    /// [`Channel::deliver`] and [`Channel::remember`] its frame.
+    /// An `announcement` is collected and reaches the others with what [`Channel::take_collected`] returns next.
+    /// A join that publishes has none: commit what was collected first, then join, then [`Channel::commit`] its
+    /// frame.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ impl<T> Channel<T> {
     pub fn leave(&mut self, cid: Cid, session: SessionId, now: Instant) -> Option<Vacated<T>> {
         let seat = *self.seats.get(&cid).filter(|s| s.session == session)?;
         let vacated = self.vacate(cid, seat);
-        self.note_empty(now);
+        self.begin_idle(now);
         Some(vacated)
     }
 
@@ -234,11 +234,11 @@ impl<T> Channel<T> {
         let seats: Vec<_> = self.seats.iter().map(|(&cid, &seat)| (cid, seat)).collect();
         let vacated = seats.into_iter().map(|(cid, seat)| self.vacate(cid, seat));
         let vacated = vacated.collect();
-        self.note_empty(now);
+        self.begin_idle(now);
         vacated
     }
 
-    fn note_empty(&mut self, now: Instant) {
+    fn begin_idle(&mut self, now: Instant) {
         if self.is_empty() && self.idle_since.is_none() {
             self.announcements.take();
             self.seats = HashMap::new();
@@ -278,22 +278,29 @@ impl<T> Channel<T> {
         self.announcements.pending() > 0
     }
 
-    /// Takes the announcements collected so far. They have to be delivered before anything else is.
-    pub fn collected(&mut self) -> Option<FrameRun> {
+    /// Takes the announcements collected so far. They have to be committed before anything else is.
+    pub fn take_collected(&mut self) -> Option<FrameRun> {
         self.announcements.take()
     }
 
-    /// Queues `run` for the local members but `except`: the next in the channel's order. Returns what
-    /// [`Fanout::deliver`] does.
+    /// Gives `run` the next place in the channel's order: queues it for the local members but `from`, and stores
+    /// what is to be `stored` of it, with its origin. Returns how many frames were queued over all members.
     ///
-    /// The caller sends the same run to each of [`Channel::relays`] before the next call.
-    pub fn deliver(&mut self, run: &FrameRun, except: SessionId) -> usize {
-        self.local.deliver(run, except)
-    }
-
-    /// Stores `run` for members that join later.
-    pub fn remember(&mut self, run: &FrameRun, origin: Origin, now: Instant) {
-        self.history.push(run, origin, now, &self.settings);
+    /// The caller commits what [`Channel::take_collected`] returns first, and sends the same runs, in the same
+    /// order, to each of [`Channel::relays`].
+    pub fn commit(
+        &mut self,
+        run: &FrameRun,
+        from: SessionId,
+        stored: Option<(&FrameRun, Origin)>,
+        now: Instant,
+    ) -> usize {
+        debug_assert!(!self.has_collected(), "announcements go first");
+        let deliveries = self.local.deliver(run, from);
+        if let Some((run, origin)) = stored {
+            self.history.push(run, origin, now, &self.settings);
+        }
+        deliveries
     }
 
     /// Lets go what of the history is too old.

@@ -95,8 +95,8 @@ impl Shard {
     fn has_empty_queue(&self, session: &Session) -> bool {
         let mut registry = self.registry.borrow_mut();
         let queued = |key: MemberKey| {
-            let target = registry.target(session.home)?;
-            let is_queued = !target.local.get(key, session.id)?.outbox.is_empty();
+            let members = registry.local_members(session.home)?;
+            let is_queued = !members.local.get(key, session.id)?.outbox.is_empty();
             Some(is_queued || !session.writer.is_clear())
         };
         !session.key.get().and_then(queued).unwrap_or(false) && session.writer.is_clear()

@@ -1,5 +1,6 @@
 //! Writing to sockets: one flusher for the shard, and a task for each member whose socket is full.
 
+use std::cell::RefMut;
 use std::io;
 use std::rc::Rc;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use tokio::time::timeout_at;
 
 use super::Shard;
 use super::ids::Home;
+use super::registry::Registry;
 use super::session::{Ended, Session, SessionPhase};
 use super::turn;
 use crate::channel::{ChannelSettings, Encoding, Fanout, MemberKey, Verdict};
@@ -45,11 +47,19 @@ impl Shard {
         .await;
     }
 
-    /// Lets the flusher run if there is something to do. To be called after anything was queued.
+    /// Has the flusher write to the members of a channel, for whom something was queued.
+    pub(super) fn flush_soon(&self, mut registry: RefMut<'_, Registry>, home: Home) {
+        registry.list_if_dirty(home);
+        let is_dirty = registry.is_dirty();
+        drop(registry);
+        if is_dirty {
+            self.wake_flusher();
+        }
+    }
+
+    /// Lets the flusher run: there is something to do.
     pub(super) fn wake_flusher(&self) {
-        if self.registry.borrow().is_dirty()
-            && let Some(waker) = self.flusher.take()
-        {
+        if let Some(waker) = self.flusher.take() {
             waker.wake();
         }
     }
@@ -72,13 +82,13 @@ impl Shard {
         let until = turn::spent() + CHANNEL;
         let mut done = Vec::new();
         let mut registry = self.registry.borrow_mut();
-        let Some(target) = registry.target(home) else {
+        let Some(members) = registry.local_members(home) else {
             return;
         };
         while turn::spent() < until
-            && let Some(key) = target.local.next_dirty()
+            && let Some(key) = members.local.next_dirty()
         {
-            if let Some(ended) = self.flush_member(target.local, key, target.settings, now) {
+            if let Some(ended) = self.flush_member(members.local, key, members.settings, now) {
                 done.push(ended);
             }
         }
@@ -140,7 +150,7 @@ impl Shard {
             Verdict::Keep => None,
             Verdict::Disconnect(reason) => Some(Ended::Slow(reason)),
             Verdict::Dropped(dropped) => {
-                self.note_dropped(session, dropped);
+                self.log_dropped(session, dropped);
                 None
             }
         }
@@ -181,7 +191,7 @@ impl Shard {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let session = member.handle.clone();
                     if local.set_stalled(key, true, now) {
-                        session.note_stalled(true);
+                        session.set_stalled(true);
                         self.spawn(self.clone().write_when_ready(session, key));
                     }
                     return Wrote::Full;
@@ -221,27 +231,27 @@ impl Shard {
 
     fn stall_deadline(&self, session: &Session, key: MemberKey) -> Option<Instant> {
         let mut registry = self.registry.borrow_mut();
-        let target = registry.target(session.home)?;
-        target.local.get(key, session.id)?;
+        let members = registry.local_members(session.home)?;
+        members.local.get(key, session.id)?;
         if let Some(at) = session.writer.progress() {
-            target.local.progressed(key, at);
+            members.local.progressed(key, at);
         }
-        target.local.deadline(key, target.settings)
+        members.local.deadline(key, members.settings)
     }
 
     fn resume_write(self: &Rc<Self>, session: &Rc<Session>, key: MemberKey) -> Wrote {
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        let Some(target) = registry.target(session.home) else {
+        let Some(members) = registry.local_members(session.home) else {
             return Wrote::All;
         };
-        if target.local.get(key, session.id).is_none() {
+        if members.local.get(key, session.id).is_none() {
             return Wrote::All;
         }
-        let wrote = self.write(target.local, key, target.settings, now);
+        let wrote = self.write(members.local, key, members.settings, now);
         if matches!(wrote, Wrote::All) {
-            target.local.set_stalled(key, false, now);
-            session.note_stalled(false);
+            members.local.set_stalled(key, false, now);
+            session.set_stalled(false);
         }
         drop(registry);
         if matches!(wrote, Wrote::All) && session.phase.get() == SessionPhase::Finishing {
@@ -253,8 +263,14 @@ impl Shard {
 
     fn overdue(&self, session: &Session, key: MemberKey) -> Option<Ended> {
         let mut registry = self.registry.borrow_mut();
-        let target = registry.target(session.home)?;
-        target.local.get(key, session.id)?;
-        self.enforce(target.local, key, session, target.settings, Instant::now())
+        let members = registry.local_members(session.home)?;
+        members.local.get(key, session.id)?;
+        self.enforce(
+            members.local,
+            key,
+            session,
+            members.settings,
+            Instant::now(),
+        )
     }
 }

@@ -6,7 +6,6 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::Shard;
-use super::ids::ShardId;
 use super::mailbox::{Mailbox, Outlet};
 use super::message::{Delivery, Request, Socket};
 use super::turn;
@@ -121,14 +120,7 @@ impl Shard {
                 channel,
                 session,
                 run,
-            } => {
-                let known = self.registry.borrow_mut().room_of(channel).is_some();
-                if known {
-                    self.publish_in(channel.index, session, &run, Instant::now());
-                } else {
-                    self.stats().orphaned_frames.add(run.frames() as u64);
-                }
-            }
+            } => self.propose_relayed(channel, session, run),
             Request::Leave {
                 channel,
                 cid,
@@ -136,15 +128,11 @@ impl Shard {
             } => {
                 let now = Instant::now();
                 let mut registry = self.registry.borrow_mut();
-                let left = registry.room_of(channel).and_then(|room| {
-                    room.unclaim(session);
-                    room.channel.leave(cid, session, now)
-                });
+                let room = registry.room_of(channel);
+                let left = room.and_then(|room| room.leave(cid, session, now));
                 drop(registry);
                 if left.is_some() {
-                    self.has_given_way(session);
-                    self.uplink_emptied(channel.index);
-                    self.close_if_expired(channel.index, now);
+                    self.after_leaving(channel.index, session, now);
                 }
             }
             Request::HalfClose {
@@ -154,7 +142,7 @@ impl Shard {
             } => {
                 if let Some(room) = self.registry.borrow_mut().room_of(channel) {
                     room.channel.half_close(cid, session);
-                    room.note_need();
+                    room.update_need();
                 }
                 self.has_given_way(session);
             }
@@ -163,18 +151,5 @@ impl Shard {
             Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }
-    }
-
-    fn on_press(&self, channel: super::ids::ChannelId, shard: ShardId, on: bool) {
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room_of(channel) else {
-            return;
-        };
-        room.pressed.retain(|&pressed| pressed != shard);
-        if on {
-            room.pressed.push(shard);
-        }
-        drop(registry);
-        self.update_pause(channel.index);
     }
 }

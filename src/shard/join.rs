@@ -12,7 +12,7 @@ use super::links::SeatedServer;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::parked::AfterJoin;
 use super::refused::Refused;
-use super::registry::Room;
+use super::room::Room;
 use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
 use crate::channel::{FrameRun, Place};
@@ -26,10 +26,6 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 pub(super) struct Newcomer {
     pub(super) session: Rc<Session>,
     pub(super) then: AfterJoin,
-}
-
-fn claim(room: &mut Room, identity: &Identity) -> bool {
-    room.claim(&identity.uid, identity.cid, identity.session)
 }
 
 impl Shard {
@@ -134,9 +130,9 @@ impl Shard {
             Err(refused) => refused,
         };
         if let Some(room) = self.registry.borrow_mut().room(at) {
-            room.unclaim(session);
+            room.release_uid(session);
         }
-        self.close_if_expired(at, now);
+        self.close_or_update_need(at, now);
         self.refuse(peer, &uid, &channel, &refused);
         if is_elsewhere {
             let why = Box::new(refused);
@@ -192,13 +188,13 @@ impl Shard {
             refused
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refused::CidInUse
-        } else if is_sole && !claim(room, &arrival.identity) {
+        } else if is_sole && !reserve_uid(room, &arrival.identity) {
             Refused::Duplicate
         } else {
             return Ok(at);
         };
         drop(registry);
-        self.close_if_expired(at, now);
+        self.close_or_update_need(at, now);
         Err(refused)
     }
 
@@ -223,10 +219,9 @@ impl Shard {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
             None => Some(self.seat_local(at, arrival, Role::Client, now)?),
         };
-        self.note_seated(at, &uid, cid);
+        self.count_joined(at, &uid, cid);
         if let Some(run) = publishes {
-            self.note_received(&run);
-            self.publish_in(at, session, &run, now);
+            self.publish_in(at, session, run, now);
         }
         self.announce_soon(at);
         Ok(newcomer)
@@ -243,18 +238,18 @@ impl Shard {
         let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
         self.deliver_collected(at, now);
         let newcomer = self.seat_local(at, arrival, Role::Downstream, now)?;
-        self.note_seated(at, &uid, cid);
+        self.count_joined(at, &uid, cid);
         let seated = self.compare(at, newcomer, *brought, now);
         self.announce_soon(at);
         seated.ok_or(Refused::TooManyChannels)
     }
 
-    fn note_seated(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
+    fn count_joined(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
         self.stats().joined.add(1);
         if let Some(room) = self.registry.borrow_mut().room(at) {
-            room.note_need();
+            room.update_need();
         }
-        self.want_uplink(at, uid, cid);
+        self.link_joined(at, uid, cid);
     }
 
     /// Finds or opens the room called `name`, for somebody from `ip`. Where there are as many
@@ -337,11 +332,9 @@ impl Shard {
         if let Some(key) = session.key.get() {
             room.channel.local.replay(key, joined.replay);
         }
-        registry.list_if_dirty(Home::Owned(at));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Owned(at));
         if let Some(vacated) = joined.replaced {
-            self.see_off_vacated(at, vacated, None);
+            self.evict(at, vacated, None);
         }
         Ok(Newcomer { session, then })
     }
@@ -387,7 +380,7 @@ impl Shard {
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
         if let Some(vacated) = joined.replaced {
-            self.see_off_vacated(at, vacated, None);
+            self.evict(at, vacated, None);
         }
         Ok(())
     }
@@ -415,4 +408,8 @@ impl Shard {
             }
         });
     }
+}
+
+fn reserve_uid(room: &mut Room, identity: &Identity) -> bool {
+    room.reserve_uid(&identity.uid, identity.cid, identity.session)
 }

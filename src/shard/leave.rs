@@ -8,7 +8,7 @@ use super::limits::LimitReached;
 use super::message::{Delivery, Request};
 use super::session::{Ended, Role, Session, SessionPhase};
 use super::{BrokerPhase, Shard};
-use crate::channel::{Dropped, Member, MemberKey, Place, SlowReason, Vacated};
+use crate::channel::{Dropped, Member, MemberKey, Place, SessionId, SlowReason, Vacated};
 use crate::escape::Escaped;
 
 /// What came of giving up a seat.
@@ -26,41 +26,41 @@ impl Shard {
         if session.phase.replace(SessionPhase::Over) == SessionPhase::Over {
             return;
         }
-        let unsent = self.vacate(session).unsent;
+        let unsent = self.leave(session).unsent;
         // Sessions that share a connection are let go one after the other, in peace.
         let is_let_go = matches!(ended, Ended::Stopping) && session.shares_its_connection();
         if !is_let_go {
             session.say_why(&ended);
             session.shut_down();
         }
-        self.note_end(session, &ended, unsent);
+        self.report_end(session, &ended, unsent);
     }
 
-    fn note_end(self: &Rc<Self>, session: &Rc<Session>, ended: &Ended, unsent: Dropped) {
+    fn report_end(self: &Rc<Self>, session: &Rc<Session>, ended: &Ended, unsent: Dropped) {
         if session.role == Role::Upstream {
-            self.uplink_ended(session, ended, unsent);
+            self.link_ended(session, ended, unsent);
         } else {
-            self.note_ended(session, ended, unsent);
+            self.report_member_end(session, ended, unsent);
         }
     }
 
     /// The broker is stopping and the session has got all that was queued for it: closes our side.
     /// The session ends when the client closes its own.
     pub(super) fn close_write(self: &Rc<Self>, session: &Rc<Session>) {
-        if self.vacate(session).is_last {
+        if self.leave(session).is_last {
             session.say_why(&Ended::Stopping);
             session.writer.finish();
         }
     }
 
     /// Gives up the session's seat.
-    fn vacate(self: &Rc<Self>, session: &Session) -> Left {
+    fn leave(self: &Rc<Self>, session: &Session) -> Left {
         let Some(key) = session.key.take() else {
             return Left::default();
         };
         let unsent = match session.home {
-            Home::Owned(at) => self.vacate_room(at, session, key),
-            Home::Relayed(at) => self.vacate_relay(at, session, key),
+            Home::Owned(at) => self.leave_room(at, session, key),
+            Home::Relayed(at) => self.leave_relay(at, session, key),
         };
         // What a link has not taken is still in the history, and goes up with the next resync.
         if session.role != Role::Upstream {
@@ -73,28 +73,32 @@ impl Shard {
         Left { unsent, is_last }
     }
 
-    fn vacate_room(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
+    fn leave_room(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
         let member = registry.room(at).and_then(|room| {
             if session.role == Role::Upstream {
                 return room.channel.local.remove(key, session.id);
             }
-            room.links.left(session.id);
-            room.unclaim(session.id);
-            room.channel.leave(session.cid, session.id, now)?.member
+            room.leave(session.cid, session.id, now)?.member
         });
         drop(registry);
-        self.has_given_way(session.id);
-        self.update_pause(at);
-        self.uplink_emptied(at);
-        self.close_if_expired(at, now);
+        self.update_pressure(session.home);
+        self.after_leaving(at, session.id, now);
         member
             .map(|mut member| member.drop_all())
             .unwrap_or_default()
     }
 
-    fn vacate_relay(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
+    /// Does what follows when a session has left a room: a join may wait for its place, and a link or the room
+    /// may not be needed any more.
+    pub(super) fn after_leaving(self: &Rc<Self>, at: u32, session: SessionId, now: Instant) {
+        self.has_given_way(session);
+        self.close_link_later(at);
+        self.close_or_update_need(at, now);
+    }
+
+    fn leave_relay(self: &Rc<Self>, at: u32, session: &Session, key: MemberKey) -> Dropped {
         let mut registry = self.registry.borrow_mut();
         let Some(relay) = registry.relay_at(at) else {
             return Dropped::default();
@@ -122,30 +126,13 @@ impl Shard {
         member.drop_all()
     }
 
-    /// Frees a room if it has no members and nothing to remember; else records whether anybody needs
-    /// it. Not while the broker stops: sessions that are being let go still refer to it.
-    pub(super) fn close_if_expired(&self, at: u32, now: Instant) {
-        if !self.is_running() {
-            return;
-        }
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room(at) else {
-            return;
-        };
-        if room.channel.is_expired(now) {
-            registry.close(at);
-        } else {
-            room.note_need();
-        }
-    }
-
     pub(crate) fn is_running(&self) -> bool {
         *self.common.phase.borrow() == BrokerPhase::Running
     }
 
     /// Sees off a half-closed session that has lost its seat: to a new session with its connection
     /// id, or to make room at `limit`.
-    pub(super) fn see_off_vacated(
+    pub(super) fn evict(
         self: &Rc<Self>,
         at: u32,
         vacated: Vacated<Rc<Session>>,
@@ -160,8 +147,8 @@ impl Shard {
                 }
                 member.handle.phase.set(SessionPhase::Over);
                 member.handle.shut_down();
-                self.update_pause(at);
-                self.note_ended(&member.handle, &evicted(limit), unsent);
+                self.update_pressure(Home::Owned(at));
+                self.report_member_end(&member.handle, &evicted(limit), unsent);
             }
             (Place::Relay(shard), _) => {
                 let id = self.registry.borrow_mut().room(at).map(|room| room.id);
@@ -191,7 +178,7 @@ impl Shard {
             Home::Owned(at) => {
                 if let Some(room) = registry.room(at) {
                     room.channel.half_close(cid, id);
-                    room.note_need();
+                    room.update_need();
                 }
                 self.has_given_way(id);
             }
@@ -208,9 +195,9 @@ impl Shard {
                 }
             }
         }
-        let target = registry.target(session.home);
-        let member = target.zip(session.key.get());
-        let member = member.and_then(|(target, key)| target.local.get(key, id));
+        let members = registry.local_members(session.home);
+        let member = members.zip(session.key.get());
+        let member = member.and_then(|(members, key)| members.local.get(key, id));
         let is_stalled = member.is_some_and(Member::is_stalled);
         if let Some(permit) = &session.permit {
             permit.half_close(is_stalled);
@@ -218,7 +205,7 @@ impl Shard {
     }
 
     /// Counts and logs frames that the policy dropped from a member's queue.
-    pub(super) fn note_dropped(&self, session: &Session, dropped: Dropped) {
+    pub(super) fn log_dropped(&self, session: &Session, dropped: Dropped) {
         self.stats().dropped_frames.add(dropped.frames as u64);
         if dropped.frames > 0 && self.log.admit() {
             let (uid, channel) = (Escaped(&session.uid), Escaped(&session.channel));
@@ -230,7 +217,7 @@ impl Shard {
         }
     }
 
-    fn note_ended(&self, session: &Session, ended: &Ended, unsent: Dropped) {
+    fn report_member_end(&self, session: &Session, ended: &Ended, unsent: Dropped) {
         let stats = self.stats();
         let counter = match ended {
             Ended::ByPeer(_) if session.is_contested.get() => &stats.replaced,
@@ -285,11 +272,11 @@ impl Shard {
         let mut frames = 0;
         for session in &sessions {
             if session.phase.replace(SessionPhase::Over) != SessionPhase::Over {
-                let unsent = self.vacate(session).unsent;
+                let unsent = self.leave(session).unsent;
                 frames += unsent.frames;
                 session.say_why(&Ended::Stopping);
                 session.shut_down();
-                self.note_end(session, &Ended::Stopping, unsent);
+                self.report_end(session, &Ended::Stopping, unsent);
             }
         }
         (sessions.len(), frames)

@@ -17,6 +17,8 @@
 //! files: that is `net`'s, `gateway`'s and `config`'s.
 
 pub(crate) mod allowance;
+mod close;
+mod dirty;
 mod drain;
 mod flush;
 pub(crate) mod frame_deadline;
@@ -38,12 +40,13 @@ mod publish;
 pub(crate) mod refused;
 mod registry;
 mod relay;
+mod room;
+mod sequence;
 pub(crate) mod session;
 mod session_task;
 pub(crate) mod socket;
 pub(crate) mod stats;
 pub(crate) mod stream;
-mod sweep;
 mod takeover;
 mod tcp_info;
 pub(crate) mod thread;
@@ -302,18 +305,18 @@ impl Shard {
     /// Sends to the owner of a channel. Only for other shards.
     fn request(&self, to: ShardId, request: Request) {
         if !self.requests[to.index()].send(request) {
-            self.note_congestion();
+            self.begin_congestion();
         }
     }
 
     /// Sends to a shard with relay members. Only for other shards.
     fn deliver_to(&self, to: ShardId, delivery: Delivery) {
         if !self.deliveries[to.index()].send(delivery) {
-            self.note_congestion();
+            self.begin_congestion();
         }
     }
 
-    fn note_congestion(&self) {
+    fn begin_congestion(&self) {
         if !self.congestion.is_on() {
             self.congestion.set(true);
             self.stats().congestions.add(1);

@@ -7,6 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::Shard;
+use super::ids::{ChannelId, Home, ShardId};
+use super::message::{Delivery, Request};
+use super::registry::Relay;
+use super::room::Room;
+
 /// A pause that tasks of one shard wait for. Most of the time there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
@@ -40,5 +46,58 @@ impl Pause {
             // Past the limit the caller goes on all the same.
             let _ = timeout(limit, self.over()).await;
         }
+    }
+}
+
+impl Shard {
+    /// Pauses or releases the channel's publishers after queues have changed.
+    pub(super) fn update_pressure(&self, home: Home) {
+        let mut registry = self.registry.borrow_mut();
+        match home {
+            Home::Owned(at) => {
+                if let Some(room) = registry.room(at) {
+                    self.pause_or_release(room);
+                }
+            }
+            Home::Relayed(at) => {
+                if let Some(relay) = registry.relay_at(at) {
+                    self.press_or_release(relay);
+                }
+            }
+        }
+    }
+
+    /// Pauses the publishers of a room on all shards while any shard has a member over its mark.
+    pub(super) fn pause_or_release(&self, room: &Room) {
+        let on = room.is_pressed();
+        if room.pause.is_on() != on {
+            room.pause.set(on);
+            let channel = room.id;
+            for shard in room.channel.relays() {
+                self.deliver_to(ShardId(shard), Delivery::Pause { channel, on });
+            }
+        }
+    }
+
+    /// Tells the owner of a channel when a member here has come to be over its mark, or none is any more.
+    pub(super) fn press_or_release(&self, relay: &mut Relay) {
+        let on = relay.local.is_pressed();
+        if std::mem::replace(&mut relay.is_pressed, on) != on {
+            let (channel, shard) = (relay.id, self.id);
+            self.request(channel.owner, Request::Press { channel, shard, on });
+        }
+    }
+
+    /// Takes in what a relaying shard tells of its members.
+    pub(super) fn on_press(&self, channel: ChannelId, shard: ShardId, on: bool) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room_of(channel) else {
+            return;
+        };
+        room.pressed.retain(|&pressed| pressed != shard);
+        if on {
+            room.pressed.push(shard);
+        }
+        self.pause_or_release(room);
     }
 }

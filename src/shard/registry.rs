@@ -1,100 +1,20 @@
 //! The channels of one shard: those it owns and those it relays.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use slab::Slab;
 
+use super::dirty::{DirtyChannels, LocalMembers};
 use super::ids::{ChannelId, Home, ShardId};
-use super::limits::{ChannelPermit, Unneeded};
-use super::links::Links;
+use super::limits::ChannelPermit;
 use super::message::ChannelName;
 use super::pause::Pause;
+use super::room::Room;
 use super::session::Session;
-use crate::channel::{
-    Channel, ChannelSettings, Fanout, FrameRun, History, HistoryMemory, Origin, SessionId,
-};
-use crate::protocol::Cid;
-
-/// A channel that this shard owns.
-#[derive(Debug)]
-pub(super) struct Room {
-    pub(super) name: ChannelName,
-    pub(super) id: ChannelId,
-    pub(super) channel: Channel<Rc<Session>>,
-    pub(super) pause: Rc<Pause>,
-    /// Other shards with a member over its high-water mark.
-    pub(super) pressed: Vec<ShardId>,
-    /// The links of the channel with other servers.
-    pub(super) links: Links,
-    /// The uids of sessions that are the only ones of theirs, if there was one.
-    soles: Option<Box<Soles>>,
-    /// Whether new members stay on the shard that accepted them.
-    pub(super) is_spreading: bool,
-    /// Whether a task is going to deliver the announcements collected.
-    pub(super) is_announcing: bool,
-    is_listed: bool,
-    /// Keeps the channel counted.
-    permit: ChannelPermit,
-}
-
-/// Sessions of which there may be only one for each uid.
-#[derive(Debug, Default)]
-struct Soles {
-    uids: HashMap<Rc<str>, Cid>,
-    sessions: HashMap<SessionId, Rc<str>>,
-}
-
-impl Room {
-    /// Records that `session` is the only session of that kind with `uid`. Returns whether it is.
-    pub(super) fn claim(&mut self, uid: &str, cid: Cid, session: SessionId) -> bool {
-        let soles = self.soles.get_or_insert_default();
-        if soles.uids.contains_key(uid) {
-            return false;
-        }
-        let uid: Rc<str> = uid.into();
-        soles.uids.insert(uid.clone(), cid);
-        soles.sessions.insert(session, uid);
-        true
-    }
-
-    /// The connection id of the only session of that kind with `uid`.
-    pub(super) fn sole(&self, uid: &str) -> Option<Cid> {
-        self.soles.as_ref()?.uids.get(uid).copied()
-    }
-
-    /// Records whether anybody needs the channel: to be called when a member has come, has closed its
-    /// sending side, or has left.
-    pub(super) fn note_need(&mut self) {
-        let why = self.unneeded();
-        self.permit.set_unneeded(self.id, why);
-    }
-
-    /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
-    /// may have something to bring up.
-    pub(super) fn unneeded(&self) -> Option<Unneeded> {
-        if !self.links.is_idle() {
-            None
-        } else if self.channel.is_empty() {
-            // A link that is being closed is a member without a seat.
-            self.channel.local.is_empty().then_some(Unneeded::Idle)
-        } else {
-            self.channel.is_deserted().then_some(Unneeded::Deserted)
-        }
-    }
-
-    /// Forgets what `session` has claimed, if it has.
-    pub(super) fn unclaim(&mut self, session: SessionId) {
-        let Some(soles) = &mut self.soles else {
-            return;
-        };
-        if let Some(uid) = soles.sessions.remove(&session) {
-            soles.uids.remove(&uid);
-        }
-    }
-}
+use crate::channel::{Channel, ChannelSettings, Fanout, History, HistoryMemory};
 
 /// A channel that another shard owns and that has members here.
 #[derive(Debug)]
@@ -109,11 +29,15 @@ pub(super) struct Relay {
     is_listed: bool,
 }
 
-/// What fan-out needs of a channel, owned or relayed.
-pub(super) struct LocalMembers<'a> {
-    pub(super) local: &'a mut Fanout<Rc<Session>>,
-    pub(super) settings: &'a Arc<ChannelSettings>,
-    is_listed: &'a mut bool,
+impl Relay {
+    /// Returns its members.
+    pub(super) fn local_members(&mut self) -> LocalMembers<'_> {
+        LocalMembers {
+            local: &mut self.local,
+            settings: &self.settings,
+            is_listed: &mut self.is_listed,
+        }
+    }
 }
 
 /// All channels of one shard. Indices stay valid while a channel has members here.
@@ -123,10 +47,8 @@ pub(super) struct Registry {
     names: HashMap<ChannelName, u32>,
     relays: Slab<Relay>,
     relay_ids: HashMap<ChannelId, u32>,
-    /// Channels with dirty members whose turn with the flusher is still to come.
-    dirty: VecDeque<Home>,
-    /// Those that have had a turn, and have members left.
-    unfinished: VecDeque<Home>,
+    /// The channels of both kinds that the flusher has to write to.
+    dirty: DirtyChannels,
     next_serial: u64,
     history: HistoryMemory,
 }
@@ -143,8 +65,7 @@ impl Registry {
             names: HashMap::new(),
             relays: Slab::new(),
             relay_ids: HashMap::new(),
-            dirty: VecDeque::new(),
-            unfinished: VecDeque::new(),
+            dirty: DirtyChannels::default(),
             next_serial: 0,
             history: HistoryMemory::new(history_bytes),
         }
@@ -168,23 +89,13 @@ impl Registry {
         let at = index(entry.key());
         let name: ChannelName = name.into();
         self.next_serial += 1;
-        entry.insert(Room {
-            name: name.clone(),
-            id: ChannelId {
-                owner,
-                index: at,
-                serial: self.next_serial,
-            },
-            channel: Channel::new(settings, History::new(self.history.clone()), now),
-            pause: Rc::default(),
-            pressed: Vec::new(),
-            links: Links::default(),
-            soles: None,
-            is_spreading: false,
-            is_announcing: false,
-            is_listed: false,
-            permit,
-        });
+        let id = ChannelId {
+            owner,
+            index: at,
+            serial: self.next_serial,
+        };
+        let channel = Channel::new(settings, History::new(self.history.clone()), now);
+        entry.insert(Room::new(name.clone(), id, channel, permit));
         self.names.insert(name, at);
         at
     }
@@ -198,31 +109,16 @@ impl Registry {
         self.room(id.index).filter(|room| room.id == id)
     }
 
-    /// Frees a room.
+    /// The room at `at`, and the list on which the flusher finds it.
+    pub(super) fn room_and_dirty(&mut self, at: u32) -> Option<(&mut Room, &mut DirtyChannels)> {
+        Some((self.rooms.get_mut(at as usize)?, &mut self.dirty))
+    }
+
+    /// Closes a room: its history goes, and what it remembers of links.
     pub(super) fn close(&mut self, at: u32) {
         if let Some(room) = self.rooms.try_remove(at as usize) {
             self.names.remove(&room.name);
         }
-    }
-
-    /// Stores `run` in a room's history. When the memory for all histories is used up, the room's oldest
-    /// frames go.
-    pub(super) fn remember(&mut self, at: u32, run: &FrameRun, origin: Origin, now: Instant) {
-        if let Some(room) = self.rooms.get_mut(at as usize) {
-            room.channel.remember(run, origin, now);
-        }
-    }
-
-    /// Looks at the room at `at`: lets go what is too old of its history, frees it if it has expired, and
-    /// returns since when it has been idle, if it is.
-    pub(super) fn sweep(&mut self, at: u32, now: Instant) -> Option<Instant> {
-        let channel = &mut self.rooms.get_mut(at as usize)?.channel;
-        channel.trim(now);
-        if channel.is_expired(now) {
-            self.close(at);
-            return None;
-        }
-        channel.idle_since()
     }
 
     /// Returns the number that all indices of rooms are below.
@@ -230,7 +126,7 @@ impl Registry {
         index(self.rooms.capacity())
     }
 
-    /// Returns `true` while histories take more than three quarters of their memory. AfterJoin idle rooms
+    /// Returns `true` while histories take more than three quarters of their memory. Then idle rooms
     /// are freed: a channel in use should not have to forget so that a forgotten one may remember.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.history.used() > self.history.allowed() / 4 * 3
@@ -270,6 +166,15 @@ impl Registry {
         self.relays.get_mut(at as usize)
     }
 
+    /// The relay of `id`, if there is one, where it is, and the list on which the flusher finds it.
+    pub(super) fn relay_and_dirty(
+        &mut self,
+        id: ChannelId,
+    ) -> Option<(u32, &mut Relay, &mut DirtyChannels)> {
+        let at = *self.relay_ids.get(&id)?;
+        Some((at, self.relays.get_mut(at as usize)?, &mut self.dirty))
+    }
+
     pub(super) fn relay_of(&self, id: ChannelId) -> Option<u32> {
         self.relay_ids.get(&id).copied()
     }
@@ -281,64 +186,40 @@ impl Registry {
         }
     }
 
-    /// What fan-out needs of the channel at `home`.
-    pub(super) fn target(&mut self, home: Home) -> Option<LocalMembers<'_>> {
-        match home {
-            Home::Owned(at) => {
-                let room = self.rooms.get_mut(at as usize)?;
-                let (local, settings) = room.channel.local_and_settings();
-                Some(LocalMembers {
-                    local,
-                    settings,
-                    is_listed: &mut room.is_listed,
-                })
-            }
-            Home::Relayed(at) => {
-                let relay = self.relays.get_mut(at as usize)?;
-                Some(LocalMembers {
-                    local: &mut relay.local,
-                    settings: &relay.settings,
-                    is_listed: &mut relay.is_listed,
-                })
-            }
-        }
+    /// Returns the members on this shard of the channel at `home`.
+    pub(super) fn local_members(&mut self, home: Home) -> Option<LocalMembers<'_>> {
+        Some(self.members_and_dirty(home)?.0)
+    }
+
+    fn members_and_dirty(&mut self, home: Home) -> Option<(LocalMembers<'_>, &mut DirtyChannels)> {
+        let members = match home {
+            Home::Owned(at) => self.rooms.get_mut(at as usize)?.local_members(),
+            Home::Relayed(at) => self.relays.get_mut(at as usize)?.local_members(),
+        };
+        Some((members, &mut self.dirty))
     }
 
     /// Lists the channel for the flusher if it has dirty members and is not listed yet.
     pub(super) fn list_if_dirty(&mut self, home: Home) {
-        let Some(target) = self.target(home) else {
-            return;
-        };
-        if target.local.is_dirty() && !std::mem::replace(target.is_listed, true) {
-            self.dirty.push_back(home);
+        if let Some((members, dirty)) = self.members_and_dirty(home) {
+            dirty.list(home, members);
         }
     }
 
     /// Returns `true` if the flusher has something to do.
     pub(super) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.unfinished.is_empty()
+        !self.dirty.is_empty()
     }
 
-    /// Takes the next channel with dirty members off the list: one that has not had its turn, or with
-    /// `unfinished_first` one that has. So a channel with many members is not in front of all others,
-    /// and not behind them for ever.
+    /// Takes the next channel with dirty members off the list: see [`DirtyChannels::next`].
     pub(super) fn next_dirty(&mut self, unfinished_first: bool) -> Option<Home> {
-        let (first, second) = if unfinished_first {
-            (&mut self.unfinished, &mut self.dirty)
-        } else {
-            (&mut self.dirty, &mut self.unfinished)
-        };
-        first.pop_front().or_else(|| second.pop_front())
+        self.dirty.next(unfinished_first)
     }
 
     /// Lists a channel again that [`Registry::next_dirty`] has taken off, if it has members left.
     pub(super) fn had_its_turn(&mut self, home: Home) {
-        let Some(target) = self.target(home) else {
-            return;
-        };
-        *target.is_listed = target.local.is_dirty();
-        if *target.is_listed {
-            self.unfinished.push_back(home);
+        if let Some((members, dirty)) = self.members_and_dirty(home) {
+            dirty.had_its_turn(home, members);
         }
     }
 

@@ -9,7 +9,7 @@ use super::message::{Adoption, Delivery, Request, Socket};
 use super::parked::Parked;
 use super::session::{Role, Seating, Session};
 use super::turn;
-use crate::channel::SessionId;
+use crate::channel::{FrameRun, SessionId};
 use crate::escape::Escaped;
 
 impl Shard {
@@ -21,11 +21,7 @@ impl Shard {
                 channel,
                 except,
                 run,
-            } => {
-                if let Some(at) = self.relay(channel) {
-                    self.fan_out(Home::Relayed(at), except, &run);
-                }
-            }
+            } => self.pass_on(channel, except, &run),
             Delivery::Refuse { session, why } => {
                 let parked = self.parked.borrow_mut().remove(&session);
                 if let Some(parked) = parked {
@@ -59,8 +55,23 @@ impl Shard {
         }
     }
 
-    fn relay(&self, channel: ChannelId) -> Option<u32> {
-        self.registry.borrow().relay_of(channel)
+    /// Queues a run that the owner has committed for the members here.
+    fn pass_on(&self, channel: ChannelId, except: SessionId, run: &FrameRun) {
+        let mut registry = self.registry.borrow_mut();
+        let Some((at, relay, dirty)) = registry.relay_and_dirty(channel) else {
+            return;
+        };
+        let deliveries = relay.local.deliver(run, except);
+        self.count_deliveries(relay.local.len(), deliveries);
+        dirty.list(Home::Relayed(at), relay.local_members());
+        if relay.local.is_ahead() {
+            self.press_or_release(relay);
+        }
+        let is_dirty = !dirty.is_empty();
+        drop(registry);
+        if is_dirty {
+            self.wake_flusher();
+        }
     }
 
     /// The member of a relayed channel that is `session`.
@@ -126,9 +137,7 @@ impl Shard {
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(replay.len());
         relay.local.replay(key, replay);
-        registry.list_if_dirty(Home::Relayed(at));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Relayed(at));
         self.begin(session.clone(), then);
         // Before that, what its channel has published since then may still be on its way.
         if self.lets_go.get() {

@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// Records whether the socket of a half-closed session is full: then others make room first.
-    pub(crate) fn note_stalled(&self, is_stalled: bool) {
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
         if self.phase.get() == SessionPhase::HalfClosed
             && let Some(permit) = &self.permit
         {

@@ -125,7 +125,7 @@ impl Shard {
         let room = registry.room(at)?;
         let cid = match refused {
             Refused::CidInUse => arrival.identity.cid,
-            Refused::Duplicate => room.sole(&arrival.identity.uid)?,
+            Refused::Duplicate => room.holder_of_uid(&arrival.identity.uid)?,
             _ => return None,
         };
         let seat = *room.channel.seat(cid)?;

@@ -22,7 +22,8 @@ use crate::shard::ids::Home;
 use crate::shard::limits::Permit;
 use crate::shard::message::Socket;
 use crate::shard::refused::Refused;
-use crate::shard::registry::Room;
+use crate::shard::room::Room;
+use crate::shard::sequence::Source;
 use crate::shard::session::{Ended, Session, SessionPhase};
 use crate::shard::stream::see_off;
 pub(in crate::shard) use compare::MAX_LATE;
@@ -34,11 +35,10 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(in crate::shard) struct Downlinks {
     memory: Memory,
+    digester: Digester,
     linked: Vec<Linked>,
     /// Runs of the history that are not in `memory` yet, the oldest first.
     backlog: Vec<(Bytes, Origin)>,
-    /// The session and the link of whom new frames are being stored that were counted before.
-    pub(super) bringing: Option<(SessionId, u64)>,
 }
 
 /// A server that has told the id of its link.
@@ -55,22 +55,17 @@ impl Downlinks {
     }
 
     /// Records what was stored, and who sent it.
-    pub(super) fn committed(
-        &mut self,
-        run: &FrameRun,
-        from: SessionId,
-        origin: Origin,
-        digester: &Digester,
-    ) {
-        let digests = frames(run.bytes()).map(|frame| digester.digest(frame));
-        self.memory.stored(digests, origin.upstream());
-        match self.bringing {
-            Some((session, link)) if session == from => self.memory.brought(link, run.frames()),
-            _ => {
-                if let Some(link) = self.link_of(from) {
-                    self.memory.received(link, run.frames());
-                }
-            }
+    pub(super) fn stored(&mut self, run: &FrameRun, from: SessionId, source: Source) {
+        let digests = frames(run.bytes()).map(|frame| self.digester.digest(frame));
+        self.memory.stored(digests, source.origin().upstream());
+        let link = match source {
+            Source::Resync { link } | Source::Late { link, .. } => link,
+            Source::Member | Source::Upstream(_) => None,
+        };
+        if let Some(link) = link {
+            self.memory.brought(link, run.frames());
+        } else if let Some(link) = self.link_of(from) {
+            self.memory.received(link, run.frames());
         }
     }
 
@@ -174,9 +169,7 @@ impl Shard {
                 room.channel.local.replay(key, [notice]);
             }
         }
-        registry.list_if_dirty(Home::Owned(at));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Owned(at));
     }
 
     /// Tells a server below once more which servers are above it, which it has to acknowledge.
@@ -195,9 +188,7 @@ impl Shard {
             let notice = path.encode(linked.link, session.cid);
             room.channel.local.replay(key, [notice]);
         }
-        registry.list_if_dirty(session.home);
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, session.home);
     }
 
     /// The servers that a server below has above it: this one first.

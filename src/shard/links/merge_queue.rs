@@ -17,6 +17,8 @@ use crate::shard::join::Newcomer;
 use crate::shard::links::Compared;
 use crate::shard::links::received_resync::NewFrames;
 use crate::shard::message::{Arrival, Socket};
+use crate::shard::parked::AfterJoin;
+use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Session, SessionPhase};
 use crate::shard::{Shard, turn};
 
@@ -47,6 +49,8 @@ pub(in crate::shard) struct SeatedServer {
     pub(in crate::shard) newcomer: Newcomer,
     pub(in crate::shard) channel: ChannelId,
     pub(in crate::shard) news: NewFrames,
+    /// The id of its link, if it has told one.
+    pub(in crate::shard) link: Option<u64>,
     /// With what of the upstream's the news have been compared.
     pub(in crate::shard) compared: Option<Compared>,
 }
@@ -81,10 +85,9 @@ impl Shard {
             if let Some(seated) = self.seat_and_compare(server.arrival, server.has_waited) {
                 self.set_news(&name, true);
                 let session = seated.newcomer.session.clone();
-                self.publish_news(&session, seated.channel, seated.news, seated.compared)
-                    .await;
+                let then = self.publish_news(seated).await;
                 self.set_news(&name, false);
-                self.begin(session, seated.newcomer.then);
+                self.begin(session, then);
             }
             // Servers that have waited meanwhile have their turn.
             self.yield_turn().await;
@@ -108,14 +111,10 @@ impl Shard {
     }
 
     /// Makes what a server has brought part of the channel, after what was published meanwhile.
-    async fn publish_news(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        channel: ChannelId,
-        news: NewFrames,
-        compared: Option<Compared>,
-    ) {
-        for (run, is_late) in news {
+    async fn publish_news(self: &Rc<Self>, seated: SeatedServer) -> AfterJoin {
+        let Newcomer { session, then } = seated.newcomer;
+        let (channel, link, compared) = (seated.channel, seated.link, seated.compared);
+        for (run, is_late) in seated.news {
             if is_late {
                 self.uplink_settled(channel).await;
             }
@@ -128,24 +127,20 @@ impl Shard {
                 self.stats().orphaned_frames.add(run.frames() as u64);
                 continue;
             };
-            self.note_received(&run);
-            self.publish_brought(
-                at,
-                session.id,
-                &run,
-                is_late.then_some(compared),
-                Instant::now(),
-            );
+            self.count_received(&run);
+            let source = if is_late {
+                Source::Late { link, compared }
+            } else {
+                Source::Resync { link }
+            };
+            let from = session.id;
+            self.propose(at, Proposed { run, from, source }, Instant::now());
             if turn::is_expensive() {
                 self.yield_turn().await;
             }
             session.pause.over_within(session.pause_limit).await;
         }
-        if let Some(room) = self.registry.borrow_mut().room_of(channel)
-            && let Some(downlinks) = room.links.downlinks_mut()
-        {
-            downlinks.bringing = None;
-        }
+        then
     }
 
     /// Waits until it is known what the upstream is: before that nobody can say how late frames go up.

@@ -2,7 +2,8 @@
 //!
 //! A room has [`Links`]. The rest of the shard tells them what happens in the channel (`joined`, `passed`,
 //! `committed`, `left`) and asks what it needs to know of them; nothing outside of this folder looks at an
-//! uplink or a downlink itself.
+//! uplink or a downlink itself. What they bring enters the channel's order as all else does, by
+//! [`Shard::propose`](super::Shard::propose).
 
 mod downlink;
 mod merge_queue;
@@ -11,8 +12,9 @@ mod uplink;
 
 use std::time::Instant;
 
-use crate::channel::{FrameRun, Origin, SessionId};
-use crate::peer::known::Digester;
+use super::sequence::{Proposed, Source};
+use crate::channel::{FrameRun, SessionId};
+use crate::peer::echo::Returned;
 use downlink::Downlinks;
 pub(super) use downlink::MAX_LATE;
 pub(super) use merge_queue::{Merging, SeatedServer};
@@ -42,30 +44,48 @@ impl Links {
         self.uplink().is_none_or(Uplink::is_idle)
     }
 
-    /// Counts a run that has been queued for all members but `except`. Returns `true` if that makes it worth
-    /// probing for a ring.
+    /// Counts a run that has been queued for all members but `except` and is not stored. Returns `true` if that
+    /// makes it worth probing for a ring.
     pub(super) fn passed(&mut self, run: &FrameRun, except: SessionId, now: Instant) -> bool {
         let uplink = self.uplink_mut();
         uplink.is_some_and(|uplink| uplink.passed(run, except, now))
     }
 
-    /// Numbers the frames of a run that were stored, for the servers on both sides.
+    /// Counts a run that has been committed, as [`Links::passed`] does, and numbers those of its frames that were
+    /// `stored`, for the servers on both sides. Returns `true` if a ring is to be probed for.
     pub(super) fn committed(
         &mut self,
-        run: &FrameRun,
-        from: SessionId,
-        origin: Origin,
-        digester: &Digester,
-    ) {
+        proposed: &Proposed,
+        stored: Option<&FrameRun>,
+        now: Instant,
+    ) -> bool {
         let Some(pair) = &mut self.0 else {
-            return;
+            return false;
         };
+        let mut is_suspect = false;
         if let Some(uplink) = &mut pair.up {
-            uplink.committed(run, origin);
+            is_suspect = uplink.passed(&proposed.run, proposed.from, now);
+            if let Some(run) = stored {
+                uplink.stored(run, proposed.source.origin());
+            }
+            if let Source::Late { .. } = proposed.source {
+                uplink.stored_late();
+            }
         }
-        if let Some(downlinks) = &mut pair.down {
-            downlinks.committed(run, from, origin, digester);
+        if let (Some(downlinks), Some(run)) = (&mut pair.down, stored) {
+            downlinks.stored(run, proposed.from, proposed.source);
         }
+        is_suspect
+    }
+
+    /// Takes probes for a ring that have come back out of what a member has sent, and returns what is left and
+    /// the most that one of them proves; `None` if there are none.
+    pub(super) fn take_probes(
+        &mut self,
+        run: &FrameRun,
+        now: Instant,
+    ) -> Option<(Vec<FrameRun>, Returned)> {
+        self.uplink_mut()?.take_probes(run, now)
     }
 
     /// Forgets a session that has left, if it was a server's. The server itself is remembered.

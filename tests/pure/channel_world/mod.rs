@@ -273,14 +273,14 @@ impl World {
     /// The owner delivers the announcements collected.
     pub fn announce(&mut self) {
         assert_eq!(self.channel.has_collected(), !self.announced.is_empty());
-        let collected = self.channel.collected();
+        let collected = self.channel.take_collected();
         let announced = std::mem::take(&mut self.announced);
         assert_eq!(
             collected.as_ref().map_or(0, FrameRun::frames),
             announced.len()
         );
         if let Some(collected) = collected {
-            self.sequence(SessionId::NONE, &collected);
+            self.sequence(SessionId::NONE, &collected, None);
         }
         for (of, frame) in announced {
             for Seat { conn, .. } in &self.seats {
@@ -296,8 +296,7 @@ impl World {
     fn sequence_published(&mut self, from: SessionId, frames: &[Bytes]) {
         self.announce();
         let run = run(frames);
-        self.sequence(from, &run);
-        self.channel.remember(&run, Origin::Member, self.now);
+        self.sequence(from, &run, Some((&run, Origin::Member)));
         for Seat { conn, .. } in self.seats.iter().filter(|seat| seat.conn != from) {
             let at = usize::try_from(conn.0).unwrap() - 1;
             self.sessions[at].expected.extend_from_slice(frames);
@@ -309,8 +308,8 @@ impl World {
     }
 
     /// The next run in the channel's order, as the owning shard passes it on.
-    fn sequence(&mut self, except: SessionId, run: &FrameRun) {
-        self.channel.deliver(run, except);
+    fn sequence(&mut self, except: SessionId, run: &FrameRun, stored: Option<(&FrameRun, Origin)>) {
+        self.channel.commit(run, except, stored, self.now);
         for shard in self.channel.relays() {
             let run = run.clone();
             let delivery = Delivery::Run { except, run };

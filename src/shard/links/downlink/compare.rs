@@ -17,7 +17,8 @@ use crate::shard::ids::Home;
 use crate::shard::join::Newcomer;
 use crate::shard::links::SeatedServer;
 use crate::shard::links::received_resync::{ReceivedResync, Runs};
-use crate::shard::registry::Room;
+use crate::shard::room::Room;
+use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Ended, Session};
 use crate::shard::{Shard, turn};
 
@@ -66,16 +67,13 @@ impl Shard {
         let compared = room.links.suspect(late.filter(|item| is_late(item)));
         if let (Some(hello), Some(downlinks)) = (hello, room.links.downlinks_mut()) {
             let session = session.clone();
-            downlinks.bringing = Some((session.id, hello.id));
             downlinks.linked.push(Linked {
                 session,
                 link: hello.id,
             });
         }
         let channel = room.id;
-        registry.list_if_dirty(Home::Owned(at));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Owned(at));
         let stats = self.stats();
         stats.resyncs.add(1);
         stats.resync_frames.add(merge.new.len() as u64);
@@ -85,6 +83,7 @@ impl Shard {
         Some(SeatedServer {
             newcomer,
             channel,
+            link: hello.map(|hello| hello.id),
             news: brought.into_news(&items, merge.new, is_late),
             compared,
         })
@@ -105,7 +104,7 @@ impl Shard {
         self: &Rc<Self>,
         at: u32,
         session: &Rc<Session>,
-        run: &FrameRun,
+        run: FrameRun,
     ) {
         let now = Instant::now();
         let link = self.registry.borrow_mut().room(at).and_then(|room| {
@@ -113,13 +112,11 @@ impl Shard {
             downlinks.link_of(session.id)
         });
         let Some(link) = link else {
-            self.note_received(run);
             return self.publish_in(at, session.id, run, now);
         };
         let publish = |run: Option<FrameRun>| {
             if let Some(run) = run {
-                self.note_received(&run);
-                self.publish_in(at, session.id, &run, now);
+                self.publish_in(at, session.id, run, now);
             }
         };
         let (mut start, mut end, mut kept) = (0, 0, 0);
@@ -166,33 +163,26 @@ impl Shard {
         let (Some(hello), Some(room)) = (late.link, registry.room(at)) else {
             return Ok(());
         };
-        let new = room.links.downlinks_mut().map(|downlinks| {
-            downlinks.bringing = Some((session.id, link));
-            downlinks.memory.merge_late(&hello, &items)
-        });
+        let downlinks = room.links.downlinks_mut();
+        let new = downlinks.map(|downlinks| downlinks.memory.merge_late(&hello, &items));
         let new = new.unwrap_or_default();
         let answer = LinkNotice::Compared(hello.sent).encode(link, session.cid);
         if let Some(key) = session.key.get() {
             room.channel.local.queue(key, answer);
         }
         let compared = room.links.suspect(new.iter().map(|&index| &items[index]));
-        registry.list_if_dirty(Home::Owned(at));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Owned(at));
         let stats = self.stats();
         stats.resync_frames.add(new.len() as u64);
         stats.resync_known.add((items.len() - new.len()) as u64);
         let mut runs = Runs::default();
         new.iter()
             .for_each(|&index| runs.push(&late.frames[index].frame));
+        let (from, link) = (session.id, Some(link));
+        let source = Source::Late { link, compared };
         for run in runs.finish() {
-            self.note_received(&run);
-            self.publish_brought(at, session.id, &run, Some(compared), now);
-        }
-        if let Some(room) = self.registry.borrow_mut().room(at)
-            && let Some(downlinks) = room.links.downlinks_mut()
-        {
-            downlinks.bringing = None;
+            self.count_received(&run);
+            self.propose(at, Proposed { run, from, source }, now);
         }
         Ok(())
     }
@@ -234,7 +224,7 @@ impl Room {
                 memory: Memory::new(history.frames(), settings.history_frames, base),
                 linked: Vec::new(),
                 backlog,
-                bringing: None,
+                digester: digester.clone(),
             })
         });
         while let Some((run, origin)) = downlinks.backlog.pop() {

@@ -21,7 +21,7 @@ use crate::protocol::{
 use crate::shard::Shard;
 use crate::shard::ids::{ChannelId, Home};
 use crate::shard::message::Early;
-use crate::shard::registry::Room;
+use crate::shard::room::Room;
 use crate::shard::session::{Role, Session, SessionPhase};
 use crate::shard::socket::configure;
 use crate::shard::stream::StreamReader;
@@ -81,9 +81,7 @@ impl Shard {
         if let Some(uplink) = room.links.uplink_mut() {
             uplink.begin(target, session.clone(), &opening, &room.name, now);
         }
-        registry.list_if_dirty(Home::Owned(id.index));
-        drop(registry);
-        self.wake_flusher();
+        self.flush_soon(registry, Home::Owned(id.index));
         self.serve(session, reader, Early::default());
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// The last member has left: closes the link, unless somebody comes meanwhile.
-    pub(in crate::shard) fn uplink_emptied(self: &Rc<Self>, at: u32) {
+    pub(in crate::shard) fn close_link_later(self: &Rc<Self>, at: u32) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
             return;
@@ -168,7 +168,7 @@ impl Shard {
         drop(registry);
         match session {
             Some(session) => self.finish(&session),
-            None => self.close_if_expired(id.index, Instant::now()),
+            None => self.close_or_update_need(id.index, Instant::now()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Attached, Uplink};
-use crate::channel::{FrameRun, Origin};
+use crate::channel::FrameRun;
 use crate::peer::echo::Returned;
 use crate::peer::link::LinkFailure;
 use crate::peer::status::LinkState;
@@ -14,6 +14,7 @@ use crate::protocol::{
     Cid, FrameHeader, Key, LinkNotice, Message, encode_frame, frames, is_presence,
 };
 use crate::shard::ids::Home;
+use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Ended, Session};
 use crate::shard::{LogLimiter, Shard};
 
@@ -55,38 +56,39 @@ impl Shard {
         {
             downlinks.knew(sifted.target, sifted.has_gap, sifted.known);
         }
-        let origin = Origin::Upstream(u8::try_from(sifted.target).unwrap_or(u8::MAX));
-        for run in &sifted.runs {
-            self.note_received(run);
-            self.publish_as(at, session.id, run, origin, now);
+        let (from, target) = (session.id, sifted.target);
+        let source = Source::Upstream(u8::try_from(target).unwrap_or(u8::MAX));
+        for run in sifted.runs {
+            self.count_received(&run);
+            self.propose(at, Proposed { run, from, source }, now);
         }
         if sifted.is_echo {
             self.send_probe(at, now);
         }
     }
 
-    /// Takes probes that have come back out of what a member has sent, and returns what is left; `None`
-    /// if there are none. With enough of them the link is given up.
-    pub(in crate::shard) fn take_probes(
+    /// Acts on a probe that has come back through a member: sends the next, or gives the link up when enough have
+    /// come.
+    pub(in crate::shard) fn on_returned_probe(
         self: &Rc<Self>,
         at: u32,
-        run: &FrameRun,
+        returned: Returned,
         now: Instant,
-    ) -> Option<Vec<FrameRun>> {
-        let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room(at)?.links.uplink_mut()?;
-        let (rest, returned) = uplink.without_probes(run, now)?;
-        let session = uplink
-            .attached
-            .as_ref()
-            .map(|attached| attached.session.clone());
-        drop(registry);
-        match (returned, session) {
-            (Returned::Proof, Some(_)) => self.send_probe(at, now),
-            (Returned::Ring, Some(session)) => self.give_up(at, &session, LinkFailure::Loop),
-            _ => {}
+    ) {
+        match returned {
+            Returned::No | Returned::Spent => {}
+            Returned::Proof => self.send_probe(at, now),
+            Returned::Ring => {
+                let mut registry = self.registry.borrow_mut();
+                let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
+                let attached = uplink.and_then(|uplink| uplink.attached.as_ref());
+                let session = attached.map(|attached| attached.session.clone());
+                drop(registry);
+                if let Some(session) = session {
+                    self.give_up(at, &session, LinkFailure::Loop);
+                }
+            }
         }
-        Some(rest)
     }
 
     /// Sends a frame up that comes back from below if there is a ring.
@@ -102,9 +104,7 @@ impl Shard {
         });
         if let Some((member, probe)) = probe {
             room.channel.local.replay(member, [probe]);
-            registry.list_if_dirty(Home::Owned(at));
-            drop(registry);
-            self.wake_flusher();
+            self.flush_soon(registry, Home::Owned(at));
         }
     }
 
@@ -258,7 +258,7 @@ impl Uplink {
 
     /// Takes the probes out of a run of a member's, and tells the most that one of them proves; `None`
     /// if there are none. What is left shares the run's buffer.
-    fn without_probes(
+    pub(in crate::shard::links) fn take_probes(
         &mut self,
         run: &FrameRun,
         now: Instant,

@@ -11,15 +11,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::Uplink;
-use crate::channel::{FrameRun, MemberKey};
+use crate::channel::{Fanout, FrameRun, MemberKey};
 use crate::peer::merge::MergeItem;
 use crate::protocol::{LinkHello, NestedFrame, encode_late, frames};
-use crate::shard::Shard;
 use crate::shard::links::{Links, MAX_LATE};
-use crate::shard::session::SessionPhase;
+use crate::shard::session::{Session, SessionPhase};
 
 /// With what of an upstream's frames have been compared that go up as late ones.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) struct Compared {
     target: usize,
     /// Up to which of the frames that it has given on the link.
@@ -51,25 +50,21 @@ impl Links {
             seen: downlinks.seen_from(target),
         })
     }
-}
 
-impl Shard {
-    /// Queues late frames for the upstream, if it knows the form. Then the run is not for it.
-    pub(in crate::shard) fn skip_uplink(
-        self: &Rc<Self>,
-        at: u32,
+    /// Queues late frames for the upstream, if it knows the form. Then the run, which is committed next, is not
+    /// for it.
+    pub(in crate::shard) fn send_late(
+        &mut self,
+        local: &mut Fanout<Rc<Session>>,
+        channel: &str,
         run: &FrameRun,
         compared: Option<Compared>,
     ) {
-        let max_frame = self.common.settings.limits.max_frame;
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room(at) else {
+        let Some(uplink) = self.uplink_mut() else {
             return;
         };
-        let Some(uplink) = room.links.uplink_mut() else {
-            return;
-        };
-        let late = uplink.late(self.common.server_id, &room.name, run, compared);
+        let max_frame = uplink.entry.common.settings.limits.max_frame;
+        let late = uplink.late(channel, run, compared);
         let late = late.filter(|(_, late)| late.len() <= max_frame);
         let digests = frames(run.bytes()).map(|frame| uplink.digester.digest(frame));
         let digests: Vec<_> = digests.collect();
@@ -81,23 +76,13 @@ impl Shard {
         };
         uplink.suspects.sent(digests, uplink.next_number(run) - 1);
         uplink.count_up(0, late.len().saturating_sub(run.bytes().len()));
-        let local = &mut room.channel.local;
         local.skip_next(member, run.bytes().len());
         local.queue(member, late);
-    }
-
-    /// The last run stored was one of late frames: whichever upstream gets it later has to compare it.
-    pub(in crate::shard) fn note_late(&self, at: u32) {
-        let mut registry = self.registry.borrow_mut();
-        let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
-        for target in uplink.into_iter().flat_map(|uplink| &mut uplink.targets) {
-            target.old = target.offered;
-        }
     }
 }
 
 impl Uplink {
-    /// Returns `true` while a attached is being joined: nobody knows yet what the upstream is.
+    /// Returns `true` while a session is being joined: nobody knows yet what the upstream is.
     pub(in crate::shard) fn is_settling(&self) -> bool {
         self.attached.is_some() && !self.link.is_up()
     }
@@ -108,10 +93,16 @@ impl Uplink {
         self.targets[target].offered + run.frames() as u64 + 1
     }
 
+    /// Records that the last run stored was one of late frames: whichever upstream gets it later has to compare it.
+    pub(in crate::shard::links) fn stored_late(&mut self) {
+        for target in &mut self.targets {
+            target.old = target.offered;
+        }
+    }
+
     /// Puts a run that is stored next into the form of late frames.
     fn late(
         &self,
-        server: u64,
         channel: &str,
         run: &FrameRun,
         compared: Option<Compared>,
@@ -126,7 +117,7 @@ impl Uplink {
         let compared = compared.filter(|compared| compared.target == attached.target);
         let sent = target.offered + run.frames() as u64;
         let hello = LinkHello {
-            server,
+            server: self.entry.common.server_id,
             id: target.id,
             window: compared.map_or(0, |compared| compared.seen),
             sent,

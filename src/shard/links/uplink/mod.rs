@@ -190,7 +190,7 @@ impl Uplink {
     }
 
     /// Numbers frames that were stored, for each upstream they did not come from.
-    pub(in crate::shard::links) fn committed(&mut self, run: &FrameRun, origin: Origin) {
+    pub(in crate::shard::links) fn stored(&mut self, run: &FrameRun, origin: Origin) {
         let linked = self.attached.as_ref().map(|attached| attached.target);
         for (index, target) in self.targets.iter_mut().enumerate() {
             if is_from(origin, index) {
@@ -289,7 +289,7 @@ fn link_settings(peer: &PeerSettings) -> LinkSettings {
 impl Shard {
     /// A member has joined a channel of this shard: sees to it that there is a link, if the broker
     /// has an upstream.
-    pub(in crate::shard) fn want_uplink(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
+    pub(in crate::shard) fn link_joined(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
         if self.common.settings.peer.upstreams.is_empty() {
             return;
         }
@@ -317,7 +317,7 @@ impl Shard {
     }
 
     /// A session with the upstream has ended.
-    pub(in crate::shard) fn uplink_ended(
+    pub(in crate::shard) fn link_ended(
         self: &Rc<Self>,
         session: &Rc<Session>,
         ended: &Ended,

@@ -1,4 +1,5 @@
-//! Frees channels that have been without members for too long, or whose memory or place others need.
+//! How channels end: without members and with nothing to remember, idle for too long, or because others need
+//! their memory or their place. Rooms are closed nowhere else.
 
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::Shard;
 use super::ids::ChannelId;
 use super::limits::LimitReached;
+use super::registry::Registry;
+use super::room::Room;
 use super::turn;
 use crate::escape::Escaped;
 
@@ -92,7 +95,11 @@ impl Shard {
                 return self.is_running().then_some(at);
             }
             turn::spend(LOOKED_AT);
-            if let Some(since) = registry.sweep(at, now) {
+            if let Some(room) = registry.room(at) {
+                room.channel.trim(now);
+            }
+            let room = close_if_expired(&mut registry, at, now);
+            if let Some(since) = room.and_then(|room| room.channel.idle_since()) {
                 oldest.push((since, at));
                 if oldest.len() > MOST_FREED {
                     oldest.pop();
@@ -100,6 +107,16 @@ impl Shard {
             }
         }
         None
+    }
+
+    /// Closes a room if it has no members and nothing to remember; else records whether anybody needs it. Not
+    /// while the broker stops: sessions that are being let go still refer to it.
+    pub(super) fn close_or_update_need(&self, at: u32, now: Instant) {
+        if self.is_running()
+            && let Some(room) = close_if_expired(&mut self.registry.borrow_mut(), at, now)
+        {
+            room.update_need();
+        }
     }
 
     /// Frees a channel that has to make room for another, and ends the half-closed sessions that are
@@ -116,7 +133,7 @@ impl Shard {
         let vacated = room.channel.vacate_all(now);
         drop(registry);
         for vacated in vacated {
-            self.see_off_vacated(at, vacated, Some(LimitReached::Channels));
+            self.evict(at, vacated, Some(LimitReached::Channels));
         }
         self.registry.borrow_mut().close(at);
         self.stats().channels_evicted.add(1);
@@ -126,4 +143,12 @@ impl Shard {
             tracing::warn!(%channel, ?idle, limit, "channel freed: made room at the limit");
         }
     }
+}
+
+/// Closes the room at `at` if it may be closed; else returns it.
+fn close_if_expired(registry: &mut Registry, at: u32, now: Instant) -> Option<&mut Room> {
+    if registry.room(at)?.channel.is_expired(now) {
+        registry.close(at);
+    }
+    registry.room(at)
 }

@@ -1,0 +1,147 @@
+//! A channel on the shard that owns it, with what the shard needs for it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::dirty::LocalMembers;
+use super::ids::{ChannelId, ShardId};
+use super::limits::{ChannelPermit, Unneeded};
+use super::links::Links;
+use super::message::ChannelName;
+use super::pause::Pause;
+use super::session::Session;
+use crate::channel::{Channel, SessionId, Vacated};
+use crate::protocol::Cid;
+
+/// A channel that this shard owns.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The name of the channel.
+    pub(super) name: ChannelName,
+    /// What other shards call it.
+    pub(super) id: ChannelId,
+    /// Its members, their order, and its history.
+    pub(super) channel: Channel<Rc<Session>>,
+    /// Pauses the publishers among the members on this shard.
+    pub(super) pause: Rc<Pause>,
+    /// Other shards with a member over its high-water mark.
+    pub(super) pressed: Vec<ShardId>,
+    /// Its links with other servers.
+    pub(super) links: Links,
+    /// The uids that only one session each may have, if there was one.
+    reserved: Option<Box<ReservedUids>>,
+    /// Whether new members stay on the shard that accepted them.
+    pub(super) is_spreading: bool,
+    /// Whether a task is going to deliver the announcements collected.
+    pub(super) is_announcing: bool,
+    /// Whether the flusher has it on its list.
+    is_listed: bool,
+    /// Keeps the channel counted.
+    permit: ChannelPermit,
+}
+
+/// Sessions of which there may be only one for each uid.
+#[derive(Debug, Default)]
+struct ReservedUids {
+    cids: HashMap<Rc<str>, Cid>,
+    uids: HashMap<SessionId, Rc<str>>,
+}
+
+impl Room {
+    /// Makes an open channel a room.
+    pub(super) fn new(
+        name: ChannelName,
+        id: ChannelId,
+        channel: Channel<Rc<Session>>,
+        permit: ChannelPermit,
+    ) -> Self {
+        Self {
+            name,
+            id,
+            channel,
+            pause: Rc::default(),
+            pressed: Vec::new(),
+            links: Links::default(),
+            reserved: None,
+            is_spreading: false,
+            is_announcing: false,
+            is_listed: false,
+            permit,
+        }
+    }
+
+    /// Gives up the seat of a session, and all else that is kept for it. Returns `None` if it has none.
+    pub(super) fn leave(
+        &mut self,
+        cid: Cid,
+        session: SessionId,
+        now: Instant,
+    ) -> Option<Vacated<Rc<Session>>> {
+        self.links.left(session);
+        self.release_uid(session);
+        self.channel.leave(cid, session, now)
+    }
+
+    /// Returns its members on this shard.
+    pub(super) fn local_members(&mut self) -> LocalMembers<'_> {
+        let (local, settings) = self.channel.local_and_settings();
+        LocalMembers {
+            local,
+            settings,
+            is_listed: &mut self.is_listed,
+        }
+    }
+
+    /// Returns `true` while the channel's publishers have to pause: a shard has a member over its mark.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.channel.local.is_pressed() || !self.pressed.is_empty()
+    }
+
+    /// Reserves `uid` for `session`, which has the connection id `cid`. Returns `false` if it is another's.
+    pub(super) fn reserve_uid(&mut self, uid: &str, cid: Cid, session: SessionId) -> bool {
+        let reserved = self.reserved.get_or_insert_default();
+        if reserved.cids.contains_key(uid) {
+            return false;
+        }
+        let uid: Rc<str> = uid.into();
+        reserved.cids.insert(uid.clone(), cid);
+        reserved.uids.insert(session, uid);
+        true
+    }
+
+    /// Releases the uid that `session` has reserved, if it has.
+    pub(super) fn release_uid(&mut self, session: SessionId) {
+        let Some(reserved) = &mut self.reserved else {
+            return;
+        };
+        if let Some(uid) = reserved.uids.remove(&session) {
+            reserved.cids.remove(&uid);
+        }
+    }
+
+    /// Returns the connection id of the session that has reserved `uid`.
+    pub(super) fn holder_of_uid(&self, uid: &str) -> Option<Cid> {
+        self.reserved.as_ref()?.cids.get(uid).copied()
+    }
+
+    /// Records whether anybody needs the channel. To be called when a member has come, has closed its sending
+    /// side, or has left.
+    pub(super) fn update_need(&mut self) {
+        let why = self.unneeded();
+        self.permit.set_unneeded(self.id, why);
+    }
+
+    /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
+    /// may have something to bring up.
+    pub(super) fn unneeded(&self) -> Option<Unneeded> {
+        if !self.links.is_idle() {
+            None
+        } else if self.channel.is_empty() {
+            // A link that is being closed is a member without a seat.
+            self.channel.local.is_empty().then_some(Unneeded::Idle)
+        } else {
+            self.channel.is_deserted().then_some(Unneeded::Deserted)
+        }
+    }
+}

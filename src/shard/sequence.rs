@@ -1,0 +1,214 @@
+//! The one entrance into a channel's order.
+//!
+//! A run that is to become part of a channel's order is *proposed* ([`Shard::propose`]): with who sent it and
+//! where it comes from. The owner *commits* it: announcements that were collected before go first, then the run
+//! takes the next place in the order. In the same step it is queued for the members on this shard, stored for
+//! those who join later, sent once to each shard that relays the channel, and counted for the links with other
+//! servers.
+//!
+//! ```text
+//! publish   a member of this shard ─┐
+//! inbox     a member elsewhere     ─┤             ┌─► members here, history   channel
+//! join      a join with a message  ─┼─► propose ──┼─► relaying shards         mailbox
+//! links     a server below, and    ─┤    commit   ├─► links                   links
+//!           the upstream           ─┘             └─► the flusher, pauses
+//! ```
+//!
+//! Nothing is returned to who proposes, and a [`Proposed`] owns all that its commit needs. So time may pass between
+//! the two: a store that has to sync first, or a log elsewhere that decides the order, keeps in the room what was
+//! proposed, and commits it later. Without these, both happen in one synchronous call.
+//!
+//! Invariants:
+//!
+//! * Runs of a room are committed in the order in which they were proposed.
+//! * Nothing else commits to a channel or sends a [`Delivery::Run`].
+//! * The registry is borrowed once for each run, and the room looked up once. What needs another look, a probe for
+//!   a ring, is done afterwards.
+
+use std::borrow::Cow;
+use std::cell::RefMut;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::dirty::DirtyChannels;
+use super::ids::{ChannelId, Home, ShardId};
+use super::links::Compared;
+use super::message::Delivery;
+use super::registry::Registry;
+use super::room::Room;
+use super::{Shard, turn};
+use crate::channel::{FrameRun, Origin, SessionId};
+
+/// A run that is to take the next place in the order of its channel.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    /// The frames, whole and checked.
+    pub(super) run: FrameRun,
+    /// The session that sent it, and does not get it.
+    pub(super) from: SessionId,
+    /// Where its frames come from.
+    pub(super) source: Source,
+}
+
+/// Where the frames of a run come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A member has published them; it may be a server below.
+    Member,
+    /// They have come down from the upstream with this index.
+    Upstream(u8),
+    /// A server below has brought them in its resync. It has counted them already, if it is known by a link.
+    Resync { link: Option<u64> },
+    /// A server below has brought them, and the upstream may have got them another way. They have been compared
+    /// with what is known of it here.
+    Late {
+        link: Option<u64>,
+        compared: Option<Compared>,
+    },
+}
+
+impl Source {
+    /// Returns what the history records of it.
+    pub(super) fn origin(self) -> Origin {
+        match self {
+            Self::Upstream(index) => Origin::Upstream(index),
+            Self::Member | Self::Resync { .. } | Self::Late { .. } => Origin::Member,
+        }
+    }
+}
+
+impl Shard {
+    /// Proposes a run as the next in the order of a room of this shard.
+    pub(super) fn propose(self: &Rc<Self>, at: u32, proposed: Proposed, now: Instant) {
+        self.commit(self.registry.borrow_mut(), at, proposed, now);
+    }
+
+    /// Proposes what a member on another shard has published. Its channel may be closed by now.
+    pub(super) fn propose_relayed(
+        self: &Rc<Self>,
+        channel: ChannelId,
+        from: SessionId,
+        run: FrameRun,
+    ) {
+        let mut registry = self.registry.borrow_mut();
+        if registry.room_of(channel).is_none() {
+            self.stats().orphaned_frames.add(run.frames() as u64);
+            return;
+        }
+        let source = Source::Member;
+        let proposed = Proposed { run, from, source };
+        self.commit(registry, channel.index, proposed, Instant::now());
+    }
+
+    /// Delivers the announcements that a room has collected. They are not stored.
+    pub(super) fn deliver_collected(self: &Rc<Self>, at: u32, now: Instant) {
+        let mut registry = self.registry.borrow_mut();
+        let Some((room, dirty)) = registry.room_and_dirty(at) else {
+            return;
+        };
+        let is_suspect = self.commit_collected(room, now);
+        let is_dirty = self.tend_members(room, dirty);
+        drop(registry);
+        self.finish_commit(at, is_dirty, is_suspect, now);
+    }
+
+    /// Gives a run the next place in the order of a room, behind what was collected before it.
+    fn commit(
+        self: &Rc<Self>,
+        mut registry: RefMut<'_, Registry>,
+        at: u32,
+        proposed: Proposed,
+        now: Instant,
+    ) {
+        let Some((room, dirty)) = registry.room_and_dirty(at) else {
+            return;
+        };
+        if proposed.source == Source::Member
+            && let Some((rest, returned)) = room.links.take_probes(&proposed.run, now)
+        {
+            drop(registry);
+            self.on_returned_probe(at, returned, now);
+            for run in rest {
+                self.propose(at, Proposed { run, ..proposed }, now);
+            }
+            return;
+        }
+        let mut is_suspect = self.commit_collected(room, now);
+        is_suspect |= self.commit_run(room, &proposed, now);
+        let is_dirty = self.tend_members(room, dirty);
+        drop(registry);
+        self.finish_commit(at, is_dirty, is_suspect, now);
+    }
+
+    /// Commits the announcements that a room has collected. Returns `true` if a ring is to be probed for.
+    fn commit_collected(&self, room: &mut Room, now: Instant) -> bool {
+        let Some(run) = room.channel.take_collected() else {
+            return false;
+        };
+        let deliveries = room.channel.commit(&run, SessionId::NONE, None, now);
+        self.count_deliveries(room.channel.local.len(), deliveries);
+        self.relay(room, &run, SessionId::NONE);
+        room.links.passed(&run, SessionId::NONE, now)
+    }
+
+    /// Commits a run. Returns `true` if a ring is to be probed for.
+    fn commit_run(&self, room: &mut Room, proposed: &Proposed, now: Instant) -> bool {
+        let (run, from) = (&proposed.run, proposed.from);
+        if let Source::Late { compared, .. } = proposed.source {
+            let (local, name) = (&mut room.channel.local, &room.name);
+            room.links.send_late(local, name, run, compared);
+        }
+        // Other servers have no use for hints of presence that are over.
+        let stored = if room.links.is_none() {
+            Some(Cow::Borrowed(run))
+        } else {
+            run.without_presence().map(Cow::Owned)
+        };
+        let stored = stored.as_deref();
+        let origin = proposed.source.origin();
+        let kept = stored.map(|run| (run, origin));
+        let deliveries = room.channel.commit(run, from, kept, now);
+        self.count_deliveries(room.channel.local.len(), deliveries);
+        self.relay(room, run, from);
+        room.links.committed(proposed, stored, now)
+    }
+
+    /// Sends a run to each shard that relays the channel.
+    fn relay(&self, room: &Room, run: &FrameRun, except: SessionId) {
+        for shard in room.channel.relays() {
+            let delivery = Delivery::Run {
+                channel: room.id,
+                except,
+                run: run.clone(),
+            };
+            self.deliver_to(ShardId(shard), delivery);
+        }
+    }
+
+    /// Counts that a run was queued for the `members` of a channel on this shard, as so many frames.
+    pub(super) fn count_deliveries(&self, members: usize, frames: usize) {
+        turn::spend_each(members);
+        self.stats().deliveries.add(frames as u64);
+    }
+
+    /// Lists a room for the flusher after something was queued, and pauses its publishers if that is ahead of
+    /// the members. Returns `true` if the flusher has something to do.
+    fn tend_members(&self, room: &mut Room, dirty: &mut DirtyChannels) -> bool {
+        let home = Home::Owned(room.id.index);
+        dirty.list(home, room.local_members());
+        if room.channel.local.is_ahead() {
+            self.pause_or_release(room);
+        }
+        !dirty.is_empty()
+    }
+
+    /// Does what a commit leaves to be done when the registry is not borrowed any more.
+    fn finish_commit(self: &Rc<Self>, at: u32, is_dirty: bool, is_suspect: bool, now: Instant) {
+        if is_dirty {
+            self.wake_flusher();
+        }
+        if is_suspect {
+            self.send_probe(at, now);
+        }
+    }
+}
