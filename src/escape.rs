@@ -1,11 +1,13 @@
-//! Names that clients chose, made safe to write into a log or onto a terminal.
+//! Text that others chose, made safe to write into a log or onto a terminal.
+//!
+//! A log takes [`Escaped`] names; a terminal takes whole messages, see [`escape_for_terminal`].
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 
 /// Most characters of a name that are shown.
 const SHOWN: usize = 64;
 
-/// Displays a name from outside: control characters, other non-printing ones (line and direction
+/// Displays a name from outside for a log: control characters, other non-printing ones (line and direction
 /// marks included), quotes and backslashes are escaped, and a long name is cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
@@ -21,6 +23,32 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns `bytes` as text of any length in which control characters, characters that change the
+/// direction of writing, and bytes that are not UTF-8 are escaped. Quotes and backslashes stay.
+#[cfg(feature = "cli")]
+pub(crate) fn escape_for_terminal(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || is_bidi_control(c) {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String does not fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+#[cfg(feature = "cli")]
+const fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -53,5 +81,20 @@ mod tests {
             escaped(&format!("{whole}x")),
             format!("{whole}...(129 bytes)")
         );
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn a_terminal_gets_text_as_it_is_and_the_rest_escaped() {
+        for (bytes, text) in [
+            (&b"plain"[..], "plain"),
+            ("zażółć 日本 🙂".as_bytes(), "zażółć 日本 🙂"),
+            (b"\x1b[2Jgone\n", "\\u{1b}[2Jgone\\n"),
+            (b"a\xff\xfeb", "a\\xff\\xfeb"),
+            ("\u{202e}txt".as_bytes(), "\\u{202e}txt"),
+            ("\u{9b}31m".as_bytes(), "\\u{9b}31m"),
+        ] {
+            assert_eq!(escape_for_terminal(bytes), text);
+        }
     }
 }

@@ -1,16 +1,17 @@
-//! What clap says of the arguments: help, the version, and what is wrong with them.
+//! Answers of clap to the arguments: help, the version, and complaints.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
+use super::exit;
 use super::logging::say_error;
 use super::output::printed;
 use crate::config::{Environment, LogFormat};
 
-/// The value that makes every line of the server an object.
+/// The log format in which every line of the server is an object.
 const JSON: &str = "json";
 
-/// Prints help or the version, or says what is wrong with the arguments; the exit code for it.
+/// Prints help or the version, or says what is wrong with the arguments; returns the exit code.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return printed(error.print());
@@ -22,7 +23,7 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
         // There is nobody left to tell if that fails.
         let _ = error.print();
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE))
 }
 
 /// Returns `true` if these arguments ask the server for logs in JSON. They are not all understood, so

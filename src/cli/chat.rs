@@ -8,13 +8,15 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio::time::timeout;
 
 use super::connect::ConnectArgs;
-use super::escape::escape;
-use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
-use super::interrupt::reader_gone;
-use super::lines::Lines;
+
+use super::exit::OF_CLIENTS;
+use super::failure::{CommandFailure, REFUSALS};
+use super::interrupt::{reader_gone, run_client};
 use super::output::print;
-use super::receive::Receiver;
+use super::stdin_lines::StdinLines;
+use super::subscriptions::Subscriptions;
 use crate::client::{Publisher, Received, Reconnect};
+use crate::escape::escape_for_terminal;
 
 /// How long a chat that ends waits for what is still coming, and for a refusal.
 const LINGER: Duration = Duration::from_millis(250);
@@ -24,15 +26,15 @@ const LINGER: Duration = Duration::from_millis(250);
 /// Each line typed is published; what others say is printed as `NAME: TEXT`, after the channel's
 /// history, and who joins as `* NAME joined`. /quit or the end of the input ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = format!("\
+#[command(after_help = OF_CLIENTS, after_long_help = format!("\
 Examples:
   mles chat lobby --uid alice
   echo 'deployed' | mles chat ops --uid robot
 
 Names are not checked by the server: anyone who may join can use any name. {REFUSALS}
 
-{EXIT_CODES}"))]
-pub(crate) struct ChatArgs {
+{OF_CLIENTS}"))]
+pub(super) struct ChatArgs {
     /// Channel to join
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
@@ -46,44 +48,44 @@ pub(crate) struct ChatArgs {
 }
 
 /// Runs `mles chat`.
-pub(crate) async fn run(args: ChatArgs) -> ExitCode {
-    exit_code(chat(args).await)
+pub(super) fn run(args: ChatArgs) -> ExitCode {
+    run_client(chat(args))
 }
 
-async fn chat(args: ChatArgs) -> Result<(), Failure> {
+async fn chat(args: ChatArgs) -> Result<(), CommandFailure> {
     let mut client = args.connect.client()?;
     if args.reconnect {
         client = client.reconnect(Reconnect::default());
     }
-    let lines = Lines::of_stdin(client.max_message(&args.channel));
+    let lines = StdinLines::new(client.max_message(&args.channel));
     let mut session = client.join(&args.channel).await?;
     let (publisher, subscriber) = session.halves();
-    let mut receiver = Receiver::new([subscriber]);
+    let mut subscriptions = Subscriptions::new([subscriber]);
     let said = tokio::select! {
         said = say(publisher, lines) => said,
-        failure = hear(&mut receiver) => return Err(failure),
+        failure = hear(&mut subscriptions) => return Err(failure),
         () = reader_gone() => Ok(()),
     };
     let heard = match said {
         // The receiving side knows why the connection is gone.
-        Err(failure @ Failure::Session(_)) => match hear(&mut receiver).await {
-            Failure::ClosedByServer => return Err(failure),
+        Err(failure @ CommandFailure::Session(_)) => match hear(&mut subscriptions).await {
+            CommandFailure::ClosedByServer => return Err(failure),
             why => return Err(why),
         },
         // What is coming is still printed, and a refusal still noticed.
-        _ => timeout(LINGER, hear(&mut receiver)).await,
+        _ => timeout(LINGER, hear(&mut subscriptions)).await,
     };
-    drop(receiver);
+    drop(subscriptions);
     match heard {
         Err(_) => session.close(Duration::ZERO).await?,
-        Ok(Failure::ClosedByServer) => {}
+        Ok(CommandFailure::ClosedByServer) => {}
         Ok(failure) => return Err(failure),
     }
     said
 }
 
 /// Publishes what is typed.
-async fn say(publisher: &mut Publisher, mut lines: Lines) -> Result<(), Failure> {
+async fn say(publisher: &mut Publisher, mut lines: StdinLines) -> Result<(), CommandFailure> {
     while let Some(line) = lines.next().await? {
         match line.as_slice() {
             b"/quit" => break,
@@ -96,13 +98,13 @@ async fn say(publisher: &mut Publisher, mut lines: Lines) -> Result<(), Failure>
 }
 
 /// Prints what is said, until the session ends.
-async fn hear(receiver: &mut Receiver<'_>) -> Failure {
+async fn hear(subscriptions: &mut Subscriptions<'_>) -> CommandFailure {
     loop {
-        match receiver.next(|| Ok(())).await {
+        match subscriptions.next(|| Ok(())).await {
             Err(failure) => return failure,
             Ok(message) => {
                 if let Err(error) = show(&message) {
-                    return Failure::Output(error);
+                    return CommandFailure::Output(error);
                 }
             }
         }
@@ -110,10 +112,10 @@ async fn hear(receiver: &mut Receiver<'_>) -> Failure {
 }
 
 fn show(message: &Received) -> io::Result<()> {
-    let uid = escape(message.uid().as_bytes());
+    let uid = escape_for_terminal(message.uid().as_bytes());
     print(&if message.is_announcement() {
         format!("* {uid} joined\n")
     } else {
-        format!("{uid}: {}\n", escape(message.message()))
+        format!("{uid}: {}\n", escape_for_terminal(message.message()))
     })
 }

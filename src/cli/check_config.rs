@@ -1,11 +1,11 @@
-//! `mles check-config`: what a file, with the environment, comes to.
+//! `mles check-config`: checks a file and prints the settings that it makes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::nofile::Notice;
+use super::open_files::OpenFilesNotice;
 use super::output::{print, printed, say};
-use super::{exit, nofile};
+use super::{exit, open_files};
 use crate::broker::preflight;
 use crate::config::{AsToml, Environment, Sources, resolve};
 
@@ -47,7 +47,8 @@ pub(super) fn run(args: CheckConfigArgs) -> ExitCode {
     let is_asked_for = resolved.origins.is_set("max_connections");
     // What is printed is what was asked for.
     let mut settings = resolved.config.settings.clone();
-    if let Some(Notice::Warning(text)) = nofile::make_room(&mut settings, is_asked_for) {
+    if let Some(OpenFilesNotice::Warning(text)) = open_files::make_room(&mut settings, is_asked_for)
+    {
         say(format_args!("warning: {text}"));
     }
     for (options, problem) in &found.problems {

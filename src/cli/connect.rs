@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use clap::builder::NonEmptyStringValueParser;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::output::say;
 use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
-use crate::config::{Environment, KeySources, Origin, Problem, Secret};
+use crate::config::{Environment, KeySources, Problem, Secret, ValueOrigin};
 use crate::server_name::ServerName;
 
 /// Where a broker is if nobody says.
@@ -71,11 +71,11 @@ pub(crate) struct ConnectArgs {
 
 impl ConnectArgs {
     /// The client that these options and the environment describe.
-    pub(crate) fn client(self) -> Result<Client, Failure> {
+    pub(crate) fn client(self) -> Result<Client, CommandFailure> {
         let environment = Environment::of_process();
         let text = |name| match environment.text(name) {
             Ok(found) => Ok(found.map(|(text, _)| text.to_owned())),
-            Err(problem) => Err(Failure::Usage(problem.to_string())),
+            Err(problem) => Err(CommandFailure::Usage(problem.to_string())),
         };
         let server = match &self.server {
             Some(server) => server.clone(),
@@ -100,9 +100,9 @@ impl ConnectArgs {
     }
 
     /// The shared key, by the rules of the server.
-    fn shared_key(&self, environment: &Environment) -> Result<Option<String>, Failure> {
-        let usage = |problem: Problem| Failure::Usage(problem.to_string());
-        let by_option = |name: &str| Origin::Flag(format!("--{name}"));
+    fn shared_key(&self, environment: &Environment) -> Result<Option<String>, CommandFailure> {
+        let usage = |problem: Problem| CommandFailure::Usage(problem.to_string());
+        let by_option = |name: &str| ValueOrigin::Flag(format!("--{name}"));
         let key = match &self.key {
             Some(key) => Some((Secret(key.clone()), by_option("key"))),
             None => environment
@@ -113,7 +113,7 @@ impl ConnectArgs {
         let file = match &self.key_file {
             Some(file) => Some((file.clone(), by_option("key-file"))),
             None => environment.get("MLES_KEY_FILE").map(|file| {
-                let origin = Origin::Env("MLES_KEY_FILE".to_owned());
+                let origin = ValueOrigin::Env("MLES_KEY_FILE".to_owned());
                 (PathBuf::from(file), origin)
             }),
         };
@@ -128,14 +128,14 @@ impl ConnectArgs {
 
 impl ConnectArgs {
     /// How to talk TLS, if that is asked for.
-    fn tls(&self, server: &str) -> Result<Option<ClientTls>, Failure> {
+    fn tls(&self, server: &str) -> Result<Option<ClientTls>, CommandFailure> {
         let target: ServerName = server.parse().map_err(Error::from)?;
         let is_tls = self.tls || target.is_tls();
         if !is_tls {
             // Whoever gave these expects more than a connection that anyone can read.
             let without = self.insecure || self.client_cert.is_some() || self.ca.is_some();
             return if without {
-                Err(Failure::Usage(
+                Err(CommandFailure::Usage(
                     "--ca, --insecure and --client-cert are for TLS: add --tls, or write tls:// in \
                      front of the server"
                         .to_owned(),
@@ -155,7 +155,8 @@ impl ConnectArgs {
         options.insecure = self.insecure;
         options.cert.clone_from(&self.client_cert);
         options.key.clone_from(&self.client_key);
-        let tls = ClientTls::new(options).map_err(|error| Failure::Usage(error.to_string()))?;
+        let tls =
+            ClientTls::new(options).map_err(|error| CommandFailure::Usage(error.to_string()))?;
         for warning in tls.warnings(SystemTime::now()) {
             say(format_args!("mles: WARNING: {warning}"));
         }

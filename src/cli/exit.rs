@@ -1,8 +1,29 @@
-//! Exit codes of the server side. The help of `mles serve` lists them.
+//! Exit codes of the program. The help of each command lists its own; [`OF_CLIENTS`] is that of the
+//! clients.
 
-/// It could not start: configuration, address, files.
+use tokio::signal::unix::SignalKind;
+
+/// It could not start, or failed: configuration, address, files, output, a server that is gone.
 pub(super) const FAILED: u8 = 1;
+/// The arguments or the input were wrong, which trying again does not mend.
+pub(super) const USAGE: u8 = 2;
+/// The server refused the join.
+pub(super) const REFUSED: u8 = 3;
 /// A part of the broker failed while it ran (`EX_SOFTWARE` of sysexits).
 pub(super) const BROKEN: u8 = 70;
-/// Added to the number of the signal that ended it at once, as shells do.
-pub(super) const SIGNAL: u8 = 128;
+/// Added to the number of a signal, as shells do.
+const SIGNAL: u8 = 128;
+
+/// Returns the exit code of what a signal ended.
+pub(super) fn by_signal(signal: SignalKind) -> u8 {
+    SIGNAL + u8::try_from(signal.as_raw_value()).unwrap_or_default()
+}
+
+/// Shown at the end of the help of every client command.
+pub(super) const OF_CLIENTS: &str = "\
+Exit codes:
+  0         done, or nobody reads the output any more
+  1         the server cannot be reached, was stopped or lost, or reading or writing failed
+  2         wrong arguments, or a message too large
+  3         the server refused the join
+  130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";

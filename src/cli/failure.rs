@@ -1,20 +1,12 @@
-//! Why a client's command did not end well, in words and as an exit code.
+//! Failures of client commands, in words and as exit codes.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::exit;
 use super::output::{cannot_write, has_reader_gone, say};
 use crate::client::Error;
-
-/// Shown at the end of the help of every client command.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0         done, or nobody reads the output any more
-  1         the server cannot be reached, was stopped or lost, or reading or writing failed
-  2         wrong arguments, or a message too large
-  3         the server refused the join
-  130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";
 
 /// Shown above the exit codes in the long help.
 pub(crate) const REFUSALS: &str = "\
@@ -23,9 +15,9 @@ session on the channel with the same connection id (the same --uid joined twice:
 address key while the server sees another address than this host has (NAT, proxy, container); a limit
 of the server on connections, channels or lengths of names.";
 
-/// Why a command did not end well.
+/// A client command that did not end well.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandFailure {
     /// The user's mistake, which trying again does not mend.
     Usage(String),
     /// The session failed.
@@ -38,17 +30,19 @@ pub(crate) enum Failure {
     Output(io::Error),
 }
 
-impl Failure {
+impl CommandFailure {
     const fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Session(Error::Address(_) | Error::Message(_)) => 2,
-            Self::Session(Error::Refused { .. }) => 3,
-            Self::Session(_) | Self::ClosedByServer | Self::Input(_) | Self::Output(_) => 1,
+            Self::Usage(_) | Self::Session(Error::Address(_) | Error::Message(_)) => exit::USAGE,
+            Self::Session(Error::Refused { .. }) => exit::REFUSED,
+            Self::Session(_) | Self::ClosedByServer | Self::Input(_) | Self::Output(_) => {
+                exit::FAILED
+            }
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) => f.write_str(text),
@@ -60,13 +54,13 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CommandFailure {
     fn from(error: Error) -> Self {
         Self::Session(error)
     }
 }
 
-/// An error of a session, with what to do about it where that is likely.
+/// Returns an error of a session in words, with what to do about it where that is likely.
 pub(crate) fn explained(error: &Error) -> String {
     match error {
         Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
@@ -77,11 +71,11 @@ pub(crate) fn explained(error: &Error) -> String {
     }
 }
 
-/// Says on stderr what went wrong, and gives the exit code.
-pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
+/// Says on standard error what went wrong, and returns the exit code.
+pub(crate) fn exit_code(result: Result<(), CommandFailure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) if has_reader_gone(&error) => ExitCode::SUCCESS,
+        Err(CommandFailure::Output(error)) if has_reader_gone(&error) => ExitCode::SUCCESS,
         Err(failure) => {
             say(format_args!("mles: {failure}"));
             ExitCode::from(failure.code())

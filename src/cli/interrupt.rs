@@ -1,4 +1,4 @@
-//! What ends a client's command from outside: signals, and a reader of its output that has gone.
+//! Ends of a client's command from outside: signals, and a reader of its output that has gone.
 
 use std::fs::File;
 use std::io;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::exit;
+use super::failure::{CommandFailure, exit_code};
 use super::output::say;
 
 /// How long a command that a signal ends may take to write what it holds. It cannot while its output
@@ -25,7 +26,7 @@ const GRACE: Duration = Duration::from_millis(300);
 /// Runs a client's command until it ends, or SIGINT or SIGTERM ends it.
 ///
 /// The signals are not left to the system: it ignores them for the first process of a container.
-pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+pub(super) fn run_client(command: impl Future<Output = Result<(), CommandFailure>>) -> ExitCode {
     let started = runtime().and_then(|runtime| Ok((runtime, on_signal()?)));
     let (runtime, interrupted) = match started {
         Ok(started) => started,
@@ -37,7 +38,7 @@ pub(super) fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     let code = runtime.block_on(async {
         tokio::select! {
             biased;
-            code = command => code,
+            result = command => exit_code(result),
             Ok(code) = interrupted => ExitCode::from(code),
         }
     });
@@ -50,8 +51,8 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Waits for signals on a thread of its own, and tells the exit code of the first. The command may
-/// stand still, writing to somebody who does not read: then the thread ends the process.
+/// Waits for signals on a thread of its own, and sends the exit code of the first. The command may
+/// be stuck writing to somebody who does not read: then the thread ends the process.
 fn on_signal() -> io::Result<oneshot::Receiver<u8>> {
     let runtime = runtime()?;
     let (mut interrupt, mut terminate) = {
@@ -77,13 +78,13 @@ fn on_signal() -> io::Result<oneshot::Receiver<u8>> {
     Ok(told)
 }
 
-/// The exit code for the next signal, as shells count.
+/// Waits for the next signal and returns its exit code.
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
     let kind = tokio::select! {
         _ = interrupt.recv() => SignalKind::interrupt(),
         _ = terminate.recv() => SignalKind::terminate(),
     };
-    exit::SIGNAL + u8::try_from(kind.as_raw_value()).unwrap_or_default()
+    exit::by_signal(kind)
 }
 
 /// Waits until nobody can read the standard output any more: `sub | head -1` is over with the first
@@ -103,7 +104,7 @@ pub(super) async fn reader_gone() {
     std::future::pending().await
 }
 
-/// The standard output, if it is something that tells when its reader goes.
+/// Returns the standard output if it is something that tells when its reader goes.
 fn watched() -> io::Result<Option<AsyncFd<File>>> {
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let kind = output.metadata()?.file_type();

@@ -12,34 +12,34 @@ use std::time::{Duration, Instant};
 /// Most bytes of lines that wait to be written: about two thousand lines.
 const ROOM: usize = 256 << 10;
 
-/// Makes the line that tells how many were dropped.
-pub(super) type Notice = fn(u64) -> String;
+/// Makes the line that tells how many lines were dropped.
+pub(super) type DropNotice = fn(u64) -> String;
 
 /// Takes log lines, and writes them on a thread of its own.
 #[derive(Debug)]
 pub(super) struct LogQueue {
-    state: Mutex<State>,
-    /// Something is to be written, or everything has been.
+    state: Mutex<QueueState>,
+    /// Signals that something is to be written, or that everything has been.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// Whole lines, oldest first.
     waiting: Vec<u8>,
-    /// How many these are.
+    /// The number of lines in `waiting`.
     lines: u64,
-    /// Lines that were dropped behind those that wait.
+    /// The number of lines that were dropped behind those that wait.
     dropped: u64,
     is_writing: bool,
     /// The program ends: what was dropped is to be told even if no line follows.
     is_ending: bool,
 }
 
-/// What is written in one go.
-struct Batch {
+/// Lines that are written in one go.
+struct LogBatch {
     bytes: Vec<u8>,
-    /// How many lines are lost if it cannot be written.
+    /// The number of lines that are lost if it cannot be written.
     lines: u64,
 }
 
@@ -49,7 +49,10 @@ impl LogQueue {
     /// # Errors
     ///
     /// When the system has no thread to give.
-    pub(super) fn start(out: impl Write + Send + 'static, notice: Notice) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        notice: DropNotice,
+    ) -> io::Result<Arc<Self>> {
         let queue = Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -90,8 +93,8 @@ impl LogQueue {
         }
     }
 
-    /// Writes what comes, for as long as the process lives.
-    fn write(&self, mut out: impl Write, notice: Notice) {
+    /// Writes lines as they come, for as long as the process lives.
+    fn write(&self, mut out: impl Write, notice: DropNotice) {
         loop {
             let batch = self.next(notice);
             let written = out.write_all(&batch.bytes).and_then(|()| out.flush());
@@ -107,7 +110,7 @@ impl LogQueue {
     }
 
     /// Waits for lines, and takes all that there are.
-    fn next(&self, notice: Notice) -> Batch {
+    fn next(&self, notice: DropNotice) -> LogBatch {
         let mut state = self.lock();
         while !state.has_more() {
             state = self
@@ -115,7 +118,7 @@ impl LogQueue {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let mut batch = Batch {
+        let mut batch = LogBatch {
             bytes: std::mem::take(&mut state.waiting),
             lines: state.lines + state.dropped,
         };
@@ -129,12 +132,12 @@ impl LogQueue {
         batch
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// Returns `true` if there is something to write. After a failed write, what was lost is told with
     /// the next line, or at the end.
     const fn has_more(&self) -> bool {
@@ -152,12 +155,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Writes only when it is told whether that works.
-    struct Gate {
+    struct GatedWriter {
         may: mpsc::Receiver<bool>,
         written: Arc<Mutex<String>>,
     }
 
-    impl Write for Gate {
+    impl Write for GatedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if !self.may.recv().unwrap_or(true) {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -175,12 +178,12 @@ mod tests {
     fn queue() -> (Arc<LogQueue>, mpsc::Sender<bool>, Arc<Mutex<String>>) {
         let written = Arc::<Mutex<String>>::default();
         let (open, may) = mpsc::channel();
-        let gate = Gate {
+        let writer = GatedWriter {
             may,
             written: written.clone(),
         };
         let notice = |lines| format!("{lines} dropped\n");
-        (LogQueue::start(gate, notice).unwrap(), open, written)
+        (LogQueue::start(writer, notice).unwrap(), open, written)
     }
 
     fn wait_until(mut is_so: impl FnMut() -> bool) {

@@ -18,17 +18,17 @@ use super::log_queue::LogQueue;
 use super::output::{Patient, say};
 use crate::config::{LogFormat, LogSettings};
 
-/// How long the end of the program waits for log lines to be written.
+/// Longest time that the end of the program waits for log lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Where everything that the server says goes.
+/// The way out for everything that the server says.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     queue: Arc<LogQueue>,
     format: LogFormat,
 }
 
-/// Waits for the log when it is dropped, however the program ends.
+/// A guard that waits for the log when it is dropped, however the program ends.
 #[derive(Debug)]
 pub(super) struct FlushAtEnd(Log);
 
@@ -39,7 +39,7 @@ impl Drop for FlushAtEnd {
 }
 
 /// Takes the lines of `tracing`, each in one write.
-struct Lines(Arc<LogQueue>);
+struct LogWriter(Arc<LogQueue>);
 
 impl Log {
     /// Starts writing to standard error.
@@ -64,7 +64,7 @@ impl Log {
     pub(super) fn install(&self, settings: &LogSettings) -> Result<(), ParseError> {
         let filter: Targets = settings.level.parse()?;
         let queue = self.queue.clone();
-        let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines(queue.clone()));
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || LogWriter(queue.clone()));
         let lines = match settings.format {
             LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -78,7 +78,7 @@ impl Log {
         Ok(())
     }
 
-    /// Returns how lines look.
+    /// Returns the form of its lines.
     pub(super) const fn format(&self) -> LogFormat {
         self.format
     }
@@ -93,8 +93,7 @@ impl Log {
         self.queue.push(last_words(self.format, error).as_bytes());
     }
 
-    /// Returns what waits, when it is dropped, until everything that was said is written, within
-    /// bounds.
+    /// Returns a guard that waits, when it is dropped, until everything is written, within bounds.
     pub(super) fn flush_at_end(&self) -> FlushAtEnd {
         FlushAtEnd(self.clone())
     }
@@ -113,7 +112,7 @@ impl Log {
     }
 }
 
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
         Ok(line.len())
@@ -166,12 +165,12 @@ fn last_words(format: LogFormat, error: impl Display) -> String {
     }
 }
 
-/// A line as `tracing` would write it.
+/// Returns a line as `tracing` would write it.
 fn human(level: &str, message: impl Display) -> String {
     format!("{}  {level} mles: {message}\n", now())
 }
 
-/// An object as `tracing` would write it, on one line.
+/// Returns an object as `tracing` would write it, on one line.
 fn json(level: &str, message: impl Display, fields: &[(&str, &str)]) -> String {
     let message = message.to_string();
     let timestamp = now();

@@ -1,4 +1,4 @@
-//! The `mles` program: one file for each command.
+//! The `mles` program: one file for each command, and the list of them here.
 //!
 //! A command turns arguments into calls of the library, and results into text and an exit code.
 //! Nothing here knows the wire or a channel. Results go to standard output, everything said to the
@@ -10,22 +10,21 @@ mod chat;
 mod check_config;
 mod connect;
 mod dev_cert;
-mod escape;
 mod exit;
 mod failure;
 mod greeting;
 mod interrupt;
-mod lines;
 mod log_queue;
 mod logging;
-mod nofile;
+mod open_files;
 mod options;
 mod output;
 mod publish;
-mod receive;
 mod serve;
 mod signals;
+mod stdin_lines;
 mod subscribe;
+mod subscriptions;
 
 use std::process::ExitCode;
 
@@ -67,9 +66,9 @@ pub fn main() -> ExitCode {
     };
     match command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default())) {
         Command::Serve(args) => serve::run(args),
-        Command::Pub(args) => interrupt::block_on(publish::run(args)),
-        Command::Sub(args) => interrupt::block_on(subscribe::run(args)),
-        Command::Chat(args) => interrupt::block_on(chat::run(args)),
+        Command::Pub(args) => publish::run(args),
+        Command::Sub(args) => subscribe::run(args),
+        Command::Chat(args) => chat::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::DevCert(args) => dev_cert::run(args),
     }

@@ -4,7 +4,7 @@ use clap::builder::ValueParser;
 use clap::error::Result;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::{Arity, Config, Given, OPTIONS, Opt};
+use crate::config::{Arity, Config, OPTIONS, Opt, RawValue};
 
 /// The options that were given, each with what was said for it.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ fn help(opt: &Opt) -> String {
 
 /// Lets clap report a wrong value, beside the usage. The value is read again with the other layers.
 fn check(opt: &Opt, word: &str) -> Result<String, String> {
-    let result = opt.field.set(&mut Config::default(), &Given::Word(word));
+    let result = opt.field.set(&mut Config::default(), &RawValue::Word(word));
     match result {
         Ok(()) => Ok(word.to_owned()),
         Err(_) => Err(format!("expected {}", opt.field.expected())),

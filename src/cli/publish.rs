@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::connect::ConnectArgs;
-use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
-use super::lines::Lines;
+use super::exit::OF_CLIENTS;
+use super::failure::{CommandFailure, REFUSALS};
+use super::interrupt::run_client;
 use super::output::say;
+use super::stdin_lines::StdinLines;
 use crate::client::{Client, Error, Publisher, Session};
 
 /// Publish messages to a channel.
@@ -19,7 +21,7 @@ use crate::client::{Client, Error, Publisher, Session};
 /// is announced, and nothing is sent to the server before there is one. Publishers take a random
 /// connection id, so that a subscriber of the same name may be running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = format!("\
+#[command(after_help = OF_CLIENTS, after_long_help = format!("\
 Examples:
   mles pub news 'hello, world'
   mles pub --server broker.example --key-file key.txt alerts 'disk full'
@@ -30,8 +32,8 @@ Examples:
 A Mles server does not confirm messages. Success means that all were sent and that the server did not
 refuse the join within the --linger time. {REFUSALS}
 
-{EXIT_CODES}"))]
-pub(crate) struct PubArgs {
+{OF_CLIENTS}"))]
+pub(super) struct PubArgs {
     /// Channel to publish to
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
@@ -49,11 +51,11 @@ pub(crate) struct PubArgs {
 }
 
 /// Runs `mles pub`.
-pub(crate) async fn run(args: PubArgs) -> ExitCode {
-    exit_code(publish(args).await)
+pub(super) fn run(args: PubArgs) -> ExitCode {
+    run_client(publish(args))
 }
 
-async fn publish(args: PubArgs) -> Result<(), Failure> {
+async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     let client = args.connect.client()?.random_cid();
     let linger = Duration::from_millis(args.linger);
     if args.messages.is_empty() {
@@ -67,7 +69,7 @@ async fn publish_all(
     client: &Client,
     channel: &str,
     messages: &[String],
-) -> Result<Session, Failure> {
+) -> Result<Session, CommandFailure> {
     let (first, rest) = messages
         .split_first()
         .map_or(("", messages), |(f, r)| (f, r));
@@ -83,9 +85,13 @@ async fn publish_all(
 }
 
 /// Publishes the lines of the standard input. Those before one that cannot be read are published.
-async fn publish_lines(client: &Client, channel: &str, linger: Duration) -> Result<(), Failure> {
-    let mut input = Input {
-        lines: Lines::of_stdin(client.max_message(channel)),
+async fn publish_lines(
+    client: &Client,
+    channel: &str,
+    linger: Duration,
+) -> Result<(), CommandFailure> {
+    let mut input = MessageLines {
+        lines: StdinLines::new(client.max_message(channel)),
         empty: 0,
     };
     if let Some(first) = input.next().await? {
@@ -109,16 +115,16 @@ async fn publish_lines(client: &Client, channel: &str, linger: Duration) -> Resu
     Ok(())
 }
 
-/// The lines that are messages.
-struct Input {
-    lines: Lines,
-    /// How many others there were.
+/// The lines of the standard input that are messages.
+struct MessageLines {
+    lines: StdinLines,
+    /// The number of lines that were left out, as they are empty.
     empty: u64,
 }
 
-impl Input {
+impl MessageLines {
     /// Waits for the next message; `None` at the end of the input.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, CommandFailure> {
         while let Some(line) = self.lines.next().await? {
             if let Some(message) = self.message(line) {
                 return Ok(Some(message));
@@ -127,8 +133,8 @@ impl Input {
         Ok(None)
     }
 
-    /// The next message if it is there already.
-    fn try_next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    /// Returns the next message if it is there already.
+    fn try_next(&mut self) -> Result<Option<Vec<u8>>, CommandFailure> {
         while let Some(line) = self.lines.try_next()? {
             if let Some(message) = self.message(line) {
                 return Ok(Some(message));
@@ -146,12 +152,12 @@ impl Input {
     }
 }
 
-/// Publishes lines as they come; those that come together go out together. The inner result is that
-/// of reading.
+/// Publishes lines as they come; those that come together go out together. The outer result is that
+/// of publishing, the inner one that of reading.
 async fn forward(
-    input: &mut Input,
+    input: &mut MessageLines,
     publisher: &mut Publisher,
-) -> Result<Result<(), Failure>, Failure> {
+) -> Result<Result<(), CommandFailure>, CommandFailure> {
     loop {
         let next = match input.try_next() {
             Ok(None) => {
@@ -171,22 +177,22 @@ async fn forward(
     }
 }
 
-/// Publishes while what comes is read and dropped, and stops when the session ends.
+/// Publishes while received messages are dropped, and stops when the session ends.
 async fn while_draining(
     session: &mut Session,
-    publishing: impl AsyncFnOnce(&mut Publisher) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    publishing: impl AsyncFnOnce(&mut Publisher) -> Result<(), CommandFailure>,
+) -> Result<(), CommandFailure> {
     let (publisher, subscriber) = session.halves();
     let published = tokio::select! {
         published = publishing(publisher) => published,
         ended = subscriber.drain() => {
             ended?;
-            return Err(Failure::ClosedByServer);
+            return Err(CommandFailure::ClosedByServer);
         }
     };
     match published {
         // The receiving side knows why the connection is gone.
-        Err(Failure::Session(Error::Io(error))) => {
+        Err(CommandFailure::Session(Error::Io(error))) => {
             subscriber.drain().await?;
             Err(Error::Io(error).into())
         }

@@ -6,19 +6,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
+use tokio::signal::unix::SignalKind;
 use tracing_subscriber::filter::ParseError;
 
 use super::greeting::{access, announce, farewell, upstreams};
 use super::logging::{Log, say_error};
-use super::nofile::Notice;
+use super::open_files::OpenFilesNotice;
 use super::options::ConfigOptions;
-use super::signals::{Killed, Signals};
-use super::{exit, nofile};
+use super::signals::Signals;
+use super::{exit, open_files};
 use crate::broker::{Broker, BrokerError, StartError};
 use crate::config::{Environment, Resolved, Sources, resolve};
 use crate::net::ListenError;
 
-/// The variable that names the file, when no option does.
+/// The environment variable that names the file if no option does.
 const CONFIG_VARIABLE: &str = "MLES_CONFIG";
 
 #[derive(clap::Args, Default)]
@@ -103,7 +104,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let _flush = log.flush_at_end();
     match serve(resolved, &log) {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(Killed(signal))) => ExitCode::from(exit::SIGNAL + signal),
+        Ok(Some(signal)) => ExitCode::from(exit::by_signal(signal)),
         Err(error) => {
             log.error(&error);
             ExitCode::from(error.exit_code())
@@ -111,8 +112,8 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     }
 }
 
-/// Runs a broker until it has stopped, by itself or by signals.
-fn serve(resolved: Resolved, log: &Log) -> Result<Option<Killed>, ServeError> {
+/// Runs a broker until it has stopped; returns the signal if one stopped it at once.
+fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError> {
     let Resolved {
         config,
         origins,
@@ -123,9 +124,9 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<Killed>, ServeError> {
         tracing::warn!("{warning}");
     }
     let mut settings = config.settings;
-    match nofile::make_room(&mut settings, origins.is_set("max_connections")) {
-        Some(Notice::Warning(text)) => tracing::warn!("{text}"),
-        Some(Notice::Info(text)) => tracing::info!("{text}"),
+    match open_files::make_room(&mut settings, origins.is_set("max_connections")) {
+        Some(OpenFilesNotice::Warning(text)) => tracing::warn!("{text}"),
+        Some(OpenFilesNotice::Info(text)) => tracing::info!("{text}"),
         None => {}
     }
     if !origins.is_set("ws") {
@@ -157,7 +158,7 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<Killed>, ServeError> {
     runtime.block_on(async {
         tokio::select! {
             ended = end => farewell(&ended.unwrap_or(Err(BrokerError::Panicked))?),
-            killed = signals.serve(handle) => return Ok(Some(killed)),
+            signal = signals.serve(handle) => return Ok(Some(signal)),
         }
         Ok(None)
     })
@@ -178,7 +179,7 @@ fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>) {
     });
 }
 
-/// What to do about an address that cannot be listened on.
+/// Says what to do about an address that cannot be listened on.
 fn start_hint(error: &StartError) -> &'static str {
     let StartError::Listen(ListenError { source, .. }) = error else {
         return "";

@@ -1,4 +1,4 @@
-//! Signals: what each of them asks of a running broker.
+//! Signals to a running broker.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker::StopHandle;
 
-/// The signals that are listened to. From its making on, none of them ends the process by itself.
+/// Listens to signals. From its creation on, none of them ends the process by itself.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -14,11 +14,8 @@ pub(super) struct Signals {
     user: Signal,
 }
 
-/// The number of the signal that asked for a stop at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Killed(pub(super) u8);
-
-enum Request {
+/// What an operator asks for with a signal.
+enum OperatorRequest {
     Stop(SignalKind, &'static str),
     Stats,
     Hangup,
@@ -35,23 +32,23 @@ impl Signals {
         })
     }
 
-    /// Drains the broker at the first SIGINT or SIGTERM; stops it and returns at the second.
-    pub(super) async fn serve(mut self, broker: StopHandle) -> Killed {
+    /// Drains the broker at the first SIGINT or SIGTERM; stops it at the second, and returns that.
+    pub(super) async fn serve(mut self, broker: StopHandle) -> SignalKind {
         let mut is_draining = false;
         loop {
             match self.next().await {
-                Request::Stop(kind, name) if is_draining => {
+                OperatorRequest::Stop(kind, name) if is_draining => {
                     tracing::warn!("{name} again: stopping at once");
                     broker.abort();
-                    return Killed(u8::try_from(kind.as_raw_value()).unwrap_or_default());
+                    return kind;
                 }
-                Request::Stop(_, name) => {
+                OperatorRequest::Stop(_, name) => {
                     tracing::info!("{name}: draining; send it again to stop at once");
                     is_draining = true;
                     broker.drain();
                 }
-                Request::Stats => tell(&broker),
-                Request::Hangup => match broker.reload_certificates() {
+                OperatorRequest::Stats => tell(&broker),
+                OperatorRequest::Hangup => match broker.reload_certificates() {
                     // What came of it has been logged.
                     Ok(true) | Err(_) => {}
                     Ok(false) => tracing::info!("SIGHUP: there is nothing to load again"),
@@ -60,12 +57,12 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) -> Request {
+    async fn next(&mut self) -> OperatorRequest {
         tokio::select! {
-            _ = self.interrupt.recv() => Request::Stop(SignalKind::interrupt(), "SIGINT"),
-            _ = self.terminate.recv() => Request::Stop(SignalKind::terminate(), "SIGTERM"),
-            _ = self.hangup.recv() => Request::Hangup,
-            _ = self.user.recv() => Request::Stats,
+            _ = self.interrupt.recv() => OperatorRequest::Stop(SignalKind::interrupt(), "SIGINT"),
+            _ = self.terminate.recv() => OperatorRequest::Stop(SignalKind::terminate(), "SIGTERM"),
+            _ = self.hangup.recv() => OperatorRequest::Hangup,
+            _ = self.user.recv() => OperatorRequest::Stats,
         }
     }
 }
@@ -73,7 +70,7 @@ impl Signals {
 /// Most links that are logged one by one.
 const LISTED: usize = 100;
 
-/// Logs what the broker has done, and how its links stand.
+/// Logs the broker's counters, and the state of its links.
 fn tell(broker: &StopHandle) {
     tracing::info!("{}", broker.stats());
     let links = broker.links();

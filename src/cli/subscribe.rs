@@ -10,19 +10,21 @@ use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
 use super::connect::ConnectArgs;
-use super::escape::escape;
-use super::failure::{EXIT_CODES, Failure, REFUSALS, exit_code};
-use super::interrupt::reader_gone;
+
+use super::exit::OF_CLIENTS;
+use super::failure::{CommandFailure, REFUSALS};
+use super::interrupt::{reader_gone, run_client};
 use super::output::Patient;
-use super::receive::Receiver;
+use super::subscriptions::Subscriptions;
 use crate::client::{Received, Reconnect};
+use crate::escape::escape_for_terminal;
 
 /// Print the messages of channels: their history, then what is published.
 ///
 /// Each message is printed as it is, followed by a line end. On a terminal, control characters and
 /// what is not UTF-8 are escaped. Announcements of joins, which are empty messages, are left out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES, after_long_help = format!("\
+#[command(after_help = OF_CLIENTS, after_long_help = format!("\
 Examples:
   mles sub news
   mles sub --verbose news weather
@@ -33,8 +35,8 @@ With --json each line is an object with \"channel\", \"uid\" and either \"messag
 
 {REFUSALS}
 
-{EXIT_CODES}"))]
-pub(crate) struct SubArgs {
+{OF_CLIENTS}"))]
+pub(super) struct SubArgs {
     /// Channels to join, each over a connection of its own; one that is named twice is joined once
     #[arg(value_name = "CHANNEL", required = true, value_parser = NonEmptyStringValueParser::new())]
     channels: Vec<String>,
@@ -65,15 +67,17 @@ pub(crate) struct SubArgs {
 }
 
 /// Runs `mles sub`.
-pub(crate) async fn run(args: SubArgs) -> ExitCode {
-    exit_code(tokio::select! {
-        biased;
-        result = subscribe(args) => result,
-        () = reader_gone() => Ok(()),
+pub(super) fn run(args: SubArgs) -> ExitCode {
+    run_client(async {
+        tokio::select! {
+            biased;
+            result = subscribe(args) => result,
+            () = reader_gone() => Ok(()),
+        }
     })
 }
 
-async fn subscribe(args: SubArgs) -> Result<(), Failure> {
+async fn subscribe(args: SubArgs) -> Result<(), CommandFailure> {
     let mut client = args.connect.client()?;
     if args.reconnect {
         client = client.reconnect(Reconnect::default());
@@ -85,27 +89,29 @@ async fn subscribe(args: SubArgs) -> Result<(), Failure> {
             sessions.push(client.join(channel).await?);
         }
     }
-    let mut receiver = Receiver::new(sessions.iter_mut().map(|session| session.halves().1));
+    let mut subscriptions =
+        Subscriptions::new(sessions.iter_mut().map(|session| session.halves().1));
     let mut printer = Printer::new(args.json, args.verbose);
     let mut left = args.count;
     while left != Some(0) {
-        let message = receiver.next(|| printer.out.flush()).await?;
+        let message = subscriptions.next(|| printer.out.flush()).await?;
         if args.joins || !message.is_announcement() {
-            printer.print(&message).map_err(Failure::Output)?;
+            printer.print(&message).map_err(CommandFailure::Output)?;
             left = left.map(|left| left - 1);
         }
     }
-    printer.out.flush().map_err(Failure::Output)
+    printer.out.flush().map_err(CommandFailure::Output)
 }
 
-/// Writes messages in the form that was asked for.
+/// Writes messages in the format that was asked for.
 struct Printer {
     out: BufWriter<Patient<Stdout>>,
-    form: Form,
+    format: OutputFormat,
     terminal: bool,
 }
 
-enum Form {
+/// The format of what `mles sub` prints.
+enum OutputFormat {
     Payload,
     Verbose,
     Json,
@@ -125,10 +131,10 @@ impl Printer {
     fn new(json: bool, verbose: bool) -> Self {
         let out = io::stdout();
         Self {
-            form: match (json, verbose) {
-                (true, _) => Form::Json,
-                (false, true) => Form::Verbose,
-                (false, false) => Form::Payload,
+            format: match (json, verbose) {
+                (true, _) => OutputFormat::Json,
+                (false, true) => OutputFormat::Verbose,
+                (false, false) => OutputFormat::Payload,
             },
             terminal: out.is_terminal(),
             out: BufWriter::with_capacity(64 << 10, Patient(out)),
@@ -136,15 +142,15 @@ impl Printer {
     }
 
     fn print(&mut self, message: &Received) -> io::Result<()> {
-        match self.form {
-            Form::Json => {
+        match self.format {
+            OutputFormat::Json => {
                 serde_json::to_writer(&mut self.out, &json(message))?;
             }
-            Form::Payload => self.payload(message.message())?,
-            Form::Verbose => {
+            OutputFormat::Payload => self.payload(message.message())?,
+            OutputFormat::Verbose => {
                 // Names never break the line or the terminal, wherever it goes.
-                let channel = escape(message.channel().as_bytes());
-                let uid = escape(message.uid().as_bytes());
+                let channel = escape_for_terminal(message.channel().as_bytes());
+                let uid = escape_for_terminal(message.uid().as_bytes());
                 write!(self.out, "{channel} {uid}: ")?;
                 self.payload(message.message())?;
             }
@@ -154,7 +160,7 @@ impl Printer {
 
     fn payload(&mut self, message: &[u8]) -> io::Result<()> {
         if self.terminal {
-            self.out.write_all(escape(message).as_bytes())
+            self.out.write_all(escape_for_terminal(message).as_bytes())
         } else {
             self.out.write_all(message)
         }

@@ -1,16 +1,16 @@
 //! What must hold between values that are each in range.
 
-use super::Config;
 use super::error::{Fault, Problem};
 use super::listeners::check_listeners;
-use super::origin::Origins;
+use super::model::Config;
+use super::origin::ValueOrigins;
 use crate::channel::ChannelSettings;
 
 /// Checks a configuration as a whole.
 pub(super) fn check(
     config: &Config,
     has_key: bool,
-    origins: &Origins,
+    origins: &ValueOrigins,
     problems: &mut Vec<Problem>,
 ) {
     let settings = &config.settings;
@@ -54,7 +54,7 @@ pub(super) fn check(
 
 /// Checks the settings of a rule, which stand in `config` as the default; `origins` has the rule's
 /// own. What the rule did not touch has been checked as the default.
-pub(super) fn check_rule(config: &Config, origins: &Origins, problems: &mut Vec<Problem>) {
+pub(super) fn check_rule(config: &Config, origins: &ValueOrigins, problems: &mut Vec<Problem>) {
     let before = problems.len();
     check_channel(config, origins, problems);
     let is_own = |problem: &Problem| problem.origin.line() > 0;
@@ -62,7 +62,7 @@ pub(super) fn check_rule(config: &Config, origins: &Origins, problems: &mut Vec<
     problems.extend(own.into_iter().filter(is_own));
 }
 
-fn check_channel(config: &Config, origins: &Origins, problems: &mut Vec<Problem>) {
+fn check_channel(config: &Config, origins: &ValueOrigins, problems: &mut Vec<Problem>) {
     let ChannelSettings {
         history_frames: frames,
         history_bytes,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::assignment::Assignment;
 use super::error::{Fault, Problem};
-use super::form::{Arity, Given};
 use super::option::Opt;
-use super::origin::Origin;
-use super::resolve::Entry;
+use super::origin::ValueOrigin;
 use super::table::OPTIONS;
+use super::value::{Arity, RawValue};
 
 const PREFIX: &str = "MLES_";
 
@@ -21,7 +21,7 @@ const CHARS_PER_SLIP: usize = 4;
 pub(crate) struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// The environment of this process.
+    /// Reads the environment of this process.
     pub(crate) fn of_process() -> Self {
         let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
         Self::new(std::env::vars_os().filter_map(text))
@@ -33,21 +33,21 @@ impl Environment {
         Self(variables.into_iter().filter(is_ours).collect())
     }
 
-    /// The value of `name`, whatever it is.
+    /// Returns the value of the variable `name`, whatever it is.
     pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
         self.0.get(name)
     }
 
-    /// The text of `name`, and the place to name in messages about it.
+    /// Returns the text of the variable `name`, and the place to name in messages about it.
     ///
     /// # Errors
     ///
     /// When it is not UTF-8.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<(&str, Origin)>, Problem> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<(&str, ValueOrigin)>, Problem> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
-        let origin = Origin::Env(name.to_owned());
+        let origin = ValueOrigin::Env(name.to_owned());
         match value.to_str() {
             Some(text) => Ok(Some((text, origin))),
             None => Err(Problem {
@@ -57,24 +57,24 @@ impl Environment {
         }
     }
 
-    /// What it sets.
-    pub(super) fn entries(&self, problems: &mut Vec<Problem>) -> Vec<Entry<'_>> {
-        let mut entries = Vec::new();
+    /// Returns what it sets; adds what cannot be read to `problems`.
+    pub(super) fn assignments(&self, problems: &mut Vec<Problem>) -> Vec<Assignment<'_>> {
+        let mut assignments = Vec::new();
         for opt in OPTIONS {
             match self.text(&opt.env()) {
-                Ok(Some((text, origin))) => entries.push(Entry {
+                Ok(Some((text, origin))) => assignments.push(Assignment {
                     opt,
-                    given: given(opt, text),
+                    raw: raw_value(opt, text),
                     origin,
                 }),
                 Ok(None) => {}
                 Err(problem) => problems.push(problem),
             }
         }
-        entries
+        assignments
     }
 
-    /// Says which variables look like misspelt ones. Unknown ones are not errors: other programs
+    /// Returns a warning for each variable that looks misspelt. Unknown ones are not errors: other programs
     /// and other commands may use the prefix.
     pub(super) fn warnings(&self) -> Vec<String> {
         let known: Vec<_> = OPTIONS.iter().map(Opt::env).collect();
@@ -90,10 +90,10 @@ impl Environment {
     }
 }
 
-/// Lists are written with commas.
-fn given<'a>(opt: &Opt, text: &'a str) -> Given<'a> {
+/// Takes the text of a variable apart: lists are written with commas.
+fn raw_value<'a>(opt: &Opt, text: &'a str) -> RawValue<'a> {
     match opt.field.arity() {
-        Arity::Many => Given::words(text.split(',').map(str::trim)),
-        Arity::Switch | Arity::One => Given::Word(text),
+        Arity::Many => RawValue::words(text.split(',').map(str::trim)),
+        Arity::Switch | Arity::One => RawValue::Word(text),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::LogFormat;
-use super::origin::Origin;
+use super::model::LogFormat;
+use super::origin::ValueOrigin;
 
 /// Everything that is wrong with a configuration: at least one problem.
 #[derive(Debug, Error)]
@@ -48,14 +48,14 @@ impl fmt::Display for ConfigError {
 /// One thing that is wrong, and where.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    pub(crate) origin: Origin,
+    pub(crate) origin: ValueOrigin,
     pub(crate) fault: Fault,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Origin::Default => self.fault.fmt(f),
+            ValueOrigin::Default => self.fault.fmt(f),
             place => write!(f, "{place}: {}", self.fault),
         }
     }

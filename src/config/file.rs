@@ -7,12 +7,12 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::assignment::Assignment;
 use super::error::{Fault, Problem};
-use super::form::Given;
 use super::option::{Opt, Section};
-use super::origin::Origin;
-use super::resolve::Entry;
+use super::origin::ValueOrigin;
 use super::table::OPTIONS;
+use super::value::RawValue;
 
 /// The name of the array of tables that holds rules for channels.
 pub(super) const RULES: &str = "channel_rule";
@@ -25,14 +25,14 @@ const SIMILAR: f64 = 0.75;
 /// The settings of channels whose names match a pattern.
 pub(super) struct Rule<'a> {
     pub(super) pattern: &'a str,
-    pub(super) origin: Origin,
-    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) origin: ValueOrigin,
+    pub(super) assignments: Vec<Assignment<'a>>,
 }
 
-/// What a file sets.
+/// The file as a layer: values for options, and rules for channels.
 #[derive(Default)]
 pub(super) struct Layer<'a> {
-    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) assignments: Vec<Assignment<'a>>,
     pub(super) rules: Vec<Rule<'a>>,
 }
 
@@ -42,8 +42,8 @@ pub(super) struct Source {
     text: String,
 }
 
-type Key<'a> = &'a Spanned<DeString<'a>>;
-type Value<'a> = &'a Spanned<DeValue<'a>>;
+type TomlKey<'a> = &'a Spanned<DeString<'a>>;
+type TomlValue<'a> = &'a Spanned<DeValue<'a>>;
 
 impl Source {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
@@ -71,13 +71,13 @@ impl Source {
         })
     }
 
-    /// Takes a parsed file apart.
+    /// Takes a parsed file apart; adds what is wrong with it to `problems`.
     pub(super) fn layer<'a>(
         &self,
         root: &'a DeTable<'a>,
         problems: &mut Vec<Problem>,
     ) -> Layer<'a> {
-        let mut reader = Reader {
+        let mut reader = TableReader {
             source: self,
             problems,
         };
@@ -86,7 +86,7 @@ impl Source {
             let name: &str = key.get_ref();
             let section = Section::ALL.into_iter().find(|s| s.name() == name);
             match section {
-                Some(section) => layer.entries.extend(reader.section(section, value)),
+                Some(section) => layer.assignments.extend(reader.section(section, value)),
                 None if name == RULES => layer.rules = reader.rules(value),
                 None => reader.unknown_at_root(key),
             }
@@ -94,10 +94,10 @@ impl Source {
         layer
     }
 
-    fn origin(&self, span: &Range<usize>) -> Origin {
+    fn origin(&self, span: &Range<usize>) -> ValueOrigin {
         let before = self.text.as_bytes().get(..span.start);
         let newlines = before.map_or(0, |text| text.iter().filter(|&&b| b == b'\n').count());
-        Origin::File {
+        ValueOrigin::File {
             path: self.path.clone(),
             line: newlines + 1,
         }
@@ -105,13 +105,13 @@ impl Source {
 }
 
 /// Reads tables and collects what is wrong with them.
-struct Reader<'s, 'p> {
+struct TableReader<'s, 'p> {
     source: &'s Source,
     problems: &'p mut Vec<Problem>,
 }
 
-impl Reader<'_, '_> {
-    fn section<'a>(&mut self, section: Section, value: Value<'a>) -> Vec<Entry<'a>> {
+impl TableReader<'_, '_> {
+    fn section<'a>(&mut self, section: Section, value: TomlValue<'a>) -> Vec<Assignment<'a>> {
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type(
                 section.name(),
@@ -121,30 +121,30 @@ impl Reader<'_, '_> {
             return Vec::new();
         };
         let place = format!("in [{}]", section.name());
-        self.entries(section, table.iter(), &place)
+        self.assignments(section, table.iter(), &place)
     }
 
-    fn entries<'a>(
+    fn assignments<'a>(
         &mut self,
         section: Section,
-        table: impl Iterator<Item = (Key<'a>, Value<'a>)>,
+        table: impl Iterator<Item = (TomlKey<'a>, TomlValue<'a>)>,
         place: &str,
-    ) -> Vec<Entry<'a>> {
-        let mut entries = Vec::new();
+    ) -> Vec<Assignment<'a>> {
+        let mut assignments = Vec::new();
         for (key, value) in table {
             match in_section(section).find(|opt| opt.key() == key.get_ref()) {
-                Some(opt) => entries.push(Entry {
+                Some(opt) => assignments.push(Assignment {
                     opt,
-                    given: value.get_ref().into(),
+                    raw: value.get_ref().into(),
                     origin: self.source.origin(&key.span()),
                 }),
                 None => self.unknown(key, section, place),
             }
         }
-        entries
+        assignments
     }
 
-    fn rules<'a>(&mut self, value: Value<'a>) -> Vec<Rule<'a>> {
+    fn rules<'a>(&mut self, value: TomlValue<'a>) -> Vec<Rule<'a>> {
         let DeValue::Array(rules) = value.get_ref() else {
             self.wrong_type(RULES, value, &format!("tables, each headed [[{RULES}]]"));
             return Vec::new();
@@ -152,7 +152,7 @@ impl Reader<'_, '_> {
         rules.iter().filter_map(|rule| self.rule(rule)).collect()
     }
 
-    fn rule<'a>(&mut self, value: Value<'a>) -> Option<Rule<'a>> {
+    fn rule<'a>(&mut self, value: TomlValue<'a>) -> Option<Rule<'a>> {
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type(RULES, value, &format!("a table headed [[{RULES}]]"));
             return None;
@@ -160,7 +160,7 @@ impl Reader<'_, '_> {
         let (patterns, settings): (Vec<_>, Vec<_>) =
             table.iter().partition(|(key, _)| key.get_ref() == PATTERN);
         let place = format!("in [[{RULES}]]");
-        let entries = self.entries(Section::Channel, settings.into_iter(), &place);
+        let assignments = self.assignments(Section::Channel, settings.into_iter(), &place);
         let Some((key, pattern)) = patterns.first() else {
             self.problem(&value.span(), Fault::NoPattern);
             return None;
@@ -169,7 +169,7 @@ impl Reader<'_, '_> {
             DeValue::String(pattern) if !pattern.is_empty() => Some(Rule {
                 pattern,
                 origin: self.source.origin(&key.span()),
-                entries,
+                assignments,
             }),
             _ => {
                 self.wrong_type(PATTERN, pattern, "a string that is not empty");
@@ -178,7 +178,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn unknown(&mut self, key: Key<'_>, section: Section, place: &str) {
+    fn unknown(&mut self, key: TomlKey<'_>, section: Section, place: &str) {
         let name: &str = key.get_ref();
         let hint = elsewhere(name).unwrap_or_else(|| {
             let pattern = (place.contains(RULES)).then_some(PATTERN);
@@ -188,14 +188,14 @@ impl Reader<'_, '_> {
         self.unknown_key(key, place, hint);
     }
 
-    fn unknown_at_root(&mut self, key: Key<'_>) {
+    fn unknown_at_root(&mut self, key: TomlKey<'_>) {
         let name: &str = key.get_ref();
         let known = Section::ALL.into_iter().map(Section::name).chain([RULES]);
         let hint = elsewhere(name).unwrap_or_else(|| nearest(name, known.collect()));
         self.unknown_key(key, "outside of any section", hint);
     }
 
-    fn unknown_key(&mut self, key: Key<'_>, place: &str, hint: String) {
+    fn unknown_key(&mut self, key: TomlKey<'_>, place: &str, hint: String) {
         let fault = Fault::UnknownKey {
             key: key.get_ref().to_string(),
             place: place.to_owned(),
@@ -204,10 +204,10 @@ impl Reader<'_, '_> {
         self.problem(&key.span(), fault);
     }
 
-    fn wrong_type(&mut self, key: &'static str, value: Value<'_>, expected: &str) {
+    fn wrong_type(&mut self, key: &'static str, value: TomlValue<'_>, expected: &str) {
         let fault = Fault::Value {
             key,
-            found: Given::from(value.get_ref()).to_string(),
+            found: RawValue::from(value.get_ref()).to_string(),
             expected: expected.to_owned(),
         };
         self.problem(&value.span(), fault);
@@ -223,7 +223,7 @@ fn in_section(section: Section) -> impl Iterator<Item = &'static Opt> {
     OPTIONS.iter().filter(move |opt| opt.section == section)
 }
 
-/// Where a key belongs that is known in another section, or by its whole name.
+/// Says where a key belongs that is known in another section, or by its whole name.
 fn elsewhere(key: &str) -> Option<String> {
     let opt = OPTIONS
         .iter()
@@ -235,7 +235,7 @@ fn elsewhere(key: &str) -> Option<String> {
     ))
 }
 
-/// Which of `known` was probably meant; all of them when none is similar.
+/// Says which of `known` was probably meant; all of them when none is similar.
 fn nearest(key: &str, known: Vec<&str>) -> String {
     let score = |known: &str| strsim::jaro_winkler(key, known);
     let best = known

@@ -8,9 +8,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Secret;
 use super::error::{Fault, Problem};
-use super::origin::Origin;
+use super::model::Secret;
+use super::origin::ValueOrigin;
 
 /// Largest key file in bytes: anything larger is the wrong file.
 const MAX_KEY_FILE: u64 = 4096;
@@ -24,8 +24,8 @@ const ALL_PASS: u32 = 0o001;
 /// Where the shared key may be, each with the place that says so.
 #[derive(Debug, Default)]
 pub(crate) struct KeySources {
-    pub(crate) key: Option<(Secret, Origin)>,
-    pub(crate) file: Option<(PathBuf, Origin)>,
+    pub(crate) key: Option<(Secret, ValueOrigin)>,
+    pub(crate) file: Option<(PathBuf, ValueOrigin)>,
 }
 
 impl KeySources {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::error::{Fault, Problem};
-use super::origin::Origins;
-use super::{Config, LISTENERS};
+use super::model::{Config, LISTENERS};
+use super::origin::ValueOrigins;
 use crate::net::overlap;
 use crate::settings::{Settings, WebSocketSettings};
 
@@ -15,7 +15,7 @@ type Report<'a> = dyn FnMut(&[&str], Fault) + 'a;
 pub(super) fn check_listeners(
     config: &Config,
     has_key: bool,
-    origins: &Origins,
+    origins: &ValueOrigins,
     problems: &mut Vec<Problem>,
 ) {
     let settings = &config.settings;
@@ -60,7 +60,7 @@ fn is_beyond_loopback(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-fn check_addresses(settings: &Settings, origins: &Origins, report: &mut Report<'_>) {
+fn check_addresses(settings: &Settings, origins: &ValueOrigins, report: &mut Report<'_>) {
     let listeners: Vec<_> = all(settings).collect();
     if listeners.is_empty() {
         report(&LISTENERS, Fault::NoListener);
@@ -109,7 +109,7 @@ fn check_tls(settings: &Settings, report: &mut Report<'_>) {
 fn check_websocket(
     settings: &Settings,
     may_trust: bool,
-    origins: &Origins,
+    origins: &ValueOrigins,
     report: &mut Report<'_>,
 ) {
     let WebSocketSettings {

@@ -1,6 +1,6 @@
 //! One option: its names in the file, in the environment and on the command line.
 
-use super::form::Field;
+use super::value::Field;
 
 /// A section of the file, and a heading of the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

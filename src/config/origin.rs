@@ -9,7 +9,7 @@ use super::option::Opt;
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum ValueOrigin {
     /// Nobody set it.
     #[default]
     Default,
@@ -21,7 +21,7 @@ pub(crate) enum Origin {
     Flag(String),
 }
 
-impl Origin {
+impl ValueOrigin {
     /// Orders the layers: the higher one wins.
     pub(super) const fn rank(&self) -> u8 {
         match self {
@@ -40,7 +40,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -52,15 +52,15 @@ impl fmt::Display for Origin {
 
 /// Where each option's value came from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(HashMap<&'static str, Origin>);
+pub(crate) struct ValueOrigins(HashMap<&'static str, ValueOrigin>);
 
-impl Origins {
-    pub(super) fn set(&mut self, opt: &'static Opt, origin: Origin) {
+impl ValueOrigins {
+    pub(super) fn set(&mut self, opt: &'static Opt, origin: ValueOrigin) {
         self.0.insert(opt.name, origin);
     }
 
     /// The origin of the option called `name`.
-    pub(super) fn of(&self, name: &str) -> Origin {
+    pub(super) fn of(&self, name: &str) -> ValueOrigin {
         self.0.get(name).cloned().unwrap_or_default()
     }
 
@@ -70,14 +70,14 @@ impl Origins {
     }
 
     /// Where to look for one of `options`; `None` if nobody has set any.
-    pub(crate) fn place_of(&self, options: &[&str]) -> Option<Origin> {
-        Some(self.last_of(options)).filter(|origin| *origin != Origin::Default)
+    pub(crate) fn place_of(&self, options: &[&str]) -> Option<ValueOrigin> {
+        Some(self.last_of(options)).filter(|origin| *origin != ValueOrigin::Default)
     }
 
     /// The origin of whichever of `names` was set by the highest layer, the later line deciding
     /// within a file: the one that a person would change first.
-    pub(super) fn last_of(&self, names: &[&str]) -> Origin {
-        let by_place = |origin: &Origin| (origin.rank(), origin.line());
+    pub(super) fn last_of(&self, names: &[&str]) -> ValueOrigin {
+        let by_place = |origin: &ValueOrigin| (origin.rank(), origin.line());
         let origins = names.iter().map(|name| self.of(name));
         origins.max_by_key(by_place).unwrap_or_default()
     }

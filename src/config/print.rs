@@ -3,10 +3,12 @@
 use std::fmt;
 
 use super::file::{PATTERN, RULES};
-use super::form::quoted;
-use super::origin::Origins;
+use super::model::Config;
+use super::option::{Opt, Section};
+use super::origin::ValueOrigins;
+use super::resolve::Resolved;
 use super::table::OPTIONS;
-use super::{Config, Opt, Resolved, Section};
+use super::value::quoted;
 use crate::channel::ChannelSettings;
 
 /// Displays a configuration as TOML, with the origin of each value. Secrets are replaced by
@@ -53,7 +55,12 @@ fn options_of(section: Section) -> impl Iterator<Item = &'static Opt> {
     OPTIONS.iter().filter(move |opt| opt.section == section)
 }
 
-fn line(config: &Config, opt: &Opt, origins: &Origins, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn line(
+    config: &Config,
+    opt: &Opt,
+    origins: &ValueOrigins,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let (key, origin) = (opt.key(), origins.of(opt.name));
     match opt.field.show(config) {
         None => writeln!(f, "# {key} is not set"),

@@ -2,46 +2,40 @@
 
 use std::path::PathBuf;
 
+use super::assignment::Assignment;
 use super::check::{check, check_rule};
 use super::env::Environment;
 use super::error::{ConfigError, Fault, Problem};
 use super::file::{Layer, Rule, Source};
-use super::form::{Given, Refused};
 use super::key::KeySources;
+use super::model::{Config, LISTENERS, Secret, Secrets};
 use super::option::Opt;
-use super::origin::{Origin, Origins};
-use super::{Config, LISTENERS, Secret, Secrets};
+use super::origin::{ValueOrigin, ValueOrigins};
+use super::value::RawValue;
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 use crate::server_name::ServerName;
 use crate::settings::Settings;
 use crate::tls::ClientTlsOptions;
 
-/// One value for one option.
-pub(super) struct Entry<'a> {
-    pub(super) opt: &'static Opt,
-    pub(super) given: Given<'a>,
-    pub(super) origin: Origin,
-}
-
-/// Where a configuration comes from, the weakest first.
+/// The layers of a configuration, the weakest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     /// A TOML file.
     pub(crate) file: Option<PathBuf>,
     /// The environment.
     pub(crate) environment: Environment,
-    /// Options with what was said for each.
+    /// The options of the command line, each with the words given for it.
     pub(crate) options: Vec<(&'static Opt, Vec<String>)>,
 }
 
 /// A configuration that has been checked as a whole.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// The configuration.
+    /// What came out of the layers.
     pub(crate) config: Config,
     /// Where each value came from.
-    pub(crate) origins: Origins,
+    pub(crate) origins: ValueOrigins,
     /// What is allowed but probably not meant.
     pub(crate) warnings: Vec<String>,
 }
@@ -54,12 +48,12 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
     let source = match sources.file.as_deref().map(Source::read).transpose() {
         Ok(source) => source,
-        Err(fault) => return only(sources, Origin::Default, fault),
+        Err(fault) => return only(sources, ValueOrigin::Default, fault),
     };
     resolve_source(sources, source.as_ref())
 }
 
-/// As [`resolve`], with a file that has been read.
+/// Puts the layers together like [`resolve`], with a file that has been read.
 pub(super) fn resolve_source(
     sources: &Sources,
     file: Option<&Source>,
@@ -75,12 +69,12 @@ pub(super) fn resolve_source(
     };
 
     let mut config = Config::default();
-    let mut origins = Origins::default();
-    let environment = sources.environment.entries(&mut problems);
-    let entries = layer.entries.into_iter().chain(environment);
-    for entry in entries.chain(options(sources)) {
-        match set(&mut config, &entry) {
-            Ok(()) => origins.set(entry.opt, entry.origin),
+    let mut origins = ValueOrigins::default();
+    let environment = sources.environment.assignments(&mut problems);
+    let assignments = layer.assignments.into_iter().chain(environment);
+    for assignment in assignments.chain(options(sources)) {
+        match assignment.apply(&mut config) {
+            Ok(()) => origins.set(assignment.opt, assignment.origin),
             Err(problem) => problems.push(problem),
         }
     }
@@ -111,8 +105,8 @@ pub(super) fn resolve_source(
     })
 }
 
-/// Defaults that depend on what else is set.
-fn fit_defaults(config: &mut Config, origins: &Origins) {
+/// Adapts the defaults that depend on what else is set.
+fn fit_defaults(config: &mut Config, origins: &ValueOrigins) {
     let (limits, websocket) = (&config.settings.limits, &mut config.settings.websocket);
     if !origins.is_set("ws") && LISTENERS.iter().any(|name| origins.is_set(name)) {
         websocket.listen.clear();
@@ -122,13 +116,13 @@ fn fit_defaults(config: &mut Config, origins: &Origins) {
     }
 }
 
-/// The one problem of a file that cannot be read, told as the other layers ask for.
-fn only(sources: &Sources, origin: Origin, fault: Fault) -> Result<Resolved, ConfigError> {
+/// Returns the one problem of a file that cannot be read, to be logged as the other layers ask for.
+fn only(sources: &Sources, origin: ValueOrigin, fault: Fault) -> Result<Resolved, ConfigError> {
     let mut config = Config::default();
-    let environment = sources.environment.entries(&mut Vec::new());
-    for entry in environment.into_iter().chain(options(sources)) {
+    let environment = sources.environment.assignments(&mut Vec::new());
+    for assignment in environment.into_iter().chain(options(sources)) {
         // What else is wrong comes up when the file can be read.
-        let _ = set(&mut config, &entry);
+        let _ = assignment.apply(&mut config);
     }
     Err(ConfigError {
         problems: vec![Problem { origin, fault }],
@@ -136,28 +130,16 @@ fn only(sources: &Sources, origin: Origin, fault: Fault) -> Result<Resolved, Con
     })
 }
 
-fn options(sources: &Sources) -> impl Iterator<Item = Entry<'_>> {
-    sources.options.iter().map(|(opt, words)| Entry {
+fn options(sources: &Sources) -> impl Iterator<Item = Assignment<'_>> {
+    sources.options.iter().map(|(opt, words)| Assignment {
         opt,
-        given: Given::words(words.iter().map(String::as_str)),
-        origin: Origin::Flag(format!("--{}", opt.flag())),
+        raw: RawValue::words(words.iter().map(String::as_str)),
+        origin: ValueOrigin::Flag(format!("--{}", opt.flag())),
     })
 }
 
-fn set(config: &mut Config, entry: &Entry<'_>) -> Result<(), Problem> {
-    let result = entry.opt.field.set(config, &entry.given);
-    result.map_err(|Refused { found }| Problem {
-        origin: entry.origin.clone(),
-        fault: Fault::Value {
-            key: entry.opt.key(),
-            found,
-            expected: entry.opt.field.expected(),
-        },
-    })
-}
-
-/// The settings of each pattern: those of `[channel]`, as they came out of all layers, with the
-/// rule's own on top.
+/// Returns the settings of each pattern: those of `[channel]`, as they came out of all layers, with
+/// the rule's own on top.
 fn rules(
     config: &Config,
     rules: Vec<Rule<'_>>,
@@ -179,11 +161,11 @@ fn rules(
         seen.push((rule.pattern, rule.origin.line()));
         // Options of the section `channel` set the default: here, of a copy.
         let mut copy = config.clone();
-        let mut origins = Origins::default();
+        let mut origins = ValueOrigins::default();
         let mut refused = Vec::new();
-        for entry in rule.entries {
-            match set(&mut copy, &entry) {
-                Ok(()) => origins.set(entry.opt, entry.origin),
+        for assignment in rule.assignments {
+            match assignment.apply(&mut copy) {
+                Ok(()) => origins.set(assignment.opt, assignment.origin),
                 Err(problem) => refused.push(problem),
             }
         }
@@ -196,8 +178,8 @@ fn rules(
     resolved
 }
 
-/// Where the shared key may be, with the layer of each.
-fn key_sources(secrets: &Secrets, origins: &Origins) -> KeySources {
+/// Returns the places that may hold the shared key, with the layer of each.
+fn key_sources(secrets: &Secrets, origins: &ValueOrigins) -> KeySources {
     let (key, file) = (secrets.key.clone(), secrets.key_file.clone());
     KeySources {
         key: key.map(|key| (key, origins.of("key"))),

@@ -1,21 +1,21 @@
 //! The list of options: for each its names, its place in the configuration, and how it is written.
 //!
 //! Invariants: options of one section stand together, in the order of [`Section::ALL`]; ranges are
-//! part of the form, what must hold between options is not in here.
+//! part of the kind, what must hold between options is not in here.
 //!
 //! This module must not read or check anything itself.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::form::{
-    Addresses, Always, ConnectionId, Count, File, Filter, Hidden, Kinds, Name, Networks, OneOf,
-    Optional, Place, Servers, Size, Switch, Time, WebOrigins,
-};
+use super::model::WEBSOCKET_PORT;
 use super::option::{Opt, Section};
-use super::{DEFAULT_PORT, WEBSOCKET_PORT};
+use super::value::{
+    Accessor, Addresses, Always, ConnectionId, FilePath, Integer, ListenerKinds, LogFilter, Name,
+    Networks, OneOf, Optional, SecretText, Servers, Size, Switch, Time, WebOrigins,
+};
 use crate::broker::MAX_SHARDS;
-use crate::protocol::MAX_FRAME_LEN;
+use crate::protocol::{DEFAULT_PORT, MAX_FRAME_LEN};
 
 /// More of anything than one machine holds; a count above it is a slip of the finger.
 const MILLIONS: u64 = 100_000_000;
@@ -32,7 +32,7 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 /// Makes [`OPTIONS`] out of rows, each with the sentence of the help above it:
 ///
 /// ```text
-/// name [as key]: place in the configuration => form [, optional | , or "word"];
+/// name [as key]: place in the configuration => kind [, optional | , or "word"];
 /// ```
 ///
 /// The key in the file follows from the name, see [`Opt::key`], unless the row has one. A value that
@@ -40,7 +40,7 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 macro_rules! options {
     ($($section:ident { $(
         $(#[doc = $help:literal])+
-        $name:ident $(as $key:ident)?: $($place:ident).+ => $form:expr $(, $absent:ident $($word:literal)?)?;
+        $name:ident $(as $key:ident)?: $($place:ident).+ => $kind:expr $(, $absent:ident $($word:literal)?)?;
     )+ })+) => {
         /// Everything that can be set, by section.
         pub(crate) static OPTIONS: &[Opt] = &[$($(Opt {
@@ -48,26 +48,26 @@ macro_rules! options {
             name: stringify!($name),
             own_key: concat!($(stringify!($key))?),
             help: concat!($($help),+).trim_ascii_start(),
-            field: &field!([$($place).+] $form $(, $absent $($word)?)?),
+            field: &field!([$($place).+] $kind $(, $absent $($word)?)?),
         },)+)+];
     };
 }
 
 macro_rules! field {
-    ([$($place:ident).+] $form:expr) => {
-        Always { place: place!($($place).+), form: $form }
+    ([$($place:ident).+] $kind:expr) => {
+        Always { place: place!($($place).+), kind: $kind }
     };
-    ([$($place:ident).+] $form:expr, optional) => {
-        Optional { place: place!($($place).+), form: $form, word: None }
+    ([$($place:ident).+] $kind:expr, optional) => {
+        Optional { place: place!($($place).+), kind: $kind, word: None }
     };
-    ([$($place:ident).+] $form:expr, or $word:literal) => {
-        Optional { place: place!($($place).+), form: $form, word: Some($word) }
+    ([$($place:ident).+] $kind:expr, or $word:literal) => {
+        Optional { place: place!($($place).+), kind: $kind, word: Some($word) }
     };
 }
 
 macro_rules! place {
     ($($place:ident).+) => {
-        Place { get: |config| &config.$($place).+, get_mut: |config| &mut config.$($place).+ }
+        Accessor { get: |config| &config.$($place).+, get_mut: |config| &mut config.$($place).+ }
     };
 }
 
@@ -77,12 +77,12 @@ options! {
         /// it off
         listen: settings.listen => Addresses { port: Some(DEFAULT_PORT) };
         /// How many shards, each a thread of its own; auto is one for each core
-        shards: settings.shards => Count(1..=MAX_SHARDS as u64), or "auto";
+        shards: settings.shards => Integer(1..=MAX_SHARDS as u64), or "auto";
         /// Bind the thread of each shard to one core
         pin: settings.pin => Switch;
         /// From this many members on, new members of a channel stay on the shard that accepted
         /// them, so that a hot channel uses every core
-        spread_threshold: settings.spread_threshold => Count(1..=MILLIONS);
+        spread_threshold: settings.spread_threshold => Integer(1..=MILLIONS);
         /// How long a stop may take to send what is queued
         drain_deadline: settings.drain_deadline => Time(Duration::ZERO..=HOUR);
         /// Address or network of proxies that say who their clients are: by X-Forwarded-For to
@@ -90,7 +90,7 @@ options! {
         trusted_proxies: settings.proxies.trusted => Networks;
         /// Listeners on which connections from trusted_proxies begin with a PROXY header, of
         /// version 1 or 2, by the option that makes them; can be repeated
-        proxy_protocol: settings.proxies.protocol => Kinds;
+        proxy_protocol: settings.proxies.protocol => ListenerKinds;
     }
 
     Tls {
@@ -100,12 +100,12 @@ options! {
         tls_ws: settings.websocket.tls_listen => Addresses { port: None };
         /// PEM file with the certificate, followed by those of the authorities above it; it is
         /// loaded again when it changes
-        tls_cert: settings.tls.cert => File, optional;
+        tls_cert: settings.tls.cert => FilePath, optional;
         /// PEM file with the private key of the certificate, not encrypted
-        tls_key: settings.tls.key => File, optional;
+        tls_key: settings.tls.key => FilePath, optional;
         /// PEM file with authorities: who has no certificate from one of them cannot connect to a
         /// TLS listener
-        tls_client_ca: settings.tls.client_ca => File, optional;
+        tls_client_ca: settings.tls.client_ca => FilePath, optional;
     }
 
     Ws {
@@ -114,7 +114,7 @@ options! {
         ws as listen: settings.websocket.listen => Addresses { port: Some(WEBSOCKET_PORT) };
         /// Joins over WebSocket need no key, as with the reference proxy
         ws_trust: settings.websocket.trust => Switch;
-        /// Origin whose pages may connect, as in https://chat.example, besides those that this
+        /// ValueOrigin whose pages may connect, as in https://chat.example, besides those that this
         /// server has served itself; * is any; can be repeated
         ws_origin: settings.websocket.origins => WebOrigins;
         /// Serve the page at /
@@ -131,18 +131,18 @@ options! {
     Auth {
         /// Secret that all clients share. Others on this machine can read a command line: prefer
         /// the environment or a key file
-        key: secrets.key => Hidden, optional;
+        key: secrets.key => SecretText, optional;
         /// File that holds the shared secret, without the line end
-        key_file: secrets.key_file => File, optional;
+        key_file: secrets.key_file => FilePath, optional;
         /// Secret that is mixed with the client's address, for clients that have no shared key
-        addr_key: secrets.addr_key => Hidden, optional;
+        addr_key: secrets.addr_key => SecretText, optional;
         /// Let anyone join, and listen beyond this machine without a key
         allow_anonymous: settings.allow_anonymous => Switch;
     }
 
     Channel {
         /// Most frames kept for members that join later; 0 keeps none
-        history_limit: settings.channels.default.history_frames => Count(0..=MILLIONS);
+        history_limit: settings.channels.default.history_frames => Integer(0..=MILLIONS);
         /// Most memory those frames may hold
         history_bytes: settings.channels.default.history_bytes => Size(0..=TIB);
         /// Frames older than this are not replayed
@@ -166,14 +166,14 @@ options! {
         peer as upstreams: settings.peer.upstreams => Servers;
         /// PEM file with the authorities that upstreams with tls:// in front are trusted by, in the
         /// place of those of the system
-        peer_ca: settings.peer.tls.ca => File, optional;
+        peer_ca: settings.peer.tls.ca => FilePath, optional;
         /// Do not check who upstreams with tls:// in front are: whoever is on the way can read and
         /// change everything
         peer_insecure: settings.peer.tls.insecure => Switch;
         /// PEM file with a certificate to show to upstreams that ask for one
-        peer_client_cert: settings.peer.tls.cert => File, optional;
+        peer_client_cert: settings.peer.tls.cert => FilePath, optional;
         /// PEM file with the private key of that certificate
-        peer_client_key: settings.peer.tls.key => File, optional;
+        peer_client_key: settings.peer.tls.key => FilePath, optional;
         /// Connection id of all links, for a group of servers of which each channel needs only one
         /// to be linked; member keeps that of the member for which a link is opened
         peer_cid: settings.peer.cid => ConnectionId, or "member";
@@ -198,13 +198,13 @@ options! {
         /// Longest channel name in bytes
         max_channel_name: settings.limits.max_channel_name => Size(1..=64 << 10);
         /// Most channels at once, idle ones with history included; the longest idle makes room
-        max_channels: settings.limits.max_channels => Count(1..=MILLIONS);
+        max_channels: settings.limits.max_channels => Integer(1..=MILLIONS);
         /// Most connections at once, joined or not
-        max_connections: settings.limits.max_connections => Count(1..=MILLIONS);
+        max_connections: settings.limits.max_connections => Integer(1..=MILLIONS);
         /// Most connections at once from one IPv4 address, or one /64 network of IPv6
-        max_connections_per_address: settings.limits.max_connections_per_address => Count(1..=MILLIONS);
+        max_connections_per_address: settings.limits.max_connections_per_address => Integer(1..=MILLIONS);
         /// Most connections at once that have not joined yet; the oldest makes room
-        max_joining: settings.limits.max_joining => Count(1..=MILLIONS);
+        max_joining: settings.limits.max_joining => Integer(1..=MILLIONS);
         /// Time for a new connection to send its join frame, whole
         join_deadline: settings.limits.join_deadline => Time(BLINK..=HOUR);
         /// Time for each further 64 KiB of a frame that has begun to come, or for its rest
@@ -216,7 +216,7 @@ options! {
         history_bytes_total: settings.limits.history_bytes_total => Size(0..=TIB);
         /// Most sessions kept at once whose client has closed its sending side; they are the first
         /// to make room at any limit
-        max_half_closed: settings.limits.max_half_closed => Count(0..=MILLIONS);
+        max_half_closed: settings.limits.max_half_closed => Integer(0..=MILLIONS);
         /// How long a client may be unreachable before its session ends
         tcp_timeout: settings.limits.tcp_timeout => Time(Duration::from_secs(1)..=HOUR);
         /// TCP congestion control for clients' connections, by the kernel's name for it; auto
@@ -232,6 +232,6 @@ options! {
         log_format: log.format => OneOf::LOG_FORMAT;
         /// What is logged: error, warn, info, debug, trace or off, or levels by module as in
         /// warn,mles::shard=debug
-        log_level: log.level => Filter;
+        log_level: log.level => LogFilter;
     }
 }

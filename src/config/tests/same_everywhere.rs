@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, file, value};
-use crate::config::{Arity, Config, DEFAULT_PORT, Given, OPTIONS, Opt, Section};
+use crate::config::{Arity, Config, DEFAULT_PORT, OPTIONS, Opt, RawValue, Section};
 use crate::settings::Settings;
 
 /// Values to try on an option, as TOML; those that are not for it are refused.
@@ -204,7 +204,7 @@ fn every_field_of_the_settings_has_an_option() {
     for opt in OPTIONS {
         let another = another(opt);
         let words = words(&another);
-        let given = Given::words(words.iter().map(String::as_str));
+        let given = RawValue::words(words.iter().map(String::as_str));
         let mut config = Config::default();
         opt.field.set(&mut config, &given).unwrap();
         let set = fields(&config);

@@ -4,26 +4,26 @@ use crate::settings::Settings;
 
 /// Descriptors that are not connections: standard streams, the signal runtime, log files.
 const SPARE: u64 = 32;
-/// Each shard's own: poller, waker, timer, and one in hand while accepting.
+/// Descriptors of each shard: poller, waker, timer, and one in hand while accepting.
 const PER_SHARD: u64 = 8;
 
-/// What came of making room.
+/// A message about [`make_room`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Notice {
-    /// As somebody should know.
+pub(super) enum OpenFilesNotice {
+    /// The default was lowered to what fits.
     Info(String),
-    /// Not what was asked for.
+    /// Somebody does not get what was asked for.
     Warning(String),
 }
 
 /// Raises the soft limit of open files to the hard one, and lowers `max_connections` to what fits.
-/// Says so if it had to: as a warning if somebody has asked for that many.
-pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) -> Option<Notice> {
+/// Returns a message if it had to: a warning if somebody has asked for that many.
+pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) -> Option<OpenFilesNotice> {
     let limit = match rlimit::increase_nofile_limit(rlimit::INFINITY) {
         Ok(limit) => limit,
         Err(error) => {
             let text = format!("the limit of open files could not be raised: {error}");
-            return Some(Notice::Warning(text));
+            return Some(OpenFilesNotice::Warning(text));
         }
     };
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -41,19 +41,19 @@ pub(super) fn make_room(settings: &mut Settings, is_asked_for: bool) -> Option<N
     }
     settings.limits.max_connections = room;
     Some(if is_asked_for {
-        Notice::Warning(format!(
+        OpenFilesNotice::Warning(format!(
             "max_connections lowered from {wanted} to {room}: each needs an open file, with an \
              upstream two, and the hard limit of those is {limit}; raise it (ulimit -Hn, \
              LimitNOFILE=)"
         ))
     } else {
-        Notice::Info(format!(
+        OpenFilesNotice::Info(format!(
             "at most {room} connections: the hard limit of open files is {limit}"
         ))
     })
 }
 
-/// How many connections fit into `limit` descriptors: at least one.
+/// Returns how many connections fit into `limit` descriptors: at least one.
 fn room(limit: u64, shards: usize, listeners: usize) -> usize {
     let per_shard = PER_SHARD + listeners as u64;
     let own = SPARE + (shards as u64).saturating_mul(per_shard);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::failure::{Failure, explained};
+use super::failure::{CommandFailure, explained};
 use super::output::say;
 use crate::client::{Event, Received, Subscriber};
 
@@ -18,47 +18,50 @@ const PROVEN: Duration = Duration::from_millis(2500);
 /// Most causes that are kept in mind as told.
 const MAX_TOLD: usize = 16;
 
-/// Receives from all of some sessions, in turn.
-pub(super) struct Receiver<'a> {
-    lines: Vec<Line<'a>>,
+/// Receives from several sessions, in turn.
+pub(super) struct Subscriptions<'a> {
+    list: Vec<Subscription<'a>>,
+    /// The index of the one that was asked last.
     turn: usize,
     told: Told,
-    /// Until the next connection has proven itself.
+    /// Fires when the next connection has proven itself.
     proven: Pin<Box<Sleep>>,
 }
 
-struct Line<'a> {
+/// A session, and the state of its connection.
+struct Subscription<'a> {
     subscriber: &'a mut Subscriber,
-    state: State,
+    state: ConnectionState,
 }
 
+/// The state of the connection under a session that comes back.
 #[derive(Clone, Copy)]
-enum State {
+enum ConnectionState {
     Up,
     Down,
     /// Connected again, but nothing shows yet that the server has let us in.
     Back(Instant),
 }
 
-/// What the user has been told since all was well.
+/// The causes that the user has been told since all was well.
 #[derive(Default)]
 struct Told(Vec<String>);
 
-impl<'a> Receiver<'a> {
+impl<'a> Subscriptions<'a> {
     pub(super) fn new(subscribers: impl IntoIterator<Item = &'a mut Subscriber>) -> Self {
-        let line = |subscriber| Line {
+        let subscription = |subscriber| Subscription {
             subscriber,
-            state: State::Up,
+            state: ConnectionState::Up,
         };
         Self {
-            lines: subscribers.into_iter().map(line).collect(),
+            list: subscribers.into_iter().map(subscription).collect(),
             turn: 0,
             told: Told::default(),
             proven: Box::pin(sleep_until(Instant::now())),
         }
     }
 
-    /// The next message of any session. `flush` is called before each wait.
+    /// Waits for the next message of any session. Calls `flush` before each wait.
     ///
     /// # Errors
     ///
@@ -70,7 +73,7 @@ impl<'a> Receiver<'a> {
     pub(super) async fn next(
         &mut self,
         mut flush: impl FnMut() -> io::Result<()>,
-    ) -> Result<Received, Failure> {
+    ) -> Result<Received, CommandFailure> {
         poll_fn(|cx| {
             loop {
                 match self.poll_event(cx)? {
@@ -81,7 +84,7 @@ impl<'a> Receiver<'a> {
                     }
                     Poll::Pending if self.has_proven(cx) => {}
                     Poll::Pending => {
-                        flush().map_err(Failure::Output)?;
+                        flush().map_err(CommandFailure::Output)?;
                         return Poll::Pending;
                     }
                 }
@@ -90,24 +93,26 @@ impl<'a> Receiver<'a> {
         .await
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Result<Poll<Event>, Failure> {
-        for _ in 0..self.lines.len() {
-            self.turn = (self.turn + 1) % self.lines.len();
-            let line = &mut self.lines[self.turn];
-            if let Poll::Ready(event) = pin!(line.subscriber.next_event()).poll(cx) {
-                return event?.map(Poll::Ready).ok_or(Failure::ClosedByServer);
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Result<Poll<Event>, CommandFailure> {
+        for _ in 0..self.list.len() {
+            self.turn = (self.turn + 1) % self.list.len();
+            let subscription = &mut self.list[self.turn];
+            if let Poll::Ready(event) = pin!(subscription.subscriber.next_event()).poll(cx) {
+                return event?
+                    .map(Poll::Ready)
+                    .ok_or(CommandFailure::ClosedByServer);
             }
         }
         Ok(Poll::Pending)
     }
 
-    /// The message, if the event is one; of others the user is told.
+    /// Returns the message, if the event is one; tells the user of others.
     fn taken(&mut self, event: Event) -> Option<Received> {
-        let line = &mut self.lines[self.turn];
+        let subscription = &mut self.list[self.turn];
         match event {
             Event::Message(message) => {
-                if matches!(line.state, State::Back(_)) {
-                    line.state = State::Up;
+                if matches!(subscription.state, ConnectionState::Back(_)) {
+                    subscription.state = ConnectionState::Up;
                     self.tell_if_all_are_up();
                 }
                 return Some(message);
@@ -116,12 +121,12 @@ impl<'a> Receiver<'a> {
                 say(format_args!("mles: skipped a malformed message: {error}"));
             }
             Event::Disconnected { error, retry_in } => {
-                line.state = State::Down;
+                subscription.state = ConnectionState::Down;
                 self.told.lost(explained(&error), retry_in);
             }
             Event::Reconnected => {
                 let until = Instant::now() + PROVEN;
-                line.state = State::Back(until);
+                subscription.state = ConnectionState::Back(until);
                 self.proven.as_mut().reset(until);
             }
         }
@@ -130,14 +135,16 @@ impl<'a> Receiver<'a> {
 
     /// Returns `true` if a connection has just proven itself by silence.
     fn has_proven(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_waited_for = |line: &Line<'_>| matches!(line.state, State::Back(_));
-        if !self.lines.iter().any(is_waited_for) || self.proven.as_mut().poll(cx).is_pending() {
+        let is_waited_for = |subscription: &Subscription<'_>| {
+            matches!(subscription.state, ConnectionState::Back(_))
+        };
+        if !self.list.iter().any(is_waited_for) || self.proven.as_mut().poll(cx).is_pending() {
             return false;
         }
         let now = Instant::now();
-        for line in &mut self.lines {
-            if matches!(line.state, State::Back(until) if until <= now) {
-                line.state = State::Up;
+        for subscription in &mut self.list {
+            if matches!(subscription.state, ConnectionState::Back(until) if until <= now) {
+                subscription.state = ConnectionState::Up;
             }
         }
         self.tell_if_all_are_up();
@@ -145,15 +152,16 @@ impl<'a> Receiver<'a> {
     }
 
     fn tell_if_all_are_up(&mut self) {
-        let is_up = |line: &Line<'_>| matches!(line.state, State::Up);
-        if self.lines.iter().all(is_up) {
+        let is_up =
+            |subscription: &Subscription<'_>| matches!(subscription.state, ConnectionState::Up);
+        if self.list.iter().all(is_up) {
             self.told.back();
         }
     }
 }
 
 impl Told {
-    /// A connection was lost, or could not be had: each cause is told once.
+    /// Tells that a connection was lost, or could not be had: each cause once.
     fn lost(&mut self, cause: String, retry_in: Duration) {
         if self.0.contains(&cause) {
             return;
@@ -167,7 +175,7 @@ impl Told {
         self.0.push(cause);
     }
 
-    /// All is well.
+    /// Tells that all is well.
     fn back(&mut self) {
         say("mles: connected");
         self.0.clear();

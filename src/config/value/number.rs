@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Form, Given, quoted};
+use super::kind::ValueKind;
+use super::raw::{RawValue, quoted};
 
-/// A number of things.
-pub(crate) struct Count(pub(crate) RangeInclusive<u64>);
+/// A whole number in a range.
+pub(crate) struct Integer(pub(crate) RangeInclusive<u64>);
 
-impl Form for Count {
+impl ValueKind for Integer {
     type Value = usize;
 
-    fn read(&self, given: &Given<'_>) -> Option<usize> {
-        let value = given.integer()?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<usize> {
+        let value = raw.integer()?;
         in_range(value, &self.0)
     }
 
@@ -31,15 +32,15 @@ impl Form for Count {
     }
 }
 
-/// A size: bytes, or a number with a unit.
+/// A size in bytes, written as such or with a unit.
 pub(crate) struct Size(pub(crate) RangeInclusive<u64>);
 
-impl Form for Size {
+impl ValueKind for Size {
     type Value = usize;
 
-    fn read(&self, given: &Given<'_>) -> Option<usize> {
-        let parse = || given.text()?.parse().ok().map(|ByteSize(bytes)| bytes);
-        let value = given.integer().or_else(parse)?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<usize> {
+        let parse = || raw.text()?.parse().ok().map(|ByteSize(bytes)| bytes);
+        let value = raw.integer().or_else(parse)?;
         in_range(value, &self.0)
     }
 
@@ -69,14 +70,14 @@ impl Form for Size {
     }
 }
 
-/// A duration with its unit.
+/// A duration, written with its unit.
 pub(crate) struct Time(pub(crate) RangeInclusive<Duration>);
 
-impl Form for Time {
+impl ValueKind for Time {
     type Value = Duration;
 
-    fn read(&self, given: &Given<'_>) -> Option<Duration> {
-        let value = humantime::parse_duration(given.text()?).ok()?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<Duration> {
+        let value = humantime::parse_duration(raw.text()?).ok()?;
         self.0.contains(&value).then_some(value)
     }
 
@@ -102,7 +103,7 @@ fn in_range(value: u64, range: &RangeInclusive<u64>) -> Option<usize> {
     usize::try_from(value).ok()
 }
 
-/// `bytes` in the largest unit that says it exactly.
+/// Returns `bytes` in the largest unit that says it exactly.
 fn exact_unit(bytes: u64) -> (u64, &'static str) {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let exact = units

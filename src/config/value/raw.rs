@@ -1,14 +1,12 @@
-//! A value as it was given, before anyone knows what it should be.
+//! A value as it was written, before anyone knows what it should be.
 
 use std::fmt;
 
 use toml::de::{DeInteger, DeValue};
 
-use super::quoted;
-
-/// A value as it was given.
+/// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Given<'a> {
+pub(crate) enum RawValue<'a> {
     /// From an option or the environment: text that may mean a number.
     Word(&'a str),
     /// A string of the file.
@@ -18,22 +16,22 @@ pub(crate) enum Given<'a> {
     /// A boolean of the file.
     Bool(bool),
     /// A list of the file, or a repeated option.
-    List(Vec<Given<'a>>),
-    /// Something of the file that no option takes: what it is, and how it is written.
+    List(Vec<RawValue<'a>>),
+    /// A value of the file that no option takes: its type in words, and how it is written.
     Other(&'static str, String),
 }
 
-impl<'a> Given<'a> {
-    /// What an option or a variable said, one word for each time.
+impl<'a> RawValue<'a> {
+    /// Creates the value of an option or a variable, from one word for each time it was given.
     pub(crate) fn words(words: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut words: Vec<_> = words.into_iter().map(Given::Word).collect();
+        let mut words: Vec<_> = words.into_iter().map(RawValue::Word).collect();
         match words.len() {
             1 => words.swap_remove(0),
             _ => Self::List(words),
         }
     }
 
-    /// Text, of whatever source.
+    /// Returns the text, of whatever source.
     pub(crate) const fn text(&self) -> Option<&'a str> {
         match self {
             Self::Word(text) | Self::Text(text) => Some(text),
@@ -41,7 +39,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// An integer, or a word that is one.
+    /// Returns the integer, or what a word says as one.
     pub(super) fn integer(&self) -> Option<u64> {
         match self {
             Self::Integer(value) => Some(*value),
@@ -50,7 +48,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// A boolean, or a word that is one.
+    /// Returns the boolean, or what a word says as one.
     pub(super) const fn boolean(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -63,7 +61,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// The items of a list, or the one value.
+    /// Returns the items of a list, or the one value.
     pub(super) fn items(&self) -> &[Self] {
         match self {
             Self::List(items) => items,
@@ -71,7 +69,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// What kind of value it is, for messages that must not show it.
+    /// Returns the type of value in words, for messages that must not show it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Word("") | Self::Text("") => "empty",
@@ -84,7 +82,7 @@ impl<'a> Given<'a> {
     }
 }
 
-impl fmt::Display for Given<'_> {
+impl fmt::Display for RawValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Word(text) | Self::Text(text) => f.write_str(&quoted(text)),
@@ -99,7 +97,7 @@ impl fmt::Display for Given<'_> {
     }
 }
 
-impl<'a> From<&'a DeValue<'a>> for Given<'a> {
+impl<'a> From<&'a DeValue<'a>> for RawValue<'a> {
     fn from(value: &'a DeValue<'a>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text),
@@ -115,10 +113,26 @@ impl<'a> From<&'a DeValue<'a>> for Given<'a> {
     }
 }
 
-fn unsigned<'a>(number: &DeInteger<'_>) -> Given<'a> {
+fn unsigned<'a>(number: &DeInteger<'_>) -> RawValue<'a> {
     let parsed = u64::from_str_radix(number.as_str(), number.radix());
     parsed.map_or_else(
-        |_| Given::Other("an integer", number.to_string()),
-        Given::Integer,
+        |_| RawValue::Other("an integer", number.to_string()),
+        RawValue::Integer,
     )
+}
+
+/// Returns `text` as a TOML basic string.
+pub(in crate::config) fn quoted(text: impl fmt::Display) -> String {
+    let text = text.to_string();
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }

@@ -1,37 +1,37 @@
-//! Lines of the standard input, as messages.
+//! StdinLines of the standard input, as messages.
 
 use std::io::{self, BufRead, BufReader};
 use std::vec;
 
 use tokio::sync::mpsc;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 
-/// How many batches of lines are read ahead.
+/// Most batches of lines that are read ahead.
 const AHEAD: usize = 2;
-/// How much is read at once. A batch is one line, or what one read completes.
+/// Most bytes that are read at once. A batch is one line, or what one read completes.
 const READ: usize = 64 << 10;
 
 /// The lines of the standard input, each without its line end. They are read on a thread of its own.
 ///
 /// Not tokio's stdin: a runtime waits at its end for a read that only the user can end.
-pub(super) struct Lines {
-    batches: mpsc::Receiver<Batch>,
+pub(super) struct StdinLines {
+    batches: mpsc::Receiver<LineBatch>,
     ready: vec::IntoIter<Vec<u8>>,
-    failure: Option<Failure>,
+    failure: Option<CommandFailure>,
 }
 
-/// What one read completes.
+/// The lines that one read completes.
 #[derive(Debug, Default)]
-struct Batch {
+struct LineBatch {
     lines: Vec<Vec<u8>>,
-    /// Why nothing follows.
-    failure: Option<Failure>,
+    /// The reason why nothing follows.
+    failure: Option<CommandFailure>,
 }
 
-impl Lines {
+impl StdinLines {
     /// Begins to read lines of at most `limit` bytes.
-    pub(super) fn of_stdin(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
         std::thread::spawn(move || {
             let input = BufReader::with_capacity(READ, io::stdin());
@@ -59,7 +59,7 @@ impl Lines {
     /// # Cancel safety
     ///
     /// Cancel safe: a dropped future has taken nothing.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, CommandFailure> {
         loop {
             if let Some(line) = self.try_next()? {
                 return Ok(Some(line));
@@ -71,12 +71,12 @@ impl Lines {
         }
     }
 
-    /// The next line if it is there already.
+    /// Returns the next line if it is there already.
     ///
     /// # Errors
     ///
-    /// As for [`next`](Self::next).
-    pub(super) fn try_next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    /// When the input cannot be read, or a line is too long.
+    pub(super) fn try_next(&mut self) -> Result<Option<Vec<u8>>, CommandFailure> {
         loop {
             if let Some(line) = self.ready.next() {
                 return Ok(Some(line));
@@ -91,7 +91,7 @@ impl Lines {
         }
     }
 
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, batch: LineBatch) {
         self.ready = batch.lines.into_iter();
         self.failure = batch.failure;
     }
@@ -103,7 +103,7 @@ struct LineReader<R> {
     limit: usize,
     /// The beginning of a line.
     partial: Vec<u8>,
-    /// How many lines were complete.
+    /// The number of lines that were complete.
     count: u64,
     is_over: bool,
 }
@@ -120,8 +120,8 @@ impl<R: BufRead> LineReader<R> {
     }
 
     /// Waits for at least one line, or the reason why there is none; `None` at the end.
-    fn next_batch(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
+    fn next_batch(&mut self) -> Option<LineBatch> {
+        let mut batch = LineBatch::default();
         while batch.lines.is_empty() && !self.is_over {
             if let Err(failure) = self.read(&mut batch.lines) {
                 self.is_over = true;
@@ -133,11 +133,11 @@ impl<R: BufRead> LineReader<R> {
     }
 
     /// Reads once.
-    fn read(&mut self, lines: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
+    fn read(&mut self, lines: &mut Vec<Vec<u8>>) -> Result<(), CommandFailure> {
         let chunk = loop {
             match self.input.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read.map_err(Failure::Input)?,
+                read => break read.map_err(CommandFailure::Input)?,
             }
         };
         let len = chunk.len();
@@ -167,7 +167,11 @@ impl<R: BufRead> LineReader<R> {
     }
 }
 
-fn complete(partial: &mut Vec<u8>, limit: usize, count: &mut u64) -> Result<Vec<u8>, Failure> {
+fn complete(
+    partial: &mut Vec<u8>,
+    limit: usize,
+    count: &mut u64,
+) -> Result<Vec<u8>, CommandFailure> {
     let mut line = std::mem::take(partial);
     if line.last() == Some(&b'\r') {
         line.pop();
@@ -179,8 +183,8 @@ fn complete(partial: &mut Vec<u8>, limit: usize, count: &mut u64) -> Result<Vec<
     Ok(line)
 }
 
-fn too_long(before: u64, limit: usize) -> Failure {
-    Failure::Usage(format!(
+fn too_long(before: u64, limit: usize) -> CommandFailure {
+    CommandFailure::Usage(format!(
         "line {} of standard input is longer than the largest message, {limit} bytes",
         before + 1
     ))
@@ -190,7 +194,7 @@ fn too_long(before: u64, limit: usize) -> Failure {
 mod tests {
     use super::*;
 
-    /// Every line, and what the reading ended with; read in pieces of at most `step` bytes.
+    /// Returns every line, and what the reading ended with; reads pieces of at most `step` bytes.
     fn read(input: &[u8], step: usize, limit: usize) -> (Vec<String>, Option<String>) {
         let mut reader = LineReader::new(BufReader::with_capacity(step, input), limit);
         let (mut lines, mut failure) = (Vec::new(), None);

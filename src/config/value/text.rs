@@ -1,22 +1,23 @@
-//! Everything that is not a number.
+//! Switches, names, paths and secrets: everything that is one word.
 
 use std::path::PathBuf;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Arity, Form, Given, quoted};
+use super::kind::{Arity, ValueKind};
+use super::raw::{RawValue, quoted};
 use crate::channel::SlowPolicy;
-use crate::config::{LogFormat, Secret};
+use crate::config::model::{LogFormat, Secret};
 use crate::settings::NameCheck;
 
-/// Yes or no.
+/// A switch: `true` or `false`.
 pub(crate) struct Switch;
 
-impl Form for Switch {
+impl ValueKind for Switch {
     type Value = bool;
 
-    fn read(&self, given: &Given<'_>) -> Option<bool> {
-        given.boolean()
+    fn read(&self, raw: &RawValue<'_>) -> Option<bool> {
+        raw.boolean()
     }
 
     fn write(&self, value: &bool) -> String {
@@ -66,11 +67,11 @@ impl<T> OneOf<T> {
     }
 }
 
-impl<T: Copy + PartialEq + Sync> Form for OneOf<T> {
+impl<T: Copy + PartialEq + Sync> ValueKind for OneOf<T> {
     type Value = T;
 
-    fn read(&self, given: &Given<'_>) -> Option<T> {
-        let text = given.text()?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<T> {
+        let text = raw.text()?;
         let found = self.0.iter().find(|(name, _)| *name == text)?;
         Some(found.1)
     }
@@ -90,14 +91,14 @@ impl<T: Copy + PartialEq + Sync> Form for OneOf<T> {
     }
 }
 
-/// A secret.
-pub(crate) struct Hidden;
+/// A secret, which is never shown.
+pub(crate) struct SecretText;
 
-impl Form for Hidden {
+impl ValueKind for SecretText {
     type Value = Secret;
 
-    fn read(&self, given: &Given<'_>) -> Option<Secret> {
-        let text = given.text().filter(|text| !text.is_empty())?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<Secret> {
+        let text = raw.text().filter(|text| !text.is_empty())?;
         Some(Secret(text.to_owned()))
     }
 
@@ -119,13 +120,13 @@ impl Form for Hidden {
 }
 
 /// The path of a file.
-pub(crate) struct File;
+pub(crate) struct FilePath;
 
-impl Form for File {
+impl ValueKind for FilePath {
     type Value = PathBuf;
 
-    fn read(&self, given: &Given<'_>) -> Option<PathBuf> {
-        let text = given.text().filter(|text| !text.is_empty())?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<PathBuf> {
+        let text = raw.text().filter(|text| !text.is_empty())?;
         Some(text.into())
     }
 
@@ -142,15 +143,15 @@ impl Form for File {
     }
 }
 
-/// A name that the system knows: letters, digits, `-` and `_`.
+/// A name in the kernel's own list: letters, digits, `-` and `_`.
 pub(crate) struct Name;
 
-impl Form for Name {
+impl ValueKind for Name {
     type Value = String;
 
-    fn read(&self, given: &Given<'_>) -> Option<String> {
+    fn read(&self, raw: &RawValue<'_>) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let text = given.text()?;
+        let text = raw.text()?;
         (!text.is_empty() && text.chars().all(is_plain)).then(|| text.to_owned())
     }
 
@@ -167,14 +168,14 @@ impl Form for Name {
     }
 }
 
-/// A level, or levels by module.
-pub(crate) struct Filter;
+/// The least level that is logged, or levels by module.
+pub(crate) struct LogFilter;
 
-impl Form for Filter {
+impl ValueKind for LogFilter {
     type Value = String;
 
-    fn read(&self, given: &Given<'_>) -> Option<String> {
-        let text = given.text().filter(|text| !text.is_empty())?;
+    fn read(&self, raw: &RawValue<'_>) -> Option<String> {
+        let text = raw.text().filter(|text| !text.is_empty())?;
         // `Targets` takes a misspelt level for the name of a module.
         let is_directive = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
         let is_known = text.split(',').all(is_directive) && text.parse::<Targets>().is_ok();

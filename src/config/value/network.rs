@@ -1,12 +1,13 @@
-//! Where to listen, and whose pages may connect.
+//! Addresses to listen on, networks, kinds of listeners, and origins of web pages.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Arity, Form, Given, quoted};
+use super::kind::{Arity, ValueKind, read_list, write_list};
+use super::raw::{RawValue, quoted};
 use crate::network::Network;
 use crate::settings::ListenerKind;
 
-/// Stands for no address where a list cannot be empty.
+/// The word for an empty list where a list cannot be empty.
 const NONE: &str = "none";
 
 /// Addresses to listen on.
@@ -15,20 +16,15 @@ pub(crate) struct Addresses {
     pub(crate) port: Option<u16>,
 }
 
-impl Form for Addresses {
+impl ValueKind for Addresses {
     type Value = Vec<SocketAddr>;
 
-    fn read(&self, given: &Given<'_>) -> Option<Vec<SocketAddr>> {
-        if given.text().map(str::trim) == Some(NONE) {
-            return Some(Vec::new());
-        }
-        let address = |item| address(item, self.port);
-        given.items().iter().map(address).collect()
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<SocketAddr>> {
+        read_list_or_none(raw, |item| address(item, self.port))
     }
 
     fn write(&self, value: &Vec<SocketAddr>) -> String {
-        let items: Vec<_> = value.iter().map(quoted).collect();
-        format!("[{}]", items.join(", "))
+        write_list(value)
     }
 
     fn expected(&self) -> String {
@@ -53,12 +49,22 @@ impl Form for Addresses {
     }
 }
 
-/// `ADDR:PORT`, or one of them with the default for the other. `localhost` is taken as 127.0.0.1.
-fn address(given: &Given<'_>, default_port: Option<u16>) -> Option<SocketAddr> {
-    if let Some(port) = given.integer() {
+fn read_list_or_none<T>(
+    raw: &RawValue<'_>,
+    read: impl FnMut(&RawValue<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    if raw.text().map(str::trim) == Some(NONE) {
+        return Some(Vec::new());
+    }
+    read_list(raw, read)
+}
+
+/// Reads `ADDR:PORT`, or one of them with the default for the other. `localhost` is taken as 127.0.0.1.
+fn address(raw: &RawValue<'_>, default_port: Option<u16>) -> Option<SocketAddr> {
+    if let Some(port) = raw.integer() {
         return Some((Ipv4Addr::LOCALHOST, u16::try_from(port).ok()?).into());
     }
-    let text = given.text()?.trim();
+    let text = raw.text()?.trim();
     if let Some(rest) = text.strip_prefix("localhost") {
         let port = match rest.strip_prefix(':') {
             Some(port) => port.parse().ok()?,
@@ -79,20 +85,15 @@ fn address(given: &Given<'_>, default_port: Option<u16>) -> Option<SocketAddr> {
 /// Networks of IP addresses.
 pub(crate) struct Networks;
 
-impl Form for Networks {
+impl ValueKind for Networks {
     type Value = Vec<Network>;
 
-    fn read(&self, given: &Given<'_>) -> Option<Vec<Network>> {
-        if given.text().map(str::trim) == Some(NONE) {
-            return Some(Vec::new());
-        }
-        let network = |item: &Given<'_>| item.text()?.trim().parse().ok();
-        given.items().iter().map(network).collect()
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<Network>> {
+        read_list_or_none(raw, |item| item.text()?.trim().parse().ok())
     }
 
     fn write(&self, value: &Vec<Network>) -> String {
-        let items: Vec<_> = value.iter().map(quoted).collect();
-        format!("[{}]", items.join(", "))
+        write_list(value)
     }
 
     fn expected(&self) -> String {
@@ -111,42 +112,39 @@ impl Form for Networks {
     }
 }
 
-/// Kinds of listeners, by the options that make them.
-pub(crate) struct Kinds;
+/// ListenerKinds of listeners, by the options that make them.
+pub(crate) struct ListenerKinds;
 
-impl Kinds {
+impl ListenerKinds {
     const NAMES: [(&str, ListenerKind); 4] = [
         ("listen", ListenerKind::Mles),
         ("tls", ListenerKind::MlesTls),
         ("ws", ListenerKind::WebSocket),
         ("tls_ws", ListenerKind::WebSocketTls),
     ];
-    /// Stands for all of them.
+    /// The word for all of them.
     const ALL: &str = "all";
 }
 
-impl Form for Kinds {
+impl ValueKind for ListenerKinds {
     type Value = Vec<ListenerKind>;
 
-    fn read(&self, given: &Given<'_>) -> Option<Vec<ListenerKind>> {
-        match given.text().map(str::trim) {
-            Some(NONE) => return Some(Vec::new()),
-            Some(Self::ALL) => return Some(Self::NAMES.map(|(_, kind)| kind).to_vec()),
-            _ => {}
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<ListenerKind>> {
+        if raw.text().map(str::trim) == Some(Self::ALL) {
+            return Some(Self::NAMES.map(|(_, kind)| kind).to_vec());
         }
-        let kind = |item: &Given<'_>| {
+        let kind = |item: &RawValue<'_>| {
             // As the option is written, or the key.
             let name = item.text()?.trim().replace('-', "_");
             let found = Self::NAMES.iter().find(|(known, _)| *known == name)?;
             Some(found.1)
         };
-        given.items().iter().map(kind).collect()
+        read_list_or_none(raw, kind)
     }
 
     fn write(&self, value: &Vec<ListenerKind>) -> String {
         let names = Self::NAMES.iter().filter(|(_, kind)| value.contains(kind));
-        let names: Vec<_> = names.map(|(name, _)| quoted(name)).collect();
-        format!("[{}]", names.join(", "))
+        write_list(names.map(|(name, _)| name))
     }
 
     fn expected(&self) -> String {
@@ -167,17 +165,15 @@ impl Form for Kinds {
 /// Origins of web pages, as browsers send them: `SCHEME://HOST[:PORT]`, without a default port.
 pub(crate) struct WebOrigins;
 
-impl Form for WebOrigins {
+impl ValueKind for WebOrigins {
     type Value = Vec<String>;
 
-    fn read(&self, given: &Given<'_>) -> Option<Vec<String>> {
-        let origin = |item: &Given<'_>| web_origin(item.text()?.trim());
-        given.items().iter().map(origin).collect()
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<String>> {
+        read_list(raw, |item| web_origin(item.text()?.trim()))
     }
 
     fn write(&self, value: &Vec<String>) -> String {
-        let items: Vec<_> = value.iter().map(quoted).collect();
-        format!("[{}]", items.join(", "))
+        write_list(value)
     }
 
     fn expected(&self) -> String {

@@ -1,23 +1,22 @@
-//! Servers, and how this one is known to them.
+//! Upstream servers, and the connection id of links to them.
 
-use super::{Arity, Form, Given, quoted};
+use super::kind::{Arity, ValueKind, read_list, write_list};
+use super::raw::{RawValue, quoted};
 use crate::protocol::{Cid, DEFAULT_PORT};
 use crate::server_name::ServerName;
 
 /// Servers to connect to.
 pub(crate) struct Servers;
 
-impl Form for Servers {
+impl ValueKind for Servers {
     type Value = Vec<ServerName>;
 
-    fn read(&self, given: &Given<'_>) -> Option<Vec<ServerName>> {
-        let server = |item: &Given<'_>| item.text()?.trim().parse().ok();
-        given.items().iter().map(server).collect()
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<ServerName>> {
+        read_list(raw, |item| item.text()?.trim().parse().ok())
     }
 
     fn write(&self, value: &Vec<ServerName>) -> String {
-        let items: Vec<_> = value.iter().map(quoted).collect();
-        format!("[{}]", items.join(", "))
+        write_list(value)
     }
 
     fn expected(&self) -> String {
@@ -39,14 +38,14 @@ impl Form for Servers {
 /// A connection id: hexadecimal with `0x` in front, or decimal.
 pub(crate) struct ConnectionId;
 
-impl Form for ConnectionId {
+impl ValueKind for ConnectionId {
     type Value = Cid;
 
-    fn read(&self, given: &Given<'_>) -> Option<Cid> {
-        if let Some(number) = given.integer() {
+    fn read(&self, raw: &RawValue<'_>) -> Option<Cid> {
+        if let Some(number) = raw.integer() {
             return u32::try_from(number).ok().map(Cid);
         }
-        let text = given.text()?.trim();
+        let text = raw.text()?.trim();
         let digits = text.strip_prefix("0x")?;
         u32::from_str_radix(digits, 16).ok().map(Cid)
     }
