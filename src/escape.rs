@@ -1,14 +1,14 @@
 //! Text that others chose, made safe to write into a log or onto a terminal.
 //!
-//! A log takes [`Escaped`] names; a terminal takes whole messages, see [`escape_for_terminal`].
+//! A log takes [`Escaped`] names; a terminal takes whole messages, see `escape_for_terminal`.
 
 use std::fmt::{self, Write as _};
 
 /// Most characters of a name that are shown.
 const SHOWN: usize = 64;
 
-/// Displays a name from outside for a log: control characters, other non-printing ones (line and direction
-/// marks included), quotes and backslashes are escaped, and a long name is cut.
+/// Displays a name from outside for a log: control characters, other non-printing ones (line and
+/// direction marks included), quotes and backslashes are escaped, and a long name is cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 

@@ -1,4 +1,4 @@
-//! The `mles` program: arguments to broker to exit code.
+//! The `mles` program.
 
 fn main() -> std::process::ExitCode {
     mles::cli::main()

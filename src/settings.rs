@@ -1,4 +1,4 @@
-//! What a broker is told: checked values only, whatever file or option they came from.
+//! Settings of a broker: checked values only, whatever file or option they came from.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
 
-/// How far frames after the join are checked beyond magic and length.
+/// The check of frames after the join, beyond magic and length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NameCheck {
     /// Not at all, as the protocol has it.
@@ -58,13 +58,13 @@ pub struct Limits {
     pub history_bytes_total: usize,
     /// Most sessions at once whose client has closed its sending side; the oldest are let go first.
     pub max_half_closed: usize,
-    /// How long a client may be unreachable before its session ends: sets TCP keepalive and
+    /// Longest time that a client may be unreachable before its session ends. Sets TCP keepalive and
     /// `TCP_USER_TIMEOUT`.
     pub tcp_timeout: Duration,
     /// TCP congestion control of clients' connections, by the name the kernel gives it (Linux).
     /// `None` leaves the system's choice, except for clients on this machine: those use `reno`.
     pub tcp_congestion: Option<String>,
-    /// What is checked in frames after the join.
+    /// The check of names in frames after the join.
     pub check_names: NameCheck,
 }
 
@@ -90,7 +90,7 @@ impl Default for Limits {
     }
 }
 
-/// Upstream servers, and how links to them behave. Without an upstream there are no links.
+/// Upstream servers, and the behaviour of links to them. Without an upstream there are no links.
 ///
 /// A link is a session with an upstream server for one channel. There is one for each channel that
 /// has members.
@@ -99,7 +99,7 @@ pub struct PeerSettings {
     /// Tried in order; the first that takes a link keeps it until the link breaks. Those whose
     /// names begin with `tls://` are talked to over TLS.
     pub upstreams: Vec<ServerName>,
-    /// Whom to trust over TLS, and who this server is to them.
+    /// TLS to upstreams: the authorities to trust, and the certificate to show.
     pub tls: ClientTlsOptions,
     /// The connection id of all links; `None` keeps that of the member for which a link was opened.
     /// Of the servers with one static id, each channel has a link from one only: a group whose
@@ -112,9 +112,9 @@ pub struct PeerSettings {
     pub backoff_max: Duration,
     /// A link that has held for this long is stable: the next wait is a short one again.
     pub stable_after: Duration,
-    /// How long connecting to one address may take.
+    /// Longest time that connecting to one address may take.
     pub connect_timeout: Duration,
-    /// How long the link of a channel without members is kept.
+    /// The time that the link of a channel without members is kept.
     pub linger: Duration,
 }
 
@@ -134,7 +134,7 @@ impl Default for PeerSettings {
 }
 
 impl PeerSettings {
-    /// What links over TLS are made with; `None` when no upstream needs it. Reads files.
+    /// Loads the configuration of TLS for links; `None` when no upstream needs it. Reads files.
     pub(crate) fn client_tls(&self) -> Result<Option<ClientTls>, TlsError> {
         let needs_tls = self.upstreams.iter().any(ServerName::is_tls);
         let tls = needs_tls.then(|| ClientTls::new(self.tls.clone()));
@@ -145,7 +145,7 @@ impl PeerSettings {
 /// Listeners for Mles v1 over TLS, and the certificate of all TLS listeners.
 #[derive(Clone, Debug, Default)]
 pub struct TlsSettings {
-    /// Where to listen for Mles v1 over TLS; port 0 lets the system choose.
+    /// Addresses to listen on for Mles v1 over TLS; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
     /// A PEM file with the server's certificate, followed by those of the authorities between it
     /// and one that clients know. Needed as soon as there is a TLS listener.
@@ -157,27 +157,27 @@ pub struct TlsSettings {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Listeners for WebSocket, and how their sessions behave.
+/// Listeners for WebSocket, and the behaviour of their sessions.
 #[derive(Clone, Debug)]
 pub struct WebSocketSettings {
-    /// Where to listen for WebSocket; port 0 lets the system choose.
+    /// Addresses to listen on for WebSocket; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
-    /// Where to listen for WebSocket over TLS, with the certificate of [`TlsSettings`].
+    /// Addresses to listen on for WebSocket over TLS, with the certificate of [`TlsSettings`].
     pub tls_listen: Vec<SocketAddr>,
-    /// Whether joins over WebSocket need no key, as with the reference proxy, which knows the key
+    /// Let anyone join over WebSocket without a key, as with the reference proxy, which knows the key
     /// in the place of its clients.
     pub trust: bool,
     /// Origins whose pages may connect, besides those that this server has served itself: `*` is
     /// any. Clients that are no browsers name none and are not held up.
     pub origins: Vec<String>,
-    /// Whether `/` answers with the page.
+    /// Serve the page at `/`.
     pub page: bool,
     /// Largest message in bytes, put together from its fragments. Where it is larger than
     /// [`Limits::max_frame`], that counts.
     pub max_message: usize,
-    /// After so long without anything from a client it is pinged.
+    /// A client that has sent nothing for this long is pinged.
     pub ping_interval: Duration,
-    /// After so long without anything from a client, answers to pings included, its session ends.
+    /// The session of a client that has sent nothing for this long, answers to pings included, ends.
     pub ping_timeout: Duration,
 }
 
@@ -196,7 +196,7 @@ impl Default for WebSocketSettings {
     }
 }
 
-/// What a listener takes.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenerKind {
@@ -222,7 +222,7 @@ impl ListenerKind {
 /// The client's address is what limits count, what the log has, and what address keys are made of.
 #[derive(Clone, Debug, Default)]
 pub struct ProxySettings {
-    /// Where proxies are that are believed. On listeners for WebSocket, `X-Forwarded-For` from there
+    /// Networks of the proxies that are believed. On listeners for WebSocket, their `X-Forwarded-For`
     /// counts.
     pub trusted: Vec<Network>,
     /// Listeners on which a connection from `trusted` has to begin with a header of the PROXY
@@ -250,32 +250,32 @@ impl ProxySettings {
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen for Mles v1 over TCP; port 0 lets the system choose.
+    /// Addresses to listen on for Mles v1 over TCP; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
-    /// How many shards; `None` is one for each core this process may use.
+    /// The number of shards; `None` is one for each core that this process may use.
     pub shards: Option<usize>,
-    /// Whether each shard's thread is bound to one core.
+    /// Bind each shard's thread to one core.
     pub pin: bool,
-    /// The secrets that joins are checked with.
+    /// The keys that joins are checked with.
     pub keyring: Keyring,
     /// Let anyone join: the key of a join frame is not checked when there is no secret, and
     /// listening beyond loopback without a secret is not refused.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
     pub spread_threshold: usize,
-    /// How long a stop may take to send what is queued.
+    /// Longest time that a stop may take to send what is queued.
     pub drain_deadline: Duration,
-    /// Settings by channel.
+    /// Settings of channels: the default, and rules by the channel's name.
     pub channels: ChannelRules,
-    /// Limits on connections.
+    /// Limits on connections, for all listeners together.
     pub limits: Limits,
-    /// Upstream servers.
+    /// Upstream servers, and the links to them.
     pub peer: PeerSettings,
-    /// TLS.
+    /// Listeners for Mles v1 over TLS, and the certificate of all TLS listeners.
     pub tls: TlsSettings,
-    /// WebSocket.
+    /// Listeners for WebSocket, and the behaviour of their sessions.
     pub websocket: WebSocketSettings,
-    /// Proxies in front.
+    /// Proxies in front of the listeners.
     pub proxies: ProxySettings,
 }
 

@@ -18,7 +18,7 @@ use super::subscriptions::Subscriptions;
 use crate::client::{Publisher, Received, Reconnect};
 use crate::escape::escape_for_terminal;
 
-/// How long a chat that ends waits for what is still coming, and for a refusal.
+/// The time that a chat that ends waits for messages on their way, and for a refusal.
 const LINGER: Duration = Duration::from_millis(250);
 
 /// Chat on a channel.
@@ -84,7 +84,7 @@ async fn chat(args: ChatArgs) -> Result<(), CommandFailure> {
     said
 }
 
-/// Publishes what is typed.
+/// Publishes the lines that are typed.
 async fn say(publisher: &mut Publisher, mut lines: StdinLines) -> Result<(), CommandFailure> {
     while let Some(line) = lines.next().await? {
         match line.as_slice() {
@@ -97,7 +97,7 @@ async fn say(publisher: &mut Publisher, mut lines: StdinLines) -> Result<(), Com
     Ok(())
 }
 
-/// Prints what is said, until the session ends.
+/// Prints the messages of others until the session ends.
 async fn hear(subscriptions: &mut Subscriptions<'_>) -> CommandFailure {
     loop {
         match subscriptions.next(|| Ok(())).await {

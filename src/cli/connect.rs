@@ -1,4 +1,4 @@
-//! What `pub`, `sub` and `chat` have in common: options of the connection.
+//! Options of the connection, which `pub`, `sub` and `chat` have in common.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -11,12 +11,12 @@ use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
 use crate::config::{Environment, KeySources, Problem, Secret, ValueOrigin};
 use crate::server_name::ServerName;
 
-/// Where a broker is if nobody says.
+/// The server to connect to if nobody names one.
 const DEFAULT_SERVER: &str = "localhost";
 /// The heading of the options for TLS.
 const TLS: &str = "TLS";
 
-/// Where and as whom to connect.
+/// The server to connect to, the name and the keys to join with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
     /// Server to connect to; the port is 8077 if not given, tls:// in front asks for TLS
@@ -70,7 +70,7 @@ pub(crate) struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// The client that these options and the environment describe.
+    /// Creates the client that these options and the environment describe.
     pub(crate) fn client(self) -> Result<Client, CommandFailure> {
         let environment = Environment::of_process();
         let text = |name| match environment.text(name) {
@@ -99,7 +99,7 @@ impl ConnectArgs {
         })
     }
 
-    /// The shared key, by the rules of the server.
+    /// Returns the shared key, by the rules of the server.
     fn shared_key(&self, environment: &Environment) -> Result<Option<String>, CommandFailure> {
         let usage = |problem: Problem| CommandFailure::Usage(problem.to_string());
         let by_option = |name: &str| ValueOrigin::Flag(format!("--{name}"));
@@ -124,10 +124,8 @@ impl ConnectArgs {
         }
         Ok(key.map_err(usage)?.map(|key| key.0))
     }
-}
 
-impl ConnectArgs {
-    /// How to talk TLS, if that is asked for.
+    /// Returns the configuration of TLS, if TLS is asked for.
     fn tls(&self, server: &str) -> Result<Option<ClientTls>, CommandFailure> {
         let target: ServerName = server.parse().map_err(Error::from)?;
         let is_tls = self.tls || target.is_tls();
@@ -164,7 +162,8 @@ impl ConnectArgs {
     }
 }
 
-/// A name that differs from one command to the next, so that one user's commands do not clash.
+/// Makes up a name that differs from one command to the next, so that one user's commands do not
+/// clash.
 fn default_uid() -> String {
     let user = ["USER", "LOGNAME", "USERNAME"]
         .iter()

@@ -13,13 +13,14 @@ use thiserror::Error;
 use super::exit;
 use super::output::{print, printed, say};
 
-/// What it is always for.
+/// The names that every certificate is for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const DAY: Duration = Duration::from_secs(86_400);
-/// Browsers refuse what is valid for much longer.
+/// The days that it is valid for. Browsers refuse certificates that are valid for much longer.
 const DAYS: u32 = 365;
-/// What only the owner may read, and what anyone may.
+/// The mode of a file that only its owner may read.
 const PRIVATE: u32 = 0o600;
+/// The mode of a file that anyone may read.
 const PUBLIC: u32 = 0o644;
 
 #[derive(clap::Args)]
@@ -68,7 +69,7 @@ pub(super) fn run(args: DevCertArgs) -> ExitCode {
     }
 }
 
-/// Writes the files; the commands that use them.
+/// Writes the files, and returns the commands that use them.
 fn dev_cert(args: &DevCertArgs) -> Result<String, DevCertError> {
     let mut names: Vec<_> = NAMES.iter().map(ToString::to_string).collect();
     for name in &args.names {
@@ -105,7 +106,7 @@ fn dev_cert(args: &DevCertArgs) -> Result<String, DevCertError> {
     ))
 }
 
-/// A certificate for `names` that has signed itself, and its key.
+/// Creates a certificate for `names` that has signed itself, and its key.
 fn pair(names: Vec<String>) -> Result<(String, String), DevCertError> {
     let mut params = CertificateParams::new(names).map_err(DevCertError::Names)?;
     params
@@ -139,7 +140,7 @@ fn write_failed(path: &Path, result: io::Result<()>) -> Result<(), DevCertError>
     })
 }
 
-/// A path as a shell takes it.
+/// Returns a path as a shell takes it.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);

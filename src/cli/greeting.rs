@@ -1,4 +1,4 @@
-//! What `mles serve` says when it is up, and when it is done.
+//! The first and last lines of `mles serve`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::config::{DEFAULT_PORT, LogFormat};
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 
-/// Who may join, in words.
+/// Says who may join.
 pub(super) fn access(settings: &Settings) -> &'static str {
     if settings.keyring.is_secret() {
         "a key is set"
@@ -21,7 +21,7 @@ pub(super) fn access(settings: &Settings) -> &'static str {
     }
 }
 
-/// Where channels are linked to, in words to follow the rest; nothing without an upstream.
+/// Says where channels are linked to, to follow the rest; nothing without an upstream.
 pub(super) fn upstreams(settings: &Settings) -> String {
     let names = settings.peer.upstreams.iter().map(ToString::to_string);
     let names: Vec<_> = names.collect();
@@ -52,7 +52,7 @@ pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, log: &Log
     }
 }
 
-/// What to try first, with the listeners that there are.
+/// Says what to try first, with the listeners that there are.
 fn to_try(listeners: &[(ListenerKind, SocketAddr)]) -> String {
     let first = |wanted| {
         let found = listeners.iter().find(|(kind, _)| *kind == wanted);
@@ -80,7 +80,7 @@ fn to_try(listeners: &[(ListenerKind, SocketAddr)]) -> String {
     format!("Try {}; Ctrl-C ends the broker", ways.join(", or "))
 }
 
-/// Says what the broker has done in all.
+/// Logs the broker's counters at its end.
 pub(super) fn farewell(stats: &Stats) {
     tracing::info!("stopped: {stats}");
 }
@@ -98,7 +98,7 @@ fn list(listeners: &[(ListenerKind, SocketAddr)]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The option that a client on this machine needs to find `address`; none for the default.
+/// Returns the option that a client on this machine needs to find `address`; none for the default.
 fn server(address: &SocketAddr) -> String {
     let address = here(address);
     if address == SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)) {
@@ -108,7 +108,7 @@ fn server(address: &SocketAddr) -> String {
     }
 }
 
-/// `address` as a client on this machine can reach it.
+/// Returns `address` as a client on this machine can reach it.
 fn here(address: &SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(option("0.0.0.0:9000"), " --server 127.0.0.1:9000");
         assert_eq!(option("[::]:8077"), " --server [::1]:8077");
     }
+
     #[test]
     fn what_to_try_is_made_of_the_listeners_that_there_are() {
         let at = |kind, address: &str| (kind, address.parse().unwrap());

@@ -19,8 +19,8 @@ use super::exit;
 use super::failure::{CommandFailure, exit_code};
 use super::output::say;
 
-/// How long a command that a signal ends may take to write what it holds. It cannot while its output
-/// is not read.
+/// Longest time that a command ended by a signal may take to write what it holds. It cannot while its
+/// output is not read.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// Runs a client's command until it ends, or SIGINT or SIGTERM ends it.

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{Arity, Config, OPTIONS, Opt, RawValue};
 
-/// The options that were given, each with what was said for it.
+/// The options that were given, each with its words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConfigOptions(pub(super) Vec<(&'static Opt, Vec<String>)>);
 

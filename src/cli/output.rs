@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::exit;
 
-/// How long to wait for room in a descriptor that does not block.
+/// The wait between two attempts on a descriptor that does not block.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes to standard output what a command was asked for, all of it.
@@ -30,7 +30,7 @@ pub(super) fn say(line: impl Display) {
     let _ = Patient(io::stderr().lock()).write_all(format!("{line}\n").as_bytes());
 }
 
-/// The exit code of a command that has written its output, or failed to, which it says.
+/// Returns the exit code of a command that has written its output, or says why it could not.
 pub(super) fn printed(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,7 +48,7 @@ pub(super) fn has_reader_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// An error of writing to standard output, in words.
+/// Returns an error of writing to standard output in words.
 pub(super) fn cannot_write(error: &io::Error) -> String {
     format!("cannot write to standard output: {error}")
 }

@@ -1,4 +1,4 @@
-//! `mles serve`: configuration to running broker to exit code.
+//! `mles serve`: runs a broker with the configuration that it is given.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

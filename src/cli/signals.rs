@@ -14,7 +14,7 @@ pub(super) struct Signals {
     user: Signal,
 }
 
-/// What an operator asks for with a signal.
+/// A request of the operator, made with a signal.
 enum OperatorRequest {
     Stop(SignalKind, &'static str),
     Stats,

@@ -1,4 +1,4 @@
-//! What must hold between values that are each in range.
+//! Checks of values against each other; each is in range already.
 
 use super::error::{Fault, Problem};
 use super::listeners::check_listeners;

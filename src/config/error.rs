@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration.
+//! Errors in a configuration.
 
 use std::fmt;
 use std::io;
@@ -16,12 +16,12 @@ use super::origin::ValueOrigin;
 pub(crate) struct ConfigError {
     /// By place: the file from its first line on, then the environment, then options.
     pub(crate) problems: Vec<Problem>,
-    /// How they are to be logged, as far as that is known.
+    /// The form in which to log them, as far as it is known.
     pub(crate) log_format: LogFormat,
 }
 
 impl ConfigError {
-    /// An error if there are problems.
+    /// Returns the problems as an error, if there are any.
     pub(super) fn check(mut problems: Vec<Problem>, log_format: LogFormat) -> Result<(), Self> {
         problems.sort_by_key(|problem| (problem.origin.rank(), problem.origin.line()));
         if problems.is_empty() {
@@ -188,7 +188,7 @@ pub(crate) enum Fault {
     KeyFileLines(PathBuf),
 }
 
-/// What is not obvious of `[::]`.
+/// Says what is not obvious of `[::]`.
 fn takes_v4_too(part: SocketAddr, whole: SocketAddr) -> &'static str {
     if part.ip().to_canonical().is_ipv4() && whole.ip().to_canonical().is_ipv6() {
         ", which takes IPv4 too"

@@ -1,6 +1,7 @@
-//! The shared key of servers and clients: which of the places that may hold it counts, and its file.
+//! The shared key of servers and clients: the place that counts of those that may hold it, and its
+//! file.
 //!
-//! The same for every command: an option wins over the environment, and that over the configuration
+//! Every command follows one rule: an option wins over the environment, and that over the configuration
 //! file, whether the key itself stands there or the name of its file. Both in one place is an error.
 
 use std::fs::{File, Metadata};
@@ -14,14 +15,15 @@ use super::origin::ValueOrigin;
 
 /// Largest key file in bytes: anything larger is the wrong file.
 const MAX_KEY_FILE: u64 = 4096;
-/// Where the system or a container keeps secrets for one service: what others may read there is not
-/// for its user to say.
+/// Folders in which the system or a container keeps secrets for one service. Permissions there are not
+/// for its user to set.
 const KEPT_FOR_US: [&str; 2] = ["/run/credentials", "/run/secrets"];
-/// The bits that let every user read a file, and pass through a folder.
+/// The bit that lets every user read a file.
 const ALL_READ: u32 = 0o004;
+/// The bit that lets every user pass through a folder.
 const ALL_PASS: u32 = 0o001;
 
-/// Where the shared key may be, each with the place that says so.
+/// The places that may hold the shared key, each with the layer that says so.
 #[derive(Debug, Default)]
 pub(crate) struct KeySources {
     pub(crate) key: Option<(Secret, ValueOrigin)>,
@@ -58,7 +60,7 @@ impl KeySources {
     }
 }
 
-/// The key that stands in a file, alone on its first line.
+/// Reads the key that stands in a file, alone on its first line.
 fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Secret, Fault> {
     let failed = |source| Fault::KeyFile {
         path: path.to_owned(),
@@ -67,7 +69,7 @@ fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Secret, Faul
     let file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     let mut text = String::new();
-    // Whatever it is, no more of it is read: it may be a device without an end.
+    // No more is read than a key can have: the file may be a device without an end.
     let mut start = file.take(MAX_KEY_FILE + 1);
     start.read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_KEY_FILE {

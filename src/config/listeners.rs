@@ -1,4 +1,4 @@
-//! What must hold for the listeners, and what only they need.
+//! Checks of the listeners, and of the settings that only they need.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::origin::ValueOrigins;
 use crate::net::overlap;
 use crate::settings::{Settings, WebSocketSettings};
 
-/// Where something goes wrong: the options that could mend it, and what is wrong.
+/// Takes a fault, with the options that could mend it.
 type Report<'a> = dyn FnMut(&[&str], Fault) + 'a;
 
 /// Checks the listeners of a configuration.
@@ -43,7 +43,7 @@ pub(super) fn check_listeners(
     check_websocket(settings, may_trust, origins, &mut report);
 }
 
-/// Every listener with the option that it comes from.
+/// Returns every listener with the option that it comes from.
 fn all(settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
     let lists = [
         ("listen", &settings.listen),
@@ -105,7 +105,7 @@ fn check_tls(settings: &Settings, report: &mut Report<'_>) {
     }
 }
 
-/// `may_trust` is whether joins without a key may come from anywhere.
+/// Checks the settings of WebSocket. With `may_trust`, joins without a key may come from anywhere.
 fn check_websocket(
     settings: &Settings,
     may_trust: bool,

@@ -16,7 +16,7 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    /// All of them, in the order in which they are shown.
+    /// All sections, in the order in which they are shown.
     pub(crate) const ALL: [Self; 8] = [
         Self::Server,
         Self::Tls,
@@ -28,7 +28,7 @@ impl Section {
         Self::Log,
     ];
 
-    /// Its name in the file.
+    /// Returns its name in the file.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -42,7 +42,7 @@ impl Section {
         }
     }
 
-    /// Its heading in the help.
+    /// Returns its heading in the help.
     pub(crate) const fn heading(self) -> &'static str {
         match self {
             Self::Server => "Server, [server] in the file",
@@ -64,11 +64,11 @@ pub(crate) struct Opt {
     pub(crate) section: Section,
     /// Its name, unique among all options.
     pub(crate) name: &'static str,
-    /// Its key in the section where that does not follow from the name, else nothing.
+    /// Its key in the section if that does not follow from the name, else nothing.
     pub(super) own_key: &'static str,
     /// The sentence in the help.
     pub(crate) help: &'static str,
-    /// What it sets, and how values are written.
+    /// The field that it sets, which knows how values are written.
     pub(crate) field: &'static dyn Field,
 }
 
@@ -84,12 +84,12 @@ impl Opt {
         rest.unwrap_or(self.name)
     }
 
-    /// The option of the command line, without the dashes in front.
+    /// Returns the option of the command line, without the dashes in front.
     pub(crate) fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// The environment variable.
+    /// Returns the name of the environment variable.
     pub(crate) fn env(&self) -> String {
         format!("MLES_{}", self.name.to_uppercase())
     }

@@ -1,4 +1,4 @@
-//! Where a value came from, for error messages.
+//! Origins of values, for error messages.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::option::Opt;
 
-/// Where a value came from.
+/// The place that a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ValueOrigin {
     /// Nobody set it.
@@ -22,7 +22,7 @@ pub(crate) enum ValueOrigin {
 }
 
 impl ValueOrigin {
-    /// Orders the layers: the higher one wins.
+    /// Returns the rank of its layer: the higher one wins.
     pub(super) const fn rank(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -50,7 +50,7 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// Where each option's value came from.
+/// The origin of each option's value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ValueOrigins(HashMap<&'static str, ValueOrigin>);
 
@@ -59,22 +59,22 @@ impl ValueOrigins {
         self.0.insert(opt.name, origin);
     }
 
-    /// The origin of the option called `name`.
+    /// Returns the origin of the option called `name`.
     pub(super) fn of(&self, name: &str) -> ValueOrigin {
         self.0.get(name).cloned().unwrap_or_default()
     }
 
-    /// Whether anyone has set the option called `name`.
+    /// Returns `true` if anyone has set the option called `name`.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Where to look for one of `options`; `None` if nobody has set any.
+    /// Returns the place to look at for `options`; `None` if nobody has set any of them.
     pub(crate) fn place_of(&self, options: &[&str]) -> Option<ValueOrigin> {
         Some(self.last_of(options)).filter(|origin| *origin != ValueOrigin::Default)
     }
 
-    /// The origin of whichever of `names` was set by the highest layer, the later line deciding
+    /// Returns the origin of whichever of `names` was set by the highest layer, the later line deciding
     /// within a file: the one that a person would change first.
     pub(super) fn last_of(&self, names: &[&str]) -> ValueOrigin {
         let by_place = |origin: &ValueOrigin| (origin.rank(), origin.line());

@@ -38,7 +38,7 @@ impl fmt::Display for AsToml<'_> {
     }
 }
 
-/// A rule is written whole: what it took over from `[channel]` is part of it.
+/// Writes a rule whole, with what it took over from `[channel]`.
 fn rule(config: &Config, settings: &ChannelSettings, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     // Options of the section `channel` show the default: here, of a copy.
     let mut copy = config.clone();

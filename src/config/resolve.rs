@@ -1,4 +1,4 @@
-//! From layers to one configuration.
+//! Merging of layers into one configuration that has been checked.
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ use crate::tls::ClientTlsOptions;
 /// The layers of a configuration, the weakest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    /// A TOML file.
+    /// The path of a TOML file.
     pub(crate) file: Option<PathBuf>,
-    /// The environment.
+    /// The variables of the environment.
     pub(crate) environment: Environment,
     /// The options of the command line, each with the words given for it.
     pub(crate) options: Vec<(&'static Opt, Vec<String>)>,
@@ -32,11 +32,11 @@ pub(crate) struct Sources {
 /// A configuration that has been checked as a whole.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// What came out of the layers.
+    /// The configuration that came out of the layers.
     pub(crate) config: Config,
-    /// Where each value came from.
+    /// The origin of each value.
     pub(crate) origins: ValueOrigins,
-    /// What is allowed but probably not meant.
+    /// Warnings about what is allowed but probably not meant.
     pub(crate) warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What is said about mistakes: the key, the line, and what to do.
+//! Messages about mistakes: they name the key, the line, and what to do.
 
 use super::{Case, file};
 

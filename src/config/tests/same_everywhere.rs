@@ -52,7 +52,7 @@ fn another(opt: &Opt) -> String {
     found.unwrap_or_else(|| panic!("no value to try on {opt:?}"))
 }
 
-/// What else has to be set with an option, or goes another way with it.
+/// Returns the variables to set with an option: those that it needs, and those that it would change.
 fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
     match opt.name {
         "listen" => &[("MLES_WS", "9")],

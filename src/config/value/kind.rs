@@ -2,7 +2,7 @@
 
 use super::raw::{RawValue, quoted};
 
-/// How many values an option takes.
+/// The number of values that an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arity {
     /// None: naming it means `true`.
@@ -13,7 +13,7 @@ pub(crate) enum Arity {
     Many,
 }
 
-/// How one kind of value is read and written.
+/// A kind of value, which reads and writes values.
 pub(crate) trait ValueKind: Sync {
     /// The type in the configuration.
     type Value;

@@ -1,4 +1,4 @@
-//! How values are written, and what of a configuration they set.
+//! Values of options: reading and writing them, and the fields that they set.
 //!
 //! A value arrives as a [`RawValue`]. A [`ValueKind`] knows how one kind of value is read and written;
 //! a [`Field`] binds a kind to a place in the configuration. Kinds hold the allowed range, so whatever
