@@ -48,6 +48,7 @@ mod settings;
 mod shard;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "server")]
 mod websocket;
 
 #[cfg(feature = "server")]

@@ -1,83 +1,108 @@
-//! In which form frames are queued for a member.
-
-use std::cell::OnceCell;
+//! What the queue of a member is made of.
 
 use bytes::Bytes;
 
 use super::run::FrameRun;
-use crate::protocol::frame_len;
-use crate::websocket::{bodies_run, payloads_run, server_frame_len};
+use crate::protocol::{frame_len, frames};
 
-/// What a member's queue is made of: units that may not be torn apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// Frames as they came.
-    #[default]
-    Frames,
-    /// WebSocket messages that each hold the body of a frame.
-    Bodies,
-    /// WebSocket messages that each hold what a frame's message says. Hints of presence are left
-    /// out.
-    Payloads,
+/// The encoding of a queue: the units that it is made of, none of which may be torn apart, and how frames
+/// become such units.
+///
+/// The core itself knows [`FRAMES`]. Who adds members that are sent anything else brings a `static` for
+/// it. Two encodings are equal if they are the same `static`.
+#[derive(Debug)]
+pub struct Encoding {
+    unit_len: fn(&[u8]) -> Option<usize>,
+    encode: fn(&Bytes) -> (Bytes, u32),
 }
+
+/// Frames, unchanged.
+pub static FRAMES: Encoding = Encoding::new(frame_len, |run| {
+    let count = u32::try_from(frames(run).count());
+    (run.clone(), count.unwrap_or(u32::MAX))
+});
+
+impl PartialEq for Encoding {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Encoding {}
 
 impl Encoding {
-    /// Length of the unit at the start of `bytes`; `None` if its head is cut.
-    #[must_use]
-    pub fn unit_len(self, bytes: &[u8]) -> Option<usize> {
-        match self {
-            Self::Frames => frame_len(bytes),
-            Self::Bodies | Self::Payloads => server_frame_len(bytes),
-        }
+    /// Creates an encoding.
+    ///
+    /// `unit_len` returns the length of the unit at the start of a slice, `None` if its head is cut.
+    /// `encode` makes units of whole frames, and returns how many units there are.
+    pub(crate) const fn new(
+        unit_len: fn(&[u8]) -> Option<usize>,
+        encode: fn(&Bytes) -> (Bytes, u32),
+    ) -> Self {
+        Self { unit_len, encode }
     }
 
-    /// Whole frames in this form, and how many units that makes.
-    pub(super) fn make(self, frames: &Bytes) -> (Bytes, u32) {
-        match self {
-            Self::Frames => {
-                let count = crate::protocol::frames(frames).count();
-                (frames.clone(), u32::try_from(count).unwrap_or(u32::MAX))
-            }
-            Self::Bodies => bodies_run(frames),
-            Self::Payloads => payloads_run(frames),
-        }
+    /// Returns the length of the unit at the start of `bytes`; `None` if its head is cut.
+    pub(super) fn unit_len(&self, bytes: &[u8]) -> Option<usize> {
+        (self.unit_len)(bytes)
+    }
+
+    /// Encodes whole frames. Returns the units, and how many there are.
+    pub(super) fn encode(&self, frames: &Bytes) -> (Bytes, u32) {
+        (self.encode)(frames)
     }
 }
 
-/// One run in all forms that are asked for, each made once however many members take it.
-pub(super) struct Prepared<'a> {
+/// A run in every encoding that was asked for: each is made once, however many members take it.
+pub(super) struct EncodedRun<'a> {
     run: &'a FrameRun,
-    bodies: OnceCell<(Bytes, u32)>,
-    payloads: OnceCell<(Bytes, u32)>,
+    /// Those besides [`FRAMES`].
+    others: Option<Box<Encoded>>,
 }
 
-impl<'a> Prepared<'a> {
+/// Runs in one encoding, and in others.
+struct Encoded {
+    encoding: &'static Encoding,
+    units: (Bytes, u32),
+    others: Option<Box<Self>>,
+}
+
+impl<'a> EncodedRun<'a> {
     pub(super) fn new(run: &'a FrameRun) -> Self {
-        Self {
-            run,
-            bodies: OnceCell::new(),
-            payloads: OnceCell::new(),
+        Self { run, others: None }
+    }
+
+    /// Returns the run in `encoding`, and how many units that is.
+    #[inline]
+    pub(super) fn get(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
+        if encoding == &FRAMES {
+            return (self.run.bytes().clone(), self.run.frame_count());
         }
+        self.encode_once(encoding)
     }
 
-    /// The run in `encoding`, and how many units that is.
-    pub(super) fn get(&self, encoding: Encoding) -> (Bytes, u32) {
-        let cell = match encoding {
-            Encoding::Frames => {
-                let frames = u32::try_from(self.run.frames()).unwrap_or(u32::MAX);
-                return (self.run.bytes().clone(), frames);
+    fn encode_once(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
+        let mut known = self.others.as_deref();
+        while let Some(encoded) = known {
+            if encoded.encoding == encoding {
+                return encoded.units.clone();
             }
-            Encoding::Bodies => &self.bodies,
-            Encoding::Payloads => &self.payloads,
-        };
-        cell.get_or_init(|| encoding.make(self.run.bytes())).clone()
+            known = encoded.others.as_deref();
+        }
+        let units = encoding.encode(self.run.bytes());
+        self.others = Some(Box::new(Encoded {
+            encoding,
+            units: units.clone(),
+            others: self.others.take(),
+        }));
+        units
     }
 
-    /// The same without the first `skip` bytes of the run.
-    pub(super) fn get_behind(&self, skip: usize, encoding: Encoding) -> (Bytes, u32) {
+    /// Like [`EncodedRun::get`], without the first `skip` bytes of the run. It is encoded for each caller.
+    pub(super) fn get_behind(&self, skip: usize, encoding: &Encoding) -> (Bytes, u32) {
         if skip >= self.run.bytes().len() {
             return (Bytes::new(), 0);
         }
-        encoding.make(&self.run.bytes().slice(skip..))
+        encoding.encode(&self.run.bytes().slice(skip..))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::encoding::{Encoding, Prepared};
+use super::encoding::{EncodedRun, Encoding, FRAMES};
 use super::members::{MemberKey, Members};
 use super::outbox::{Dropped, Merger, Outbox};
 use super::run::FrameRun;
@@ -63,7 +63,7 @@ pub struct Member<T> {
     skip: u32,
     dirty: bool,
     /// What its queue is made of.
-    encoding: Encoding,
+    encoding: &'static Encoding,
     /// What happens to it when it is slow, if that is not what the channel's settings say.
     policy: Option<SlowPolicy>,
     stall: Option<Stall>,
@@ -80,7 +80,7 @@ impl<T> Member<T> {
 
     /// What its queue is made of.
     #[must_use]
-    pub fn encoding(&self) -> Encoding {
+    pub fn encoding(&self) -> &'static Encoding {
         self.encoding
     }
 
@@ -146,7 +146,7 @@ impl<T> Fanout<T> {
             replay: 0,
             skip,
             dirty: false,
-            encoding: Encoding::Frames,
+            encoding: &FRAMES,
             policy: None,
             stall: None,
             over_since: None,
@@ -155,7 +155,7 @@ impl<T> Fanout<T> {
     }
 
     /// Says what a member's queue is made of, before anything is queued. Frames, if it is not said.
-    pub fn set_encoding(&mut self, key: MemberKey, encoding: Encoding) {
+    pub fn set_encoding(&mut self, key: MemberKey, encoding: &'static Encoding) {
         if let Some(member) = self.members.get_mut(key) {
             debug_assert!(member.outbox.is_empty(), "the form is chosen first");
             member.encoding = encoding;
@@ -223,7 +223,7 @@ impl<T> Fanout<T> {
 
     /// Queues `run` for everyone but `except`, and returns how many frames that is over all members.
     pub fn deliver(&mut self, run: &FrameRun, except: SessionId) -> usize {
-        let prepared = Prepared::new(run);
+        let mut encoded = EncodedRun::new(run);
         let mut merger = Merger::default();
         let mut count = 0;
         for (key, member) in self.members.iter_mut() {
@@ -231,8 +231,8 @@ impl<T> Fanout<T> {
                 continue;
             }
             let (bytes, frames) = match std::mem::take(&mut member.skip) {
-                0 => prepared.get(member.encoding),
-                skip => prepared.get_behind(skip as usize, member.encoding),
+                0 => encoded.get(member.encoding),
+                skip => encoded.get_behind(skip as usize, member.encoding),
             };
             if bytes.is_empty() {
                 continue;

@@ -26,7 +26,7 @@ mod run;
 mod settings;
 
 pub use announce::Announcements;
-pub use encoding::Encoding;
+pub use encoding::{Encoding, FRAMES};
 pub use fanout::{Fanout, Member, SessionId, SlowReason, Verdict};
 pub use history::{History, Origin};
 pub use members::MemberKey;

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, FRAMES};
 
 /// Frames (or what they were made into, see [`Encoding`]) and bytes that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,11 +125,11 @@ impl Outbox {
     /// Appends frames of a history, before anything else is queued. They are made into `encoding` run by
     /// run, each when it is its turn to be written: a joiner costs its shard no more at once than a
     /// run does, and no memory for what it has not read.
-    pub(super) fn push_history(&mut self, frames: Bytes, encoding: Encoding) {
-        if encoding == Encoding::Frames {
+    pub(super) fn push_history(&mut self, frames: Bytes, encoding: &Encoding) {
+        if encoding == &FRAMES {
             self.push(frames);
         } else if self.first.is_empty() {
-            self.push(encoding.make(&frames).0);
+            self.push(encoding.encode(&frames).0);
         } else if !frames.is_empty() {
             self.cost += frames.len() + ENTRY_COST;
             self.rest.get_or_insert_default().push_back(frames);
@@ -195,7 +195,7 @@ impl Outbox {
     }
 
     /// Takes `n` written bytes off the front of a queue of `encoding`.
-    pub fn advance(&mut self, n: usize, encoding: Encoding) {
+    pub fn advance(&mut self, n: usize, encoding: &Encoding) {
         debug_assert!(n <= self.bytes(), "wrote more than was queued");
         self.cost -= n;
         self.written += n;
@@ -206,7 +206,7 @@ impl Outbox {
     }
 
     /// Takes the first run out; its bytes are counted by the caller.
-    fn pop(&mut self, encoding: Encoding) {
+    fn pop(&mut self, encoding: &Encoding) {
         self.first = Bytes::new();
         while self.first.is_empty()
             && let Some(rest) = &mut self.rest
@@ -223,7 +223,7 @@ impl Outbox {
             }
             if self.unmade > 0 {
                 self.unmade -= 1;
-                let (made, _) = encoding.make(&self.first);
+                let (made, _) = encoding.encode(&self.first);
                 self.cost = self.cost - self.first.len() + made.len();
                 self.first = made;
             }
@@ -242,7 +242,7 @@ impl Outbox {
     /// What is left of the unit in which the first `n` bytes that wait to be written end; empty if
     /// that is between two units. Nothing of the first unit may have been written.
     #[must_use]
-    pub fn torn_at(&self, n: usize, encoding: Encoding) -> Bytes {
+    pub fn torn_at(&self, n: usize, encoding: &Encoding) -> Bytes {
         let mut at = n;
         let runs = std::iter::once(&self.first).chain(self.rest.iter().flat_map(|r| r.iter()));
         for (index, run) in runs.enumerate() {
@@ -266,7 +266,7 @@ impl Outbox {
 
     /// Drops the oldest whole units until what is queued costs at most `keep` bytes. A unit of which a
     /// part has been written stays, even if the rest of it is more than that: the member must get it.
-    pub fn drop_oldest(&mut self, keep: usize, encoding: Encoding) -> Dropped {
+    pub fn drop_oldest(&mut self, keep: usize, encoding: &Encoding) -> Dropped {
         let mut dropped = Dropped::default();
         let begun = self.take_begun_unit(encoding);
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
@@ -300,8 +300,8 @@ impl Outbox {
     }
 
     /// Drops what is left of a history that has not all been made into `encoding`, as a whole: it is the oldest.
-    fn drop_history(&mut self, encoding: Encoding, dropped: &mut Dropped) {
-        let mut count = |run: &Bytes, encoding: Encoding| {
+    fn drop_history(&mut self, encoding: &Encoding, dropped: &mut Dropped) {
+        let mut count = |run: &Bytes, encoding: &Encoding| {
             let mut at = 0;
             while at < run.len() {
                 at += encoding.unit_len(&run[at..]).unwrap_or(run.len() - at);
@@ -314,7 +314,7 @@ impl Outbox {
         self.first = Bytes::new();
         let unmade = std::mem::take(&mut self.unmade) as usize;
         for run in self.rest.iter_mut().flat_map(|rest| rest.drain(..unmade)) {
-            count(&run, Encoding::Frames);
+            count(&run, &FRAMES);
             self.cost -= run.len() + ENTRY_COST;
         }
         self.pop(encoding);
@@ -322,7 +322,7 @@ impl Outbox {
 
     /// Takes the partly written unit off the front, as a run of its own that starts at the
     /// unit's start; `written` then counts within it. `None` at a boundary.
-    fn take_begun_unit(&mut self, encoding: Encoding) -> Option<Bytes> {
+    fn take_begun_unit(&mut self, encoding: &Encoding) -> Option<Bytes> {
         let run = &mut self.first;
         let mut start = 0;
         while start < self.written {

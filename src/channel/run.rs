@@ -62,6 +62,12 @@ impl FrameRun {
         self.frames as usize
     }
 
+    /// Returns the number of frames, as queues count them.
+    #[inline]
+    pub(super) fn frame_count(&self) -> u32 {
+        self.frames
+    }
+
     /// Bytes of memory that the run keeps alive: the capacity of its buffer, not its length.
     #[must_use]
     pub fn pinned(&self) -> usize {

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::framing;
 use crate::access::RequestProof;
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::shard::allowance::evicted;
@@ -38,7 +39,7 @@ use crate::shard::session::Session;
 use crate::shard::stream::StreamReader;
 use crate::shard::turn;
 use crate::shard::{BrokerPhase, Shard};
-use crate::websocket::{Assembly, Opcode, WsFrameError, max_payload, scan, server_frame};
+use crate::websocket::{Assembly, WsFrameError, max_payload, scan};
 use closing::Closing;
 use intake::IncomingRun;
 
@@ -345,7 +346,7 @@ impl WsConnection {
             return Err(Closing::silent());
         }
         if now.duration_since(self.heard) >= settings.ping_interval {
-            self.layered.ping(server_frame(Opcode::Ping, &[]));
+            self.layered.ping(framing::ping());
             self.next_ping = now + settings.ping_interval;
         } else {
             self.next_ping = self.heard + settings.ping_interval;

@@ -48,8 +48,8 @@ impl<'a> Message<'a> {
         Ok((message, kind))
     }
 
-    /// The same, and where the head of the message is in the body.
-    fn decode_at(body: &'a [u8]) -> Result<(Self, usize), BodyError> {
+    /// Decodes a whole body, and tells where the head of the message is in it.
+    pub(super) fn decode_at(body: &'a [u8]) -> Result<(Self, usize), BodyError> {
         let mut reader = CborReader::new(body);
         let (mut uid, mut channel, mut message) = (None, None, None);
         let mut message_at = 0;
@@ -96,49 +96,6 @@ impl<'a> Message<'a> {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.body_len());
         cbor::append_message(out, self);
-    }
-}
-
-/// Reads the messages of bodies one after the other: the names in one are not read again when the
-/// next begins with the same bytes, as those of one sender do.
-#[derive(Debug, Default)]
-pub(crate) struct MessageReader<'a> {
-    /// What stood before the message in the last body; empty if something stood behind it as well.
-    before: &'a [u8],
-}
-
-impl<'a> MessageReader<'a> {
-    /// The message in `body`, and how it is marked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Message::decode`].
-    #[inline]
-    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(&'a [u8], MessageKind), BodyError> {
-        if !self.before.is_empty()
-            && let Some(rest) = body.strip_prefix(self.before)
-        {
-            let mut reader = CborReader::new(rest);
-            if let Ok(message) = reader.bytes()
-                && reader.end().is_ok()
-            {
-                return Ok((
-                    message,
-                    MessageKind::read(rest.first().copied(), message.len()),
-                ));
-            }
-        }
-        self.read_names(body)
-    }
-
-    fn read_names(&mut self, body: &'a [u8]) -> Result<(&'a [u8], MessageKind), BodyError> {
-        let (Message { message, .. }, at) = Message::decode_at(body)?;
-        let is_last = message.as_ptr_range().end == body.as_ptr_range().end;
-        self.before = if is_last { &body[..at] } else { &[] };
-        Ok((
-            message,
-            MessageKind::read(body.get(at).copied(), message.len()),
-        ))
     }
 }
 

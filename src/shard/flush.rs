@@ -12,7 +12,7 @@ use super::ids::Home;
 use super::registry::Registry;
 use super::session::{Ended, Session, SessionPhase};
 use super::turn;
-use crate::channel::{ChannelSettings, Encoding, Fanout, MemberKey, Verdict};
+use crate::channel::{ChannelSettings, FRAMES, Fanout, MemberKey, Verdict};
 
 /// Units of a turn that one member may cost before the next is written to: 256 KiB, or 32 writes.
 const MEMBER: u32 = turn::BUDGET / 4;
@@ -178,11 +178,11 @@ impl Shard {
                 return Wrote::Some;
             }
             turn::spend(turn::SYSTEM_CALL);
-            match writer.try_write(member.session, &member.outbox, member.encoding()) {
+            match writer.try_write(member.session, &member.outbox) {
                 Ok(n) => {
                     self.stats().writes.add(1);
                     turn::spend_bytes(n);
-                    if member.encoding() != Encoding::Frames {
+                    if member.encoding() != &FRAMES {
                         // They were made of frames.
                         turn::spend_bytes(n);
                     }

@@ -301,7 +301,7 @@ impl Shard {
             early,
             ..
         } = arrival;
-        let (writer, encoding, then) = socket.seat(early).map_err(Refused::Socket)?;
+        let (writer, then) = socket.seat(early).map_err(Refused::Socket)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
         let settings = room.channel.settings().clone();
@@ -314,7 +314,7 @@ impl Shard {
             pause: room.pause.clone(),
             pause_limit: settings.write_deadline,
         };
-        let session = Session::new(writer, encoding, identity, seating);
+        let session = Session::new(writer, identity, seating);
         let place = |local: &mut _, skip| Place::Local(session.enter(local, skip));
         let channel = &mut room.channel;
         // A server is told what it lacks when what it has brought is compared.

@@ -18,15 +18,19 @@ use tokio::sync::Notify;
 
 use self::out::{Control, Out};
 use self::tls::{Socket, TlsProgress, read_tls};
+use super::framing::Framing;
+use super::session::Ended;
 use super::stream::with_slices;
 use super::turn;
-use crate::channel::{Encoding, Outbox, SessionId};
+use crate::channel::{Outbox, SessionId};
 
 /// A connection that is more than TCP.
 #[derive(Debug)]
 pub(crate) struct Layered {
     stream: TcpStream,
     tls: Option<Box<RefCell<Connection>>>,
+    /// What a gateway puts around the sessions; without it they exchange frames.
+    framing: Cell<Option<&'static Framing>>,
     out: RefCell<Out>,
     progress: Cell<Option<Instant>>,
     /// Sessions that have a seat.
@@ -41,6 +45,7 @@ impl Layered {
         Self {
             stream,
             tls: tls.map(|tls| Box::new(RefCell::new(tls))),
+            framing: Cell::new(None),
             out: RefCell::default(),
             progress: Cell::new(None),
             seats: Cell::new(0),
@@ -60,6 +65,15 @@ impl Layered {
 
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Sets what is put around the sessions, before the first of them.
+    pub(crate) fn set_framing(&self, framing: &'static Framing) {
+        self.framing.set(Some(framing));
+    }
+
+    pub(super) fn framing(&self) -> Option<&'static Framing> {
+        self.framing.get()
     }
 
     /// Makes the caller's task the one that sees the connection off. To be waited for.
@@ -165,13 +179,8 @@ impl Layered {
     ///
     /// `WouldBlock` when the socket is full, or it is another session's turn; anything else: the
     /// connection is gone or has been closed.
-    pub(crate) fn try_write(
-        &self,
-        session: SessionId,
-        outbox: &Outbox,
-        encoding: Encoding,
-    ) -> io::Result<usize> {
-        let result = self.write_in_turn(session, outbox, encoding);
+    pub(crate) fn try_write(&self, session: SessionId, outbox: &Outbox) -> io::Result<usize> {
+        let result = self.write_in_turn(session, outbox);
         if self.is_shared() {
             let mut out = self.out.borrow_mut();
             match &result {
@@ -182,12 +191,7 @@ impl Layered {
         result
     }
 
-    fn write_in_turn(
-        &self,
-        session: SessionId,
-        outbox: &Outbox,
-        encoding: Encoding,
-    ) -> io::Result<usize> {
+    fn write_in_turn(&self, session: SessionId, outbox: &Outbox) -> io::Result<usize> {
         self.flush()?;
         if outbox.is_empty() {
             return Ok(0);
@@ -199,10 +203,10 @@ impl Layered {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let n = with_slices(outbox, |slices| self.push(slices))?;
-        if encoding == Encoding::Frames {
+        let Some(framing) = self.framing() else {
             return Ok(n);
-        }
-        let rest = outbox.torn_at(n, encoding);
+        };
+        let rest = outbox.torn_at(n, framing.encoding);
         let done = n + rest.len();
         self.out.borrow_mut().rest = rest;
         Ok(done)
@@ -320,6 +324,14 @@ impl Layered {
     pub(crate) fn close(&self, frame: Bytes) {
         self.say(|control| control.close = frame);
         self.out.borrow_mut().is_closed = true;
+    }
+
+    /// Closes the connection with the reason why a session has ended, if its client can be told.
+    pub(super) fn close_after(&self, ended: &Ended) {
+        let close = self.framing().and_then(|framing| (framing.close)(ended));
+        if let Some(frame) = close {
+            self.close(frame);
+        }
     }
 
     fn say(&self, what: impl FnOnce(&mut Control)) {

@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::ids::{Home, ShardId};
 use super::limits::LimitReached;
 use super::message::{Delivery, Request};
-use super::session::{Ended, Role, Session, SessionPhase};
+use super::session::{Ended, Role, Session, SessionPhase, slow_text};
 use super::{BrokerPhase, Shard};
-use crate::channel::{Dropped, Member, MemberKey, Place, SessionId, SlowReason, Vacated};
+use crate::channel::{Dropped, Member, MemberKey, Place, SessionId, Vacated};
 use crate::escape::Escaped;
 
 /// What came of giving up a seat.
@@ -286,12 +286,4 @@ impl Shard {
 /// Why a half-closed session has lost its seat.
 pub(super) fn evicted(limit: Option<LimitReached>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
-}
-
-pub(super) fn slow_text(reason: SlowReason) -> &'static str {
-    match reason {
-        SlowReason::QueueFull => "slow member, more than queue_bytes queued",
-        SlowReason::NoProgress => "slow member, no progress for write_deadline",
-        SlowReason::HeldBack => "slow member, held the publishers back for write_deadline",
-    }
 }

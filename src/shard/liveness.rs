@@ -21,8 +21,6 @@ use super::Shard;
 use super::session::{Role, Session, SessionPhase};
 use super::socket::Probed;
 use super::tcp_info::TcpInfo;
-use crate::channel::Encoding;
-use crate::websocket::{Opcode, server_frame};
 
 /// A client that answers counts as alive after this time. Not at once: a process that is being killed
 /// answers until its sockets are closed, and its successor may be faster. Servers below take a link
@@ -96,25 +94,23 @@ impl Shard {
 
     /// Sends what the other side has to answer, or at least to acknowledge, if its protocol has that.
     fn ask(&self, session: &Session) {
-        match (session.writer.layered(), session.role) {
-            (Some(layered), Role::Client) if session.encoding != Encoding::Frames => {
-                layered.ping(server_frame(Opcode::Ping, &[]));
-            }
-            (_, Role::Downstream) => self.repeat_path(session),
-            _ => {}
+        match session.role {
+            Role::Client => session.writer.ping(),
+            Role::Downstream => self.repeat_path(session),
+            Role::Upstream => {}
         }
     }
 }
 
 fn has_answered(session: &Session, before: TcpInfo, now: TcpInfo) -> bool {
-    if session.encoding == Encoding::Frames {
-        now.segments_in != before.segments_in
-    } else {
+    if session.writer.has_pings() {
         now.data_segments_in != before.data_segments_in
+    } else {
+        now.segments_in != before.segments_in
     }
 }
 
 fn looks_dead(session: &Session, now: TcpInfo) -> bool {
     let has_taken_all = || now.unacknowledged == 0 && session.writer.is_clear();
-    now.unanswered >= UNANSWERED || (session.encoding != Encoding::Frames && has_taken_all())
+    now.unanswered >= UNANSWERED || (session.writer.has_pings() && has_taken_all())
 }

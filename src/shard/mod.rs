@@ -22,6 +22,7 @@ mod dirty;
 mod drain;
 mod flush;
 pub(crate) mod frame_deadline;
+pub(crate) mod framing;
 mod ids;
 mod inbox;
 pub(crate) mod input;

@@ -12,13 +12,11 @@ use super::message::{Arrival, Early, Socket};
 use super::refused::Refused;
 use super::session::{Ended, Session};
 use super::stream::{StreamReader, StreamWriter};
-use crate::channel::Encoding;
 
 /// A connection that stays where it is.
 #[derive(Debug)]
 pub(crate) struct Parked {
     layered: Rc<Layered>,
-    encoding: Encoding,
     /// Takes the session once it has a seat, or why it has none.
     seated: oneshot::Sender<Result<Rc<Session>, Refused>>,
 }
@@ -42,16 +40,10 @@ impl Shard {
     pub(crate) async fn join_in_place(
         self: &Rc<Self>,
         arrival: Arrival<Rc<Layered>>,
-        encoding: Encoding,
     ) -> Result<Rc<Session>, Refused> {
         let (seated, seat) = oneshot::channel();
-        let Ok(arrival) = arrival.try_map(|layered| {
-            Ok::<_, Infallible>(Socket::Parked(Parked {
-                layered,
-                encoding,
-                seated,
-            }))
-        });
+        let Ok(arrival) = arrival
+            .try_map(|layered| Ok::<_, Infallible>(Socket::Parked(Parked { layered, seated })));
         self.route(arrival);
         let failed = || Refused::Socket(std::io::ErrorKind::ConnectionAborted.into());
         seat.await.unwrap_or_else(|_| Err(failed()))
@@ -61,7 +53,7 @@ impl Shard {
     pub(crate) async fn serve_in_place(self: &Rc<Self>, mut arrival: Arrival<Rc<Layered>>) {
         let early = std::mem::take(&mut arrival.early);
         let layered = arrival.socket.clone();
-        match self.join_in_place(arrival, Encoding::Frames).await {
+        match self.join_in_place(arrival).await {
             Ok(session) => self.serve(session, StreamReader::Layered(layered), early),
             // Counted and logged where it was refused.
             Err(_) => layered.shut_down_write(),
@@ -82,13 +74,13 @@ impl Shard {
 }
 
 impl Socket {
-    /// The sending side, what is queued for it, and what is to be done with the rest.
-    pub(crate) fn seat(self, early: Early) -> std::io::Result<(StreamWriter, Encoding, AfterJoin)> {
+    /// Returns the sending side, and where the session goes once it has joined.
+    pub(crate) fn seat(self, early: Early) -> std::io::Result<(StreamWriter, AfterJoin)> {
         match self {
             Self::Parked(kept) => Ok(kept.seat()),
             socket => {
                 let (reader, writer) = socket.attach()?;
-                Ok((writer, Encoding::Frames, AfterJoin::Serve(reader, early)))
+                Ok((writer, AfterJoin::Serve(reader, early)))
             }
         }
     }
@@ -102,9 +94,9 @@ impl Parked {
     }
 
     /// See [`Socket::seat`].
-    pub(crate) fn seat(self) -> (StreamWriter, Encoding, AfterJoin) {
+    pub(crate) fn seat(self) -> (StreamWriter, AfterJoin) {
         self.layered.take_seat();
         let writer = StreamWriter::Layered(self.layered);
-        (writer, self.encoding, AfterJoin::Tell(self.seated))
+        (writer, AfterJoin::Tell(self.seated))
     }
 }

@@ -104,7 +104,7 @@ impl Shard {
             Some(moved) => Socket::Moved(moved).seat(early),
             None => parked().ok_or_else(|| std::io::ErrorKind::NotConnected.into()),
         };
-        let (writer, encoding, then) = match seat {
+        let (writer, then) = match seat {
             Ok(seat) => seat,
             Err(error) => {
                 tracing::warn!(%peer, channel = %Escaped(&channel), %error, "join failed");
@@ -132,7 +132,7 @@ impl Shard {
             pause: relay.pause.clone(),
             pause_limit: relay.settings.write_deadline,
         };
-        let session = Session::new(writer, encoding, identity, seating);
+        let session = Session::new(writer, identity, seating);
         let key = session.enter(&mut relay.local, skip);
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(replay.len());

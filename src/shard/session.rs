@@ -8,15 +8,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::ids::Home;
-use super::leave::slow_text;
 use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
 use super::pause::Pause;
 use super::stream::StreamWriter;
 use crate::access::Rights;
-use crate::channel::{Encoding, Fanout, MemberKey, SessionId, SlowReason};
+use crate::channel::{Fanout, MemberKey, SessionId, SlowReason};
 use crate::protocol::{Cid, FrameError};
-use crate::websocket::{CloseCode, close_frame};
 
 /// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +50,6 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     /// What it may do.
     pub(crate) rights: Rights,
-    /// Encoding of its queue.
-    pub(crate) encoding: Encoding,
     /// Its connection id in the channel.
     pub(crate) cid: Cid,
     /// Address of the client.
@@ -92,12 +88,7 @@ pub(crate) struct Seating {
 }
 
 impl Session {
-    pub(crate) fn new(
-        writer: StreamWriter,
-        encoding: Encoding,
-        identity: Identity,
-        seating: Seating,
-    ) -> Rc<Self> {
+    pub(crate) fn new(writer: StreamWriter, identity: Identity, seating: Seating) -> Rc<Self> {
         let Identity {
             session,
             cid,
@@ -111,7 +102,6 @@ impl Session {
             id: session,
             role: seating.role,
             rights,
-            encoding,
             cid,
             peer,
             uid,
@@ -132,7 +122,7 @@ impl Session {
     /// is spoken over. The first `skip` bytes of the next run are not for it.
     pub(crate) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
         let key = local.insert(self.id, self.clone(), skip);
-        local.set_encoding(key, self.encoding);
+        local.set_encoding(key, self.writer.encoding());
         if let Some(policy) = self.rights.slow_policy {
             local.set_policy(key, policy);
         }
@@ -142,22 +132,9 @@ impl Session {
 
     /// Tells a client that can be told why its session ends.
     pub(crate) fn say_why(&self, ended: &Ended) {
-        let Some(layered) = self
-            .writer
-            .layered()
-            .filter(|_| self.encoding != Encoding::Frames)
-        else {
-            return;
-        };
-        let (code, reason) = match ended {
-            Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
-            Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
-            Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => return,
-            Ended::Overdrawn | Ended::Overdue => return,
-            Ended::Replaced => (CloseCode::DUPLICATE, "a new session took its place"),
-            Ended::LetGo(_) => return,
-        };
-        layered.close(close_frame(code, reason));
+        if let Some(layered) = self.writer.layered() {
+            layered.close_after(ended);
+        }
     }
 
     /// Records whether the socket of a half-closed session is full: then others make room first.
@@ -213,4 +190,13 @@ pub(crate) enum Ended {
     LetGo(LimitReached),
     /// The broker is stopping.
     Stopping,
+}
+
+/// Returns why a member was too slow, in words.
+pub(crate) fn slow_text(reason: SlowReason) -> &'static str {
+    match reason {
+        SlowReason::QueueFull => "slow member, more than queue_bytes queued",
+        SlowReason::NoProgress => "slow member, no progress for write_deadline",
+        SlowReason::HeldBack => "slow member, held the publishers back for write_deadline",
+    }
 }

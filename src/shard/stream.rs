@@ -26,8 +26,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use super::framing::Framing;
 use super::layered::Layered;
-use crate::channel::{Encoding, Outbox, SessionId};
+use crate::channel::{Encoding, FRAMES, Outbox, SessionId};
 
 /// Longest time for which a connection stays open so that the last bytes sent arrive.
 const LINGER: Duration = Duration::from_millis(500);
@@ -97,12 +98,7 @@ impl StreamWriter {
     /// # Errors
     ///
     /// `WouldBlock` while the socket is full; anything else: the connection is gone.
-    pub(super) fn try_write(
-        &self,
-        session: SessionId,
-        outbox: &Outbox,
-        encoding: Encoding,
-    ) -> io::Result<usize> {
+    pub(super) fn try_write(&self, session: SessionId, outbox: &Outbox) -> io::Result<usize> {
         match self {
             Self::Plain(writer) => {
                 if let Some(run) = outbox.single() {
@@ -110,7 +106,7 @@ impl StreamWriter {
                 }
                 with_slices(outbox, |slices| writer.try_write_vectored(slices))
             }
-            Self::Layered(layered) => layered.try_write(session, outbox, encoding),
+            Self::Layered(layered) => layered.try_write(session, outbox),
         }
     }
 
@@ -119,9 +115,9 @@ impl StreamWriter {
         let mut outbox = Outbox::default();
         outbox.push(frames);
         while !(outbox.is_empty() && self.is_clear()) {
-            match self.try_write(SessionId::NONE, &outbox, Encoding::Frames) {
+            match self.try_write(SessionId::NONE, &outbox) {
                 Ok(n) => {
-                    outbox.advance(n, Encoding::Frames);
+                    outbox.advance(n, &FRAMES);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable(SessionId::NONE).await?;
@@ -154,6 +150,27 @@ impl StreamWriter {
             Self::Plain(_) => None,
             Self::Layered(layered) => Some(layered),
         }
+    }
+
+    fn framing(&self) -> Option<&'static Framing> {
+        self.layered()?.framing()
+    }
+
+    /// Returns `true` if the client answers pings.
+    pub(super) fn has_pings(&self) -> bool {
+        self.framing().is_some()
+    }
+
+    /// Sends a ping, if the client answers that.
+    pub(super) fn ping(&self) {
+        if let (Some(layered), Some(framing)) = (self.layered(), self.framing()) {
+            layered.ping((framing.ping)());
+        }
+    }
+
+    /// Returns the encoding of the queue of a session that writes here.
+    pub(super) fn encoding(&self) -> &'static Encoding {
+        self.framing().map_or(&FRAMES, |framing| framing.encoding)
     }
 
     /// The connection itself.

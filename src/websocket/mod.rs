@@ -17,22 +17,11 @@
 //!   extension is ever agreed on.
 //! - Nothing behind a close frame or an error is to be looked at.
 
-#![cfg_attr(
-    not(feature = "server"),
-    allow(
-        dead_code,
-        unused_imports,
-        reason = "without a server only queues need it, for their forms"
-    )
-)]
-
 mod assembly;
 mod close;
 mod error;
 mod frame;
-#[cfg(feature = "server")]
 mod greeting;
-#[cfg(feature = "server")]
 mod handshake;
 mod payload;
 
@@ -43,9 +32,7 @@ pub(crate) use frame::{
     FrameHead, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len,
     unmask_into,
 };
-#[cfg(feature = "server")]
 pub(crate) use greeting::{Greeting, GreetingError};
-#[cfg(feature = "server")]
 pub(crate) use handshake::{
     Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status, host_allowed,
     no_content, origin_allowed, parse, switching,

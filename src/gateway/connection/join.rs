@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::closing::Closing;
 use super::{WsConnection, WsSession, WsSessions};
 use crate::access::{Proof, Rights};
-use crate::channel::Encoding;
+use crate::gateway::framing;
 use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Message, encode_frame};
 use crate::shard::Shard;
 use crate::shard::message::{Arrival, Early, Gateway, Identity};
@@ -26,7 +26,8 @@ struct Wish {
     /// The whole join frame; connection id and key are filled in.
     join: Vec<u8>,
     is_silent: bool,
-    encoding: Encoding,
+    /// Whether no other v2 session may have its uid.
+    is_sole: bool,
 }
 
 impl WsConnection {
@@ -36,6 +37,7 @@ impl WsConnection {
             Kind::Binary => {
                 let join = [&[0; HEADER_LEN], message].concat();
                 self.seats = WsSessions::Many(HashMap::new());
+                self.layered.set_framing(&framing::V1);
                 self.join_pair(join).await
             }
             Kind::Text => self.greet(message).await,
@@ -62,8 +64,8 @@ impl WsConnection {
             channel: channel.clone(),
             rights,
             is_silent: message.message.is_empty(),
+            is_sole: false,
             join,
-            encoding: Encoding::Bodies,
         });
         let seat = seat.await?;
         if let WsSessions::Many(seats) = &mut self.seats {
@@ -93,13 +95,14 @@ impl WsConnection {
         };
         let join = encode_frame(Cid(0), Key(0), &message);
         let join = join.map_err(|error| Closing::bad_body(&error))?.to_vec();
+        self.layered.set_framing(&framing::V2);
         let seat = self.seat(Wish {
             uid,
             channel,
             rights,
             join,
             is_silent: true,
-            encoding: Encoding::Payloads,
+            is_sole: true,
         });
         self.seats = WsSessions::One(seat.await?);
         Ok(())
@@ -151,12 +154,12 @@ impl WsConnection {
             is_silent: wish.is_silent,
             resync: None,
             gateway: Some(Gateway {
-                is_sole: wish.encoding == Encoding::Payloads,
+                is_sole: wish.is_sole,
             }),
             early: Early::default(),
         };
         let session = shard
-            .join_in_place(arrival, wish.encoding)
+            .join_in_place(arrival)
             .await
             .map_err(Closing::refused)?;
         if let Err(end) = self.enter(&shard) {

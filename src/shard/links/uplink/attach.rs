@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::connect::Line;
 use super::{Attached, Uplink, UpstreamMemory, is_from};
 use crate::access::{Access, Rights};
-use crate::channel::{Encoding, Origin};
+use crate::channel::Origin;
 use crate::escape::Escaped;
 use crate::peer::echo::EchoGuard;
 use crate::peer::status::LinkState;
@@ -166,7 +166,6 @@ impl Shard {
             id: self.common.limiter.next_session(),
             role: Role::Upstream,
             rights: Rights::UPSTREAM,
-            encoding: Encoding::Frames,
             cid,
             peer,
             uid: Box::default(),

@@ -37,8 +37,7 @@ use crate::peer::suspects::Suspects;
 use crate::protocol::{Cid, LinkRefusal, frames};
 use crate::settings::PeerSettings;
 use crate::shard::ids::{ChannelId, Home};
-use crate::shard::leave::slow_text;
-use crate::shard::session::{Ended, Session};
+use crate::shard::session::{Ended, Session, slow_text};
 use crate::shard::{Common, LogLimiter, Shard};
 pub(in crate::shard) use late_frames::Compared;
 

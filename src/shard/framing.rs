@@ -1,0 +1,18 @@
+//! What a gateway puts between the sessions of a connection and its bytes.
+
+use bytes::Bytes;
+
+use super::session::Ended;
+use crate::channel::Encoding;
+
+/// How a gateway's protocol carries sessions. The shard does not know what its bytes mean.
+#[derive(Debug)]
+pub(crate) struct Framing {
+    /// The encoding of the queues of all sessions.
+    pub(crate) encoding: &'static Encoding,
+    /// Makes a message that every client answers at once.
+    pub(crate) ping: fn() -> Bytes,
+    /// Makes the message that closes a connection whose session has ended; `None` if the client does not
+    /// need to be told why.
+    pub(crate) close: fn(&Ended) -> Option<Bytes>,
+}
