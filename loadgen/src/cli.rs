@@ -1,8 +1,8 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
 mod events;
-mod kept;
 mod latency;
+mod report_files;
 mod throughput;
 mod value;
 
@@ -14,10 +14,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::broker::{Broker, Client, Programs, Table};
 use crate::command::{Compare, Selection, Start};
-use crate::scenario::{Amount, Given, Idle, Load, Named, Seed, Timing};
+use crate::scenario::{Amount, Idle, Load, ScenarioName, ScenarioOptions, Seed, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
-use kept::{DiffArgs, RenderArgs};
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
+use report_files::{DiffArgs, RenderArgs};
 use throughput::ThroughputArgs;
 use value::seconds;
 
@@ -186,7 +186,7 @@ pub(crate) struct CompareArgs {
     /// Scenarios to run [default: those of --table; with --client library fanout, fanout-unbatched
     /// and large]
     #[arg(long, value_delimiter = ',')]
-    scenario: Vec<Named>,
+    scenario: Vec<ScenarioName>,
     /// Messages that scenario seed measures [default: 300]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
@@ -223,20 +223,24 @@ impl CompareArgs {
         let client = self.client.client;
         let scenarios = match (self.scenario.is_empty(), client) {
             (false, _) => self.scenario,
-            (true, Client::Lean) => Named::of(self.table).to_vec(),
-            (true, Client::Library) => vec![Named::Fanout, Named::FanoutUnbatched, Named::Large],
+            (true, Client::Lean) => ScenarioName::of(self.table).to_vec(),
+            (true, Client::Library) => vec![
+                ScenarioName::Fanout,
+                ScenarioName::FanoutUnbatched,
+                ScenarioName::Large,
+            ],
         };
-        let is_latency_run = scenarios.contains(&Named::Latency);
+        let is_latency_run = scenarios.contains(&ScenarioName::Latency);
         if is_latency_run && self.time.seconds == 0.0 {
             return Err(invalid("--seconds must be over 0 for scenario latency"));
         }
         let (latency, rates) = self.latency.resolve(is_latency_run)?;
-        if self.samples.is_some() && !scenarios.contains(&Named::Seed) {
+        if self.samples.is_some() && !scenarios.contains(&ScenarioName::Seed) {
             return Err(invalid("--samples needs --scenario seed"));
         }
         let mut seed = Seed::default();
         seed.samples = self.samples.unwrap_or(seed.samples);
-        let given = Given {
+        let given = ScenarioOptions {
             latency,
             rates,
             seed,
@@ -272,7 +276,7 @@ impl IdleArgs {
             per_channel: self.per_channel.into(),
             settle_seconds: self.settle,
         };
-        let scenarios = vec![(Named::Idle.name().to_owned(), Load::Idle(idle))];
+        let scenarios = vec![(ScenarioName::Idle.name().to_owned(), Load::Idle(idle))];
         let unused = Timing {
             warm_up_seconds: 0.0,
             measured: Amount::Seconds(0.0),

@@ -2,7 +2,7 @@
 //!
 //! The load shares its machine with the broker, so this does little: one `epoll`, one read buffer
 //! for all connections, no work for a connection that is not ready. What arrives goes through
-//! [`Scanner`] to the caller's closure as marks; what is to be sent waits in the connection's
+//! [`Scanner`] to the caller's closure as headers; what is to be sent waits in the connection's
 //! outbox until the socket takes it.
 
 mod arrival;
@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 use link::{Link, connect_narrow};
 use stream::Stream;
 use tls::Connector;
@@ -88,7 +88,7 @@ struct Scratch {
     sealed: Box<[u8]>,
 }
 
-impl<'a, M: Mark> Fleet<'a, M> {
+impl<'a, M: PayloadHeader> Fleet<'a, M> {
     /// No connections yet.
     ///
     /// # Errors
@@ -295,7 +295,7 @@ impl<'a, M: Mark> Fleet<'a, M> {
     }
 
     /// Waits up to `timeout` for connections that are ready and serves them: sends what waits,
-    /// answers pings, hands each message's mark to `deliver`.
+    /// answers pings, hands each message's header to `deliver`.
     ///
     /// # Errors
     /// A connection is gone or received nonsense, unless [`Fleet::survive_failures`]; or the user
@@ -321,9 +321,14 @@ impl<'a, M: Mark> Fleet<'a, M> {
             let link = &mut self.links[id.0];
             let mut served = Ok(());
             if event.is_readable() {
-                served = link.receive(self.adapter, self.payload_len, &mut self.scratch, |mark| {
-                    deliver(id, mark);
-                });
+                served = link.receive(
+                    self.adapter,
+                    self.payload_len,
+                    &mut self.scratch,
+                    |header| {
+                        deliver(id, header);
+                    },
+                );
             }
             // Pongs, or what the socket did not take before.
             if let Err(error) = served.and_then(|()| link.flush()) {

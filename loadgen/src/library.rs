@@ -65,9 +65,9 @@ pub(crate) trait Library {
     /// The name of its crate.
     const NAME: &'static str;
     /// A connection that sends.
-    type Publisher: Publisher;
+    type Publisher: LibraryPublisher;
     /// A connection that receives.
-    type Subscriber: Subscriber + 'static;
+    type Subscriber: LibrarySubscriber + 'static;
 
     /// Connects a publisher; called within a local set of a runtime of one thread.
     ///
@@ -83,7 +83,7 @@ pub(crate) trait Library {
 }
 
 /// A connection that sends.
-pub(crate) trait Publisher {
+pub(crate) trait LibraryPublisher {
     /// Hands messages to the library, to be sent without further calls. Not cancel safe: some of
     /// them may have been handed over.
     ///
@@ -93,7 +93,7 @@ pub(crate) trait Publisher {
 }
 
 /// A connection that receives.
-pub(crate) trait Subscriber {
+pub(crate) trait LibrarySubscriber {
     /// Waits for the next message and has a look at its payload.
     ///
     /// # Errors

@@ -5,13 +5,13 @@
 //!
 //! ```text
 //! main, cli → command → report → scenario → fleet → adapter → verify
-//!           ↘ null             ↘ watch    ↘ broker → adapter, library, process
+//!           ↘ null_relay       ↘ watch    ↘ broker → adapter, library, process
 //! ```
 //!
 //! `scenario` loads brokers and `report` has what came of it: as JSON, CSV, HTML, percentiles and tables. `fleet`
 //! has the connections, `watch` the progress and the interval log. `broker` is the table of brokers, with all
 //! that differs between them behind the traits of `adapter` (wire formats) and `library` (client libraries) and
-//! what `process` needs to start them. `null` is itself a broker, the least there can be, and runs as a process of
+//! what `process` needs to start them. `null_relay` is itself a broker, the least there can be, and runs as a process of
 //! its own.
 
 #![warn(clippy::disallowed_macros)]
@@ -25,11 +25,11 @@ mod distribution;
 mod fleet;
 mod interrupt;
 mod library;
-mod mark;
-mod null;
+mod null_relay;
+mod output;
+mod payload;
 mod process;
 mod report;
-mod say;
 mod scenario;
 mod verify;
 mod watch;
@@ -39,11 +39,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
-use command::Compared;
+use command::DiffCommand;
 use interrupt::Interrupt;
-use null::NullRelay;
+use null_relay::NullRelay;
+use output::{print, say};
 use report::{Outputs, Paths, Report};
-use say::{say, tell};
 use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            tell(format_args!("loadgen: {error}"));
+            say(format_args!("loadgen: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -89,7 +89,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Err(error) => return Ok(bad_input(&error)),
             };
             outputs.write(&report)?;
-            say(&report.to_text())?;
+            print(&report.to_text())?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Diff(args) => return diff(args.resolve()),
@@ -108,7 +108,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // The files first: they are worth more than what may not be written to a full disk.
     outputs.write(&report)?;
     watch.finish()?;
-    say(&report.to_text())?;
+    print(&report.to_text())?;
     Ok(match (report.partial, report.failures()) {
         (true, _) => ExitCode::from(130),
         (false, 0) => ExitCode::SUCCESS,
@@ -116,10 +116,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     })
 }
 
-fn diff(compared: Compared) -> Result<ExitCode, Failure> {
+fn diff(compared: DiffCommand) -> Result<ExitCode, Failure> {
     match compared.run() {
         Ok(diff) => {
-            say(&diff)?;
+            print(&diff)?;
             Ok(ExitCode::from(u8::from(diff.is_regression())))
         }
         Err(error) => Ok(bad_input(&error)),
@@ -128,7 +128,7 @@ fn diff(compared: Compared) -> Result<ExitCode, Failure> {
 
 /// What to say and return for a file that is not what it should be.
 fn bad_input(error: &dyn std::error::Error) -> ExitCode {
-    tell(format_args!("loadgen: {error}"));
+    say(format_args!("loadgen: {error}"));
     ExitCode::from(2)
 }
 

@@ -98,7 +98,7 @@ impl Tally {
 /// One subscriber's account of every publisher of its channel.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    sources: Vec<Source>,
+    sources: Vec<PublisherProgress>,
     /// The publisher that this subscriber is itself.
     own: Option<usize>,
     foreign: u64,
@@ -108,7 +108,9 @@ pub(crate) struct Verifier {
 impl Verifier {
     pub(crate) fn new(publishers: usize) -> Self {
         Self {
-            sources: (0..publishers).map(|_| Source::default()).collect(),
+            sources: (0..publishers)
+                .map(|_| PublisherProgress::default())
+                .collect(),
             own: None,
             foreign: 0,
             heard_probe: false,
@@ -173,7 +175,7 @@ impl Verifier {
 }
 
 #[derive(Debug, Default)]
-struct Source {
+struct PublisherProgress {
     /// One more than the highest number seen.
     next: u64,
     /// Numbers below `next` that have not come, as start → end ranges.
@@ -182,7 +184,7 @@ struct Source {
     reordered: u64,
 }
 
-impl Source {
+impl PublisherProgress {
     fn missing(&self) -> u64 {
         self.gaps.iter().map(|(start, end)| end - start).sum()
     }

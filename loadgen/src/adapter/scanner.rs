@@ -1,15 +1,15 @@
-//! The walk through received bytes: finds each payload's mark and skips the rest.
+//! The walk through received bytes: finds each payload's header and skips the rest.
 //!
 //! Messages of one publisher to one channel have the same bytes before their payload, so the head
 //! of the last message is kept, and a message that begins with the same bytes is taken without
 //! asking the adapter. That makes a message cost the same for every broker: one comparison of some
-//! forty bytes, the mark read, the rest skipped. Payload bytes are never copied; at most a head
-//! and a mark are carried from one read to the next.
+//! forty bytes, the header read, the rest skipped. Payload bytes are never copied; at most a head
+//! and a header are carried from one read to the next.
 
 use super::{Adapter, Head, WireError};
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 
-/// Where one connection is in its stream. Every payload begins with a mark of type `M`.
+/// Where one connection is in its stream. Every payload begins with a header of type `M`.
 #[derive(Debug)]
 pub(crate) struct Scanner<M> {
     /// The bytes before the payload of the last message; empty before the first.
@@ -18,13 +18,13 @@ pub(crate) struct Scanner<M> {
     body: usize,
     /// Bytes still to skip of what was begun.
     skip: usize,
-    /// The mark of the message being skipped: it counts when its last byte has come.
+    /// The header of the message being skipped: it counts when its last byte has come.
     open: Option<M>,
     /// Bytes too few to tell what they begin; to be put before the next that are read.
     carry: Vec<u8>,
 }
 
-/// The longest head, mark included, or control line, that is carried from one read to the next.
+/// The longest head, header included, or control line, that is carried from one read to the next.
 pub(crate) const MAX_CARRY: usize = 4096;
 
 impl<M> Default for Scanner<M> {
@@ -39,7 +39,7 @@ impl<M> Default for Scanner<M> {
     }
 }
 
-impl<M: Mark> Scanner<M> {
+impl<M: PayloadHeader> Scanner<M> {
     /// The bytes left over from the last [`Scanner::scan`]: they go before the next ones read.
     pub(crate) fn carry(&self) -> &[u8] {
         &self.carry
@@ -87,14 +87,14 @@ impl<M: Mark> Scanner<M> {
                     }
                 }
             }
-            let Some(mark) = M::read(&rest[self.head.len()..]) else {
+            let Some(header) = M::read(&rest[self.head.len()..]) else {
                 break;
             };
             let whole = self.head.len() + self.body;
             if rest.len() < whole {
-                self.open = Some(mark);
+                self.open = Some(header);
             } else {
-                deliver(mark);
+                deliver(header);
             }
             rest = self.pass(rest, whole);
         }
@@ -111,9 +111,9 @@ impl<M: Mark> Scanner<M> {
         let skipped = self.skip.min(received.len());
         self.skip -= skipped;
         if self.skip == 0
-            && let Some(mark) = self.open.take()
+            && let Some(header) = self.open.take()
         {
-            deliver(mark);
+            deliver(header);
         }
         &received[skipped..]
     }

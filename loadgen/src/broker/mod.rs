@@ -17,7 +17,7 @@ mod look;
 mod mles;
 mod mqtt;
 mod nats;
-mod null;
+mod null_relay;
 mod program;
 mod rabbitmq;
 mod redis;
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::Adapter;
 use crate::interrupt::Interrupt;
 use crate::library::{Job, Library};
-use crate::process::{Place, Running, StartError};
+use crate::process::{Place, RunningBroker, StartError};
 pub(crate) use client::Client;
 pub(crate) use look::Look;
 pub(crate) use program::{Programs, missing_packages};
@@ -106,7 +106,7 @@ brokers! {
     /// Mles v2 over WebSocket and TLS, as the server `mles` 2.9.4 speaks it.
     ReferenceV2 "reference-v2": mles::REFERENCE_V2;
     /// Mles v1 over a relay built into this program that only copies: the floor of the tool.
-    Null "null": null::RELAY, mles::MlesLibrary;
+    Null "null": null_relay::RELAY, mles::MlesLibrary;
 }
 
 impl Broker {
@@ -139,7 +139,7 @@ impl Broker {
         self,
         programs: &Programs,
         interrupt: &Interrupt,
-    ) -> Result<Running, StartError> {
+    ) -> Result<RunningBroker, StartError> {
         let row = self.row();
         let program = row.program.find(programs);
         let program = program.ok_or_else(|| StartError::NotInstalled {
@@ -147,6 +147,6 @@ impl Broker {
             hint: row.program.hint(),
         })?;
         let recipe = |place: Place<'_>| (row.launch)(program, place, programs);
-        Running::start(self.name(), recipe, interrupt)
+        RunningBroker::start(self.name(), recipe, interrupt)
     }
 }

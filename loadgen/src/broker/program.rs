@@ -26,7 +26,7 @@ pub(super) struct Program {
     /// Places to look in otherwise, the first that has it is taken.
     pub(super) places: &'static [Location],
     /// How the user gets it.
-    pub(super) source: Source,
+    pub(super) source: ProgramSource,
 }
 
 /// A place where a program may be.
@@ -42,7 +42,7 @@ pub(super) enum Location {
 }
 
 /// How a user gets a program that is missing.
-pub(super) enum Source {
+pub(super) enum ProgramSource {
     /// A package of Debian, which `scripts/setup packages` installs.
     Package(&'static str),
     /// Something else, in words that follow "is not installed".
@@ -55,7 +55,7 @@ impl Program {
         Self {
             named: |_| None,
             places,
-            source: Source::Package(package),
+            source: ProgramSource::Package(package),
         }
     }
 
@@ -70,10 +70,10 @@ impl Program {
     /// Returns what to add to "is not installed".
     pub(super) fn hint(&self) -> String {
         match self.source {
-            Source::Package(package) => {
+            ProgramSource::Package(package) => {
                 format!(" (Debian package {package}; scripts/setup packages brings it)")
             }
-            Source::Other(hint) => hint.to_owned(),
+            ProgramSource::Other(hint) => hint.to_owned(),
         }
     }
 }
@@ -96,8 +96,8 @@ pub(crate) fn missing_packages(brokers: &[Broker], programs: &Programs) -> Vec<&
     let all = brokers.iter().map(|broker| &broker.row().program);
     let missing = all.filter(|program| program.find(programs).is_none());
     let packages = missing.filter_map(|program| match program.source {
-        Source::Package(package) => Some(package),
-        Source::Other(_) => None,
+        ProgramSource::Package(package) => Some(package),
+        ProgramSource::Other(_) => None,
     });
     let mut packages: Vec<_> = packages.collect();
     // Two brokers may come with one package.

@@ -6,9 +6,9 @@ use clap::Args;
 use super::invalid;
 use super::latency::TargetArgs;
 use super::value::{payload_of, rate, seconds};
-use crate::command::One;
-use crate::mark::Timed;
-use crate::scenario::{Amount, ConnectStorm, HistoryJoin, Load, Named, SlowReader, Timing};
+use crate::command::SingleBroker;
+use crate::payload::TimedStamp;
+use crate::scenario::{Amount, ConnectStorm, HistoryJoin, Load, ScenarioName, SlowReader, Timing};
 use crate::verify::Stamp;
 
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub(crate) struct SlowReaderArgs {
     #[arg(long, default_value_t = SlowReader::default().subscribers, value_parser = count)]
     subscribers: usize,
     /// Size of each message, at least 24 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "4KiB", value_parser = payload_of::<Timed>)]
+    #[arg(long, default_value = "4KiB", value_parser = payload_of::<TimedStamp>)]
     payload: usize,
     /// Messages a second
     #[arg(long, default_value_t = SlowReader::default().rate, value_parser = rate)]
@@ -72,19 +72,19 @@ pub(crate) struct SlowReaderArgs {
 
 impl ConnectStormArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> One {
+    pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::Storm(ConnectStorm {
             connections: self.connections,
             in_flight: self.in_flight,
             bystander_rate: self.bystander_rate,
         });
-        one(self.target, Named::ConnectStorm, load)
+        one(self.target, ScenarioName::ConnectStorm, load)
     }
 }
 
 impl HistoryJoinArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> One {
+    pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::History(HistoryJoin {
             history: self.history,
             payload: self.payload,
@@ -92,7 +92,7 @@ impl HistoryJoinArgs {
             joiners: self.joiners,
             in_flight: self.in_flight,
         });
-        one(self.target, Named::HistoryJoin, load)
+        one(self.target, ScenarioName::HistoryJoin, load)
     }
 }
 
@@ -101,7 +101,7 @@ impl SlowReaderArgs {
     ///
     /// # Errors
     /// There is no time to measure.
-    pub(crate) fn resolve(self) -> Result<One, clap::Error> {
+    pub(crate) fn resolve(self) -> Result<SingleBroker, clap::Error> {
         if self.before == 0.0 || self.after == 0.0 {
             return Err(invalid("--before and --after must be over 0"));
         }
@@ -113,12 +113,12 @@ impl SlowReaderArgs {
             after_seconds: self.after,
             ..SlowReader::default()
         });
-        Ok(one(self.target, Named::SlowReader, load))
+        Ok(one(self.target, ScenarioName::SlowReader, load))
     }
 }
 
 /// A load that says itself how long it takes.
-fn one(target: TargetArgs, named: Named, load: Load) -> One {
+fn one(target: TargetArgs, named: ScenarioName, load: Load) -> SingleBroker {
     let unused = Timing {
         warm_up_seconds: 0.0,
         measured: Amount::Seconds(0.0),

@@ -9,8 +9,8 @@ use mles::protocol::Keyring;
 use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
 use super::{ClientArgs, TimeArgs, invalid};
 use crate::broker::{Broker, Client};
-use crate::command::{One, Steps, Sweep};
-use crate::mark::Timed;
+use crate::command::{SingleBroker, Steps, Sweep};
+use crate::payload::TimedStamp;
 use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, Timing};
 
 /// A broker that runs already.
@@ -47,7 +47,7 @@ pub(super) struct OpenLoopArgs {
     #[arg(long, requires = "channels", value_name = "EXPONENT", value_parser = exponent)]
     zipf: Option<f64>,
     /// Size of each message, at least 24 bytes, like 64 or 64KiB [default: 64]
-    #[arg(long, value_parser = payload_of::<Timed>)]
+    #[arg(long, value_parser = payload_of::<TimedStamp>)]
     payload: Option<usize>,
     /// How messages are spread over time [default: fixed]
     #[arg(long)]
@@ -131,8 +131,8 @@ pub(super) struct CompareLatencyArgs {
 }
 
 impl TargetArgs {
-    pub(super) fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> One {
-        One {
+    pub(super) fn resolve(self, scenarios: Vec<(String, Load)>, timing: Timing) -> SingleBroker {
+        SingleBroker {
             broker: self.broker,
             target: self.target(),
             scenarios,
@@ -185,7 +185,7 @@ impl LatencyArgs {
     ///
     /// # Errors
     /// There is no time to measure.
-    pub(crate) fn resolve(self) -> Result<One, clap::Error> {
+    pub(crate) fn resolve(self) -> Result<SingleBroker, clap::Error> {
         let timing = self.time.measured()?;
         let latency = Latency {
             client: self.client.client,
@@ -197,7 +197,7 @@ impl LatencyArgs {
 
 impl SeedArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> One {
+    pub(crate) fn resolve(self) -> SingleBroker {
         let seed = Seed {
             subscribers: self.subscribers.into(),
             samples: self.samples,

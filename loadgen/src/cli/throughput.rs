@@ -5,7 +5,7 @@ use clap::Args;
 use super::latency::TargetArgs;
 use super::value::{exponent, payload_of, size};
 use super::{ClientArgs, TimeArgs, invalid};
-use crate::command::One;
+use crate::command::SingleBroker;
 use crate::scenario::{Amount, Fanout, Load, Mode, Preset, Timing};
 use crate::verify::Stamp;
 
@@ -60,7 +60,7 @@ impl ThroughputArgs {
     ///
     /// # Errors
     /// A law for channels that are not there, or what the client cannot do.
-    pub(crate) fn resolve(self) -> Result<One, clap::Error> {
+    pub(crate) fn resolve(self) -> Result<SingleBroker, clap::Error> {
         let mut load = Fanout {
             payload: self.payload,
             mode: self.mode,

@@ -1,6 +1,6 @@
 //! Values of options: sizes, times and rates, with their limits.
 
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
@@ -20,7 +20,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 }
 
 /// The size of a payload that has room for an `M`.
-pub(super) fn payload_of<M: Mark>(text: &str) -> Result<usize, String> {
+pub(super) fn payload_of<M: PayloadHeader>(text: &str) -> Result<usize, String> {
     match size(text)? {
         short if short < M::LEN => Err(format!("at least {} bytes are needed", M::LEN)),
         payload => Ok(payload),
@@ -71,7 +71,7 @@ fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mark::Timed;
+    use crate::payload::TimedStamp;
     use crate::verify::Stamp;
 
     #[test]
@@ -88,8 +88,8 @@ mod tests {
     fn a_payload_has_room_for_its_mark() {
         assert!(payload_of::<Stamp>("7").is_err());
         assert_eq!(payload_of::<Stamp>("8"), Ok(8));
-        assert!(payload_of::<Timed>("23").is_err());
-        assert_eq!(payload_of::<Timed>("24"), Ok(24));
+        assert!(payload_of::<TimedStamp>("23").is_err());
+        assert_eq!(payload_of::<TimedStamp>("24"), Ok(24));
     }
 
     #[test]

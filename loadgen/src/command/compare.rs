@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use mles::protocol::Keyring;
 
 use super::CommandError;
-use super::load::Runner;
+use super::runner::Runner;
 use crate::broker::{Broker, Programs, missing_packages};
 use crate::interrupt::Interrupt;
-use crate::process::{Running, StartError};
+use crate::output::say;
+use crate::process::{RunningBroker, StartError};
 use crate::report::{Report, Run, RunResult};
-use crate::say::tell;
 use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
 
@@ -105,7 +105,7 @@ impl Compare {
                     available.push(broker);
                 }
                 Err(error @ StartError::NotInstalled { .. }) if !must_be_there => {
-                    tell(format_args!("SKIPPED {}: {error}", broker.name()));
+                    say(format_args!("SKIPPED {}: {error}", broker.name()));
                     report.skipped.insert(broker, error.to_string());
                 }
                 Err(error) => return Err(error.into()),
@@ -127,10 +127,10 @@ impl Compare {
         runner: &mut Runner<'_>,
     ) -> ControlFlow<()> {
         let brokers = fitting(report, (name, load), brokers);
-        let mut running: Vec<Option<Running>> = brokers.iter().map(|_| None).collect();
+        let mut running: Vec<Option<RunningBroker>> = brokers.iter().map(|_| None).collect();
         for round in 1..=self.rounds {
             for (running, broker) in running.iter_mut().zip(brokers.iter().copied()) {
-                tell(format_args!(
+                say(format_args!(
                     "{name}: round {round} of {}, {}",
                     self.rounds,
                     broker.name()
@@ -148,7 +148,7 @@ impl Compare {
     /// where that makes no difference to it.
     fn once(
         &self,
-        running: &mut Option<Running>,
+        running: &mut Option<RunningBroker>,
         broker: Broker,
         (name, load): (&str, &Load),
         round: usize,
@@ -196,7 +196,7 @@ fn fitting(report: &mut Report, (name, load): (&str, &Load), brokers: &[Broker])
     let fits = |broker: &Broker| match load.objection(*broker) {
         None => true,
         Some(why) => {
-            tell(format_args!("SKIPPED {name} {}: {why}", broker.name()));
+            say(format_args!("SKIPPED {name} {}: {why}", broker.name()));
             report.omit(name, *broker, why);
             false
         }

@@ -5,9 +5,9 @@
 //! the others; Ctrl-C does, and what was measured until then is kept.
 
 mod compare;
-mod kept;
-mod load;
-mod one;
+mod diff;
+mod runner;
+mod single;
 mod start;
 mod sweep;
 
@@ -17,8 +17,8 @@ use crate::process::StartError;
 use crate::scenario::ScenarioError;
 
 pub(crate) use compare::{Compare, Selection};
-pub(crate) use kept::Compared;
-pub(crate) use one::One;
+pub(crate) use diff::DiffCommand;
+pub(crate) use single::SingleBroker;
 pub(crate) use start::Start;
 pub(crate) use sweep::{Steps, Sweep};
 

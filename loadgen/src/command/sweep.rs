@@ -5,7 +5,7 @@
 //! are in the report, but are no failures: a rate that is not sustained is what was looked for.
 
 use super::CommandError;
-use super::load::Runner;
+use super::runner::Runner;
 use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::{Knee, Report, Run, RunResult};

@@ -10,7 +10,7 @@ use super::arrival::Arrival;
 use super::stream::Stream;
 use super::{FleetError, Scratch};
 use crate::adapter::{Adapter, MAX_CARRY, Role, Scanner};
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 
 pub(super) struct Link<M> {
     /// `None` once it was closed by us.
@@ -22,7 +22,7 @@ pub(super) struct Link<M> {
     pub(super) written: usize,
 }
 
-impl<M: Mark> Link<M> {
+impl<M: PayloadHeader> Link<M> {
     /// Reads until the socket is empty.
     pub(super) fn receive(
         &mut self,

@@ -1,7 +1,7 @@
 //! Broker processes: starting them with settings that compare, reading their cost, stopping them.
 //!
 //! What was started here is stopped here, by its process id, however this program comes to its end
-//! (short of SIGKILL): [`Running`] stops its process when dropped, and signals only set a flag.
+//! (short of SIGKILL): [`RunningBroker`] stops its process when dropped, and signals only set a flag.
 //! Nothing here knows a broker's protocol.
 
 mod child;
@@ -12,5 +12,5 @@ mod socket;
 
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use recipe::{Helper, Invocation, Place, Recipe, Version, words};
-pub(crate) use running::{Provenance, Running, StartError};
+pub(crate) use running::{Provenance, RunningBroker, StartError};
 pub(crate) use socket::PeerEnd;

@@ -77,7 +77,7 @@ pub(crate) struct Provenance {
 
 /// A broker that accepts connections; stopped when dropped, before its helper and its files go.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningBroker {
     process: OwnChild,
     addr: SocketAddr,
     provenance: Provenance,
@@ -87,7 +87,7 @@ pub(crate) struct Running {
     _dir: TempDir,
 }
 
-impl Running {
+impl RunningBroker {
     /// Starts the broker of this name by the recipe for a free port of loopback, and waits until it accepts
     /// connections.
     ///

@@ -6,7 +6,7 @@ use super::{Report, Run, RunResult};
 use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::scenario::{
-    HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,
+    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, SeedOutcome, SlowReaderOutcome,
     StormOutcome,
 };
 
@@ -35,8 +35,8 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    Fanout: outcomes -> Outcome,
-    Idle: idles -> IdleResult,
+    Fanout: outcomes -> FanoutOutcome,
+    Idle: idles -> IdleOutcome,
     Latency: latencies -> LatencyOutcome,
     Seed: seeds -> SeedOutcome,
     Storm: storms -> StormOutcome,

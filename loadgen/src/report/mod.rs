@@ -11,12 +11,12 @@ mod csv;
 mod diff;
 mod environment;
 mod figure;
+mod files;
 mod group;
 mod hgrm;
 mod html;
-mod input;
-mod output;
 mod quantity;
+mod read;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -32,8 +32,8 @@ use crate::process::Provenance;
 use crate::scenario::{Load, Timing};
 pub(crate) use diff::{Diff, DiffError, Terms};
 use environment::Environment;
-pub(crate) use input::ReadError;
-pub(crate) use output::{Outputs, Paths};
+pub(crate) use files::{Outputs, Paths};
+pub(crate) use read::ReadError;
 pub(crate) use run::{Knee, Run, RunResult};
 
 /// The version of the JSON's layout.

@@ -6,7 +6,7 @@ use super::figure::{Figure, Times};
 use crate::broker::Broker;
 use crate::process::CpuTime;
 use crate::scenario::{
-    HistoryOutcome, IdleResult, LatencyOutcome, Outcome, SeedOutcome, SlowReaderOutcome,
+    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, SeedOutcome, SlowReaderOutcome,
     StormOutcome,
 };
 use crate::verify::Tally;
@@ -33,9 +33,9 @@ pub(crate) struct Run {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RunResult {
     /// Messages were sent.
-    Fanout(Outcome),
+    Fanout(FanoutOutcome),
     /// Subscribers were idle.
-    Idle(IdleResult),
+    Idle(IdleOutcome),
     /// Messages were sent on a schedule.
     Latency(Box<LatencyOutcome>),
     /// Messages were sent one at a time.

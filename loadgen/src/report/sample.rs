@@ -8,8 +8,8 @@ use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::process::{CpuTime, Memory, Provenance};
 use crate::scenario::{
-    Amount, ConnectStorm, Fanout, HistoryJoin, HistoryOutcome, Idle, IdlePoint, IdleResult,
-    Latency, LatencyOutcome, Load, MemoryPoint, Outcome, Seed, SeedOutcome, SlowReader,
+    Amount, ConnectStorm, Fanout, FanoutOutcome, HistoryJoin, HistoryOutcome, Idle, IdleOutcome,
+    IdlePoint, Latency, LatencyOutcome, Load, MemoryPoint, Seed, SeedOutcome, SlowReader,
     SlowReaderOutcome, StormOutcome, Timing,
 };
 use crate::verify::Tally;
@@ -67,7 +67,7 @@ pub(super) fn report() -> Report {
 
 /// A closed loop whose broker takes `scale` µs for each of 1000 deliveries.
 pub(super) fn fanout(scale: u64) -> RunResult {
-    RunResult::Fanout(Outcome {
+    RunResult::Fanout(FanoutOutcome {
         messages: 100,
         seconds: 1.0,
         tally: tally(1000),
@@ -121,7 +121,7 @@ fn idle(scale: u64) -> RunResult {
             rss_bytes: scale * 1000 * subscribers as u64 + (4 << 20),
         },
     };
-    RunResult::Idle(IdleResult {
+    RunResult::Idle(IdleOutcome {
         points: [0, 2000, 8000].map(point).into(),
         bytes_per_subscriber: scale as f64 * 1000.0,
     })

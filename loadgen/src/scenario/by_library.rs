@@ -1,6 +1,6 @@
 //! The same loads over brokers' client libraries.
 //!
-//! Libraries bring their own sockets, tasks and some even threads, so [`super::cast`] cannot serve
+//! Libraries bring their own sockets, tasks and some even threads, so [`super::topology`] cannot serve
 //! them. The load is the same window, the check the same verifier; what differs is who waits: a task
 //! for each subscriber, and one future for each publisher of a phase. All of ours run on one thread.
 
@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::cast::{HEAR_DEADLINE, PROBE_EVERY, STALL, Shape, run_name, session_number};
+use super::topology::{HEAR_DEADLINE, PROBE_EVERY, STALL, Shape, run_name, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::WireError;
 use crate::broker::Broker;
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::library::{ClientSession, Job, Library, Publisher, Subscriber};
-use crate::mark::Mark;
+use crate::library::{ClientSession, Job, Library, LibraryPublisher, LibrarySubscriber};
+use crate::payload::PayloadHeader;
 use crate::verify::Tally;
-use sender::{Room, Sender};
+use sender::{ChannelReceivers, LibrarySender};
 
 /// How often the user's wish to stop, and the lack of deliveries, are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,20 +45,20 @@ where
 }
 
 /// Everyone who takes part, connected.
-struct Run<'a, L: Library> {
+struct LibraryTopology<'a, L: Library> {
     shape: Shape,
     interrupt: &'a Interrupt,
-    rooms: Vec<Rc<Room>>,
+    channels: Vec<Rc<ChannelReceivers>>,
     /// Channel by channel.
-    senders: Vec<Sender<L::Publisher>>,
+    senders: Vec<LibrarySender<L::Publisher>>,
     /// What ended a subscriber's task.
     failures: UnboundedReceiver<ScenarioError>,
 }
 
-impl<'a, L: Library> Run<'a, L> {
+impl<'a, L: Library> LibraryTopology<'a, L> {
     /// Connects everyone and waits until all subscribers hear their channel. Each message that one of
     /// them gets is handed to `delivered`.
-    async fn assemble<M: Mark + 'static>(
+    async fn assemble<M: PayloadHeader + 'static>(
         shape: Shape,
         target: &Target,
         interrupt: &'a Interrupt,
@@ -69,7 +69,7 @@ impl<'a, L: Library> Run<'a, L> {
         let mut run = Self {
             shape,
             interrupt,
-            rooms: Vec::new(),
+            channels: Vec::new(),
             senders: Vec::new(),
             failures,
         };
@@ -82,23 +82,23 @@ impl<'a, L: Library> Run<'a, L> {
                 payload: shape.payload,
                 keyring: &target.keyring,
             };
-            let room = Rc::new(Room::new(&shape));
+            let receivers = Rc::new(ChannelReceivers::new(&shape));
             for seat in 0..shape.subscribers {
                 let subscriber = L::subscriber(session()).await?;
-                let seat = (Rc::clone(&room), seat);
+                let seat = (Rc::clone(&receivers), seat);
                 let listening = listen(subscriber, seat, shape.payload, delivered.clone());
                 spawn_local(report(listening, failed.clone()));
             }
             for index in 0..shape.publishers {
-                run.senders.push(Sender {
+                run.senders.push(LibrarySender {
                     publisher: L::publisher(session()).await?,
-                    room: Rc::clone(&room),
+                    receivers: Rc::clone(&receivers),
                     index,
                     sent: 0,
                     payload: shape.payload,
                 });
             }
-            run.rooms.push(room);
+            run.channels.push(receivers);
             run.check_interrupt()?;
         }
         run.probe::<M>().await?;
@@ -106,10 +106,10 @@ impl<'a, L: Library> Run<'a, L> {
     }
 
     /// The first publisher of each channel asks until all subscribers have heard it.
-    async fn probe<M: Mark>(&mut self) -> Result<(), ScenarioError> {
+    async fn probe<M: PayloadHeader>(&mut self) -> Result<(), ScenarioError> {
         let start = Instant::now();
         loop {
-            let deaf = self.rooms.iter().map(|room| room.deaf()).sum();
+            let deaf = self.channels.iter().map(|receivers| receivers.deaf()).sum();
             if deaf == 0 {
                 return Ok(());
             }
@@ -121,7 +121,7 @@ impl<'a, L: Library> Run<'a, L> {
                 });
             }
             let firsts = self.senders.iter_mut().filter(|sender| sender.index == 0);
-            for sender in firsts.filter(|sender| sender.room.deaf() > 0) {
+            for sender in firsts.filter(|sender| sender.receivers.deaf() > 0) {
                 let probe = sender.message(M::probe());
                 sender.publisher.publish(vec![probe]).await?;
             }
@@ -141,8 +141,8 @@ impl<'a, L: Library> Run<'a, L> {
     fn tally(&self) -> Tally {
         let mut all = Tally::default();
         let senders = self.senders.chunks(self.shape.publishers.into());
-        for (room, senders) in self.rooms.iter().zip(senders) {
-            for verifier in &room.verifiers {
+        for (receivers, senders) in self.channels.iter().zip(senders) {
+            for verifier in &receivers.verifiers {
                 let sent = senders.iter().map(|sender| sender.sent);
                 all.add(&verifier.borrow().tally(sent));
             }
@@ -160,26 +160,26 @@ impl<'a, L: Library> Run<'a, L> {
 }
 
 /// Takes in what a subscriber gets, until its connection ends.
-async fn listen<S: Subscriber, M: Mark>(
+async fn listen<S: LibrarySubscriber, M: PayloadHeader>(
     mut subscriber: S,
-    (room, seat): (Rc<Room>, usize),
+    (receivers, seat): (Rc<ChannelReceivers>, usize),
     payload_len: usize,
     delivered: impl Fn(M),
 ) -> Result<Infallible, ScenarioError> {
     loop {
-        let mark = subscriber.next(|payload| mark::<M>(payload, payload_len));
-        let mark = mark.await?.map_err(FleetError::Wire)?;
-        room.verifiers[seat].borrow_mut().check(mark.stamp());
-        delivered(mark);
-        room.last_delivery.set(Instant::now());
-        room.delivery.notify_waiters();
+        let header = subscriber.next(|payload| header::<M>(payload, payload_len));
+        let header = header.await?.map_err(FleetError::Wire)?;
+        receivers.verifiers[seat].borrow_mut().check(header.stamp());
+        delivered(header);
+        receivers.last_delivery.set(Instant::now());
+        receivers.delivery.notify_waiters();
     }
 }
 
-/// The mark of a payload that is one of ours.
-fn mark<M: Mark>(payload: &[u8], payload_len: usize) -> Result<M, WireError> {
+/// The header of a payload that is one of ours.
+fn header<M: PayloadHeader>(payload: &[u8], payload_len: usize) -> Result<M, WireError> {
     match M::read(payload) {
-        Some(mark) if payload.len() == payload_len => Ok(mark),
+        Some(header) if payload.len() == payload_len => Ok(header),
         _ => Err(WireError::unexpected(payload)),
     }
 }
@@ -195,8 +195,11 @@ async fn report(
 }
 
 /// Returns when nothing was delivered for [`STALL`].
-async fn give_up(rooms: &[Rc<Room>], interrupt: &Interrupt) -> Result<(), ScenarioError> {
-    while last_delivery(rooms).elapsed() <= STALL {
+async fn give_up(
+    channels: &[Rc<ChannelReceivers>],
+    interrupt: &Interrupt,
+) -> Result<(), ScenarioError> {
+    while last_delivery(channels).elapsed() <= STALL {
         tokio::time::sleep(LOOK).await;
         if interrupt.is_set() {
             return Err(FleetError::Interrupted.into());
@@ -205,7 +208,9 @@ async fn give_up(rooms: &[Rc<Room>], interrupt: &Interrupt) -> Result<(), Scenar
     Ok(())
 }
 
-fn last_delivery(rooms: &[Rc<Room>]) -> Instant {
-    let all = rooms.iter().map(|room| room.last_delivery.get());
+fn last_delivery(channels: &[Rc<ChannelReceivers>]) -> Instant {
+    let all = channels
+        .iter()
+        .map(|receivers| receivers.last_delivery.get());
     all.max().unwrap_or_else(Instant::now)
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use super::cast::{Cast, Shape};
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Shares, Timetable};
+use super::topology::{Shape, Topology};
 use super::{ScenarioError, Target};
 use crate::broker::Broker;
 use crate::distribution::{Distribution, nanoseconds};
@@ -91,19 +91,19 @@ impl Bystander<'_> {
             members: false,
             payload,
         };
-        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, shape)?).until(stop);
+        let mut open_loop = OpenLoop::new(Topology::assemble(fleet, shape)?).until(stop);
         self.phase(&mut open_loop, WARM_UP)?;
         // Nobody waits for it when the load has failed.
         let _ = told.send(Stage::Before);
         let before = self.phase(&mut open_loop, BEFORE)?;
         let _ = told.send(Stage::Ready);
         let during = self.phase(&mut open_loop, FOREVER)?;
-        open_loop.cast().linger()?;
+        open_loop.topology().linger()?;
         Ok(Seen {
             before: before.latency,
             during: during.latency,
             lag: during.lag,
-            tally: open_loop.cast().tally(),
+            tally: open_loop.topology().tally(),
         })
     }
 

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, STALL, Shape, Subscriber, TURN, WRITE_LEN};
+use super::cpu_meter::CpuMeter;
 use super::latency::Phases;
-use super::meter::Meter;
 use super::publisher::Publisher;
+use super::topology::{STALL, Shape, Subscriber, TURN, Topology, WRITE_LEN};
 use super::zipf::{SharedWindow, Zipf};
 use super::{ScenarioError, Target};
 use crate::broker::Broker;
@@ -117,7 +117,7 @@ impl Timing {
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Outcome {
+pub(crate) struct FanoutOutcome {
     /// Messages published.
     pub(crate) messages: u64,
     /// From the first publish to the last delivery.
@@ -142,7 +142,7 @@ impl Fanout {
         target: &Target,
         timing: Timing,
         interrupt: &Interrupt,
-    ) -> Result<Outcome, ScenarioError> {
+    ) -> Result<FanoutOutcome, ScenarioError> {
         if self.client == Client::Library {
             return self.run_by_library(broker, target, timing, interrupt);
         }
@@ -155,8 +155,8 @@ impl Fanout {
             members: self.members,
             payload: self.payload,
         };
-        let mut run = Run {
-            cast: Cast::assemble(fleet, shape)?,
+        let mut run = FanoutRun {
+            topology: Topology::assemble(fleet, shape)?,
             window: self.window_messages(),
             shared: self.zipf.map(|exponent| {
                 let zipf = Zipf::new(self.channels, exponent);
@@ -168,17 +168,17 @@ impl Fanout {
             busy: vec![false; self.channels],
         };
         run.send(Amount::Seconds(timing.warm_up_seconds))?;
-        let before = run.cast.tally();
+        let before = run.topology.tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
         let sent_before = run.sent();
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let seconds = run.send(timing.measured)?.as_secs_f64();
-        let cost = meter.stop(run.cast.tally().since(&before).delivered)?;
-        run.cast.linger()?;
-        let tally = run.cast.tally().since(&before);
-        Ok(Outcome {
+        let cost = meter.stop(run.topology.tally().since(&before).delivered)?;
+        run.topology.linger()?;
+        let tally = run.topology.tally().since(&before);
+        Ok(FanoutOutcome {
             messages: run.sent() - sent_before,
             seconds,
             tally,
@@ -196,8 +196,8 @@ impl Fanout {
     }
 }
 
-struct Run<'a> {
-    cast: Cast<'a, Stamp>,
+struct FanoutRun<'a> {
+    topology: Topology<'a, Stamp>,
     /// Messages.
     window: u64,
     /// Instead of a window for each publisher.
@@ -212,10 +212,10 @@ struct Run<'a> {
     busy: Vec<bool>,
 }
 
-impl Run<'_> {
+impl FanoutRun<'_> {
     /// Messages of all publishers so far.
     fn sent(&self) -> u64 {
-        self.cast.publishers.iter().map(|it| it.sent).sum()
+        self.topology.publishers.iter().map(|it| it.sent).sum()
     }
 
     /// Sends `amount`, waits until it is delivered, and says how long that took. Deliveries that
@@ -223,7 +223,7 @@ impl Run<'_> {
     fn send(&mut self, amount: Amount) -> Result<Duration, ScenarioError> {
         let start = Instant::now();
         let mut limits: Vec<u64> = self
-            .cast
+            .topology
             .publishers
             .iter()
             .map(|sender| sender.sent)
@@ -250,13 +250,13 @@ impl Run<'_> {
                 left = 0;
             }
             let is_busy = match &mut self.shared {
-                Some(shared) => shared.publish(&mut self.cast, &mut self.touched, &mut left)?,
+                Some(shared) => shared.publish(&mut self.topology, &mut self.touched, &mut left)?,
                 None => self.publish(&limits)?,
             };
             if !is_busy {
                 return Ok(last_delivery - start);
             }
-            self.cast.turn(TURN, &mut self.touched)?;
+            self.topology.turn(TURN, &mut self.touched)?;
             if self.touched.contains(&true) {
                 last_delivery = Instant::now();
             } else if last_delivery.elapsed() > STALL {
@@ -268,12 +268,12 @@ impl Run<'_> {
     /// Lets the publishers of touched channels send what their window has room for, each up to its
     /// limit. Says whether something is under way.
     fn publish(&mut self, limits: &[u64]) -> Result<bool, ScenarioError> {
-        let Cast {
+        let Topology {
             fleet,
             subscribers,
             publishers,
             ..
-        } = &mut self.cast;
+        } = &mut self.topology;
         let publishers = publishers
             .chunks_mut(self.publishers)
             .zip(limits.chunks(self.publishers));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, STALL, Shape, TURN, WRITE_LEN, session_number};
-use super::meter::Meter;
+use super::cpu_meter::CpuMeter;
+use super::topology::{STALL, Shape, TURN, Topology, WRITE_LEN, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::Role;
 use crate::broker::{Broker, HistorySupport};
@@ -105,21 +105,21 @@ impl HistoryJoin {
             members: false,
             payload: self.payload,
         };
-        let mut cast = Cast::assemble(fleet, shape)?;
-        self.fill(&mut cast)?;
-        let filled = cast.tally();
+        let mut topology = Topology::assemble(fleet, shape)?;
+        self.fill(&mut topology)?;
+        let filled = topology.tally();
         if !filled.is_clean() {
             return Err(ScenarioError::WarmUp(filled));
         }
-        cast.dismiss_publishers();
-        cast.fleet.limit_turns(TURN_CONNECTIONS);
+        topology.dismiss_publishers();
+        topology.fleet.limit_turns(TURN_CONNECTIONS);
         let mut joiners = Joiners {
-            cast,
+            topology,
             waiting: BTreeMap::new(),
             times: Distribution::new(),
             tally: Tally::default(),
         };
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let start = Instant::now();
         let partial = ScenarioError::interrupted(joiners.all(self))?.is_none();
         let seconds = start.elapsed().as_secs_f64();
@@ -136,20 +136,22 @@ impl HistoryJoin {
     }
 
     /// Publishes the history of each channel and waits until its subscriber has it.
-    fn fill(&self, cast: &mut Cast<'_, Stamp>) -> Result<(), ScenarioError> {
-        for which in 0..cast.publishers.len() {
+    fn fill(&self, topology: &mut Topology<'_, Stamp>) -> Result<(), ScenarioError> {
+        for which in 0..topology.publishers.len() {
             for _ in 0..self.history {
-                let link = cast.publishers[which].link;
-                cast.publishers[which].publish(cast.fleet.outbox(link), |stamp| stamp);
-                while cast.fleet.outbox(link).len() > WRITE_LEN && !cast.fleet.flush(link)? {
-                    cast.serve(TURN, |_, _| {})?;
+                let link = topology.publishers[which].link;
+                topology.publishers[which].publish(topology.fleet.outbox(link), |stamp| stamp);
+                while topology.fleet.outbox(link).len() > WRITE_LEN
+                    && !topology.fleet.flush(link)?
+                {
+                    topology.serve(TURN, |_, _| {})?;
                 }
             }
-            cast.fleet.flush(cast.publishers[which].link)?;
+            topology.fleet.flush(topology.publishers[which].link)?;
         }
         let mut last = Instant::now();
-        while !cast.is_idle() && last.elapsed() < STALL {
-            cast.serve(TURN, |_, _| last = Instant::now())?;
+        while !topology.is_idle() && last.elapsed() < STALL {
+            topology.serve(TURN, |_, _| last = Instant::now())?;
         }
         Ok(())
     }
@@ -157,7 +159,7 @@ impl HistoryJoin {
 
 /// Those who join, and what they have got.
 struct Joiners<'a> {
-    cast: Cast<'a, Stamp>,
+    topology: Topology<'a, Stamp>,
     /// By connection.
     waiting: BTreeMap<LinkId, Joiner>,
     times: Distribution,
@@ -199,8 +201,8 @@ impl Joiners<'_> {
             done: None,
             verifier: Verifier::new(1),
         };
-        let name = self.cast.channel(channel).to_owned();
-        let fleet = &mut self.cast.fleet;
+        let name = self.topology.channel(channel).to_owned();
+        let fleet = &mut self.topology.fleet;
         let (link, _) = fleet.open_at_once(Role::Subscriber, session_number(), &name)?;
         self.waiting.insert(link, joiner);
         Ok(())
@@ -210,7 +212,7 @@ impl Joiners<'_> {
     fn receive(&mut self, history: u64) -> Result<bool, ScenarioError> {
         let waiting = &mut self.waiting;
         let mut came = false;
-        self.cast.fleet.turn(TURN, |link, stamp| {
+        self.topology.fleet.turn(TURN, |link, stamp| {
             if let Some(joiner) = waiting.get_mut(&link) {
                 came = true;
                 joiner.verifier.check(stamp);
@@ -228,7 +230,7 @@ impl Joiners<'_> {
         let over = self.waiting.iter().filter(|(_, joiner)| is_over(joiner));
         let over: Vec<LinkId> = over.map(|(&link, _)| link).collect();
         for joiner in over {
-            self.cast.fleet.close(joiner);
+            self.topology.fleet.close(joiner);
             if let Some(joiner) = self.waiting.remove(&joiner) {
                 self.tally.add(&joiner.verifier.tally([history]));
                 if let Some(time) = joiner.done {

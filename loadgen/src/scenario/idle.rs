@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, Shape};
+use super::topology::{Shape, Topology};
 use super::{ScenarioError, Target};
 use crate::broker::Broker;
 use crate::fleet::{Fleet, FleetError};
@@ -55,7 +55,7 @@ pub(crate) struct IdlePoint {
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct IdleResult {
+pub(crate) struct IdleOutcome {
     /// The readings, the first with no subscriber.
     pub(crate) points: Vec<IdlePoint>,
     /// Anonymous bytes per subscriber: the slope from the smallest count to the largest.
@@ -72,10 +72,10 @@ impl Idle {
         broker: Broker,
         target: &Target,
         interrupt: &Interrupt,
-    ) -> Result<IdleResult, ScenarioError> {
+    ) -> Result<IdleOutcome, ScenarioError> {
         let pid = target.pid.ok_or(ProcError::Unknown)?;
         let adapter = broker.adapter(PROBE_PAYLOAD, &target.keyring);
-        let mut casts: Vec<Cast<'_, Stamp>> = Vec::new();
+        let mut topologies: Vec<Topology<'_, Stamp>> = Vec::new();
         let mut connected = 0;
         let mut points = vec![IdlePoint {
             subscribers: 0,
@@ -83,7 +83,7 @@ impl Idle {
         }];
         for &count in &self.counts {
             while connected < count {
-                // One cast per channel: few publishers are connected at a time.
+                // One topology per channel: few publishers are connected at a time.
                 let subscribers = self.per_channel.min(count - connected);
                 let shape = Shape {
                     channels: 1,
@@ -93,18 +93,18 @@ impl Idle {
                     payload: PROBE_PAYLOAD,
                 };
                 let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;
-                let mut cast = Cast::assemble(fleet, shape)?;
-                cast.dismiss_publishers();
-                casts.push(cast);
+                let mut topology = Topology::assemble(fleet, shape)?;
+                topology.dismiss_publishers();
+                topologies.push(topology);
                 connected += subscribers;
             }
-            self.settle(&mut casts, interrupt)?;
+            self.settle(&mut topologies, interrupt)?;
             points.push(IdlePoint {
                 subscribers: connected,
                 memory: Memory::of(pid)?,
             });
         }
-        Ok(IdleResult {
+        Ok(IdleOutcome {
             bytes_per_subscriber: slope(&points, |memory| memory.anonymous_bytes),
             points,
         })
@@ -113,13 +113,13 @@ impl Idle {
     /// Leaves the subscribers alone, but for pings to answer.
     fn settle(
         &self,
-        casts: &mut [Cast<'_, Stamp>],
+        topologies: &mut [Topology<'_, Stamp>],
         interrupt: &Interrupt,
     ) -> Result<(), ScenarioError> {
         let end = Instant::now() + Duration::from_secs_f64(self.settle_seconds);
         while Instant::now() < end {
-            for cast in &mut *casts {
-                cast.turn(Duration::ZERO, &mut [false])?;
+            for topology in &mut *topologies {
+                topology.turn(Duration::ZERO, &mut [false])?;
             }
             if interrupt.sleep(REST) {
                 return Err(FleetError::Interrupted.into());
@@ -129,7 +129,7 @@ impl Idle {
     }
 }
 
-impl IdleResult {
+impl IdleOutcome {
     /// Resident bytes per subscriber, shared pages included: the slope likewise.
     pub(crate) fn rss_per_subscriber(&self) -> f64 {
         slope(&self.points, |memory| memory.rss_bytes)
@@ -167,7 +167,7 @@ mod tests {
         let anonymous = slope(&points, |memory| memory.anonymous_bytes);
         assert!((anonymous - 100.0).abs() < 1e-9);
         let bytes_per_subscriber = anonymous;
-        let result = IdleResult {
+        let result = IdleOutcome {
             points: points.into(),
             bytes_per_subscriber,
         };

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, Shape};
+use super::cpu_meter::{Cost, CpuMeter};
 use super::lag::{LagBound, lag_objection};
-use super::meter::{Cost, Meter};
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Shares, Timetable};
+use super::topology::{Shape, Topology};
 use super::zipf::Zipf;
 use super::{Load, ScenarioError, Target};
 use crate::broker::Broker;
@@ -141,23 +141,23 @@ impl Latency {
         }
         let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let mut open_loop = OpenLoop::new(Cast::assemble(fleet, self.shape())?);
+        let mut open_loop = OpenLoop::new(Topology::assemble(fleet, self.shape())?);
         self.phase(&mut open_loop, phases.warm_up, self.seed ^ 1, None)?;
-        let before = open_loop.cast().tally();
+        let before = open_loop.topology().tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let (measured, intervals) = watch.during(label, |feed| {
             self.phase(&mut open_loop, phases.measured, self.seed, Some(feed))
         });
         let mut measured = measured?;
         let cost = meter.stop(measured.recorder.latency.count())?;
         if !measured.interrupted {
-            let lingered = ScenarioError::interrupted(open_loop.cast().linger())?;
+            let lingered = ScenarioError::interrupted(open_loop.topology().linger())?;
             measured.interrupted = lingered.is_none();
         }
-        let tally = open_loop.cast().tally().since(&before);
+        let tally = open_loop.topology().tally().since(&before);
         Ok(self.outcome(measured, tally, cost, intervals, phases.measured))
     }
 

@@ -5,14 +5,13 @@
 
 mod by_library;
 mod bystander;
-mod cast;
+mod catalog;
+mod cpu_meter;
 mod fanout;
 mod history;
 mod idle;
 mod lag;
 mod latency;
-mod meter;
-mod named;
 mod open_loop;
 mod publisher;
 mod recorder;
@@ -20,6 +19,7 @@ mod seed;
 mod slow_reader;
 mod storm;
 mod timetable;
+mod topology;
 mod zipf;
 
 use std::net::SocketAddr;
@@ -35,14 +35,14 @@ use crate::library::LibraryError;
 use crate::process::ProcError;
 use crate::verify::Tally;
 
-pub(crate) use fanout::{Amount, Fanout, Mode, Outcome, Timing};
+pub(crate) use catalog::{Preset, ScenarioName, ScenarioOptions};
+pub(crate) use fanout::{Amount, Fanout, FanoutOutcome, Mode, Timing};
 pub(crate) use history::{HistoryJoin, HistoryOutcome};
 #[cfg(test)]
 pub(crate) use idle::IdlePoint;
-pub(crate) use idle::{Idle, IdleResult};
+pub(crate) use idle::{Idle, IdleOutcome};
 pub(crate) use lag::LagBound;
 pub(crate) use latency::{Latency, LatencyOutcome};
-pub(crate) use named::{Given, Named, Preset};
 pub(crate) use seed::{Seed, SeedOutcome};
 #[cfg(test)]
 pub(crate) use slow_reader::MemoryPoint;

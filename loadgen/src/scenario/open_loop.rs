@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ScenarioError;
-use super::cast::{Cast, STALL, TURN, WRITE_LEN};
 use super::publisher::Publisher;
 use super::recorder::Recorder;
 use super::timetable::{Due, Timetable};
+use super::topology::{STALL, TURN, Topology, WRITE_LEN};
 use crate::distribution::nanoseconds;
-use crate::mark::Timed;
+use crate::payload::TimedStamp;
 
 /// Connections served before the schedule is looked at again.
 const TURN_CONNECTIONS: usize = 16;
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Publishers on a schedule, and their subscribers.
 pub(super) struct OpenLoop<'a> {
-    cast: Cast<'a, Timed>,
+    topology: Topology<'a, TimedStamp>,
     /// Publishers whose socket is full.
     blocked: Vec<usize>,
     /// Publishers with something new in their outbox.
@@ -35,10 +35,10 @@ pub(super) struct OpenLoop<'a> {
 }
 
 impl<'a> OpenLoop<'a> {
-    pub(super) fn new(mut cast: Cast<'a, Timed>) -> Self {
-        cast.fleet.limit_turns(TURN_CONNECTIONS);
+    pub(super) fn new(mut topology: Topology<'a, TimedStamp>) -> Self {
+        topology.fleet.limit_turns(TURN_CONNECTIONS);
         Self {
-            cast,
+            topology,
             blocked: Vec::new(),
             filled: Vec::new(),
             stop: None,
@@ -54,8 +54,8 @@ impl<'a> OpenLoop<'a> {
     }
 
     /// The connections and their accounts.
-    pub(super) fn cast(&mut self) -> &mut Cast<'a, Timed> {
-        &mut self.cast
+    pub(super) fn topology(&mut self) -> &mut Topology<'a, TimedStamp> {
+        &mut self.topology
     }
 
     /// Sends what `table` has, waits until it is delivered, and returns how many messages could
@@ -101,9 +101,9 @@ impl<'a> OpenLoop<'a> {
         while written < WRITE_LEN
             && let Some(Due { at, publisher: who }) = table.take(now)
         {
-            let publisher = &mut self.cast.publishers[who];
-            let outbox = self.cast.fleet.outbox(publisher.link);
-            publisher.publish(outbox, |stamp| Timed {
+            let publisher = &mut self.topology.publishers[who];
+            let outbox = self.topology.fleet.outbox(publisher.link);
+            publisher.publish(outbox, |stamp| TimedStamp {
                 stamp,
                 intended: at,
                 sent: now,
@@ -115,7 +115,11 @@ impl<'a> OpenLoop<'a> {
             }
         }
         for who in self.filled.drain(..) {
-            if !self.cast.fleet.flush(self.cast.publishers[who].link)? {
+            if !self
+                .topology
+                .fleet
+                .flush(self.topology.publishers[who].link)?
+            {
                 table.hold(who);
                 self.blocked.push(who);
             }
@@ -127,22 +131,22 @@ impl<'a> OpenLoop<'a> {
     fn receive(&mut self, wait: Duration, recorder: &mut Recorder) -> Result<(), ScenarioError> {
         let wait = match wait.checked_sub(POLL_AHEAD) {
             Some(sleep) if !sleep.is_zero() => {
-                self.cast.fleet.wake_after(sleep)?;
+                self.topology.fleet.wake_after(sleep)?;
                 sleep
             }
             _ => Duration::ZERO,
         };
-        self.cast.serve(wait, |_, mark| {
+        self.topology.serve(wait, |_, header| {
             // A probe may have been under way when all had heard another.
-            if !mark.stamp.is_probe() {
-                recorder.delivered(mark, recorder.now());
+            if !header.stamp.is_probe() {
+                recorder.delivered(header, recorder.now());
             }
         })
     }
 
     /// Lets publishers send again whose sockets took everything.
     fn unblock(&mut self, table: &mut Timetable) {
-        let (fleet, publishers) = (&self.cast.fleet, &self.cast.publishers);
+        let (fleet, publishers) = (&self.topology.fleet, &self.topology.publishers);
         self.blocked.retain(|&who| {
             let Publisher { link, .. } = publishers[who];
             let is_blocked = !fleet.is_flushed(link);
@@ -156,7 +160,7 @@ impl<'a> OpenLoop<'a> {
     /// Receives until everything that was sent is there, or nothing comes for [`STALL`].
     fn drain(&mut self, recorder: &mut Recorder) -> Result<(), ScenarioError> {
         let mut last = Instant::now();
-        while !self.cast.is_idle() && last.elapsed() < STALL {
+        while !self.topology.is_idle() && last.elapsed() < STALL {
             let before = recorder.latency.count();
             self.receive(TURN, recorder)?;
             recorder.tick(recorder.now());

@@ -1,8 +1,8 @@
-//! One that sends: the message it sends over and over, with another mark each time.
+//! One that sends: the message it sends over and over, with another header each time.
 
 use crate::adapter::Publication;
 use crate::fleet::LinkId;
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 use crate::verify::Stamp;
 
 /// One that sends.
@@ -22,16 +22,20 @@ impl Publisher {
         self.publication.bytes.len()
     }
 
-    /// Appends the next message to `outbox`, with the mark that `mark` makes of its stamp.
-    pub(super) fn publish<M: Mark>(&mut self, outbox: &mut Vec<u8>, mark: impl FnOnce(Stamp) -> M) {
-        self.append(outbox, mark(Stamp::new(self.index, self.sent)));
+    /// Appends the next message to `outbox`, with the header that `header` makes of its stamp.
+    pub(super) fn publish<M: PayloadHeader>(
+        &mut self,
+        outbox: &mut Vec<u8>,
+        header: impl FnOnce(Stamp) -> M,
+    ) {
+        self.append(outbox, header(Stamp::new(self.index, self.sent)));
         self.sent += 1;
     }
 
     /// Appends a message that is not counted.
-    pub(super) fn append(&self, outbox: &mut Vec<u8>, mark: impl Mark) {
+    pub(super) fn append(&self, outbox: &mut Vec<u8>, header: impl PayloadHeader) {
         let payload = outbox.len() + self.publication.payload_at;
         outbox.extend_from_slice(&self.publication.bytes);
-        mark.write(&mut outbox[payload..]);
+        header.write(&mut outbox[payload..]);
     }
 }

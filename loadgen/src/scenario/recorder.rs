@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::distribution::{Distribution, nanoseconds};
-use crate::mark::Timed;
+use crate::payload::TimedStamp;
 use crate::watch::{Feed, INTERVAL, Interval};
 
 /// What a phase has recorded so far.
@@ -68,10 +68,10 @@ impl Recorder {
 
     /// A subscriber has got a message now.
     #[inline]
-    pub(super) fn delivered(&mut self, mark: Timed, now: u64) {
-        let latency = now.saturating_sub(mark.intended);
+    pub(super) fn delivered(&mut self, header: TimedStamp, now: u64) {
+        let latency = now.saturating_sub(header.intended);
         self.latency.record(latency);
-        self.service.record(now.saturating_sub(mark.sent));
+        self.service.record(now.saturating_sub(header.sent));
         self.in_time += u64::from(now <= self.end);
         if let Some(current) = &mut self.current {
             current.turn_over(self.epoch, now);
@@ -146,12 +146,12 @@ mod tests {
             }
             while let Some(due) = table.take(now) {
                 recorder.sent(due.at, now);
-                let mark = Timed {
+                let header = TimedStamp {
                     stamp: Stamp::new(0, 0),
                     intended: due.at,
                     sent: now,
                 };
-                recorder.delivered(mark, now + SERVICE);
+                recorder.delivered(header, now + SERVICE);
             }
             now += MILLISECOND;
         }
@@ -184,13 +184,13 @@ mod tests {
     #[test]
     fn what_comes_after_the_end_is_not_in_time() {
         let mut recorder = Recorder::start(Duration::from_millis(10), None);
-        let mark = Timed {
+        let header = TimedStamp {
             stamp: Stamp::new(0, 0),
             intended: 9 * MILLISECOND,
             sent: 9 * MILLISECOND,
         };
-        recorder.delivered(mark, 10 * MILLISECOND);
-        recorder.delivered(mark, 10 * MILLISECOND + 1);
+        recorder.delivered(header, 10 * MILLISECOND);
+        recorder.delivered(header, 10 * MILLISECOND + 1);
         assert_eq!((recorder.in_time, recorder.latency.count()), (1, 2));
     }
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, STALL, Shape, TURN};
-use super::meter::Meter;
+use super::cpu_meter::CpuMeter;
+use super::topology::{STALL, Shape, TURN, Topology};
 use super::{Load, ScenarioError, Target};
 use crate::broker::Broker;
 use crate::broker::Client;
@@ -100,24 +100,28 @@ impl Seed {
         }
         let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let mut cast = Cast::assemble(fleet, self.shape())?;
-        samples(&mut cast, self.warm_up_samples, &mut Distribution::new())?;
-        let before = cast.tally();
+        let mut topology = Topology::assemble(fleet, self.shape())?;
+        samples(
+            &mut topology,
+            self.warm_up_samples,
+            &mut Distribution::new(),
+        )?;
+        let before = topology.tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let mut times = Distribution::new();
-        let mut outcome = samples(&mut cast, self.samples, &mut times);
-        let cost = meter.stop(cast.tally().since(&before).delivered)?;
+        let mut outcome = samples(&mut topology, self.samples, &mut times);
+        let cost = meter.stop(topology.tally().since(&before).delivered)?;
         if outcome.is_ok() {
-            outcome = cast.linger();
+            outcome = topology.linger();
         }
         let partial = ScenarioError::interrupted(outcome)?.is_none();
         Ok(SeedOutcome {
             times,
             partial,
-            tally: cast.tally().since(&before),
+            tally: topology.tally().since(&before),
             server_cpu: cost.server,
             tool_cpu: cost.tool,
         })
@@ -139,20 +143,20 @@ impl Seed {
 /// Sends messages one at a time and records how long each took to all. Stops at the first that
 /// does not come: it is lost.
 fn samples(
-    cast: &mut Cast<'_, Stamp>,
+    topology: &mut Topology<'_, Stamp>,
     samples: u64,
     times: &mut Distribution,
 ) -> Result<(), ScenarioError> {
     for _ in 0..samples {
         let start = Instant::now();
-        for publisher in &mut cast.publishers {
-            publisher.publish(cast.fleet.outbox(publisher.link), |stamp| stamp);
-            cast.fleet.flush(publisher.link)?;
+        for publisher in &mut topology.publishers {
+            publisher.publish(topology.fleet.outbox(publisher.link), |stamp| stamp);
+            topology.fleet.flush(publisher.link)?;
         }
         let mut last_delivery = start;
-        while !cast.is_idle() {
+        while !topology.is_idle() {
             let mut came = false;
-            cast.serve(TURN, |_, _| came = true)?;
+            topology.serve(TURN, |_, _| came = true)?;
             if came {
                 last_delivery = Instant::now();
             } else if last_delivery.elapsed() > STALL {

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Cast, HEAR_DEADLINE, PROBE_EVERY, Shape, session_number};
+use super::cpu_meter::CpuMeter;
 use super::lag::{LagBound, lag_objection};
 use super::latency::SUSTAINED;
-use super::meter::Meter;
 use super::open_loop::OpenLoop;
 use super::recorder::Recorder;
 use super::timetable::{Arrivals, Shares, Timetable};
+use super::topology::{HEAR_DEADLINE, PROBE_EVERY, Shape, Topology, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::Role;
 use crate::broker::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::fleet::{Fleet, LinkId};
 use crate::interrupt::Interrupt;
-use crate::mark::{Mark as _, Timed};
+use crate::payload::{PayloadHeader as _, TimedStamp};
 use crate::process::{CpuTime, Memory, PeerEnd};
 use crate::verify::Tally;
 
@@ -141,24 +141,24 @@ impl SlowReader {
             members: false,
             payload: self.payload,
         };
-        let mut cast = Cast::assemble(fleet, shape)?;
-        let (slow, local) = admit_slow(&mut cast)?;
-        let mut open_loop = OpenLoop::new(cast);
+        let mut topology = Topology::assemble(fleet, shape)?;
+        let (slow, local) = admit_slow(&mut topology)?;
+        let mut open_loop = OpenLoop::new(topology);
         self.phase(&mut open_loop, WARM_UP)?;
-        let tally_before = open_loop.cast().tally();
+        let tally_before = open_loop.topology().tally();
         if !tally_before.is_clean() {
             return Err(ScenarioError::WarmUp(tally_before));
         }
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let before = self.phase(&mut open_loop, Duration::from_secs_f64(self.before_seconds))?;
-        open_loop.cast().fleet.ignore(slow)?;
+        open_loop.topology().fleet.ignore(slow)?;
         let after_time = Duration::from_secs_f64(self.after_seconds);
         let (after, sight) = observed(target, local, || self.phase(&mut open_loop, after_time));
         let after = after?;
         let cost = meter.stop(before.recorder.latency.count())?;
         let mut partial = before.interrupted || after.interrupted;
         if !partial {
-            partial = ScenarioError::interrupted(open_loop.cast().linger())?.is_none();
+            partial = ScenarioError::interrupted(open_loop.topology().linger())?.is_none();
         }
         let mut outcome = SlowReaderOutcome {
             achieved_before: self.achieved(&before.recorder, self.before_seconds),
@@ -172,7 +172,7 @@ impl SlowReader {
             memory: sight.memory,
             invalid: Vec::new(),
             partial,
-            tally: open_loop.cast().tally().since(&tally_before),
+            tally: open_loop.topology().tally().since(&tally_before),
             server_cpu: cost.server,
             tool_cpu: cost.tool,
         };
@@ -223,13 +223,15 @@ struct Phase {
 
 /// Connects the one that will be slow, and waits until it hears the channel. Its deliveries are not
 /// counted.
-fn admit_slow(cast: &mut Cast<'_, Timed>) -> Result<(LinkId, SocketAddr), ScenarioError> {
-    let name = cast.channel(0).to_owned();
+fn admit_slow(
+    topology: &mut Topology<'_, TimedStamp>,
+) -> Result<(LinkId, SocketAddr), ScenarioError> {
+    let name = topology.channel(0).to_owned();
     let number = session_number();
-    let opened = cast
+    let opened = topology
         .fleet
         .open_narrow(Role::Subscriber, number, &name, RECEIVE_BUFFER)?;
-    let publisher = &cast.publishers[0];
+    let publisher = &topology.publishers[0];
     let start = Instant::now();
     let mut is_there = false;
     while !is_there {
@@ -240,11 +242,12 @@ fn admit_slow(cast: &mut Cast<'_, Timed>) -> Result<(LinkId, SocketAddr), Scenar
                 seconds: HEAR_DEADLINE.as_secs(),
             });
         }
-        publisher.append(cast.fleet.outbox(publisher.link), Timed::probe());
-        cast.fleet.flush(publisher.link)?;
+        publisher.append(topology.fleet.outbox(publisher.link), TimedStamp::probe());
+        topology.fleet.flush(publisher.link)?;
         let next = Instant::now() + PROBE_EVERY;
         while let Some(left) = next.checked_duration_since(Instant::now()) {
-            cast.fleet
+            topology
+                .fleet
                 .turn(left, |link, _| is_there |= link == opened.0)?;
         }
     }

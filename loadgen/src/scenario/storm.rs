@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::bystander::{Bystander, Stage, wait};
-use super::cast::{Cast, STALL, Shape, session_number};
-use super::meter::Meter;
+use super::cpu_meter::CpuMeter;
+use super::topology::{STALL, Shape, Topology, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::Role;
 use crate::broker::Broker;
@@ -119,7 +119,7 @@ impl ConnectStorm {
             members: false,
             payload: PAYLOAD,
         };
-        let mut storm = Storm::over(Cast::assemble(fleet, shape)?);
+        let mut storm = Storm::over(Topology::assemble(fleet, shape)?);
         let bystander = Bystander {
             broker,
             target,
@@ -128,11 +128,11 @@ impl ConnectStorm {
         };
         let load = |stages: &Receiver<Stage>| {
             wait(stages, Stage::Before)?;
-            let (quiet, start) = (Meter::start(target)?, Instant::now());
+            let (quiet, start) = (CpuMeter::start(target)?, Instant::now());
             wait(stages, Stage::Ready)?;
             let seconds_before = start.elapsed().as_secs_f64();
             let before = quiet.stop(0)?;
-            let meter = Meter::start(target)?;
+            let meter = CpuMeter::start(target)?;
             let seconds = storm.blow(self)?.as_secs_f64();
             let cost = meter.stop(storm.connect.count())?;
             Ok((seconds, cost, before, seconds_before))
@@ -159,7 +159,7 @@ impl ConnectStorm {
 
 /// Connections that have not got a message yet, and those who send them one.
 struct Storm<'a> {
-    cast: Cast<'a, Stamp>,
+    topology: Topology<'a, Stamp>,
     /// By connection.
     waiting: BTreeMap<LinkId, Waiting>,
     /// By channel.
@@ -176,12 +176,12 @@ struct Waiting {
 }
 
 impl<'a> Storm<'a> {
-    fn over(mut cast: Cast<'a, Stamp>) -> Self {
-        cast.fleet.survive_failures();
-        cast.fleet.limit_turns(TURN_CONNECTIONS);
+    fn over(mut topology: Topology<'a, Stamp>) -> Self {
+        topology.fleet.survive_failures();
+        topology.fleet.limit_turns(TURN_CONNECTIONS);
         Self {
-            next_tick: vec![Instant::now(); cast.publishers.len()],
-            cast,
+            next_tick: vec![Instant::now(); topology.publishers.len()],
+            topology,
             waiting: BTreeMap::new(),
             connect: Distribution::new(),
             reasons: Vec::new(),
@@ -219,9 +219,9 @@ impl<'a> Storm<'a> {
 
     fn open(&mut self, channel: usize) -> Result<(), ScenarioError> {
         let since = Instant::now();
-        let name = self.cast.channel(channel).to_owned();
+        let name = self.topology.channel(channel).to_owned();
         let opened = self
-            .cast
+            .topology
             .fleet
             .open_at_once(Role::Subscriber, session_number(), &name);
         match opened {
@@ -249,17 +249,17 @@ impl<'a> Storm<'a> {
             done = Some(waiting.channel);
             let pause = (now - waiting.since) / TICKS_PER_WAIT;
             self.next_tick[waiting.channel] = now + pause.max(TICK);
-            let publisher = &self.cast.publishers[waiting.channel];
-            publisher.append(self.cast.fleet.outbox(publisher.link), Stamp::probe());
-            self.cast.fleet.flush(publisher.link)?;
+            let publisher = &self.topology.publishers[waiting.channel];
+            publisher.append(self.topology.fleet.outbox(publisher.link), Stamp::probe());
+            self.topology.fleet.flush(publisher.link)?;
         }
         Ok(())
     }
 
     fn receive(&mut self) -> Result<(), ScenarioError> {
-        self.cast.fleet.wake_after(TICK)?;
+        self.topology.fleet.wake_after(TICK)?;
         let (waiting, connect) = (&mut self.waiting, &mut self.connect);
-        self.cast.fleet.turn(TICK, |link, _| {
+        self.topology.fleet.turn(TICK, |link, _| {
             if let Some(there) = waiting.remove(&link) {
                 connect.record(nanoseconds(there.since.elapsed()));
             }
@@ -269,8 +269,8 @@ impl<'a> Storm<'a> {
 
     /// Those whose connection failed wait no more. One of those who were there before is an error.
     fn give_up_failed(&mut self) -> Result<(), ScenarioError> {
-        let there_before = self.cast.subscribers.len() + self.cast.publishers.len();
-        for (link, error) in self.cast.fleet.take_failures() {
+        let there_before = self.topology.subscribers.len() + self.topology.publishers.len();
+        for (link, error) in self.topology.fleet.take_failures() {
             if link.0 < there_before {
                 return Err(error.into());
             }

@@ -37,7 +37,7 @@ pub(super) struct Timetable {
     /// The next message of each publisher that may send.
     next: BinaryHeap<Reverse<Due>>,
     /// By publisher.
-    sources: Vec<Source>,
+    sources: Vec<PublisherSchedule>,
     /// When the phase ends.
     end: u64,
 }
@@ -69,7 +69,7 @@ impl Shares {
 
 /// One publisher's messages.
 #[derive(Debug)]
-struct Source {
+struct PublisherSchedule {
     gaps: Gaps,
     /// The next message of a publisher that must not send now, or `None` while it may.
     parked: Option<Option<Due>>,
@@ -105,7 +105,7 @@ impl Timetable {
                     random: seeds.fork(),
                 },
             };
-            table.sources.push(Source { gaps, parked: None });
+            table.sources.push(PublisherSchedule { gaps, parked: None });
             table.queue(publisher);
         }
         table

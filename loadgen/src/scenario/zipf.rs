@@ -5,8 +5,8 @@
 //! when. With a window for each channel all of them would be equally busy again.
 
 use super::ScenarioError;
-use super::cast::{Cast, Subscriber, WRITE_LEN};
 use super::publisher::Publisher;
+use super::topology::{Subscriber, Topology, WRITE_LEN};
 use crate::verify::Stamp;
 
 /// What part of all messages each channel gets.
@@ -86,36 +86,36 @@ impl SharedWindow {
     /// A connection fails.
     pub(super) fn publish(
         &mut self,
-        cast: &mut Cast<'_, Stamp>,
+        topology: &mut Topology<'_, Stamp>,
         touched: &mut [bool],
         left: &mut u64,
     ) -> Result<bool, ScenarioError> {
-        for (channel, (publishers, subscribers)) in cast.by_channel().enumerate() {
+        for (channel, (publishers, subscribers)) in topology.by_channel().enumerate() {
             if std::mem::take(&mut touched[channel]) {
                 let acknowledged = acknowledged(publishers, subscribers);
                 self.in_flight -= acknowledged - self.acknowledged[channel];
                 self.acknowledged[channel] = acknowledged;
             }
         }
-        let each = cast.publishers.len() / self.turn.len();
+        let each = topology.publishers.len() / self.turn.len();
         while self.in_flight < self.window && *left > 0 {
             let channel = self.zipf.draw(&mut self.random);
             let who = channel * each + self.turn[channel];
             self.turn[channel] = (self.turn[channel] + 1) % each;
-            let publisher = &mut cast.publishers[who];
-            let outbox = cast.fleet.outbox(publisher.link);
+            let publisher = &mut topology.publishers[who];
+            let outbox = topology.fleet.outbox(publisher.link);
             if outbox.is_empty() {
                 self.filled.push(who);
             }
             publisher.publish(outbox, |stamp| stamp);
             if outbox.len() > WRITE_LEN {
-                cast.fleet.flush(publisher.link)?;
+                topology.fleet.flush(publisher.link)?;
             }
             self.in_flight += 1;
             *left -= 1;
         }
         for who in self.filled.drain(..) {
-            cast.fleet.flush(cast.publishers[who].link)?;
+            topology.fleet.flush(topology.publishers[who].link)?;
         }
         Ok(self.in_flight > 0)
     }

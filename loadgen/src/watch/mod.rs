@@ -5,7 +5,7 @@
 //! is done by a thread beside it, so that watching does not delay what is watched.
 
 mod interval_log;
-mod line;
+mod progress_line;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::distribution::Distribution;
 pub(crate) use interval_log::{IntervalLog, IntervalLogError};
-use line::Line;
+use progress_line::Line;
 
 /// How long one interval is.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);

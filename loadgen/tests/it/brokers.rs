@@ -2,9 +2,9 @@
 //!
 //! Each broker has the same tests; what is not installed is skipped by name, see [`Started`].
 
-use crate::proxy::proxy;
-use crate::started::{Started, compare};
+use crate::broker_process::{Started, compare};
 use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
+use crate::tampering_proxy::proxy;
 
 macro_rules! test_brokers {
     ($tests:tt for $($module:ident: $broker:literal,)*) => {

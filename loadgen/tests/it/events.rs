@@ -1,9 +1,9 @@
 //! A reader that stops and a history that is joined, over every broker that is installed here and has
 //! what the scenario is about.
 
+use crate::broker_process::{Started, compare};
 use crate::own_mles::OwnMles;
 use crate::scenarios::{assert_exact, outcome};
-use crate::started::{Started, compare};
 use crate::support::{loadgen, loadgen_json, said};
 
 macro_rules! test_slow_readers {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::faults::{Fault, proxy};
-use crate::started::Started;
+use crate::broker_process::Started;
+use crate::fault_proxy::{Fault, proxy};
 use crate::support::{Tamper, loadgen, loadgen_json, relay, said, text, wait_for};
 
 const MILLISECOND: u64 = 1_000_000;

@@ -2,18 +2,18 @@
 #![allow(clippy::unwrap_used, unreachable_pub)] // a test program
 
 mod bad_input;
+mod broker_process;
 mod brokers;
 mod events;
-mod faults;
+mod fault_proxy;
 mod interrupt;
-mod kept;
-mod keyed;
 mod latency;
 mod own_mles;
-mod proxy;
+mod report_files;
 mod scenarios;
-mod started;
+mod server_key;
 mod support;
 mod tampering;
+mod tampering_proxy;
 mod tampering_scenarios;
-mod units;
+mod wire_units;

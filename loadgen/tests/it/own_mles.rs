@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::started::skip;
+use crate::broker_process::skip;
 use crate::support::wait_for;
 
 /// A running server; killed when dropped.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::faults::{self, Fault};
+use crate::broker_process::Started;
+use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
-use crate::started::Started;
 use crate::support::{loadgen, loadgen_json, said};
 
 macro_rules! test_brokers {
@@ -199,7 +199,7 @@ fn a_rate_that_is_not_met_is_told() {
         return;
     };
     // Nothing comes back in the quarter of a second that is measured.
-    let addr = faults::proxy(started.addr, Fault::Delay(Duration::from_millis(400)));
+    let addr = fault_proxy::proxy(started.addr, Fault::Delay(Duration::from_millis(400)));
     let addr = addr.to_string();
     let latency = [
         "latency",

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::faults::{self, Fault};
+use crate::broker_process::Started;
+use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
-use crate::proxy::{proxy, proxy_after};
-use crate::started::Started;
 use crate::support::{PAYLOAD, Tamper, loadgen_json, relay, said};
+use crate::tampering_proxy::{proxy, proxy_after};
 
 /// What is done to a message, and what it is called.
 const HARM: [(Tamper, &str); 3] = [
@@ -126,7 +126,7 @@ fn a_stall_is_in_the_percentiles_beside_a_slow_reader() {
         after: 20_000,
         time: Duration::from_millis(200),
     };
-    let addr = faults::proxy(started.addr, stall).to_string();
+    let addr = fault_proxy::proxy(started.addr, stall).to_string();
     let args = ["slow-reader", "--broker", "mles", "--addr", &addr];
     let load = ["--rate", "200", "--payload", "64", "--subscribers", "2"];
     let time = ["--before", "1", "--after", "0.2"];

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use mles::client::{Client, Error};
 
-use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
+use crate::library::{
+    ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
+};
 
 /// Sessions with keys from the keyring.
 pub(crate) struct MlesLibrary;
@@ -34,7 +36,7 @@ async fn join(session: ClientSession<'_>) -> Result<mles::client::Session, Libra
     joined.map_err(failed())
 }
 
-impl Publisher for mles::client::Publisher {
+impl LibraryPublisher for mles::client::Publisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             self.feed(message).await.map_err(failed())?;
@@ -48,7 +50,7 @@ pub(crate) struct MlesSubscriber {
     session: mles::client::Session,
 }
 
-impl Subscriber for MlesSubscriber {
+impl LibrarySubscriber for MlesSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
             let message = self.session.recv().await.map_err(failed())?;

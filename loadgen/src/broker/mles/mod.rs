@@ -8,7 +8,7 @@ mod library;
 mod websocket;
 
 use super::look::{BAR, CIRCLE, CROSS, FRAME, LEFT, Look, RIGHT, RING};
-use super::program::{Location, Program, Source};
+use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
 use crate::adapter::OverTls;
 use adapter::MlesAdapter;
@@ -21,7 +21,9 @@ pub(super) const TCP: Row = Row {
     program: Program {
         named: |programs| programs.mles.as_ref(),
         places: &[Location::Beside("mles")],
-        source: Source::Other(" beside this program (build it, or say where with --mles-bin)"),
+        source: ProgramSource::Other(
+            " beside this program (build it, or say where with --mles-bin)",
+        ),
     },
     launch: |program, place, programs| launch::mles(Listener::Tcp, program, place, programs),
     history: HistorySupport::Messages,
@@ -92,7 +94,7 @@ pub(super) const REFERENCE: Row = Row {
             Location::Beside("reference-server"),
             Location::Beside("../../interop/target/release/reference-server"),
         ],
-        source: Source::Other(
+        source: ProgramSource::Other(
             " near this program (scripts/setup brings it, or say where with --reference-bin)",
         ),
     },
@@ -113,7 +115,7 @@ pub(super) const REFERENCE_V2: Row = Row {
         places: &[Location::Beside(
             "../../interop/target/reference-v2/bin/mles",
         )],
-        source: Source::Other(
+        source: ProgramSource::Other(
             " near this program (scripts/setup brings it, or say where with --reference-v2-bin)",
         ),
     },

@@ -6,7 +6,7 @@ use rumqttc::{
     NetworkOptions, QoS,
 };
 
-use crate::library::{ClientSession, Library, LibraryError, Publisher, Subscriber};
+use crate::library::{ClientSession, Library, LibraryError, LibraryPublisher, LibrarySubscriber};
 
 /// Messages that wait for the library's event loop.
 const QUEUE: usize = 1024;
@@ -61,7 +61,7 @@ pub(crate) struct MqttPublisher {
     topic: String,
 }
 
-impl Publisher for MqttPublisher {
+impl LibraryPublisher for MqttPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let topic = self.topic.as_str();
@@ -74,7 +74,7 @@ impl Publisher for MqttPublisher {
     }
 }
 
-impl Subscriber for EventLoop {
+impl LibrarySubscriber for EventLoop {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
             let event = self.poll().await.map_err(failed::<ConnectionError>())?;

@@ -5,7 +5,9 @@ use std::error::Error;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
+use crate::library::{
+    ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
+};
 
 /// Core NATS, a connection for each session.
 pub(crate) struct NatsLibrary;
@@ -43,7 +45,7 @@ pub(crate) struct NatsPublisher {
     subject: async_nats::Subject,
 }
 
-impl Publisher for NatsPublisher {
+impl LibraryPublisher for NatsPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let subject = self.subject.clone();
@@ -60,7 +62,7 @@ pub(crate) struct NatsSubscriber {
     _client: async_nats::Client,
 }
 
-impl Subscriber for NatsSubscriber {
+impl LibrarySubscriber for NatsSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(message) => Ok(look(&message.payload)),

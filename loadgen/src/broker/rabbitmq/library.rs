@@ -9,7 +9,9 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 
-use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
+use crate::library::{
+    ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
+};
 
 /// User `guest`, a connection with one channel for each session.
 pub(crate) struct AmqpLibrary;
@@ -88,7 +90,7 @@ pub(crate) struct AmqpPublisher {
     _connection: Connection,
 }
 
-impl Publisher for AmqpPublisher {
+impl LibraryPublisher for AmqpPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
             let published = self.channel.basic_publish(
@@ -111,7 +113,7 @@ pub(crate) struct AmqpSubscriber {
     _connection: Connection,
 }
 
-impl Subscriber for AmqpSubscriber {
+impl LibrarySubscriber for AmqpSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(Ok(delivery)) => Ok(look(&delivery.data)),

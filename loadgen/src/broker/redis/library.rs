@@ -6,7 +6,9 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisError};
 
-use crate::library::{ClientSession, ENDED, Library, LibraryError, Publisher, Subscriber};
+use crate::library::{
+    ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
+};
 
 /// Redis publish/subscribe.
 pub(crate) struct RedisLibrary;
@@ -51,7 +53,7 @@ pub(crate) struct RedisPublisher {
     channel: String,
 }
 
-impl Publisher for RedisPublisher {
+impl LibraryPublisher for RedisPublisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         let mut pipeline = redis::pipe();
         for message in &batch {
@@ -66,7 +68,7 @@ pub(crate) struct RedisSubscriber {
     pubsub: PubSub,
 }
 
-impl Subscriber for RedisSubscriber {
+impl LibrarySubscriber for RedisSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.pubsub.on_message().next().await {
             Some(message) => Ok(look(message.get_payload_bytes())),

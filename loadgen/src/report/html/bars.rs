@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::mark::class;
+use super::broker_style::class;
 use super::scale::Scale;
 use super::{doubts, is_sound};
 use crate::report::figure::{Better, Figure};

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::cells::{self, Cells};
 use super::line_plot::{Axis, LinePlot, Series, Size};
 use super::scale::Scale;
-use super::tables::{self, Cells};
 use crate::broker::Broker;
 use crate::report::Report;
 use crate::report::group::Group;
@@ -61,7 +61,7 @@ pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
         y,
         series,
     };
-    html! { article { div.pair { (plot.render()) (tables::render(&table)) } } }
+    html! { article { div.pair { (plot.render()) (cells::render(&table)) } } }
 }
 
 fn table(series: &[Series], rates: &[f64]) -> Cells {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::mark;
+use super::broker_style;
 use crate::report::Report;
 use crate::report::environment::Environment;
 use crate::scenario::{Amount, Load, Timing};
@@ -21,7 +21,7 @@ pub(super) fn brokers(report: &Report) -> Markup {
             div.cards {
                 @for (broker, provenance) in &report.brokers {
                     div.card {
-                        h3 { (mark::swatch(*broker)) " " (broker.name()) }
+                        h3 { (broker_style::swatch(*broker)) " " (broker.name()) }
                         dl {
                             (fact("version", &provenance.version))
                             (fact("settings", &provenance.settings))
@@ -33,7 +33,7 @@ pub(super) fn brokers(report: &Report) -> Markup {
                 @for (broker, client) in &report.clients {
                     @if !report.brokers.contains_key(broker) {
                         div.card {
-                            h3 { (mark::swatch(*broker)) " " (broker.name()) }
+                            h3 { (broker_style::swatch(*broker)) " " (broker.name()) }
                             dl { (fact("client", client)) (fact("settings", "not known: it ran already")) }
                         }
                     }

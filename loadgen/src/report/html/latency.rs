@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::cells::{self, Cells};
 use super::line_plot::{Axis, LinePlot, Series, Size};
 use super::scale::Scale;
-use super::tables::{self, Cells};
 use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::report::group::Group;
@@ -46,7 +46,7 @@ pub(super) fn plots(scenario: &str, groups: &[&Group<'_>]) -> Option<Markup> {
     Some(html! {
         div.pair {
             (by_percentile(scenario, &times))
-            (tables::render(&percentile_table(scenario, &times)))
+            (cells::render(&percentile_table(scenario, &times)))
         }
         (by_second(scenario, groups))
     })
@@ -175,7 +175,7 @@ fn by_second(scenario: &str, groups: &[&Group<'_>]) -> Markup {
         div.plots { @for course in &COURSES { (course.plot(scenario, &rounds)) } }
         details {
             summary { "Second by second as a table" }
-            (tables::render(&course_table(scenario, &rounds)))
+            (cells::render(&course_table(scenario, &rounds)))
         }
     }
 }

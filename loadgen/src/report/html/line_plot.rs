@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use super::mark::{class, mark};
+use super::broker_style::{class, mark};
 use super::scale::Scale;
 use crate::broker::Broker;
 

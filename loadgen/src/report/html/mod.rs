@@ -9,13 +9,13 @@
 //! scenarios: a new scenario shows up by itself.
 
 mod bars;
+mod broker_style;
 mod by_rate;
+mod cells;
 mod facts;
 mod latency;
 mod line_plot;
-mod mark;
 mod scale;
-mod tables;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -26,7 +26,7 @@ use super::Report;
 use super::group::{Group, groups};
 use super::tables as text;
 use crate::broker::Broker;
-use tables::Cells;
+use cells::Cells;
 
 /// More are folded away.
 const FEW_PROBLEMS: usize = 3;
@@ -56,7 +56,7 @@ fn page(report: &Report) -> Markup {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(STYLE)) (PreEscaped(mark::style())) }
+                style { (PreEscaped(STYLE)) (PreEscaped(broker_style::style())) }
             }
             body {
                 (header(report))
@@ -105,10 +105,10 @@ fn legend(groups: &[Group<'_>]) -> Markup {
                 fieldset {
                     legend { "Brokers shown in plots" }
                     @for broker in brokers {
-                        @let id = mark::check_box(broker);
+                        @let id = broker_style::check_box(broker);
                         label for=(id) {
                             input type="checkbox" id=(id) checked autocomplete="off";
-                            (mark::swatch(broker))
+                            (broker_style::swatch(broker))
                             (broker.name())
                         }
                     }
@@ -194,7 +194,7 @@ fn all_tables(report: &Report, groups: &[Group<'_>]) -> Markup {
     html! {
         section id="tables" {
             h2 { "Tables" }
-            @for (caption, table) in text::tables(groups) { (tables::render(&Cells::of(caption, &table))) }
+            @for (caption, table) in text::tables(groups) { (cells::render(&Cells::of(caption, &table))) }
             @if let Some(knee) = &report.knee { p { (text::knee_text(knee)) } }
         }
     }

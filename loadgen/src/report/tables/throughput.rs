@@ -6,7 +6,7 @@ use super::grid::{by_group, spread_cells};
 use crate::report::group::Group;
 use crate::report::quantity::thousands;
 use crate::report::spread::Spread;
-use crate::scenario::{IdleResult, Outcome};
+use crate::scenario::{FanoutOutcome, IdleOutcome};
 
 /// Returns the table of closed loops: deliveries a second, and CPU time for each.
 pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
@@ -20,7 +20,7 @@ pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
         "exact",
     ];
     by_group(groups, columns, |group| {
-        let rate = |outcome: &Outcome| outcome.tally.delivered as f64 / outcome.seconds / 1e3;
+        let rate = |outcome: &FanoutOutcome| outcome.tally.delivered as f64 / outcome.seconds / 1e3;
         let rate = Spread::of(group.outcomes().map(rate))?;
         let cpu = group.server_cpu();
         let first = groups.iter().find(|other| other.scenario == group.scenario);
@@ -51,7 +51,7 @@ pub(super) fn idle(groups: &[Group<'_>]) -> Option<Table> {
     ];
     by_group(groups, columns, |group| {
         let slope = Spread::of(group.idles().map(|idle| idle.bytes_per_subscriber))?;
-        let resident = Spread::of(group.idles().map(IdleResult::rss_per_subscriber))?;
+        let resident = Spread::of(group.idles().map(IdleOutcome::rss_per_subscriber))?;
         let points = group.idles().last()?.points.iter().map(|point| {
             let mebibytes = point.memory.anonymous_bytes as f64 / f64::from(1 << 20);
             format!("{mebibytes:.1} at {}", point.subscribers)

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use super::super::cast::{LINGER, Shape};
-use super::super::fanout::{Amount, Fanout, Outcome, Timing};
-use super::super::meter::Meter;
+use super::super::cpu_meter::CpuMeter;
+use super::super::fanout::{Amount, Fanout, FanoutOutcome, Timing};
 use super::super::seed::{Seed, SeedOutcome};
+use super::super::topology::{LINGER, Shape};
 use super::super::{ScenarioError, Target};
-use super::{Run, give_up, last_delivery, through_library};
+use super::{LibraryTopology, give_up, last_delivery, through_library};
 use crate::broker::Broker;
 use crate::distribution::{Distribution, nanoseconds};
 use crate::interrupt::Interrupt;
@@ -27,7 +27,7 @@ impl Fanout {
         target: &Target,
         timing: Timing,
         interrupt: &Interrupt,
-    ) -> Result<Outcome, ScenarioError> {
+    ) -> Result<FanoutOutcome, ScenarioError> {
         let job = Throughput {
             load: self,
             target,
@@ -46,7 +46,7 @@ struct Throughput<'a> {
 }
 
 impl Job for Throughput<'_> {
-    type Output = Result<Outcome, ScenarioError>;
+    type Output = Result<FanoutOutcome, ScenarioError>;
 
     /// Warms up, measures, and waits for what comes late.
     async fn through<L: Library>(self) -> Self::Output {
@@ -63,7 +63,8 @@ impl Job for Throughput<'_> {
             members: false,
             payload: load.payload,
         };
-        let mut run = Run::<L>::assemble(shape, target, interrupt, |_: Stamp| {}).await?;
+        let mut run =
+            LibraryTopology::<L>::assemble(shape, target, interrupt, |_: Stamp| {}).await?;
         let window = load.window_messages();
         let warm_up = Amount::Seconds(timing.warm_up_seconds);
         run.send(warm_up, window).await?;
@@ -72,11 +73,11 @@ impl Job for Throughput<'_> {
             return Err(ScenarioError::WarmUp(before));
         }
         let sent_before = run.sent();
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let seconds = run.send(timing.measured, window).await?.as_secs_f64();
         let cost = meter.stop(run.tally().since(&before).delivered)?;
         tokio::time::sleep(LINGER).await;
-        Ok(Outcome {
+        Ok(FanoutOutcome {
             messages: run.sent() - sent_before,
             seconds,
             tally: run.tally().since(&before),
@@ -122,14 +123,15 @@ impl Job for Samples<'_> {
             interrupt,
         } = self;
         let shape = load.shape();
-        let mut run = Run::<L>::assemble(shape, target, interrupt, |_: Stamp| {}).await?;
+        let mut run =
+            LibraryTopology::<L>::assemble(shape, target, interrupt, |_: Stamp| {}).await?;
         run.samples(load.warm_up_samples, &mut Distribution::new())
             .await?;
         let before = run.tally();
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
-        let meter = Meter::start(target)?;
+        let meter = CpuMeter::start(target)?;
         let mut times = Distribution::new();
         let outcome = run.samples(load.samples, &mut times).await;
         let cost = meter.stop(run.tally().since(&before).delivered)?;
@@ -145,7 +147,7 @@ impl Job for Samples<'_> {
     }
 }
 
-impl<L: Library> Run<'_, L> {
+impl<L: Library> LibraryTopology<'_, L> {
     /// Sends messages one at a time and records how long each took to all. Stops at the first that
     /// does not come: it is lost.
     async fn samples(
@@ -167,8 +169,8 @@ impl<L: Library> Run<'_, L> {
     /// do not come within ten seconds are given up.
     async fn send(&mut self, amount: Amount, window: u64) -> Result<Duration, ScenarioError> {
         let start = Instant::now();
-        for room in &self.rooms {
-            room.last_delivery.set(start);
+        for receivers in &self.channels {
+            receivers.last_delivery.set(start);
         }
         let sending = self.senders.iter_mut().map(|sender| {
             let (limit, end) = match amount {
@@ -182,8 +184,8 @@ impl<L: Library> Run<'_, L> {
         tokio::select! {
             sent = try_join_all(sending) => { sent?; }
             Some(failure) = self.failures.recv() => return Err(failure),
-            given_up = give_up(&self.rooms, self.interrupt) => given_up?,
+            given_up = give_up(&self.channels, self.interrupt) => given_up?,
         }
-        Ok(last_delivery(&self.rooms) - start)
+        Ok(last_delivery(&self.channels) - start)
     }
 }

@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use futures_util::future::{try_join, try_join_all};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::super::cast::{LINGER, STALL};
+use super::super::cpu_meter::{Cost, CpuMeter};
 use super::super::latency::{Latency, LatencyOutcome, Measured, Phases};
-use super::super::meter::{Cost, Meter};
 use super::super::recorder::Recorder;
 use super::super::timetable::Timetable;
+use super::super::topology::{LINGER, STALL};
 use super::super::{ScenarioError, Target};
-use super::sender::Sender;
-use super::{LOOK, Run, through_library};
+use super::sender::LibrarySender;
+use super::{LOOK, LibraryTopology, through_library};
 use crate::broker::Broker;
 use crate::fleet::FleetError;
 use crate::interrupt::Interrupt;
-use crate::library::{Job, Library, LibraryError, Publisher};
-use crate::mark::Timed;
+use crate::library::{Job, Library, LibraryError, LibraryPublisher};
+use crate::payload::TimedStamp;
 use crate::verify::{Stamp, Tally};
 use crate::watch::{Feed, Watch};
 
@@ -79,14 +79,15 @@ impl Job for OnSchedule<'_> {
         let Self { load, phases, .. } = self;
         let shared = Shared::default();
         let recording = Rc::clone(&shared);
-        let delivered = move |mark: Timed| {
+        let delivered = move |header: TimedStamp| {
             if let Some(recorder) = &mut *recording.borrow_mut()
-                && !mark.stamp.is_probe()
+                && !header.stamp.is_probe()
             {
-                recorder.delivered(mark, recorder.now());
+                recorder.delivered(header, recorder.now());
             }
         };
-        let assembling = Run::<L>::assemble(load.shape(), self.target, self.interrupt, delivered);
+        let assembling =
+            LibraryTopology::<L>::assemble(load.shape(), self.target, self.interrupt, delivered);
         let mut run = assembling.await?;
         let table = load.timetable(phases.warm_up, load.seed ^ 1);
         let warm_up = run.phase(table, phases.warm_up, &shared, None).await?;
@@ -97,7 +98,7 @@ impl Job for OnSchedule<'_> {
         if !before.is_clean() {
             return Err(ScenarioError::WarmUp(before));
         }
-        let meter = Meter::start(self.target)?;
+        let meter = CpuMeter::start(self.target)?;
         let table = load.timetable(phases.measured, load.seed);
         let feed = Some(self.feed);
         let measured = run.phase(table, phases.measured, &shared, feed).await?;
@@ -107,7 +108,7 @@ impl Job for OnSchedule<'_> {
     }
 }
 
-impl<L: Library> Run<'_, L> {
+impl<L: Library> LibraryTopology<'_, L> {
     /// Sends what `table` has and waits until it is delivered.
     async fn phase(
         &mut self,
@@ -184,7 +185,7 @@ impl<L: Library> Run<'_, L> {
     }
 }
 
-impl<P: Publisher> Sender<P> {
+impl<P: LibraryPublisher> LibrarySender<P> {
     /// Hands messages to the library as they become due, until there are no more.
     async fn send_due(
         &mut self,
@@ -200,7 +201,7 @@ impl<P: Publisher> Sender<P> {
                     recorder.sent(intended, now);
                     let stamp = Stamp::new(self.index, self.sent);
                     self.sent += 1;
-                    messages.push(self.message(Timed {
+                    messages.push(self.message(TimedStamp {
                         stamp,
                         intended,
                         sent: now,

@@ -7,20 +7,20 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::super::cast::{Shape, WRITE_LEN};
-use crate::library::{LibraryError, Publisher};
-use crate::mark::Mark;
+use super::super::topology::{Shape, WRITE_LEN};
+use crate::library::{LibraryError, LibraryPublisher};
+use crate::payload::PayloadHeader;
 use crate::verify::{Stamp, Verifier};
 
 /// A channel: what its subscribers have seen.
-pub(super) struct Room {
+pub(super) struct ChannelReceivers {
     pub(super) verifiers: Vec<RefCell<Verifier>>,
     /// Told of each delivery.
     pub(super) delivery: Notify,
     pub(super) last_delivery: Cell<Instant>,
 }
 
-impl Room {
+impl ChannelReceivers {
     pub(super) fn new(shape: &Shape) -> Self {
         let publishers = usize::from(shape.publishers);
         let verifier = || RefCell::new(Verifier::new(publishers));
@@ -45,9 +45,9 @@ impl Room {
 }
 
 /// One that sends.
-pub(super) struct Sender<P> {
+pub(super) struct LibrarySender<P> {
     pub(super) publisher: P,
-    pub(super) room: Rc<Room>,
+    pub(super) receivers: Rc<ChannelReceivers>,
     /// Which of its channel's.
     pub(super) index: u16,
     /// The number of the next message.
@@ -56,7 +56,7 @@ pub(super) struct Sender<P> {
     pub(super) payload: usize,
 }
 
-impl<P: Publisher> Sender<P> {
+impl<P: LibraryPublisher> LibrarySender<P> {
     /// Sends up to message `limit`, or until `end`, no more than `window` messages ahead of the
     /// slowest subscriber, and waits until that has them all.
     pub(super) async fn send(
@@ -68,8 +68,8 @@ impl<P: Publisher> Sender<P> {
         let batch = (WRITE_LEN / self.payload).max(1) as u64;
         loop {
             // Made before looking, so that no delivery in between is missed.
-            let delivery = self.room.delivery.notified();
-            let acknowledged = self.room.slowest(self.index);
+            let delivery = self.receivers.delivery.notified();
+            let acknowledged = self.receivers.slowest(self.index);
             let is_over = end.is_some_and(|end| Instant::now() >= end) || self.sent >= limit;
             if is_over && acknowledged >= self.sent {
                 return Ok(());
@@ -87,9 +87,9 @@ impl<P: Publisher> Sender<P> {
         }
     }
 
-    pub(super) fn message(&self, mark: impl Mark) -> Bytes {
+    pub(super) fn message(&self, header: impl PayloadHeader) -> Bytes {
         let mut message = vec![b'.'; self.payload];
-        mark.write(&mut message);
+        header.write(&mut message);
         message.into()
     }
 }

@@ -8,7 +8,7 @@ use crate::report::{Diff, DiffError, ReadError, Report, Terms};
 
 /// Which reports, and what counts as a change.
 #[derive(Debug)]
-pub(crate) struct Compared {
+pub(crate) struct DiffCommand {
     pub(crate) before: PathBuf,
     pub(crate) after: PathBuf,
     pub(crate) terms: Terms,
@@ -16,7 +16,7 @@ pub(crate) struct Compared {
 
 /// Two reports cannot be compared.
 #[derive(Debug, Error)]
-pub(crate) enum ComparedError {
+pub(crate) enum DiffCommandError {
     /// One of them cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -25,12 +25,12 @@ pub(crate) enum ComparedError {
     Diff(#[from] DiffError),
 }
 
-impl Compared {
+impl DiffCommand {
     /// Reads both and compares them.
     ///
     /// # Errors
     /// One of them cannot be read, or they have nothing in common.
-    pub(crate) fn run(self) -> Result<Diff, ComparedError> {
+    pub(crate) fn run(self) -> Result<Diff, DiffCommandError> {
         let (before, after) = (Report::read(&self.before)?, Report::read(&self.after)?);
         Ok(Diff::between(&before, &after, self.terms)?)
     }

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 ///
 /// # Errors
 /// Those of writing.
-pub(crate) fn say(words: &dyn Display) -> io::Result<()> {
+pub(crate) fn print(words: &dyn Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match write!(out, "{words}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -18,6 +18,6 @@ pub(crate) fn say(words: &dyn Display) -> io::Result<()> {
 }
 
 /// Writes one line to standard error. If that fails there is nobody left to tell.
-pub(crate) fn tell(line: impl Display) {
+pub(crate) fn say(line: impl Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -40,7 +40,7 @@ pub(crate) enum ReadError {
 
 /// What is looked at before anything else.
 #[derive(Deserialize)]
-struct Head {
+struct SchemaField {
     schema: String,
 }
 
@@ -62,7 +62,7 @@ impl Report {
             path: path.to_owned(),
             source,
         };
-        let head: Head = serde_json::from_str(text).map_err(no_report)?;
+        let head: SchemaField = serde_json::from_str(text).map_err(no_report)?;
         if head.schema != SCHEMA {
             return Err(ReadError::Schema {
                 path: path.to_owned(),

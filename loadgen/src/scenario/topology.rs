@@ -14,7 +14,7 @@ use super::ScenarioError;
 use super::publisher::Publisher;
 use crate::adapter::{Publication, Role, Session};
 use crate::fleet::{Fleet, FleetError, LinkId};
-use crate::mark::Mark;
+use crate::payload::PayloadHeader;
 use crate::verify::{Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
@@ -31,7 +31,7 @@ pub(super) const STALL: Duration = Duration::from_secs(10);
 pub(super) const TURN: Duration = Duration::from_millis(100);
 /// Bytes handed to the kernel in one write, unless one message is longer.
 pub(super) const WRITE_LEN: usize = 64 << 10;
-/// What payloads hold behind their mark, over and over.
+/// What payloads hold behind their header, over and over.
 const TEXT: &[u8] = b"Hello World!";
 
 /// How many of each.
@@ -66,7 +66,7 @@ pub(super) struct Subscriber {
 
 /// All connections of a scenario. Subscribers are opened first, channel by channel, so a
 /// subscriber's place is its [`LinkId`]. Every payload begins with an `M`.
-pub(super) struct Cast<'a, M> {
+pub(super) struct Topology<'a, M> {
     pub(super) fleet: Fleet<'a, M>,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) publishers: Vec<Publisher>,
@@ -74,7 +74,7 @@ pub(super) struct Cast<'a, M> {
     channels: Vec<String>,
 }
 
-impl<'a, M: Mark> Cast<'a, M> {
+impl<'a, M: PayloadHeader> Topology<'a, M> {
     /// Connects everyone over `fleet` and waits until all subscribers hear their channel.
     ///
     /// # Errors
@@ -84,18 +84,18 @@ impl<'a, M: Mark> Cast<'a, M> {
         let channels = (0..shape.channels)
             .map(|channel| format!("lg-{run}-{channel}"))
             .collect();
-        let mut cast = Self {
+        let mut topology = Self {
             fleet,
             subscribers: Vec::new(),
             publishers: Vec::new(),
             shape,
             channels,
         };
-        match cast.gather() {
+        match topology.gather() {
             Err(ScenarioError::Fleet(FleetError::Closed(role))) => {
                 Err(ScenarioError::NotLetIn(role))
             }
-            gathered => gathered.map(|()| cast),
+            gathered => gathered.map(|()| topology),
         }
     }
 
@@ -172,12 +172,12 @@ impl<'a, M: Mark> Cast<'a, M> {
         mut delivered: impl FnMut(usize, M),
     ) -> Result<(), ScenarioError> {
         let subscribers = &mut self.subscribers;
-        self.fleet.turn(timeout, |LinkId(place), mark| {
+        self.fleet.turn(timeout, |LinkId(place), header| {
             // Publishers are members of their channel too in some protocols; what they get is
             // not counted.
             if let Some(subscriber) = subscribers.get_mut(place) {
-                subscriber.verifier.check(mark.stamp());
-                delivered(subscriber.channel, mark);
+                subscriber.verifier.check(header.stamp());
+                delivered(subscriber.channel, header);
             }
         })?;
         Ok(())

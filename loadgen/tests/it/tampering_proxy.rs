@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
 use crate::support::{Tamper, VICTIM};
-use crate::units::unit;
+use crate::wire_units::unit;
 
 /// Starts a relay to `broker` at `upstream`, and returns where it listens. It runs until the test
 /// program ends. The first connection that message [`VICTIM`] comes to is the one that suffers.

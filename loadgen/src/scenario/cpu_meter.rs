@@ -5,7 +5,7 @@ use crate::process::CpuTime;
 
 /// Both processes' CPU time when a window began.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct CpuMeter {
     pid: Option<u32>,
     server: Option<CpuTime>,
     tool: CpuTime,
@@ -20,7 +20,7 @@ pub(super) struct Cost {
     pub(super) tool: CpuTime,
 }
 
-impl Meter {
+impl CpuMeter {
     /// Begins a window.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::look::{FLAT, Look};
 use super::mles;
-use super::program::{Location, Program, Source};
+use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
 use crate::process::{Recipe, words};
 
@@ -10,7 +10,7 @@ pub(super) const RELAY: Row = Row {
     program: Program {
         named: |_| None,
         places: &[Location::Own],
-        source: Source::Other(""),
+        source: ProgramSource::Other(""),
     },
     launch: |program, place, _| {
         let args = words(&["null-relay", "--listen", &place.listen()]);

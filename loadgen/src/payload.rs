@@ -1,33 +1,33 @@
 //! What stands at the start of each payload, as the scanner reads it and publishers write it.
 //!
 //! Closed loops need to know which message came: eight bytes, [`Stamp`]. Open loops need to know
-//! when it was due and when it was sent as well: [`Timed`], in the payload itself, so that a
+//! when it was due and when it was sent as well: [`TimedStamp`], in the payload itself, so that a
 //! subscriber needs no table to look a message up in.
 
 use crate::verify::Stamp;
 
-/// The first [`Mark::LEN`] bytes of a payload.
-pub(crate) trait Mark: Copy {
-    /// Bytes of a payload that a mark takes: the smallest payload there is.
+/// The first [`PayloadHeader::LEN`] bytes of a payload.
+pub(crate) trait PayloadHeader: Copy {
+    /// Bytes of a payload that a header takes: the smallest payload there is.
     const LEN: usize;
 
     /// A message that only asks "do you hear me" and is never counted.
     fn probe() -> Self;
 
-    /// The mark at the start of `payload`; `None` when it has not come whole.
+    /// The header at the start of `payload`; `None` when it has not come whole.
     fn read(payload: &[u8]) -> Option<Self>;
 
     /// Writes it to the start of `payload`.
     ///
     /// # Panics
-    /// `payload` is shorter than [`Mark::LEN`].
+    /// `payload` is shorter than [`PayloadHeader::LEN`].
     fn write(self, payload: &mut [u8]);
 
     /// Which message it is.
     fn stamp(self) -> Stamp;
 }
 
-impl Mark for Stamp {
+impl PayloadHeader for Stamp {
     const LEN: usize = Stamp::LEN;
 
     fn probe() -> Self {
@@ -50,7 +50,7 @@ impl Mark for Stamp {
 
 /// A message, when it was due, and when it was sent: nanoseconds since the start of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timed {
+pub(crate) struct TimedStamp {
     /// Which message.
     pub(crate) stamp: Stamp,
     /// When the schedule wanted it to be sent.
@@ -59,7 +59,7 @@ pub(crate) struct Timed {
     pub(crate) sent: u64,
 }
 
-impl Mark for Timed {
+impl PayloadHeader for TimedStamp {
     const LEN: usize = Stamp::LEN + 16;
 
     fn probe() -> Self {
@@ -98,16 +98,20 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_a_part_is_not() {
-        let mark = Timed {
+        let header = TimedStamp {
             stamp: Stamp::new(7, 1 << 40),
             intended: 1_000_000_007,
             sent: u64::MAX - 3,
         };
-        let mut payload = [0xAA; Timed::LEN + 5];
-        mark.write(&mut payload);
-        assert_eq!(Timed::read(&payload), Some(mark));
-        assert_eq!(payload[Timed::LEN..], [0xAA; 5], "what follows is left");
-        assert_eq!(Timed::read(&payload[..Timed::LEN - 1]), None);
-        assert!(Timed::probe().stamp().is_probe());
+        let mut payload = [0xAA; TimedStamp::LEN + 5];
+        header.write(&mut payload);
+        assert_eq!(TimedStamp::read(&payload), Some(header));
+        assert_eq!(
+            payload[TimedStamp::LEN..],
+            [0xAA; 5],
+            "what follows is left"
+        );
+        assert_eq!(TimedStamp::read(&payload[..TimedStamp::LEN - 1]), None);
+        assert!(TimedStamp::probe().stamp().is_probe());
     }
 }

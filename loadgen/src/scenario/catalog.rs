@@ -8,7 +8,7 @@ use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, 
 
 /// Scenarios by name, as `compare` runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Named {
+pub(crate) enum ScenarioName {
     /// 1 publisher → 10 subscribers, 64 bytes, pipelined
     Fanout,
     /// The same, one message in flight
@@ -51,14 +51,14 @@ pub(crate) enum Named {
 
 /// What a user may say of them.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct ScenarioOptions {
     pub(crate) latency: Latency,
     /// In messages a second.
     pub(crate) rates: Vec<f64>,
     pub(crate) seed: Seed,
 }
 
-impl Named {
+impl ScenarioName {
     /// Returns the lines of `table`, in their order.
     pub(crate) fn of(table: Table) -> &'static [Self] {
         match table {
@@ -99,7 +99,7 @@ impl Named {
     }
 
     /// What it does, by the names in reports: `latency` at each of the rates.
-    pub(crate) fn loads(self, given: &Given) -> Vec<(String, Load)> {
+    pub(crate) fn loads(self, given: &ScenarioOptions) -> Vec<(String, Load)> {
         let fanout = Fanout::default();
         let load = match self {
             Self::Latency => {

@@ -2,7 +2,7 @@
 //! broker that runs already.
 
 use super::CommandError;
-use super::load::Runner;
+use super::runner::Runner;
 use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
@@ -11,7 +11,7 @@ use crate::watch::Watch;
 
 /// What to load, and how.
 #[derive(Debug)]
-pub(crate) struct One {
+pub(crate) struct SingleBroker {
     pub(crate) broker: Broker,
     pub(crate) target: Target,
     /// Names and loads, in their order.
@@ -19,7 +19,7 @@ pub(crate) struct One {
     pub(crate) timing: Timing,
 }
 
-impl One {
+impl SingleBroker {
     /// Runs each load once.
     ///
     /// # Errors

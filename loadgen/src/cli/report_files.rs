@@ -7,7 +7,7 @@ use clap::Args;
 use super::value::percent;
 use super::{Cli, Command, invalid};
 use crate::broker::Broker;
-use crate::command::Compared;
+use crate::command::DiffCommand;
 use crate::report::Terms;
 
 /// Show a report that --json has kept again, and write it in the other formats
@@ -81,8 +81,8 @@ impl Cli {
 
 impl DiffArgs {
     /// The command's settings.
-    pub(crate) fn resolve(self) -> Compared {
-        Compared {
+    pub(crate) fn resolve(self) -> DiffCommand {
+        DiffCommand {
             before: self.before,
             after: self.after,
             terms: Terms {
