@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use crate::protocol::LinkRefusal;
-
 /// Why somebody may not join, or not even ask to. Names in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Denied {
@@ -71,20 +69,6 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    /// Returns the reason as a server below is told it; `None` if it is none of a link.
-    pub(crate) const fn for_link(&self) -> Option<LinkRefusal> {
-        match self {
-            Self::NameTooLong { .. } => Some(LinkRefusal::Limit),
-            Self::WrongKey { .. } => Some(LinkRefusal::Key),
-            Self::ChecksSenders => Some(LinkRefusal::Sender),
-            Self::WrongAuth { .. }
-            | Self::WrongSecret
-            | Self::KeyInClear
-            | Self::Origin { .. }
-            | Self::Host { .. } => None,
-        }
-    }
-
     const ORIGIN: &'static str = "this origin is not allowed (--ws-origin)";
     const HOST: &'static str = "without a key this server goes by its address and by localhost alone; \
                                 other names have to be listed, as in --ws-origin http://NAME";

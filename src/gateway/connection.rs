@@ -35,6 +35,7 @@ use crate::shard::frame_deadline::FrameDeadline;
 use crate::shard::input::{Input, Next, ReadStep, Scanner};
 use crate::shard::layered::Layered;
 use crate::shard::limits::{Permit, Ticket, told};
+use crate::shard::refusal::Refusal;
 use crate::shard::session::Session;
 use crate::shard::stream::StreamReader;
 use crate::shard::turn;
@@ -339,11 +340,12 @@ impl WsConnection {
     fn beat(&mut self) -> Result<(), Closing> {
         let now = Instant::now();
         if !self.has_joined() && now >= self.deadline {
-            return Err(Closing::too_late());
+            let awaited = "join";
+            return Err(Closing::Refused(Refusal::TooSlow { awaited }));
         }
         let settings = &self.shard.common.settings.websocket;
         if now.duration_since(self.heard) >= settings.ping_timeout {
-            return Err(Closing::silent());
+            return Err(Closing::Silent);
         }
         if now.duration_since(self.heard) >= settings.ping_interval {
             self.layered.ping(framing::ping());
@@ -391,8 +393,8 @@ impl Outside {
             let mut phase = self.phase.clone();
             tokio::select! {
                 () = over => Closing::Ended,
-                why = told(self.ticket.as_deref()) => Closing::LetGo(why),
-                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => Closing::stopping(),
+                why = told(self.ticket.as_deref()) => Closing::Refused(Refusal::LetGo(why)),
+                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => Closing::NoSeat(Refusal::Stopping),
             }
         })
         .await

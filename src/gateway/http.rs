@@ -12,16 +12,16 @@ use tokio::time::timeout;
 use super::connection::UpgradedConnection;
 use super::head::RequestHead;
 use super::page;
-use crate::access::{Access, Credentials, Denied, RequestProof};
+use super::refusal::for_http;
+use crate::access::{Access, Credentials, RequestProof};
 use crate::net::acceptor::PendingJoin;
 use crate::net::proxy::forwarded_for;
-use crate::net::refusal::{Refusal, refused};
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
-use crate::shard::limits::LimitReached;
+use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::{StreamReader, see_off};
 use crate::websocket::{
-    HttpRequest, Method, Offer, PROTOCOL, Response, Status, no_content, parse, switching,
+    BadRequest, HttpRequest, Method, Offer, PROTOCOL, Response, no_content, parse, switching,
 };
 
 /// How long a client that was too slow may take to let that in.
@@ -34,9 +34,7 @@ enum Outcome {
     /// It was answered, and that is all.
     Answered,
     /// It was refused.
-    Refused(String),
-    /// Its client is at a limit.
-    LimitReached(LimitReached),
+    Refused(Refusal),
 }
 
 /// Answers one request on a connection that is new, within the deadline for joining.
@@ -48,6 +46,7 @@ pub(crate) async fn visit(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     let request = answer(shard, &layered, &mut reader, &pending, &client, &progress);
     let (answered, deadline) = (pending.wait_for(request).await, pending.deadline);
     let peer = client.get();
+    let note = |refusal: &Refusal| shard.note_refusal(peer, Attempt::Request, refusal);
     match answered {
         Ok(Ok(Outcome::WsConnection(proof, early))) => {
             let permit = pending.permit;
@@ -61,36 +60,26 @@ pub(crate) async fn visit(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
             });
         }
         Ok(Ok(Outcome::Answered)) => {}
-        Ok(Ok(Outcome::Refused(why))) => note(shard, peer, &why),
-        Ok(Ok(Outcome::LimitReached(full))) => refused(shard, peer, &Refusal::LimitReached(full)),
+        Ok(Ok(Outcome::Refused(refusal))) => note(&refusal),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
-        Err(refusal @ Refusal::LetGo(_)) => return refused(shard, peer, &refusal),
+        Err(refusal @ Refusal::LetGo(_)) => return note(&refusal),
         Err(_) if progress.get() == Progress::Answering => {
             tracing::debug!(%peer, "HTTP client was too slow to take its answer");
         }
         Err(_) => {
-            let why = "no whole request within join_deadline";
-            // Browsers open connections that they may need later.
-            if progress.get() == Progress::Silent {
-                shard.stats().refused.add(1);
-                tracing::debug!(%peer, refusal = why, "HTTP request refused");
-            } else {
-                note(shard, peer, why);
-            }
-            let late = Response::text(Status::TIMEOUT, &[], "too slow\n", true);
+            let refusal = match progress.get() {
+                Progress::Silent => Refusal::Idle,
+                Progress::Reading | Progress::Answering => Refusal::TooSlow {
+                    awaited: "whole request",
+                },
+            };
+            note(&refusal);
             // It may not take that either.
-            let _ = timeout(LATE, layered.write_all(late.into())).await;
+            let _ = timeout(LATE, layered.write_all(answer_to(&refusal, true).into())).await;
         }
     }
     layered.shut_down_write();
     pending.permit.unless_let_go(see_off(&mut reader)).await;
-}
-
-fn note(shard: &Shard, peer: SocketAddr, why: &str) {
-    shard.stats().refused.add(1);
-    if shard.log.admit() {
-        tracing::warn!(%peer, refusal = %why, "HTTP request refused");
-    }
 }
 
 /// How far a request has come.
@@ -113,8 +102,7 @@ async fn answer(
     let mut head = RequestHead::new(shard);
     let (response, outcome) = loop {
         if head.read_on(reader).await?.is_err() {
-            shard.stats().partials_evicted.add(1);
-            break no_memory();
+            break refused(Refusal::Overdrawn, true);
         }
         progress.set(Progress::Reading);
         match parse(head.bytes()) {
@@ -123,7 +111,8 @@ async fn answer(
                 let forwarded = request.forwarded_for();
                 client.set(forwarded_for(forwarded, pending.peer, &settings.proxies));
                 if let Err(full) = pending.assign(settings, client.get()) {
-                    break too_many(&request, full);
+                    let with_body = request.method != Method::Head;
+                    break refused(Refusal::LimitReached(full), with_body);
                 }
                 let visit = Visit {
                     access: &shard.common.access,
@@ -133,8 +122,7 @@ async fn answer(
                 break visit.respond(&request, head.bytes());
             }
             Err(bad) => {
-                let response = bad.response(head.bytes());
-                break (response, Outcome::Refused(bad.to_string()));
+                break bad_request(&bad, head.bytes());
             }
         }
     };
@@ -144,17 +132,19 @@ async fn answer(
     Ok(outcome)
 }
 
-fn no_memory() -> (Vec<u8>, Outcome) {
-    let why = "no memory left for incomplete requests (partial_bytes)";
-    let response = Response::text(Status::UNAVAILABLE, &[], &format!("{why}\n"), true);
-    (response, Outcome::Refused(why.to_owned()))
+/// Returns the answer to a request that is refused.
+fn answer_to(refusal: &Refusal, with_body: bool) -> Vec<u8> {
+    let (status, reason) = for_http(refusal);
+    Response::text(status, &[], &format!("{reason}\n"), with_body)
 }
 
-fn too_many(request: &HttpRequest<'_>, full: LimitReached) -> (Vec<u8>, Outcome) {
-    let with_body = request.method != Method::Head;
-    let text = "too many connections from your address\n";
-    let response = Response::text(Status::UNAVAILABLE, &[], text, with_body);
-    (response, Outcome::LimitReached(full))
+fn refused(refusal: Refusal, with_body: bool) -> (Vec<u8>, Outcome) {
+    (answer_to(&refusal, with_body), Outcome::Refused(refusal))
+}
+
+fn bad_request(bad: &BadRequest, received: &[u8]) -> (Vec<u8>, Outcome) {
+    let refusal = Refusal::Fault(bad.to_string());
+    (bad.response(received), Outcome::Refused(refusal))
 }
 
 /// What an answer depends on besides the request.
@@ -171,11 +161,12 @@ impl Visit<'_> {
         let upgrade = match request.upgrade() {
             Ok(Some(upgrade)) => upgrade,
             Ok(None) => return self.page(request),
-            Err(bad) => return (bad.response(received), Outcome::Refused(bad.to_string())),
+            Err(bad) => return bad_request(&bad, received),
         };
+        let with_body = request.method != Method::Head;
         if upgrade.offer == Offer::Others {
             let why = "the only subprotocol here is mles-websocket";
-            return refuse(request, Status::BAD_REQUEST, why, why.to_owned());
+            return refused(Refusal::Fault(why.to_owned()), with_body);
         }
         let credentials = Credentials {
             origin: upgrade.origin,
@@ -191,7 +182,7 @@ impl Visit<'_> {
                 let response = switching(&upgrade.accept, protocol);
                 (response, Outcome::WsConnection(proof, early))
             }
-            Err(denied) => deny(request, &denied),
+            Err(denied) => refused(denied.into(), with_body),
         }
     }
 
@@ -201,33 +192,12 @@ impl Visit<'_> {
             return (no_content(), Outcome::Answered);
         }
         if let Err(denied) = self.access.check_host(request.host) {
-            return deny(request, &denied);
+            return refused(denied.into(), request.method != Method::Head);
         }
         let with_body = request.method == Method::Get;
         let page = page::response(request.path, self.has_page, with_body);
         (page, Outcome::Answered)
     }
-}
-
-/// The answer to a client that may not even ask to join.
-fn deny(request: &HttpRequest<'_>, denied: &Denied) -> (Vec<u8>, Outcome) {
-    let status = match denied {
-        Denied::WrongSecret => Status::UNAUTHORIZED,
-        Denied::Host { .. } => Status::MISDIRECTED,
-        _ => Status::FORBIDDEN,
-    };
-    refuse(request, status, &denied.reason(), denied.to_string())
-}
-
-fn refuse(
-    request: &HttpRequest<'_>,
-    status: Status,
-    reason: &str,
-    log: String,
-) -> (Vec<u8>, Outcome) {
-    let with_body = request.method != Method::Head;
-    let response = Response::text(status, &[], &format!("{reason}\n"), with_body);
-    (response, Outcome::Refused(log))
 }
 
 #[cfg(test)]
@@ -255,7 +225,7 @@ mod tests {
         let Outcome::Refused(why) = outcome else {
             return (status, None);
         };
-        (status, Some(why))
+        (status, Some(why.to_string()))
     }
 
     fn keyed() -> Settings {

@@ -5,3 +5,4 @@ mod framing;
 mod head;
 pub(crate) mod http;
 mod page;
+mod refusal;

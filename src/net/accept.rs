@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::acceptor::{Acceptor, PendingJoin};
-use crate::shard::limits::LimitReached;
+use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::socket::configure;
 use crate::shard::turn;
 use crate::shard::{BrokerPhase, Shard};
@@ -109,7 +109,9 @@ fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: Socket
     };
     let permit = match entered {
         Ok(permit) => permit,
-        Err(full) => return turn_away(shard, peer, full),
+        Err(full) => {
+            return shard.note_refusal(peer, Attempt::Connect, &Refusal::LimitReached(full));
+        }
     };
     if let Err(error) = configure(&stream, peer, &shard.common.settings) {
         tracing::debug!(%peer, %error, "cannot set socket options");
@@ -121,11 +123,4 @@ fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: Socket
         permit,
     };
     acceptor.accept(shard, stream, pending);
-}
-
-fn turn_away(shard: &Shard, peer: SocketAddr, full: LimitReached) {
-    shard.stats().turned_away.add(1);
-    if shard.log.admit() {
-        tracing::warn!(%peer, limit = full.limit(), "connection turned away: at the limit");
-    }
 }

@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::refusal::{Refusal, refused};
 use super::{join, proxy};
 use crate::gateway::http;
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::limits::{LimitReached, Permit};
+use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::turn;
 use crate::tls::{ServerTls, explain_client_error};
 
@@ -52,7 +52,9 @@ impl PendingJoin {
         tokio::select! {
             biased;
             why = self.permit.let_go() => Err(Refusal::LetGo(why)),
-            done = timeout_at(self.deadline, step) => done.map_err(|_| Refusal::TooSlow),
+            done = timeout_at(self.deadline, step) => done.map_err(|_| Refusal::TooSlow {
+                awaited: "whole join frame",
+            }),
         }
     }
 
@@ -100,7 +102,7 @@ impl PendingJoin {
         match known {
             Ok(()) => Some(self),
             Err(refusal) => {
-                refused(shard, self.peer, &refusal);
+                shard.note_refusal(self.peer, Attempt::Join, &refusal);
                 None
             }
         }
@@ -181,7 +183,7 @@ async fn encrypted(
     match pending.wait_for(handshake).await.and_then(|result| result) {
         Ok(layered) => Some((layered, pending)),
         Err(refusal) => {
-            refused(shard, pending.peer, &refusal);
+            shard.note_refusal(pending.peer, Attempt::Join, &refusal);
             None
         }
     }

@@ -9,7 +9,6 @@ use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
 use super::acceptor::{PendingJoin, is_end};
-use super::refusal::{Refusal, refused};
 use crate::access::{Proof, Rights};
 use crate::channel::FrameRun;
 use crate::protocol::{
@@ -22,6 +21,7 @@ use crate::shard::layered::Layered;
 use crate::shard::limits::Permit;
 use crate::shard::links::received_resync::ReceivedResync;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::StreamReader;
 use crate::shard::turn;
 use crate::shard::{Common, Shard};
@@ -39,8 +39,8 @@ pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: Pending
     let socket = reader.reunite(writer).map(Socket::Here);
     match (first, socket) {
         (Ok(first), Ok(socket)) => enter(shard, socket, first, pending).await,
-        (Err(refusal), _) => refused(shard, pending.peer, &refusal),
-        (Ok(_), Err(_)) => refused(shard, pending.peer, &Refusal::LeftInside),
+        (Err(refusal), _) => shard.note_refusal(pending.peer, Attempt::Join, &refusal),
+        (Ok(_), Err(_)) => shard.note_refusal(pending.peer, Attempt::Join, &Refusal::LeftInside),
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
     drop(reader);
     let (join, early) = match first {
         Ok(first) => first,
-        Err(refusal) => return refused(shard, pending.peer, &refusal),
+        Err(refusal) => return shard.note_refusal(pending.peer, Attempt::Join, &refusal),
     };
     if is_resync(join.get(HEADER_LEN..).unwrap_or_default()) {
         if let Some(layered) = Rc::into_inner(layered) {
@@ -74,7 +74,7 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
         }
         Err(refusal) => {
             layered.shut_down_write();
-            refused(shard, pending.peer, &refusal);
+            shard.note_refusal(pending.peer, Attempt::Join, &refusal);
         }
     }
 }
@@ -84,7 +84,7 @@ async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, pending:
     match admitted(shard, &join, &pending).await {
         Ok(entry) => shard.route(arrival(shard, socket, entry, early, pending)),
         Err(refusal) => {
-            refused(shard, pending.peer, &refusal);
+            shard.note_refusal(pending.peer, Attempt::Join, &refusal);
             tell(shard, socket, pending.permit, &join, &refusal);
         }
     }
@@ -144,7 +144,7 @@ fn tell(shard: &Rc<Shard>, socket: Socket, permit: Permit, first: &Bytes, refusa
     let hello = first.get(HEADER_LEN..).and_then(resync_link);
     let header = FrameHeader::decode(first).ok().flatten();
     if let (Some(hello), Some(header), Some(why)) = (hello, header, refusal.for_link()) {
-        shard.turn_link_away(socket, permit, hello.id, header.cid, why);
+        shard.refuse_link(socket, permit, hello.id, header.cid, why);
     }
 }
 

@@ -13,7 +13,6 @@ pub(crate) mod acceptor;
 mod join;
 mod listen;
 pub(crate) mod proxy;
-pub(crate) mod refusal;
 
 pub(crate) use accept::accept_forever;
 pub(crate) use acceptor::Acceptor;

@@ -9,8 +9,8 @@ use ppp::{v1, v2};
 use tokio::net::TcpStream;
 
 use super::acceptor::is_end;
-use super::refusal::Refusal;
 use crate::settings::ProxySettings;
+use crate::shard::refusal::Refusal;
 
 /// What a header of version 1 begins with.
 const TEXT: &[u8] = b"PROXY ";

@@ -11,7 +11,7 @@ use super::limits::LimitReached;
 use super::links::SeatedServer;
 use super::message::{Adoption, Arrival, Delivery, Identity, Request, Socket};
 use super::parked::AfterJoin;
-use super::refused::Refused;
+use super::refusal::{Attempt, Refusal};
 use super::room::Room;
 use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
@@ -51,7 +51,10 @@ impl Shard {
                     .add(u64::from(arrival.socket.is_some()));
                 self.request(owner, Request::Join(Box::new(arrival)));
             }
-            Err(error) => self.refuse(peer, &uid, &channel, &Refused::Socket(error)),
+            Err(error) => {
+                let (uid, channel) = (&uid, &channel);
+                self.note_refusal(peer, Attempt::Enter { uid, channel }, &Refusal::Io(error));
+            }
         }
     }
 
@@ -64,7 +67,7 @@ impl Shard {
         let now = Instant::now();
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
-            Err(refused) => self.wait_or_refuse(arrival, refused),
+            Err(refusal) => self.wait_or_refuse(arrival, refusal),
         }
     }
 
@@ -76,7 +79,7 @@ impl Shard {
         let now = Instant::now();
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
-            Err(refused) => self.refuse_arrival(arrival, refused),
+            Err(refusal) => self.refuse(arrival, refusal),
         }
     }
 
@@ -102,12 +105,12 @@ impl Shard {
                 let try_seat = |arrival| self.try_seat_server(at, arrival, now);
                 return self.seat_or_refuse(at, arrival, now, try_seat);
             }
-            Err(refused) if has_waited => self.refuse_arrival(arrival, refused),
-            Err(refused) => {
+            Err(refusal) if has_waited => self.refuse(arrival, refusal),
+            Err(refusal) => {
                 if let Some(brought) = &mut arrival.resync {
                     brought.let_go_of_memory();
                 }
-                self.wait_or_refuse(arrival, refused);
+                self.wait_or_refuse(arrival, refusal);
             }
         }
         None
@@ -119,23 +122,24 @@ impl Shard {
         at: u32,
         arrival: Arrival<Socket>,
         now: Instant,
-        seat: impl FnOnce(Arrival<Socket>) -> Result<T, Refused>,
+        seat: impl FnOnce(Arrival<Socket>) -> Result<T, Refusal>,
     ) -> Option<T> {
         let (peer, session) = (arrival.identity.peer, arrival.identity.session);
         let (uid, channel) = (arrival.identity.uid.clone(), arrival.channel.clone());
         let is_elsewhere = matches!(arrival.socket, Socket::Elsewhere);
         let origin = arrival.origin;
-        let refused = match seat(arrival) {
+        let refusal = match seat(arrival) {
             Ok(seated) => return Some(seated),
-            Err(refused) => refused,
+            Err(refusal) => refusal,
         };
         if let Some(room) = self.registry.borrow_mut().room(at) {
             room.release_uid(session);
         }
         self.close_or_update_need(at, now);
-        self.refuse(peer, &uid, &channel, &refused);
+        let (uid, channel) = (&uid, &channel);
+        self.note_refusal(peer, Attempt::Enter { uid, channel }, &refusal);
         if is_elsewhere {
-            let why = Box::new(refused);
+            let why = Box::new(refusal);
             self.deliver_to(origin, Delivery::Refuse { session, why });
         }
         None
@@ -143,9 +147,10 @@ impl Shard {
 
     /// Counts and logs that there is no seat for a session, and tells whoever waits for it, or a server
     /// below, why.
-    pub(super) fn refuse_arrival(self: &Rc<Self>, arrival: Arrival<Socket>, refused: Refused) {
+    pub(super) fn refuse(self: &Rc<Self>, arrival: Arrival<Socket>, refusal: Refusal) {
         let Identity { peer, uid, .. } = &arrival.identity;
-        self.refuse(*peer, uid, &arrival.channel, &refused);
+        let channel = &arrival.channel;
+        self.note_refusal(*peer, Attempt::Enter { uid, channel }, &refusal);
         let hello = arrival.hello();
         let Identity {
             session,
@@ -153,15 +158,15 @@ impl Shard {
             permit,
             ..
         } = arrival.identity;
-        match (arrival.socket, hello, refused.for_link()) {
-            (Socket::Parked(kept), ..) => kept.refuse(refused),
+        match (arrival.socket, hello, refusal.for_link()) {
+            (Socket::Parked(kept), ..) => kept.refuse(refusal),
             (Socket::Elsewhere, ..) => {
-                let why = Box::new(refused);
+                let why = Box::new(refusal);
                 self.deliver_to(arrival.origin, Delivery::Refuse { session, why });
             }
             (socket, Some(hello), Some(why)) => {
                 if let Some(permit) = permit {
-                    self.turn_link_away(socket, permit, hello.id, cid, why);
+                    self.refuse_link(socket, permit, hello.id, cid, why);
                 }
             }
             _ => {}
@@ -169,13 +174,13 @@ impl Shard {
     }
 
     /// Finds or opens the room of a session, if it may have a seat there.
-    fn admit(self: &Rc<Self>, arrival: &mut Arrival<Socket>, now: Instant) -> Result<u32, Refused> {
+    fn admit(self: &Rc<Self>, arrival: &mut Arrival<Socket>, now: Instant) -> Result<u32, Refusal> {
         if !self.is_running() {
-            return Err(Refused::Stopping);
+            return Err(Refusal::Stopping);
         }
         let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
         let hello = arrival.hello();
         let link = hello.map_or(Ok(()), |hello| self.admit_link(room, &hello));
         if arrival.gateway.is_some() {
@@ -184,18 +189,18 @@ impl Shard {
             }
         }
         let is_sole = arrival.gateway.is_some_and(|gateway| gateway.is_sole);
-        let refused = if let Err(refused) = link {
-            refused
+        let refusal = if let Err(refusal) = link {
+            refusal
         } else if room.channel.is_taken(arrival.identity.cid) {
-            Refused::CidInUse
+            Refusal::CidInUse
         } else if is_sole && !reserve_uid(room, &arrival.identity) {
-            Refused::Duplicate
+            Refusal::Duplicate
         } else {
             return Ok(at);
         };
         drop(registry);
         self.close_or_update_need(at, now);
-        Err(refused)
+        Err(refusal)
     }
 
     fn try_seat(
@@ -203,7 +208,7 @@ impl Shard {
         at: u32,
         arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<Option<Newcomer>, Refused> {
+    ) -> Result<Option<Newcomer>, Refusal> {
         if !arrival.is_silent {
             self.deliver_collected(at, now);
         }
@@ -233,15 +238,15 @@ impl Shard {
         at: u32,
         mut arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<SeatedServer, Refused> {
-        let brought = arrival.resync.take().ok_or(Refused::Stopping)?;
+    ) -> Result<SeatedServer, Refusal> {
+        let brought = arrival.resync.take().ok_or(Refusal::Stopping)?;
         let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
         self.deliver_collected(at, now);
         let newcomer = self.seat_local(at, arrival, Role::Downstream, now)?;
         self.count_joined(at, &uid, cid);
         let seated = self.compare(at, newcomer, *brought, now);
         self.announce_soon(at);
-        seated.ok_or(Refused::TooManyChannels)
+        seated.ok_or(Refusal::TooManyChannels)
     }
 
     fn count_joined(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
@@ -254,12 +259,12 @@ impl Shard {
 
     /// Finds or opens the room called `name`, for somebody from `ip`. Where there are as many
     /// channels as there may be, one that nobody needs makes room.
-    fn find_or_open(self: &Rc<Self>, name: &str, ip: IpAddr, now: Instant) -> Result<u32, Refused> {
+    fn find_or_open(self: &Rc<Self>, name: &str, ip: IpAddr, now: Instant) -> Result<u32, Refusal> {
         if let Some(at) = self.registry.borrow().find(name) {
             return Ok(at);
         }
         let opened = self.common.limiter.open_channel(ip);
-        let (permit, unneeded) = opened.map_err(|_: LimitReached| Refused::TooManyChannels)?;
+        let (permit, unneeded) = opened.map_err(|_: LimitReached| Refusal::TooManyChannels)?;
         match unneeded {
             Some(channel) if channel.owner == self.id => self.free_channel(channel),
             Some(channel) => self.request(channel.owner, Request::Free { channel }),
@@ -292,7 +297,7 @@ impl Shard {
         arrival: Arrival<Socket>,
         role: Role,
         now: Instant,
-    ) -> Result<Newcomer, Refused> {
+    ) -> Result<Newcomer, Refusal> {
         let Arrival {
             socket,
             identity,
@@ -301,9 +306,9 @@ impl Shard {
             early,
             ..
         } = arrival;
-        let (writer, then) = socket.seat(early).map_err(Refused::Socket)?;
+        let (writer, then) = socket.seat(early).map_err(Refusal::Io)?;
         let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
         let settings = room.channel.settings().clone();
         let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
         let (id, cid) = (identity.session, identity.cid);
@@ -325,7 +330,7 @@ impl Shard {
         };
         let joined = joined.map_err(|_| {
             session.phase.set(SessionPhase::Over);
-            Refused::CidInUse
+            Refusal::CidInUse
         })?;
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(joined.replay.len());
@@ -345,7 +350,7 @@ impl Shard {
         shard: ShardId,
         arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let Arrival {
             socket,
             identity,
@@ -355,16 +360,16 @@ impl Shard {
             early,
             ..
         } = arrival;
-        let socket = socket.detach().map_err(Refused::Socket)?;
+        let socket = socket.detach().map_err(Refusal::Io)?;
         let mut registry = self.registry.borrow_mut();
-        let room = registry.room(at).ok_or(Refused::TooManyChannels)?;
+        let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
         let announces = is_silent && room.channel.settings().announce_joins;
         let announcement = announces.then_some(&join[..]);
         let place = |_: &mut _, _| Place::Relay(shard.0);
         let joined = room
             .channel
             .join(identity.cid, identity.session, announcement, now, place);
-        let joined = joined.map_err(|_| Refused::CidInUse)?;
+        let joined = joined.map_err(|_| Refusal::CidInUse)?;
         turn::spend_each(joined.replay.len());
         let adoption = Adoption {
             socket,

@@ -13,7 +13,7 @@ use super::limits::{LimitReached, Permit};
 use super::links::received_resync::ReceivedResync;
 use super::mailbox::Weigh;
 use super::parked::Parked;
-use super::refused::Refused;
+use super::refusal::Refusal;
 use super::stream::{StreamReader, StreamWriter, sides};
 use crate::access::Rights;
 use crate::channel::{FrameRun, SessionId};
@@ -70,7 +70,7 @@ pub(crate) enum Delivery {
     /// A session whose connection stays there is refused a seat.
     Refuse {
         session: SessionId,
-        why: Box<Refused>,
+        why: Box<Refusal>,
     },
     /// Everything has come that was published before it was asked for.
     Through,

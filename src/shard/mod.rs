@@ -38,7 +38,7 @@ pub(crate) mod message;
 pub(crate) mod parked;
 pub(crate) mod pause;
 mod publish;
-pub(crate) mod refused;
+pub(crate) mod refusal;
 mod registry;
 mod relay;
 mod room;

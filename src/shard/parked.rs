@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Shard;
 use super::layered::Layered;
 use super::message::{Arrival, Early, Socket};
-use super::refused::Refused;
+use super::refusal::Refusal;
 use super::session::{Ended, Session};
 use super::stream::{StreamReader, StreamWriter};
 
@@ -18,7 +18,7 @@ use super::stream::{StreamReader, StreamWriter};
 pub(crate) struct Parked {
     layered: Rc<Layered>,
     /// Takes the session once it has a seat, or why it has none.
-    seated: oneshot::Sender<Result<Rc<Session>, Refused>>,
+    seated: oneshot::Sender<Result<Rc<Session>, Refusal>>,
 }
 
 /// Where a session goes once it has joined: to a task of its own, or to the caller that waits for it.
@@ -26,7 +26,7 @@ pub(crate) enum AfterJoin {
     /// To a task of its own.
     Serve(StreamReader, Early),
     /// To the caller that waits for it.
-    Tell(oneshot::Sender<Result<Rc<Session>, Refused>>),
+    Tell(oneshot::Sender<Result<Rc<Session>, Refusal>>),
 }
 
 impl Shard {
@@ -40,12 +40,12 @@ impl Shard {
     pub(crate) async fn join_in_place(
         self: &Rc<Self>,
         arrival: Arrival<Rc<Layered>>,
-    ) -> Result<Rc<Session>, Refused> {
+    ) -> Result<Rc<Session>, Refusal> {
         let (seated, seat) = oneshot::channel();
         let Ok(arrival) = arrival
             .try_map(|layered| Ok::<_, Infallible>(Socket::Parked(Parked { layered, seated })));
         self.route(arrival);
-        let failed = || Refused::Socket(std::io::ErrorKind::ConnectionAborted.into());
+        let failed = || Refusal::Io(std::io::ErrorKind::ConnectionAborted.into());
         seat.await.unwrap_or_else(|_| Err(failed()))
     }
 
@@ -88,7 +88,7 @@ impl Socket {
 
 impl Parked {
     /// Says why there is no seat.
-    pub(crate) fn refuse(self, why: Refused) {
+    pub(crate) fn refuse(self, why: Refusal) {
         // Nobody waits for it when the connection is gone.
         let _ = self.seated.send(Err(why));
     }

@@ -27,7 +27,7 @@ use tokio::time::sleep;
 use super::ids::{ChannelId, ShardId};
 use super::liveness::PATIENCE;
 use super::message::{Arrival, Delivery, Request, Socket};
-use super::refused::Refused;
+use super::refusal::Refusal;
 use super::session::{Ended, Role, Session};
 use super::{BrokerPhase, Shard};
 use crate::channel::{Place, SessionId};
@@ -50,7 +50,7 @@ pub(super) struct Takeover {
 struct WaitingJoin {
     arrival: Arrival<Socket>,
     /// The reason to refuse it if the session in its place is alive.
-    refused: Refused,
+    refusal: Refusal,
     /// Bytes reserved for it in the memory of connections that have not joined.
     charged: usize,
 }
@@ -64,9 +64,9 @@ enum Incumbent {
 impl Shard {
     /// Has a join wait until it is known whether the session in its place is alive. It is refused at
     /// once if there is no such session, or no memory to wait in.
-    pub(super) fn wait_or_refuse(self: &Rc<Self>, arrival: Arrival<Socket>, refused: Refused) {
-        let Some(holder) = self.holder(&arrival, &refused) else {
-            return self.refuse_arrival(arrival, refused);
+    pub(super) fn wait_or_refuse(self: &Rc<Self>, arrival: Arrival<Socket>, refusal: Refusal) {
+        let Some(holder) = self.holder(&arrival, &refusal) else {
+            return self.refuse(arrival, refusal);
         };
         let charged = arrival.weight();
         if self
@@ -76,12 +76,12 @@ impl Shard {
             .reserve(charged)
             .is_err()
         {
-            return self.refuse_arrival(arrival, refused);
+            return self.refuse(arrival, refusal);
         }
         let uid = arrival.identity.uid.clone();
         let waiting = WaitingJoin {
             arrival,
-            refused,
+            refusal,
             charged,
         };
         let id = match &holder {
@@ -93,7 +93,7 @@ impl Shard {
             let before = std::mem::replace(&mut takeover.waiting, waiting);
             drop(takeovers);
             let (arrival, _) = self.waited(before);
-            return self.refuse_arrival(arrival, Refused::Superseded);
+            return self.refuse(arrival, Refusal::Superseded);
         }
         let (test, is_wanted) = oneshot::channel();
         let takeover = Takeover {
@@ -119,13 +119,13 @@ impl Shard {
     }
 
     /// The session in a join's place, if it may be one of the same client.
-    fn holder(&self, arrival: &Arrival<Socket>, refused: &Refused) -> Option<Incumbent> {
+    fn holder(&self, arrival: &Arrival<Socket>, refusal: &Refusal) -> Option<Incumbent> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.find(&arrival.channel)?;
         let room = registry.room(at)?;
-        let cid = match refused {
-            Refused::CidInUse => arrival.identity.cid,
-            Refused::Duplicate => room.holder_of_uid(&arrival.identity.uid)?,
+        let cid = match refusal {
+            Refusal::CidInUse => arrival.identity.cid,
+            Refusal::Duplicate => room.holder_of_uid(&arrival.identity.uid)?,
             _ => return None,
         };
         let seat = *room.channel.seat(cid)?;
@@ -206,21 +206,21 @@ impl Shard {
     pub(super) fn refuse_waiting(self: &Rc<Self>, session: SessionId) {
         let takeover = self.takeovers.borrow_mut().remove(&session);
         if let Some(takeover) = takeover {
-            let (arrival, refused) = self.waited(takeover.waiting);
+            let (arrival, refusal) = self.waited(takeover.waiting);
             let is_running = self.is_running();
-            let refused = if is_running {
-                refused
+            let refusal = if is_running {
+                refusal
             } else {
-                Refused::Stopping
+                Refusal::Stopping
             };
-            self.refuse_arrival(arrival, refused);
+            self.refuse(arrival, refusal);
         }
     }
 
     /// Gives back what a join took while it waited.
-    fn waited(&self, waiting: WaitingJoin) -> (Arrival<Socket>, Refused) {
+    fn waited(&self, waiting: WaitingJoin) -> (Arrival<Socket>, Refusal) {
         let scratch = &mut self.join_scratch.borrow_mut();
         scratch.allowance.refund(waiting.charged);
-        (waiting.arrival, waiting.refused)
+        (waiting.arrival, waiting.refusal)
     }
 }

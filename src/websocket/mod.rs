@@ -34,7 +34,7 @@ pub(crate) use frame::{
 };
 pub(crate) use greeting::{Greeting, GreetingError};
 pub(crate) use handshake::{
-    Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status, host_allowed,
-    no_content, origin_allowed, parse, switching,
+    BadRequest, Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status,
+    host_allowed, no_content, origin_allowed, parse, switching,
 };
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

@@ -10,6 +10,7 @@ use crate::gateway::framing;
 use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Message, encode_frame};
 use crate::shard::Shard;
 use crate::shard::message::{Arrival, Early, Gateway, Identity};
+use crate::shard::refusal::Refusal;
 use crate::websocket::{Greeting, Kind};
 
 /// Longest greeting of a v2 client, in bytes: two long names and a hash.
@@ -112,7 +113,7 @@ impl WsConnection {
     fn check(&self, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Closing> {
         let access = &self.shard.common.access;
         let rights = access.join(proof, self.peer, uid, channel);
-        rights.map_err(|denied| Closing::denied(&denied))
+        rights.map_err(|denied| Closing::Refused(denied.into()))
     }
 
     /// Takes a seat.
@@ -122,10 +123,13 @@ impl WsConnection {
         // Each seat counts as a connection: the first as that which it is on.
         let is_first = !self.has_joined();
         let permit = (!is_first).then(|| limiter.enter_session(self.peer.ip()));
-        let permit = permit.transpose().map_err(Closing::full)?;
+        let permit = permit
+            .transpose()
+            .map_err(|full| Closing::Refused(Refusal::LimitReached(full)))?;
         if is_first {
             // It has proved that it may join: it makes no room for those that have not.
-            self.permit.join().map_err(Closing::LetGo)?;
+            let joined = self.permit.join();
+            joined.map_err(|why| Closing::Refused(Refusal::LetGo(why)))?;
         }
         let access = &shard.common.access;
         let key = access.session_key(self.peer, &wish.uid, &wish.channel);
@@ -161,7 +165,7 @@ impl WsConnection {
         let session = shard
             .join_in_place(arrival)
             .await
-            .map_err(Closing::refused)?;
+            .map_err(Closing::NoSeat)?;
         if let Err(end) = self.enter(&shard) {
             shard.end(&session, end.ended());
             return Err(end);

@@ -21,7 +21,7 @@ use crate::shard::Shard;
 use crate::shard::ids::Home;
 use crate::shard::limits::Permit;
 use crate::shard::message::Socket;
-use crate::shard::refused::Refused;
+use crate::shard::refusal::Refusal;
 use crate::shard::room::Room;
 use crate::shard::sequence::Source;
 use crate::shard::session::{Ended, Session, SessionPhase};
@@ -102,21 +102,21 @@ impl Shard {
         &self,
         room: &mut Room,
         hello: &LinkHello,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         if room.is_overtaken(hello) {
-            return Err(Refused::Overtaken);
+            return Err(Refusal::Overtaken);
         }
         room.release(hello.id);
         let own = self.common.server_id;
         if hello.server == own || room.links.path().contains(&hello.server) {
-            return Err(Refused::Ring);
+            return Err(Refusal::Ring);
         }
         Ok(())
     }
 
     /// Tells a server why its link is not taken, and closes the connection. The connection stays
     /// counted until then.
-    pub(crate) fn turn_link_away(
+    pub(crate) fn refuse_link(
         self: &Rc<Self>,
         socket: Socket,
         permit: Permit,

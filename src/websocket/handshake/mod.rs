@@ -10,6 +10,6 @@ mod response;
 mod upgrade;
 
 pub(crate) use origin::{Hosts, host_allowed, origin_allowed};
-pub(crate) use request::{HttpRequest, MAX_HEAD, Method, parse};
+pub(crate) use request::{BadRequest, HttpRequest, MAX_HEAD, Method, parse};
 pub(crate) use response::{Response, Status, no_content, switching};
 pub(crate) use upgrade::{Offer, PROTOCOL};

@@ -1,0 +1,232 @@
+//! Why somebody does not get into a channel, and what is counted, logged and told of it.
+//!
+//! A refusal is counted and logged once, by [`Shard::note_refusal`], where it is decided. Clients of
+//! v1 over TCP only see their connection closed, as v1 has no reply. Servers below are told
+//! [`Refusal::for_link`]; what HTTP and WebSocket clients are told is the gateway's to say.
+
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::Shard;
+use super::allowance::Overdrawn;
+use super::limits::{LetGo, LimitReached};
+use crate::access::Denied;
+use crate::escape::Escaped;
+use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
+
+/// The reason that an HTTP client is told when there is no memory for its request.
+pub(crate) const NO_MEMORY_FOR_REQUEST: &str =
+    "no memory left for incomplete requests (partial_bytes)";
+
+/// Why a connection, a request or a session is refused.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    /// It closed the connection without a byte: a port scan, or a health check.
+    #[error("the client left without sending anything")]
+    LeftSilently,
+    /// It closed the connection inside its join frame.
+    #[error("the client left inside its join frame")]
+    LeftInside,
+    /// It closed the connection inside the TLS handshake: a port scan, or it does not trust us.
+    #[error("the client left inside the TLS handshake")]
+    LeftInHandshake,
+    /// A proxy that is trusted did not say who its client is.
+    #[error(
+        "no PROXY header, as it has to come from trusted_proxies on this listener (proxy_protocol)"
+    )]
+    NoProxyHeader,
+    /// A PROXY header that says nothing.
+    #[error("the PROXY header cannot be read")]
+    BadProxyHeader,
+    /// It closed the connection inside a PROXY header.
+    #[error("the proxy left inside its PROXY header")]
+    LeftInProxyHeader,
+    /// Somebody says who its client is, and is not asked.
+    #[error(
+        "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
+    )]
+    UnexpectedProxyHeader,
+    /// The TLS handshake failed.
+    #[error("no TLS: {0}")]
+    Tls(String),
+    /// The time to join was up.
+    #[error("no {awaited} within join_deadline")]
+    TooSlow {
+        /// What had not come.
+        awaited: &'static str,
+    },
+    /// Nothing had come when the time to join was up. Browsers open connections that they may need
+    /// later.
+    #[error("no whole request within join_deadline")]
+    Idle,
+    /// There are as many connections as there may be, and none has to make room.
+    #[error("turned away at the limit ({})", .0.limit())]
+    LimitReached(LimitReached),
+    /// It had to make room for others.
+    #[error("let go before it had joined, to make room at the limit ({})", .0.full.limit())]
+    LetGo(LetGo),
+    /// The memory for incomplete frames was needed for those of others.
+    #[error(
+        "its join frame had stood still for longest when the memory for incomplete frames was used \
+         up (partial_bytes)"
+    )]
+    Overdrawn,
+    /// The first bytes are no frame.
+    #[error("not a Mles v1 frame: {0}")]
+    Frame(#[from] FrameError),
+    /// The first body is no message.
+    #[error("join frame: {0}")]
+    Body(#[from] BodyError),
+    /// A resync message that does not hold what it should.
+    #[error("resync message: {0}")]
+    Resync(#[from] ResyncError),
+    /// A client of the gateway does not keep to HTTP or WebSocket.
+    #[error("{0}")]
+    Fault(String),
+    /// It may not do what it asks for.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The connection id is taken.
+    #[error("a live session of this channel has the same connection id")]
+    CidInUse,
+    /// The uid is taken, and only one session may have it.
+    #[error("a live session has the same uid in this channel")]
+    Duplicate,
+    /// A later join of the same client waits for the same place.
+    #[error("its client has come once more while it waited for its place")]
+    Superseded,
+    /// There is no room for a new channel.
+    #[error("as many channels as max_channels allows")]
+    TooManyChannels,
+    /// The broker takes no new sessions.
+    #[error("the broker is stopping")]
+    Stopping,
+    /// Servers would be linked in a circle.
+    #[error("it would close a ring")]
+    Ring,
+    /// A link that was given up below comes late.
+    #[error("a later session of it is there")]
+    Overtaken,
+    /// The socket failed.
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<Overdrawn> for Refusal {
+    fn from(_: Overdrawn) -> Self {
+        Self::Overdrawn
+    }
+}
+
+impl Refusal {
+    /// Returns the reason as a server below is told it; `None` if it is not told.
+    pub(crate) const fn for_link(&self) -> Option<LinkRefusal> {
+        match self {
+            Self::Denied(Denied::WrongKey { .. }) => Some(LinkRefusal::Key),
+            Self::Denied(Denied::ChecksSenders) => Some(LinkRefusal::Sender),
+            Self::Denied(Denied::NameTooLong { .. }) | Self::TooManyChannels => {
+                Some(LinkRefusal::Limit)
+            }
+            Self::Resync(_) => Some(LinkRefusal::Resync),
+            Self::CidInUse | Self::Superseded => Some(LinkRefusal::Cid),
+            Self::Stopping => Some(LinkRefusal::Stopping),
+            Self::Ring => Some(LinkRefusal::Loop),
+            _ => None,
+        }
+    }
+}
+
+/// What somebody tried to do when it was refused, as the log says it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attempt<'a> {
+    /// To connect.
+    Connect,
+    /// To join over TCP or TLS.
+    Join,
+    /// To ask for something over HTTP.
+    Request,
+    /// To join over WebSocket.
+    JoinOverWebSocket {
+        /// The reason as its client is told it.
+        told: &'a str,
+    },
+    /// To enter a channel, with names that it may use.
+    Enter { uid: &'a str, channel: &'a str },
+}
+
+impl Shard {
+    /// Counts and logs that somebody at `peer` is refused.
+    pub(crate) fn note_refusal(&self, peer: SocketAddr, attempt: Attempt<'_>, refusal: &Refusal) {
+        if matches!(refusal, Refusal::LeftSilently) {
+            return tracing::debug!(%peer, %refusal, "no join");
+        }
+        self.count_refusal(attempt, refusal);
+        if matches!(refusal, Refusal::Idle) {
+            return tracing::debug!(%peer, %refusal, "HTTP request refused");
+        }
+        if !self.log.admit() {
+            return;
+        }
+        match (attempt, refusal) {
+            (Attempt::Connect, Refusal::LimitReached(full)) => {
+                tracing::warn!(%peer, limit = full.limit(), "connection turned away: at the limit");
+            }
+            (Attempt::Request, Refusal::Overdrawn) => {
+                tracing::warn!(%peer, refusal = NO_MEMORY_FOR_REQUEST, "HTTP request refused");
+            }
+            (Attempt::Connect | Attempt::Join, _)
+            | (Attempt::Request, Refusal::LimitReached(_) | Refusal::LetGo(_)) => {
+                tracing::warn!(%peer, %refusal, "join refused");
+            }
+            (Attempt::Request, _) => tracing::warn!(%peer, %refusal, "HTTP request refused"),
+            (Attempt::JoinOverWebSocket { .. }, Refusal::Overdrawn) => tracing::warn!(
+                %peer,
+                "join over WebSocket refused: its message had stood still for longest when the \
+                 memory for incomplete messages was used up (partial_bytes)"
+            ),
+            (Attempt::JoinOverWebSocket { .. }, Refusal::LetGo(why)) => tracing::warn!(
+                %peer, limit = why.full.limit(),
+                "WebSocket client let go before it had joined: made room at the limit"
+            ),
+            (Attempt::JoinOverWebSocket { told }, _) => {
+                tracing::warn!(%peer, refusal = %told, "join over WebSocket refused");
+            }
+            (Attempt::Enter { uid, channel }, _) => log_at_channel(peer, uid, channel, refusal),
+        }
+    }
+
+    fn count_refusal(&self, attempt: Attempt<'_>, refusal: &Refusal) {
+        let stats = self.stats();
+        match refusal {
+            Refusal::LetGo(_) => stats.joining_evicted.add(1),
+            Refusal::LimitReached(_) => stats.turned_away.add(1),
+            Refusal::Overdrawn => stats.partials_evicted.add(1),
+            _ => stats.refused.add(1),
+        }
+        match (attempt, refusal) {
+            (_, Refusal::CidInUse | Refusal::Duplicate) => stats.refused_duplicate.add(1),
+            // An HTTP client is there to be told so.
+            (Attempt::Request, Refusal::Overdrawn) => stats.refused.add(1),
+            _ => {}
+        }
+    }
+}
+
+fn log_at_channel(peer: SocketAddr, uid: &str, channel: &str, refusal: &Refusal) {
+    let (uid, channel) = (Escaped(uid), Escaped(channel));
+    match refusal {
+        Refusal::Io(error) => tracing::warn!(%peer, %uid, %channel, %error, "join failed"),
+        Refusal::Ring => {
+            tracing::warn!(%peer, %uid, %channel, "link of a server refused: {refusal}");
+        }
+        Refusal::Overtaken => {
+            tracing::info!(%peer, %uid, %channel, "link of a server refused: {refusal}");
+        }
+        Refusal::Superseded | Refusal::Stopping => {
+            tracing::info!(%peer, %uid, %channel, "join refused: {refusal}");
+        }
+        _ => tracing::warn!(%peer, %uid, %channel, "join refused: {refusal}"),
+    }
+}
