@@ -14,16 +14,17 @@ use crate::shard::socket::configure;
 use crate::shard::turn;
 use crate::shard::{BrokerPhase, Shard};
 
-/// Waits after a failed accept: the first, and the longest.
+/// Shortest and longest wait after a failed accept.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Units of a turn that accepting a connection costs: system calls, most of them for socket options.
 const ACCEPTED: u32 = 8 * turn::SYSTEM_CALL;
-/// How often it is looked whether connections that were told to go have gone.
+
+/// Time between two looks at whether connections that were told to go have gone.
 const TICK: Duration = Duration::from_millis(1);
-/// How often at most before the next is accepted all the same.
+/// Most such looks before the next connection is accepted all the same.
 const SETTLE_TICKS: u32 = 50;
-/// Connections that may be on their way out while others are accepted.
+/// Most connections on their way out while others are accepted.
 const MOST_GOING: usize = 32;
 
 /// Accepts connections until the broker stops.
@@ -69,7 +70,7 @@ async fn accept_all(shard: &Rc<Shard>, listener: &TcpListener, acceptor: &Accept
     }
 }
 
-/// Whether accept reported that one connection had died in the queue.
+/// Returns `true` if accept reported that one connection had died in the queue.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
@@ -84,9 +85,9 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Waits while many connections that were told to make room are still open: their files are taken,
-/// while their places are others' already. Not for long: one that does not go must not keep
-/// everybody waiting.
+/// Waits while many connections that were told to make room are still open: they hold files, although
+/// their places are others' already. Not for long: one that does not go must not keep everybody
+/// waiting.
 async fn settle(shard: &Shard) {
     for _ in 0..SETTLE_TICKS {
         if shard.common.limiter.going() < MOST_GOING {
@@ -96,7 +97,7 @@ async fn settle(shard: &Shard) {
     }
 }
 
-/// Counts a new connection and starts its join, or turns it away.
+/// Counts a new connection and starts its join, or refuses it at a limit.
 fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
     let now = Instant::now();

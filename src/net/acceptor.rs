@@ -1,4 +1,5 @@
-//! What comes in where: the kinds of listeners, and what each does with a new connection.
+//! The kinds of listeners, and the steps from an accepted connection to its join: PROXY header, TLS
+//! handshake, first frame or request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::turn;
 use crate::tls::{ServerTls, explain_client_error};
 
-/// A listener's kind together with what it needs to let connections in.
+/// A listener's kind together with its TLS configuration, ready to accept.
 #[derive(Clone, Debug)]
 pub(crate) enum Acceptor {
     Mles,
@@ -29,21 +30,21 @@ pub(crate) enum Acceptor {
     WebSocketTls(Arc<ServerTls>),
 }
 
-/// A connection that has been let in and has not joined.
+/// A connection that was accepted and has not joined yet.
 #[derive(Debug)]
 pub(crate) struct PendingJoin {
-    /// The client. Until a proxy that is trusted has said who that is, the proxy.
+    /// Address of the client; that of the proxy until a trusted one has named its client.
     pub(crate) peer: SocketAddr,
-    /// The other end of the connection.
+    /// Address at the other end of the connection.
     pub(crate) hop: SocketAddr,
-    /// When it must have joined.
+    /// Time by which it must have joined.
     pub(crate) deadline: Instant,
-    /// Counts it.
+    /// Counts it against the limits.
     pub(crate) permit: Permit,
 }
 
 impl PendingJoin {
-    /// Waits for a step of the join, for as long as the connection may take for it.
+    /// Runs a step of the join, within the time that the connection has for all of them.
     ///
     /// # Errors
     ///
@@ -58,14 +59,14 @@ impl PendingJoin {
         }
     }
 
-    /// Returns `true` if what comes from there was not read on the way, as far as we know: it is on this
-    /// machine, or a proxy that is trusted.
+    /// Returns `true` if nobody on the way can have read what comes in, as far as we know: the other end
+    /// is on this machine, or a trusted proxy.
     pub(crate) fn is_near(&self, settings: &Settings) -> bool {
         let ip = self.hop.ip().to_canonical();
         ip.is_loopback() || settings.proxies.trusts(ip)
     }
 
-    /// Counts the connection for its client. A proxy that is trusted counts for nobody: limits are for
+    /// Counts the connection for its client's address. A trusted proxy counts for nobody: limits are for
     /// clients, and its health checks must not meet any.
     pub(crate) fn assign(
         &self,
@@ -78,8 +79,8 @@ impl PendingJoin {
         self.permit.assign(client.ip(), Instant::now().into())
     }
 
-    /// Takes in who the client is, where a proxy has to say that first.
-    async fn introduced(
+    /// Reads the client's address, where a proxy has to send it first. Counts and logs a failure.
+    async fn identified(
         mut self,
         shard: &Shard,
         kind: ListenerKind,
@@ -119,28 +120,26 @@ impl Acceptor {
         }
     }
 
-    /// Starts the task that sees a connection to its join.
+    /// Starts the task that takes a connection to its join.
     pub(crate) fn accept(&self, shard: &Rc<Shard>, stream: TcpStream, pending: PendingJoin) {
         let task_shard = shard.clone();
         let kind = self.kind();
         match self {
             Self::Mles => shard.spawn(async move {
-                if let Some(pending) = pending.introduced(&task_shard, kind, &stream).await {
+                if let Some(pending) = pending.identified(&task_shard, kind, &stream).await {
                     join::plain(&task_shard, stream, pending).await;
                 }
             }),
             Self::WebSocket => shard.spawn(async move {
-                if let Some(pending) = pending.introduced(&task_shard, kind, &stream).await {
+                if let Some(pending) = pending.identified(&task_shard, kind, &stream).await {
                     http::visit(&task_shard, Layered::new(stream, None), pending).await;
                 }
             }),
             Self::MlesTls(tls) => {
                 let config = tls.mles();
                 shard.spawn(async move {
-                    let pending = pending.introduced(&task_shard, kind, &stream).await;
-                    if let Some((layered, pending)) =
-                        encrypted(&task_shard, config, stream, pending).await
-                    {
+                    let encrypted = encrypted(&task_shard, config, kind, stream, pending).await;
+                    if let Some((layered, pending)) = encrypted {
                         join::over_tls(&task_shard, layered, pending).await;
                     }
                 });
@@ -148,10 +147,8 @@ impl Acceptor {
             Self::WebSocketTls(tls) => {
                 let config = tls.http();
                 shard.spawn(async move {
-                    let pending = pending.introduced(&task_shard, kind, &stream).await;
-                    if let Some((layered, pending)) =
-                        encrypted(&task_shard, config, stream, pending).await
-                    {
+                    let encrypted = encrypted(&task_shard, config, kind, stream, pending).await;
+                    if let Some((layered, pending)) = encrypted {
                         http::visit(&task_shard, layered, pending).await;
                     }
                 });
@@ -160,14 +157,15 @@ impl Acceptor {
     }
 }
 
-/// Does the TLS handshake with a client, if there is one. If it fails that is counted and logged.
+/// Does the TLS handshake with a client, once that is identified. Counts and logs a failure.
 async fn encrypted(
     shard: &Shard,
     config: Arc<ServerConfig>,
+    kind: ListenerKind,
     stream: TcpStream,
-    pending: Option<PendingJoin>,
+    pending: PendingJoin,
 ) -> Option<(Layered, PendingJoin)> {
-    let pending = pending?;
+    let pending = pending.identified(shard, kind, &stream).await?;
     let handshake = async {
         begins_with_tls(&stream).await?;
         let accepting = TlsAcceptor::from(config).accept(stream);
@@ -189,7 +187,7 @@ async fn encrypted(
     }
 }
 
-/// Waits for the first bytes, and looks at them without taking them.
+/// Waits for the first bytes and leaves them unread. Rejects those that are no TLS for sure.
 async fn begins_with_tls(stream: &TcpStream) -> Result<(), Refusal> {
     let mut first = [0; 16];
     match stream.peek(&mut first).await {
@@ -201,7 +199,7 @@ async fn begins_with_tls(stream: &TcpStream) -> Result<(), Refusal> {
     }
 }
 
-/// Returns `true` if the client is gone.
+/// Returns `true` if the error only says that the client is gone.
 pub(crate) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(

@@ -29,10 +29,10 @@ use crate::shard::{Common, Shard};
 /// Most frames in a resync message that are looked at.
 const MAX_RESYNC_FRAMES: usize = 100_000;
 
-/// The first frame, and what came behind it.
-type First = (Bytes, Early);
+/// The first frame, and the input that came behind it.
+type FirstFrame = (Bytes, Early);
 
-/// Sees a plain connection to its channel.
+/// Takes a plain connection to its channel.
 pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: PendingJoin) {
     let (mut reader, writer) = stream.into_split();
     let first = first_frame(shard, &mut reader, &pending).await;
@@ -44,8 +44,8 @@ pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: Pending
     }
 }
 
-/// Sees a connection over TLS to its channel. It stays here, unless it is that of a server: what a
-/// server brings is merged where the channel is.
+/// Takes a connection over TLS to its channel. It stays on this shard, unless it is that of a server:
+/// what a server brings is merged on the channel's owner.
 pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: PendingJoin) {
     let layered = Rc::new(layered);
     let mut reader = StreamReader::Layered(layered.clone());
@@ -79,8 +79,8 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
     }
 }
 
-/// Sends a connection that can move on to its channel, if its first frame lets it in.
-async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, pending: PendingJoin) {
+/// Sends a connection that can move to its channel's owner, if its first frame is accepted.
+async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pending: PendingJoin) {
     match admitted(shard, &join, &pending).await {
         Ok(entry) => shard.route(arrival(shard, socket, entry, early, pending)),
         Err(refusal) => {
@@ -90,7 +90,7 @@ async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): First, pending:
     }
 }
 
-/// Checks the first frame. A connection that it lets in does not have to make room any more.
+/// Checks the first frame. A connection that passes does not have to make room any more.
 async fn admitted(
     shard: &Shard,
     first: &Bytes,
@@ -153,12 +153,12 @@ async fn first_frame(
     shard: &Rc<Shard>,
     reader: &mut (impl AsyncRead + Unpin),
     pending: &PendingJoin,
-) -> Result<First, Refusal> {
+) -> Result<FirstFrame, Refusal> {
     let (run, early) = pending.wait_for(read_first(shard, reader)).await??;
     Ok(split_first(run, early))
 }
 
-/// Reads until there is a whole frame. What it has charged is given back however it ends.
+/// Reads until there is a whole frame. Memory that it has charged is given back however it ends.
 async fn read_first(
     shard: &Rc<Shard>,
     reader: &mut (impl AsyncRead + Unpin),
@@ -214,7 +214,7 @@ async fn read_first(
     }
 }
 
-/// Gives the memory of an incomplete join frame back when it is dropped.
+/// Buffer for an incomplete join frame. Gives its memory back when it is dropped.
 struct ChargedInput<'a> {
     shard: &'a Shard,
     input: Input,
@@ -248,7 +248,7 @@ fn split_first(run: FrameRun, mut early: Early) -> (Bytes, Early) {
     (join, early)
 }
 
-/// What a first frame says.
+/// A first frame, read and checked.
 struct JoinRequest {
     cid: Cid,
     uid: Box<str>,
@@ -260,7 +260,7 @@ struct JoinRequest {
     resync: Option<Box<ReceivedResync>>,
 }
 
-/// Checks what lets a connection in. Of a resync nothing else is looked at.
+/// Checks the names and the key of a first frame. Nothing else of a resync is read yet.
 fn check(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);

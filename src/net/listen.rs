@@ -9,13 +9,13 @@ use thiserror::Error;
 /// Connections that the kernel completes before they are accepted, for each listener.
 const BACKLOG: i32 = 4096;
 
-/// A listener could not be had.
+/// A listener could not be opened.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct ListenError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// Error of the system.
     pub source: io::Error,
 }
 

@@ -1,12 +1,14 @@
-//! Listeners and what happens to a connection before it has a seat in a channel.
+//! Listeners, and the way of a connection from `accept` to its join over TCP or TLS.
 //!
-//! Invariants: a connection is counted by the limiter from `accept` until its socket is closed; what
-//! it may cost before it has proved that it may join is bounded in time, in number, and in memory;
-//! who a client is, is what the connection says, or a proxy that is trusted by the settings;
-//! and a failure to accept is never the end of a listener.
+//! Invariants:
 //!
-//! It must not know what a channel does with a session: it ends with the shard's `route`,
-//! `serve_in_place` or `serve_websocket`.
+//! * A connection is counted by the limiter from `accept` until its socket is closed.
+//! * Before it has proved that it may join, it is bounded in time, in number, and in memory.
+//! * The client's address is that of the connection, or the one that a trusted proxy names.
+//! * A failure to accept never ends a listener.
+//!
+//! It must not know what a channel does with a session: it ends with the shard's `route` or
+//! `serve_in_place`, or with the gateway.
 
 mod accept;
 pub(crate) mod acceptor;

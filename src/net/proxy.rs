@@ -1,7 +1,7 @@
-//! What proxies say of their clients: the PROXY protocol, and `X-Forwarded-For`.
+//! Addresses of clients behind proxies: the PROXY protocol, and `X-Forwarded-For`.
 //!
-//! Only those in `trusted_proxies` are asked and believed; who else says it is a client that makes
-//! things up.
+//! Only proxies in `trusted_proxies` are asked and believed; anybody else is a client that makes things
+//! up.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,18 +12,18 @@ use super::acceptor::is_end;
 use crate::settings::ProxySettings;
 use crate::shard::refusal::Refusal;
 
-/// What a header of version 1 begins with.
+/// First bytes of a header of version 1.
 const TEXT: &[u8] = b"PROXY ";
 /// Longest header of version 1, in bytes.
 const MAX_TEXT: usize = 107;
 /// Longest header of version 2, in bytes: with much more than the addresses.
 const MAX_BINARY: usize = 4 << 10;
-/// Up to the length of the rest, in bytes.
+/// Length in bytes of the part up to the length of the rest.
 const BINARY_HEAD: usize = 16;
-/// After so many bytes it is clear which version it is. No header is shorter.
+/// Number of bytes that tell the version. No header is shorter.
 const TELLING: usize = 12;
 
-/// How far a header has come.
+/// Progress of reading a header.
 enum Reach {
     /// At most so many bytes more belong to it.
     Wants(usize),
@@ -71,7 +71,7 @@ pub(crate) async fn read_header(stream: &TcpStream) -> Result<Option<SocketAddr>
     }
 }
 
-/// What is to be read behind `header`.
+/// Returns what is to be read behind `header`.
 fn reach(header: &[u8]) -> Result<Reach, Refusal> {
     let len = header.len();
     let begins = |with: &[u8]| with.starts_with(&header[..len.min(with.len())]);
@@ -102,7 +102,7 @@ fn reach(header: &[u8]) -> Result<Reach, Refusal> {
     }
 }
 
-/// Who a whole header says the client is.
+/// Returns the client that a whole header names.
 fn client(header: &[u8]) -> Result<Option<SocketAddr>, Refusal> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         let header = v2::Header::try_from(header).map_err(|_| Refusal::BadProxyHeader)?;
@@ -124,8 +124,8 @@ fn client(header: &[u8]) -> Result<Option<SocketAddr>, Refusal> {
     })
 }
 
-/// The client that `X-Forwarded-For` names, in a request that came from `peer`: going back from there,
-/// the first address that is not a proxy's in `proxies`. `forwarded` are the header's values.
+/// Returns the client that `X-Forwarded-For` names, in a request that came from `peer`: going back from
+/// there, the first address that is not a proxy's in `proxies`. `forwarded` are the header's values.
 pub(crate) fn forwarded_for<'a>(
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
     peer: SocketAddr,
@@ -137,7 +137,7 @@ pub(crate) fn forwarded_for<'a>(
         if !proxies.trusts(client.ip()) {
             break;
         }
-        // What is behind something unreadable was not said by somebody who is trusted.
+        // Whatever is behind something unreadable was not said by a proxy that is trusted.
         let Some(address) = address(hop.trim()) else {
             break;
         };
@@ -146,7 +146,7 @@ pub(crate) fn forwarded_for<'a>(
     client
 }
 
-/// An address with or without a port, as proxies write it.
+/// Parses an address with or without a port, as proxies write it.
 fn address(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -155,7 +155,7 @@ fn address(text: &str) -> Option<SocketAddr> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = bare.unwrap_or(text).parse().ok()?;
-    // Nobody has said it.
+    // The port is not known.
     Some((ip, 0).into())
 }
 
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(client, "11.0.0.1:9".parse().unwrap());
     }
 
-    /// What a header says, if it is whole.
+    /// Returns the client that a header names, if it is whole.
     fn whole(header: &[u8]) -> Result<Option<Option<SocketAddr>>, String> {
         match reach(header).map_err(|error| error.to_string())? {
             Reach::Whole => client(header).map(Some).map_err(|error| error.to_string()),

@@ -12,9 +12,9 @@ use super::reader::CborReader;
 /// One message, borrowed from the body it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Who sent it.
+    /// Name of the sender.
     pub uid: &'a str,
-    /// Where to.
+    /// Name of the channel.
     pub channel: &'a str,
     /// The payload, any bytes.
     pub message: &'a [u8],
@@ -31,13 +31,13 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     ///
-    /// Whatever makes `body` something else than one map of exactly these three keys with a text,
-    /// a text and a byte string, all of known length; see [`BodyError`].
+    /// [`BodyError`], unless `body` is one map of exactly these three keys with a text, a text and a byte
+    /// string, all of known length.
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyError> {
         Self::decode_with_kind(body).map(|(message, _)| message)
     }
 
-    /// The same, and how the message is marked.
+    /// Decodes a whole body and the mark of its message.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl<'a> Message<'a> {
         Ok((decoded, message_at))
     }
 
-    /// Length of the encoded body in bytes.
+    /// Returns the length of the encoded body in bytes.
     #[must_use]
     pub const fn body_len(&self) -> usize {
         cbor::head_len(3)
@@ -108,7 +108,7 @@ pub fn is_presence(frame: &[u8]) -> bool {
         .is_ok_and(|(message, kind)| message.message.is_empty() && kind == MessageKind::None)
 }
 
-/// The place for the value of a key that was not there before.
+/// Returns `slot` for the value of a key, unless the key was there before.
 pub(super) fn vacant<'s, T>(
     slot: &'s mut Option<T>,
     key: &'static str,

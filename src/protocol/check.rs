@@ -1,4 +1,4 @@
-//! The check of bodies after the join: does a frame carry the names its session joined with?
+//! The check of bodies after the join: a frame must carry the names that its session joined with.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub struct BodyPrefix {
 }
 
 impl BodyPrefix {
-    /// The prefix for `uid` and `channel`.
+    /// Creates the prefix for `uid` and `channel`.
     #[must_use]
     pub fn new(uid: &str, channel: &str) -> Self {
         let empty = Message {
@@ -39,7 +39,7 @@ impl BodyPrefix {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes of the prefix.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -53,7 +53,7 @@ impl BodyPrefix {
         &self.bytes[self.channel.clone()]
     }
 
-    /// Whether `body` is this prefix and then one byte string that fills the rest.
+    /// Returns `true` if `body` is this prefix and then one byte string that fills the rest.
     #[inline]
     #[must_use]
     pub fn begins(&self, body: &[u8]) -> bool {
@@ -65,7 +65,7 @@ impl BodyPrefix {
     }
 }
 
-/// Which bodies are let through after the join.
+/// Check of the bodies that follow the join.
 #[derive(Clone, Debug, Default)]
 pub enum BodyCheck {
     /// Any; no byte of a body is looked at.
@@ -91,7 +91,7 @@ pub(super) fn check_names(
     check_decoded(body, at, names, any_uid)
 }
 
-/// The check for bodies that are encoded otherwise or name others.
+/// Checks bodies that are encoded otherwise or name others.
 #[cold]
 fn check_decoded(
     body: &[u8],

@@ -1,12 +1,12 @@
-//! What can be wrong with bytes from a peer, and where.
+//! Errors in bytes from a peer, each with its place.
 //!
 //! Every offset `at` counts in bytes from the start of what the failing function was given, unless
 //! the variant says otherwise.
 
 use thiserror::Error;
 
-/// What a stream that is not Mles at all may be, by its first byte: a record of TLS is an alert or
-/// begins a handshake (RFC 8446, 5.1), a request of HTTP begins with its method.
+/// Guesses the protocol of a stream that is not Mles at all by its first byte: a record of TLS is an
+/// alert or begins a handshake (RFC 8446, 5.1), a request of HTTP begins with its method.
 fn looks_like(first: u8, at: usize) -> &'static str {
     match first {
         _ if at > 0 => "",
@@ -18,7 +18,7 @@ fn looks_like(first: u8, at: usize) -> &'static str {
     }
 }
 
-/// Something is wrong with a frame.
+/// An error in a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// The frame does not begin with [`super::MAGIC`]: not Mles v1, or out of step.
@@ -26,13 +26,13 @@ pub enum FrameError {
     BadMagic {
         /// The byte that was there instead.
         found: u8,
-        /// Where the frame begins.
+        /// Offset of the frame.
         at: usize,
     },
     /// The frame announces a body of no bytes.
     #[error("byte {at}: frame without a body")]
     EmptyBody {
-        /// Where the length field is.
+        /// Offset of the length field.
         at: usize,
     },
     /// The frame announces a body over the limit.
@@ -42,44 +42,44 @@ pub enum FrameError {
         len: usize,
         /// Largest length allowed, in bytes.
         limit: usize,
-        /// Where the length field is.
+        /// Offset of the length field.
         at: usize,
     },
     /// The body is not a message.
     #[error("body at byte {at}: {error}")]
     Body {
-        /// Where the body begins; the offsets in `error` count from there.
+        /// Offset of the body, from which the offsets in `error` count.
         at: usize,
-        /// What is wrong with it.
+        /// The error in it.
         error: BodyError,
     },
     /// The body names another uid than the one expected.
     #[error("body at byte {at} names another uid")]
     OtherUid {
-        /// Where the body begins.
+        /// Offset of the body.
         at: usize,
     },
     /// The body names another channel than the one expected.
     #[error("body at byte {at} names another channel")]
     OtherChannel {
-        /// Where the body begins.
+        /// Offset of the body.
         at: usize,
     },
 }
 
-/// Something is wrong with a body.
+/// An error in a body.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// The body ends before an item does: it is cut off, or a length in it is too large.
     #[error("byte {at}: the body ends before this item does")]
     Truncated {
-        /// Where the item begins.
+        /// Offset of the item.
         at: usize,
     },
     /// An item of another type than the format has there.
     #[error("byte {at}: {found} where there should be {expected}")]
     WrongType {
-        /// Where the item begins.
+        /// Offset of the item.
         at: usize,
         /// The type that should be there.
         expected: CborType,
@@ -89,7 +89,7 @@ pub enum BodyError {
     /// A length or count that is not known in advance; allowed by CBOR, not by Mles.
     #[error("byte {at}: {item} of indefinite length")]
     Indefinite {
-        /// Where the item begins.
+        /// Offset of the item.
         at: usize,
         /// Its type.
         item: CborType,
@@ -97,7 +97,7 @@ pub enum BodyError {
     /// A length encoding that CBOR reserves.
     #[error("byte {at}: malformed CBOR")]
     Malformed {
-        /// Where the item begins.
+        /// Offset of the item.
         at: usize,
     },
     /// A text that is not UTF-8.
@@ -109,7 +109,7 @@ pub enum BodyError {
     /// A key that the format does not have.
     #[error("byte {at}: unknown key")]
     UnknownKey {
-        /// Where the key begins.
+        /// Offset of the key.
         at: usize,
     },
     /// A key that was there before.
@@ -117,7 +117,7 @@ pub enum BodyError {
     DuplicateKey {
         /// Which.
         key: &'static str,
-        /// Where the second one begins.
+        /// Offset of the second one.
         at: usize,
     },
     /// A map ended without a key that it must have.
@@ -125,15 +125,15 @@ pub enum BodyError {
     MissingKey {
         /// Which.
         key: &'static str,
-        /// Where the map ends.
+        /// Offset of the end of the map.
         at: usize,
     },
     /// The body goes on after its one item.
     #[error("byte {at}: {count} more bytes after the end")]
     TrailingBytes {
-        /// Where it should have ended.
+        /// Offset at which it should have ended.
         at: usize,
-        /// How many bytes follow.
+        /// Number of bytes that follow.
         count: usize,
     },
     /// A message too large to be encoded.
@@ -182,7 +182,7 @@ impl std::fmt::Display for CborType {
     }
 }
 
-/// Something is wrong with a resync message.
+/// An error in a resync message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResyncError {
     /// The message around the nested frames.
@@ -191,35 +191,35 @@ pub enum ResyncError {
     /// There are no nested frames.
     #[error("byte {at}: no nested frame")]
     Empty {
-        /// Where the array begins.
+        /// Offset of the array.
         at: usize,
     },
     /// More nested frames than allowed.
     #[error("byte {at}: {count} nested frames are over the limit of {limit}")]
     TooMany {
-        /// How many are announced.
+        /// Number that is announced.
         count: u64,
-        /// How many are allowed.
+        /// Number that is allowed.
         limit: usize,
-        /// Where the array begins.
+        /// Offset of the array.
         at: usize,
     },
     /// A nested frame is bad, or of another channel than the first one.
     #[error("nested frame {index} at byte {at}: {error}")]
     Frame {
-        /// Which, counted from 0.
+        /// Its index, from 0.
         index: usize,
-        /// Where it begins; the offsets in `error` count from there.
+        /// Its offset, from which the offsets in `error` count.
         at: usize,
-        /// What is wrong with it.
+        /// The error in it.
         error: FrameError,
     },
     /// A nested frame whose header announces another length than it has.
     #[error("nested frame {index} at byte {at} has {len} bytes, its header says {announced}")]
     FrameLength {
-        /// Which, counted from 0.
+        /// Its index, from 0.
         index: usize,
-        /// Where it begins.
+        /// Its offset.
         at: usize,
         /// Its length in bytes.
         len: usize,
@@ -231,7 +231,7 @@ pub enum ResyncError {
     /// number is not above the one before or more than the link has sent.
     #[error("nested frame {index}: seq {seq} does not fit")]
     Sequence {
-        /// Which, counted from 0.
+        /// Its index, from 0.
         index: usize,
         /// Its `seq`.
         seq: u64,

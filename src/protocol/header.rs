@@ -7,7 +7,7 @@ use super::key::{Cid, Key};
 pub const MAGIC: u8 = b'M';
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 16;
-/// Largest CBOR body in bytes: what the 24-bit length field can say.
+/// Largest CBOR body in bytes: the most that the 24-bit length field can hold.
 pub const MAX_BODY_LEN: usize = 0xFF_FFFF;
 /// Largest frame in bytes, header included.
 pub const MAX_FRAME_LEN: usize = HEADER_LEN + MAX_BODY_LEN;
@@ -24,11 +24,11 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The header as it goes over the wire, big-endian.
+    /// Encodes the header for the wire, big-endian.
     ///
     /// # Panics
     ///
-    /// When `body_len` is zero or more than [`MAX_BODY_LEN`]: a caller's mistake, not a peer's.
+    /// If `body_len` is zero or more than [`MAX_BODY_LEN`]: a caller's mistake, not a peer's.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         assert!(
@@ -68,7 +68,7 @@ impl FrameHeader {
     }
 }
 
-/// What the first four bytes of a frame tell.
+/// The first four bytes of a frame, read.
 pub(super) enum Start {
     /// Fewer than four are there, nothing wrong so far.
     Unknown,
@@ -119,14 +119,14 @@ fn bad_start(word: u32, at: usize, max_body: usize) -> FrameError {
     }
 }
 
-/// The length of the body that the first four bytes of a frame announce.
+/// Returns the length of the body that the first four bytes of a frame announce.
 #[inline]
 fn body_len(word: u32) -> usize {
     word as usize & MAX_BODY_LEN
 }
 
-/// Length in bytes of the frame that starts at `buf`, without checking it: for walking runs that
-/// were scanned before. `None` when fewer than 4 bytes are there.
+/// Returns the length in bytes of the frame that starts at `buf`, without checking it: for walking runs
+/// that were scanned before. `None` when fewer than 4 bytes are there.
 #[inline]
 #[must_use]
 pub fn frame_len(buf: &[u8]) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! Session keys: SipHash-2-4 over a list of strings, and who holds which secret.
+//! Session keys: SipHash-2-4 over a list of strings, and the secrets that they are made from.
 //!
 //! The protocol hashes with an all-zero SipHash key: a session key is an unkeyed 64-bit hash of a
 //! secret, not a modern MAC. Who reads it off the wire can replay it, and a weak secret can be
@@ -29,7 +29,7 @@ impl Key {
         Self(hasher.finish())
     }
 
-    /// The default connection id: the low 32 bits.
+    /// Returns the default connection id: the low 32 bits.
     #[must_use]
     pub const fn cid(self) -> Cid {
         #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
@@ -37,7 +37,7 @@ impl Key {
     }
 }
 
-/// The secrets of a server or client: what a session key is made from besides uid and channel.
+/// The secrets of a server or client, from which session keys are made together with uid and channel.
 ///
 /// `Debug` never shows a secret.
 #[derive(Clone, Default)]
@@ -47,8 +47,8 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// `shared` is one secret for all; without it keys are made from the client's address, mixed
-    /// with `addr_key` if there is one. Empty strings count as absent.
+    /// Creates a keyring. `shared` is one secret for all; without it keys are made from the client's
+    /// address, mixed with `addr_key` if there is one. Empty strings count as absent.
     #[must_use]
     pub fn new(shared: Option<String>, addr_key: Option<String>) -> Self {
         let present = |secret: &String| !secret.is_empty();
@@ -58,14 +58,14 @@ impl Keyring {
         }
     }
 
-    /// The secret that all clients share, if there is one.
+    /// Returns the secret that all clients share, if there is one.
     #[must_use]
     pub fn shared(&self) -> Option<&str> {
         self.shared.as_deref()
     }
 
-    /// Whether `secret` is the one that all clients share. Takes the same time whichever bytes differ:
-    /// hashes under a random key are compared.
+    /// Returns `true` if `secret` is the one that all clients share. Takes the same time whichever bytes
+    /// differ: hashes under a random key are compared.
     #[must_use]
     pub fn is_shared(&self, secret: &str) -> bool {
         let hasher = RandomState::new();
@@ -73,19 +73,19 @@ impl Keyring {
             .is_some_and(|shared| hasher.hash_one(shared) == hasher.hash_one(secret))
     }
 
-    /// Whether there is a secret at all; without one a key proves nothing.
+    /// Returns `true` if there is a secret at all; without one a key proves nothing.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
         self.shared.is_some() || self.addr_key.is_some()
     }
 
-    /// Whether the client's address is part of the key (no shared key is set).
+    /// Returns `true` if the client's address is part of the key: there is no shared secret.
     #[must_use]
     pub const fn uses_address(&self) -> bool {
         self.shared.is_none()
     }
 
-    /// The key a client at `client` must show to join `channel` as `uid`.
+    /// Returns the key that a client at `client` must show to join `channel` as `uid`.
     ///
     /// IPv4-mapped IPv6 addresses are hashed as IPv4: that is the address the client knows itself
     /// by, whatever kind of socket the server accepted it on.
@@ -99,7 +99,7 @@ impl Keyring {
         Key::from_parts(secrets.into_iter().flatten().chain([uid, channel]))
     }
 
-    /// Whether `key` is the [`session_key`](Self::session_key) of that client and those names.
+    /// Returns `true` if `key` is the [`session_key`](Self::session_key) of that client and those names.
     ///
     /// Takes the same time whichever bits differ: two 64-bit numbers are compared at once.
     #[must_use]
@@ -111,22 +111,22 @@ impl Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
-            .field("shared", &self.shared.as_ref().map(|_| Hidden))
-            .field("addr_key", &self.addr_key.as_ref().map(|_| Hidden))
+            .field("shared", &self.shared.as_ref().map(|_| Redacted))
+            .field("addr_key", &self.addr_key.as_ref().map(|_| Redacted))
             .finish()
     }
 }
 
 /// Stands for a secret in `Debug` output.
-struct Hidden;
+struct Redacted;
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-/// The address as it is hashed: `a.b.c.d:port`, or `[s:s:s:s:s:s:s:s]:port` with eight lower-case
+/// Returns an address as it is hashed: `a.b.c.d:port`, or `[s:s:s:s:s:s:s:s]:port` with eight lower-case
 /// hex groups. IPv4-mapped IPv6 addresses are written as they are given.
 #[must_use]
 pub fn address_string(addr: SocketAddr) -> String {

@@ -1,4 +1,4 @@
-//! What two servers of this project tell each other about a link: an extension of v1.
+//! The extension of v1 by which two servers of this project tell each other about a link.
 //!
 //! A *link* is the session of a server with its upstream for one channel. Its first frame is a
 //! resync message in which the server says who it is ([`LinkHello`]); the upstream answers with
@@ -29,7 +29,7 @@ use super::reader::CborReader;
 /// Most servers in the path of a notice: more than any sensible depth.
 pub const MAX_LINK_PATH: usize = 64;
 
-/// What the lower server of a link says of itself.
+/// Introduction of the lower server of a link, in its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkHello {
     /// The server: random for each process.
@@ -39,31 +39,31 @@ pub struct LinkHello {
     /// knows it could take the link's place above, or tell the lower server that it is refused. It is
     /// never passed on.
     pub id: u64,
-    /// How many of the newest frames it recognises when they are replayed to it. In front of late frames:
-    /// with how many of the newest frames up to `got` it has compared these.
+    /// Number of the newest frames that it recognises when they are replayed to it. In front of late
+    /// frames: number of the newest frames up to `got` with which it has compared these.
     pub window: u64,
-    /// How many frames that did not come from the upstream it has offered on this link, this
-    /// resync message included: those with an empty message do not count.
+    /// Number of frames that it has offered on this link, this resync message included. Those that came
+    /// from the upstream or have an empty message do not count.
     pub sent: u64,
     /// Up to which of them the upstream may have got one another way before: they were in the
     /// history of a server below, which may have been linked to it through another server.
     pub old: u64,
-    /// How many of the frames that the upstream has given on this link have come, as the upstream
-    /// counts; `None` if that is not known. Those with an empty message do not count.
+    /// Number of frames that have come down this link, as the upstream counts; `None` if that is not
+    /// known. Those with an empty message do not count.
     pub got: Option<u64>,
 }
 
-/// What the upper server of a link tells the lower one.
+/// Message of the upper server of a link to the lower one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkNotice {
     /// The link has joined. First on its session.
     Welcome {
-        /// How many frames of history follow; what comes after them is live.
+        /// Number of frames of history that follow; those after them are live.
         replay: u64,
-        /// Whether these are just what follows [`LinkHello::got`]; else some may be known.
+        /// Set if these are just what follows [`LinkHello::got`]; else some may be known.
         counted: bool,
-        /// How many frames have been given on this link when the replay is over. Both sides count
-        /// on from there.
+        /// Number of frames that have gone down this link when the replay is over. Both sides count on
+        /// from there.
         given: u64,
         /// See [`LinkNotice::Path`].
         path: Vec<u64>,
@@ -74,11 +74,11 @@ pub enum LinkNotice {
     /// The upper server has compared late frames with all that it remembers: those up to this number of
     /// the frames that the link has offered. Frames before the notice were sent before that.
     Compared(u64),
-    /// The link is not taken; the session ends.
+    /// The link is refused; the session ends.
     Refused(LinkRefusal),
 }
 
-/// Why a link is not taken.
+/// Reason for which a link is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkRefusal {
     /// The key is not the one that the upstream expects.
@@ -108,7 +108,7 @@ impl LinkRefusal {
         Self::Sender,
     ];
 
-    /// The word on the wire.
+    /// Returns the word on the wire.
     const fn word(self) -> &'static str {
         match self {
             Self::Key => "key",
@@ -140,8 +140,8 @@ impl fmt::Display for LinkRefusal {
 }
 
 impl LinkNotice {
-    /// The whole frame for the link with the id `link`. Of a path longer than [`MAX_LINK_PATH`] the
-    /// first servers are kept.
+    /// Encodes the whole frame for the link with the id `link`. A path longer than [`MAX_LINK_PATH`] is
+    /// cut to its first servers.
     #[must_use]
     pub fn encode(&self, link: u64, cid: Cid) -> Bytes {
         let mut frame = vec![0; HEADER_LEN];

@@ -1,4 +1,4 @@
-//! Marks: what the encoding of a message's length tells of where the message came from.
+//! Marks: kinds of messages, told by the encoding of their lengths.
 //!
 //! Mles v2 has text and binary messages, and empty ones; v1 has byte strings only, and takes an
 //! empty one for a hint that its sender is present. So that a v2 message comes out at other v2
@@ -11,14 +11,14 @@ use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
 use super::key::{Cid, Key};
 
-/// The head of a byte string with its length in it.
+/// Head of a byte string that has its length in it.
 const SHORT: u8 = 0x40;
-/// The head of a byte string with its length in 4 bytes behind it.
+/// Head of a byte string that has its length in 4 bytes behind it.
 const LEN_4: u8 = 0x5A;
-/// The same with 8 bytes.
+/// Head of a byte string that has its length in 8 bytes behind it.
 const LEN_8: u8 = 0x5B;
 
-/// What a message is for members that tell text from binary.
+/// Kind of a message, for members that tell text from binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
     /// Not marked: text if it is UTF-8, and a hint of presence if it is empty.
@@ -34,7 +34,7 @@ impl MessageKind {
     /// Length in bytes of the longest head of a message, whatever its mark.
     pub const MAX_HEAD: usize = 9;
 
-    /// The mark of a message of `len` bytes whose CBOR head begins with `first`.
+    /// Reads the mark of a message of `len` bytes whose CBOR head begins with `first`.
     pub(super) fn read(first: Option<u8>, len: usize) -> Self {
         match first {
             Some(LEN_8) => Self::Binary,
@@ -43,7 +43,7 @@ impl MessageKind {
         }
     }
 
-    /// In how many bytes the length of a message of `len` bytes is encoded.
+    /// Returns the number of bytes in which the length of a message of `len` bytes is encoded.
     fn width(self, len: usize) -> usize {
         match (self, len) {
             (Self::Binary, _) => 8,

@@ -7,7 +7,7 @@
 
 use super::error::{BodyError, CborType};
 
-/// Reads one item after the other.
+/// Reader of one CBOR item after the other.
 #[derive(Debug)]
 pub(super) struct CborReader<'a> {
     input: &'a [u8],
@@ -19,38 +19,38 @@ impl<'a> CborReader<'a> {
         Self { input, at: 0 }
     }
 
-    /// Offset of the next item.
+    /// Returns the offset of the next item.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// How many bytes have not been read.
+    /// Returns the number of bytes that have not been read.
     pub(super) fn remaining(&self) -> usize {
         self.input.len() - self.at
     }
 
-    /// The head of a map: how many pairs follow.
+    /// Reads the head of a map. Returns the number of pairs that follow.
     pub(super) fn map(&mut self) -> Result<u64, BodyError> {
         self.head(CborType::Map)
     }
 
-    /// The head of an array: how many items follow.
+    /// Reads the head of an array. Returns the number of items that follow.
     pub(super) fn array(&mut self) -> Result<u64, BodyError> {
         self.head(CborType::Array)
     }
 
-    /// An unsigned integer.
+    /// Reads an unsigned integer.
     pub(super) fn unsigned(&mut self) -> Result<u64, BodyError> {
         // Its value stands where other items have their length.
         self.head(CborType::Unsigned)
     }
 
-    /// A byte string.
+    /// Reads a byte string.
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], BodyError> {
         self.string(CborType::Bytes)
     }
 
-    /// True or false.
+    /// Reads a boolean.
     pub(super) fn boolean(&mut self) -> Result<bool, BodyError> {
         let at = self.at;
         match self.head(CborType::Simple)? {
@@ -60,12 +60,12 @@ impl<'a> CborReader<'a> {
         }
     }
 
-    /// A text string that need not be UTF-8: for keys, which are compared with known ones anyway.
+    /// Reads a text string that need not be UTF-8: for keys, which are compared with known ones anyway.
     pub(super) fn key(&mut self) -> Result<&'a [u8], BodyError> {
         self.string(CborType::Text)
     }
 
-    /// A text string.
+    /// Reads a text string.
     pub(super) fn text(&mut self) -> Result<&'a str, BodyError> {
         let bytes = self.string(CborType::Text)?;
         let start = self.at - bytes.len();
@@ -94,7 +94,7 @@ impl<'a> CborReader<'a> {
         Ok(string)
     }
 
-    /// The head of an item: its type, which must be `expected`, and its length, count or value.
+    /// Reads the head of an item, whose type must be `expected`. Returns its length, count or value.
     fn head(&mut self, expected: CborType) -> Result<u64, BodyError> {
         let item = self.at;
         let truncated = BodyError::Truncated { at: item };

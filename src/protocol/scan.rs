@@ -12,11 +12,11 @@ use super::header::{HEADER_LEN, Start, frame_len};
 pub struct Run {
     /// Length in bytes.
     pub len: usize,
-    /// How many frames.
+    /// Number of frames.
     pub frames: usize,
 }
 
-/// Why the scan stopped after the run.
+/// Reason for the scan to stop after the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop<E = FrameError> {
     /// The buffer ended with the run.
@@ -31,12 +31,12 @@ pub enum Stop<E = FrameError> {
     Bad(E),
 }
 
-/// What [`scan`] found.
+/// Result of [`scan`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan<E = FrameError> {
     /// The good frames.
     pub run: Run,
-    /// What comes after.
+    /// Whatever ended the run.
     pub stop: Stop<E>,
 }
 
