@@ -30,7 +30,7 @@ pub const MAX_SHARDS: usize = 1024;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A listener could not be had.
+    /// A listener could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// It would have listened beyond loopback with nothing to check joins with.
@@ -68,7 +68,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// How a broker ended when it was not by [`StopHandle`].
+/// Failure that ended a broker.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -158,25 +158,25 @@ impl Broker {
         Ok(broker)
     }
 
-    /// The addresses it listens on, with the ports that the system chose.
+    /// Returns the addresses that the broker listens on, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Its listeners: what each takes, and its address with the port that the system chose.
+    /// Returns the kind and the address of each listener, with the port that the system chose.
     #[must_use]
     pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
         &self.listeners
     }
 
-    /// How many shards it has.
+    /// Returns the number of shards.
     #[must_use]
     pub fn shards(&self) -> usize {
         self.common.shards()
     }
 
-    /// What stops it, for use from any thread.
+    /// Returns a handle that stops the broker from any thread.
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle {
@@ -185,13 +185,13 @@ impl Broker {
         }
     }
 
-    /// What it has done so far.
+    /// Returns a snapshot of the broker's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats_of(&self.common)
     }
 
-    /// How its links to upstream servers stand, sorted by channel.
+    /// Returns the status of each link to an upstream server, sorted by channel.
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
@@ -206,8 +206,8 @@ impl Broker {
         self.stop_handle().reload_certificates()
     }
 
-    /// Lets the clients go within `settings.drain_deadline` and returns what was done in all.
-    /// Blocks; within a runtime use a blocking thread.
+    /// Lets the clients go within `settings.drain_deadline` and returns the counters at the end. Blocks;
+    /// within a runtime use a blocking thread.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl Broker {
         self.wait()
     }
 
-    /// Blocks until the broker has stopped, and returns what it has done.
+    /// Blocks until the broker has stopped, and returns its counters.
     ///
     /// # Errors
     ///
@@ -242,13 +242,13 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.common.advance(BrokerPhase::Stopped);
         for thread in self.threads.drain(..) {
-            // How it ended was for `wait` to tell.
+            // Only `wait` tells how it ended.
             let _ = thread.join();
         }
     }
 }
 
-/// Stops a broker from any thread.
+/// Handle that stops a broker from any thread.
 #[derive(Clone, Debug)]
 pub struct StopHandle {
     common: Arc<Common>,
@@ -267,8 +267,8 @@ impl StopHandle {
     }
 
     /// Loads the certificates of the TLS listeners again, as is done when their files change: new
-    /// connections get what is there now, others keep what they have. Whether there was anything
-    /// to load. Reads files.
+    /// connections get the new ones, others keep theirs. Returns `true` if there was anything to load.
+    /// Reads files.
     ///
     /// # Errors
     ///
@@ -278,13 +278,13 @@ impl StopHandle {
         Ok(loaded.transpose()?.is_some())
     }
 
-    /// What the broker has done so far.
+    /// Returns a snapshot of the broker's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats_of(&self.common)
     }
 
-    /// How the broker's links to upstream servers stand, sorted by channel.
+    /// Returns the status of each link to an upstream server, sorted by channel.
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
@@ -335,7 +335,7 @@ fn spawn(
     thread.spawn(run).map_err(StartError::Thread)
 }
 
-/// Stops the other shards when one ends, for whatever reason: none can serve alone.
+/// Guard that stops the other shards when one ends, for whatever reason: none can serve alone.
 struct StopOthers {
     common: Arc<Common>,
 }

@@ -1,4 +1,4 @@
-//! Where a broker listens: what is checked before, and which sockets each shard gets.
+//! The listeners of a broker: checks them, binds them, and divides their sockets among the shards.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +20,7 @@ pub(super) struct Listening(Vec<(Acceptor, Listeners)>);
 pub(super) type Sockets = Vec<(Acceptor, TcpListener)>;
 
 impl Listening {
-    /// Listeners for plain Mles that the caller has made.
+    /// Takes listeners for plain Mles that the caller has made.
     pub(super) fn on(
         settings: &Settings,
         listeners: impl IntoIterator<Item = TcpListener>,
@@ -37,7 +37,7 @@ impl Listening {
         Ok(listening)
     }
 
-    /// Binds what `settings` say for plain Mles.
+    /// Binds the listeners for plain Mles.
     pub(super) fn bind_plain(
         &mut self,
         settings: &Settings,
@@ -46,7 +46,7 @@ impl Listening {
         self.bind(settings, &settings.listen, &Acceptor::Mles, shards)
     }
 
-    /// Binds what `settings` say for everything else.
+    /// Binds all other listeners.
     pub(super) fn bind_others(
         &mut self,
         settings: &Settings,
@@ -85,7 +85,7 @@ impl Listening {
         self.0.is_empty()
     }
 
-    /// What each takes, and its address.
+    /// Returns the kind and the address of each listener.
     pub(super) fn addresses(&self) -> Vec<(ListenerKind, SocketAddr)> {
         let addresses = self.0.iter();
         addresses
@@ -93,7 +93,7 @@ impl Listening {
             .collect()
     }
 
-    /// The sockets of each shard.
+    /// Returns the sockets of each shard.
     pub(super) fn by_shard(self, shards: u16) -> Vec<Sockets> {
         let mut by_shard: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
         for (acceptor, listeners) in self.0 {
@@ -115,14 +115,14 @@ pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
     Ok(())
 }
 
-/// Where `settings` say to listen.
+/// Returns all addresses to listen on.
 pub(super) fn all_addresses(settings: &Settings) -> impl Iterator<Item = SocketAddr> {
     of_kinds(settings)
         .into_iter()
         .flat_map(|(_, list)| list.iter().copied())
 }
 
-/// The addresses for each kind of listener.
+/// Returns the addresses to listen on for each kind of listener.
 pub(super) fn of_kinds(settings: &Settings) -> [(ListenerKind, &[SocketAddr]); 4] {
     [
         (ListenerKind::Mles, &settings.listen),

@@ -1,4 +1,4 @@
-//! What would keep a broker from starting, found without starting one.
+//! Finds what would keep a broker from starting, without starting one.
 //!
 //! The checks are those of a start, and made by the same functions. Ports are the exception: those
 //! of a running broker are taken, so only addresses are tried, not ports.
@@ -9,7 +9,7 @@ use super::StartError;
 use crate::settings::{Settings, TlsSettings};
 use crate::tls::{PairFiles, ServerTls, TlsError};
 
-/// What the TLS listeners share, if there are any.
+/// Loads the certificates of the TLS listeners, if there are any.
 pub(super) fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
     if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
         return Ok(None);
@@ -88,15 +88,15 @@ mod all {
     use crate::server_name::ServerName;
     use crate::settings::ListenerKind;
 
-    /// How long names may take to be found, all together.
+    /// Longest time for looking up all names together.
     const LOOKUP: Duration = Duration::from_secs(10);
 
-    /// What was found.
+    /// Findings of a check.
     #[derive(Debug, Default)]
     pub(crate) struct Preflight {
-        /// Each with the options that it may come from.
+        /// Reasons why a start would fail, each with the options that it may come from.
         pub(crate) problems: Vec<(Vec<&'static str>, String)>,
-        /// What is allowed but probably not meant.
+        /// Settings that are allowed but probably not meant.
         pub(crate) warnings: Vec<String>,
     }
 

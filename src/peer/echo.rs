@@ -5,11 +5,11 @@
 //! again. But users may send equal frames too. Probes tell which it is: frames that only this server can
 //! have made go up, and if they come back from below there is a ring.
 //!
-//! A probe holds nothing but a random token, good for one return within a short time. It goes up only,
+//! A probe has nothing in it but a random token, good for one return within a short time. It goes up only,
 //! and counts only when a member's session brings it back, so that nobody who is on one server alone
 //! can make it come back. One return proves nothing: it takes [`PROOFS`] in a row, each of a new token.
-//! Who is on this server and above it, and passes on from there what this server has sent, is a
-//! ring by all that can be seen.
+//! A client that is on this server and above it, and passes on from there what this server has sent, is
+//! a ring by all that can be seen.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,19 +20,19 @@ const REPEATS: usize = 8;
 /// hints of presence, but one that is lost must not leave a ring standing for long.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// What one session with an upstream has sent, and whether it came back.
+/// Watch over one session with an upstream: notices when frames that it has sent come back.
 #[derive(Debug, Default)]
 pub(crate) struct EchoGuard {
     sent: VecDeque<u64>,
-    /// When the last probe was due, and how long none is due after it.
+    /// Time at which the last probe was due, and the time after it in which none is.
     probed: Option<(Instant, Duration)>,
 }
 
 impl EchoGuard {
-    /// How many of the newest frames sent up are watched for.
+    /// Number of the newest frames sent up that are watched for.
     pub(crate) const WATCHED: usize = 64;
 
-    /// A frame with this digest goes up. Returns whether to probe for a ring.
+    /// Records that a frame with this digest goes up. Returns `true` if a ring has to be probed for.
     pub(crate) fn sent(&mut self, digest: u64, now: Instant) -> bool {
         if self.sent.len() >= Self::WATCHED {
             self.sent.pop_front();
@@ -42,7 +42,7 @@ impl EchoGuard {
         equal.count() >= REPEATS && self.is_due(now)
     }
 
-    /// A frame with this digest came down. Returns whether to probe for a ring.
+    /// Records that a frame with this digest came down. Returns `true` if a ring has to be probed for.
     pub(crate) fn came(&mut self, digest: u64, now: Instant) -> bool {
         self.sent.contains(&digest) && self.is_due(now)
     }
@@ -58,11 +58,11 @@ impl EchoGuard {
     }
 }
 
-/// How many probes in a row have to come back until a ring is proven.
+/// Number of probes in a row that have to come back until a ring is proven.
 pub(crate) const PROOFS: u32 = 3;
-/// How long a probe may be on its way.
+/// Longest time for which a probe may be on its way.
 const LIFE: Duration = Duration::from_secs(2);
-/// How many tokens are remembered that count no more: copies of a probe may come over several sessions,
+/// Most tokens that are remembered but count no more: copies of a probe may come over several sessions,
 /// and go no further.
 const SPENT: usize = 16;
 
@@ -75,7 +75,7 @@ pub(crate) struct Prober {
     proofs: u32,
 }
 
-/// What the key of a frame tells that may be a probe, in the order of what it proves.
+/// Meaning of a frame that may be a probe, by its key, in the order of what it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Returned {
     /// It is no probe.
@@ -111,7 +111,7 @@ impl Prober {
         self.sent.is_some_and(|(token, _)| token == key) || self.spent.contains(&key)
     }
 
-    /// A member's session has sent a frame with this key.
+    /// Takes in the key of a frame that a member's session has sent.
     pub(crate) fn came_back(&mut self, key: u64, now: Instant) -> Returned {
         if !self.is_probe(key) {
             return Returned::No;

@@ -1,5 +1,5 @@
-//! Which frames have passed between this server and one upstream, so that they are recognised when
-//! the upstream replays its history.
+//! Recognises frames that have passed between this server and one upstream, when the upstream replays
+//! its history.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,14 +19,14 @@ pub(crate) struct Known {
 pub(crate) struct Digester(RandomState);
 
 impl Digester {
-    /// The digest of a whole frame.
+    /// Returns the digest of a whole frame.
     pub(crate) fn digest(&self, frame: &[u8]) -> u64 {
         self.0.hash_one(frame)
     }
 }
 
 impl Known {
-    /// Nothing yet; at most `limit` digests.
+    /// Creates an empty list of at most `limit` digests.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             digests: VecDeque::new(),
@@ -34,7 +34,7 @@ impl Known {
         }
     }
 
-    /// Most digests kept.
+    /// Returns the largest number of digests.
     pub(crate) const fn limit(&self) -> usize {
         self.limit
     }
@@ -47,7 +47,7 @@ impl Known {
         self.digests.push_back(digest);
     }
 
-    /// Begins to recognise a replay of a number of frames that nobody has told.
+    /// Begins to recognise a replay of unknown length.
     pub(crate) fn begin_replay(&self) -> ReplayFilter {
         let mut known = HashMap::new();
         for &digest in &self.digests {
@@ -70,9 +70,8 @@ impl Known {
     }
 }
 
-/// A replay that is coming in: which of its frames are known already.
-///
-/// Frames count: one that came three times before is known three times.
+/// Filter for a replay that is coming in. Tells which of its frames are known already: one that came
+/// three times before is known three times.
 #[derive(Debug)]
 pub(crate) struct ReplayFilter {
     known: HashMap<u64, u32>,
@@ -80,7 +79,7 @@ pub(crate) struct ReplayFilter {
 }
 
 impl ReplayFilter {
-    /// Whether the next frame of the replay is known.
+    /// Returns `true` if the next frame of the replay is known.
     pub(crate) fn is_known(&mut self, digest: u64) -> bool {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
@@ -94,7 +93,7 @@ impl ReplayFilter {
         }
     }
 
-    /// Whether all of it has come, as far as its length is known.
+    /// Returns `true` once all of the replay has come, if its length is known.
     pub(crate) fn is_over(&self) -> bool {
         self.left == Some(0)
     }

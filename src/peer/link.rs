@@ -9,44 +9,45 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::protocol::LinkRefusal;
 
-/// A v1 server does not say that it took a join. One that has kept the connection open for this
-/// long has.
+/// Time after which a link counts as taken. A v1 server does not say that it took a join; but it would
+/// have closed the connection by then.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 /// Random part of a ceiling; see [`crate::backoff::jittered`].
 pub(crate) type Jitter = fn(Duration) -> Duration;
 
-/// How a link behaves.
+/// Upstreams and times of a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkSettings {
-    /// How many upstreams there are; at least one.
+    /// Number of upstreams; at least one.
     pub(crate) upstreams: usize,
-    /// Ceilings of the first wait and of any.
+    /// Ceiling of the first wait.
     pub(crate) backoff: Duration,
+    /// Highest ceiling of any wait.
     pub(crate) backoff_max: Duration,
-    /// A link that held for this long is stable.
+    /// Time after which a link is stable: the next wait is a short one again.
     pub(crate) stable_after: Duration,
 }
 
-/// What the caller has to do next.
+/// Next step of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkStep {
     /// Nothing until something happens.
     Rest,
-    /// Ask again then.
+    /// Wait until then and ask again.
     Wait(Instant),
     /// Connect to the upstream with this index, then say [`Link::connected`] or [`Link::ended`].
     Connect(usize),
 }
 
-/// Where a link stands.
+/// State of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkPhase {
     /// The channel has no members.
     Idle,
-    /// Until the next attempt.
+    /// There is a wait before the next attempt.
     Waiting { until: Instant },
-    /// To the current upstream.
+    /// A connection to the current upstream is being opened.
     Connecting,
     /// The join is sent; nobody knows whether it was taken.
     Joining { since: Instant },
@@ -54,7 +55,7 @@ enum LinkPhase {
     Up { since: Instant },
 }
 
-/// Why there is no link, or no link any more.
+/// Reason why there is no link, or no link any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LinkFailure {
     /// No connection: not found, refused, no answer.
@@ -72,7 +73,7 @@ pub(crate) enum LinkFailure {
 }
 
 impl LinkFailure {
-    /// Whether two failures are of one kind: the second is not news.
+    /// Returns `true` if two failures are of one kind: then the second is not news.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Refused(a), Self::Refused(b)) => a == b,
@@ -118,14 +119,14 @@ pub(crate) struct Link {
     phase: LinkPhase,
     /// The upstream in use or to be tried next.
     target: usize,
-    /// How many of the upstreams have failed since the last wait.
+    /// Number of upstreams that have failed since the last wait.
     failed: usize,
-    /// The last failure that was told, and of which upstream.
+    /// The upstream that failed last, and the failure that was logged.
     told: Option<(usize, LinkFailure)>,
 }
 
 impl Link {
-    /// A link that rests until [`Link::start`].
+    /// Creates a link that rests until [`Link::start`].
     pub(crate) fn new(settings: LinkSettings, jitter: Jitter) -> Self {
         Self {
             settings,
@@ -138,7 +139,7 @@ impl Link {
         }
     }
 
-    /// What to do now.
+    /// Returns the next step of the caller.
     pub(crate) fn next(&mut self, now: Instant) -> LinkStep {
         match self.phase {
             LinkPhase::Waiting { until } if now < until => LinkStep::Wait(until),
@@ -153,7 +154,8 @@ impl Link {
         }
     }
 
-    /// The channel has members. Returns whether the link has just begun: call [`Link::next`].
+    /// Records that the channel has members. Returns `true` if the link has just begun: call
+    /// [`Link::next`] then.
     pub(crate) fn start(&mut self, now: Instant) -> bool {
         let begins = self.phase == LinkPhase::Idle;
         if begins {
@@ -164,18 +166,18 @@ impl Link {
         begins
     }
 
-    /// The channel has no members, and the link is not needed any more.
+    /// Records that the link is not needed any more, as the channel has no members.
     pub(crate) fn rest(&mut self) {
         self.phase = LinkPhase::Idle;
     }
 
-    /// The connection stands and the join is on its way.
+    /// Records that the connection stands and the join is on its way.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.phase = LinkPhase::Joining { since: now };
     }
 
-    /// The upstream has taken the join: it said so, sent something, or has kept the connection
-    /// open for [`SETTLE`].
+    /// Records that the upstream has taken the join: it said so, sent something, or has not closed the
+    /// connection for [`SETTLE`].
     pub(crate) fn taken(&mut self, now: Instant) -> Option<LinkNews> {
         let LinkPhase::Joining { .. } = self.phase else {
             return None;
@@ -186,8 +188,8 @@ impl Link {
         Some(LinkNews::Up)
     }
 
-    /// The attempt failed or the link ended. The next upstream is tried at once, unless all have
-    /// failed: then there is a wait, and the first is tried again.
+    /// Records that the attempt failed or the link ended. The next upstream is tried at once, unless all
+    /// have failed: then there is a wait, and the first is tried again.
     pub(crate) fn ended(&mut self, failure: LinkFailure, now: Instant) -> Option<LinkNews> {
         let failure = match (self.phase, failure) {
             (LinkPhase::Joining { since }, LinkFailure::Broken(_)) if now < since + SETTLE => {
@@ -199,7 +201,7 @@ impl Link {
             LinkPhase::Up { since } => Some(now.duration_since(since)),
             _ => None,
         };
-        if was_up.is_some_and(|held| held >= self.settings.stable_after) {
+        if was_up.is_some_and(|time| time >= self.settings.stable_after) {
             self.backoff.reset();
         }
         let told = (self.target, failure);
@@ -225,7 +227,8 @@ impl Link {
         news
     }
 
-    /// A ring stays a ring until somebody changes something: the next attempt can wait.
+    /// Waits for the next attempt. A ring stays a ring until somebody changes something, so that can
+    /// wait longer.
     fn wait(&mut self, is_loop: bool, now: Instant) {
         let ceiling = self.backoff.next_ceiling();
         let wait = if is_loop {
@@ -237,17 +240,17 @@ impl Link {
         self.phase = LinkPhase::Waiting { until: now + wait };
     }
 
-    /// The upstream in use or to be tried next.
+    /// Returns the upstream in use or to be tried next.
     pub(crate) const fn target(&self) -> usize {
         self.target
     }
 
-    /// Whether the upstream has taken the link.
+    /// Returns `true` if the upstream has taken the link.
     pub(crate) const fn is_up(&self) -> bool {
         matches!(self.phase, LinkPhase::Up { .. })
     }
 
-    /// Whether there is neither a connection nor an attempt.
+    /// Returns `true` if there is neither a connection nor an attempt.
     pub(crate) const fn is_idle(&self) -> bool {
         matches!(self.phase, LinkPhase::Idle)
     }

@@ -1,7 +1,7 @@
-//! Which frames of a resync are new, and which of the history its sender lacks.
+//! Finds the frames of a resync that are new, and those of the history that its sender lacks.
 //!
-//! Frames are told apart by their digests and counted, never put into a set: two equal frames may
-//! have been sent twice on purpose. Every frame that is remembered accounts for one equal frame of
+//! Frames are told apart by their digests and counted, never put into a set: equal frames may have been
+//! sent on purpose. Every frame that is remembered accounts for one equal frame of
 //! a resync at most.
 //!
 //! A link that was here before says with each frame where it came from: down this very link, or
@@ -30,7 +30,7 @@ use stock::{ReceivedRange, Stock};
 
 /// Most links that one channel remembers.
 const MAX_LINKS: usize = 1024;
-/// Most frames whose digests one channel remembers: 128 KiB. A longer history has its own length.
+/// Most frames whose digests one channel remembers, which take 128 KiB; more if its history is longer.
 const MAX_DIGESTS: usize = 16_384;
 
 /// A frame of a resync; hints of presence are left out before.
@@ -41,21 +41,21 @@ pub(crate) struct MergeItem {
     pub(crate) seq: Option<u64>,
 }
 
-/// What a resync comes to. The caller stores the new frames, and says so with [`Memory::brought`].
+/// Result of a resync. The caller stores the new frames and says so with [`LinkMemory::brought`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Merge {
-    /// Which items are new, by index, in order.
+    /// Indices of the items that are new, in order.
     pub(crate) new: Vec<usize>,
-    /// Which frames of the history the sender lacks, by index, in order.
+    /// Indices of the frames of the history that the sender lacks, in order.
     pub(crate) replay: Vec<usize>,
-    /// Whether that is just what follows [`LinkHello::got`].
+    /// Set if these are just what follows [`LinkHello::got`].
     pub(crate) counted: bool,
-    /// How many frames the link has been given when it has these.
+    /// Number of frames that have gone down the link once it has these.
     pub(crate) given: u64,
 }
 
-/// What a channel remembers of the servers below it, and of what it has stored since the first of
-/// them came. It numbers all frames that are stored.
+/// Memory of a channel: the links of servers below, and digests of the frames stored since the first of
+/// them came. Numbers all frames that are stored.
 #[derive(Debug)]
 pub(crate) struct Memory {
     links: HashMap<u64, LinkRecord>,
@@ -63,32 +63,32 @@ pub(crate) struct Memory {
     order: VecDeque<u64>,
     /// Digests of the newest frames, oldest first.
     digests: VecDeque<u64>,
-    /// How many of them to keep.
+    /// Most digests that are remembered.
     limit: usize,
-    /// What came from each upstream of this server, without a gap.
+    /// Frames that came from each upstream of this server, without a gap.
     above: Vec<Above>,
     /// The number of the next frame.
     end: u64,
-    /// Where the counts of frames given begin. It is random, so that nobody takes the count of a
-    /// server that was restarted, or of a channel that was freed, for one of this.
+    /// Start of the counts of frames that have gone down a link. It is random, so that nobody takes the
+    /// count of a server that was restarted, or of a channel that was freed, for one of this.
     base: u64,
 }
 
-/// What came from one upstream.
+/// Frames that came from one upstream.
 #[derive(Debug, Default)]
 struct Above {
     /// The numbers of the frames that were stored.
     stored: Ranges,
-    /// How many were known when they came, and are remembered as others.
+    /// Number of frames that were known when they came, and are remembered as others.
     known: u64,
 }
 
-/// What is remembered of one link.
+/// Memory of one link.
 #[derive(Debug, Default)]
 struct LinkRecord {
-    /// Up to which of the frames that it has offered have come.
+    /// Number of frames offered on the link up to which all have come.
     received: u64,
-    /// How many frames that came over it were stored.
+    /// Number of frames that came over the link and were stored.
     stored: u64,
     /// The numbers of the frames that came over it.
     own: Ranges,
@@ -97,8 +97,8 @@ struct LinkRecord {
 }
 
 impl Memory {
-    /// Remembers nothing of a history that has `frames` frames, may hold up to `history`, and is still to be
-    /// told with [`Memory::prepend`]. `base` is random and leaves room to count.
+    /// Creates the memory of a channel whose history has `frames` frames, and at most `history`. The
+    /// caller adds them with [`LinkMemory::prepend`]. `base` is random and leaves room to count.
     pub(crate) fn new(frames: usize, history: usize, base: u64) -> Self {
         Self {
             links: HashMap::new(),
@@ -111,13 +111,13 @@ impl Memory {
         }
     }
 
-    /// Adds frames of the history in front of those that are remembered: what stands before them is told
-    /// with the next call.
+    /// Adds frames of the history in front of those that are remembered. The next call adds those before
+    /// them.
     pub(crate) fn prepend(&mut self, digests: &[u64], upstream: Option<usize>) {
         let room = self.limit.saturating_sub(self.digests.len());
-        let kept = &digests[digests.len().saturating_sub(room)..];
+        let newest = &digests[digests.len().saturating_sub(room)..];
         let end = self.first();
-        for &digest in kept.iter().rev() {
+        for &digest in newest.iter().rev() {
             self.digests.push_front(digest);
         }
         let numbers = self.first()..end;
@@ -151,7 +151,7 @@ impl Memory {
         }
     }
 
-    /// The frames that came from an upstream.
+    /// Returns the record of an upstream.
     fn above(&mut self, upstream: Option<usize>) -> Option<&mut Above> {
         let at = upstream?;
         if self.above.len() <= at {
@@ -160,7 +160,7 @@ impl Memory {
         self.above.get_mut(at)
     }
 
-    /// Returns how many of the newest frames that an upstream has given are remembered, without a gap.
+    /// Returns the number of the newest frames from an upstream that are remembered, without a gap.
     pub(crate) fn seen_from(&self, upstream: usize) -> u64 {
         let Some(above) = self.above.get(upstream) else {
             return 0;
@@ -169,14 +169,14 @@ impl Memory {
         above.stored.count_from(self.first()) + if is_full { 0 } else { above.known }
     }
 
-    /// Frames that an upstream has given were known.
+    /// Records that frames from an upstream were known.
     pub(crate) fn knew_from(&mut self, upstream: usize, count: u64) {
         if let Some(above) = self.above(Some(upstream)) {
             above.known += count;
         }
     }
 
-    /// Frames that an upstream has given have never come: those before them do not count as the newest
+    /// Records that frames from an upstream have never come: those before them do not count as the newest
     /// any more.
     pub(crate) fn missed_from(&mut self, upstream: usize) {
         if let Some(above) = self.above.get_mut(upstream) {
@@ -257,7 +257,7 @@ impl Memory {
         link.received = link.received.max(hello.sent);
     }
 
-    /// The number of the oldest frame whose digest is remembered.
+    /// Returns the number of the oldest frame whose digest is remembered.
     fn first(&self) -> u64 {
         self.end - self.digests.len() as u64
     }

@@ -1,9 +1,8 @@
-//! Servers that are linked: what both sides of a link have to decide.
+//! The decisions that both sides of a link between servers make.
 //!
 //! A server may have an upstream. For each channel with members it opens one session with it, the
-//! *link*, and to the upstream it is a client among others. What makes it more than that is a
-//! resync as its first frame: the history, and who it comes from, so that both sides end up with
-//! the same frames once.
+//! *link*, and to the upstream it is a client among others. It differs by its first frame, a resync:
+//! the history, and who it comes from, so that both sides end up with the same frames once.
 //!
 //! Everything here is pure: no I/O, no runtime, no clock. `shard` connects, reads and writes.
 //!

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Rising numbers, kept as the ranges that they form.
+/// Rising numbers, stored as the ranges that they form.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges(VecDeque<Range<u64>>);
 
 impl Ranges {
-    /// Adds numbers above all others, and lets those go that are below `first`.
+    /// Adds numbers above all others, and removes those below `first`.
     pub(crate) fn push_back(&mut self, numbers: Range<u64>, first: u64) {
         while self.0.front().is_some_and(|range| range.end <= first) {
             self.0.pop_front();
@@ -29,7 +29,7 @@ impl Ranges {
         }
     }
 
-    /// Returns how many there are from `first` on.
+    /// Returns the number of numbers from `first` on.
     pub(crate) fn count_from(&self, first: u64) -> u64 {
         let counts = self.0.iter();
         counts
@@ -37,7 +37,7 @@ impl Ranges {
             .sum()
     }
 
-    /// The ranges, lowest first.
+    /// Returns the ranges, lowest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Range<u64>> {
         self.0.iter()
     }

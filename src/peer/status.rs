@@ -1,4 +1,4 @@
-//! What a link tells about itself to any thread.
+//! The status of a link, for any thread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use crate::escape::Escaped;
 
-/// Where a link stands.
+/// State of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// Its channel has no members and it has been closed; the history of the channel is kept.
+    /// Closed, as its channel has no members. The history of the channel is still there.
     Idle,
     /// A connection is being opened.
     Connecting,
@@ -27,7 +27,7 @@ pub enum LinkState {
     Loop,
 }
 
-/// One link: the session of one channel with the upstream server.
+/// Status of one link: of the session of one channel with the upstream server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStatus {
@@ -35,11 +35,11 @@ pub struct LinkStatus {
     pub channel: String,
     /// The upstream in use, or to be tried next.
     pub upstream: String,
-    /// Where it stands.
+    /// State of the link.
     pub state: LinkState,
-    /// Since when it has been up.
+    /// Time since which it has been up.
     pub connected_since: Option<SystemTime>,
-    /// Why the last attempt failed, or the last link ended.
+    /// Reason why the last attempt failed, or the last link ended.
     pub last_failure: Option<String>,
     /// The counters, over all sessions of the link.
     pub counts: LinkCounts,
@@ -89,7 +89,7 @@ impl fmt::Display for LinkStatus {
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a link has done so far.
+        /// Counters of a link.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct LinkCounts {
@@ -97,13 +97,13 @@ macro_rules! counts {
         }
 
         impl LinkCounts {
-            /// All figures with their names, in a fixed order.
+            /// Returns all figures with their names, in a fixed order.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
         }
 
-        /// The same, written by one thread and read by any.
+        /// Counters of a link, written by one thread and read by any.
         #[derive(Debug, Default)]
         pub(crate) struct LinkCounters {
             $(pub(crate) $name: AtomicU64,)*
@@ -149,7 +149,7 @@ pub(crate) struct LinkEntry {
     standing: Mutex<Standing>,
 }
 
-/// What changes with the state.
+/// Part of a status that changes with the state.
 #[derive(Clone, Debug)]
 struct Standing {
     upstream: String,
@@ -181,7 +181,7 @@ impl LinkEntry {
         );
     }
 
-    /// Records where the link stands.
+    /// Records the state of the link.
     pub(crate) fn set(&self, state: LinkState, upstream: &str) {
         let mut standing = self.standing();
         standing.connected_since = match (&state, standing.connected_since) {
@@ -193,12 +193,12 @@ impl LinkEntry {
         upstream.clone_into(&mut standing.upstream);
     }
 
-    /// Records why it failed.
+    /// Records why the link failed.
     pub(crate) fn set_failure(&self, failure: String) {
         self.standing().last_failure = Some(failure);
     }
 
-    /// What it tells.
+    /// Returns the status of the link.
     pub(crate) fn status(&self) -> LinkStatus {
         let standing = self.standing().clone();
         LinkStatus {

@@ -20,12 +20,12 @@ impl Suspects {
         self.counts.is_empty()
     }
 
-    /// A frame is going to be published and passed on as a late one.
+    /// Adds a frame that is going to be published and passed on as a late one.
     pub(crate) fn add(&mut self, digest: u64) {
         *self.counts.entry(digest).or_default() += 1;
     }
 
-    /// A group of these has been sent up; the last has the number `last`.
+    /// Records that a group of these has been sent up, the last with the number `last`.
     pub(crate) fn sent(&mut self, digests: Vec<u64>, last: u64) {
         self.sent.push_back((last, digests));
     }
@@ -39,7 +39,7 @@ impl Suspects {
         is_known
     }
 
-    /// The upstream has compared all frames up to that number.
+    /// Records that the upstream has compared all frames up to that number.
     pub(crate) fn compared(&mut self, up_to: u64) {
         while self.sent.front().is_some_and(|(last, _)| *last <= up_to) {
             let group = self.sent.pop_front();
@@ -48,7 +48,7 @@ impl Suspects {
         }
     }
 
-    /// A frame is not passed on as a late one after all.
+    /// Removes a frame that is not passed on as a late one after all.
     pub(crate) fn remove(&mut self, digest: u64) {
         match self.counts.get_mut(&digest) {
             Some(count @ 2..) => *count -= 1,

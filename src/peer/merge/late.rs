@@ -13,7 +13,7 @@ const MAX_CLAIMED: usize = 1024;
 struct UnseenPile {
     /// On their way down the link when the server below compared.
     on_the_way: Vec<u64>,
-    /// What the server below has not compared with.
+    /// Not among those that the server below has compared with.
     unseen: Vec<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Memory {
         new
     }
 
-    /// What is remembered of the digests of `items` and the server below has not compared with.
+    /// Collects the remembered frames equal to `items` that the server below has not compared with.
     fn unseen(&self, hello: &LinkHello, items: &[MergeItem]) -> ByDigest<UnseenPile> {
         let mut piles = ByDigest::default();
         piles.extend(
@@ -59,7 +59,7 @@ impl Memory {
         let seen = hello.got.map(|got| got.saturating_sub(hello.window)..got);
         let first = self.first();
         let mut own = link.own.iter().rev().peekable();
-        // Which of the frames given on the link the next one is, from the newest on.
+        // The number of the next frame among those that have gone down the link, from the newest on.
         let mut given = self.base + self.end - link.stored;
         for (at, digest) in self.digests.iter().enumerate().rev() {
             let number = first + at as u64;

@@ -1,4 +1,4 @@
-//! What the frames of a resync can be accounted for by.
+//! The remembered frames that can account for those of a resync.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -37,13 +37,13 @@ pub(super) type ByDigest<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
 struct Pile {
     /// Those that came over the link.
     own: u32,
-    /// The others that are in the history.
+    /// Those that came another way and are in the history.
     shelved: u32,
-    /// The others that have left it.
+    /// Those that came another way and have left the history.
     forgotten: u32,
 }
 
-/// What a frame that is remembered is good for.
+/// Use of a frame that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// It came over the link, and is not given to it.
@@ -53,26 +53,26 @@ enum Use {
     Free,
 }
 
-/// What a remembered link's own frames are told by, by their numbers.
+/// Numbers by which a remembered link's own frames are recognised.
 #[derive(Clone, Copy)]
 pub(super) struct ReceivedRange {
-    /// Up to which they have come over the link.
+    /// Number up to which they have come over the link.
     pub(super) up_to: u64,
-    /// Up to which they may have come another way, however long ago.
+    /// Number up to which they may have come another way, however long ago.
     pub(super) old: u64,
 }
 
-/// What the frames of a resync can be accounted for by, and has not been used up.
+/// The remembered frames that can account for those of a resync, and have not been used up.
 pub(super) struct Stock {
     /// Only of digests that are asked for.
     piles: ByDigest<Pile>,
     /// By index: the next newer frame of its pile and kind.
     next: Vec<u32>,
-    /// By index: what a frame is good for.
+    /// By index: the use of a frame.
     uses: Vec<Use>,
     /// The index of the first frame of the history.
     shelf: usize,
-    /// Whether the link has counted what it has been given.
+    /// Set if counts tell which frames the link lacks.
     pub(super) counts: bool,
 }
 
@@ -90,14 +90,14 @@ impl Pile {
         forgotten: NONE,
     };
 
-    /// The oldest that came another way.
+    /// Takes the oldest that came another way.
     fn any_other(&mut self, next: &[u32]) -> Option<usize> {
         pop(&mut self.forgotten, next).or_else(|| pop(&mut self.shelved, next))
     }
 }
 
 impl Stock {
-    /// What there is for `items`.
+    /// Collects the frames that may account for `items`.
     pub(super) fn new(
         memory: &Memory,
         history: usize,
@@ -128,7 +128,7 @@ impl Stock {
         stock
     }
 
-    /// Puts what is remembered on the piles, the newest first: so the oldest is taken first.
+    /// Puts the remembered frames on the piles, the newest first: so the oldest is taken first.
     fn pile_up(&mut self, memory: &Memory) {
         self.next = vec![NONE; memory.digests.len()];
         for (at, digest) in memory.digests.iter().enumerate().rev() {
@@ -146,8 +146,8 @@ impl Stock {
         }
     }
 
-    /// Whether a frame is known, and uses up what tells so. `received` is there if the link is
-    /// remembered.
+    /// Returns `true` if a frame is known, and uses up the one that accounts for it. `received` is there
+    /// if the link is remembered.
     pub(super) fn accounts_for(
         &mut self,
         item: &MergeItem,
@@ -180,8 +180,8 @@ impl Stock {
         is_known || at.is_some()
     }
 
-    /// The frames of the history that are left, by index in it: of those that the link was given
-    /// the newest `missing`, if that is known.
+    /// Returns the frames of the history that are left, by index in it: of those that have gone down the
+    /// link the newest `missing`, if that is known.
     pub(super) fn left(&self, missing: Option<u64>) -> Vec<usize> {
         let missing = missing.and_then(|missing| usize::try_from(missing).ok());
         let history = self.uses[self.shelf..].iter().enumerate();
