@@ -77,7 +77,7 @@ pub(crate) struct Prober {
 
 /// Meaning of a frame that may be a probe, by its key, in the order of what it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Returned {
+pub(crate) enum ProbeReturn {
     /// It is no probe.
     No,
     /// It is a probe that counts no more.
@@ -112,22 +112,22 @@ impl Prober {
     }
 
     /// Takes in the key of a frame that a member's session has sent.
-    pub(crate) fn came_back(&mut self, key: u64, now: Instant) -> Returned {
+    pub(crate) fn came_back(&mut self, key: u64, now: Instant) -> ProbeReturn {
         if !self.is_probe(key) {
-            return Returned::No;
+            return ProbeReturn::No;
         }
         let counts = self
             .sent
             .is_some_and(|(token, sent)| token == key && now.duration_since(sent) <= LIFE);
         if !counts {
-            return Returned::Spent;
+            return ProbeReturn::Spent;
         }
         self.spend();
         self.proofs += 1;
         if self.proofs < PROOFS {
-            return Returned::Proof;
+            return ProbeReturn::Proof;
         }
-        Returned::Ring
+        ProbeReturn::Ring
     }
 
     /// Returns how many probes in a row have come back.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     /// Sends the probes `tokens` one after the other, each when the one before has come back.
-    fn returned(prober: &mut Prober, tokens: &[u64], now: Instant) -> Vec<Returned> {
+    fn returned(prober: &mut Prober, tokens: &[u64], now: Instant) -> Vec<ProbeReturn> {
         let return_one = |&token: &u64| {
             prober.send(token, now);
             prober.came_back(token, now)
@@ -169,7 +169,7 @@ mod tests {
         let (mut prober, now) = (Prober::default(), Instant::now());
         assert_eq!(
             returned(&mut prober, &[1, 2, 3], now),
-            [Returned::Proof, Returned::Proof, Returned::Ring]
+            [ProbeReturn::Proof, ProbeReturn::Proof, ProbeReturn::Ring]
         );
     }
 
@@ -177,9 +177,9 @@ mod tests {
     fn a_probe_counts_once() {
         let (mut prober, now) = (Prober::default(), Instant::now());
         prober.send(1, now);
-        assert_eq!(prober.came_back(1, now), Returned::Proof);
+        assert_eq!(prober.came_back(1, now), ProbeReturn::Proof);
         for _ in 0..10 {
-            assert_eq!(prober.came_back(1, now), Returned::Spent);
+            assert_eq!(prober.came_back(1, now), ProbeReturn::Spent);
         }
         assert_eq!(prober.proofs(), 1);
     }
@@ -187,12 +187,12 @@ mod tests {
     #[test]
     fn an_old_or_foreign_token_has_no_effect() {
         let (mut prober, now) = (Prober::default(), Instant::now());
-        assert_eq!(prober.came_back(7, now), Returned::No);
+        assert_eq!(prober.came_back(7, now), ProbeReturn::No);
         assert!(prober.send(1, now));
         assert!(!prober.send(2, now), "one at a time");
-        assert_eq!(prober.came_back(2, now), Returned::No, "it was not sent");
+        assert_eq!(prober.came_back(2, now), ProbeReturn::No, "it was not sent");
         let late = now + LIFE + Duration::from_millis(1);
-        assert_eq!(prober.came_back(1, late), Returned::Spent, "too late");
+        assert_eq!(prober.came_back(1, late), ProbeReturn::Spent, "too late");
         assert_eq!(prober.proofs(), 0);
     }
 
@@ -204,7 +204,7 @@ mod tests {
         let later = now + LIFE + Duration::from_millis(1);
         assert_eq!(
             returned(&mut prober, &[4, 5, 6], later),
-            [Returned::Proof, Returned::Proof, Returned::Ring],
+            [ProbeReturn::Proof, ProbeReturn::Proof, ProbeReturn::Ring],
         );
         returned(&mut prober, &[7], later);
         prober.reset();

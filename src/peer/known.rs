@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, RandomState};
 /// A digest is a 64-bit hash with a key of this process, so that nobody can make two frames that
 /// share one. Frames are told apart by all of their bytes, header included.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownFrames {
     digests: VecDeque<u64>,
     limit: usize,
 }
@@ -25,7 +25,7 @@ impl Digester {
     }
 }
 
-impl Known {
+impl KnownFrames {
     /// Creates an empty list of at most `limit` digests.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
@@ -103,8 +103,8 @@ impl ReplayFilter {
 mod tests {
     use super::*;
 
-    fn known(limit: usize, frames: &[u64]) -> Known {
-        let mut known = Known::new(limit);
+    fn known(limit: usize, frames: &[u64]) -> KnownFrames {
+        let mut known = KnownFrames::new(limit);
         frames.iter().for_each(|&digest| known.push(digest));
         known
     }
@@ -151,7 +151,7 @@ mod tests {
         let mut replay = known(10, &[7]).begin_replay();
         assert!(replay.is_known(7) && !replay.is_known(7));
         assert!(!replay.is_over());
-        assert!(Known::new(1).begin_rest(0, &[]).is_over());
+        assert!(KnownFrames::new(1).begin_rest(0, &[]).is_over());
     }
 
     #[test]

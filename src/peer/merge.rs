@@ -57,7 +57,7 @@ pub(crate) struct Merge {
 /// Memory of a channel: the links of servers below, and digests of the frames stored since the first of
 /// them came. Numbers all frames that are stored.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct LinkMemory {
     links: HashMap<u64, LinkRecord>,
     /// Their ids; the one that joined last comes last.
     order: VecDeque<u64>,
@@ -66,7 +66,7 @@ pub(crate) struct Memory {
     /// Most digests that are remembered.
     limit: usize,
     /// Frames that came from each upstream of this server, without a gap.
-    above: Vec<Above>,
+    above: Vec<UpstreamRecord>,
     /// The number of the next frame.
     end: u64,
     /// Start of the counts of frames that have gone down a link. It is random, so that nobody takes the
@@ -76,7 +76,7 @@ pub(crate) struct Memory {
 
 /// Frames that came from one upstream.
 #[derive(Debug, Default)]
-struct Above {
+struct UpstreamRecord {
     /// The numbers of the frames that were stored.
     stored: Ranges,
     /// Number of frames that were known when they came, and are remembered as others.
@@ -96,7 +96,7 @@ struct LinkRecord {
     claimed: VecDeque<u64>,
 }
 
-impl Memory {
+impl LinkMemory {
     /// Creates the memory of a channel whose history has `frames` frames, and at most `history`. The
     /// caller adds them with [`LinkMemory::prepend`]. `base` is random and leaves room to count.
     pub(crate) fn new(frames: usize, history: usize, base: u64) -> Self {
@@ -152,10 +152,10 @@ impl Memory {
     }
 
     /// Returns the record of an upstream.
-    fn above(&mut self, upstream: Option<usize>) -> Option<&mut Above> {
+    fn above(&mut self, upstream: Option<usize>) -> Option<&mut UpstreamRecord> {
         let at = upstream?;
         if self.above.len() <= at {
-            self.above.resize_with(at + 1, Above::default);
+            self.above.resize_with(at + 1, UpstreamRecord::default);
         }
         self.above.get_mut(at)
     }
@@ -180,7 +180,7 @@ impl Memory {
     /// any more.
     pub(crate) fn missed_from(&mut self, upstream: usize) {
         if let Some(above) = self.above.get_mut(upstream) {
-            *above = Above::default();
+            *above = UpstreamRecord::default();
         }
     }
 

@@ -2,7 +2,7 @@
 //! in the middle of its own link's session. They may have come another way before.
 
 use super::stock::ByDigest;
-use super::{Memory, MergeItem};
+use super::{LinkMemory, MergeItem};
 use crate::protocol::LinkHello;
 
 /// Most frames that one link can have claimed: those that it claimed before count again.
@@ -17,7 +17,7 @@ struct UnseenPile {
     unseen: Vec<u64>,
 }
 
-impl Memory {
+impl LinkMemory {
     /// Finds out which of the late frames of a link are new, and counts all of them as come.
     ///
     /// The server below has compared them with all that it remembers. So they can only be equal to what

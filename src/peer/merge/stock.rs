@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{LinkRecord, Memory, MergeItem};
+use super::{LinkMemory, LinkRecord, MergeItem};
 
 /// No index.
 const NONE: u32 = u32::MAX;
@@ -34,7 +34,7 @@ pub(super) type ByDigest<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
 /// Equal frames that are remembered: the oldest of each kind by its index, behind which
 /// [`Stock::next`] has the others.
 #[derive(Clone, Copy, Debug)]
-struct Pile {
+struct FramePile {
     /// Those that came over the link.
     own: u32,
     /// Those that came another way and are in the history.
@@ -65,7 +65,7 @@ pub(super) struct ReceivedRange {
 /// The remembered frames that can account for those of a resync, and have not been used up.
 pub(super) struct Stock {
     /// Only of digests that are asked for.
-    piles: ByDigest<Pile>,
+    piles: ByDigest<FramePile>,
     /// By index: the next newer frame of its pile and kind.
     next: Vec<u32>,
     /// By index: the use of a frame.
@@ -83,7 +83,7 @@ fn pop(head: &mut u32, next: &[u32]) -> Option<usize> {
     Some(at)
 }
 
-impl Pile {
+impl FramePile {
     const EMPTY: Self = Self {
         own: NONE,
         shelved: NONE,
@@ -99,7 +99,7 @@ impl Pile {
 impl Stock {
     /// Collects the frames that may account for `items`.
     pub(super) fn new(
-        memory: &Memory,
+        memory: &LinkMemory,
         history: usize,
         link: Option<&LinkRecord>,
         items: &[MergeItem],
@@ -121,7 +121,7 @@ impl Stock {
         }
         stock
             .piles
-            .extend(items.iter().map(|item| (item.digest, Pile::EMPTY)));
+            .extend(items.iter().map(|item| (item.digest, FramePile::EMPTY)));
         if !items.is_empty() {
             stock.pile_up(memory);
         }
@@ -129,7 +129,7 @@ impl Stock {
     }
 
     /// Puts the remembered frames on the piles, the newest first: so the oldest is taken first.
-    fn pile_up(&mut self, memory: &Memory) {
+    fn pile_up(&mut self, memory: &LinkMemory) {
         self.next = vec![NONE; memory.digests.len()];
         for (at, digest) in memory.digests.iter().enumerate().rev() {
             let Some(pile) = self.piles.get_mut(digest) else {
@@ -154,7 +154,7 @@ impl Stock {
         received: Option<ReceivedRange>,
     ) -> bool {
         let next = &self.next;
-        let pile = self.piles.entry(item.digest).or_insert(Pile::EMPTY);
+        let pile = self.piles.entry(item.digest).or_insert(FramePile::EMPTY);
         let (is_known, at) = match (received, item.seq) {
             (None, _) => (false, pile.any_other(next)),
             // It went down the link, and the oldest equal ones did first. If it was a newer one, the

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{MAX_DIGESTS, MAX_LINKS, Memory, Merge, MergeItem};
+use super::{LinkMemory, MAX_DIGESTS, MAX_LINKS, Merge, MergeItem};
 use crate::protocol::LinkHello;
 
 /// Where counts begin.
@@ -11,7 +11,7 @@ const BASE: u64 = 1000;
 
 /// A channel whose history keeps the newest `limit` frames, and all that was ever stored.
 struct Channel {
-    memory: Memory,
+    memory: LinkMemory,
     stored: Vec<u64>,
     limit: usize,
 }
@@ -29,7 +29,7 @@ struct Server {
 impl Channel {
     fn new(limit: usize) -> Self {
         Self {
-            memory: Memory::new(0, limit, BASE),
+            memory: LinkMemory::new(0, limit, BASE),
             stored: Vec::new(),
             limit,
         }
@@ -338,12 +338,12 @@ fn digests_are_bounded() {
     channel.publish(&[1, 2]);
     channel.publish(&vec![0; MAX_DIGESTS - 1]);
     assert_eq!(channel.merge(None, &plain(&[1, 2])).0, [1]);
-    let mut seeded = Memory::new(3, 2 * MAX_DIGESTS, BASE);
+    let mut seeded = LinkMemory::new(3, 2 * MAX_DIGESTS, BASE);
     seeded.prepend(&[2, 3], None);
     seeded.prepend(&[1], None);
     assert_eq!((seeded.end, seeded.limit), (3, 2 * MAX_DIGESTS));
     assert_eq!(seeded.digests, [1, 2, 3]);
-    let mut full = Memory::new(MAX_DIGESTS + 2, 0, BASE);
+    let mut full = LinkMemory::new(MAX_DIGESTS + 2, 0, BASE);
     full.prepend(&vec![7; MAX_DIGESTS - 1], None);
     full.prepend(&[1, 2, 3], None);
     assert_eq!((full.digests.len(), full.digests[0]), (MAX_DIGESTS, 3));

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::channel::{FrameRun, Origin, SessionId};
 use crate::peer::known::Digester;
-use crate::peer::merge::Memory;
+use crate::peer::merge::LinkMemory;
 use crate::protocol::{Cid, LinkHello, LinkNotice, LinkRefusal, frames};
 use crate::shard::Shard;
 use crate::shard::ids::Home;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// What a channel remembers of the servers below, and those that are linked now.
 #[derive(Debug)]
 pub(in crate::shard) struct Downlinks {
-    memory: Memory,
+    memory: LinkMemory,
     digester: Digester,
     linked: Vec<Linked>,
     /// Runs of the history that are not in `memory` yet, the oldest first.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::sequence::{Proposed, Source};
 use crate::channel::{FrameRun, SessionId};
-use crate::peer::echo::Returned;
+use crate::peer::echo::ProbeReturn;
 use downlink::Downlinks;
 pub(super) use downlink::MAX_LATE;
 pub(super) use merge_queue::{Merging, SeatedServer};
@@ -84,7 +84,7 @@ impl Links {
         &mut self,
         run: &FrameRun,
         now: Instant,
-    ) -> Option<(Vec<FrameRun>, Returned)> {
+    ) -> Option<(Vec<FrameRun>, ProbeReturn)> {
         self.uplink_mut()?.take_probes(run, now)
     }
 

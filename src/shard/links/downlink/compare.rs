@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Downlinks, Linked};
 use crate::channel::FrameRun;
 use crate::peer::known::Digester;
-use crate::peer::merge::{Memory, Merge, MergeItem};
+use crate::peer::merge::{LinkMemory, Merge, MergeItem};
 use crate::protocol::{
     FrameHeader, Key, LinkHello, LinkNotice, ResyncError, ResyncLimits, decode_late, frames,
 };
@@ -221,7 +221,7 @@ impl Room {
             // 48 bits, so that 65,536 times as many frames can be counted.
             let base = rand::random::<u64>() >> 16;
             Box::new(Downlinks {
-                memory: Memory::new(history.frames(), settings.history_frames, base),
+                memory: LinkMemory::new(history.frames(), settings.history_frames, base),
                 linked: Vec::new(),
                 backlog,
                 digester: digester.clone(),

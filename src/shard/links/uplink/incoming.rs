@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Attached, Uplink};
 use crate::channel::FrameRun;
-use crate::peer::echo::Returned;
+use crate::peer::echo::ProbeReturn;
 use crate::peer::link::LinkFailure;
 use crate::peer::status::LinkState;
 use crate::protocol::{
@@ -72,13 +72,13 @@ impl Shard {
     pub(in crate::shard) fn on_returned_probe(
         self: &Rc<Self>,
         at: u32,
-        returned: Returned,
+        returned: ProbeReturn,
         now: Instant,
     ) {
         match returned {
-            Returned::No | Returned::Spent => {}
-            Returned::Proof => self.send_probe(at, now),
-            Returned::Ring => {
+            ProbeReturn::No | ProbeReturn::Spent => {}
+            ProbeReturn::Proof => self.send_probe(at, now),
+            ProbeReturn::Ring => {
                 let mut registry = self.registry.borrow_mut();
                 let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
                 let attached = uplink.and_then(|uplink| uplink.attached.as_ref());
@@ -262,16 +262,16 @@ impl Uplink {
         &mut self,
         run: &FrameRun,
         now: Instant,
-    ) -> Option<(Vec<FrameRun>, Returned)> {
+    ) -> Option<(Vec<FrameRun>, ProbeReturn)> {
         if !self.prober.is_watching() {
             return None;
         }
-        let (mut rest, mut most) = (Vec::new(), Returned::No);
+        let (mut rest, mut most) = (Vec::new(), ProbeReturn::No);
         let (mut start, mut end, mut kept) = (0, 0, 0);
         for frame in frames(run.bytes()) {
             let returned =
-                key_of(frame).map_or(Returned::No, |key| self.prober.came_back(key, now));
-            if returned == Returned::No {
+                key_of(frame).map_or(ProbeReturn::No, |key| self.prober.came_back(key, now));
+            if returned == ProbeReturn::No {
                 kept += 1;
             } else {
                 most = most.max(returned);
@@ -281,7 +281,7 @@ impl Uplink {
             end += frame.len();
         }
         rest.extend(run.part(start..end, kept));
-        (most != Returned::No).then_some((rest, most))
+        (most != ProbeReturn::No).then_some((rest, most))
     }
 
     /// Makes a probe for the session, unless one is on its way.

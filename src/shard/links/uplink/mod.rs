@@ -30,7 +30,7 @@ use crate::backoff::jittered;
 use crate::channel::{Dropped, FrameRun, Origin, SessionId};
 use crate::escape::Escaped;
 use crate::peer::echo::{EchoGuard, Prober};
-use crate::peer::known::{Digester, Known, ReplayFilter};
+use crate::peer::known::{Digester, KnownFrames, ReplayFilter};
 use crate::peer::link::{Link, LinkFailure, LinkNews, LinkSettings};
 use crate::peer::status::{LinkEntry, LinkState};
 use crate::peer::suspects::Suspects;
@@ -83,7 +83,7 @@ struct UpstreamMemory {
     old: u64,
     /// Up to which of them are in `known`.
     exchanged: u64,
-    known: Known,
+    known: KnownFrames,
     /// How many of the frames that the upstream has given on this link have come, as far as it
     /// counts them.
     got: Option<u64>,
@@ -149,7 +149,7 @@ impl Uplink {
             delivered: 0,
             old: 0,
             exchanged: 0,
-            known: Known::new(known_limit(history)),
+            known: KnownFrames::new(known_limit(history)),
             got: None,
         };
         Self {
