@@ -99,7 +99,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether a whole frame is a message with nothing in it, not even a mark: a hint that its sender
+/// Returns `true` if a whole frame is a message with nothing in it, not even a mark: a hint that its sender
 /// is present.
 #[must_use]
 pub fn is_presence(frame: &[u8]) -> bool {
