@@ -9,8 +9,12 @@ use crate::common::free_address;
 use crate::fake_server::{FakeServer, PATIENCE, Peer, body, frame, frame_of};
 
 fn client(server: &FakeServer) -> Client {
+    client_of(server.address())
+}
+
+fn client_of(address: impl ToString) -> Client {
     let quick = Duration::from_millis(20);
-    Client::new(server.address(), "alice")
+    Client::new(address.to_string(), "alice")
         .shared_key("secret")
         .reconnect(Reconnect::default().initial(quick).cap(quick))
 }
@@ -21,6 +25,14 @@ async fn event(subscriber: &mut Subscriber) -> Event {
         .unwrap()
         .unwrap()
         .unwrap()
+}
+
+/// The reason for which the connection is lost next.
+async fn loss(subscriber: &mut Subscriber) -> Error {
+    match event(subscriber).await {
+        Event::Disconnected { error, .. } => error,
+        other => panic!("{other:?} instead of the end"),
+    }
 }
 
 async fn expect_texts(subscriber: &mut Subscriber, expected: &[&str]) {
@@ -35,8 +47,7 @@ async fn expect_texts(subscriber: &mut Subscriber, expected: &[&str]) {
 /// Polls the subscriber until it is back; the server's side of the new connection.
 async fn come_back(server: &FakeServer, subscriber: &mut Subscriber) -> Peer {
     let accepting = server.accept_later();
-    let lost = event(subscriber).await;
-    assert!(matches!(lost, Event::Disconnected { .. }), "{lost:?}");
+    loss(subscriber).await;
     let back = event(subscriber).await;
     assert!(matches!(back, Event::Reconnected), "{back:?}");
     accepting.await.unwrap()
@@ -110,26 +121,16 @@ async fn a_frame_cut_by_the_break_is_delivered_after_it() {
 #[tokio::test]
 async fn the_publisher_follows_to_the_new_connection() {
     let server = FakeServer::start();
-    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (session, mut peer) = server.join(&client(&server)).await;
+    let (mut publisher, mut subscriber) = session.split();
     publisher.publish("before").await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b"before"));
     peer.send(&frames(&["1"]));
     expect_texts(&mut subscriber, &["1"]).await;
     drop(peer);
     let accepting = server.accept_later();
-    let lost = event(&mut subscriber).await;
-    assert!(
-        matches!(
-            lost,
-            Event::Disconnected {
-                error: Error::Closed,
-                ..
-            }
-        ),
-        "{lost:?}"
-    );
+    let lost = loss(&mut subscriber).await;
+    assert!(matches!(lost, Error::Closed), "{lost:?}");
     // There is no connection now: publishing waits until the subscriber has brought one.
     let publishing = tokio::spawn(async move {
         publisher.publish("after").await.unwrap();
@@ -150,9 +151,8 @@ async fn the_publisher_follows_to_the_new_connection() {
 #[tokio::test]
 async fn a_message_cut_by_the_break_is_sent_again_as_a_whole() {
     let server = FakeServer::start();
-    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (session, mut peer) = server.join(&client(&server)).await;
+    let (mut publisher, mut subscriber) = session.split();
     peer.send(&frames(&["1"]));
     expect_texts(&mut subscriber, &["1"]).await;
     // More than the socket buffers hold: the write stops in the middle of it.
@@ -182,29 +182,13 @@ async fn a_refused_join_is_tried_again_the_first_one_too() {
     let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
     for _ in 0..3 {
         server.accept().read_frame();
-        let refused = event(&mut subscriber).await;
-        assert!(
-            matches!(
-                refused,
-                Event::Disconnected {
-                    error: Error::Refused { .. },
-                    ..
-                }
-            ),
-            "{refused:?}"
-        );
+        let refused = loss(&mut subscriber).await;
+        assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
         assert!(matches!(event(&mut subscriber).await, Event::Reconnected));
     }
     let mut peer = server.accept();
     peer.send(&frames(&["1", "2"]));
     expect_texts(&mut subscriber, &["1", "2"]).await;
-}
-
-fn client_of(address: impl ToString) -> Client {
-    let quick = Duration::from_millis(20);
-    Client::new(address.to_string(), "alice")
-        .shared_key("secret")
-        .reconnect(Reconnect::default().initial(quick).cap(quick))
 }
 
 #[tokio::test]
@@ -213,17 +197,8 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     let session = client_of(address).join_with("news", "hello").await;
     let (mut publisher, mut subscriber) = session.unwrap().split();
     for _ in 0..2 {
-        let lost = event(&mut subscriber).await;
-        assert!(
-            matches!(
-                lost,
-                Event::Disconnected {
-                    error: Error::Connect { .. },
-                    ..
-                }
-            ),
-            "{lost:?}"
-        );
+        let lost = loss(&mut subscriber).await;
+        assert!(matches!(lost, Error::Connect { .. }), "{lost:?}");
     }
     publisher.feed("queued").await.unwrap();
     let server = FakeServer::start_at(address);
@@ -329,9 +304,8 @@ async fn a_half_that_is_no_longer_polled_holds_the_other_up_by_nothing() {
 #[tokio::test]
 async fn failed_attempts_are_told_and_go_on() {
     let server = FakeServer::start();
-    let (_publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (session, mut peer) = server.join(&client(&server)).await;
+    let (_publisher, mut subscriber) = session.split();
     peer.send(&frames(&["1"]));
     expect_texts(&mut subscriber, &["1"]).await;
     drop((peer, server));

@@ -89,9 +89,7 @@ async fn receives_history_then_live_whatever_the_pieces() {
 #[tokio::test]
 async fn is_a_stream_that_ends_with_the_session() {
     let server = FakeServer::start();
-    let mut session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut session, mut peer) = server.join(&client(&server)).await;
     peer.send(&frame("bob", "news", "one"));
     drop(peer);
     let mut next = async || {
@@ -134,9 +132,7 @@ async fn an_end_long_after_the_join_is_no_refusal() {
 #[tokio::test]
 async fn an_end_right_after_the_join_is_no_refusal_when_nobody_listens_any_more() {
     let server = FakeServer::start();
-    let mut session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut session, peer) = server.join(&client(&server)).await;
     drop(server);
     drop(peer);
     let end = session.recv().await;
@@ -157,16 +153,12 @@ async fn an_end_right_after_the_join_is_no_refusal_when_nobody_listens_any_more(
 #[tokio::test]
 async fn tells_a_cut_frame_and_a_bad_one_from_an_orderly_end() {
     let server = FakeServer::start();
-    let mut session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut session, mut peer) = server.join(&client(&server)).await;
     peer.send(&frame("bob", "news", "one")[..20]);
     drop(peer);
     assert!(matches!(session.recv().await, Err(Error::Cut)));
 
-    let mut session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut session, mut peer) = server.join(&client(&server)).await;
     peer.send(b"HTTP/1.1 400");
     assert!(matches!(session.recv().await, Err(Error::Received(_))));
 
@@ -226,10 +218,8 @@ async fn publishes_singly_batched_and_encoded() {
 #[tokio::test]
 async fn queued_messages_go_out_when_there_are_many() {
     let server = FakeServer::start();
-    let session = client(&server).join("news").await.unwrap();
+    let (session, mut peer) = server.join(&client(&server)).await;
     let (mut publisher, _subscriber) = session.split();
-    let mut peer = server.accept();
-    peer.read_frame();
     for _ in 0..5 {
         publisher.feed([1; 20_000]).await.unwrap();
     }
@@ -245,10 +235,8 @@ async fn queued_messages_go_out_when_there_are_many() {
 #[tokio::test]
 async fn a_dropped_publish_never_leaves_half_a_frame() {
     let server = FakeServer::start();
-    let session = client(&server).join("news").await.unwrap();
+    let (session, mut peer) = server.join(&client(&server)).await;
     let (mut publisher, _subscriber) = session.split();
-    let mut peer = server.accept();
-    peer.read_frame();
     // Far more than the socket buffers hold.
     let run = publisher.encode([7; 50_000]).unwrap().repeat(400);
     let dropped = timeout(Duration::from_millis(50), publisher.publish_frames(&run)).await;
@@ -271,9 +259,7 @@ async fn a_dropped_publish_never_leaves_half_a_frame() {
 #[tokio::test]
 async fn goes_on_receiving_after_it_finished_sending() {
     let server = FakeServer::start();
-    let mut session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (mut session, mut peer) = server.join(&client(&server)).await;
     session.publish("bye").await.unwrap();
     session.finish().await.unwrap();
     assert!(matches!(
@@ -311,9 +297,8 @@ async fn a_server_that_answers_the_end_by_closing_has_not_refused() {
 #[tokio::test]
 async fn halves_work_in_different_tasks() {
     let server = FakeServer::start();
-    let (mut publisher, mut subscriber) = client(&server).join("news").await.unwrap().split();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (session, mut peer) = server.join(&client(&server)).await;
+    let (mut publisher, mut subscriber) = session.split();
     let receiving = tokio::spawn(async move { subscriber.recv().await });
     publisher.publish("ping").await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b"ping"));
@@ -339,9 +324,7 @@ async fn closing_sends_everything_and_reports_a_refusal() {
     let closed = session.close(PATIENCE).await;
     assert!(matches!(closed, Err(Error::Refused { .. })), "{closed:?}");
 
-    let session = client(&server).join("news").await.unwrap();
-    let mut peer = server.accept();
-    peer.read_frame();
+    let (session, mut peer) = server.join(&client(&server)).await;
     peer.send(&frame("bob", "news", "history"));
     session.close(Duration::from_millis(10)).await.unwrap();
     peer.expect_end();

@@ -40,24 +40,13 @@ async fn join() -> Joined {
     let authority = Authority::new();
     let (server, proxy) = behind(&authority.localhost());
     let client = client(&proxy, authority.client());
-    let (session, peer) = join_as(&client, &server).await;
+    let (session, peer) = server.join(&client).await;
     Joined {
         session,
         peer,
         proxy,
         _server: server,
     }
-}
-
-/// Has `client` join at `server`, and takes its join.
-async fn join_as(client: &Client, server: &FakeServer) -> (Session, Peer) {
-    let accepting = server.accept_later();
-    let session = client.join("news").await.unwrap();
-    let mut peer = accepting.await.unwrap();
-    let join = peer.read_frame();
-    assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
-    assert_eq!(join.body, body("alice", "news", b""));
-    (session, peer)
 }
 
 async fn next_text(session: &mut Session) -> String {
@@ -67,12 +56,15 @@ async fn next_text(session: &mut Session) -> String {
 
 #[tokio::test]
 async fn the_protocol_is_the_same_inside() {
-    let Joined {
-        mut session,
-        mut peer,
-        proxy: _proxy,
-        ..
-    } = join().await;
+    let authority = Authority::new();
+    let (server, proxy) = behind(&authority.localhost());
+    let accepting = server.accept_later();
+    let client = client(&proxy, authority.client());
+    let mut session = client.join("news").await.unwrap();
+    let mut peer = accepting.await.unwrap();
+    let join = peer.read_frame();
+    assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
+    assert_eq!(join.body, body("alice", "news", b""));
     session.publish("hello").await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b"hello"));
     peer.send(&frame("bob", "news", "one"));
@@ -189,7 +181,7 @@ async fn a_session_comes_back() {
     let quick = Duration::from_millis(20);
     let client = client(&proxy, authority.client())
         .reconnect(Reconnect::default().initial(quick).cap(quick));
-    let (mut session, mut peer) = join_as(&client, &server).await;
+    let (mut session, mut peer) = server.join(&client).await;
     peer.send(&frame("bob", "news", "one"));
     assert_eq!(next_text(&mut session).await, "one");
 

@@ -4,6 +4,8 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use mles::client::{Client, Session};
+
 pub(crate) use crate::common::PATIENCE;
 
 pub(crate) struct FakeServer(TcpListener);
@@ -70,6 +72,15 @@ impl FakeServer {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Has `client` join "news", and takes its join.
+    pub(crate) async fn join(&self, client: &Client) -> (Session, Peer) {
+        let accepting = self.accept_later();
+        let session = client.join("news").await.unwrap();
+        let mut peer = accepting.await.unwrap();
+        peer.read_frame();
+        (session, peer)
     }
 
     /// Accepts on another thread, while the client runs on this one.

@@ -187,6 +187,16 @@ impl Ws {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Sends `count` pings, hundreds in each write.
+    pub fn send_pings(&mut self, count: u32, payload: impl Fn(u32) -> Vec<u8>) {
+        for begin in (0..count).step_by(500) {
+            let pings: Vec<u8> = (begin..begin + 500)
+                .flat_map(|i| frame(PING, &payload(i)))
+                .collect();
+            self.raw(&pings);
+        }
+    }
+
     /// The next frame.
     pub fn next(&mut self) -> Got {
         let next = self.try_next(PATIENCE).unwrap();

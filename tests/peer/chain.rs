@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::common::Rng;
-use crate::peer_world::proxy::Mode;
-use crate::peer_world::world::{CHAIN, World};
+use crate::linked_servers::proxy::Mode;
+use crate::linked_servers::world::{CHAIN, World};
 
 #[test]
 fn any_faults_with_seed_1() {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use mles::protocol::{Cid, Keyring, LinkNotice, LinkRefusal, NestedFrame};
 use mles::{Broker, NameCheck, Settings};
 
-use crate::below::{Below, frame, notice, open};
 use crate::common::{Client, Received, assert_closes, settings, start, wait_until};
+use crate::downstream::{Below, frame, notice, open};
 
 /// Joins, and reads the welcome: how much is replayed, and who is above.
 fn welcomed(below: Below) -> (Client, u64, Vec<u64>) {

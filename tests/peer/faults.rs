@@ -9,9 +9,9 @@ use std::time::Duration;
 use mles::LinkState;
 
 use crate::common::{self, Rng, Server as _, free_address, start, wait_until};
-use crate::peer_world::proxy::{Cut, Mode};
-use crate::peer_world::world::{STAR, World};
-use crate::peer_world::{
+use crate::linked_servers::proxy::{Cut, Mode};
+use crate::linked_servers::world::{STAR, World};
+use crate::linked_servers::{
     self, CHANNEL, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
     state, wait_for_link,
 };
@@ -136,7 +136,7 @@ fn a_window_that_has_moved_on_doubles_nothing() {
         for _ in 0..window / 4 {
             world.publishers[1].publish();
         }
-        let own = peer_world::count(&world.publishers[1].sent()[below..]);
+        let own = linked_servers::count(&world.publishers[1].sent()[below..]);
         wait_until("it is published below", || world.recorders[1].has_all(&own));
         world.proxies[0].set(Mode::Pass);
         wait_for_link(&world.servers[1]);
@@ -146,7 +146,7 @@ fn a_window_that_has_moved_on_doubles_nothing() {
                 .publishers
                 .iter()
                 .map(|p| p.sent().last().unwrap().clone());
-            let last = peer_world::count(&last.collect::<Vec<_>>());
+            let last = linked_servers::count(&last.collect::<Vec<_>>());
             wait_until("the last have come", || recorder.has_all(&last));
             wait_until("so has what was in the window", || recorder.has_all(&own));
             let (sent, got) = (all_sent(&world.publishers), recorder.counts());

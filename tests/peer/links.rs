@@ -7,7 +7,7 @@ use mles::protocol::{Cid, Keyring};
 use mles::{LinkState, NameCheck, Settings};
 
 use crate::common::{Client, free_address, start, wait_until};
-use crate::peer_world::{
+use crate::linked_servers::{
     self, CHANNEL, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
     state, wait_for_link,
 };
@@ -144,7 +144,7 @@ fn frames_beyond_the_window_are_counted_as_lost() {
     wait_until("all are published", || peer.stats().frames_in == 35);
     let root = start_at(upstream, peer_settings(&[]));
     wait_for_link(&peer);
-    expect_history(&root, 2, &peer_world::count(&publisher.sent()[25..]));
+    expect_history(&root, 2, &linked_servers::count(&publisher.sent()[25..]));
     assert_eq!(link(&peer).unwrap().counts.frames_lost, 25);
 
     // What has arrived is not counted again when the link breaks.
@@ -154,7 +154,7 @@ fn frames_beyond_the_window_are_counted_as_lost() {
     wait_until("it is up again", || {
         link(&peer).unwrap().counts.connects == 2
     });
-    expect_history(&root, 3, &peer_world::count(&publisher.sent()[26..]));
+    expect_history(&root, 3, &linked_servers::count(&publisher.sent()[26..]));
     assert_eq!(link(&peer).unwrap().counts.frames_lost, 25);
 }
 

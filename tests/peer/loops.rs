@@ -9,7 +9,7 @@ use mles::protocol::{Cid, FrameHeader, HEADER_LEN, Keyring, resync_link};
 use mles::{Broker, LinkState};
 
 use crate::common::{Client, PATIENCE, SILENCE, free_address, wait_until};
-use crate::peer_world::{
+use crate::linked_servers::{
     CHANNEL, Counts, Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at,
     state, wait_for_link,
 };

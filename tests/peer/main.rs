@@ -5,17 +5,17 @@
     reason = "a test program: it says where it cannot go on"
 )]
 
-mod below;
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod downlink;
+mod downstream;
 mod faults;
-mod late;
+mod late_frames;
+mod linked_servers;
 mod links;
 mod loops;
-mod peer_world;
+mod proxy_faults;
 mod resync;
 mod slow_links;
-mod tcp_proxy;
 mod tls;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use mles::protocol::{Cid, Key, Keyring, LinkNotice, LinkRefusal, NestedFrame};
 use mles::{Broker, Settings};
 
-use crate::below::{Below, frame, notice, open};
 use crate::common::{Client, assert_closes, settings, start, wait_until};
+use crate::downstream::{Below, frame, notice, open};
 
 fn replay(client: &mut Client) -> u64 {
     match notice(client) {

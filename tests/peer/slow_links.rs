@@ -7,11 +7,11 @@ use std::time::Duration;
 use mles::channel::SlowPolicy;
 use mles::{Broker, ListenerKind, Settings, TlsSettings};
 
-use crate::below::open;
 use crate::common::tls_proxy::Authority;
 use crate::common::{Client, Server as _, start, wait_until};
-use crate::peer_world::proxy::{Mode, Proxy};
-use crate::peer_world::{CHANNEL, Recorder, count, peer_settings, wait_for_link};
+use crate::downstream::open;
+use crate::linked_servers::proxy::{Mode, Proxy};
+use crate::linked_servers::{CHANNEL, Recorder, count, peer_settings, wait_for_link};
 
 const POLICIES: [SlowPolicy; 3] = [
     SlowPolicy::Disconnect,

@@ -8,7 +8,7 @@ use mles::{Broker, LinkState, ListenerKind, Settings, TlsSettings};
 
 use crate::common::tls_proxy::{Authority, Pair, long_ago};
 use crate::common::{free_address, start, wait_until};
-use crate::peer_world::{
+use crate::linked_servers::{
     Publisher, Recorder, all_sent, expect_history, link, peer_settings, start_at, wait_for_link,
 };
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use mles::Settings;
 use mles::protocol::{Cid, Keyring};
 
-use crate::cable::Cable;
-use crate::child::{BrokerProcess, be_the_broker};
+use crate::broker_process::{BrokerProcess, be_the_broker};
 use crate::common::websocket::{TEXT, Ws, hello};
 use crate::common::{Client, settings, wait_until};
+use crate::network_namespace::Cable;
 
 /// From the range for benchmarks (RFC 2544), which nobody routes.
 const BROKER: [u8; 4] = [198, 18, 77, 1];

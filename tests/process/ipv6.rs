@@ -9,9 +9,9 @@ use mles::protocol::Keyring;
 use mles::{Limits, Settings};
 use socket2::{Domain, Socket, Type};
 
-use crate::cable::Cable;
-use crate::child::be_the_broker;
+use crate::broker_process::be_the_broker;
 use crate::common::{Client, PATIENCE, Server as _, settings, wait_until};
+use crate::network_namespace::Cable;
 
 const MANY: u16 = 20;
 /// Networks that nobody routes: one whose owner rotates addresses, and another.

@@ -5,10 +5,7 @@
     reason = "a test program: it says where it cannot go on"
 )]
 
-mod bounds;
-#[cfg(target_os = "linux")]
-mod cable;
-mod child;
+mod broker_process;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(target_os = "linux")]
@@ -16,4 +13,7 @@ mod dead_peer;
 #[cfg(target_os = "linux")]
 mod ipv6;
 mod memory;
+mod memory_bounds;
+#[cfg(target_os = "linux")]
+mod network_namespace;
 mod websocket_memory;

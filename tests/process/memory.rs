@@ -8,7 +8,7 @@ use std::time::Duration;
 use mles::Settings;
 use mles::protocol::Keyring;
 
-use crate::child::{BrokerProcess, be_the_broker, join_stopped, send_large};
+use crate::broker_process::{BrokerProcess, be_the_broker, join_stopped, send_large};
 use crate::common::bystanders::Bystanders;
 use crate::common::{Client, settings, wait_until};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mles::Settings;
 
-use crate::child::{BrokerProcess, be_the_broker, connect_small, send_large};
+use crate::broker_process::{BrokerProcess, be_the_broker, connect_small, send_large};
 use crate::common::bystanders::Bystanders;
 use crate::common::websocket::{BINARY, Got, PING, TEXT, Ws, body, frame, hello, quiet, request};
 use crate::common::{Client, wait_until};

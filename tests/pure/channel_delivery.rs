@@ -8,7 +8,7 @@ use mles::channel::ChannelSettings;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::channel_world::{RELAYS, World};
+use crate::channel_model::{RELAYS, World};
 
 #[derive(Clone, Debug)]
 enum Op {

@@ -7,9 +7,9 @@
 
 mod channel_delivery;
 mod channel_history;
+mod channel_model;
 mod channel_outbox;
 mod channel_slow;
-mod channel_world;
 mod frames;
 mod protocol_body;
 mod protocol_key;

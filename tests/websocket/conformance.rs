@@ -1,8 +1,8 @@
 //! The cases of the Autobahn test suite, against a live listener. A broker does not echo, so another
 //! member of the channel sees what would come back. Numbers are those of the suite's sections.
 
-use crate::case::{Case, Cut, case, run};
 use crate::common::websocket::{BINARY, CLOSE, FIN, PING, PONG, TEXT, close, frame, quiet};
+use crate::protocol_case::{Case, Cut, case, run};
 
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 128, 65_535, 65_536];
 

@@ -314,12 +314,7 @@ fn answers_that_are_read_late_are_whole() {
     let broker = start(together());
     let mut ws = Ws::v2(&broker, "alice", "room");
     let payload = |i: u32| [&i.to_be_bytes()[..], &[b'p'; 100]].concat();
-    for i in (0..MANY).step_by(500) {
-        let pings: Vec<u8> = (i..i + 500)
-            .flat_map(|i| frame(PING, &payload(i)))
-            .collect();
-        ws.raw(&pings);
-    }
+    ws.send_pings(MANY, payload);
     let (mut next, mut got) = (0, 0);
     while next < MANY {
         match ws.next() {

@@ -6,18 +6,18 @@
 )]
 
 mod access;
-mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
 mod drain;
+mod fairness;
 mod hostile;
 mod http;
 mod order;
+mod protocol_case;
 mod proxies;
-mod slow;
+mod slow_member;
 mod tls;
-mod turns;
 mod utf8;
 mod v1;
 mod v2;

@@ -13,9 +13,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsConnector;
 
-use crate::common::websocket::{
-    BINARY, CLOSE, Got, PING, TEXT, Ws, body, close, frame, hello, quiet,
-};
+use crate::common::websocket::{BINARY, CLOSE, Got, TEXT, Ws, body, close, hello, quiet};
 use crate::common::{Client, LONG, start, wait_until};
 
 /// A broker with a certificate of its own, and where it can be had without TLS.
@@ -134,12 +132,7 @@ fn answers_that_are_read_late_come_to_the_last() {
     let world = World::new(|_| {});
     let mut ws = world.v2("alice");
     let payload = |i: u32| [&i.to_be_bytes()[..], &[b'p'; 100]].concat();
-    for i in (0..MANY).step_by(500) {
-        let pings: Vec<u8> = (i..i + 500)
-            .flat_map(|i| frame(PING, &payload(i)))
-            .collect();
-        ws.raw(&pings);
-    }
+    ws.send_pings(MANY, payload);
     let mut next = 0;
     while next < MANY {
         let Got::Pong(pong) = ws.next() else {

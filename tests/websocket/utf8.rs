@@ -1,8 +1,8 @@
 //! UTF-8 in text: section 6 of the Autobahn test suite, against a live listener.
 
-use crate::case::{Case, Cut, case, run};
 use crate::common;
 use crate::common::websocket::{FIN, TEXT, Ws, quiet};
+use crate::protocol_case::{Case, Cut, case, run};
 
 /// The suite's text: "Hello-µ@ßöäüàá-UTF-8!!", and a Greek word.
 const HELLO: &[u8] = "Hello-µ@ßöäüàá-UTF-8!!".as_bytes();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mles::Settings;
 use mles::channel::ChannelSettings;
 
-use crate::child::{BrokerProcess, be_the_broker, join_stopped};
+use crate::broker_process::{BrokerProcess, be_the_broker, join_stopped};
 use crate::common::websocket::{BINARY, TEXT, Ws, body, frame, hello};
 use crate::common::{Client, PATIENCE, reset, wait_until, websocket};
 

@@ -1,7 +1,7 @@
 //! One channel on an owning shard and two relaying ones, with queues between them that are emptied
 //! only when a test says so; and beside it a naive account of what every member must get.
 
-mod check;
+mod invariants;
 mod queues;
 
 use std::collections::VecDeque;

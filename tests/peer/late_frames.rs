@@ -10,10 +10,10 @@ use bytes::Bytes;
 use mles::Broker;
 use mles::protocol::{Cid, Keyring, LinkNotice, NestedFrame};
 
-use crate::below::{Below, frame, notice, open};
 use crate::common::{Client, PATIENCE, Server as _, settings, start, wait_until};
-use crate::peer_world::proxy::{Mode, Proxy};
-use crate::peer_world::{
+use crate::downstream::{Below, frame, notice, open};
+use crate::linked_servers::proxy::{Mode, Proxy};
+use crate::linked_servers::{
     CHANNEL, Recorder, count, expect_history, link, peer_settings, wait_for_link,
 };
 

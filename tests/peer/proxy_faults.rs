@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, SILENCE, is_timeout, wait_until};
-use crate::peer_world::proxy::{Cut, Mode, Proxy};
+use crate::linked_servers::proxy::{Cut, Mode, Proxy};
 
 /// Sends back what it gets, and tells how much of each connection came. Ends with its listener's
 /// last connection.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::child::BrokerProcess;
+use crate::broker_process::BrokerProcess;
 
 /// A namespace for a broker, and a cable from there to here. Gone when it is dropped.
 pub struct Cable {
