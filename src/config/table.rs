@@ -114,7 +114,7 @@ options! {
         ws as listen: settings.websocket.listen => Addresses { port: Some(WEBSOCKET_PORT) };
         /// Joins over WebSocket need no key, as with the reference proxy
         ws_trust: settings.websocket.trust => Switch;
-        /// ValueOrigin whose pages may connect, as in https://chat.example, besides those that this
+        /// Origin whose pages may connect, as in https://chat.example, besides those that this
         /// server has served itself; * is any; can be repeated
         ws_origin: settings.websocket.origins => WebOrigins;
         /// Serve the page at /
