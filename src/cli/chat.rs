@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::connect::ConnectArgs;
 
-use super::exit::OF_CLIENTS;
+use super::exit::CLIENT_EXIT_CODES;
 use super::failure::{CommandFailure, REFUSALS};
 use super::interrupt::{reader_gone, run_client};
 use super::output::print;
@@ -26,14 +26,14 @@ const LINGER: Duration = Duration::from_millis(250);
 /// Each line typed is published; what others say is printed as `NAME: TEXT`, after the channel's
 /// history, and who joins as `* NAME joined`. /quit or the end of the input ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = OF_CLIENTS, after_long_help = format!("\
+#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
 Examples:
   mles chat lobby --uid alice
   echo 'deployed' | mles chat ops --uid robot
 
 Names are not checked by the server: anyone who may join can use any name. {REFUSALS}
 
-{OF_CLIENTS}"))]
+{CLIENT_EXIT_CODES}"))]
 pub(super) struct ChatArgs {
     /// Channel to join
     #[arg(value_parser = NonEmptyStringValueParser::new())]

@@ -1,4 +1,4 @@
-//! Exit codes of the program. The help of each command lists its own; [`OF_CLIENTS`] is that of the
+//! Exit codes of the program. The help of each command lists its own; [`CLIENT_EXIT_CODES`] is that of the
 //! clients.
 
 use tokio::signal::unix::SignalKind;
@@ -20,7 +20,7 @@ pub(super) fn by_signal(signal: SignalKind) -> u8 {
 }
 
 /// Shown at the end of the help of every client command.
-pub(super) const OF_CLIENTS: &str = "\
+pub(super) const CLIENT_EXIT_CODES: &str = "\
 Exit codes:
   0         done, or nobody reads the output any more
   1         the server cannot be reached, was stopped or lost, or reading or writing failed

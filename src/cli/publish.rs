@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::connect::ConnectArgs;
-use super::exit::OF_CLIENTS;
+use super::exit::CLIENT_EXIT_CODES;
 use super::failure::{CommandFailure, REFUSALS};
 use super::interrupt::run_client;
 use super::output::say;
@@ -21,7 +21,7 @@ use crate::client::{Client, Error, Publisher, Session};
 /// is announced, and nothing is sent to the server before there is one. Publishers take a random
 /// connection id, so that a subscriber of the same name may be running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = OF_CLIENTS, after_long_help = format!("\
+#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
 Examples:
   mles pub news 'hello, world'
   mles pub --server broker.example --key-file key.txt alerts 'disk full'
@@ -32,7 +32,7 @@ Examples:
 A Mles server does not confirm messages. Success means that all were sent and that the server did not
 refuse the join within the --linger time. {REFUSALS}
 
-{OF_CLIENTS}"))]
+{CLIENT_EXIT_CODES}"))]
 pub(super) struct PubArgs {
     /// Channel to publish to
     #[arg(value_parser = NonEmptyStringValueParser::new())]

@@ -1,4 +1,4 @@
-//! StdinLines of the standard input, as messages.
+//! Lines of the standard input, as messages.
 
 use std::io::{self, BufRead, BufReader};
 use std::vec;

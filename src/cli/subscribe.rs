@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::connect::ConnectArgs;
 
-use super::exit::OF_CLIENTS;
+use super::exit::CLIENT_EXIT_CODES;
 use super::failure::{CommandFailure, REFUSALS};
 use super::interrupt::{reader_gone, run_client};
 use super::output::Patient;
@@ -24,7 +24,7 @@ use crate::escape::escape_for_terminal;
 /// Each message is printed as it is, followed by a line end. On a terminal, control characters and
 /// what is not UTF-8 are escaped. Announcements of joins, which are empty messages, are left out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = OF_CLIENTS, after_long_help = format!("\
+#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
 Examples:
   mles sub news
   mles sub --verbose news weather
@@ -35,7 +35,7 @@ With --json each line is an object with \"channel\", \"uid\" and either \"messag
 
 {REFUSALS}
 
-{OF_CLIENTS}"))]
+{CLIENT_EXIT_CODES}"))]
 pub(super) struct SubArgs {
     /// Channels to join, each over a connection of its own; one that is named twice is joined once
     #[arg(value_name = "CHANNEL", required = true, value_parser = NonEmptyStringValueParser::new())]

@@ -4,7 +4,7 @@ use super::error::{Fault, Problem};
 use super::listeners::check_listeners;
 use super::model::Config;
 use super::origin::ValueOrigins;
-use crate::channel::ChannelSettings;
+use super::report::Report;
 
 /// Checks a configuration as a whole.
 pub(super) fn check(
@@ -14,72 +14,49 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) {
     let settings = &config.settings;
-    let mut report = |names: &[&str], fault| {
-        problems.push(Problem {
-            origin: origins.last_of(names),
-            fault,
-        });
-    };
+    let mut report = Report { origins, problems };
     let (partial, frame) = (settings.limits.partial_bytes, settings.limits.max_frame);
     if partial < frame {
-        report(
-            &["partial_bytes", "max_frame"],
-            Fault::PartialBelowFrame { partial, frame },
-        );
+        let fault = Fault::PartialBelowFrame { partial, frame };
+        report.add(&["partial_bytes", "max_frame"], fault);
     }
-    let peer = &settings.peer;
-    if peer.backoff > peer.backoff_max {
-        report(
-            &["peer_backoff", "peer_backoff_max"],
-            Fault::BackoffOverMax {
-                backoff: peer.backoff,
-                max: peer.backoff_max,
-            },
-        );
+    let (backoff, max) = (settings.peer.backoff, settings.peer.backoff_max);
+    if backoff > max {
+        let fault = Fault::BackoffOverMax { backoff, max };
+        report.add(&["peer_backoff", "peer_backoff_max"], fault);
     }
-    match (&peer.tls.cert, &peer.tls.key) {
-        (Some(_), None) => report(
-            &["peer_client_cert"],
-            Fault::half_a_pair("peer", "client_cert", "client_key"),
-        ),
-        (None, Some(_)) => report(
-            &["peer_client_key"],
-            Fault::half_a_pair("peer", "client_key", "client_cert"),
-        ),
-        _ => {}
-    }
-    check_listeners(config, has_key, origins, problems);
-    check_channel(config, origins, problems);
+    let tls = &settings.peer.tls;
+    report.check_pair(
+        "peer",
+        [("client_cert", &tls.cert), ("client_key", &tls.key)],
+    );
+    check_listeners(config, has_key, &mut report);
+    check_channel(config, &mut report);
 }
 
 /// Checks the settings of a rule, which stand in `config` as the default; `origins` has the rule's
 /// own. What the rule did not touch has been checked as the default.
 pub(super) fn check_rule(config: &Config, origins: &ValueOrigins, problems: &mut Vec<Problem>) {
-    let before = problems.len();
-    check_channel(config, origins, problems);
+    let mut found = Vec::new();
+    let mut report = Report {
+        origins,
+        problems: &mut found,
+    };
+    check_channel(config, &mut report);
     let is_own = |problem: &Problem| problem.origin.line() > 0;
-    let own = problems.split_off(before);
-    problems.extend(own.into_iter().filter(is_own));
+    problems.extend(found.into_iter().filter(is_own));
 }
 
-fn check_channel(config: &Config, origins: &ValueOrigins, problems: &mut Vec<Problem>) {
-    let ChannelSettings {
-        history_frames: frames,
-        history_bytes,
-        queue_bytes: queue,
-        ..
-    } = config.settings.channels.default;
-    let frame = config.settings.limits.max_frame;
+fn check_channel(config: &Config, report: &mut Report<'_>) {
+    let channel = &config.settings.channels.default;
+    let (queue, frame) = (channel.queue_bytes, config.settings.limits.max_frame);
     if queue < frame {
-        problems.push(Problem {
-            origin: origins.last_of(&["queue_bytes", "max_frame"]),
-            fault: Fault::QueueBelowFrame { queue, frame },
-        });
+        let fault = Fault::QueueBelowFrame { queue, frame };
+        report.add(&["queue_bytes", "max_frame"], fault);
     }
-    if history_bytes == 0 && frames > 0 {
-        problems.push(Problem {
-            origin: origins.last_of(&["history_bytes", "history_limit"]),
-            fault: Fault::HistoryWithoutBytes { frames },
-        });
+    let frames = channel.history_frames;
+    if channel.history_bytes == 0 && frames > 0 {
+        let fault = Fault::HistoryWithoutBytes { frames };
+        report.add(&["history_bytes", "history_limit"], fault);
     }
 }

@@ -61,21 +61,6 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Fault {
-    /// `set` and `missing` of `section` are a certificate and its key, or the other way round.
-    pub(super) const fn half_a_pair(
-        section: &'static str,
-        set: &'static str,
-        missing: &'static str,
-    ) -> Self {
-        Self::HalfAPair {
-            section,
-            set,
-            missing,
-        }
-    }
-}
-
 /// One thing that is wrong.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {

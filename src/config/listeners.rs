@@ -2,45 +2,31 @@
 
 use std::net::SocketAddr;
 
-use super::error::{Fault, Problem};
+use super::error::Fault;
 use super::model::{Config, LISTENERS};
-use super::origin::ValueOrigins;
+use super::report::Report;
 use crate::net::overlap;
 use crate::settings::{Settings, WebSocketSettings};
 
-/// Takes a fault, with the options that could mend it.
-type Report<'a> = dyn FnMut(&[&str], Fault) + 'a;
-
 /// Checks the listeners of a configuration.
-pub(super) fn check_listeners(
-    config: &Config,
-    has_key: bool,
-    origins: &ValueOrigins,
-    problems: &mut Vec<Problem>,
-) {
+pub(super) fn check_listeners(config: &Config, has_key: bool, report: &mut Report<'_>) {
     let settings = &config.settings;
-    let mut report = |names: &[&str], fault| {
-        problems.push(Problem {
-            origin: origins.last_of(names),
-            fault,
-        });
-    };
-    check_addresses(settings, origins, &mut report);
+    check_addresses(settings, report);
     let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
     if is_open {
         let mut beyond = all(settings).filter(|(_, address)| is_beyond_loopback(*address));
         if let Some((name, address)) = beyond.next() {
-            report(&[name], Fault::ListenWithoutKey(address));
+            report.add(&[name], Fault::ListenWithoutKey(address));
         }
     }
-    check_tls(settings, &mut report);
+    check_tls(settings, report);
     let proxies = &settings.proxies;
     if proxies.trusted.is_empty() && !proxies.protocol.is_empty() {
-        report(&["proxy_protocol"], Fault::ProxyProtocolFromNobody);
+        report.add(&["proxy_protocol"], Fault::ProxyProtocolFromNobody);
     }
     // Without a key that has been reported already.
     let may_trust = settings.allow_anonymous || is_open;
-    check_websocket(settings, may_trust, origins, &mut report);
+    check_websocket(settings, may_trust, report);
 }
 
 /// Returns every listener with the option that it comes from.
@@ -60,10 +46,10 @@ fn is_beyond_loopback(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-fn check_addresses(settings: &Settings, origins: &ValueOrigins, report: &mut Report<'_>) {
+fn check_addresses(settings: &Settings, report: &mut Report<'_>) {
     let listeners: Vec<_> = all(settings).collect();
     if listeners.is_empty() {
-        report(&LISTENERS, Fault::NoListener);
+        report.add(&LISTENERS, Fault::NoListener);
     }
     let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     for (i, &(name, address)) in listeners.iter().enumerate() {
@@ -73,7 +59,7 @@ fn check_addresses(settings: &Settings, origins: &ValueOrigins, report: &mut Rep
         let Some((other, (part, whole))) = overlaps.into_iter().next() else {
             continue;
         };
-        let has_default = other == "listen" && !origins.is_set("listen");
+        let has_default = other == "listen" && !report.origins.is_set("listen");
         let fault = if part == whole {
             Fault::ListenTwice {
                 address,
@@ -86,32 +72,21 @@ fn check_addresses(settings: &Settings, origins: &ValueOrigins, report: &mut Rep
                 has_default,
             }
         };
-        report(&[other, name], fault);
+        report.add(&[other, name], fault);
     }
 }
 
 fn check_tls(settings: &Settings, report: &mut Report<'_>) {
     let tls = &settings.tls;
-    match (&tls.cert, &tls.key) {
-        (Some(_), None) => report(&["tls_cert"], Fault::half_a_pair("tls", "cert", "key")),
-        (None, Some(_)) => report(&["tls_key"], Fault::half_a_pair("tls", "key", "cert")),
-        (None, None) => {
-            let needs_one = !tls.listen.is_empty() || !settings.websocket.tls_listen.is_empty();
-            if needs_one {
-                report(&["tls", "tls_ws"], Fault::TlsWithoutCert);
-            }
-        }
-        (Some(_), Some(_)) => {}
+    report.check_pair("tls", [("cert", &tls.cert), ("key", &tls.key)]);
+    let needs_one = !tls.listen.is_empty() || !settings.websocket.tls_listen.is_empty();
+    if needs_one && tls.cert.is_none() && tls.key.is_none() {
+        report.add(&["tls", "tls_ws"], Fault::TlsWithoutCert);
     }
 }
 
 /// Checks the settings of WebSocket. With `may_trust`, joins without a key may come from anywhere.
-fn check_websocket(
-    settings: &Settings,
-    may_trust: bool,
-    origins: &ValueOrigins,
-    report: &mut Report<'_>,
-) {
+fn check_websocket(settings: &Settings, may_trust: bool, report: &mut Report<'_>) {
     let WebSocketSettings {
         trust,
         max_message,
@@ -123,12 +98,12 @@ fn check_websocket(
         let mut beyond = all(settings)
             .filter(|(name, address)| name.ends_with("ws") && is_beyond_loopback(*address));
         if let Some((name, address)) = beyond.next() {
-            report(&["ws_trust", name], Fault::TrustBeyondLoopback(address));
+            report.add(&["ws_trust", name], Fault::TrustBeyondLoopback(address));
         }
     }
     let frame = settings.limits.max_frame;
-    if max_message > frame && origins.is_set("ws_max_message") {
-        report(
+    if max_message > frame && report.origins.is_set("ws_max_message") {
+        report.add(
             &["ws_max_message", "max_frame"],
             Fault::MessageOverFrame {
                 message: max_message,
@@ -137,7 +112,7 @@ fn check_websocket(
         );
     }
     if ping_timeout < ping_interval {
-        report(
+        report.add(
             &["ws_ping_interval", "ws_ping_timeout"],
             Fault::TimeoutBelowPing {
                 timeout: ping_timeout,

@@ -23,6 +23,7 @@ mod model;
 mod option;
 mod origin;
 mod print;
+mod report;
 mod resolve;
 mod table;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Messages about mistakes: they name the key, the line, and what to do.
 
-use super::{Case, file};
+use super::{Case, environment, file, options};
 
 #[track_caller]
 fn assert_error(text: &str, expected: &str) {
@@ -245,18 +245,12 @@ fn everything_is_reported_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn variables_and_options_are_named_as_the_place() {
-    let case = Case {
-        environment: &[("MLES_SLOW_POLICY", "drop")],
-        ..Case::default()
-    };
+    let case = environment(&[("MLES_SLOW_POLICY", "drop")]);
     assert!(
         case.error()
             .starts_with("MLES_SLOW_POLICY: `slow_policy` is \"drop\"")
     );
-    let case = Case {
-        options: &[("write_deadline", &["10"])],
-        ..Case::default()
-    };
+    let case = options(&[("write_deadline", &["10"])]);
     assert!(
         case.error()
             .starts_with("--write-deadline: `write_deadline` is \"10\"")
@@ -303,11 +297,7 @@ fn a_rule_is_told_by_its_own_line() {
 #[test]
 fn listening_beyond_loopback_needs_a_key() {
     for address in ["0.0.0.0", "[::]:1", "192.0.2.1:8077"] {
-        let open = Case {
-            options: &[("listen", &["127.0.0.1:2", address])],
-            ..Case::default()
-        };
-        let error = open.error();
+        let error = options(&[("listen", &["127.0.0.1:2", address])]).error();
         assert!(
             error.starts_with("--listen: refusing to listen on "),
             "{error}"
@@ -323,19 +313,11 @@ fn listening_beyond_loopback_needs_a_key() {
         }
         for way in ["key", "addr_key", "allow_anonymous"] {
             let word: &[&str] = &["true"];
-            let closed = Case {
-                options: &[("listen", &[address]), (way, word)],
-                ..Case::default()
-            };
-            closed.ok();
+            options(&[("listen", &[address]), (way, word)]).ok();
         }
     }
     for address in ["127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-        let loopback = Case {
-            options: &[("listen", &[address])],
-            ..Case::default()
-        };
-        loopback.ok();
+        options(&[("listen", &[address])]).ok();
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Case, file, value};
+use super::{Case, environment, file, options, value};
 use crate::channel::SlowPolicy;
 use crate::config::AsToml;
 use crate::protocol::Keyring;
@@ -54,14 +54,11 @@ fn an_empty_variable_counts_as_not_set() {
 
 #[test]
 fn a_variable_that_looks_misspelt_is_pointed_out() {
-    let case = Case {
-        environment: &[
-            ("MLES_MAX_FRME", "1"),
-            ("MLES_SERVER", "x"),
-            ("MLES_UID", "x"),
-        ],
-        ..Case::default()
-    };
+    let case = environment(&[
+        ("MLES_MAX_FRME", "1"),
+        ("MLES_SERVER", "x"),
+        ("MLES_UID", "x"),
+    ]);
     assert_eq!(
         case.ok().warnings,
         ["MLES_MAX_FRME is not read; did you mean MLES_MAX_FRAME?"]
@@ -120,10 +117,7 @@ fn addresses() {
         assert_eq!(found, expected, "{text}");
     }
     // A word of the command line may be a port.
-    let case = Case {
-        options: &[("listen", &["9000"])],
-        ..Case::default()
-    };
+    let case = options(&[("listen", &["9000"])]);
     assert_eq!(value(&case.ok(), "listen"), r#"["127.0.0.1:9000"]"#);
 }
 

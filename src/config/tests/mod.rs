@@ -59,6 +59,20 @@ fn file(text: &str) -> Case<'_> {
     }
 }
 
+fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> Case<'a> {
+    Case {
+        environment: variables,
+        ..Case::default()
+    }
+}
+
+fn options<'a>(options: &'a [(&'a str, &'a [&'a str])]) -> Case<'a> {
+    Case {
+        options,
+        ..Case::default()
+    }
+}
+
 fn opt(name: &str) -> &'static Opt {
     let found = OPTIONS.iter().find(|opt| opt.name == name);
     found.unwrap_or_else(|| panic!("no option {name}"))

@@ -40,11 +40,7 @@ fn another(opt: &Opt) -> String {
     let default = value(&file("").ok(), opt.name);
     let is_another = |written: &String| {
         let text = in_file(opt, written);
-        let case = Case {
-            file: &text,
-            environment: companions(opt),
-            ..Case::default()
-        };
+        let case = by_file(opt, &text);
         let resolved = case.resolve();
         resolved.is_ok_and(|resolved| value(&resolved, opt.name) != default)
     };
@@ -71,6 +67,15 @@ fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Returns the case of a file that sets an option, with the variables that go with it.
+fn by_file<'a>(opt: &Opt, text: &'a str) -> Case<'a> {
+    Case {
+        file: text,
+        environment: companions(opt),
+        ..Case::default()
+    }
+}
+
 /// A TOML value as words of the command line.
 fn words(toml: &str) -> Vec<String> {
     let word = |item: &str| item.trim().trim_matches('"').to_owned();
@@ -90,11 +95,7 @@ fn file_environment_and_options_set_the_same() {
     for opt in OPTIONS {
         let default = value(&file("").ok(), opt.name);
         let text = in_file(opt, &another(opt));
-        let by_file = Case {
-            file: &text,
-            environment: companions(opt),
-            ..Case::default()
-        };
+        let by_file = by_file(opt, &text);
         let by_file = by_file.ok();
         let expected = value(&by_file, opt.name);
         assert_ne!(expected, default, "{opt:?}");
@@ -131,11 +132,7 @@ fn an_option_sets_nothing_but_its_own_field() {
     let defaults: Vec<_> = shown(&Config::default());
     for opt in OPTIONS {
         let text = in_file(opt, &another(opt));
-        let case = Case {
-            file: &text,
-            environment: companions(opt),
-            ..Case::default()
-        };
+        let case = by_file(opt, &text);
         let resolved = case.ok();
         let own = |other: &Opt| {
             let mut names = companions(opt).iter();

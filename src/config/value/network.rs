@@ -112,7 +112,7 @@ impl ValueKind for Networks {
     }
 }
 
-/// ListenerKinds of listeners, by the options that make them.
+/// Kinds of listeners, by the options that make them.
 pub(crate) struct ListenerKinds;
 
 impl ListenerKinds {
