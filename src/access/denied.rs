@@ -1,14 +1,14 @@
-//! Why somebody may not do what they ask for.
+//! Reasons to deny a join, or the request before it.
 
 use thiserror::Error;
 
-/// Why somebody may not join, or not even ask to. Names in it are escaped.
+/// Reason for which a client may not join, or not even ask to. Names in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Denied {
     /// The uid or the channel name is longer than allowed.
     #[error("{what} of {len} bytes is over the limit of {limit}")]
     NameTooLong {
-        /// Which of them.
+        /// Kind of the name.
         what: &'static str,
         /// Its length in bytes.
         len: usize,
@@ -26,7 +26,7 @@ pub(crate) enum Denied {
         uid: String,
         /// The channel.
         channel: String,
-        /// Whether the key depends on the client's address.
+        /// Set if the key depends on the client's address.
         uses_address: bool,
     },
     /// Nothing that a WebSocket client has shown proves that it knows the key.
@@ -55,7 +55,7 @@ pub(crate) enum Denied {
     /// A page of somebody else's wants to connect.
     #[error("{}: a page of {origin} at {host}", Self::ORIGIN)]
     Origin {
-        /// Where the page is from.
+        /// Origin of the page.
         origin: String,
         /// The host that it connects to.
         host: String,

@@ -1,11 +1,11 @@
-//! Whether a listener may be opened: somebody must be able to join there, and not just anybody.
+//! Checks of listeners: somebody must be able to join there, and not just anybody.
 
 use std::net::SocketAddr;
 
 use super::Access;
 use crate::settings::{ListenerKind, Settings};
 
-/// Why a listener must not be opened.
+/// Reason for which a listener must not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerFault {
     /// Anyone who can reach it could join.

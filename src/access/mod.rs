@@ -1,7 +1,8 @@
-//! Who may do what: decided once for each session, at its join, and for all transports alike.
+//! Rights: who may join which channel, and as what. Decided once for each session, at its join, and for
+//! all transports alike.
 //!
-//! [`Access`] holds what the settings say about keys, names and servers. A transport hands in what a
-//! client shows as [`Proof`] and gets [`Rights`], or the reason why not as [`Denied`].
+//! [`Access`] is made from the settings for keys, names and servers. A transport passes a client's
+//! [`Proof`] to [`Access::join`] and gets [`Rights`], or [`Denied`] with the reason.
 //!
 //! Invariants:
 //!
@@ -29,12 +30,12 @@ pub(crate) use denied::Denied;
 pub(crate) use listener::{ListenerFault, check_listener};
 pub(crate) use proof::{Credentials, Proof, RequestProof};
 
-/// What the settings say about who may join, and as what.
+/// Rules that decide who may join, and as what.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keyring: Keyring,
     allow_anonymous: bool,
-    /// Joins over WebSocket need no key.
+    /// Set if joins over WebSocket need no key.
     trusts_web: bool,
     /// Origins whose pages may connect, besides those that this server has served itself.
     origins: Vec<String>,
@@ -43,12 +44,12 @@ pub(crate) struct Access {
     names: NameCheck,
 }
 
-/// What a session may do.
+/// Rights of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rights {
-    /// The names that its frames must carry.
+    /// Names that its frames must carry.
     names: NameCheck,
-    /// The policy that replaces the channel's for it.
+    /// Slow-member policy that replaces the channel's for it.
     pub(crate) slow_policy: Option<SlowPolicy>,
 }
 
@@ -139,7 +140,8 @@ impl Access {
         }
     }
 
-    /// Nobody can tell whether a server passes on what its members have sent.
+    /// Returns the rights of a server below. Under `sender` it has none: nobody can tell whether it passes
+    /// on what its members have sent.
     const fn server_below(&self) -> Result<Rights, Denied> {
         match self.names {
             NameCheck::Sender => Err(Denied::ChecksSenders),
@@ -163,7 +165,7 @@ impl Access {
         Err(Denied::NameTooLong { what, len, limit })
     }
 
-    /// Decides what a request for an upgrade to WebSocket proves.
+    /// Decides which names a client may join with after a request for an upgrade to WebSocket.
     ///
     /// # Errors
     ///

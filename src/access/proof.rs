@@ -1,4 +1,4 @@
-//! What clients show to prove that they know a secret.
+//! The forms in which clients prove that they know a secret.
 
 use std::hash::Hasher as _;
 
@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher24;
 
 use crate::protocol::{Key, Keyring};
 
-/// What a client shows for its join.
+/// Proof that a client shows for its join.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Proof<'a> {
     /// The key of a join frame.
@@ -19,33 +19,33 @@ pub(crate) enum Proof<'a> {
         /// The key of the frame around it.
         outer: Key,
     },
-    /// Mles v1 over WebSocket: what the HTTP request has proved.
+    /// The HTTP request of a session of Mles v1 over WebSocket.
     Request(&'a RequestProof),
-    /// Mles v2: the same, or the `auth` of the greeting.
+    /// The HTTP request of a session of Mles v2, or the `auth` of its greeting.
     Greeting {
-        /// What the HTTP request has proved.
+        /// Proof by the HTTP request.
         request: &'a RequestProof,
         /// A hash of the names and the shared secret.
         auth: Option<u64>,
     },
 }
 
-/// What an HTTP request shows.
+/// Credentials in an HTTP request for an upgrade to WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Credentials<'a> {
-    /// Where the page that asks is from, if it is one.
+    /// Origin of the page that asks, if it is one.
     pub(crate) origin: Option<&'a str>,
-    /// The host that was asked.
+    /// Host that the request is for.
     pub(crate) host: &'a str,
     /// The secret itself.
     pub(crate) bearer: Option<&'a str>,
     /// Session keys.
     pub(crate) auth: &'a [u64],
-    /// Whether nobody on the way can have read it.
+    /// Set if nobody on the way can have read the request.
     pub(crate) is_private: bool,
 }
 
-/// What an HTTP request has proved: the names that its client may join with.
+/// The names that a client may join with after its HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestProof {
     /// Any: nothing has to be proved, or it has shown the secret itself.

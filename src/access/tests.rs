@@ -3,7 +3,7 @@ use crate::settings::{ListenerKind, WebSocketSettings};
 
 const CLIENT: &str = "192.0.2.7:4711";
 
-/// What a broker has in its `[auth]` section and `[ws] trust`.
+/// Settings of a broker in `[auth]`, and its `[ws] trust`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Auth {
     key: Option<&'static str>,

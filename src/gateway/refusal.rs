@@ -1,4 +1,4 @@
-//! What clients of the gateway are told when they are refused.
+//! Words for refusals: the statuses, close codes and reasons that clients of the gateway get.
 
 use std::borrow::Cow;
 

@@ -10,9 +10,9 @@
 //! link is looked up in the history: it may have come another way. If the sender says that it is an
 //! old one, it is looked up among all that are remembered.
 //!
-//! In the other direction the upstream counts the frames that it has given on a link, and the server
-//! below says how many of these have come: what follows is what it lacks. If it cannot say, it is sent
-//! what it has not shown that it has, and has to recognise the rest itself.
+//! In the other direction the upstream counts the frames that have gone down a link, and the server below
+//! says how many of these have come: it lacks those that follow. If it cannot say, it is sent all that it
+//! has not shown, and has to recognise the rest itself.
 //!
 //! Of a link that is not remembered, or of a server that says nothing, a frame is new unless it is
 //! among the frames whose digests are remembered, which are many more than those of the history.

@@ -36,7 +36,7 @@ pub enum Stop<E = FrameError> {
 pub struct Scan<E = FrameError> {
     /// The good frames.
     pub run: Run,
-    /// Whatever ended the run.
+    /// Reason why the run ends there.
     pub stop: Stop<E>,
 }
 

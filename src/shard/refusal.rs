@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::Shard;
 use super::allowance::Overdrawn;
-use super::limits::{LetGo, LimitReached};
+use super::limits::LimitReached;
 use crate::access::Denied;
 use crate::escape::Escaped;
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
@@ -20,7 +20,7 @@ use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
 pub(crate) const NO_MEMORY_FOR_REQUEST: &str =
     "no memory left for incomplete requests (partial_bytes)";
 
-/// Why a connection, a request or a session is refused.
+/// Reason for which a connection, a request or a join is refused.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// It closed the connection without a byte: a port scan, or a health check.
@@ -37,13 +37,13 @@ pub(crate) enum Refusal {
         "no PROXY header, as it has to come from trusted_proxies on this listener (proxy_protocol)"
     )]
     NoProxyHeader,
-    /// A PROXY header that says nothing.
+    /// The PROXY header is malformed.
     #[error("the PROXY header cannot be read")]
     BadProxyHeader,
     /// It closed the connection inside a PROXY header.
     #[error("the proxy left inside its PROXY header")]
     LeftInProxyHeader,
-    /// Somebody says who its client is, and is not asked.
+    /// A PROXY header came from where none is expected.
     #[error(
         "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
     )]
@@ -54,7 +54,7 @@ pub(crate) enum Refusal {
     /// The time to join was up.
     #[error("no {awaited} within join_deadline")]
     TooSlow {
-        /// What had not come.
+        /// Input that had not come.
         awaited: &'static str,
     },
     /// Nothing had come when the time to join was up. Browsers open connections that they may need
@@ -65,8 +65,8 @@ pub(crate) enum Refusal {
     #[error("turned away at the limit ({})", .0.limit())]
     LimitReached(LimitReached),
     /// It had to make room for others.
-    #[error("let go before it had joined, to make room at the limit ({})", .0.full.limit())]
-    LetGo(LetGo),
+    #[error("let go before it had joined, to make room at the limit ({})", .0.limit())]
+    LetGo(LimitReached),
     /// The memory for incomplete frames was needed for those of others.
     #[error(
         "its join frame had stood still for longest when the memory for incomplete frames was used \
@@ -79,7 +79,7 @@ pub(crate) enum Refusal {
     /// The first body is no message.
     #[error("join frame: {0}")]
     Body(#[from] BodyError),
-    /// A resync message that does not hold what it should.
+    /// The resync message is bad.
     #[error("resync message: {0}")]
     Resync(#[from] ResyncError),
     /// A client of the gateway does not keep to HTTP or WebSocket.
@@ -106,7 +106,7 @@ pub(crate) enum Refusal {
     /// Servers would be linked in a circle.
     #[error("it would close a ring")]
     Ring,
-    /// A link that was given up below comes late.
+    /// A link comes late: the server below has replaced it.
     #[error("a later session of it is there")]
     Overtaken,
     /// The socket failed.
@@ -138,7 +138,7 @@ impl Refusal {
     }
 }
 
-/// What somebody tried to do when it was refused, as the log says it.
+/// The attempt that is refused, which decides how the log says it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attempt<'a> {
     /// To connect.
@@ -186,8 +186,8 @@ impl Shard {
                 "join over WebSocket refused: its message had stood still for longest when the \
                  memory for incomplete messages was used up (partial_bytes)"
             ),
-            (Attempt::JoinOverWebSocket { .. }, Refusal::LetGo(why)) => tracing::warn!(
-                %peer, limit = why.full.limit(),
+            (Attempt::JoinOverWebSocket { .. }, Refusal::LetGo(full)) => tracing::warn!(
+                %peer, limit = full.limit(),
                 "WebSocket client let go before it had joined: made room at the limit"
             ),
             (Attempt::JoinOverWebSocket { told }, _) => {

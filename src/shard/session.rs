@@ -149,7 +149,7 @@ impl Session {
     /// Waits until the session has to make room at a limit. Cancel safe.
     pub(crate) async fn let_go(&self) -> LimitReached {
         match &self.permit {
-            Some(permit) => permit.let_go().await.full,
+            Some(permit) => permit.let_go().await,
             None => std::future::pending().await,
         }
     }

@@ -55,35 +55,27 @@ impl Stage {
     }
 }
 
-/// Why a connection was told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LetGo {
-    /// Its stage at that time.
-    pub(crate) stage: Stage,
-    /// The limit that was reached.
-    pub(crate) full: LimitReached,
-}
-
 /// Tells a connection to go, from whatever shard.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     serial: u64,
     since: Instant,
-    pub(super) told: OnceLock<LetGo>,
+    /// The limit at which it has to make room, once it was told to go.
+    pub(super) told: OnceLock<LimitReached>,
     notify: Notify,
 }
 
 impl Ticket {
-    fn tell(&self, why: LetGo) {
+    fn tell(&self, full: LimitReached) {
         // A ticket is told once: it is out of the lists then.
-        let _ = self.told.set(why);
+        let _ = self.told.set(full);
         self.notify.notify_one();
     }
 
-    async fn told(&self) -> LetGo {
+    async fn told(&self) -> LimitReached {
         loop {
-            if let Some(&why) = self.told.get() {
-                return why;
+            if let Some(&full) = self.told.get() {
+                return full;
             }
             self.notify.notified().await;
         }
@@ -91,7 +83,7 @@ impl Ticket {
 }
 
 /// Waits until the holder of the ticket is told to go: for ever without a ticket. Cancel safe.
-pub(crate) async fn told(ticket: Option<&Ticket>) -> LetGo {
+pub(crate) async fn told(ticket: Option<&Ticket>) -> LimitReached {
     match ticket {
         Some(ticket) => ticket.told().await,
         None => std::future::pending().await,
@@ -155,15 +147,12 @@ impl Connections {
             let serial = self.first(stage, full, address, limits, now)?;
             Some((stage, serial))
         });
-        let removed = first.and_then(|(stage, serial)| {
-            let (address, ticket) = self.listed_mut(stage).remove(serial)?;
-            Some((stage, address, ticket))
-        });
-        let Some((stage, address, ticket)) = removed else {
+        let removed = first.and_then(|(stage, serial)| self.listed_mut(stage).remove(serial));
+        let Some((address, ticket)) = removed else {
             return false;
         };
         self.subtract(address);
-        ticket.tell(LetGo { stage, full });
+        ticket.tell(full);
         true
     }
 
@@ -279,12 +268,12 @@ impl Permit {
     }
 
     /// Takes it out of its list. `Err` if it was told to go.
-    fn unlist(&self, connections: &mut Connections) -> Result<(), LetGo> {
+    fn unlist(&self, connections: &mut Connections) -> Result<(), LimitReached> {
         let Some((stage, ticket)) = &*self.listing.borrow() else {
             return Ok(());
         };
         connections.listed_mut(*stage).remove(ticket.serial);
-        ticket.told.get().map_or(Ok(()), |&why| Err(why))
+        ticket.told.get().map_or(Ok(()), |&full| Err(full))
     }
 
     /// Records that the connection has joined: it stays until it ends.
@@ -292,7 +281,7 @@ impl Permit {
     /// # Errors
     ///
     /// The connection was told to go before.
-    pub(crate) fn join(&self) -> Result<(), LetGo> {
+    pub(crate) fn join(&self) -> Result<(), LimitReached> {
         self.unlist(&mut self.limiter.connections_mut())?;
         self.listing.take();
         Ok(())
@@ -344,7 +333,7 @@ impl Permit {
     }
 
     /// Waits until the connection is told to go: for ever while it may not be. Cancel safe.
-    pub(crate) async fn let_go(&self) -> LetGo {
+    pub(crate) async fn let_go(&self) -> LimitReached {
         let ticket = self.ticket();
         told(ticket.as_deref()).await
     }
