@@ -1,4 +1,4 @@
-//! What the queue of a member is made of.
+//! Encodings of queues.
 
 use bytes::Bytes;
 
@@ -53,23 +53,25 @@ impl Encoding {
     }
 }
 
-/// A run in every encoding that was asked for: each is made once, however many members take it.
+/// A run in every encoding that was asked for, each made once however many members take it.
 pub(super) struct EncodedRun<'a> {
     run: &'a FrameRun,
-    /// Those besides [`FRAMES`].
-    others: Option<Box<Encoded>>,
+    /// The encodings besides [`FRAMES`]: a list, as there are few, if any.
+    encoded: Option<Box<Encoded>>,
 }
 
-/// Runs in one encoding, and in others.
+/// A run in one encoding.
 struct Encoded {
     encoding: &'static Encoding,
+    /// The units, and how many there are.
     units: (Bytes, u32),
-    others: Option<Box<Self>>,
+    /// The encodings that were made before.
+    next: Option<Box<Self>>,
 }
 
 impl<'a> EncodedRun<'a> {
     pub(super) fn new(run: &'a FrameRun) -> Self {
-        Self { run, others: None }
+        Self { run, encoded: None }
     }
 
     /// Returns the run in `encoding`, and how many units that is.
@@ -82,18 +84,18 @@ impl<'a> EncodedRun<'a> {
     }
 
     fn encode_once(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
-        let mut known = self.others.as_deref();
+        let mut known = self.encoded.as_deref();
         while let Some(encoded) = known {
             if encoded.encoding == encoding {
                 return encoded.units.clone();
             }
-            known = encoded.others.as_deref();
+            known = encoded.next.as_deref();
         }
         let units = encoding.encode(self.run.bytes());
-        self.others = Some(Box::new(Encoded {
+        self.encoded = Some(Box::new(Encoded {
             encoding,
             units: units.clone(),
-            others: self.others.take(),
+            next: self.encoded.take(),
         }));
         units
     }

@@ -17,7 +17,7 @@ const RUN_COST: usize = 192;
 const SMALL: usize = 1 << 10;
 /// So many neighbours become one run, and so many of these one in turn.
 const MERGED: usize = 8;
-/// The longest run that is made so, in bytes.
+/// Longest run that comes of merging, in bytes.
 const LONGEST: usize = 64 << 10;
 /// It is also no longer than such a part of `history_bytes`, as the oldest run gives up half of its frames at once
 /// when that is reached, and its frames are no further apart than such a part of `history_age`.
@@ -44,11 +44,13 @@ impl Origin {
     }
 }
 
+/// A run in a history.
 #[derive(Debug)]
 struct Stored {
     run: FrameRun,
     /// When the first of its frames was stored.
     at: Instant,
+    /// Where all of its frames came from.
     origin: Origin,
     /// How often its frames were merged.
     merges: u8,
@@ -71,15 +73,18 @@ impl Stored {
 /// from how a publisher cuts what it sends.
 #[derive(Debug)]
 pub struct History {
+    /// Oldest first.
     runs: VecDeque<Stored>,
+    /// Number of frames in all runs.
     frames: usize,
+    /// What the runs cost.
     account: Account,
-    /// How many runs at the end are small, of one origin, and not merged yet.
+    /// Number of runs at the end are small, of one origin, and not merged yet.
     small: usize,
 }
 
 impl History {
-    /// An empty history that takes its part of `memory`.
+    /// Creates an empty history that takes its part of `memory`.
     #[must_use]
     pub fn new(memory: HistoryMemory) -> Self {
         Self {
@@ -137,7 +142,7 @@ impl History {
         self.account.set(self.account.used() - stored.cost());
     }
 
-    /// Makes the last runs one, if they are alike. Returns whether they were.
+    /// Merges the last runs into one. Returns `false` if they are not alike.
     fn merge_last(&mut self, now: Instant, settings: &ChannelSettings) -> bool {
         let Some(at) = self.runs.len().checked_sub(MERGED) else {
             return false;
@@ -179,7 +184,7 @@ impl History {
         young.map(|stored| stored.run.bytes().clone()).collect()
     }
 
-    /// What is not too old to be replayed.
+    /// Returns what is not too old to be replayed.
     fn young(
         &self,
         now: Instant,
@@ -245,19 +250,19 @@ impl History {
         parts.into_iter().map(FrameRun::into_bytes).collect()
     }
 
-    /// Frames kept.
+    /// Returns the number of frames that are kept.
     #[must_use]
     pub fn frames(&self) -> usize {
         self.frames
     }
 
-    /// Bytes of memory that are counted.
+    /// Returns the bytes of memory that are counted.
     #[must_use]
     pub fn cost(&self) -> usize {
         self.account.used()
     }
 
-    /// The same, counted anew: it takes a look at every run.
+    /// Counts the bytes of memory anew, with a look at every run.
     #[must_use]
     pub fn recounted(&self) -> usize {
         self.runs.iter().map(Stored::cost).sum()
@@ -270,8 +275,7 @@ impl History {
     }
 
     /// Returns `true` if a member that joined now would get nothing.
-    #[must_use]
-    pub fn is_spent(&self, now: Instant, settings: &ChannelSettings) -> bool {
+    pub(super) fn is_spent(&self, now: Instant, settings: &ChannelSettings) -> bool {
         let newest = self.runs.back();
         newest.is_none_or(|newest| newest.is_older(settings.history_age, now))
     }

@@ -1,4 +1,4 @@
-//! The members of a fan-out: a list without gaps, and keys that stay valid while others come and go.
+//! The list of members in a fan-out, with keys that stay valid while others come and go.
 
 /// A member's place in its [`Fanout`](super::Fanout). Used again after the member has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,7 +9,7 @@ const NONE: u32 = u32::MAX;
 /// Keys that are not worth the work of giving their memory back.
 const FEW: usize = 64;
 
-/// A list that costs what is in it: a pass visits nothing that has left, however many there were.
+/// A list without gaps: a pass visits nothing that has left, however many there were.
 ///
 /// The last entry fills the gap of one that is removed, so the order changes, while a key finds its
 /// entry through `places`. That costs 4 bytes for each key, of which there may be as many as there
@@ -113,12 +113,12 @@ impl<V> Members<V> {
         self.list.len()
     }
 
-    /// All entries with their keys.
+    /// Returns all entries with their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (MemberKey, &V)> {
         self.list.iter().map(|(key, value)| (*key, value))
     }
 
-    /// All entries with their keys.
+    /// Returns all entries with their keys.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (MemberKey, &mut V)> {
         self.list.iter_mut().map(|(key, value)| (*key, value))
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// The memory that the histories of one shard may take together, and what they take, in bytes.
+/// The memory that the histories of one shard may take together, and what they take.
 ///
 /// Each [`History`](super::History) counts here itself whatever it gains or loses, and gives all back when
 /// it is dropped, so that the sum is that of the histories whoever changes them.
@@ -12,12 +12,14 @@ pub struct HistoryMemory(Rc<Ledger>);
 
 #[derive(Debug)]
 struct Ledger {
+    /// In bytes.
     allowed: usize,
+    /// In bytes.
     used: Cell<usize>,
 }
 
 impl HistoryMemory {
-    /// Memory for histories that may take `allowed` bytes.
+    /// Creates the memory of histories that may take `allowed` bytes.
     #[must_use]
     pub fn new(allowed: usize) -> Self {
         let used = Cell::new(0);
@@ -37,15 +39,16 @@ impl HistoryMemory {
     }
 }
 
-/// What one history takes of the memory.
+/// The part of the memory that one history takes.
 #[derive(Debug)]
 pub(super) struct Account {
     memory: HistoryMemory,
+    /// In bytes.
     used: usize,
 }
 
 impl Account {
-    /// An empty one.
+    /// Creates the account of an empty history.
     pub(super) fn new(memory: HistoryMemory) -> Self {
         Self { memory, used: 0 }
     }
@@ -55,13 +58,13 @@ impl Account {
         self.used
     }
 
-    /// Returns the bytes that it may take beside all other histories.
+    /// Returns the bytes that the history may take beside all others.
     pub(super) fn allowed(&self) -> usize {
         let others = self.memory.used() - self.used;
         self.memory.allowed().saturating_sub(others)
     }
 
-    /// Counts the history anew.
+    /// Sets the bytes that the history takes.
     pub(super) fn set(&mut self, used: usize) {
         let all = &self.memory.0.used;
         all.set(all.get() - self.used + used);

@@ -1,7 +1,8 @@
 //! The channel core: members, connection ids, one total order, history, slow-member policies.
 //!
-//! Pure: no I/O, no runtime, and no clock (time is passed in), so that every rule here can be
-//! tested against a naive model. What moves bytes between sockets and threads lives in `shard`.
+//! A [`Channel`] is what the shard that owns it knows of it. Its members on one shard, there or elsewhere,
+//! are a [`Fanout`], whose docs say in which order it is used. Each has an [`Outbox`], which holds
+//! [`FrameRun`]s in the [`Encoding`] that the member takes.
 //!
 //! Invariants:
 //!
@@ -13,25 +14,35 @@
 //!   members. With the policy `backpressure` it can grow beyond by what was on its way when the publishers
 //!   paused.
 //! * The memory of all histories is counted in one place, [`HistoryMemory`], by the histories themselves.
+//!
+//! It does no I/O, has no runtime, and reads no clock (time is passed in), so that every rule here can be
+//! tested against a naive model. It must not know what carries sessions: whoever has members that are
+//! sent anything else than frames brings the encoding.
+//!
+//! The settings are public for users of the library. The rest is public for the benches, and for the tests
+//! that need no feature: it may change with any version.
 
-mod announce;
+mod announcements;
 mod encoding;
 mod fanout;
 mod history;
+mod member;
 mod members;
 mod memory;
+mod merger;
 mod outbox;
 mod owner;
 mod run;
 mod settings;
 
-pub use announce::Announcements;
 pub use encoding::{Encoding, FRAMES};
-pub use fanout::{Fanout, Member, SessionId, SlowReason, Verdict};
+pub use fanout::{Fanout, SlowReason, Verdict};
 pub use history::{History, Origin};
+pub use member::{Member, SessionId};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;
-pub use outbox::{Dropped, ENTRY_COST, Merger, Outbox};
+pub use merger::Merger;
+pub use outbox::{Dropped, ENTRY_COST, Outbox};
 pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};
 pub use run::FrameRun;
 pub use settings::{ChannelRules, ChannelSettings, SlowPolicy};

@@ -6,13 +6,14 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::encoding::{Encoding, FRAMES};
+use super::merger::Merger;
 
-/// Frames (or what they were made into, see [`Encoding`]) and bytes that were taken out of a queue unsent.
+/// Frames, or what they were encoded as, that were taken out of a queue unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Whole frames.
+    /// Number of frames.
     pub frames: usize,
-    /// Their bytes.
+    /// Number of their bytes.
     pub bytes: usize,
 }
 
@@ -21,59 +22,20 @@ pub struct Dropped {
 pub const ENTRY_COST: usize = 128;
 /// Runs up to this length are merged with their neighbours.
 const SMALL: usize = 512;
-/// So many of them in a row become one.
+/// Number of small runs in a row that become one.
 const MERGED: usize = 32;
-
-/// Merges small runs for the members of one fan-out: those that have the same ones share the result.
-#[derive(Debug, Default)]
-pub struct Merger {
-    merged: Vec<Merged>,
-}
-
-#[derive(Debug)]
-struct Merged {
-    of: Vec<Bytes>,
-    run: Bytes,
-}
-
-impl Merger {
-    /// Kinds of queues that are told apart; a publisher's differs from the others by what it has sent.
-    const MOST: usize = 4;
-
-    fn merge<'a>(&mut self, runs: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
-        let is_same = |merged: &&Merged| {
-            let pairs = merged.of.iter().zip(runs.clone());
-            merged.of.len() == runs.clone().count()
-                && pairs
-                    .clone()
-                    .all(|(a, b)| (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()))
-        };
-        if let Some(merged) = self.merged.iter().find(is_same) {
-            return merged.run.clone();
-        }
-        let mut run = Vec::with_capacity(runs.clone().map(Bytes::len).sum());
-        runs.clone().for_each(|small| run.extend_from_slice(small));
-        let run = Bytes::from(run);
-        if self.merged.len() < Self::MOST {
-            self.merged.push(Merged {
-                of: runs.cloned().collect(),
-                run: run.clone(),
-            });
-        }
-        run
-    }
-}
 
 /// Runs queued for one member, in order.
 ///
-/// Every run starts at the boundary of a unit, a frame or what was made of one. Runs are shared with
+/// Every run starts at the boundary of a unit, a frame or what one was encoded as. Runs are shared with
 /// the other members, and the first has its place here: a member that keeps up never needs more,
 /// and an idle one holds no memory for its queue. Each of the others is an entry with a cost of its own, so the
 /// small runs of members that are behind are merged.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Empty only when nothing is queued.
+    /// The run that is written next; empty only if nothing is queued.
     first: Bytes,
+    /// The runs behind the first.
     #[expect(
         clippy::box_collection,
         reason = "8 bytes instead of 32 in every idle member"
@@ -83,10 +45,10 @@ pub struct Outbox {
     cost: usize,
     /// Written bytes of the first run. Kept apart from the run so that frame boundaries stay known.
     written: usize,
-    /// How many runs at the end of `rest` are small and wait for others to be merged with.
+    /// Number of runs at the end of `rest` that are small and wait for others to be merged with.
     small: u32,
-    /// How many runs at the front of `rest` are still frames, to be made into the member's encoding.
-    unmade: u32,
+    /// Number of runs at the front of `rest` that are frames of a history, still to be encoded.
+    unencoded: u32,
 }
 
 impl Outbox {
@@ -122,7 +84,7 @@ impl Outbox {
         }
     }
 
-    /// Appends frames of a history, before anything else is queued. They are made into `encoding` run by
+    /// Appends frames of a history, before anything else is queued. They are encoded run by
     /// run, each when it is its turn to be written: a joiner costs its shard no more at once than a
     /// run does, and no memory for what it has not read.
     pub(super) fn push_history(&mut self, frames: Bytes, encoding: &Encoding) {
@@ -133,11 +95,11 @@ impl Outbox {
         } else if !frames.is_empty() {
             self.cost += frames.len() + ENTRY_COST;
             self.rest.get_or_insert_default().push_back(frames);
-            self.unmade += 1;
+            self.unencoded += 1;
         }
     }
 
-    /// Makes the small runs at the end one.
+    /// Merges the small runs at the end into one.
     fn merge_small(&mut self, merger: &mut Merger) {
         let count = std::mem::take(&mut self.small) as usize;
         let Some(rest) = &mut self.rest else {
@@ -150,30 +112,30 @@ impl Outbox {
         self.cost -= (count - 1) * ENTRY_COST;
     }
 
-    /// Memory in bytes that is queued, as far as it counts against `queue_bytes`: what waits to be written,
+    /// Returns the memory in bytes that is queued, as far as it counts against `queue_bytes`: what waits to be written,
     /// and [`ENTRY_COST`] for each run but the first.
     #[must_use]
     pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// Whether nothing waits to be written.
+    /// Returns `true` if nothing waits to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes that wait to be written.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let entries = self.rest.as_ref().map_or(0, |rest| rest.len());
         self.cost - entries * ENTRY_COST
     }
 
-    /// The one slice to write, when there is exactly one.
+    /// Returns the one slice to write, if there is exactly one.
     #[must_use]
     pub fn single(&self) -> Option<&[u8]> {
-        let is_alone = self.rest.is_none() || self.unmade > 0;
+        let is_alone = self.rest.is_none() || self.unencoded > 0;
         (!self.is_empty() && is_alone).then(|| &self.first[self.written..])
     }
 
@@ -185,7 +147,7 @@ impl Outbox {
         let rest = self
             .rest
             .iter()
-            .filter(|_| self.unmade == 0)
+            .filter(|_| self.unencoded == 0)
             .flat_map(|rest| rest.iter().map(|run| &run[..]));
         let slices = std::iter::once(&self.first[self.written..]).chain(rest);
         slices
@@ -221,11 +183,11 @@ impl Outbox {
             } else if self.small as usize > rest.len() {
                 self.small -= 1;
             }
-            if self.unmade > 0 {
-                self.unmade -= 1;
-                let (made, _) = encoding.encode(&self.first);
-                self.cost = self.cost - self.first.len() + made.len();
-                self.first = made;
+            if self.unencoded > 0 {
+                self.unencoded -= 1;
+                let (encoded, _) = encoding.encode(&self.first);
+                self.cost = self.cost - self.first.len() + encoded.len();
+                self.first = encoded;
             }
         }
     }
@@ -239,10 +201,10 @@ impl Outbox {
         }
     }
 
-    /// What is left of the unit in which the first `n` bytes that wait to be written end; empty if
+    /// Returns what is left of the unit in which the first `n` bytes that wait to be written end; empty if
     /// that is between two units. Nothing of the first unit may have been written.
-    #[must_use]
-    pub fn torn_at(&self, n: usize, encoding: &Encoding) -> Bytes {
+    #[cfg(feature = "server")]
+    pub(crate) fn torn_at(&self, n: usize, encoding: &Encoding) -> Bytes {
         let mut at = n;
         let runs = std::iter::once(&self.first).chain(self.rest.iter().flat_map(|r| r.iter()));
         for (index, run) in runs.enumerate() {
@@ -272,7 +234,7 @@ impl Outbox {
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let entry = begun.as_ref().map_or(0, |_| ENTRY_COST);
         let keep = keep.saturating_sub(rest + entry);
-        if self.unmade > 0 && self.cost > keep {
+        if self.unencoded > 0 && self.cost > keep {
             self.drop_history(encoding, &mut dropped);
         }
         while self.cost > keep {
@@ -299,7 +261,7 @@ impl Outbox {
         dropped
     }
 
-    /// Drops what is left of a history that has not all been made into `encoding`, as a whole: it is the oldest.
+    /// Drops what is left of a history that has not all been encoded, as a whole: it is the oldest.
     fn drop_history(&mut self, encoding: &Encoding, dropped: &mut Dropped) {
         let mut count = |run: &Bytes, encoding: &Encoding| {
             let mut at = 0;
@@ -312,8 +274,12 @@ impl Outbox {
         count(&self.first, encoding);
         self.cost -= self.first.len();
         self.first = Bytes::new();
-        let unmade = std::mem::take(&mut self.unmade) as usize;
-        for run in self.rest.iter_mut().flat_map(|rest| rest.drain(..unmade)) {
+        let unencoded = std::mem::take(&mut self.unencoded) as usize;
+        for run in self
+            .rest
+            .iter_mut()
+            .flat_map(|rest| rest.drain(..unencoded))
+        {
             count(&run, &FRAMES);
             self.cost -= run.len() + ENTRY_COST;
         }

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::announce::Announcements;
-use super::fanout::{Fanout, Member, SessionId};
+use super::announcements::Announcements;
+use super::fanout::Fanout;
 use super::history::{History, Origin};
+use super::member::{Member, SessionId};
 use super::members::MemberKey;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 
-use crate::protocol::{frames, is_presence};
+use crate::protocol::frames;
+#[cfg(feature = "server")]
+use crate::protocol::is_presence;
 
 /// Whole frames, back to back, checked by the scanner before they got here.
 ///
@@ -13,12 +15,14 @@ use crate::protocol::{frames, is_presence};
 #[derive(Clone, Debug)]
 pub struct FrameRun {
     bytes: Bytes,
+    /// How many there are.
     frames: u32,
+    /// Capacity of the buffer.
     pinned: u32,
 }
 
 impl FrameRun {
-    /// A run of `frames` frames whose buffer holds nothing else.
+    /// Creates a run of `frames` frames whose buffer holds nothing else.
     #[must_use]
     pub fn exact(bytes: Bytes, frames: u32) -> Self {
         let pinned = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -29,7 +33,7 @@ impl FrameRun {
         }
     }
 
-    /// A run that is a slice of a buffer of `capacity` bytes, all of which it keeps alive; copied if it is less than
+    /// Creates a run that is a slice of a buffer of `capacity` bytes, all of which it keeps alive; copied if it is less than
     /// half of that.
     #[must_use]
     pub fn slice_of(bytes: Bytes, frames: u32, capacity: usize) -> Self {
@@ -44,47 +48,46 @@ impl FrameRun {
         }
     }
 
-    /// The frames.
+    /// Returns the frames.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
     /// Takes the frames out.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
+    pub(super) fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
-    /// How many frames there are.
+    /// Returns the number of frames.
     #[must_use]
     pub fn frames(&self) -> usize {
         self.frames as usize
     }
 
-    /// Returns the number of frames, as queues count them.
+    /// Returns the number of frames as queues count them.
     #[inline]
     pub(super) fn frame_count(&self) -> u32 {
         self.frames
     }
 
-    /// Bytes of memory that the run keeps alive: the capacity of its buffer, not its length.
+    /// Returns the bytes of memory that the run keeps alive: the capacity of its buffer, not its length.
     #[must_use]
     pub fn pinned(&self) -> usize {
         self.pinned as usize
     }
 
-    /// The `frames` frames at `range`, which begins and ends at a frame boundary; `None` if there
-    /// are none.
+    /// Returns the `frames` frames at `range`, which begins and ends at a frame boundary; `None` if
+    /// there are none.
     #[must_use]
     pub fn part(&self, range: Range<usize>, frames: u32) -> Option<Self> {
         (frames > 0).then(|| Self::slice_of(self.bytes.slice(range), frames, self.pinned()))
     }
 
-    /// The run without frames that only tell of somebody's presence: what a history keeps of what
-    /// another server has passed on. `None` if nothing is left.
-    #[must_use]
-    pub fn without_presence(&self) -> Option<Self> {
+    /// Returns the run without hints of presence, as a history keeps what another server has passed on.
+    /// `None` if nothing is left.
+    #[cfg(feature = "server")]
+    pub(crate) fn without_presence(&self) -> Option<Self> {
         let hints = frames(&self.bytes).filter(|f| is_presence(f)).count();
         if hints == 0 {
             return Some(self.clone());
@@ -92,13 +95,9 @@ impl FrameRun {
         if hints == self.frames() {
             return None;
         }
-        let kept = frames(&self.bytes).filter(|f| !is_presence(f));
-        let bytes = kept.fold(BytesMut::new(), |mut bytes, frame| {
-            bytes.extend_from_slice(frame);
-            bytes
-        });
-        let frames = self.frames - u32::try_from(hints).unwrap_or(u32::MAX);
-        Some(Self::exact(bytes.freeze(), frames))
+        let kept: Vec<_> = frames(&self.bytes).filter(|f| !is_presence(f)).collect();
+        let count = self.frames - u32::try_from(hints).unwrap_or(u32::MAX);
+        Some(Self::exact(kept.concat().into(), count))
     }
 
     /// Removes the first `n` frames.

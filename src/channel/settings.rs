@@ -1,8 +1,8 @@
-//! What can be set per channel.
+//! The settings of channels.
 
 use std::time::Duration;
 
-/// What happens to a member whose queue is full or makes no progress.
+/// Policy for a member whose queue is full or makes no progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlowPolicy {
     /// The member is disconnected: over `queue_bytes`, or no progress for `write_deadline`.
@@ -32,11 +32,11 @@ pub struct ChannelSettings {
     pub queue_bytes: usize,
     /// Longest time without progress on a member's socket while something is queued for it.
     pub write_deadline: Duration,
-    /// What happens to a member that cannot keep up.
+    /// Policy for members that cannot keep up.
     pub slow_policy: SlowPolicy,
-    /// Whether a join frame with an empty message is sent to the other members.
+    /// Set to send a join frame with an empty message to the other members.
     pub announce_joins: bool,
-    /// How long a channel without members keeps its history before it is freed.
+    /// Time for which a channel without members keeps its history before it is freed.
     pub idle_ttl: Duration,
 }
 
@@ -55,21 +55,21 @@ impl Default for ChannelSettings {
     }
 }
 
-/// Which settings apply to which channel: the first pattern that matches, else the default.
+/// The settings of all channels: for each those of the first pattern that matches its name, else the default.
 ///
 /// A pattern is a name in which `*` stands for any characters and `?` for one.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelRules {
-    /// For channels that no pattern matches.
+    /// Settings of channels that no pattern matches.
     pub default: ChannelSettings,
-    /// Checked in order.
+    /// Patterns in the order in which they are tried, each with its settings.
     pub patterns: Vec<(String, ChannelSettings)>,
 }
 
 impl ChannelRules {
-    /// The longest `write_deadline` that any channel can have.
-    #[must_use]
-    pub fn longest_write_deadline(&self) -> Duration {
+    /// Returns the longest `write_deadline` that any channel can have.
+    #[cfg(feature = "server")]
+    pub(crate) fn longest_write_deadline(&self) -> Duration {
         let patterns = self.patterns.iter().map(|(_, settings)| settings);
         let deadlines = patterns.map(|settings| settings.write_deadline);
         deadlines.fold(self.default.write_deadline, Duration::max)

@@ -4,31 +4,31 @@ use bytes::BytesMut;
 
 use super::run::FrameRun;
 
-/// Empty join frames of a channel that are not yet delivered, in order.
+/// Join frames of a channel with an empty message that are not yet delivered, in order.
 ///
 /// A member that joins meanwhile starts behind its own announcement: it skips the bytes that were
 /// collected until then (see [`Announcements::pending`]).
 #[derive(Debug, Default)]
-pub struct Announcements {
+pub(super) struct Announcements {
     bytes: BytesMut,
+    /// How many there are.
     frames: u32,
 }
 
 impl Announcements {
     /// Appends a join frame.
-    pub fn push(&mut self, frame: &[u8]) {
+    pub(super) fn push(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
         self.frames += 1;
     }
 
-    /// Bytes collected.
-    #[must_use]
-    pub fn pending(&self) -> u32 {
+    /// Returns the length of what was collected, in bytes.
+    pub(super) fn pending(&self) -> u32 {
         u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Takes what was collected; `None` when there is nothing.
-    pub fn take(&mut self) -> Option<FrameRun> {
+    /// Takes out what was collected; `None` if there is nothing.
+    pub(super) fn take(&mut self) -> Option<FrameRun> {
         if self.frames == 0 {
             return None;
         }

@@ -1,0 +1,97 @@
+//! One member of a channel, and what is known of its socket.
+
+use std::time::Instant;
+
+use super::encoding::Encoding;
+#[cfg(feature = "server")]
+use super::outbox::Dropped;
+use super::outbox::Outbox;
+use super::settings::SlowPolicy;
+
+/// Identifies one session for the lifetime of a broker; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// No session: nobody is left out of a fan-out.
+    pub const NONE: Self = Self(0);
+}
+
+/// A member of a [`Fanout`](super::Fanout). `T` is what the caller needs to reach it.
+#[derive(Debug)]
+pub struct Member<T> {
+    /// Its session.
+    pub session: SessionId,
+    /// What the caller needs to reach it.
+    pub handle: T,
+    /// What is queued for it.
+    pub outbox: Outbox,
+    /// Part of the outbox's cost that is its history's. It does not count against the limits: how much
+    /// history there is says nothing about how fast the member is.
+    pub(super) replay: usize,
+    /// Bytes of the next run that are not for it: announcements from before it joined.
+    pub(super) skip: u32,
+    /// Set while it is listed as dirty.
+    pub(super) dirty: bool,
+    /// What its queue is made of.
+    pub(super) encoding: &'static Encoding,
+    /// Its own policy, which replaces that of the channel.
+    pub(super) policy: Option<SlowPolicy>,
+    /// Set while its socket is full.
+    pub(super) stall: Option<Stall>,
+    /// When it came to be over the high-water mark, while it is (backpressure only).
+    pub(super) over_since: Option<Instant>,
+}
+
+/// A socket that is full.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    /// When the socket last took something.
+    pub(super) progress: Instant,
+}
+
+impl<T> Member<T> {
+    /// Creates a member with nothing queued. The first `skip` bytes of the next run are not for it.
+    pub(super) fn new(
+        session: SessionId,
+        handle: T,
+        skip: u32,
+        encoding: &'static Encoding,
+    ) -> Self {
+        Self {
+            session,
+            handle,
+            outbox: Outbox::default(),
+            replay: 0,
+            skip,
+            dirty: false,
+            encoding,
+            policy: None,
+            stall: None,
+            over_since: None,
+        }
+    }
+
+    /// Returns `true` if its socket is full and a task of its own waits for it.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stall.is_some()
+    }
+
+    /// Returns the encoding of its queue.
+    #[cfg(feature = "server")]
+    pub(crate) fn encoding(&self) -> &'static Encoding {
+        self.encoding
+    }
+
+    /// Drops what is queued for it, but for the rest of a unit that is partly written.
+    #[cfg(feature = "server")]
+    pub(crate) fn drop_all(&mut self) -> Dropped {
+        self.outbox.drop_oldest(0, self.encoding)
+    }
+
+    /// Returns the cost of what is queued besides its history, see [`Outbox::cost`].
+    pub(super) fn live_cost(&self) -> usize {
+        self.outbox.cost() - self.replay
+    }
+}
