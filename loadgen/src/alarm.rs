@@ -22,7 +22,7 @@ impl Alarm {
     /// The token of its events, no connection's.
     pub(crate) const TOKEN: Token = Token(usize::MAX);
 
-    /// A timer in `registry`, not set.
+    /// Returns a timer in `registry`, not set.
     ///
     /// # Errors
     /// The system has none left.

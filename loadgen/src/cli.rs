@@ -55,7 +55,7 @@ pub(crate) struct Cli {
     pub(crate) interval_log: Option<PathBuf>,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Load one broker that runs already as fast as it delivers: a windowed closed loop
@@ -214,7 +214,7 @@ pub(crate) struct IdleArgs {
 }
 
 impl CompareArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// An option is for a scenario that is not run, or there is no time to measure latencies, or a
@@ -261,7 +261,7 @@ impl CompareArgs {
 }
 
 impl IdleArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// The counts do not make a slope.
@@ -286,7 +286,7 @@ impl IdleArgs {
 }
 
 impl StartArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> Start {
         Start {
             broker: self.broker,
@@ -308,7 +308,7 @@ impl ProgramArgs {
 }
 
 impl BrokerArgs {
-    /// Where no brokers are named, they are those of `table`.
+    /// Returns the comparison; where no brokers are named, they are those of `table`.
     fn resolve(self, table: Table, scenarios: Vec<(String, Load)>, timing: Timing) -> Compare {
         Compare {
             brokers: if self.brokers.is_empty() {

@@ -22,7 +22,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 pub(crate) struct Distribution(Histogram<u64>);
 
 impl Distribution {
-    /// No times yet.
+    /// Returns a distribution without times.
     pub(crate) fn new() -> Self {
         let longest = nanoseconds(LONGEST);
         let empty = Histogram::new_with_bounds(1, longest, SIGNIFICANT_DIGITS);
@@ -49,27 +49,27 @@ impl Distribution {
         self.0.len()
     }
 
-    /// The time in nanoseconds that `percent` % of all are not over; 0 when there are none.
+    /// Returns the time in nanoseconds that `percent` % of all are not over; 0 when there are none.
     pub(crate) fn percentile(&self, percent: f64) -> u64 {
         self.0.value_at_percentile(percent)
     }
 
-    /// In nanoseconds; 0 when there are none.
+    /// Returns the mean in nanoseconds; 0 when there are none.
     pub(crate) fn mean(&self) -> f64 {
         self.0.mean()
     }
 
-    /// The standard deviation of these times, in nanoseconds; 0 when there are none.
+    /// Returns the standard deviation of these times, in nanoseconds; 0 when there are none.
     pub(crate) fn deviation(&self) -> f64 {
         self.0.stdev()
     }
 
-    /// In nanoseconds; 0 when there are none.
+    /// Returns the longest time in nanoseconds; 0 when there are none.
     pub(crate) fn max(&self) -> u64 {
         self.0.max()
     }
 
-    /// The histogram itself, for files of its own formats.
+    /// Returns the histogram itself, for files of its own formats.
     pub(crate) fn histogram(&self) -> &Histogram<u64> {
         &self.0
     }
@@ -101,7 +101,7 @@ impl Serialize for Distribution {
 }
 
 impl<'de> Deserialize<'de> for Distribution {
-    /// From the encoded histogram alone.
+    /// Reads the encoded histogram alone.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Encoded {
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for Distribution {
     }
 }
 
-/// Whole nanoseconds; some 584 years at most.
+/// Converts to whole nanoseconds, some 584 years at most.
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -29,7 +29,7 @@ use tls::Connector;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes read at once: several reads of a full socket, few enough to stay in the cache.
 const READ_LEN: usize = 256 << 10;
-/// The same under TLS: with a record from before, less than [`READ_LEN`] when it is opened.
+/// Bytes read at once under TLS: with a record from before, less than [`READ_LEN`] when they are opened.
 const SEALED_LEN: usize = 128 << 10;
 /// Ready connections fetched at once.
 const EVENTS: usize = 1024;
@@ -51,7 +51,7 @@ pub(crate) enum FleetError {
     /// A socket or the poll failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
-    /// What came makes no sense.
+    /// Received bytes make no sense, or the broker says no.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The user asked to stop.
@@ -73,9 +73,9 @@ pub(crate) struct Fleet<'a, M> {
     events: Events,
     alarm: Alarm,
     links: Vec<Link<M>>,
-    /// What failed without an end to the others; `None` when any failure is the end.
+    /// Connections that failed while the others went on; `None` while the first failure ends the run.
     failures: Option<Vec<(LinkId, FleetError)>>,
-    /// What makes connections, where the protocol is over TLS.
+    /// Makes TLS connections; `None` for protocols over plain TCP.
     connector: Option<Connector>,
     scratch: Scratch,
 }
@@ -89,7 +89,7 @@ struct Scratch {
 }
 
 impl<'a, M: PayloadHeader> Fleet<'a, M> {
-    /// No connections yet.
+    /// Returns a fleet without connections.
     ///
     /// # Errors
     /// The system has no `epoll` instance or timer left.
@@ -135,13 +135,13 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
-    /// From now on a connection that fails is closed and told by [`Fleet::take_failures`], and the
+    /// Lets connections fail from now on: one that does is closed and told by [`Fleet::take_failures`], and the
     /// others go on.
     pub(crate) fn survive_failures(&mut self) {
         self.failures.get_or_insert_default();
     }
 
-    /// What failed since the last call.
+    /// Returns the connections that failed since the last call.
     pub(crate) fn take_failures(&mut self) -> Vec<(LinkId, FleetError)> {
         self.failures
             .as_mut()
@@ -165,7 +165,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
     }
 
-    /// The same without waiting for the connection to come about; if it does not, a later turn fails.
+    /// Like [`Fleet::open`], but does not wait for the connection; if it does not come about, a later turn fails.
     ///
     /// # Errors
     /// As [`Fleet::open`].
@@ -180,7 +180,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         self.adopt(stream, role, number, channel)
     }
 
-    /// The same with a receive buffer of about so many bytes.
+    /// Like [`Fleet::open`], with a receive buffer of about so many bytes.
     ///
     /// # Errors
     /// As [`Fleet::open`].
@@ -240,7 +240,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok((id, local))
     }
 
-    /// The message that `session`, opened here, publishes.
+    /// Returns the message that `session`, opened here, publishes.
     ///
     /// # Errors
     /// The payload does not fit the protocol.
@@ -252,7 +252,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok(self.adapter.publication(session, payload)?)
     }
 
-    /// Whether one connection can both publish and subscribe.
+    /// Returns `true` if one connection can both publish and subscribe.
     pub(crate) fn is_duplex(&self) -> bool {
         self.adapter.is_duplex()
     }
@@ -281,7 +281,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         &mut self.links[id.0].outbox
     }
 
-    /// Whether nothing waits to be sent.
+    /// Returns `true` if nothing waits to be sent.
     pub(crate) fn is_flushed(&self, id: LinkId) -> bool {
         self.links[id.0].outbox.is_empty()
     }

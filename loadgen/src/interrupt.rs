@@ -13,12 +13,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 /// How often a wait looks at the flag.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Whether the user asked to stop.
+/// A flag that is set once the user asks to stop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// A flag that SIGINT, SIGTERM and SIGHUP set from now on.
+    /// Returns a flag that SIGINT, SIGTERM and SIGHUP set from now on.
     ///
     /// # Errors
     /// The system refuses to register the handlers.

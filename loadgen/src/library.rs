@@ -25,7 +25,7 @@ pub(crate) struct LibraryError {
 }
 
 impl LibraryError {
-    /// For errors of `library`.
+    /// Returns what turns errors of `library` into these.
     pub(crate) fn of<E: Into<Box<dyn Error + Send + Sync>>>(
         library: &'static str,
     ) -> impl Fn(E) -> Self {
@@ -47,7 +47,7 @@ pub(crate) struct ClientSession<'a> {
     pub(crate) number: u32,
     /// Bytes of each message.
     pub(crate) payload: usize,
-    /// What sessions of Mles make their keys from.
+    /// The source of keys for sessions of Mles.
     pub(crate) keyring: &'a Keyring,
 }
 

@@ -48,7 +48,7 @@ use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Exit codes: 0 all went well, 1 something failed, does not count or was not delivered exactly once
+/// Runs the command. Exit codes: 0 all went well, 1 something failed, does not count or was not delivered once
 /// in order or got worse, 2 the arguments or the files to read make no sense, 130 interrupted.
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -126,13 +126,13 @@ fn diff(compared: DiffCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What to say and return for a file that is not what it should be.
+/// Tells that a file is not what it should be, and returns the exit code for that.
 fn bad_input(error: &dyn std::error::Error) -> ExitCode {
     say(format_args!("loadgen: {error}"));
     ExitCode::from(2)
 }
 
-/// Settings, or the end of the program with a word on why they make no sense.
+/// Returns settings, or ends the program with a word on why they make no sense.
 fn sensible<T>(settings: Result<T, clap::Error>) -> T {
     settings.unwrap_or_else(|error| error.exit())
 }

@@ -1,4 +1,4 @@
-//! What stands at the start of each payload, as the scanner reads it and publishers write it.
+//! The header at the start of each payload, as the scanner reads it and publishers write it.
 //!
 //! Closed loops need to know which message came: eight bytes, [`Stamp`]. Open loops need to know
 //! when it was due and when it was sent as well: [`TimedStamp`], in the payload itself, so that a
@@ -11,10 +11,10 @@ pub(crate) trait PayloadHeader: Copy {
     /// Bytes of a payload that a header takes: the smallest payload there is.
     const LEN: usize;
 
-    /// A message that only asks "do you hear me" and is never counted.
+    /// Returns a message that only asks "do you hear me" and is never counted.
     fn probe() -> Self;
 
-    /// The header at the start of `payload`; `None` when it has not come whole.
+    /// Returns the header at the start of `payload`; `None` when it has not come whole.
     fn read(payload: &[u8]) -> Option<Self>;
 
     /// Writes it to the start of `payload`.
@@ -23,7 +23,7 @@ pub(crate) trait PayloadHeader: Copy {
     /// `payload` is shorter than [`PayloadHeader::LEN`].
     fn write(self, payload: &mut [u8]);
 
-    /// Which message it is.
+    /// Returns which message it is.
     fn stamp(self) -> Stamp;
 }
 

@@ -1,4 +1,4 @@
-//! What every message carries, and the check that each subscriber got each of them once, in order.
+//! The number that every message carries, and the check that each subscriber got each once and in order.
 //!
 //! The check is the same for every broker: adapters find payloads, nothing else. The usual case, the
 //! next number of a publisher, costs one comparison.
@@ -17,13 +17,13 @@ impl Stamp {
     const SEQUENCE_BITS: u32 = 48;
     const PROBE: u16 = u16::MAX;
 
-    /// Message `sequence` (counted from 0) of publisher `publisher` of its channel.
+    /// Returns the stamp of message `sequence` (counted from 0) of publisher `publisher` of its channel.
     pub(crate) fn new(publisher: u16, sequence: u64) -> Self {
         debug_assert!(sequence >> Self::SEQUENCE_BITS == 0);
         Self((u64::from(publisher) << Self::SEQUENCE_BITS) | sequence)
     }
 
-    /// A message that only asks "do you hear me" and is never counted.
+    /// Returns a message that only asks "do you hear me" and is never counted.
     pub(crate) fn probe() -> Self {
         Self::new(Self::PROBE, 0)
     }
@@ -49,7 +49,7 @@ impl Stamp {
     }
 }
 
-/// What subscribers saw, added up.
+/// Counts of the deliveries that subscribers saw and missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Deliveries that were due: messages times subscribers.
@@ -67,7 +67,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Everything came once, in order, and nothing else did.
+    /// Returns `true` if everything came once, in order, and nothing else did.
     pub(crate) fn is_clean(&self) -> bool {
         self.delivered == self.expected
             && [self.lost, self.duplicated, self.reordered, self.foreign] == [0; 4]
@@ -82,7 +82,7 @@ impl Tally {
         self.foreign += other.foreign;
     }
 
-    /// What came between `earlier` and `self`, two tallies of the same subscribers.
+    /// Returns the difference between `earlier` and `self`, two tallies of the same subscribers.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             expected: self.expected - earlier.expected,
@@ -117,7 +117,7 @@ impl Verifier {
         }
     }
 
-    /// For a subscriber that is publisher `own` too. Some brokers give a sender its own messages
+    /// Returns a verifier for a subscriber that is publisher `own` too. Some brokers give a sender its own messages
     /// back and others do not: those are neither waited for nor counted.
     pub(crate) fn of_member(publishers: usize, own: usize) -> Self {
         Self {
@@ -137,12 +137,12 @@ impl Verifier {
         }
     }
 
-    /// Whether a probe has come: from then on this subscriber must get everything.
+    /// Returns `true` once a probe has come: from then on this subscriber must get everything.
     pub(crate) fn heard_probe(&self) -> bool {
         self.heard_probe
     }
 
-    /// How far this subscriber has come with `publisher`: the message it waits for. With its own it
+    /// Returns how far this subscriber has come with `publisher`: the message it waits for. With its own it
     /// is always at the end.
     pub(crate) fn progress(&self, publisher: usize) -> u64 {
         if self.own == Some(publisher) {
@@ -151,7 +151,7 @@ impl Verifier {
         self.sources.get(publisher).map_or(0, |source| source.next)
     }
 
-    /// The account, given how many messages each publisher has sent. What has not come counts as
+    /// Returns the account, given how many messages each publisher has sent. What has not come counts as
     /// lost.
     pub(crate) fn tally(&self, sent: impl IntoIterator<Item = u64>) -> Tally {
         let mut tally = Tally {

@@ -20,7 +20,7 @@ pub(crate) use over_tls::OverTls;
 pub(crate) use scanner::tests::{assert_scans, payload};
 pub(crate) use scanner::{MAX_CARRY, Scanner};
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Sends; what it receives is drained and not counted.
@@ -36,7 +36,7 @@ pub(crate) enum Role {
 pub(crate) struct Session<'a> {
     /// Our end of the connection.
     pub(crate) local: SocketAddr,
-    /// What it is for.
+    /// Its purpose.
     pub(crate) role: Role,
     /// Unlike that of every other connection of this program's run.
     pub(crate) number: u32,
@@ -53,7 +53,7 @@ pub(crate) struct Publication {
     pub(crate) payload_at: usize,
 }
 
-/// What stands at the start of received bytes.
+/// The kind of message at the start of received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
     /// Not enough bytes to tell.
@@ -85,12 +85,12 @@ pub(crate) enum WireError {
 }
 
 impl WireError {
-    /// For bytes that are not what the protocol has; the first of them are quoted.
+    /// Returns the error for bytes that are not what the protocol has; the first of them are quoted.
     pub(crate) fn unexpected(bytes: &[u8]) -> Self {
         Self::Unexpected(bytes[..bytes.len().min(64)].escape_ascii().to_string())
     }
 
-    /// For an error line of the broker's.
+    /// Returns the error for an error line of the broker's.
     pub(crate) fn refused(line: &[u8]) -> Self {
         Self::Refused(line.trim_ascii().escape_ascii().to_string())
     }
@@ -98,47 +98,47 @@ impl WireError {
 
 /// One broker's wire format.
 pub(crate) trait Adapter {
-    /// The first bytes to send on a new connection.
+    /// Returns the first bytes to send on a new connection.
     ///
     /// # Errors
     /// The session cannot be put into this protocol.
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError>;
 
-    /// `payload` as a message to the session's channel.
+    /// Encodes `payload` as a message to the session's channel.
     ///
     /// # Errors
     /// [`WireError::TooLong`].
     fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError>;
 
-    /// What `received` begins with. Never asked about an empty slice.
+    /// Tells what `received` begins with. Never asked about an empty slice.
     ///
     /// # Errors
     /// Bytes that this protocol does not have there, or an error from the broker.
     fn head(&self, received: &[u8]) -> Result<Head, WireError>;
 
-    /// Whether one connection can both publish and subscribe.
+    /// Returns `true` if one connection can both publish and subscribe.
     fn is_duplex(&self) -> bool {
         true
     }
 
-    /// The answer to [`Head::Ping`]; nothing for protocols without.
+    /// Returns the answer to [`Head::Ping`]; nothing for protocols without.
     fn pong(&self) -> &'static [u8] {
         b""
     }
 
-    /// Whether all of it goes through TLS.
+    /// Returns `true` if all bytes go through TLS.
     fn is_over_tls(&self) -> bool {
         false
     }
 }
 
-/// The line at the start of `bytes`, its CR LF included; `None` when it has not come whole.
+/// Returns the line at the start of `bytes`, its CR LF included; `None` when it has not come whole.
 pub(crate) fn line(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some(&bytes[..end + 2])
 }
 
-/// A decimal number that fills `digits`.
+/// Reads a decimal number that fills `digits`.
 pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

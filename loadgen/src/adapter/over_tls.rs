@@ -2,7 +2,7 @@
 
 use super::{Adapter, Head, Publication, Session, WireError};
 
-/// The same bytes in TLS records, which [`crate::fleet`] makes.
+/// An adapter whose bytes [`crate::fleet`] puts into TLS records.
 pub(crate) struct OverTls<A>(pub(crate) A);
 
 impl<A: Adapter> Adapter for OverTls<A> {

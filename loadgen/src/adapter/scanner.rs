@@ -40,7 +40,7 @@ impl<M> Default for Scanner<M> {
 }
 
 impl<M: PayloadHeader> Scanner<M> {
-    /// The bytes left over from the last [`Scanner::scan`]: they go before the next ones read.
+    /// Returns the bytes left over from the last [`Scanner::scan`]: they go before the next ones read.
     pub(crate) fn carry(&self) -> &[u8] {
         &self.carry
     }
@@ -184,7 +184,7 @@ pub(crate) mod tests {
         assert_eq!(single, (expected, pings), "byte by byte");
     }
 
-    /// A payload of `len` bytes that carries message `sequence` of publisher 0.
+    /// Returns a payload of `len` bytes that carries message `sequence` of publisher 0.
     pub(crate) fn payload(len: usize, sequence: u64) -> Vec<u8> {
         let mut payload = vec![b'.'; len];
         payload[..Stamp::LEN].copy_from_slice(&Stamp::new(0, sequence).to_bytes());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Broker;
 
-/// What speaks with the brokers.
+/// The program part that speaks with the brokers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Client {

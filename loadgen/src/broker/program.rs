@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Broker;
 
-/// What the user says about brokers' programs.
+/// The user's choices about brokers' programs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {
     /// The `mles` program; by default the one beside this program.

@@ -40,7 +40,7 @@ pub(crate) enum HistorySupport {
     None(&'static str),
 }
 
-/// What `compare` runs where nothing else is said.
+/// A table of figures, whose brokers and scenarios `compare` runs by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Table {
     /// The figures of the README: other brokers beside mles

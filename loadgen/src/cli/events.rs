@@ -71,7 +71,7 @@ pub(crate) struct SlowReaderArgs {
 }
 
 impl ConnectStormArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::Storm(ConnectStorm {
             connections: self.connections,
@@ -83,7 +83,7 @@ impl ConnectStormArgs {
 }
 
 impl HistoryJoinArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::History(HistoryJoin {
             history: self.history,
@@ -97,7 +97,7 @@ impl HistoryJoinArgs {
 }
 
 impl SlowReaderArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// There is no time to measure.
@@ -117,7 +117,7 @@ impl SlowReaderArgs {
     }
 }
 
-/// A load that says itself how long it takes.
+/// Returns a load that says itself how long it takes.
 fn one(target: TargetArgs, named: ScenarioName, load: Load) -> SingleBroker {
     let unused = Timing {
         warm_up_seconds: 0.0,
@@ -126,7 +126,7 @@ fn one(target: TargetArgs, named: ScenarioName, load: Load) -> SingleBroker {
     target.resolve(vec![(named.name().to_owned(), load)], unused)
 }
 
-/// A number over 0 that is no mistake.
+/// Reads a number over 0 that is no mistake.
 fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000) => Ok(number),

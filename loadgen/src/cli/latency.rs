@@ -119,7 +119,7 @@ pub(crate) struct SweepArgs {
     time: TimeArgs,
 }
 
-/// What `compare` has of `latency`.
+/// The options of `latency` that `compare` has too.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Scenario latency")]
 pub(super) struct CompareLatencyArgs {
@@ -181,7 +181,7 @@ impl OpenLoopArgs {
 }
 
 impl LatencyArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// There is no time to measure.
@@ -196,7 +196,7 @@ impl LatencyArgs {
 }
 
 impl SeedArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let seed = Seed {
             subscribers: self.subscribers.into(),
@@ -214,7 +214,7 @@ impl SeedArgs {
 }
 
 impl SweepArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// There is no time to measure, or no rate between the first and the last.
@@ -241,7 +241,7 @@ impl SweepArgs {
 }
 
 impl CompareLatencyArgs {
-    /// What `latency` does, and at which rates.
+    /// Returns the load of `latency` and its rates.
     ///
     /// # Errors
     /// Something is given although `latency` is not run.
@@ -261,7 +261,7 @@ impl CompareLatencyArgs {
 }
 
 impl TimeArgs {
-    /// A time that something can be measured in.
+    /// Returns a time that something can be measured in.
     fn measured(&self) -> Result<Timing, clap::Error> {
         if self.seconds > 0.0 {
             Ok(self.resolve())

@@ -50,7 +50,7 @@ pub(crate) struct DiffArgs {
 }
 
 impl Cli {
-    /// That the outputs that were given are for this command.
+    /// Checks that the outputs that were given are for this command.
     ///
     /// # Errors
     /// The command has no use for one of them.
@@ -80,7 +80,7 @@ impl Cli {
 }
 
 impl DiffArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> DiffCommand {
         DiffCommand {
             before: self.before,

@@ -56,7 +56,7 @@ pub(crate) struct ThroughputArgs {
 }
 
 impl ThroughputArgs {
-    /// The command's settings.
+    /// Returns the command's settings.
     ///
     /// # Errors
     /// A law for channels that are not there, or what the client cannot do.

@@ -4,7 +4,7 @@ use crate::payload::PayloadHeader;
 
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
-/// A size in bytes: digits, then nothing, `B`, `KiB` or `MiB`.
+/// Reads a size in bytes: digits, then nothing, `B`, `KiB` or `MiB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: usize = match &text[digits.len()..] {
@@ -19,7 +19,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "too large".to_owned())
 }
 
-/// The size of a payload that has room for an `M`.
+/// Reads the size of a payload that has room for an `M`.
 pub(super) fn payload_of<M: PayloadHeader>(text: &str) -> Result<usize, String> {
     match size(text)? {
         short if short < M::LEN => Err(format!("at least {} bytes are needed", M::LEN)),
@@ -27,7 +27,7 @@ pub(super) fn payload_of<M: PayloadHeader>(text: &str) -> Result<usize, String> 
     }
 }
 
-/// Seconds: finite, not negative, at most a day.
+/// Reads seconds: finite, not negative, at most a day.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     number(text, 0.0, 86_400.0)
 }
@@ -37,12 +37,12 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1e8)
 }
 
-/// Of a Zipf law.
+/// Reads the exponent of a Zipf law.
 pub(super) fn exponent(text: &str) -> Result<f64, String> {
     number(text, 0.0, 10.0)
 }
 
-/// From one rate to the next.
+/// Reads the factor from one rate to the next.
 pub(super) fn factor(text: &str) -> Result<f64, String> {
     number(text, 1.01, 100.0)
 }
@@ -51,14 +51,14 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     number(text, 0.0, 100.0)
 }
 
-/// Milliseconds, in nanoseconds.
+/// Reads milliseconds and returns nanoseconds.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 0 and 1e12
 pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
     let milliseconds = number(text, 0.0, 1e6)?;
     Ok((milliseconds * NANOSECONDS_PER_MILLISECOND) as u64)
 }
 
-/// A number in these limits; not a number is in none.
+/// Reads a number in these limits; not a number is in none.
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if (least..=most).contains(&number) {

@@ -35,12 +35,12 @@ impl Selection {
     }
 }
 
-/// What to compare, and how.
+/// A comparison of brokers that are started here.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) brokers: Selection,
     pub(crate) programs: Programs,
-    /// Whether to fail when packages with programs of the brokers are missing, and say which.
+    /// Fail when packages with programs of the brokers are missing, and say which.
     pub(crate) check_packages: bool,
     /// Names and loads, in their order.
     pub(crate) scenarios: Vec<(String, Load)>,
@@ -90,7 +90,7 @@ impl Compare {
         Ok(report)
     }
 
-    /// The brokers that can be started, each tried once.
+    /// Returns the brokers that can be started, each tried once.
     fn available(
         &self,
         report: &mut Report,
@@ -118,7 +118,7 @@ impl Compare {
         }
     }
 
-    /// All rounds of one scenario; `Break` when the user stopped it.
+    /// Runs all rounds of one scenario; `Break` when the user stopped it.
     fn scenario(
         &self,
         report: &mut Report,
@@ -144,7 +144,7 @@ impl Compare {
         ControlFlow::Continue(())
     }
 
-    /// One run, on the broker that is `running` or on a new one, which stays for the next run
+    /// Runs a load once, on the broker that is `running` or on a new one, which stays for the next run
     /// where that makes no difference to it.
     fn once(
         &self,
@@ -191,7 +191,7 @@ impl Compare {
     }
 }
 
-/// Those of `brokers` that `load` is for; the others are in the report with the reason.
+/// Returns those of `brokers` that `load` is for; the others are in the report with the reason.
 fn fitting(report: &mut Report, (name, load): (&str, &Load), brokers: &[Broker]) -> Vec<Broker> {
     let fits = |broker: &Broker| match load.objection(*broker) {
         None => true,

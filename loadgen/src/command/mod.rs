@@ -39,7 +39,7 @@ pub(crate) enum CommandError {
     NotFor {
         /// Its name.
         broker: &'static str,
-        /// What it lacks.
+        /// The feature that it lacks.
         why: &'static str,
     },
     /// No broker is installed.

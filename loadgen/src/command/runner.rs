@@ -6,7 +6,7 @@ use crate::report::{Run, RunResult};
 use crate::scenario::{Load, ScenarioError, Target, Timing};
 use crate::watch::Watch;
 
-/// What all runs of a command share.
+/// Runs loads on brokers, with the settings that all runs of a command share.
 pub(super) struct Runner<'a> {
     pub(super) timing: Timing,
     pub(super) interrupt: &'a Interrupt,

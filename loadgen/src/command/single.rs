@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
 
-/// What to load, and how.
+/// Loads on one broker that runs already.
 #[derive(Debug)]
 pub(crate) struct SingleBroker {
     pub(crate) broker: Broker,

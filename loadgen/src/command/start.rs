@@ -11,7 +11,7 @@ use crate::process::StartError;
 /// How often the broker is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What to start.
+/// One broker to start and leave running.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) broker: Broker,

@@ -36,7 +36,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// The rates, rounded to whole messages a second but for the first.
+    /// Returns the rates, rounded to whole messages a second but for the first.
     fn rates(self) -> impl Iterator<Item = f64> {
         std::iter::successors(Some(self.from), move |rate| {
             // Rounding must not make a step of none.

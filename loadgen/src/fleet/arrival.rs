@@ -5,6 +5,6 @@ pub(super) enum Arrival {
     /// So many bytes, none if they were TLS's own. Unless `is_last`, there may be more; what comes
     /// later makes a new event.
     Bytes { len: usize, is_last: bool },
-    /// The other side has closed.
+    /// The broker has closed the connection.
     End,
 }

@@ -82,7 +82,7 @@ impl<M: PayloadHeader> Link<M> {
     }
 }
 
-/// A connection whose receive buffer is set before the kernel has told the other side of it.
+/// Connects with a receive buffer that is set before the kernel has told the other side of it.
 pub(super) fn connect_narrow(broker: &SocketAddr, receive_buffer: usize) -> io::Result<TcpStream> {
     let family = match broker {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -97,7 +97,7 @@ pub(super) fn connect_narrow(broker: &SocketAddr, receive_buffer: usize) -> io::
     Ok(stream)
 }
 
-/// A reset is the broker's way of closing; anything else is a failure of its own.
+/// Tells a reset, which is a broker's way of closing, from other failures.
 fn lost(role: Role, error: io::Error) -> FleetError {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed(role),

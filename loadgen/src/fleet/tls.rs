@@ -17,11 +17,11 @@ use super::arrival::Arrival;
 /// The name that brokers started here have a certificate for.
 const NAME: &str = "localhost";
 
-/// What makes connections.
+/// Makes TLS connections.
 pub(super) struct Connector(Arc<ClientConfig>);
 
 impl Connector {
-    /// One that takes any certificate.
+    /// Returns a connector that takes any certificate.
     ///
     /// # Errors
     /// The cryptography of this program does not do.

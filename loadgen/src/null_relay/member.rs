@@ -9,7 +9,7 @@ pub(super) struct Member {
     stream: TcpStream,
     /// Its place among the channels.
     pub(super) channel: Option<usize>,
-    /// Whether there may be something to read.
+    /// `true` if there may be something to read.
     pub(super) readable: bool,
     /// The beginning of a frame.
     pub(super) partial: Vec<u8>,
@@ -30,7 +30,7 @@ impl Member {
         }
     }
 
-    /// What one read brings; `None` when there is nothing, and then `readable` is false, or when the
+    /// Reads once; returns `None` when there is nothing, and then `readable` is false, or when the
     /// member is gone.
     pub(super) fn receive<'a>(&mut self, scratch: &'a mut [u8]) -> Option<&'a [u8]> {
         loop {
@@ -46,7 +46,7 @@ impl Member {
         }
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Returns `true` if something waits for the socket to take it.
     pub(super) fn is_blocked(&self) -> bool {
         !self.outbox.is_empty()
     }

@@ -56,7 +56,7 @@ struct Channel {
 }
 
 impl NullRelay {
-    /// A relay that listens on `addr`.
+    /// Returns a relay that listens on `addr`.
     ///
     /// # Errors
     /// The address is not to be had.
@@ -147,7 +147,7 @@ impl NullRelay {
         channel.is_none_or(|channel| self.channels[channel].blocked == 0)
     }
 
-    /// One read; `Break` when there is no more to be had from this member for now.
+    /// Reads once; `Break` when there is no more to be had from this member for now.
     fn read_once(&mut self, place: usize, scratch: &mut [u8]) -> ControlFlow<()> {
         let Some(member) = self.members.get_mut(place) else {
             return ControlFlow::Break(());
@@ -253,7 +253,7 @@ impl NullRelay {
         ControlFlow::Break(())
     }
 
-    /// One member less of `channel` has something in its outbox.
+    /// Counts one member less of `channel` with something in its outbox.
     fn unblock(&mut self, channel: Option<usize>) {
         if let Some(channel) = channel {
             self.channels[channel].blocked -= 1;

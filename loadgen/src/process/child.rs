@@ -54,7 +54,7 @@ impl OwnChild {
         self.0.id()
     }
 
-    /// How it ended, if it has.
+    /// Returns how it ended, if it has.
     ///
     /// # Errors
     /// The system does not tell.
@@ -68,7 +68,7 @@ impl OwnChild {
 }
 
 impl Drop for OwnChild {
-    /// SIGTERM, then after [`STOP_DEADLINE`] SIGKILL. Neither can fail but for a process that has
+    /// Sends SIGTERM, then after [`STOP_DEADLINE`] SIGKILL. Neither can fail but for a process that has
     /// ended already.
     fn drop(&mut self) {
         let deadline = Instant::now() + STOP_DEADLINE;

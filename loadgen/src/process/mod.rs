@@ -1,6 +1,6 @@
 //! Broker processes: starting them with settings that compare, reading their cost, stopping them.
 //!
-//! What was started here is stopped here, by its process id, however this program comes to its end
+//! Processes that were started here are stopped here, by their ids, however this program comes to its end
 //! (short of SIGKILL): [`RunningBroker`] stops its process when dropped, and signals only set a flag.
 //! Nothing here knows a broker's protocol.
 

@@ -1,4 +1,4 @@
-//! What `/proc` tells about a process: CPU time and memory.
+//! CPU time and memory of a process, from `/proc`.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ pub(crate) enum ProcError {
     Missing {
         /// Which.
         path: PathBuf,
-        /// What is looked for.
+        /// The fields that are looked for.
         what: &'static str,
     },
     /// There is no process id to look under.
@@ -44,7 +44,7 @@ pub(crate) struct CpuTime {
 }
 
 impl CpuTime {
-    /// Of process `pid` up to now.
+    /// Returns the CPU time of process `pid` up to now.
     ///
     /// # Errors
     /// The process is gone, or `/proc` is not what it is on Linux.
@@ -52,7 +52,7 @@ impl CpuTime {
         Self::under(&PathBuf::from(format!("/proc/{pid}")))
     }
 
-    /// Of this process up to now.
+    /// Returns the CPU time of this process up to now.
     ///
     /// # Errors
     /// `/proc` is not what it is on Linux.
@@ -60,7 +60,7 @@ impl CpuTime {
         Self::under(Path::new("/proc/self"))
     }
 
-    /// What came between `earlier` and `self`.
+    /// Returns the CPU time between `earlier` and `self`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             nanoseconds: self.nanoseconds.saturating_sub(earlier.nanoseconds),
@@ -94,7 +94,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Of process `pid` now.
+    /// Returns the memory of process `pid` now.
     ///
     /// # Errors
     /// The process is gone or another user's.
@@ -117,7 +117,7 @@ impl Memory {
 }
 
 impl Memory {
-    /// What of process `pid` is resident now, in bytes: less to ask of the kernel than the rest.
+    /// Returns the resident bytes of process `pid`, which cost the kernel less to tell than the other figures.
     ///
     /// # Errors
     /// The process is gone.
@@ -167,7 +167,7 @@ fn is_gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-/// `utime` and `stime`: the 12th and 13th field after the name, which is in parentheses and may
+/// Returns `utime` and `stime`: the 12th and 13th field after the name, which is in parentheses and may
 /// hold anything.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let (_, after_name) = stat.rsplit_once(')')?;

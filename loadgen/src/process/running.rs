@@ -36,7 +36,7 @@ pub(crate) enum StartError {
     /// The system does not start it, or its files cannot be written.
     #[error("cannot start {program}: {source}")]
     Spawn {
-        /// What was to be started.
+        /// The program that was to be started.
         program: PathBuf,
         /// Why not.
         source: io::Error,
@@ -64,14 +64,14 @@ pub(crate) enum StartError {
     Interrupted,
 }
 
-/// What is started, for the report.
+/// The version, command and settings of a broker, for the report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Provenance {
     /// First line of what it prints about its version.
     pub(crate) version: String,
     /// Program and arguments.
     pub(crate) command: String,
-    /// What is set and why.
+    /// The settings, and the reasons for them.
     pub(crate) settings: Cow<'static, str>,
 }
 
@@ -129,7 +129,7 @@ impl RunningBroker {
         })
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -139,7 +139,7 @@ impl RunningBroker {
         self.process.id()
     }
 
-    /// That it still runs.
+    /// Checks that it still runs.
     ///
     /// # Errors
     /// [`StartError::Ended`].
@@ -147,7 +147,7 @@ impl RunningBroker {
         check(&mut self.process, &self.program, &self.log)
     }
 
-    /// What it is.
+    /// Returns version, command and settings.
     pub(crate) fn provenance(&self) -> &Provenance {
         &self.provenance
     }
@@ -212,7 +212,7 @@ fn check(child: &mut OwnChild, program: &Path, log: &Path) -> Result<(), StartEr
     }
 }
 
-/// Variables, program and arguments, to be repeated in a shell.
+/// Returns variables, program and arguments, to be repeated in a shell.
 fn command_line(invocation: &Invocation) -> String {
     let env = invocation.env.iter();
     let env = env.map(|(name, value)| format!("{name}={}", quoted(&value.to_string_lossy())));
@@ -225,7 +225,7 @@ fn command_line(invocation: &Invocation) -> String {
         .join(" ")
 }
 
-/// `word` as a shell takes it for one word. None of ours has a quote in it.
+/// Quotes `word` so that a shell takes it for one. None of ours has a quote in it.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -235,7 +235,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The first line the program prints about its version; empty when it prints none.
+/// Returns the first line the program prints about its version; empty when it prints none.
 fn printed_version(program: &Path, args: &[&str]) -> String {
     let output = Command::new(program)
         .args(args)

@@ -1,4 +1,4 @@
-//! The other end of a connection on this machine, as the kernel's table of sockets has it.
+//! State of the broker's end of a connection, from the kernel's table of sockets on this machine.
 //!
 //! Who does not read its end of a connection does not learn either that the other side has closed: that
 //! waits behind the bytes. The table tells at once.
@@ -17,14 +17,14 @@ pub(crate) struct PeerEnd {
 }
 
 impl PeerEnd {
-    /// The end at `broker` of a connection whose end here is `own`.
+    /// Returns the end at `broker` of a connection whose end here is `own`.
     pub(crate) fn of(broker: SocketAddr, own: SocketAddr) -> Self {
         Self {
             ports: (broker.port(), own.port()),
         }
     }
 
-    /// Whether it is open; `None` when the table has no such end, never had it perhaps.
+    /// Returns `true` if the end is open, and `None` if the table has no such end, or never had it.
     pub(crate) fn is_open(self) -> Option<bool> {
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
         let text = |path| fs::read_to_string(path).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::figure::Figure;
 use super::{Report, Run};
 
-/// What is not a figure.
+/// Columns that are no figures.
 const FACTS: [&str; 8] = [
     "scenario",
     "broker",
@@ -80,7 +80,7 @@ fn row(run: &Run, columns: &[&str]) -> Vec<String> {
     row
 }
 
-/// To four digits behind the point: more would be noise. A float is told from a count by its point.
+/// Rounds to four digits behind the point: more would be noise. A float is told from a count by its point.
 fn rounded(figure: &Figure) -> String {
     let rounded = (figure.value * 1e4).round() / 1e4;
     format!("{rounded:?}")

@@ -12,7 +12,7 @@ pub(super) struct Environment {
     pub(super) loadgen: String,
     /// The arguments of this program, for reading.
     pub(super) command: String,
-    /// The same one by one, for repeating: the name of this program comes first. Reports of the first
+    /// The command argument by argument, for repeating: the name of this program comes first. Reports of the first
     /// versions do not have it.
     #[serde(default)]
     pub(super) argv: Vec<String>,
@@ -23,13 +23,13 @@ pub(super) struct Environment {
     /// Cores this program may use.
     pub(super) cores: usize,
     pub(super) memory_kib: u64,
-    /// What TCP takes by default here. Reports of the first versions do not have it.
+    /// The system's default for TCP. Reports of the first versions do not have it.
     #[serde(default)]
     pub(super) congestion_control: String,
 }
 
 impl Environment {
-    /// Of this machine, now.
+    /// Looks at this machine, now.
     pub(super) fn here() -> Self {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
         let args = std::env::args_os().skip(1);
@@ -57,7 +57,7 @@ impl Environment {
         }
     }
 
-    /// The command as a shell takes it.
+    /// Returns the command as a shell takes it.
     pub(super) fn repeat(&self) -> String {
         if self.argv.is_empty() {
             return self.command.clone();
@@ -70,7 +70,7 @@ impl Environment {
     }
 }
 
-/// `word` as a shell takes it for one word.
+/// Quotes `word` so that a shell takes it for one.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,+%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -80,7 +80,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// `args` with `***` for the value of `--key`: reports are published.
+/// Returns `args` with `***` for the value of `--key`: reports are published.
 fn without_key(args: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut is_key = false;
     args.map(
@@ -96,7 +96,7 @@ fn without_key(args: impl Iterator<Item = String>) -> impl Iterator<Item = Strin
     )
 }
 
-/// The value of the first line `name: value`.
+/// Returns the value of the first line `name: value`.
 fn field(text: &str, name: &str) -> String {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
     let found = fields.find(|(key, _)| key.trim() == name);

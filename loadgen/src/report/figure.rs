@@ -37,12 +37,12 @@ pub(super) struct Figure {
     pub(super) unit: &'static str,
     pub(super) value: f64,
     pub(super) better: Better,
-    /// Whether the HTML report has bars of it.
+    /// `true` if the HTML report has bars of it.
     pub(super) has_bars: bool,
 }
 
 impl Figure {
-    /// The less the better.
+    /// Returns a figure of which less is better.
     pub(super) fn lower(key: &'static str, name: &'static str, unit: &'static str, v: f64) -> Self {
         Self {
             key,
@@ -54,7 +54,7 @@ impl Figure {
         }
     }
 
-    /// The more the better.
+    /// Returns a figure of which more is better.
     pub(super) fn higher(
         key: &'static str,
         name: &'static str,
@@ -67,7 +67,7 @@ impl Figure {
         }
     }
 
-    /// Neither good nor bad.
+    /// Returns a figure that is neither good nor bad.
     pub(super) fn told(key: &'static str, name: &'static str, unit: &'static str, v: f64) -> Self {
         Self {
             better: Better::Neither,
@@ -91,7 +91,7 @@ pub(super) struct Times<'a> {
     pub(super) of: TimesOf,
 }
 
-/// What kind of times: it decides which of their figures are worth comparing.
+/// The kind of times, which decides which of their figures are worth comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimesOf {
     /// Many of them, on a schedule: percentiles say it all, and one late one is all of the deviation.
@@ -101,7 +101,7 @@ pub(super) enum TimesOf {
 }
 
 impl RunResult {
-    /// All figures but those of [`RunResult::times`].
+    /// Returns all figures but those of [`RunResult::times`].
     pub(super) fn figures(&self) -> Vec<Figure> {
         let mut figures = self.cost_figures();
         match self {
@@ -151,7 +151,7 @@ impl RunResult {
         figures
     }
 
-    /// The times whose percentiles are figures too, and are drawn by percentile.
+    /// Returns the times whose percentiles are figures too, and are drawn by percentile.
     pub(super) fn times(&self) -> Option<Times<'_>> {
         let (distribution, of) = match self {
             Self::Latency(outcome) => (&outcome.latency, TimesOf::Schedule),
@@ -164,7 +164,7 @@ impl RunResult {
         Some(Times { distribution, of })
     }
 
-    /// The course of a run, second by second; empty where it was not recorded.
+    /// Returns the course of a run, second by second; empty where it was not recorded.
     pub(super) fn intervals(&self) -> &[Slice] {
         match self {
             Self::Latency(outcome) => &outcome.intervals,
@@ -172,7 +172,7 @@ impl RunResult {
         }
     }
 
-    /// Of everything that delivers messages.
+    /// Returns the CPU time for each delivery, of all that delivers messages.
     fn cost_figures(&self) -> Vec<Figure> {
         let Some((tally, server, tool)) = self.cost() else {
             return Vec::new();
@@ -187,7 +187,7 @@ impl RunResult {
 }
 
 impl Times<'_> {
-    /// Their percentiles, mean and deviation.
+    /// Returns percentiles, mean and deviation.
     pub(super) fn figures(self) -> Vec<Figure> {
         let times = self.distribution;
         let moments = match self.of {
@@ -213,7 +213,7 @@ impl Times<'_> {
     }
 }
 
-/// Of connections all at once.
+/// Returns the figures of connections all at once.
 fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
     let (before, during) = (&outcome.bystander_before, &outcome.bystander_during);
     let rate = outcome.connected as f64 / outcome.seconds;
@@ -241,7 +241,7 @@ fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
     figures
 }
 
-/// Of a subscriber that stops reading; the others' latencies afterwards come by themselves.
+/// Returns the figures of a subscriber that stops reading; the others' latencies afterwards come by themselves.
 fn slow_reader_figures(outcome: &SlowReaderOutcome) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (key, name, percent) in [

@@ -27,7 +27,7 @@ pub(crate) struct Paths<'a> {
     pub(crate) hgrm: Option<&'a Path>,
 }
 
-/// The same, open.
+/// Open files for the report.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     json: Option<OutputFile>,

@@ -45,7 +45,7 @@ outcomes! {
 }
 
 impl<'a> Group<'a> {
-    /// The runs that figures are told of: those that count, or all that have any where none does.
+    /// Returns the runs that figures are told of: those that count, or all that have any where none does.
     pub(super) fn counting_runs(&self) -> Vec<&'a Run> {
         let counting: Vec<_> = self
             .runs
@@ -64,7 +64,7 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// The latencies among them.
+    /// Returns the latencies among the runs that figures are told of.
     pub(super) fn counting(&self) -> Vec<&'a LatencyOutcome> {
         let runs = self.counting_runs().into_iter();
         runs.filter_map(|run| match &run.result {
@@ -74,13 +74,13 @@ impl<'a> Group<'a> {
         .collect()
     }
 
-    /// What subscribers waited, over all runs that count; `None` for scenarios without latencies.
+    /// Returns the latencies of all runs that count; `None` for scenarios without latencies.
     pub(super) fn latency(&self) -> Option<Distribution> {
         let runs = self.counting_runs().into_iter();
         merged(runs.filter_map(|run| Some(run.result.times()?.distribution)))
     }
 
-    /// The figures of all runs that count: the median of the rounds, or what their merged times say.
+    /// Returns the figures of all runs that count: the median of the rounds, or what their merged times say.
     pub(super) fn figures(&self) -> Vec<Rounds> {
         let runs = self.counting_runs();
         let mut figures: Vec<Rounds> = Vec::new();
@@ -106,7 +106,7 @@ impl<'a> Group<'a> {
         figures
     }
 
-    /// The broker's CPU time in nanoseconds for each delivery.
+    /// Returns the broker's CPU time in nanoseconds for each delivery.
     pub(super) fn server_cpu(&self) -> Option<Spread> {
         Spread::of(self.runs.iter().filter_map(|run| {
             let (tally, server, _) = run.result.cost()?;
@@ -122,13 +122,13 @@ impl<'a> Group<'a> {
         }))
     }
 
-    /// How many runs delivered everything once and in order, of how many.
+    /// Returns how many runs delivered everything once and in order, of how many.
     pub(super) fn exact(&self) -> String {
         let exact = self.runs.iter().filter(|run| run.result.is_exact()).count();
         format!("{exact}/{}", self.runs.len())
     }
 
-    /// How many runs count, of how many.
+    /// Returns how many runs count, of how many.
     pub(super) fn valid(&self) -> String {
         let valid = self.latencies().filter(|it| it.invalid.is_empty()).count();
         format!("{valid}/{}", self.runs.len())
@@ -152,7 +152,7 @@ impl Rounds {
         }
     }
 
-    /// The least and the greatest of the rounds.
+    /// Returns the least and the greatest of the rounds.
     pub(super) fn range(&self) -> (f64, f64) {
         let values = self.values.iter().copied();
         let least = values.clone().fold(f64::INFINITY, f64::min);
@@ -160,7 +160,7 @@ impl Rounds {
     }
 }
 
-/// By scenario and broker, in the order they were first run.
+/// Groups runs by scenario and broker, in the order they were first run.
 pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for run in &report.runs {
@@ -181,7 +181,7 @@ pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
     groups
 }
 
-/// All of them in one; `None` when there are none.
+/// Merges distributions into one; `None` when there are none.
 pub(super) fn merged<'a>(
     distributions: impl Iterator<Item = &'a Distribution>,
 ) -> Option<Distribution> {

@@ -1,10 +1,10 @@
-//! What was measured: every single run, the machine it ran on, and the table made of it.
+//! Reports: every single run, the machine it ran on, and tables, files and comparisons made of them.
 //!
 //! The JSON holds the runs as they were, never only their medians, so that a report can be made of it
 //! again. `schema` changes when a field is removed or changes its meaning; new fields do not change it,
 //! and have a default for files that are older.
 //!
-//! What is shown, compared and exported are the figures of [`figure`]: a new scenario says its own
+//! The figures of [`figure`] are what is shown, compared and exported: a new scenario says its own
 //! there.
 
 mod csv;
@@ -61,10 +61,10 @@ pub(crate) struct Report {
     pub(crate) omitted: Vec<Omitted>,
     /// In the order they were done.
     pub(crate) runs: Vec<Run>,
-    /// What a sweep found.
+    /// The knee that a sweep found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) knee: Option<Knee>,
-    /// Whether the user stopped it before the end.
+    /// `true` if the user stopped it before the end.
     #[serde(default)]
     pub(crate) partial: bool,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Omitted {
 }
 
 impl Report {
-    /// Nothing measured yet.
+    /// Returns a report without runs.
     pub(crate) fn new(timing: Timing) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -121,14 +121,14 @@ impl Report {
         }
     }
 
-    /// How many runs failed, do not count, lost, doubled or reordered messages; those that a sweep
+    /// Returns how many runs failed, do not count, lost, doubled or reordered messages; those that a sweep
     /// excuses are left out.
     pub(crate) fn failures(&self) -> usize {
         let failed = |run: &&Run| !run.excused && run.trouble().is_some();
         self.runs.iter().filter(failed).count()
     }
 
-    /// The tables for a terminal, with what went wrong below them.
+    /// Returns the tables for a terminal, with what went wrong below them.
     pub(crate) fn to_text(&self) -> String {
         tables::render(self)
     }

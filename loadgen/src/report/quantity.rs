@@ -1,11 +1,11 @@
 //! Figures as people read them: three digits, and the unit that suits them.
 
-/// `figure` to three digits, with the largest prefix that leaves some before the point: `56.1 M`.
+/// Returns `figure` to three digits, with the largest prefix that leaves some before the point: `56.1 M`.
 pub(super) fn count(figure: f64) -> String {
     prefixed(figure, &[(1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, "")])
 }
 
-/// A time in the largest unit that leaves digits before the point: `1.25 ms`.
+/// Returns a time in the largest unit that leaves digits before the point: `1.25 ms`.
 pub(super) fn time(nanoseconds: f64) -> String {
     prefixed(
         nanoseconds,
@@ -13,7 +13,7 @@ pub(super) fn time(nanoseconds: f64) -> String {
     )
 }
 
-/// A figure with its unit.
+/// Returns a figure with its unit.
 pub(super) fn with_unit(figure: f64, unit: &str) -> String {
     match unit {
         "µs" => time(figure * 1e3),
@@ -45,7 +45,7 @@ fn prefixed(figure: f64, units: &[(f64, &str)]) -> String {
     format!("{}{name}", digits(figure / size))
 }
 
-/// Three digits, without zeros at the end behind the point; all digits before it.
+/// Returns three digits, without zeros at the end behind the point; all digits before it.
 fn digits(figure: f64) -> String {
     if !figure.is_finite() {
         return "–".to_owned();

@@ -33,19 +33,19 @@ pub(crate) enum ReadError {
     Schema {
         /// Which.
         path: PathBuf,
-        /// What it says it is.
+        /// The layout it says it has.
         found: String,
     },
 }
 
-/// What is looked at before anything else.
+/// The field that says whether the rest can be read.
 #[derive(Deserialize)]
 struct SchemaField {
     schema: String,
 }
 
 impl Report {
-    /// What `--json` has written to `path`.
+    /// Reads a report that `--json` has written to `path`.
     ///
     /// # Errors
     /// See [`ReadError`].

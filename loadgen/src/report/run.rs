@@ -58,12 +58,12 @@ pub(crate) struct Knee {
     pub(crate) sustained: Option<f64>,
     /// The first that was not.
     pub(crate) not_sustained: Option<f64>,
-    /// What went wrong at that one.
+    /// The reason why that rate was not sustained.
     pub(crate) why: Option<String>,
 }
 
 impl Run {
-    /// Run `round` of `scenario` over `broker`.
+    /// Returns run `round` of `scenario` over `broker`.
     pub(crate) fn new(scenario: &str, broker: Broker, round: usize, result: RunResult) -> Self {
         Self {
             scenario: scenario.to_owned(),
@@ -75,19 +75,19 @@ impl Run {
         }
     }
 
-    /// Everything there is to say about it in figures.
+    /// Returns all figures of the run.
     pub(super) fn all_figures(&self) -> Vec<Figure> {
         let mut figures = self.result.figures();
         figures.extend(self.result.times().into_iter().flat_map(Times::figures));
         figures
     }
 
-    /// Whether its figures are those of a whole run with nothing wrong.
+    /// Returns `true` if its figures are those of a whole run with nothing wrong.
     pub(super) fn counts(&self) -> bool {
         !self.result.is_partial() && self.trouble().is_none()
     }
 
-    /// Why this run is no success; `None` when it is one. A run that the user stopped is none
+    /// Returns why this run is no success; `None` when it is one. A run that the user stopped is none
     /// either, but there is nothing to say about it.
     pub(crate) fn trouble(&self) -> Option<String> {
         if self.result.is_partial() {
@@ -116,7 +116,7 @@ impl Run {
 }
 
 impl Run {
-    /// What was not delivered once and in order; `None` when everything was.
+    /// Describes what was not delivered once and in order; `None` when everything was.
     pub(super) fn inexact(&self) -> Option<String> {
         let tally = self.result.tally().filter(|tally| !tally.is_clean())?;
         Some(format!(
@@ -132,7 +132,7 @@ impl Run {
 }
 
 impl RunResult {
-    /// Whether everything was delivered once and in order.
+    /// Returns `true` if everything was delivered once and in order.
     pub(super) fn is_exact(&self) -> bool {
         match self {
             Self::Idle(_) => true,
@@ -141,7 +141,7 @@ impl RunResult {
         }
     }
 
-    /// Whether the user stopped it.
+    /// Returns `true` if the user stopped it.
     pub(super) fn is_partial(&self) -> bool {
         match self {
             Self::Latency(outcome) => outcome.partial,
@@ -161,7 +161,7 @@ impl RunResult {
         }
     }
 
-    /// Deliveries, and the CPU time of broker and program for them; `None` where it was for
+    /// Returns deliveries, and the CPU time of broker and program for them; `None` where it was for
     /// something else.
     pub(super) fn cost(&self) -> Option<(&Tally, Option<CpuTime>, CpuTime)> {
         match self {

@@ -15,10 +15,10 @@ use crate::scenario::{
 use crate::verify::Tally;
 use crate::watch::Slice;
 
-/// What nobody may run.
+/// A script that must never run in a report.
 pub(super) const EVIL: &str = "</style><script>alert('\"1\"')</script>&amp;";
 
-/// Nothing measured yet.
+/// Returns a report without runs.
 pub(super) fn empty() -> Report {
     Report::new(Timing {
         warm_up_seconds: 0.0,
@@ -26,7 +26,7 @@ pub(super) fn empty() -> Report {
     })
 }
 
-/// All kinds of runs.
+/// Returns a report with all kinds of runs.
 pub(super) fn report() -> Report {
     let mut report = empty();
     let loads = [
@@ -65,7 +65,7 @@ pub(super) fn report() -> Report {
     report
 }
 
-/// A closed loop whose broker takes `scale` µs for each of 1000 deliveries.
+/// Returns a closed loop whose broker takes `scale` µs for each of 1000 deliveries.
 pub(super) fn fanout(scale: u64) -> RunResult {
     RunResult::Fanout(FanoutOutcome {
         messages: 100,
@@ -76,7 +76,7 @@ pub(super) fn fanout(scale: u64) -> RunResult {
     })
 }
 
-/// An open loop of three seconds with latencies up to `scale` ms.
+/// Returns an open loop of three seconds with latencies up to `scale` ms.
 pub(super) fn latency(scale: u64) -> RunResult {
     let slice = |second: u32| Slice {
         start_seconds: f64::from(second),
@@ -127,7 +127,7 @@ fn idle(scale: u64) -> RunResult {
     })
 }
 
-/// A thousand connections that take up to `scale` ms.
+/// Returns a thousand connections that take up to `scale` ms.
 fn storm(scale: u64) -> RunResult {
     RunResult::Storm(Box::new(StormOutcome {
         connected: 1000,
@@ -158,7 +158,7 @@ fn history(scale: u64) -> RunResult {
     }))
 }
 
-/// The broker's memory grows by `scale` MiB before the slow one is let go.
+/// Returns a run in which the broker's memory grows by `scale` MiB before the slow one is let go.
 fn slow_reader(scale: u64) -> RunResult {
     let point = |second: u32, mebibytes: u64| MemoryPoint {
         seconds: f64::from(second),
@@ -198,7 +198,7 @@ fn cpu(nanoseconds: u64) -> CpuTime {
     }
 }
 
-/// A thousand of them, evenly up to `scale` ms.
+/// Returns a thousand times, evenly up to `scale` ms.
 fn times(scale: u64) -> Distribution {
     let mut times = Distribution::new();
     (1..=1000).for_each(|micro| times.record(scale * micro * 1000));

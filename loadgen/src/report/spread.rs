@@ -9,7 +9,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of `figures`; `None` when there are none. An even number has the mean of the middle two as
+    /// Returns the spread of `figures`; `None` when there are none. An even number has the mean of the middle two as
     /// its median.
     pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The same loads over brokers' client libraries.
+//! Loads through brokers' client libraries instead of this program's own adapters.
 //!
 //! Libraries bring their own sockets, tasks and some even threads, so [`super::topology`] cannot serve
 //! them. The load is the same window, the check the same verifier; what differs is who waits: a task
@@ -51,7 +51,7 @@ struct LibraryTopology<'a, L: Library> {
     channels: Vec<Rc<ChannelReceivers>>,
     /// Channel by channel.
     senders: Vec<LibrarySender<L::Publisher>>,
-    /// What ended a subscriber's task.
+    /// Errors that ended subscribers' tasks.
     failures: UnboundedReceiver<ScenarioError>,
 }
 
@@ -105,7 +105,7 @@ impl<'a, L: Library> LibraryTopology<'a, L> {
         Ok(run)
     }
 
-    /// The first publisher of each channel asks until all subscribers have heard it.
+    /// Lets the first publisher of each channel ask until all subscribers have heard it.
     async fn probe<M: PayloadHeader>(&mut self) -> Result<(), ScenarioError> {
         let start = Instant::now();
         loop {
@@ -176,7 +176,7 @@ async fn listen<S: LibrarySubscriber, M: PayloadHeader>(
     }
 }
 
-/// The header of a payload that is one of ours.
+/// Returns the header of a payload that is one of ours.
 fn header<M: PayloadHeader>(payload: &[u8], payload_len: usize) -> Result<M, WireError> {
     match M::read(payload) {
         Some(header) if payload.len() == payload_len => Ok(header),

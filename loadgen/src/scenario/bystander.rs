@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// Longer than any load.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// What it saw.
+/// The latencies and deliveries that the bystander saw.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) before: Distribution,

@@ -49,7 +49,7 @@ pub(crate) enum ScenarioName {
     Seed,
 }
 
-/// What a user may say of them.
+/// The user's settings for named scenarios.
 #[derive(Debug)]
 pub(crate) struct ScenarioOptions {
     pub(crate) latency: Latency,
@@ -75,7 +75,7 @@ impl ScenarioName {
         }
     }
 
-    /// The name used on the command line and in reports.
+    /// Returns the name used on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fanout => "fanout",
@@ -98,7 +98,7 @@ impl ScenarioName {
         }
     }
 
-    /// What it does, by the names in reports: `latency` at each of the rates.
+    /// Returns the loads of the scenario by their names in reports: `latency` has one for each rate.
     pub(crate) fn loads(self, given: &ScenarioOptions) -> Vec<(String, Load)> {
         let fanout = Fanout::default();
         let load = match self {
@@ -167,7 +167,7 @@ pub(crate) enum Preset {
 }
 
 impl Preset {
-    /// What it does where nothing else is said.
+    /// Returns the load where the user sets nothing else.
     pub(crate) fn load(self) -> Fanout {
         let fan_out = Fanout::default();
         match self {

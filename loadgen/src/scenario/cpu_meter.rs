@@ -1,4 +1,4 @@
-//! What a measured window costs: CPU time of the broker and of this program.
+//! CPU time that the broker and this program take for a measured window.
 
 use super::{ScenarioError, Target};
 use crate::process::CpuTime;

@@ -48,20 +48,20 @@ pub(crate) struct Fanout {
     pub(crate) publishers: u16,
     /// Of each channel.
     pub(crate) subscribers: usize,
-    /// Whether publishers and subscribers are the same clients: each message goes to all others.
+    /// `true` if publishers and subscribers are the same clients: each message goes to all others.
     pub(crate) members: bool,
     pub(crate) channels: usize,
     /// Channel k gets messages in proportion to 1 / k^s, with one window for all; `None` when each
     /// channel has its own.
     pub(crate) zipf: Option<f64>,
-    /// What the channel of each message is drawn from.
+    /// The seed of the random numbers that draw the channel of each message.
     pub(crate) seed: u64,
     /// Bytes of each message.
     pub(crate) payload: usize,
     pub(crate) mode: Mode,
     /// Payload bytes that a pipelined publisher has under way, at least four messages.
     pub(crate) window: usize,
-    /// What speaks with the broker.
+    /// The client that speaks with the broker.
     pub(crate) client: Client,
 }
 
@@ -97,12 +97,12 @@ pub(crate) enum Amount {
 pub(crate) struct Timing {
     /// Before anything is measured.
     pub(crate) warm_up_seconds: f64,
-    /// What is measured.
+    /// The measured time or number of messages.
     pub(crate) measured: Amount,
 }
 
 impl Timing {
-    /// For a load that is given in time; one given in messages has no time.
+    /// Returns the phases of a load that is given in time; one given in messages has no time.
     pub(crate) fn phases(self) -> Phases {
         let measured = match self.measured {
             Amount::Seconds(seconds) => seconds,
@@ -115,7 +115,7 @@ impl Timing {
     }
 }
 
-/// What was measured.
+/// The result of a closed loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FanoutOutcome {
     /// Messages published.
@@ -187,7 +187,7 @@ impl Fanout {
         })
     }
 
-    /// The window in messages.
+    /// Returns the window in messages.
     pub(super) fn window_messages(&self) -> u64 {
         match self.mode {
             Mode::Pipelined => (self.window / self.payload).max(4) as u64,
@@ -294,7 +294,7 @@ impl FanoutRun<'_> {
     }
 }
 
-/// What every one of `subscribers` has of a publisher.
+/// Returns the number of a publisher's messages that every one of `subscribers` has.
 fn slowest(subscribers: &[Subscriber], publisher: u16) -> u64 {
     let progress = |subscriber: &Subscriber| subscriber.verifier.progress(publisher.into());
     subscribers.iter().map(progress).min().unwrap_or_default()

@@ -64,7 +64,7 @@ impl HistoryJoin {
     }
 }
 
-/// What was measured.
+/// The result of joins to channels with a history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HistoryOutcome {
     /// Joiners that got to the end of the history.
@@ -73,7 +73,7 @@ pub(crate) struct HistoryOutcome {
     pub(crate) seconds: f64,
     /// From `connect` to the last message of the history, of each of these.
     pub(crate) times: Distribution,
-    /// Whether the user stopped it.
+    /// `true` if the user stopped it.
     pub(crate) partial: bool,
     /// Messages of the history, due and had.
     pub(crate) tally: Tally,

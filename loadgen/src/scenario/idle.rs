@@ -53,7 +53,7 @@ pub(crate) struct IdlePoint {
     pub(crate) memory: Memory,
 }
 
-/// What was measured.
+/// The memory of a broker with idle subscribers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IdleOutcome {
     /// The readings, the first with no subscriber.
@@ -130,7 +130,7 @@ impl Idle {
 }
 
 impl IdleOutcome {
-    /// Resident bytes per subscriber, shared pages included: the slope likewise.
+    /// Returns the slope of resident bytes per subscriber, shared pages included.
     pub(crate) fn rss_per_subscriber(&self) -> f64 {
         slope(&self.points, |memory| memory.rss_bytes)
     }

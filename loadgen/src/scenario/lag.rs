@@ -22,7 +22,7 @@ impl Default for LagBound {
     }
 }
 
-/// What is to be said about `lag` if it is over the bound.
+/// Returns why a run with this `lag` is invalid, if it is over the bound.
 pub(super) fn lag_objection(lag: &Distribution, bound: LagBound) -> Option<String> {
     let LagBound {
         percentile,

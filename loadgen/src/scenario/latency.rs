@@ -48,10 +48,10 @@ pub(crate) struct Latency {
     /// Messages a second, all publishers together.
     pub(crate) rate: f64,
     pub(crate) arrivals: Arrivals,
-    /// What random arrivals are made from: the same seed makes the same schedule.
+    /// The seed of random arrivals: an equal seed makes an equal schedule.
     pub(crate) seed: u64,
     pub(crate) lag_bound: LagBound,
-    /// What speaks with the broker.
+    /// The client that speaks with the broker.
     pub(crate) client: Client,
 }
 
@@ -77,11 +77,11 @@ impl Default for Latency {
 pub(crate) struct Phases {
     /// Before anything is measured.
     pub(crate) warm_up: Duration,
-    /// What is measured.
+    /// The measured time.
     pub(crate) measured: Duration,
 }
 
-/// What was measured.
+/// The result of an open loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LatencyOutcome {
     /// Messages sent.
@@ -94,7 +94,7 @@ pub(crate) struct LatencyOutcome {
     pub(crate) achieved_rate: f64,
     /// Why these figures do not count; empty when they do.
     pub(crate) invalid: Vec<String>,
-    /// Whether the user stopped it. What was under way then counts as lost.
+    /// `true` if the user stopped it. Messages that were under way then count as lost.
     pub(crate) partial: bool,
     /// Deliveries, due and had.
     pub(crate) tally: Tally,
@@ -113,7 +113,7 @@ pub(crate) struct LatencyOutcome {
 }
 
 impl Latency {
-    /// The same at `rate`, and its name in reports.
+    /// Returns this load at `rate`, and its name in reports.
     pub(crate) fn at(&self, rate: f64) -> (String, Load) {
         let load = Self {
             rate,
@@ -161,7 +161,7 @@ impl Latency {
         Ok(self.outcome(measured, tally, cost, intervals, phases.measured))
     }
 
-    /// What came of a measurement.
+    /// Makes the outcome of a measurement.
     pub(super) fn outcome(
         &self,
         measured: Measured,
@@ -208,7 +208,7 @@ impl Latency {
         }
     }
 
-    /// When messages of a phase of `length` are due.
+    /// Returns when messages of a phase of `length` are due.
     pub(super) fn timetable(&self, length: Duration, seed: u64) -> Timetable {
         let end = nanoseconds(length);
         Timetable::new(self.arrivals, self.rate, &self.shares(), seed, end)
@@ -237,7 +237,7 @@ impl Latency {
         })
     }
 
-    /// The publishers' parts in the rate.
+    /// Returns the publishers' parts in the rate.
     fn shares(&self) -> Shares {
         let publishers = usize::from(self.publishers);
         match self.zipf {
@@ -250,7 +250,7 @@ impl Latency {
         }
     }
 
-    /// Why an outcome does not count.
+    /// Returns why an outcome does not count.
     fn objections(&self, outcome: &LatencyOutcome) -> Vec<String> {
         let mut objections = Vec::new();
         objections.extend(lag_objection(&outcome.lag, self.lag_bound));

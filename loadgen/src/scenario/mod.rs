@@ -1,4 +1,4 @@
-//! What is done to a broker: the shapes of load, and the named ones that reports are made of.
+//! Loads on brokers: their shapes, and the named ones that reports are made of.
 //!
 //! Scenarios know connections and stamps, not brokers: they run the same against each. A scenario
 //! returns what it saw and judges nothing; medians, ratios and verdicts are [`crate::report`]'s.
@@ -90,12 +90,12 @@ pub(crate) enum ScenarioError {
 }
 
 impl ScenarioError {
-    /// Whether the user asked to stop.
+    /// Returns `true` if the user asked to stop.
     pub(crate) fn is_interrupt(&self) -> bool {
         matches!(self, Self::Fleet(FleetError::Interrupted))
     }
 
-    /// What came of something that was worth as much as it got to: `None` when the user stopped it.
+    /// Turns a stop by the user into `None`, where the part that was done is worth keeping.
     fn interrupted<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
         match result {
             Err(error) if error.is_interrupt() => Ok(None),
@@ -111,12 +111,12 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     /// Its process, when it is local and known.
     pub(crate) pid: Option<u32>,
-    /// What sessions of Mles make their keys from.
+    /// The source of keys for sessions of Mles.
     pub(crate) keyring: Keyring,
 }
 
 impl Load {
-    /// Why `broker` cannot be loaded with this; `None` when it can.
+    /// Returns why `broker` cannot be loaded with this; `None` when it can.
     pub(crate) fn objection(&self, broker: Broker) -> Option<&'static str> {
         match self {
             Self::History(_) => match broker.history() {
@@ -128,7 +128,7 @@ impl Load {
         }
     }
 
-    /// How many messages of each channel a server must keep for this.
+    /// Returns how many messages of each channel a server must keep for this.
     pub(crate) fn history(&self, broker: Broker) -> usize {
         match self {
             Self::History(load) => load.kept_by(broker),
@@ -136,12 +136,12 @@ impl Load {
         }
     }
 
-    /// Whether the broker's process has to be a new one for each run.
+    /// Returns `true` if the broker's process has to be a new one for each run.
     pub(crate) fn needs_new_process(&self) -> bool {
         matches!(self, Self::Idle(_) | Self::SlowReader(_))
     }
 
-    /// What speaks with the broker.
+    /// Returns the client that speaks with the broker.
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Fanout(fanout) => fanout.client,
@@ -151,7 +151,7 @@ impl Load {
         }
     }
 
-    /// The same by another client; `None` where only the lean one can do it.
+    /// Returns this load through another client; `None` where only the lean one can do it.
     pub(crate) fn by(self, client: Client) -> Option<Self> {
         match self {
             Self::Fanout(fanout) if !fanout.members && fanout.zipf.is_none() => {
@@ -164,7 +164,7 @@ impl Load {
     }
 }
 
-/// What a scenario does.
+/// The load of a scenario.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Load {

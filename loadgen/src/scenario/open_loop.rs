@@ -45,7 +45,7 @@ impl<'a> OpenLoop<'a> {
         }
     }
 
-    /// The same, until `stop` is set.
+    /// Makes the loop end once `stop` is set.
     pub(super) fn until(self, stop: &'a AtomicBool) -> Self {
         Self {
             stop: Some(stop),
@@ -53,7 +53,7 @@ impl<'a> OpenLoop<'a> {
         }
     }
 
-    /// The connections and their accounts.
+    /// Returns the connections and their accounts.
     pub(super) fn topology(&mut self) -> &mut Topology<'a, TimedStamp> {
         &mut self.topology
     }

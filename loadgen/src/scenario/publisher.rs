@@ -17,7 +17,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Length of one message on the wire.
+    /// Returns the length of one message on the wire.
     pub(super) fn message_len(&self) -> usize {
         self.publication.bytes.len()
     }

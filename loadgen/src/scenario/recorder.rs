@@ -10,7 +10,7 @@ use crate::distribution::{Distribution, nanoseconds};
 use crate::payload::TimedStamp;
 use crate::watch::{Feed, INTERVAL, Interval};
 
-/// What a phase has recorded so far.
+/// The times that a phase has recorded so far.
 #[derive(Debug)]
 pub(super) struct Recorder {
     /// When the phase began.
@@ -37,7 +37,7 @@ struct Current {
 }
 
 impl Recorder {
-    /// For a phase that begins now, with messages for `length`. Its intervals go to `feed`.
+    /// Begins a phase now, with messages for `length`. Its intervals go to `feed`.
     pub(super) fn start(length: Duration, feed: Option<Feed>) -> Self {
         let current = feed.map(|feed| Current {
             latency: feed.empty(),
@@ -55,18 +55,18 @@ impl Recorder {
         }
     }
 
-    /// What time it is in this phase.
+    /// Returns the nanoseconds since the phase began.
     #[inline]
     pub(super) fn now(&self) -> u64 {
         nanoseconds(self.epoch.elapsed())
     }
 
-    /// A message that was due at `due` is sent now.
+    /// Records that a message that was due at `due` is sent now.
     pub(super) fn sent(&mut self, due: u64, now: u64) {
         self.lag.record(now.saturating_sub(due));
     }
 
-    /// A subscriber has got a message now.
+    /// Records that a subscriber has got a message now.
     #[inline]
     pub(super) fn delivered(&mut self, header: TimedStamp, now: u64) {
         let latency = now.saturating_sub(header.intended);
@@ -130,7 +130,7 @@ mod tests {
     /// From sent to delivered, in every case here.
     const SERVICE: u64 = 50_000;
 
-    /// A virtual second of 1000 messages a second whose publisher cannot send for 200 ms from the
+    /// Returns a virtual second of 1000 messages a second whose publisher cannot send for 200 ms from the
     /// middle on, and gets rid of all that it missed at their end.
     fn stalled() -> Recorder {
         let second = Duration::from_secs(1);

@@ -31,7 +31,7 @@ pub(crate) struct Seed {
     pub(crate) warm_up_samples: u64,
     /// Bytes of each message, its stamp of 8 bytes included.
     pub(crate) payload: usize,
-    /// What speaks with the broker.
+    /// The client that speaks with the broker.
     pub(crate) client: Client,
 }
 
@@ -41,7 +41,7 @@ impl Seed {
     /// 1.6 MB, its stamp included.
     const LARGE: usize = 1_600_000;
 
-    /// With both payloads of that comparison, and their names in reports.
+    /// Returns the load with both payloads of that comparison, and their names in reports.
     pub(crate) fn both(&self) -> Vec<(String, Load)> {
         [("seed-hello", Self::HELLO), ("seed-1.6MB", Self::LARGE)]
             .map(|(name, payload)| {
@@ -67,12 +67,12 @@ impl Default for Seed {
     }
 }
 
-/// What was measured.
+/// The times until all subscribers had a message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SeedOutcome {
     /// From publish until all have it, for each message.
     pub(crate) times: Distribution,
-    /// Whether the user stopped it.
+    /// `true` if the user stopped it.
     pub(crate) partial: bool,
     /// Deliveries, due and had.
     pub(crate) tally: Tally,

@@ -76,7 +76,7 @@ pub(crate) struct MemoryPoint {
     pub(crate) rss_bytes: u64,
 }
 
-/// What was measured. All latencies are those of the subscribers that read.
+/// The result beside a subscriber that stops reading. All latencies are those of the subscribers that read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SlowReaderOutcome {
     /// While all read.
@@ -100,7 +100,7 @@ pub(crate) struct SlowReaderOutcome {
     pub(crate) memory: Vec<MemoryPoint>,
     /// Why these figures do not count; empty when they do.
     pub(crate) invalid: Vec<String>,
-    /// Whether the user stopped it. What was under way then counts as lost.
+    /// `true` if the user stopped it. Messages that were under way then count as lost.
     pub(crate) partial: bool,
     /// Deliveries to those who read, due and had.
     pub(crate) tally: Tally,
@@ -198,7 +198,7 @@ impl SlowReader {
         recorder.in_time as f64 / self.subscribers as f64 / seconds
     }
 
-    /// Why an outcome does not count: what goes wrong before the stop. What does afterwards is what
+    /// Returns why an outcome does not count: what goes wrong before the stop. What does afterwards is what
     /// was looked for.
     fn objections(&self, outcome: &SlowReaderOutcome) -> Vec<String> {
         let mut objections = Vec::new();
@@ -254,7 +254,7 @@ fn admit_slow(
     Ok(opened)
 }
 
-/// What was seen of the broker.
+/// Readings of the broker's memory and of its end of the slow connection.
 #[derive(Debug, Default)]
 struct Sight {
     let_go_seconds: Option<f64>,

@@ -57,7 +57,7 @@ impl Default for ConnectStorm {
     }
 }
 
-/// What was measured.
+/// The result of connections all at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StormOutcome {
     /// Connections that got a message.
@@ -70,7 +70,7 @@ pub(crate) struct StormOutcome {
     pub(crate) seconds: f64,
     /// From `connect` to the first message, of each connection that got one.
     pub(crate) connect: Distribution,
-    /// What the bystander waited for its messages before, in the second before.
+    /// The bystander's latencies in the second before the storm.
     pub(crate) bystander_before: Distribution,
     /// And while the others connected.
     pub(crate) bystander_during: Distribution,
@@ -89,7 +89,7 @@ pub(crate) struct StormOutcome {
 }
 
 impl StormOutcome {
-    /// The broker's CPU time in nanoseconds for each connection, without what the bystander takes.
+    /// Returns the broker's CPU time in nanoseconds for each connection, without what the bystander takes.
     pub(crate) fn server_cpu_per_connection(&self) -> Option<f64> {
         let (during, before) = self.server_cpu.zip(self.server_cpu_before)?;
         let quiet = before.nanoseconds as f64 / self.seconds_before * self.seconds;
@@ -267,7 +267,7 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Those whose connection failed wait no more. One of those who were there before is an error.
+    /// Lets those whose connection failed wait no more. One of those who were there before is an error.
     fn give_up_failed(&mut self) -> Result<(), ScenarioError> {
         let there_before = self.topology.subscribers.len() + self.topology.publishers.len();
         for (link, error) in self.topology.fleet.take_failures() {

@@ -31,7 +31,7 @@ pub(super) struct Due {
     pub(super) publisher: usize,
 }
 
-/// What is to be sent until the end of a phase, by all publishers.
+/// The messages that all publishers are to send until the end of a phase, and when.
 #[derive(Debug)]
 pub(super) struct Timetable {
     /// The next message of each publisher that may send.
@@ -42,7 +42,7 @@ pub(super) struct Timetable {
     end: u64,
 }
 
-/// What part of all messages each publisher has.
+/// The part of all messages that each publisher sends.
 #[derive(Clone, Debug)]
 pub(super) enum Shares {
     /// So many publishers, the same for all, in turn.
@@ -111,7 +111,7 @@ impl Timetable {
         table
     }
 
-    /// The next message that is due at `now`, once.
+    /// Takes the next message that is due at `now`, once.
     pub(super) fn take(&mut self, now: u64) -> Option<Due> {
         loop {
             let &Reverse(due) = self.next.peek()?;
@@ -130,13 +130,13 @@ impl Timetable {
         }
     }
 
-    /// When the next message is due; in the past when it is overdue. `None` when no publisher that
+    /// Returns when the next message is due; in the past when it is overdue. `None` when no publisher that
     /// may send has one left.
     pub(super) fn next_at(&self) -> Option<u64> {
         self.next.peek().map(|Reverse(due)| due.at)
     }
 
-    /// Whether nothing is left, of those who may not send either.
+    /// Returns `true` if no publisher has a message left, those included that may not send now.
     pub(super) fn is_empty(&self) -> bool {
         self.next.is_empty()
             && self
@@ -157,7 +157,7 @@ impl Timetable {
         }
     }
 
-    /// How many messages are left, of those who may not send too.
+    /// Returns how many messages are left, of those who may not send too.
     pub(super) fn into_remaining(mut self) -> u64 {
         for publisher in 0..self.sources.len() {
             self.release(publisher);
@@ -193,7 +193,7 @@ enum Gaps {
 }
 
 impl Gaps {
-    /// The next time, in nanoseconds.
+    /// Returns the next time, in nanoseconds.
     fn next(&mut self) -> u64 {
         let seconds = match self {
             Self::Fixed { sent, first, gap } => {

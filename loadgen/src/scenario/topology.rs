@@ -31,7 +31,7 @@ pub(super) const STALL: Duration = Duration::from_secs(10);
 pub(super) const TURN: Duration = Duration::from_millis(100);
 /// Bytes handed to the kernel in one write, unless one message is longer.
 pub(super) const WRITE_LEN: usize = 64 << 10;
-/// What payloads hold behind their header, over and over.
+/// Text that fills payloads behind their header, over and over.
 const TEXT: &[u8] = b"Hello World!";
 
 /// How many of each.
@@ -42,7 +42,7 @@ pub(super) struct Shape {
     pub(super) publishers: u16,
     /// Of each channel.
     pub(super) subscribers: usize,
-    /// Whether subscriber and publisher n of a channel are one client, on one connection where the
+    /// `true` if subscriber and publisher n of a channel are one client, on one connection where the
     /// protocol can do that. Their numbers must be the same, and over 1.
     pub(super) members: bool,
     /// Bytes.
@@ -195,7 +195,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
         Ok(())
     }
 
-    /// Whether every subscriber has the last message of each of its channel's publishers.
+    /// Returns `true` if every subscriber has the last message of each of its channel's publishers.
     pub(super) fn is_idle(&self) -> bool {
         self.by_channel().all(|(publishers, subscribers)| {
             publishers.iter().all(|publisher| {
@@ -207,7 +207,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
         })
     }
 
-    /// What all subscribers have seen of what was sent so far.
+    /// Returns the deliveries that all subscribers have seen of the messages sent so far.
     pub(super) fn tally(&self) -> Tally {
         let mut all = Tally::default();
         for (publishers, subscribers) in self.by_channel() {
@@ -224,7 +224,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
         publishers.zip(self.subscribers.chunks(self.shape.subscribers))
     }
 
-    /// The name of a channel.
+    /// Returns the name of a channel.
     pub(super) fn channel(&self, channel: usize) -> &str {
         &self.channels[channel]
     }
@@ -316,13 +316,13 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
     }
 }
 
-/// A number that no other session of this program's run has.
+/// Returns a number that no other session of this program's run has.
 pub(super) fn session_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A name that no other run used, so that nobody else is on its channels; eight hex digits, to
+/// Returns a name that no other run used, so that nobody else is on its channels; eight hex digits, to
 /// keep names of one length.
 pub(super) fn run_name() -> String {
     let now = SystemTime::now()

@@ -9,7 +9,7 @@ use super::publisher::Publisher;
 use super::topology::{Subscriber, Topology, WRITE_LEN};
 use crate::verify::Stamp;
 
-/// What part of all messages each channel gets.
+/// The part of all messages that each channel gets.
 #[derive(Clone, Debug)]
 pub(super) struct Zipf {
     /// For each channel the part that it and those before it get; the last is 1.
@@ -30,7 +30,7 @@ impl Zipf {
         Self { cumulative }
     }
 
-    /// The part of each channel.
+    /// Returns the part of each channel.
     pub(super) fn parts(&self) -> impl Iterator<Item = f64> {
         let before = std::iter::once(&0.0).chain(&self.cumulative);
         self.cumulative
@@ -39,7 +39,7 @@ impl Zipf {
             .map(|(to, from)| to - from)
     }
 
-    /// The channel of the next message.
+    /// Draws the channel of the next message.
     fn draw(&self, random: &mut fastrand::Rng) -> usize {
         let at = random.f64();
         let channel = self.cumulative.partition_point(|&part| part <= at);
@@ -121,7 +121,7 @@ impl SharedWindow {
     }
 }
 
-/// How many messages of a channel all of its subscribers have.
+/// Returns how many messages of a channel all of its subscribers have.
 fn acknowledged(publishers: &[Publisher], subscribers: &[Subscriber]) -> u64 {
     let of_one = |publisher: &Publisher| {
         let progress = |it: &Subscriber| it.verifier.progress(publisher.index.into());

@@ -25,14 +25,14 @@ pub(crate) struct IntervalLog {
     path: PathBuf,
     out: BufWriter<File>,
     serializer: V2DeflateSerializer,
-    /// What timestamps count from.
+    /// The moment that timestamps count from.
     opened: Instant,
     /// The first failure: nothing is written after it.
     failed: Option<io::Error>,
 }
 
 impl IntervalLog {
-    /// A new log in place of what was at `path`.
+    /// Creates a log in place of what was at `path`.
     ///
     /// # Errors
     /// It cannot be written.

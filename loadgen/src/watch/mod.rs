@@ -1,4 +1,4 @@
-//! What can be seen of a run while it goes on: a line on the terminal, an interval log, and the
+//! Views of a run while it goes on: a line on the terminal, an interval log, and the
 //! time series of the report.
 //!
 //! The thread that measures only swaps one histogram for another once a second; everything else
@@ -51,7 +51,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// An empty histogram for the next interval.
+    /// Returns an empty histogram for the next interval.
     pub(crate) fn empty(&self) -> Distribution {
         self.empty
             .try_recv()

@@ -10,7 +10,7 @@ use super::Slice;
 pub(super) struct Line(ProgressBar);
 
 impl Line {
-    /// For the run `label`. Nothing is drawn when standard error is no terminal.
+    /// Begins a line for the run `label`. Nothing is drawn when standard error is no terminal.
     pub(super) fn new(label: &str) -> Self {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{prefix} {elapsed} {wide_msg}") {

@@ -1,4 +1,4 @@
-//! What cannot work is told in a line that says what and where, and by the exit code.
+//! Input that cannot work is told in a line that says what and where, and by the exit code.
 
 use std::io::Write;
 use std::net::TcpListener;

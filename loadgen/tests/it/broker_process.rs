@@ -14,7 +14,7 @@ use crate::support::{said, try_loadgen_json};
 /// waiting for longer than they may.
 static RABBITMQ: Mutex<()> = Mutex::new(());
 
-/// The turn of a test that starts `broker`, if it has to wait for one.
+/// Returns the turn of a test that starts `broker`, if it has to wait for one.
 fn turn(broker: &str) -> Option<MutexGuard<'static, ()>> {
     broker
         .contains("rabbitmq")
@@ -91,7 +91,7 @@ pub fn compare(args: &[&str]) -> Option<(Output, Value)> {
     }
 }
 
-/// Whether the program said so; then the running test is skipped.
+/// Returns `true` if the program said that the broker is missing; then the running test is skipped.
 fn is_missing(said: &str) -> bool {
     let is_missing = said.contains("is not installed");
     if is_missing {

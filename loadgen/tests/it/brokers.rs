@@ -147,7 +147,7 @@ fn takes_memory_for_idle_subscribers(broker: &str) {
     }
 }
 
-/// Nothing done to a delivery passes, and each kind of harm is called by its name.
+/// Asserts that nothing done to a delivery passes, and that each kind of harm is called by its name.
 fn is_found_out_when_tampered_with(broker: &str) {
     const SUBSCRIBERS: u64 = 3;
     const MESSAGES: u64 = 200;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-/// What the proxy does to the bytes.
+/// Faults of the proxy.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Passes everything from the broker on so much later.
@@ -21,7 +21,7 @@ pub enum Fault {
 /// Bytes that clients have sent, while a stall is to come. Whoever passes bytes on holds the lock.
 type Gate = Arc<Mutex<usize>>;
 
-/// What the kernel may receive for the proxy before it has read it.
+/// Bytes that the kernel may receive for the proxy before it reads them.
 const RECEIVE_BUFFER: usize = 64 << 10;
 
 /// Starts a proxy to `upstream`, and returns where it listens. It runs until the test program ends.

@@ -54,7 +54,7 @@ fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// User and kernel time of a process, in ticks; 0 when it is gone.
+/// Returns user and kernel time of a process, in ticks; 0 when it is gone.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat

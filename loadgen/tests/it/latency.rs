@@ -16,7 +16,7 @@ const MILLISECOND: u64 = 1_000_000;
 const PAYLOAD: usize = 64;
 const SUBSCRIBERS: u64 = 3;
 
-/// A second of `rate` messages to three subscribers by way of `addr`, and what came of it.
+/// Sends `rate` messages for a second to three subscribers by way of `addr`, and returns the outcome.
 fn latency(addr: SocketAddr, rate: &str, more: &[&str]) -> Value {
     let (addr, payload) = (addr.to_string(), PAYLOAD.to_string());
     let args = [
@@ -49,7 +49,7 @@ fn latency(addr: SocketAddr, rate: &str, more: &[&str]) -> Value {
     outcome
 }
 
-/// A figure in nanoseconds.
+/// Returns a figure in nanoseconds.
 fn time(outcome: &Value, of: &str, figure: &str) -> u64 {
     outcome[of][figure].as_u64().unwrap()
 }

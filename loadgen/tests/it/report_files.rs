@@ -18,14 +18,14 @@ fn results() -> Value {
     serde_json::from_slice(&std::fs::read(RESULTS).unwrap()).unwrap()
 }
 
-/// `results` in a file of `dir`.
+/// Writes `results` to a file of `dir`, and returns its path.
 fn keep(dir: &TempDir, name: &str, results: &Value) -> String {
     let path = dir.path().join(name);
     std::fs::write(&path, results.to_string()).unwrap();
     text(&path).to_owned()
 }
 
-/// The results with `percent` of the server's CPU time in all runs of a scenario over mles.
+/// Returns the results with `percent` of the server's CPU time in all runs of a scenario over mles.
 fn scaled(scenario: &str, percent: u64) -> Value {
     let mut results = results();
     for run in results["runs"].as_array_mut().unwrap() {

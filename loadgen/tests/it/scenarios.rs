@@ -42,7 +42,7 @@ test_brokers! {
     null: "null",
 }
 
-/// The outcome `kind` of the only run.
+/// Returns the outcome `kind` of the only run.
 pub fn outcome<'a>(report: &'a Value, kind: &str) -> &'a Value {
     let outcome = &report["runs"][0]["result"][kind];
     assert!(outcome.is_object(), "{report:#}");

@@ -7,7 +7,7 @@ use crate::support::{loadgen, loadgen_json, said};
 
 const KEY: &str = "open sesame";
 
-/// Few messages to the server at `addr`, with an option for the key.
+/// Returns the arguments for few messages to the server at `addr`, with an option for the key.
 fn load<'a>(addr: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let args = ["throughput", "--broker", "mles", "--addr", addr];
     let few = ["--messages", "20", "--warm-up", "0"];

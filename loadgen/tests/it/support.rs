@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mles::protocol::{HEADER_LEN, Message, frame_len};
 use serde_json::Value;
 
-/// What the relay does to the message with sequence number [`VICTIM`], on its way to one member.
+/// Harm that the relay does to message number [`VICTIM`], on its way to one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tamper {
     Nothing,
@@ -89,7 +89,7 @@ fn serve(mut stream: TcpStream, members: &Members, tamper: Tamper) -> Option<()>
 /// Bytes of the payload in these tests.
 pub const PAYLOAD: usize = 32;
 
-/// The number in a counted message; `None` for joins and probes.
+/// Returns the number in a counted message; `None` for joins and probes.
 fn sequence(frame: &[u8]) -> Option<u64> {
     let payload = Message::decode(&frame[HEADER_LEN..]).ok()?.message;
     let stamp = u64::from_be_bytes(*payload.first_chunk()?);
@@ -121,7 +121,7 @@ pub fn loadgen_json(args: &[&str]) -> (Output, Value) {
     (output, report)
 }
 
-/// The same, where there may be no report.
+/// Like [`loadgen_json`], where there may be no report.
 pub fn try_loadgen_json(args: &[&str]) -> (Output, serde_json::Result<Value>) {
     let dir = tempfile::tempdir().expect("a directory for the report");
     let path = dir.path().join("report.json");
@@ -134,7 +134,7 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")
 }
 
-/// What the program wrote to standard error.
+/// Returns the program's standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -15,7 +15,7 @@ pub fn proxy(broker: &str, upstream: SocketAddr, tamper: Tamper) -> SocketAddr {
     proxy_after(broker, upstream, tamper, 0)
 }
 
-/// The same, but the message has gone by unharmed so many times before.
+/// Like [`proxy`], but the message has gone by unharmed so many times before.
 pub fn proxy_after(
     broker: &str,
     upstream: SocketAddr,

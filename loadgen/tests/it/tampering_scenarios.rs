@@ -11,7 +11,7 @@ use crate::own_mles::OwnMles;
 use crate::support::{PAYLOAD, Tamper, loadgen_json, relay, said};
 use crate::tampering_proxy::{proxy, proxy_after};
 
-/// What is done to a message, and what it is called.
+/// Harm done to a message, and its name in reports.
 const HARM: [(Tamper, &str); 3] = [
     (Tamper::Lose, "lost"),
     (Tamper::Double, "duplicated"),

@@ -12,14 +12,14 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Where the stamp would be.
+    /// Returns where the stamp would be.
     pub fn stamp(&self) -> Option<std::ops::Range<usize>> {
         let start = self.len.checked_sub(self.tail + PAYLOAD)?;
         Some(start..start + 8)
     }
 }
 
-/// The unit at the start of `bytes`; `None` when it has not come whole.
+/// Returns the unit at the start of `bytes`; `None` when it has not come whole.
 pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
     let (len, tail) = match broker {
         "mles" | "null" => (mles(bytes)?, 0),
@@ -37,7 +37,7 @@ fn mles(bytes: &[u8]) -> Option<usize> {
     Some(16 + number(bytes.get(1..4)?))
 }
 
-/// A frame, or the answer to the request before them.
+/// Returns the length of a frame, or of the answer to the request before them.
 fn websocket(bytes: &[u8]) -> Option<usize> {
     if bytes.starts_with(b"HTTP") {
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
@@ -60,7 +60,7 @@ fn nats(bytes: &[u8]) -> Option<usize> {
     Some(line.len() + payload + 2)
 }
 
-/// A line, and behind that of an array its elements.
+/// Returns the length of a line, and behind that of an array of its elements.
 fn redis(bytes: &[u8]) -> Option<usize> {
     let line = line(bytes)?;
     let count = || std::str::from_utf8(&line[1..]).ok()?.trim().parse().ok();
@@ -84,7 +84,7 @@ fn mqtt(bytes: &[u8]) -> Option<usize> {
     Some(2 + last + remaining)
 }
 
-/// A frame; `basic.deliver` with the header and the one body frame behind it.
+/// Returns the length of a frame, and for `basic.deliver` of the header and the one body frame behind it.
 fn amqp(bytes: &[u8]) -> Option<usize> {
     let frame = |at: usize| Some(at + 8 + number(bytes.get(at + 3..at + 7)?));
     let first = frame(0)?;

@@ -12,7 +12,7 @@ pub(super) struct MlesAdapter {
 }
 
 impl MlesAdapter {
-    /// For messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
+    /// Returns an adapter for messages of `payload_len` bytes, the only ones that [`Adapter::head`] lets through.
     pub(super) fn new(payload_len: usize, keyring: Keyring) -> Self {
         Self {
             bodies: Bodies::new(payload_len),
@@ -46,7 +46,7 @@ impl Adapter for MlesAdapter {
 }
 
 impl MlesAdapter {
-    /// A frame of this session. Connection ids are session numbers, so that no two members collide.
+    /// Returns a frame of this session. Connection ids are session numbers, so that no two members collide.
     fn frame(&self, session: &Session<'_>, message: &[u8]) -> Result<Vec<u8>, WireError> {
         let role = match session.role {
             Role::Publisher => 'p',

@@ -10,12 +10,12 @@ const MESSAGE_KEY: &[u8] = b"\x67message";
 /// Bodies with payloads of one length, the only ones that are let through.
 pub(super) struct Bodies {
     payload_len: usize,
-    /// What stands before a payload of that length in a body of ours.
+    /// The bytes before a payload of that length in a body of ours.
     before_payload: Vec<u8>,
 }
 
 impl Bodies {
-    /// For payloads of `payload_len` bytes.
+    /// Prepares for payloads of `payload_len` bytes.
     pub(super) fn new(payload_len: usize) -> Self {
         let message = vec![0; payload_len];
         let body = |message| {
@@ -37,7 +37,7 @@ impl Bodies {
         }
     }
 
-    /// What `received` begins with: something of `len` bytes, of which all behind the first `start`
+    /// Tells what `received` begins with: something of `len` bytes, of which all behind the first `start`
     /// are a body.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// A new one.
+    /// Makes a certificate and its key.
     ///
     /// # Errors
     /// The cryptography of this program fails.
@@ -30,7 +30,7 @@ impl Certificate {
         })
     }
 
-    /// Certificate and key, each as a file of its own.
+    /// Returns certificate and key, each as a file of its own.
     pub(super) fn files(self, place: Place<'_>) -> [(PathBuf, String); 2] {
         [
             (place.dir.join("cert.pem"), self.chain),
@@ -38,7 +38,7 @@ impl Certificate {
         ]
     }
 
-    /// Both as rustls-acme keeps them in a directory.
+    /// Returns certificate and key in one file, as rustls-acme keeps them.
     pub(super) fn acme_cache(self, place: Place<'_>) -> (PathBuf, String) {
         (place.dir.join(ACME_CACHE), self.key + &self.chain)
     }

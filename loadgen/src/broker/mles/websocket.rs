@@ -29,7 +29,7 @@ pub(super) enum WebSocketAdapter {
 }
 
 impl WebSocketAdapter {
-    /// Version 1, for payloads of `payload_len` bytes, the only ones that [`Adapter::head`] lets
+    /// Returns an adapter of version 1 for payloads of `payload_len` bytes, the only ones that [`Adapter::head`] lets
     /// through.
     pub(super) fn v1(payload_len: usize) -> Self {
         Self::V1(Bodies::new(payload_len))
@@ -98,7 +98,7 @@ impl Adapter for WebSocketAdapter {
     }
 }
 
-/// What the answer to the request is.
+/// Reads the answer to the request.
 fn switched(received: &[u8]) -> Result<Head, WireError> {
     let end = received
         .windows(END_OF_HEAD.len())
@@ -112,7 +112,7 @@ fn switched(received: &[u8]) -> Result<Head, WireError> {
     }
 }
 
-/// What a close frame with this payload says.
+/// Returns the error that a close frame with this payload reports.
 fn closed(payload: &[u8]) -> WireError {
     match payload.split_first_chunk() {
         Some((&code, reason)) => {
@@ -135,7 +135,7 @@ fn body(session: &Session<'_>, message: &[u8]) -> Vec<u8> {
     body
 }
 
-/// One of its own for each session: the same name may not join a channel twice.
+/// Returns a uid for each session of its own: the same name may not join a channel twice.
 fn uid(session: &Session<'_>) -> String {
     format!("m{}", session.number)
 }

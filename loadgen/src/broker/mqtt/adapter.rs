@@ -82,7 +82,7 @@ fn string(text: &str) -> Result<Vec<u8>, WireError> {
     Ok([&len.to_be_bytes(), text.as_bytes()].concat())
 }
 
-/// A packet of the given first byte: its remaining length, seven bits a byte, then `parts`.
+/// Encodes a packet of the given first byte: its remaining length, seven bits a byte, then `parts`.
 fn packet(first: u8, parts: &[&[u8]]) -> Result<Vec<u8>, WireError> {
     let mut remaining: usize = parts.iter().map(|part| part.len()).sum();
     if remaining > MAX_REMAINING {
@@ -101,7 +101,7 @@ fn packet(first: u8, parts: &[&[u8]]) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-/// Length of the fixed header, and of what follows it.
+/// Returns the length of the fixed header, and of what follows it.
 fn remaining_length(received: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
     let mut remaining = 0;
     for (index, &byte) in received.iter().skip(1).take(4).enumerate() {

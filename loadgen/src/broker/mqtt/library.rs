@@ -10,7 +10,7 @@ use crate::library::{ClientSession, Library, LibraryError, LibraryPublisher, Lib
 
 /// Messages that wait for the library's event loop.
 const QUEUE: usize = 1024;
-/// What a packet has beside its payload, at most.
+/// The most bytes that a packet has beside its payload.
 const PACKET_HEAD: usize = 512;
 
 /// Clean sessions, QoS 0.

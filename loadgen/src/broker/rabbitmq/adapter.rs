@@ -116,7 +116,7 @@ impl Adapter for AmqpAdapter {
     }
 }
 
-/// A queue with a name of the server's choice, bound to `exchange`. An empty name means the queue
+/// Asks for a queue with a name of the server's choice, bound to `exchange`. An empty name means the queue
 /// declared last.
 fn subscription(bytes: &mut Vec<u8>, exchange: &[u8]) -> Result<(), WireError> {
     let flags = [EXCLUSIVE | QUEUE_AUTO_DELETE];
@@ -149,7 +149,7 @@ fn method_head(received: &[u8], frame: &Frame) -> Result<Head, WireError> {
     }
 }
 
-/// A method frame, a header frame with the length of the whole payload, and frames with pieces of
+/// Reads a method frame, a header frame with the length of the whole payload, and frames with pieces of
 /// the payload: all but the last are as long as the first. What is between the pieces counts as
 /// tail: to those who only skip, it makes no difference where in the message it is.
 fn delivery(received: &[u8], method: &Frame) -> Result<Head, WireError> {
@@ -177,7 +177,7 @@ fn delivery(received: &[u8], method: &Frame) -> Result<Head, WireError> {
     }
 }
 
-/// What a `close` says: class and number, then a code, then a text with its length before it.
+/// Returns the error that a `close` reports: class and number, then a code, then a text with its length before it.
 fn refusal(close: &[u8]) -> WireError {
     let code = array(close, 4).map_or(0, u16::from_be_bytes);
     let text = close.get(7..).unwrap_or_default();
@@ -212,7 +212,7 @@ mod tests {
         bytes
     }
 
-    /// Message `sequence` with a payload of 16 bytes in frames of at most `piece`.
+    /// Encodes message `sequence` with a payload of 16 bytes in frames of at most `piece`.
     fn deliver(sequence: u64, piece: usize) -> Vec<u8> {
         let tag = sequence.to_be_bytes();
         let mut bytes = answer(BASIC_DELIVER, &[b"\x01s", &tag, &[0], b"\x04lg.0", &[0]]);

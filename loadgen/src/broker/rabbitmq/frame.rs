@@ -10,7 +10,7 @@ pub(super) const HEARTBEAT: u8 = 8;
 pub(super) const FRAME_HEAD: usize = 7;
 /// The byte after a frame's payload.
 const FRAME_END: u8 = 0xCE;
-/// What a frame takes beyond its payload.
+/// Bytes of a frame beyond its payload.
 pub(super) const FRAME_OVERHEAD: usize = FRAME_HEAD + 1;
 /// The largest frame: RabbitMQ's default, which it lets nobody exceed.
 pub(super) const FRAME_MAX: u32 = 131_072;
@@ -51,7 +51,7 @@ pub(super) fn frame(
     Ok(())
 }
 
-/// A string with its length in one byte before it.
+/// Encodes a string with its length in one byte before it.
 pub(super) fn short_string(text: &str) -> Result<Vec<u8>, WireError> {
     let len = u8::try_from(text.len()).map_err(|_| WireError::TooLong(text.len()))?;
     Ok([&[len], text.as_bytes()].concat())
@@ -66,7 +66,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame that begins at `at`, behind another one if that is not 0; `None` when its head has
+    /// Returns the frame that begins at `at`, behind another one if that is not 0; `None` when its head has
     /// not come whole.
     pub(super) fn at(received: &[u8], at: usize) -> Result<Option<Self>, WireError> {
         let Some(&kind) = received.get(at) else {
@@ -92,13 +92,13 @@ impl Frame {
         }))
     }
 
-    /// Where the next frame begins.
+    /// Returns where the next frame begins.
     pub(super) fn end(&self) -> usize {
         self.payload_at + self.payload_len + 1
     }
 }
 
-/// `N` bytes from `at` on, if they have come.
+/// Returns `N` bytes from `at` on, if they have come.
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }

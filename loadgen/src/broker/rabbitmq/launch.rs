@@ -90,7 +90,7 @@ fn recipe(
     }
 }
 
-/// `None` where `epmd` is not found: then it is not where the node would find it either.
+/// Returns `None` where `epmd` is not found: then it is not where the node would find it either.
 fn epmd(port: u16) -> Option<Helper> {
     Some(Helper {
         start: Invocation {
@@ -102,7 +102,7 @@ fn epmd(port: u16) -> Option<Helper> {
     })
 }
 
-/// From the folder that the server was unpacked to: asking it would start another Erlang machine.
+/// Reads the version from the name of the server's folder: asking it would start another Erlang machine.
 fn version(program: &Path) -> String {
     let program = program.canonicalize().unwrap_or_default();
     let folder = program.parent().and_then(Path::parent);

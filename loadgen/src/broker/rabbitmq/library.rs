@@ -40,7 +40,7 @@ impl Library for AmqpLibrary {
     }
 }
 
-/// A connection with a channel on which the session's exchange is declared.
+/// Opens a connection with a channel on which the session's exchange is declared.
 async fn connect(session: ClientSession<'_>) -> Result<(Connection, Channel), LibraryError> {
     let uri = format!("amqp://guest:guest@{}/%2f", session.broker);
     let connection = Connection::connect(&uri, ConnectionProperties::default()).await;
@@ -57,7 +57,7 @@ async fn connect(session: ClientSession<'_>) -> Result<(Connection, Channel), Li
     Ok((connection, channel))
 }
 
-/// A queue with a name of the server's choice, bound to `exchange`.
+/// Consumes a queue with a name of the server's choice, bound to `exchange`.
 async fn consume(channel: &Channel, exchange: &str) -> lapin::Result<Consumer> {
     let own = QueueDeclareOptions {
         exclusive: true,

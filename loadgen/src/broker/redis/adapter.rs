@@ -31,7 +31,7 @@ impl Adapter for RedisAdapter {
         })
     }
 
-    /// In RESP2 a connection that has subscribed takes no other commands.
+    /// Returns `false`: in RESP2 a connection that has subscribed takes no other commands.
     fn is_duplex(&self) -> bool {
         false
     }
@@ -49,7 +49,7 @@ impl Adapter for RedisAdapter {
     }
 }
 
-/// A push of three: `message`, channel, payload; or `subscribe`, channel, `:count`.
+/// Reads a push of three: `message`, channel, payload; or `subscribe`, channel, `:count`.
 fn push(received: &[u8]) -> Result<Head, WireError> {
     let mut cursor = Cursor {
         received,
@@ -87,7 +87,7 @@ impl<'a> Cursor<'a> {
         Some(line)
     }
 
-    /// A bulk string, without its length and line ends; `None` when it has not come whole.
+    /// Reads a bulk string, without its length and line ends; `None` when it has not come whole.
     fn bulk(&mut self) -> Result<Option<&'a [u8]>, WireError> {
         let Some(line) = self.line() else {
             return Ok(None);

@@ -22,7 +22,7 @@ use super::tables;
 use crate::broker::Broker;
 use verdict::{Change, Verdict};
 
-/// What is compared, and what counts.
+/// The selection to compare, and the change that counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// In percent; a smaller change is none.
@@ -39,24 +39,24 @@ pub(crate) enum DiffError {
     /// No scenario was run over the same broker in both.
     #[error("the reports have no scenario and broker in common")]
     NothingInCommon,
-    /// The same, but there are no runs that count in both.
+    /// They have scenarios and brokers in common, but no runs that count in both.
     #[error("what the reports have in common has no runs that count in both")]
     NothingCounts,
 }
 
-/// What became of every figure that both reports have.
+/// The change of every figure that both reports have.
 #[derive(Debug)]
 pub(crate) struct Diff {
     terms: Terms,
     changes: Vec<Change>,
     /// Runs of which none counts any more: scenario, broker, and why.
     broken: Vec<String>,
-    /// What makes the comparison less than it seems.
+    /// Reasons why the two are less comparable than they seem.
     notes: Vec<String>,
 }
 
 impl Diff {
-    /// Of `before` and `after`.
+    /// Compares `before` and `after`.
     ///
     /// # Errors
     /// They have nothing in common.
@@ -104,7 +104,7 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Whether anything got worse.
+    /// Returns `true` if any figure got worse.
     pub(crate) fn is_regression(&self) -> bool {
         !self.broken.is_empty() || self.count(Verdict::Worse) > 0
     }

@@ -1,8 +1,8 @@
-//! What makes two reports less comparable than they seem.
+//! Notes on differences that make two reports less comparable than they seem.
 
 use crate::report::Report;
 
-/// In what the two are not alike besides their figures.
+/// Returns in what the two are not alike besides their figures.
 pub(super) fn of(before: &Report, after: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     let (old, new) = (&before.environment, &after.environment);

@@ -1,4 +1,4 @@
-//! Whether a figure changed, or only looks so.
+//! The decision whether a figure changed or the rounds are only far apart.
 
 use crate::report::figure::Better;
 use crate::report::group::Rounds;
@@ -15,7 +15,7 @@ pub(super) struct Change {
     pub(super) verdict: Verdict,
 }
 
-/// What a change comes to.
+/// The meaning of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Worse,
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// For tables.
+    /// Returns its word in tables.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Worse => "REGRESSION",
@@ -39,7 +39,7 @@ impl Verdict {
 }
 
 impl Change {
-    /// `None` for figures that are no numbers.
+    /// Compares two figures; returns `None` if they are no numbers.
     pub(super) fn new(of: String, before: &Rounds, after: &Rounds, threshold: f64) -> Option<Self> {
         let (old, new) = (before.figure.value, after.figure.value);
         if !(old.is_finite() && new.is_finite()) {
@@ -60,7 +60,7 @@ impl Change {
     }
 }
 
-/// The rule of [`super`].
+/// Applies the rule of [`super`].
 fn verdict(before: &Rounds, after: &Rounds, percent: f64, threshold: f64) -> Verdict {
     if percent.abs() <= threshold {
         return Verdict::Same;

@@ -15,7 +15,7 @@ struct Panel<'a> {
     rows: Vec<(&'a Group<'a>, Rounds)>,
 }
 
-/// A section for each figure that has bars, in the order in which runs tell them.
+/// Returns a section for each figure that has bars, in the order in which runs tell them.
 pub(super) fn sections(groups: &[Group<'_>]) -> Markup {
     let figures: Vec<(&Group<'_>, Rounds)> = groups
         .iter()
@@ -68,7 +68,7 @@ fn panels<'a>(figures: &[(&'a Group<'a>, Rounds)], key: &str) -> Vec<Panel<'a>> 
     panels
 }
 
-/// Which way is better; open loops have no better rate than that of the schedule.
+/// Returns which way is better; open loops have no better rate than that of the schedule.
 fn direction(panels: &[Panel<'_>]) -> &'static str {
     let mut betters = panels
         .iter()

@@ -1,4 +1,4 @@
-//! What tells brokers apart in the page: their colours, dashes and marks, by classes in the style sheet.
+//! Colours, dashes and marks that tell brokers apart in the page, by classes in the style sheet.
 
 use std::fmt::Write as _;
 

@@ -17,7 +17,7 @@ const SIZE: Size = Size {
     height: 300.0,
 };
 
-/// A place for each group, lines between those of one broker; nothing for a single rate.
+/// Returns a place for each group, lines between those of one broker; nothing for a single rate.
 pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
     let mut series: Vec<Series> = Vec::new();
     for group in groups {
@@ -103,7 +103,7 @@ fn add(series: &mut Vec<Series>, broker: Broker, (rate, value): (f64, f64)) {
     }
 }
 
-/// Those of `rates`, ascending, whose words do not run into each other.
+/// Returns those of `rates`, ascending, whose words do not run into each other.
 fn apart(rates: &[f64], scale: Scale) -> Vec<f64> {
     const ROOM: f64 = 0.1;
     let mut apart: Vec<f64> = Vec::new();

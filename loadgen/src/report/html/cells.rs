@@ -14,7 +14,7 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    /// The same table as the terminal has it.
+    /// Copies a table of the terminal.
     pub(super) fn of(caption: &str, table: &Table) -> Self {
         let words = |row: &Row| {
             row.cell_iter()
@@ -30,7 +30,7 @@ impl Cells {
     }
 }
 
-/// A table that scrolls by itself where it is wider than the page, with the keyboard too.
+/// Returns a table that scrolls by itself where it is wider than the page, with the keyboard too.
 pub(super) fn render(cells: &Cells) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(cells.caption) {

@@ -1,4 +1,4 @@
-//! What was compared with what, on what, and how to do it again.
+//! Facts about the comparison: brokers, scenarios, the machine, and the command that repeats it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use crate::scenario::{Amount, Load, Timing};
 /// The last second that a date of four digits has.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// The brokers: versions, settings, command lines.
+/// Returns the brokers: versions, settings, command lines.
 pub(super) fn brokers(report: &Report) -> Markup {
     html! {
         section id="brokers" {
@@ -46,7 +46,7 @@ pub(super) fn brokers(report: &Report) -> Markup {
     }
 }
 
-/// The scenarios with all that was set.
+/// Returns the scenarios with all that was set.
 pub(super) fn scenarios(report: &Report) -> Markup {
     html! {
         section id="scenarios" {
@@ -59,7 +59,7 @@ pub(super) fn scenarios(report: &Report) -> Markup {
     }
 }
 
-/// The machine.
+/// Returns the machine.
 pub(super) fn environment(report: &Report) -> Markup {
     let here = &report.environment;
     html! {
@@ -81,7 +81,7 @@ pub(super) fn environment(report: &Report) -> Markup {
     }
 }
 
-/// When it began, in UTC.
+/// Returns when it began, in UTC.
 pub(super) fn date(environment: &Environment) -> String {
     let seconds = environment.started;
     if seconds > LAST_SECOND {
@@ -94,7 +94,7 @@ pub(super) fn date(environment: &Environment) -> String {
         .replace('Z', " UTC")
 }
 
-/// A load by the names that the JSON has for its settings.
+/// Returns a load by the names that the JSON has for its settings.
 pub(super) fn load_in_words(load: &Load) -> String {
     let mut words = Vec::new();
     match serde_json::to_value(load) {

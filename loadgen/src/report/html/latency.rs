@@ -33,7 +33,7 @@ const SMALL: Size = Size {
     height: 240.0,
 };
 
-/// All plots of a scenario that measured times; `None` for one that did not.
+/// Returns all plots of a scenario that measured times; `None` for one that did not.
 pub(super) fn plots(scenario: &str, groups: &[&Group<'_>]) -> Option<Markup> {
     let times: Vec<(Broker, Distribution)> = groups
         .iter()
@@ -82,7 +82,7 @@ fn by_percentile(scenario: &str, times: &[(Broker, Distribution)]) -> Markup {
     .render()
 }
 
-/// `1/(1 - percentile)`: how many one must take until one of them is beyond it.
+/// Returns `1/(1 - percentile)`: how many one must take until one of them is beyond it.
 fn distance(percent: f64) -> f64 {
     100.0 / (100.0 - percent)
 }
@@ -138,7 +138,7 @@ fn percentile_table(scenario: &str, times: &[(Broker, Distribution)]) -> Cells {
     }
 }
 
-/// What is drawn second by second.
+/// A figure that is drawn second by second.
 struct Course {
     title: &'static str,
     is_time: bool,

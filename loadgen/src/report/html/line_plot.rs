@@ -8,13 +8,13 @@ use super::broker_style::{class, mark};
 use super::scale::Scale;
 use crate::broker::Broker;
 
-/// What is drawn.
+/// A plot of lines, one or more for each broker.
 #[derive(Debug)]
 pub(super) struct LinePlot<'a> {
     pub(super) title: &'a str,
-    /// What was measured.
+    /// The scenario's name in the report.
     pub(super) scenario: &'a str,
-    /// What it shows, for those who do not see it; where its figures are to be read.
+    /// A description for those who do not see it, and where its figures are to be read.
     pub(super) description: &'a str,
     pub(super) size: Size,
     pub(super) x: Axis<'a>,
@@ -32,13 +32,13 @@ pub(super) struct Size {
 /// One axis with its ticks.
 #[derive(Debug)]
 pub(super) struct Axis<'a> {
-    /// What it counts, with the unit where ticks have none.
+    /// The figure that it counts, with the unit where ticks have none.
     pub(super) label: &'a str,
     pub(super) scale: Scale,
     pub(super) ticks: Vec<(f64, String)>,
 }
 
-/// What one broker did.
+/// The lines and marks of one broker.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) broker: Broker,
@@ -55,7 +55,7 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 
 impl LinePlot<'_> {
-    /// The figure with its title.
+    /// Returns the figure with its title.
     pub(super) fn render(&self) -> Markup {
         let Size { width, height } = self.size;
         let view = format!("0 0 {width} {height}");
@@ -139,14 +139,14 @@ impl LinePlot<'_> {
     }
 }
 
-/// The last word at an axis ends where the axis does.
+/// Returns the anchor of a word at an axis: the last one ends where the axis does.
 fn anchor(place: f64) -> &'static str {
     const END: f64 = 0.98;
     if place > END { "end" } else { "middle" }
 }
 
 impl<'a> Axis<'a> {
-    /// With the scale's own ticks, as `words` says them.
+    /// Returns an axis with the scale's own ticks, as `words` says them.
     pub(super) fn new(label: &'a str, scale: Scale, words: impl Fn(f64) -> String) -> Self {
         let ticks = scale.ticks().into_iter();
         Self {

@@ -5,7 +5,7 @@
 //! ([`maud::PreEscaped`]) but the style sheet. A policy in the page forbids everything that was not
 //! meant to be in it.
 //!
-//! What is drawn comes from the figures and times of runs ([`super::figure`]), not from kinds of
+//! Plots come from the figures and times of runs ([`super::figure`]), not from kinds of
 //! scenarios: a new scenario shows up by itself.
 
 mod bars;
@@ -96,7 +96,7 @@ fn header(report: &Report) -> Markup {
     }
 }
 
-/// What is whose, and check boxes that hide a broker's lines and bars.
+/// Draws the legend, with check boxes that hide a broker's lines and bars.
 fn legend(groups: &[Group<'_>]) -> Markup {
     let brokers: BTreeSet<Broker> = groups.iter().map(|group| group.broker).collect();
     html! {
@@ -118,7 +118,7 @@ fn legend(groups: &[Group<'_>]) -> Markup {
     }
 }
 
-/// What went wrong, before anything is believed: in full where it is little.
+/// Lists problems before any figure is shown: in full where they are few.
 fn problems(report: &Report) -> Markup {
     let problems = text::problems(report);
     let is_short = problems.len() <= FEW_PROBLEMS;
@@ -138,7 +138,7 @@ fn problems(report: &Report) -> Markup {
     }
 }
 
-/// The brokers of a scenario of which no run counts: their figures are shown, but are not to be
+/// Names the brokers of a scenario of which no run counts: their figures are shown, but are not to be
 /// believed.
 fn doubts<'a>(groups: impl Iterator<Item = &'a Group<'a>>) -> Markup {
     let doubtful = groups
@@ -148,7 +148,7 @@ fn doubts<'a>(groups: impl Iterator<Item = &'a Group<'a>>) -> Markup {
     html! { @if !doubtful.is_empty() { p.doubts { "No run counts: " (doubtful.join(", ")) } } }
 }
 
-/// Whether any run counts.
+/// Returns `true` if any run counts.
 fn is_sound(group: &Group<'_>) -> bool {
     group.runs.iter().any(|run| run.counts())
 }
@@ -189,7 +189,7 @@ fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
     }
 }
 
-/// The tables of the terminal.
+/// Returns the tables of the terminal.
 fn all_tables(report: &Report, groups: &[Group<'_>]) -> Markup {
     html! {
         section id="tables" {

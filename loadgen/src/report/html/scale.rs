@@ -10,11 +10,11 @@ pub(super) struct Scale {
 
 /// A log scale over less than so many decades has ticks inside of them too.
 const FEW_DECADES: f64 = 3.1;
-/// What is not over this is drawn as nothing.
+/// Figures up to this one are drawn as nothing.
 const TINY: f64 = 1e-9;
 
 impl Scale {
-    /// Logarithmic, over all of `figures`, rounded outwards to 1, 2 or 5 of a decade. Figures below
+    /// Returns a logarithmic scale over all of `figures`, rounded outwards to 1, 2 or 5 of a decade. Figures below
     /// `least`, which is over 0, count as that.
     pub(super) fn log(figures: impl Iterator<Item = f64> + Clone, least: f64) -> Self {
         let finite = figures.filter(|figure| figure.is_finite());
@@ -33,7 +33,7 @@ impl Scale {
         }
     }
 
-    /// Logarithmic, from `low` to `high`, both over 0.
+    /// Returns a logarithmic scale from `low` to `high`, both over 0.
     pub(super) fn log_between(low: f64, high: f64) -> Self {
         Self {
             low,
@@ -42,7 +42,7 @@ impl Scale {
         }
     }
 
-    /// From 0 to the greatest of `figures`, rounded up to a tick.
+    /// Returns a scale from 0 to the greatest of `figures`, rounded up to a tick.
     pub(super) fn from_zero(figures: impl Iterator<Item = f64>) -> Self {
         let finite = figures.filter(|figure| figure.is_finite());
         let greatest = finite.fold(0.0, f64::max);
@@ -55,7 +55,7 @@ impl Scale {
         }
     }
 
-    /// From 0 to `high`, without ticks of its own.
+    /// Returns a scale from 0 to `high`, without ticks of its own.
     pub(super) fn to(high: f64) -> Self {
         let high = if high > TINY { high } else { 1.0 };
         Self {
@@ -65,7 +65,7 @@ impl Scale {
         }
     }
 
-    /// Where `figure` is: 0 at the low end, 1 at the high end, and never beyond.
+    /// Returns where `figure` is: 0 at the low end, 1 at the high end, and never beyond.
     pub(super) fn place(&self, figure: f64) -> f64 {
         let place = if self.is_log {
             (figure.max(self.low) / self.low).ln() / (self.high / self.low).ln()
@@ -75,7 +75,7 @@ impl Scale {
         place.clamp(0.0, 1.0)
     }
 
-    /// Round figures from the low end to the high one.
+    /// Returns round figures from the low end to the high one.
     pub(super) fn ticks(&self) -> Vec<f64> {
         let edge = self.high * 1.000_001;
         if !self.is_log {
@@ -94,12 +94,12 @@ impl Scale {
     }
 }
 
-/// 1, 2 and 5 of the decade that begins with `decade`.
+/// Returns 1, 2 and 5 of the decade that begins with `decade`.
 fn steps(decade: f64) -> impl Iterator<Item = f64> {
     [1.0, 2.0, 5.0].into_iter().map(move |step| step * decade)
 }
 
-/// A round step with which three to six ticks reach `high`, which is over 0.
+/// Returns a round step with which three to six ticks reach `high`, which is over 0.
 fn tick_step(high: f64) -> f64 {
     let decade = 10_f64.powf(high.log10().floor());
     let ticks_at = |step: &f64| high / (step * decade);

@@ -13,11 +13,11 @@ use super::group::{Group, groups};
 use super::{Knee, Report};
 pub(super) use grid::empty;
 
-/// What the deliveries a second are, and what they are not.
+/// A warning about how to read deliveries a second.
 const CLOSED_LOOP: &str = "Deliveries/s are those of a windowed closed loop: publishers wait for their \
                            slowest subscriber.\n\n";
 
-/// All tables, the machine, and what went wrong.
+/// Returns all tables, the machine, and what went wrong.
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     let groups = groups(report);
@@ -57,7 +57,7 @@ pub(super) fn render(report: &Report) -> String {
     text
 }
 
-/// The tables that have rows, with what they are about.
+/// Returns the tables that have rows, with what they are about.
 pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Table)> {
     let tables = [
         (
@@ -107,7 +107,7 @@ pub(super) fn problems(report: &Report) -> Vec<String> {
     skipped.chain(omitted).chain(allowed).chain(wrong).collect()
 }
 
-/// What a sweep found, in a sentence.
+/// Returns what a sweep found, in a sentence.
 pub(super) fn knee_text(knee: &Knee) -> String {
     let sustained = match knee.sustained {
         Some(rate) => format!("sustained {rate} messages/s"),

@@ -31,7 +31,7 @@ impl ChannelReceivers {
         }
     }
 
-    /// What every subscriber has of a publisher.
+    /// Returns the number of a publisher's messages that every subscriber has.
     fn slowest(&self, publisher: u16) -> u64 {
         let progress = |it: &RefCell<Verifier>| it.borrow().progress(publisher.into());
         let all = self.verifiers.iter().map(progress);

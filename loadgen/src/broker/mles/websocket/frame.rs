@@ -18,7 +18,7 @@ const LEN_64: u8 = 127;
 /// A client's frame without payload that answers a ping without payload.
 pub(super) const EMPTY_PONG: &[u8] = &[0x8A, MASKED, 0, 0, 0, 0];
 
-/// A whole message of a client in one frame; its payload is at the end.
+/// Returns a whole message of a client in one frame; its payload is at the end.
 ///
 /// The mask is zero, so that a stamp can be written into the payload in its place. A client ought to
 /// choose masks that nobody can guess, which protects proxies from scripts in a browser; there are
@@ -30,7 +30,7 @@ pub(super) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A head up to its length.
+/// Returns a head up to its length.
 fn head(opcode: u8, masked: u8, payload_len: usize) -> Vec<u8> {
     let first = FIN | opcode;
     match (u8::try_from(payload_len), u16::try_from(payload_len)) {
@@ -53,7 +53,7 @@ pub(super) struct ServerHead {
 }
 
 impl ServerHead {
-    /// The head at the start of `received`; `None` when it has not come whole.
+    /// Returns the head at the start of `received`; `None` when it has not come whole.
     ///
     /// # Errors
     /// It is masked, of a fragment, or has a bit that was not agreed on.
@@ -88,7 +88,7 @@ impl ServerHead {
     }
 }
 
-/// A server's frame, for tests of what reads them.
+/// Returns a server's frame, for tests of what reads them.
 #[cfg(test)]
 pub(super) fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, 0, payload.len());
