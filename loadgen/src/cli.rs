@@ -276,7 +276,7 @@ impl IdleArgs {
             per_channel: self.per_channel.into(),
             settle_seconds: self.settle,
         };
-        let scenarios = vec![(ScenarioName::Idle.name().to_owned(), Load::Idle(idle))];
+        let scenarios = vec![(ScenarioName::Idle.name(), Load::Idle(idle))];
         let unused = Timing {
             warm_up_seconds: 0.0,
             measured: Amount::Seconds(0.0),
@@ -286,7 +286,6 @@ impl IdleArgs {
 }
 
 impl StartArgs {
-    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> Start {
         Start {
             broker: self.broker,

@@ -39,12 +39,7 @@ const EVENTS: usize = 1024;
 pub(crate) enum FleetError {
     /// No connection.
     #[error("cannot connect to the broker at {addr}: {source}")]
-    Connect {
-        /// Where to.
-        addr: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
+    Connect { addr: SocketAddr, source: io::Error },
     /// The broker let go of a connection that was still in use.
     #[error("the broker closed the connection of a {0:?}")]
     Closed(Role),

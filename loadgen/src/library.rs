@@ -24,18 +24,6 @@ pub(crate) struct LibraryError {
     source: Box<dyn Error + Send + Sync>,
 }
 
-impl LibraryError {
-    /// Returns what turns errors of `library` into these.
-    pub(crate) fn of<E: Into<Box<dyn Error + Send + Sync>>>(
-        library: &'static str,
-    ) -> impl Fn(E) -> Self {
-        move |source| Self {
-            library,
-            source: source.into(),
-        }
-    }
-}
-
 /// One connection, as a library needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientSession<'a> {
@@ -68,6 +56,14 @@ pub(crate) trait Library {
     type Publisher: LibraryPublisher;
     /// A connection that receives.
     type Subscriber: LibrarySubscriber + 'static;
+
+    /// Returns the error for what this library says.
+    fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> LibraryError {
+        LibraryError {
+            library: Self::NAME,
+            source: source.into(),
+        }
+    }
 
     /// Connects a publisher; called within a local set of a runtime of one thread.
     ///

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub(crate) use over_tls::OverTls;
 #[cfg(test)]
-pub(crate) use scanner::tests::{assert_scans, payload};
+pub(crate) use scanner::tests::{assert_scans, payload, session};
 pub(crate) use scanner::{MAX_CARRY, Scanner};
 
 /// The purpose of a connection.

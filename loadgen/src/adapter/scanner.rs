@@ -129,6 +129,7 @@ impl<M: PayloadHeader> Scanner<M> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::adapter::{Role, Session};
     use crate::verify::Stamp;
 
     /// Feeds `stream` in pieces of `piece` bytes and returns the stamps and the number of pings.
@@ -189,5 +190,15 @@ pub(crate) mod tests {
         let mut payload = vec![b'.'; len];
         payload[..Stamp::LEN].copy_from_slice(&Stamp::new(0, sequence).to_bytes());
         payload
+    }
+
+    /// Returns session `number`, a publisher's on channel `lg.0`.
+    pub(crate) fn session(number: u32) -> Session<'static> {
+        Session {
+            local: ([127, 0, 0, 1], 4000).into(),
+            role: Role::Publisher,
+            number,
+            channel: "lg.0",
+        }
     }
 }

@@ -11,6 +11,20 @@ pub(crate) struct Look {
     pub(crate) mark: &'static str,
 }
 
+impl Look {
+    pub(super) const fn new(
+        colours: [&'static str; 2],
+        dashes: &'static str,
+        mark: &'static str,
+    ) -> Self {
+        Self {
+            colours,
+            dashes,
+            mark,
+        }
+    }
+}
+
 pub(super) const CIRCLE: &str = "M-4,0a4,4 0 1 0 8,0a4,4 0 1 0 -8,0z";
 pub(super) const SQUARE: &str = "M-3.5,-3.5h7v7h-7z";
 pub(super) const DIAMOND: &str = "M0,-5L5,0L0,5L-5,0z";

@@ -22,10 +22,6 @@ pub(super) const RELAY: Row = Row {
         "the relay reads nothing for a channel while one of its members does not read",
     ),
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#5f6b7a", "#9aa7b8"],
-        dashes: "2 5",
-        mark: FLAT,
-    },
+    look: Look::new(["#5f6b7a", "#9aa7b8"], "2 5", FLAT),
     ..mles::TCP
 };

@@ -71,7 +71,6 @@ pub(crate) struct SlowReaderArgs {
 }
 
 impl ConnectStormArgs {
-    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::Storm(ConnectStorm {
             connections: self.connections,
@@ -83,7 +82,6 @@ impl ConnectStormArgs {
 }
 
 impl HistoryJoinArgs {
-    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::History(HistoryJoin {
             history: self.history,
@@ -123,7 +121,7 @@ fn one(target: TargetArgs, named: ScenarioName, load: Load) -> SingleBroker {
         warm_up_seconds: 0.0,
         measured: Amount::Seconds(0.0),
     };
-    target.resolve(vec![(named.name().to_owned(), load)], unused)
+    target.resolve(vec![(named.name(), load)], unused)
 }
 
 /// Reads a number over 0 that is no mistake.

@@ -196,7 +196,6 @@ impl LatencyArgs {
 }
 
 impl SeedArgs {
-    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> SingleBroker {
         let seed = Seed {
             subscribers: self.subscribers.into(),

@@ -80,7 +80,6 @@ impl Cli {
 }
 
 impl DiffArgs {
-    /// Returns the command's settings.
     pub(crate) fn resolve(self) -> DiffCommand {
         DiffCommand {
             before: self.before,

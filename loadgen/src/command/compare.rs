@@ -72,11 +72,7 @@ impl Compare {
             }
             available => available?,
         };
-        let mut runner = Runner {
-            timing: self.timing,
-            interrupt,
-            watch,
-        };
+        let mut runner = Runner::new(self.timing, interrupt, watch);
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
             if self

@@ -37,7 +37,6 @@ pub(crate) enum CommandError {
     /// The one broker there is has nothing that the load is about.
     #[error("this is not for {broker}: {why}")]
     NotFor {
-        /// Its name.
         broker: &'static str,
         /// The feature that it lacks.
         why: &'static str,

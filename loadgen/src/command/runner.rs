@@ -8,12 +8,20 @@ use crate::watch::Watch;
 
 /// Runs loads on brokers, with the settings that all runs of a command share.
 pub(super) struct Runner<'a> {
-    pub(super) timing: Timing,
+    timing: Timing,
     pub(super) interrupt: &'a Interrupt,
-    pub(super) watch: &'a mut Watch,
+    watch: &'a mut Watch,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    pub(super) fn new(timing: Timing, interrupt: &'a Interrupt, watch: &'a mut Watch) -> Self {
+        Self {
+            timing,
+            interrupt,
+            watch,
+        }
+    }
+
     /// Does `load`, named `scenario`, over `broker` at `target`, and returns the run `round`.
     ///
     /// # Errors

@@ -30,11 +30,7 @@ impl SingleBroker {
         watch: &mut Watch,
     ) -> Result<Report, CommandError> {
         let mut report = Report::new(self.timing);
-        let mut runner = Runner {
-            timing: self.timing,
-            interrupt,
-            watch,
-        };
+        let mut runner = Runner::new(self.timing, interrupt, watch);
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
             if let Some(why) = load.objection(self.broker) {

@@ -57,11 +57,7 @@ impl Sweep {
         watch: &mut Watch,
     ) -> Result<Report, CommandError> {
         let mut report = Report::new(self.timing);
-        let mut runner = Runner {
-            timing: self.timing,
-            interrupt,
-            watch,
-        };
+        let mut runner = Runner::new(self.timing, interrupt, watch);
         let mut knee = Knee::default();
         for rate in self.steps.rates() {
             let mut tries = Vec::new();

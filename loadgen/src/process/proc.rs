@@ -12,16 +12,10 @@ use thiserror::Error;
 pub(crate) enum ProcError {
     /// A file of `/proc` cannot be read; the process has most likely ended.
     #[error("cannot read {path}: {source}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// A file of `/proc` does not hold what is looked for.
     #[error("{path} does not say {what}")]
     Missing {
-        /// Which.
         path: PathBuf,
         /// The fields that are looked for.
         what: &'static str,

@@ -38,27 +38,18 @@ pub(crate) enum StartError {
     Spawn {
         /// The program that was to be started.
         program: PathBuf,
-        /// Why not.
         source: io::Error,
     },
     /// It ended at once.
     #[error("{program} ended with {status}; it said: {said}")]
     Ended {
-        /// Which.
         program: PathBuf,
-        /// How.
         status: ExitStatus,
-        /// The end of its output.
         said: String,
     },
     /// It does not accept connections.
     #[error("{program} does not accept connections after {} s; it said: {said}", START_DEADLINE.as_secs())]
-    Silent {
-        /// Which.
-        program: PathBuf,
-        /// The end of its output.
-        said: String,
-    },
+    Silent { program: PathBuf, said: String },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -133,8 +124,6 @@ impl RunningBroker {
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
-
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }

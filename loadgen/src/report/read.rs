@@ -14,24 +14,16 @@ use super::{Report, SCHEMA};
 pub(crate) enum ReadError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// It is not what loadgen writes.
     #[error("{path} is no report of loadgen: {source}")]
     NoReport {
-        /// Which.
         path: PathBuf,
-        /// Why not.
         source: serde_json::Error,
     },
     /// It is a report of another version.
     #[error("{path} has the layout {found:?}, and this version reads {SCHEMA:?} only")]
     Schema {
-        /// Which.
         path: PathBuf,
         /// The layout it says it has.
         found: String,

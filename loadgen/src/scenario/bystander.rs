@@ -84,13 +84,7 @@ impl Bystander<'_> {
         let payload = PAYLOAD;
         let adapter = self.broker.adapter(payload, &self.target.keyring);
         let fleet = Fleet::new(self.target.addr, adapter.as_ref(), payload, self.interrupt)?;
-        let shape = Shape {
-            channels: 1,
-            publishers: 1,
-            subscribers: 1,
-            members: false,
-            payload,
-        };
+        let shape = Shape::single(payload);
         let mut open_loop = OpenLoop::new(Topology::assemble(fleet, shape)?).until(stop);
         self.phase(&mut open_loop, WARM_UP)?;
         // Nobody waits for it when the load has failed.

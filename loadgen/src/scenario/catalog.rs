@@ -76,26 +76,9 @@ impl ScenarioName {
     }
 
     /// Returns the name used on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Fanout => "fanout",
-            Self::FanoutUnbatched => "fanout-unbatched",
-            Self::FanoutUnbatchedX8 => "fanout-unbatched-x8",
-            Self::Fanout100 => "fanout-100",
-            Self::Fanout1000 => "fanout-1000",
-            Self::Channels => "channels",
-            Self::Large => "large",
-            Self::FanIn => "fan-in",
-            Self::NToN => "n-to-n",
-            Self::Zipf => "zipf",
-            Self::Throughput => "throughput",
-            Self::Idle => "idle",
-            Self::Latency => "latency",
-            Self::ConnectStorm => "connect-storm",
-            Self::HistoryJoin => "history-join",
-            Self::SlowReader => "slow-reader",
-            Self::Seed => "seed",
-        }
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |it| it.get_name().to_owned())
     }
 
     /// Returns the loads of the scenario by their names in reports: `latency` has one for each rate.
@@ -145,7 +128,7 @@ impl ScenarioName {
                 ..fanout
             }),
         };
-        vec![(self.name().to_owned(), load)]
+        vec![(self.name(), load)]
     }
 }
 

@@ -148,13 +148,7 @@ impl Fanout {
         }
         let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
-        let shape = Shape {
-            channels: self.channels,
-            publishers: self.publishers,
-            subscribers: self.subscribers,
-            members: self.members,
-            payload: self.payload,
-        };
+        let shape = self.shape();
         let mut run = FanoutRun {
             topology: Topology::assemble(fleet, shape)?,
             window: self.window_messages(),
@@ -185,6 +179,17 @@ impl Fanout {
             server_cpu: cost.server,
             tool_cpu: cost.tool,
         })
+    }
+
+    /// Returns the connections that the load takes.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            channels: self.channels,
+            publishers: self.publishers,
+            subscribers: self.subscribers,
+            members: self.members,
+            payload: self.payload,
+        }
     }
 
     /// Returns the window in messages.

@@ -100,10 +100,7 @@ impl HistoryJoin {
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
             channels: self.channels,
-            publishers: 1,
-            subscribers: 1,
-            members: false,
-            payload: self.payload,
+            ..Shape::single(self.payload)
         };
         let mut topology = Topology::assemble(fleet, shape)?;
         self.fill(&mut topology)?;

@@ -86,11 +86,8 @@ impl Idle {
                 // One topology per channel: few publishers are connected at a time.
                 let subscribers = self.per_channel.min(count - connected);
                 let shape = Shape {
-                    channels: 1,
-                    publishers: 1,
                     subscribers,
-                    members: false,
-                    payload: PROBE_PAYLOAD,
+                    ..Shape::single(PROBE_PAYLOAD)
                 };
                 let fleet = Fleet::new(target.addr, adapter.as_ref(), PROBE_PAYLOAD, interrupt)?;
                 let mut topology = Topology::assemble(fleet, shape)?;

@@ -203,8 +203,7 @@ impl Latency {
             channels: self.channels,
             publishers: self.publishers,
             subscribers: self.subscribers,
-            members: false,
-            payload: self.payload,
+            ..Shape::single(self.payload)
         }
     }
 

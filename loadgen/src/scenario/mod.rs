@@ -68,11 +68,8 @@ pub(crate) enum ScenarioError {
     /// Subscribers that never heard a probe.
     #[error("{deaf} of {all} subscribers got no message within {seconds} s of subscribing")]
     Deaf {
-        /// How many.
         deaf: usize,
-        /// Of how many.
         all: usize,
-        /// The deadline.
         seconds: u64,
     },
     /// The process that was named did not do the work.

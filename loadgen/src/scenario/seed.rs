@@ -131,11 +131,8 @@ impl Seed {
 impl Seed {
     pub(super) fn shape(&self) -> Shape {
         Shape {
-            channels: 1,
-            publishers: 1,
             subscribers: self.subscribers,
-            members: false,
-            payload: self.payload,
+            ..Shape::single(self.payload)
         }
     }
 }

@@ -135,11 +135,8 @@ impl SlowReader {
         let adapter = broker.adapter(self.payload, &target.keyring);
         let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
         let shape = Shape {
-            channels: 1,
-            publishers: 1,
             subscribers: self.subscribers,
-            members: false,
-            payload: self.payload,
+            ..Shape::single(self.payload)
         };
         let mut topology = Topology::assemble(fleet, shape)?;
         let (slow, local) = admit_slow(&mut topology)?;

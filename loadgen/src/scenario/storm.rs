@@ -114,10 +114,7 @@ impl ConnectStorm {
         let fleet = Fleet::new(target.addr, adapter.as_ref(), PAYLOAD, interrupt)?;
         let shape = Shape {
             channels: self.connections.div_ceil(PER_CHANNEL),
-            publishers: 1,
-            subscribers: 1,
-            members: false,
-            payload: PAYLOAD,
+            ..Shape::single(PAYLOAD)
         };
         let mut storm = Storm::over(Topology::assemble(fleet, shape)?);
         let bystander = Bystander {

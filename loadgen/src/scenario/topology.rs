@@ -49,6 +49,19 @@ pub(super) struct Shape {
     pub(super) payload: usize,
 }
 
+impl Shape {
+    /// Returns one channel with one publisher and one subscriber.
+    pub(super) fn single(payload: usize) -> Self {
+        Self {
+            channels: 1,
+            publishers: 1,
+            subscribers: 1,
+            members: false,
+            payload,
+        }
+    }
+}
+
 /// A connection just made.
 #[derive(Clone, Copy)]
 struct Opened {

@@ -6,23 +6,6 @@ use crate::broker_process::{Started, compare};
 use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
 use crate::tampering_proxy::proxy;
 
-macro_rules! test_brokers {
-    ($tests:tt for $($module:ident: $broker:literal,)*) => {
-        $(test_broker! { $module, $broker, $tests })*
-    };
-}
-
-macro_rules! test_broker {
-    ($module:ident, $broker:literal, [$($test:ident,)*]) => {
-        mod $module {
-            $(#[test]
-            fn $test() {
-                super::$test($broker);
-            })*
-        }
-    };
-}
-
 test_brokers! {
     [
         delivers_every_message_once,
@@ -41,7 +24,7 @@ test_brokers! {
     null: "null",
 }
 
-// What stands between would have to speak TLS.
+// What stands between would have to speak TLS; the key of the reference depends on the client's address.
 test_brokers! {
     [
         delivers_every_message_once,
@@ -51,15 +34,6 @@ test_brokers! {
     mles_tls: "mles-tls",
     mles_wss: "mles-wss",
     reference_v2: "reference-v2",
-}
-
-// Its key depends on the client's address, so nothing can stand between.
-test_brokers! {
-    [
-        delivers_every_message_once,
-        tells_publishers_and_channels_apart,
-        takes_memory_for_idle_subscribers,
-    ] for
     reference: "reference",
 }
 

@@ -6,23 +6,15 @@ use crate::own_mles::OwnMles;
 use crate::scenarios::{assert_exact, outcome};
 use crate::support::{loadgen, loadgen_json, said};
 
-macro_rules! test_slow_readers {
-    ($($name:ident: $broker:literal,)*) => {$(
-        #[test]
-        fn $name() {
-            one_that_stops_reading_costs_the_others_nothing($broker);
-        }
-    )*};
-}
-
-test_slow_readers! {
-    a_slow_reader_of_mles: "mles",
-    a_slow_reader_of_nats: "nats",
-    a_slow_reader_of_redis: "redis",
-    a_slow_reader_of_mosquitto: "mosquitto",
-    a_slow_reader_of_rabbitmq: "rabbitmq",
-    a_slow_reader_of_rabbitmq_mqtt: "rabbitmq-mqtt",
-    a_slow_reader_of_the_reference: "reference",
+test_brokers! {
+    [one_that_stops_reading_costs_the_others_nothing,] for
+    mles: "mles",
+    nats: "nats",
+    redis: "redis",
+    mosquitto: "mosquitto",
+    rabbitmq: "rabbitmq",
+    rabbitmq_mqtt: "rabbitmq-mqtt",
+    reference: "reference",
 }
 
 fn one_that_stops_reading_costs_the_others_nothing(broker: &str) {

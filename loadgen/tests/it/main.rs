@@ -1,6 +1,21 @@
 //! The program as its users run it.
 #![allow(clippy::unwrap_used, unreachable_pub)] // a test program
 
+/// Makes a module for each broker, with a test for each of the functions that take a broker's name.
+macro_rules! test_brokers {
+    ($tests:tt for $($module:ident: $broker:literal,)*) => {
+        $(test_brokers! { @one $module, $broker, $tests })*
+    };
+    (@one $module:ident, $broker:literal, [$($test:ident,)*]) => {
+        mod $module {
+            $(#[test]
+            fn $test() {
+                super::$test($broker);
+            })*
+        }
+    };
+}
+
 mod bad_input;
 mod broker_process;
 mod brokers;

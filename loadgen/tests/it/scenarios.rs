@@ -10,28 +10,12 @@ use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
 use crate::support::{loadgen, loadgen_json, said};
 
-macro_rules! test_brokers {
-    ($($module:ident: $broker:literal,)*) => {$(
-        mod $module {
-            #[test]
-            fn delivers_in_every_pattern() {
-                super::delivers_in_every_pattern($broker);
-            }
-
-            #[test]
-            fn takes_many_connections_at_once() {
-                super::takes_many_connections_at_once($broker);
-            }
-
-            #[test]
-            fn is_timed_through_its_library() {
-                super::is_timed_through_its_library($broker);
-            }
-        }
-    )*};
-}
-
 test_brokers! {
+    [
+        delivers_in_every_pattern,
+        takes_many_connections_at_once,
+        is_timed_through_its_library,
+    ] for
     mles: "mles",
     nats: "nats",
     redis: "redis",

@@ -72,17 +72,7 @@ impl MlesAdapter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{assert_scans, payload};
-
-    fn session(number: u32) -> Session<'static> {
-        let local = ([127, 0, 0, 1], 4000).into();
-        Session {
-            local,
-            role: Role::Publisher,
-            number,
-            channel: "lg.0",
-        }
-    }
+    use crate::adapter::{assert_scans, payload, session};
 
     #[test]
     fn messages_among_announcements_at_every_cut() {

@@ -1,7 +1,7 @@
 //! The client of this repository.
 
 use bytes::Bytes;
-use mles::client::{Client, Error};
+use mles::client::Client;
 
 use crate::library::{
     ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
@@ -33,15 +33,15 @@ async fn join(session: ClientSession<'_>) -> Result<mles::client::Session, Libra
     let uid = format!("m{}", session.number);
     let client = Client::new(session.broker.to_string(), uid).keyring(session.keyring.clone());
     let joined = client.join(session.channel).await;
-    joined.map_err(failed())
+    joined.map_err(MlesLibrary::failed)
 }
 
 impl LibraryPublisher for mles::client::Publisher {
     async fn publish(&mut self, batch: Vec<Bytes>) -> Result<(), LibraryError> {
         for message in batch {
-            self.feed(message).await.map_err(failed())?;
+            self.feed(message).await.map_err(MlesLibrary::failed)?;
         }
-        self.flush().await.map_err(failed())
+        self.flush().await.map_err(MlesLibrary::failed)
     }
 }
 
@@ -53,15 +53,11 @@ pub(crate) struct MlesSubscriber {
 impl LibrarySubscriber for MlesSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
-            let message = self.session.recv().await.map_err(failed())?;
-            let message = message.ok_or_else(|| LibraryError::of(MlesLibrary::NAME)(ENDED))?;
+            let message = self.session.recv().await.map_err(MlesLibrary::failed)?;
+            let message = message.ok_or_else(|| MlesLibrary::failed(ENDED))?;
             if !message.is_announcement() {
                 return Ok(look(message.message()));
             }
         }
     }
-}
-
-fn failed() -> impl Fn(Error) -> LibraryError {
-    LibraryError::of(MlesLibrary::NAME)
 }

@@ -29,32 +29,20 @@ pub(super) const TCP: Row = Row {
     history: HistorySupport::Messages,
     why_no_slow_reader: None,
     tables: &[Table::Brokers, Table::Gateway],
-    look: Look {
-        colours: ["#0b62c4", "#5aa9ff"],
-        dashes: "none",
-        mark: CIRCLE,
-    },
+    look: Look::new(["#0b62c4", "#5aa9ff"], "none", CIRCLE),
 };
 
 pub(super) const WEBSOCKET_V1: Row = Row {
     adapter: |payload_len, _| Box::new(WebSocketAdapter::v1(payload_len)),
     launch: |program, place, programs| launch::mles(Listener::WebSocket, program, place, programs),
     tables: &[Table::Gateway],
-    look: Look {
-        colours: ["#00779e", "#4cc3ec"],
-        dashes: "12 3",
-        mark: RING,
-    },
+    look: Look::new(["#00779e", "#4cc3ec"], "12 3", RING),
     ..TCP
 };
 
 pub(super) const WEBSOCKET_V2: Row = Row {
     adapter: |_, _| Box::new(WebSocketAdapter::V2),
-    look: Look {
-        colours: ["#3f4fc0", "#99a6ff"],
-        dashes: "7 2 2 2",
-        mark: FRAME,
-    },
+    look: Look::new(["#3f4fc0", "#99a6ff"], "7 2 2 2", FRAME),
     ..WEBSOCKET_V1
 };
 
@@ -64,11 +52,7 @@ pub(super) const TLS: Row = Row {
     },
     launch: |program, place, programs| launch::mles(Listener::Tls, program, place, programs),
     tables: &[Table::Gateway],
-    look: Look {
-        colours: ["#2f7d1f", "#85d06f"],
-        dashes: "4 2",
-        mark: CROSS,
-    },
+    look: Look::new(["#2f7d1f", "#85d06f"], "4 2", CROSS),
     ..TCP
 };
 
@@ -78,11 +62,7 @@ pub(super) const WEBSOCKET_TLS: Row = Row {
         launch::mles(Listener::WebSocketTls, program, place, programs)
     },
     tables: &[Table::Gateway],
-    look: Look {
-        colours: ["#a02c93", "#f089e2"],
-        dashes: "16 3 2 3",
-        mark: LEFT,
-    },
+    look: Look::new(["#a02c93", "#f089e2"], "16 3 2 3", LEFT),
     ..TCP
 };
 
@@ -101,11 +81,7 @@ pub(super) const REFERENCE: Row = Row {
     launch: |program, place, programs| Ok(launch::reference(program, place, programs)),
     history: HistorySupport::MessagesAndJoins,
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#8a4b2a", "#d9a07f"],
-        dashes: "9 3 2 3 2 3",
-        mark: BAR,
-    },
+    look: Look::new(["#8a4b2a", "#d9a07f"], "9 3 2 3 2 3", BAR),
     ..TCP
 };
 
@@ -121,10 +97,6 @@ pub(super) const REFERENCE_V2: Row = Row {
     },
     launch: launch::reference_v2,
     history: HistorySupport::MessagesAndJoins,
-    look: Look {
-        colours: ["#a13a1e", "#f0906f"],
-        dashes: "6 2 2 2 2 2",
-        mark: RIGHT,
-    },
+    look: Look::new(["#a13a1e", "#f0906f"], "6 2 2 2 2 2", RIGHT),
     ..WEBSOCKET_TLS
 };

@@ -144,18 +144,9 @@ fn uid(session: &Session<'_>) -> String {
 mod tests {
     use super::frame::server_frame;
     use super::*;
-    use crate::adapter::{Role, assert_scans, payload};
+    use crate::adapter::{assert_scans, payload, session};
 
     const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
-
-    fn session(number: u32) -> Session<'static> {
-        Session {
-            local: ([127, 0, 0, 1], 4000).into(),
-            role: Role::Publisher,
-            number,
-            channel: "lg.0",
-        }
-    }
 
     #[test]
     fn bodies_behind_the_answer_among_pings_and_announcements_at_every_cut() {

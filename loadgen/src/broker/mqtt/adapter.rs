@@ -120,16 +120,7 @@ fn remaining_length(received: &[u8]) -> Result<Option<(usize, usize)>, WireError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{assert_scans, payload};
-
-    fn session(channel: &str) -> Session<'_> {
-        Session {
-            local: ([127, 0, 0, 1], 1).into(),
-            role: Role::Publisher,
-            number: 1,
-            channel,
-        }
-    }
+    use crate::adapter::{assert_scans, payload, session};
 
     #[test]
     fn messages_after_both_acknowledgements_at_every_cut() {
@@ -137,8 +128,7 @@ mod tests {
         for len in [16, 200] {
             let mut stream = b"\x20\x02\x00\x00\x90\x03\x00\x01\x00".to_vec();
             for sequence in 0..3 {
-                let publication =
-                    MqttAdapter.publication(&session("lg.0"), &payload(len, sequence));
+                let publication = MqttAdapter.publication(&session(1), &payload(len, sequence));
                 stream.extend(publication.expect("fits").bytes);
             }
             assert_scans(&MqttAdapter, len, &stream, 3, 0);

@@ -1,10 +1,7 @@
 //! rumqttc, MQTT 3.1.1 at QoS 0.
 
 use bytes::Bytes;
-use rumqttc::{
-    AsyncClient, ClientError, ConnectionError, Event, EventLoop, Incoming, MqttOptions,
-    NetworkOptions, QoS,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, QoS};
 
 use crate::library::{ClientSession, Library, LibraryError, LibraryPublisher, LibrarySubscriber};
 
@@ -34,9 +31,9 @@ impl Library for MqttLibrary {
     async fn subscriber(session: ClientSession<'_>) -> Result<EventLoop, LibraryError> {
         let (client, mut events) = connect(session);
         let asked = client.subscribe(session.channel, QoS::AtMostOnce).await;
-        asked.map_err(failed::<ClientError>())?;
+        asked.map_err(MqttLibrary::failed)?;
         loop {
-            let event = events.poll().await.map_err(failed::<ConnectionError>())?;
+            let event = events.poll().await.map_err(MqttLibrary::failed)?;
             if matches!(event, Event::Incoming(Incoming::SubAck(_))) {
                 return Ok(events);
             }
@@ -68,7 +65,7 @@ impl LibraryPublisher for MqttPublisher {
             let published = self
                 .client
                 .publish_bytes(topic, QoS::AtMostOnce, false, message);
-            published.await.map_err(failed::<ClientError>())?;
+            published.await.map_err(MqttLibrary::failed)?;
         }
         Ok(())
     }
@@ -77,14 +74,10 @@ impl LibraryPublisher for MqttPublisher {
 impl LibrarySubscriber for EventLoop {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         loop {
-            let event = self.poll().await.map_err(failed::<ConnectionError>())?;
+            let event = self.poll().await.map_err(MqttLibrary::failed)?;
             if let Event::Incoming(Incoming::Publish(message)) = event {
                 return Ok(look(&message.payload));
             }
         }
     }
-}
-
-fn failed<E: std::error::Error + Send + Sync + 'static>() -> impl Fn(E) -> LibraryError {
-    LibraryError::of(MqttLibrary::NAME)
 }

@@ -31,9 +31,5 @@ pub(super) const MOSQUITTO: Row = Row {
     history: HistorySupport::None("MQTT keeps one retained message for each topic, no history"),
     why_no_slow_reader: None,
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#7a3db8", "#c39bff"],
-        dashes: "9 3 2 3",
-        mark: UP,
-    },
+    look: Look::new(["#7a3db8", "#c39bff"], "9 3 2 3", UP),
 };

@@ -1,7 +1,5 @@
 //! async-nats, core publish/subscribe.
 
-use std::error::Error;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
@@ -27,7 +25,10 @@ impl Library for NatsLibrary {
     async fn subscriber(session: ClientSession<'_>) -> Result<NatsSubscriber, LibraryError> {
         let client = connect(session).await?;
         let subject = session.channel.to_owned();
-        let messages = client.subscribe(subject).await.map_err(failed())?;
+        let messages = client
+            .subscribe(subject)
+            .await
+            .map_err(NatsLibrary::failed)?;
         Ok(NatsSubscriber {
             messages,
             _client: client,
@@ -37,7 +38,7 @@ impl Library for NatsLibrary {
 
 async fn connect(session: ClientSession<'_>) -> Result<async_nats::Client, LibraryError> {
     let connected = async_nats::connect(session.broker.to_string()).await;
-    connected.map_err(failed())
+    connected.map_err(NatsLibrary::failed)
 }
 
 pub(crate) struct NatsPublisher {
@@ -50,7 +51,7 @@ impl LibraryPublisher for NatsPublisher {
         for message in batch {
             let subject = self.subject.clone();
             let published = self.client.publish(subject, message).await;
-            published.map_err(failed())?;
+            published.map_err(NatsLibrary::failed)?;
         }
         Ok(())
     }
@@ -66,11 +67,7 @@ impl LibrarySubscriber for NatsSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(message) => Ok(look(&message.payload)),
-            None => Err(LibraryError::of(NatsLibrary::NAME)(ENDED)),
+            None => Err(NatsLibrary::failed(ENDED)),
         }
     }
-}
-
-fn failed<E: Error + Send + Sync + 'static>() -> impl Fn(E) -> LibraryError {
-    LibraryError::of(NatsLibrary::NAME)
 }

@@ -28,9 +28,5 @@ pub(super) const NATS: Row = Row {
     history: HistorySupport::None("core NATS keeps no history; JetStream is another protocol"),
     why_no_slow_reader: None,
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#b8540a", "#ff9d4d"],
-        dashes: "9 3",
-        mark: SQUARE,
-    },
+    look: Look::new(["#b8540a", "#ff9d4d"], "9 3", SQUARE),
 };

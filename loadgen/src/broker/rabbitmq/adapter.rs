@@ -189,16 +189,7 @@ fn refusal(close: &[u8]) -> WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{assert_scans, payload};
-
-    fn session(role: Role) -> Session<'static> {
-        Session {
-            local: ([127, 0, 0, 1], 4000).into(),
-            role,
-            number: 1,
-            channel: "lg.0",
-        }
-    }
+    use crate::adapter::{assert_scans, payload, session};
 
     fn sent(kind: u8, payload: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -248,7 +239,7 @@ mod tests {
     #[test]
     fn a_long_payload_goes_out_in_frames_that_the_server_takes() {
         let long = vec![b'x'; PIECE + 1];
-        let publication = AmqpAdapter.publication(&session(Role::Publisher), &long);
+        let publication = AmqpAdapter.publication(&session(1), &long);
         let Publication { bytes, payload_at } = publication.expect("fits");
         let first = &bytes[payload_at - FRAME_HEAD..];
         assert_eq!(first[..FRAME_HEAD], [BODY, 0, 1, 0, 1, 0xFF, 0xF8]);
@@ -260,14 +251,15 @@ mod tests {
     fn only_subscribers_consume() {
         let consume = [0, 60, 0, 20];
         for (role, consumes) in [(Role::Publisher, false), (Role::Subscriber, true)] {
-            let hello = AmqpAdapter.hello(&session(role)).expect("short names");
+            let session = Session { role, ..session(1) };
+            let hello = AmqpAdapter.hello(&session).expect("short names");
             let found = hello.windows(4).any(|four| four == consume);
             assert_eq!(found, consumes, "{role:?}");
         }
         let channel = &"x".repeat(256);
         let session = Session {
             channel,
-            ..session(Role::Publisher)
+            ..session(1)
         };
         assert_eq!(AmqpAdapter.hello(&session), Err(WireError::TooLong(256)));
     }

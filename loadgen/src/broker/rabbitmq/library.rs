@@ -33,7 +33,9 @@ impl Library for AmqpLibrary {
     async fn subscriber(session: ClientSession<'_>) -> Result<AmqpSubscriber, LibraryError> {
         let (connection, channel) = connect(session).await?;
         Ok(AmqpSubscriber {
-            messages: consume(&channel, session.channel).await.map_err(failed())?,
+            messages: consume(&channel, session.channel)
+                .await
+                .map_err(AmqpLibrary::failed)?,
             _channel: channel,
             _connection: connection,
         })
@@ -44,8 +46,11 @@ impl Library for AmqpLibrary {
 async fn connect(session: ClientSession<'_>) -> Result<(Connection, Channel), LibraryError> {
     let uri = format!("amqp://guest:guest@{}/%2f", session.broker);
     let connection = Connection::connect(&uri, ConnectionProperties::default()).await;
-    let connection = connection.map_err(failed())?;
-    let channel = connection.create_channel().await.map_err(failed())?;
+    let connection = connection.map_err(AmqpLibrary::failed)?;
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(AmqpLibrary::failed)?;
     let transient = ExchangeDeclareOptions {
         auto_delete: true,
         ..ExchangeDeclareOptions::default()
@@ -53,7 +58,7 @@ async fn connect(session: ClientSession<'_>) -> Result<(Connection, Channel), Li
     let name = ShortString::from(session.channel);
     let declared =
         channel.exchange_declare(name, ExchangeKind::Fanout, transient, FieldTable::default());
-    declared.await.map_err(failed())?;
+    declared.await.map_err(AmqpLibrary::failed)?;
     Ok((connection, channel))
 }
 
@@ -101,7 +106,7 @@ impl LibraryPublisher for AmqpPublisher {
                 BasicProperties::default(),
             );
             // There is no confirmation to wait for: it was not asked for.
-            published.await.map_err(failed())?;
+            published.await.map_err(AmqpLibrary::failed)?;
         }
         Ok(())
     }
@@ -117,12 +122,8 @@ impl LibrarySubscriber for AmqpSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.messages.next().await {
             Some(Ok(delivery)) => Ok(look(&delivery.data)),
-            Some(Err(error)) => Err(failed()(error)),
-            None => Err(LibraryError::of(AmqpLibrary::NAME)(ENDED)),
+            Some(Err(error)) => Err(AmqpLibrary::failed(error)),
+            None => Err(AmqpLibrary::failed(ENDED)),
         }
     }
-}
-
-fn failed() -> impl Fn(lapin::Error) -> LibraryError {
-    LibraryError::of(AmqpLibrary::NAME)
 }

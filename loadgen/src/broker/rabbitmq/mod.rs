@@ -25,20 +25,12 @@ pub(super) const AMQP: Row = Row {
     history: HistorySupport::None("a queue begins when it is bound, without a history"),
     why_no_slow_reader: None,
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#00796b", "#3fd0bc"],
-        dashes: "14 4",
-        mark: DOWN,
-    },
+    look: Look::new(["#00796b", "#3fd0bc"], "14 4", DOWN),
 };
 
 pub(super) const MQTT: Row = Row {
     program: PROGRAM,
     launch: |program, place, _| Ok(launch::mqtt(program, place)),
-    look: Look {
-        colours: ["#6b6a00", "#d6cf45"],
-        dashes: "5 3",
-        mark: PLUS,
-    },
+    look: Look::new(["#6b6a00", "#d6cf45"], "5 3", PLUS),
     ..MOSQUITTO
 };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisError};
+use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _};
 
 use crate::library::{
     ClientSession, ENDED, Library, LibraryError, LibraryPublisher, LibrarySubscriber,
@@ -27,15 +27,18 @@ impl Library for RedisLibrary {
         let connection = client.get_multiplexed_async_connection_with_config(&patient);
         let connection = connection.await;
         Ok(RedisPublisher {
-            connection: connection.map_err(failed())?,
+            connection: connection.map_err(RedisLibrary::failed)?,
             channel: session.channel.to_owned(),
         })
     }
 
     async fn subscriber(session: ClientSession<'_>) -> Result<RedisSubscriber, LibraryError> {
         let pubsub = client(session)?.get_async_pubsub().await;
-        let mut pubsub = pubsub.map_err(failed())?;
-        pubsub.subscribe(session.channel).await.map_err(failed())?;
+        let mut pubsub = pubsub.map_err(RedisLibrary::failed)?;
+        pubsub
+            .subscribe(session.channel)
+            .await
+            .map_err(RedisLibrary::failed)?;
         Ok(RedisSubscriber { pubsub })
     }
 }
@@ -43,9 +46,9 @@ impl Library for RedisLibrary {
 fn client(session: ClientSession<'_>) -> Result<redis::Client, LibraryError> {
     let (host, port) = (session.broker.ip().to_string(), session.broker.port());
     let info = ConnectionAddr::Tcp(host, port).into_connection_info();
-    let info = info.map_err(failed())?;
+    let info = info.map_err(RedisLibrary::failed)?;
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    redis::Client::open(info).map_err(failed())
+    redis::Client::open(info).map_err(RedisLibrary::failed)
 }
 
 pub(crate) struct RedisPublisher {
@@ -60,7 +63,7 @@ impl LibraryPublisher for RedisPublisher {
             pipeline.publish(&self.channel, &message[..]).ignore();
         }
         let replies = pipeline.query_async(&mut self.connection).await;
-        replies.map_err(failed())
+        replies.map_err(RedisLibrary::failed)
     }
 }
 
@@ -72,11 +75,7 @@ impl LibrarySubscriber for RedisSubscriber {
     async fn next<R>(&mut self, look: impl FnOnce(&[u8]) -> R) -> Result<R, LibraryError> {
         match self.pubsub.on_message().next().await {
             Some(message) => Ok(look(message.get_payload_bytes())),
-            None => Err(LibraryError::of(RedisLibrary::NAME)(ENDED)),
+            None => Err(RedisLibrary::failed(ENDED)),
         }
     }
-}
-
-fn failed() -> impl Fn(RedisError) -> LibraryError {
-    LibraryError::of(RedisLibrary::NAME)
 }

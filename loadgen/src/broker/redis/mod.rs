@@ -24,9 +24,5 @@ pub(super) const REDIS: Row = Row {
     history: HistorySupport::None("Redis' publish/subscribe keeps no history"),
     why_no_slow_reader: None,
     tables: &[Table::Brokers],
-    look: Look {
-        colours: ["#b3123f", "#ff7a96"],
-        dashes: "2.5 2.5",
-        mark: DIAMOND,
-    },
+    look: Look::new(["#b3123f", "#ff7a96"], "2.5 2.5", DIAMOND),
 };

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use super::super::cpu_meter::CpuMeter;
 use super::super::fanout::{Amount, Fanout, FanoutOutcome, Timing};
 use super::super::seed::{Seed, SeedOutcome};
-use super::super::topology::{LINGER, Shape};
+use super::super::topology::LINGER;
 use super::super::{ScenarioError, Target};
 use super::{LibraryTopology, give_up, last_delivery, through_library};
 use crate::broker::Broker;
@@ -56,13 +56,7 @@ impl Job for Throughput<'_> {
             timing,
             interrupt,
         } = self;
-        let shape = Shape {
-            channels: load.channels,
-            publishers: load.publishers,
-            subscribers: load.subscribers,
-            members: false,
-            payload: load.payload,
-        };
+        let shape = load.shape();
         let mut run =
             LibraryTopology::<L>::assemble(shape, target, interrupt, |_: Stamp| {}).await?;
         let window = load.window_messages();
