@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::{loadgen, said};
+use crate::support::{loadgen, said, words};
 
 /// Asserts that the program ends with `code` and names all of `words`.
 fn assert_fails(args: &[&str], code: i32, words: &[&str]) {
@@ -50,15 +50,8 @@ fn a_peer_that_is_no_such_broker() {
             std::thread::park();
         }
     });
-    let args = [
-        "fanout",
-        "--broker",
-        "nats",
-        "--subscribers",
-        "1",
-        "--addr",
-        &addr,
-    ];
+    let args = format!("fanout --broker nats --subscribers 1 --addr {addr}");
+    let args = words(&args);
     assert_fails(&args, 1, &["unexpected bytes", "HTTP/1.1 400"]);
 }
 
@@ -86,29 +79,15 @@ fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
     let path = "/nonexistent/report";
     for option in ["--json", "--csv", "--html"] {
         // The address would be an error too, had it come to that.
-        let args = [
-            "fanout",
-            "--broker",
-            "nats",
-            "--addr",
-            "127.0.0.1:1",
-            option,
-            path,
-        ];
+        let args = format!("fanout --broker nats --addr 127.0.0.1:1 {option} {path}");
+        let args = words(&args);
         assert_fails(&args, 1, &["cannot write", path]);
     }
 }
 
 #[test]
 fn a_program_that_is_not_there_or_does_not_run() {
-    let only_mles = [
-        "compare",
-        "--brokers",
-        "mles",
-        "--scenario",
-        "fanout",
-        "--mles-bin",
-    ];
+    let only_mles = words("compare --brokers mles --scenario fanout --mles-bin");
     let missing = [only_mles.as_slice(), &["/nonexistent/mles"]].concat();
     assert_fails(&missing, 1, &["cannot start", "/nonexistent/mles"]);
     let fails = [only_mles.as_slice(), &["/bin/false"]].concat();

@@ -3,7 +3,7 @@
 //! Each broker has the same tests; what is not installed is skipped by name, see [`Started`].
 
 use crate::broker_process::{Started, compare};
-use crate::support::{PAYLOAD, Tamper, loadgen_json, said};
+use crate::support::{PAYLOAD, Tamper, loadgen_json, said, words};
 use crate::tampering_proxy::proxy;
 
 test_brokers! {
@@ -146,14 +146,8 @@ fn is_found_out_when_tampered_with(broker: &str) {
         let addr = proxy(broker, started.addr, tamper).to_string();
         let args = ["fanout", "--broker", broker, "--addr", &addr];
         let shape = ["--subscribers", "3", "--warm-up", "0"];
-        let load = [
-            "--messages",
-            &messages,
-            "--payload",
-            &payload,
-            "--client",
-            client,
-        ];
+        let load = format!("--messages {messages} --payload {payload} --client {client}");
+        let load = words(&load);
         let (output, report) = loadgen_json(&[args.as_slice(), &shape, &load].concat());
         let what = format!("{broker}, {client}, {tamper:?}: {}", said(&output));
         assert_eq!(

@@ -4,7 +4,7 @@
 use crate::broker_process::{Started, compare};
 use crate::own_mles::OwnMles;
 use crate::scenarios::{assert_exact, outcome};
-use crate::support::{loadgen, loadgen_json, said};
+use crate::support::{loadgen, loadgen_json, said, words};
 
 test_brokers! {
     [one_that_stops_reading_costs_the_others_nothing,] for
@@ -39,13 +39,7 @@ fn one_that_stops_reading_costs_the_others_nothing(broker: &str) {
 #[test]
 fn a_reader_that_is_too_slow_is_let_go_and_that_is_seen() {
     // Enough for the one that reads when the machine is busy.
-    let limits = [
-        "--max-frame",
-        "16KiB",
-        "--queue-bytes",
-        "8MiB",
-        "--allow-anonymous",
-    ];
+    let limits = words("--max-frame 16KiB --queue-bytes 8MiB --allow-anonymous");
     let Some(server) = OwnMles::new(&limits, "") else {
         return;
     };

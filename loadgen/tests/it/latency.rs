@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::broker_process::Started;
 use crate::fault_proxy::{Fault, proxy};
-use crate::support::{Tamper, loadgen, loadgen_json, relay, said, text, wait_for};
+use crate::support::{Tamper, loadgen, loadgen_json, relay, said, text, wait_for, words};
 
 const MILLISECOND: u64 = 1_000_000;
 const PAYLOAD: usize = 64;
@@ -19,23 +19,10 @@ const SUBSCRIBERS: u64 = 3;
 /// Sends `rate` messages for a second to three subscribers by way of `addr`, and returns the outcome.
 fn latency(addr: SocketAddr, rate: &str, more: &[&str]) -> Value {
     let (addr, payload) = (addr.to_string(), PAYLOAD.to_string());
-    let args = [
-        "latency",
-        "--broker",
-        "mles",
-        "--addr",
-        &addr,
-        "--subscribers",
-        "3",
-        "--payload",
-        &payload,
-        "--rate",
-        rate,
-        "--warm-up",
-        "0",
-        "--seconds",
-        "1",
-    ];
+    let args = format!(
+        "latency --broker mles --addr {addr} --subscribers 3 --payload {payload} --rate {rate} --warm-up 0 --seconds 1"
+    );
+    let args = words(&args);
     let (output, report) = loadgen_json(&[args.as_slice(), more].concat());
     let outcome = report["runs"][0]["result"]["latency"].clone();
     assert!(outcome.is_object(), "{}{report:#}", said(&output));
@@ -179,14 +166,7 @@ fn the_seed_waits_for_all_and_both_payloads_are_run() {
     let addr = proxy(broker.addr, Fault::Delay(Duration::from_millis(5)));
     let addr = addr.to_string();
     let args = ["seed", "--broker", "mles", "--addr", &addr];
-    let more = [
-        "--subscribers",
-        "4",
-        "--samples",
-        "5",
-        "--warm-up-samples",
-        "1",
-    ];
+    let more = words("--subscribers 4 --samples 5 --warm-up-samples 1");
     let (output, report) = loadgen_json(&[args.as_slice(), &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     for (run, (name, payload)) in [("seed-hello", 20), ("seed-1.6MB", 1_600_000)]
@@ -211,25 +191,9 @@ fn a_sweep_ends_at_a_rate_that_is_not_sustained() {
     // Nothing comes back in the quarter of a second that is measured, at any rate.
     let addr = proxy(broker.addr, Fault::Delay(Duration::from_millis(300)));
     let addr = addr.to_string();
-    let args = [
-        "sweep",
-        "--broker",
-        "mles",
-        "--addr",
-        &addr,
-        "--warm-up",
-        "0",
-    ];
-    let more = [
-        "--seconds",
-        "0.25",
-        "--from",
-        "20",
-        "--to",
-        "1000",
-        "--tries",
-        "2",
-    ];
+    let args = format!("sweep --broker mles --addr {addr} --warm-up 0");
+    let args = words(&args);
+    let more = words("--seconds 0.25 --from 20 --to 1000 --tries 2");
     let (output, report) = loadgen_json(&[args.as_slice(), &more].concat());
     let runs = report["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2, "as often as it may be tried: {report:#}");
@@ -325,14 +289,7 @@ fn files_that_cannot_be_written_are_told_before_anything_is_measured() {
     }
     // A file where the directory is to be.
     let file = tempfile::NamedTempFile::new().unwrap();
-    let args = [
-        "latency",
-        "--broker",
-        "nats",
-        "--addr",
-        "127.0.0.1:1",
-        "--hgrm",
-    ];
+    let args = words("latency --broker nats --addr 127.0.0.1:1 --hgrm");
     let output = loadgen(&[args.as_slice(), &[text(file.path())]].concat());
     let said = said(&output);
     assert!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::broker_process::Started;
 use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
-use crate::support::{loadgen, loadgen_json, said};
+use crate::support::{loadgen, loadgen_json, said, words};
 
 test_brokers! {
     [
@@ -83,14 +83,7 @@ fn takes_many_connections_at_once(broker: &str) {
     };
     let addr = started.addr.to_string();
     let args = ["connect-storm", "--broker", broker, "--addr", &addr];
-    let few = [
-        "--connections",
-        "90",
-        "--in-flight",
-        "20",
-        "--bystander-rate",
-        "100",
-    ];
+    let few = words("--connections 90 --in-flight 20 --bystander-rate 100");
     let process = ["--pid", &started.pid];
     let (output, report) = loadgen_json(&[args.as_slice(), &few, &process].concat());
     let what = format!("{broker}: {}", said(&output));
@@ -132,14 +125,7 @@ fn is_timed_through_its_library(broker: &str) {
     for (times, count) in [("latency", 300), ("service", 300), ("lag", 100)] {
         assert_eq!(latency[times]["count"], count, "{what}, {times}");
     }
-    let few = [
-        "--subscribers",
-        "3",
-        "--samples",
-        "4",
-        "--warm-up-samples",
-        "1",
-    ];
+    let few = words("--subscribers 3 --samples 4 --warm-up-samples 1");
     let (output, report) = loadgen_json(&[["seed"].as_slice(), &target, &few].concat());
     let what = format!("{broker}: {}", said(&output));
     assert_eq!(output.status.code(), Some(0), "{what}{report:#}");
@@ -185,24 +171,8 @@ fn a_rate_that_is_not_met_is_told() {
     // Nothing comes back in the quarter of a second that is measured.
     let addr = fault_proxy::proxy(started.addr, Fault::Delay(Duration::from_millis(400)));
     let addr = addr.to_string();
-    let latency = [
-        "latency",
-        "--seconds",
-        "0.25",
-        "--warm-up",
-        "0",
-        "--rate",
-        "100",
-    ];
-    let slow = [
-        "slow-reader",
-        "--before",
-        "0.25",
-        "--after",
-        "0.1",
-        "--rate",
-        "100",
-    ];
+    let latency = words("latency --seconds 0.25 --warm-up 0 --rate 100");
+    let slow = words("slow-reader --before 0.25 --after 0.1 --rate 100");
     for scenario in [latency, slow] {
         let target = ["--broker", "mles", "--addr", &addr];
         let output = loadgen(&[scenario.as_slice(), &target].concat());

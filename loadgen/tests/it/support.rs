@@ -130,6 +130,11 @@ pub fn try_loadgen_json(args: &[&str]) -> (Output, serde_json::Result<Value>) {
     (output, serde_json::from_slice(&report))
 }
 
+/// Splits a command line into arguments, of which none has a space in it.
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")
 }

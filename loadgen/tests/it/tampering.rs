@@ -1,6 +1,6 @@
 //! The verification, end to end: a relay that loses, doubles or delays one message is found out.
 
-use crate::support::{PAYLOAD, Tamper, loadgen, loadgen_json, relay, said};
+use crate::support::{PAYLOAD, Tamper, loadgen, loadgen_json, relay, said, words};
 use std::process::Command;
 
 use serde_json::Value;
@@ -11,25 +11,9 @@ const MESSAGES: u64 = 200;
 fn tally(tamper: Tamper, mode: &str) -> (Option<i32>, Value) {
     let addr = relay(tamper).to_string();
     let (messages, payload) = (MESSAGES.to_string(), PAYLOAD.to_string());
-    let args = [
-        "fanout",
-        "--broker",
-        "mles",
-        "--subscribers",
-        "3",
-        "--warm-up",
-        "0",
-    ];
-    let more = [
-        "--addr",
-        &addr,
-        "--messages",
-        &messages,
-        "--payload",
-        &payload,
-        "--mode",
-        mode,
-    ];
+    let args = words("fanout --broker mles --subscribers 3 --warm-up 0");
+    let more = format!("--addr {addr} --messages {messages} --payload {payload} --mode {mode}");
+    let more = words(&more);
     let (output, report) = loadgen_json(&[args.as_slice(), &more].concat());
     (
         output.status.code(),
@@ -80,15 +64,7 @@ fn a_process_that_does_not_do_the_work_is_not_measured() {
     let addr = relay(Tamper::Nothing).to_string();
     let mut other = Command::new("/bin/sleep").arg("600").spawn().unwrap();
     let pid = other.id().to_string();
-    let args = [
-        "fanout",
-        "--broker",
-        "mles",
-        "--messages",
-        "100",
-        "--warm-up",
-        "0",
-    ];
+    let args = words("fanout --broker mles --messages 100 --warm-up 0");
     let output = loadgen(&[args.as_slice(), &["--addr", &addr, "--pid", &pid]].concat());
     other.kill().unwrap();
     other.wait().unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::broker_process::Started;
 use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
-use crate::support::{PAYLOAD, Tamper, loadgen_json, relay, said};
+use crate::support::{PAYLOAD, Tamper, loadgen_json, relay, said, words};
 use crate::tampering_proxy::{proxy, proxy_after};
 
 /// Harm done to a message, and its name in reports.
@@ -100,15 +100,8 @@ fn at_those_beside_a_slow_reader() {
     let payload = PAYLOAD.to_string();
     for (tamper, harmed) in HARM {
         // The warm-up has 30 messages, so the victim is among those that count.
-        let args = [
-            "slow-reader",
-            "--broker",
-            "mles",
-            "--rate",
-            "60",
-            "--payload",
-            &payload,
-        ];
+        let args = format!("slow-reader --broker mles --rate 60 --payload {payload}");
+        let args = words(&args);
         let time = ["--before", "1", "--after", "0.5"];
         let args = [args.as_slice(), &time].concat();
         assert_found(relay(tamper), harmed, "slow-reader", &args);
