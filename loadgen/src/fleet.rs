@@ -37,7 +37,7 @@ const EVENTS: usize = 1024;
 /// Why the connections to a broker are of no more use.
 #[derive(Debug, Error)]
 pub(crate) enum FleetError {
-    /// No connection.
+    /// The connection could not be made.
     #[error("cannot connect to the broker at {addr}: {source}")]
     Connect { addr: SocketAddr, source: io::Error },
     /// The broker let go of a connection that was still in use.
@@ -75,7 +75,7 @@ pub(crate) struct Fleet<'a, M> {
     scratch: Scratch,
 }
 
-/// Where bytes are while they are looked at, for all connections.
+/// Buffers for received bytes, shared by all connections.
 struct Scratch {
     /// Room for a carried head, then [`READ_LEN`] bytes.
     bytes: Box<[u8]>,

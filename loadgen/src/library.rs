@@ -24,7 +24,7 @@ pub(crate) struct LibraryError {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// One connection, as a library needs to know it.
+/// Everything that a library needs to open one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientSession<'a> {
     /// Where the broker listens.

@@ -31,12 +31,12 @@ pub(crate) enum Role {
     Member,
 }
 
-/// One connection, as an adapter needs to know it.
+/// Everything that an adapter needs to know about one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session<'a> {
     /// Our end of the connection.
     pub(crate) local: SocketAddr,
-    /// Its purpose.
+    /// The part that the connection plays.
     pub(crate) role: Role,
     /// Unlike that of every other connection of this program's run.
     pub(crate) number: u32,
@@ -49,7 +49,7 @@ pub(crate) struct Session<'a> {
 pub(crate) struct Publication {
     /// The bytes to send.
     pub(crate) bytes: Vec<u8>,
-    /// Where in them the payload begins.
+    /// Index at which the payload begins.
     pub(crate) payload_at: usize,
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum Head {
 /// Bytes from a broker that make no sense, or say no.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum WireError {
-    /// Not what this broker's protocol has here.
+    /// The bytes do not belong to the broker's protocol.
     #[error("unexpected bytes from the broker: {0}")]
     Unexpected(String),
     /// The broker reports an error.

@@ -9,7 +9,7 @@ use super::Broker;
 pub(crate) struct Programs {
     /// The `mles` program; by default the one beside this program.
     pub(crate) mles: Option<PathBuf>,
-    /// Its number of shards; by default its own.
+    /// Shards of the `mles` program; by default as many as it chooses.
     pub(crate) shards: Option<usize>,
     /// Messages of each channel that servers of Mles keep.
     pub(crate) history: usize,
@@ -25,7 +25,7 @@ pub(super) struct Program {
     pub(super) named: fn(&Programs) -> Option<&PathBuf>,
     /// Places to look in otherwise, the first that has it is taken.
     pub(super) places: &'static [Location],
-    /// How the user gets it.
+    /// How the user gets the program.
     pub(super) source: ProgramSource,
 }
 

@@ -15,7 +15,7 @@ use crate::process::{Place, Recipe};
 pub(super) struct Row {
     /// Makes the adapter for payloads of a length, with the keys of sessions of Mles.
     pub(super) adapter: fn(usize, &Keyring) -> Box<dyn Adapter>,
-    /// Where its program comes from.
+    /// Where the broker's program comes from.
     pub(super) program: Program,
     /// Makes the recipe that starts the program at a place.
     pub(super) launch: fn(PathBuf, Place<'_>, &Programs) -> io::Result<Recipe>,
@@ -25,7 +25,7 @@ pub(super) struct Row {
     pub(super) why_no_slow_reader: Option<&'static str>,
     /// The tables it has a column in.
     pub(super) tables: &'static [Table],
-    /// How it is drawn.
+    /// Colours, dashes and marks in plots.
     pub(super) look: Look,
 }
 

@@ -21,9 +21,9 @@ use crate::watch::Watch;
 /// Which brokers to compare.
 #[derive(Clone, Debug)]
 pub(crate) enum Selection {
-    /// Those of these that are installed; the others are reported as skipped.
+    /// Takes the brokers of the list that are installed; the others are reported as skipped.
     Installed(Vec<Broker>),
-    /// These; one that is missing is an error.
+    /// Takes all brokers of the list; one that is missing is an error.
     Exactly(Vec<Broker>),
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct DiffCommand {
 /// Two reports cannot be compared.
 #[derive(Debug, Error)]
 pub(crate) enum DiffCommandError {
-    /// One of them cannot be read.
+    /// One of the reports cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// There is nothing to compare.

@@ -29,9 +29,9 @@ pub(crate) struct Sweep {
 pub(crate) struct Steps {
     /// The first rate, in messages a second.
     pub(crate) from: f64,
-    /// No rate is over this one.
+    /// The highest rate.
     pub(crate) to: f64,
-    /// Each rate is so many times the one before, over 1.
+    /// The factor between two rates, over 1.
     pub(crate) factor: f64,
 }
 

@@ -2,7 +2,7 @@
 
 /// The result of a read.
 pub(super) enum Arrival {
-    /// So many bytes, none if they were TLS's own. Unless `is_last`, there may be more; what comes
+    /// Number of bytes, 0 if they were TLS's own. Unless `is_last`, there may be more; what comes
     /// later makes a new event.
     Bytes { len: usize, is_last: bool },
     /// The broker has closed the connection.

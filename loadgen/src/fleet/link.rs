@@ -18,7 +18,7 @@ pub(super) struct Link<M> {
     pub(super) role: Role,
     pub(super) scanner: Scanner<M>,
     pub(super) outbox: Vec<u8>,
-    /// How much of the outbox is out.
+    /// Bytes of the outbox that were sent.
     pub(super) written: usize,
 }
 

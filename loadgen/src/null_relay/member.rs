@@ -7,14 +7,14 @@ use mio::net::TcpStream;
 /// A connection, in a channel from its first frame on.
 pub(super) struct Member {
     stream: TcpStream,
-    /// Its place among the channels.
+    /// The channel's place in the relay; `None` before the join.
     pub(super) channel: Option<usize>,
     /// `true` if there may be something to read.
     pub(super) readable: bool,
     /// The beginning of a frame.
     pub(super) partial: Vec<u8>,
     outbox: Vec<u8>,
-    /// How much of the outbox is out.
+    /// Bytes of the outbox that were sent.
     written: usize,
 }
 

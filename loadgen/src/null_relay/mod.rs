@@ -51,7 +51,7 @@ pub(crate) struct NullRelay {
 struct Channel {
     /// Places in `members`.
     members: Vec<usize>,
-    /// How many of them have something in their outbox.
+    /// Number of members with something in their outbox.
     blocked: usize,
 }
 

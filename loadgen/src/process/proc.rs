@@ -28,7 +28,7 @@ pub(crate) enum ProcError {
 /// CPU time of all threads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CpuTime {
-    /// On a CPU, user and kernel: first number of `/proc/PID/task/*/schedstat`. Threads that ended
+    /// Time on a CPU, user and kernel: first number of `/proc/PID/task/*/schedstat`. Threads that ended
     /// are left out; brokers keep theirs.
     pub(crate) nanoseconds: u64,
     /// `utime` of `/proc/PID/stat`, in ticks of 10 ms; coarse, for the split.

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// Ports of loopback and a directory that are one broker's alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
-    /// Where clients connect.
+    /// The port where clients connect.
     pub(crate) port: u16,
-    /// For processes that a broker needs beside its own.
+    /// Ports of processes that a broker needs beside its own.
     pub(crate) spare_ports: [u16; 2],
-    /// For the broker's files.
+    /// The directory of the broker's files.
     pub(crate) dir: &'a Path,
 }
 

@@ -25,12 +25,12 @@ const LAST_WORDS: usize = 600;
 /// A broker could not be started.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    /// Its program is not there.
+    /// The broker's program is not there.
     #[error("{broker} is not installed{hint}")]
     NotInstalled {
         /// The broker's name.
         broker: &'static str,
-        /// How the user gets it.
+        /// How the user gets the program.
         hint: String,
     },
     /// The system does not start it, or its files cannot be written.

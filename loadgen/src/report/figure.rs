@@ -22,18 +22,18 @@ const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
 pub(super) enum Better {
     Lower,
     Higher,
-    /// It says something about the run, and is not compared.
+    /// The figure says something about the run, and is not compared.
     Neither,
 }
 
 /// One figure of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Figure {
-    /// Its column in CSV.
+    /// Name of the figure's column in CSV.
     pub(super) key: &'static str,
-    /// For people.
+    /// Name for people.
     pub(super) name: &'static str,
-    /// Of `value`; empty where there is none.
+    /// Unit of `value`; empty where there is none.
     pub(super) unit: &'static str,
     pub(super) value: f64,
     pub(super) better: Better,
@@ -96,7 +96,7 @@ pub(super) struct Times<'a> {
 pub(super) enum TimesOf {
     /// Many of them, on a schedule: percentiles say it all, and one late one is all of the deviation.
     Schedule,
-    /// Some hundreds, one at a time: mean and deviation, as they were published first.
+    /// Some hundreds of samples, one at a time: mean and deviation, as they were published first.
     Samples,
 }
 

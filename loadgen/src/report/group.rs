@@ -138,9 +138,9 @@ impl<'a> Group<'a> {
 /// One figure over several rounds.
 #[derive(Clone, Debug)]
 pub(super) struct Rounds {
-    /// Of all rounds together.
+    /// The figure of all rounds together.
     pub(super) figure: Figure,
-    /// Of each; at least one.
+    /// The figure's values in each round; at least one.
     pub(super) values: Vec<f64>,
 }
 

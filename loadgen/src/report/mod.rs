@@ -59,7 +59,7 @@ pub(crate) struct Report {
     /// Scenarios that were not run over a broker, and why: it has nothing that they are about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) omitted: Vec<Omitted>,
-    /// In the order they were done.
+    /// All runs in the order they were done.
     pub(crate) runs: Vec<Run>,
     /// The knee that a sweep found.
     #[serde(default, skip_serializing_if = "Option::is_none")]

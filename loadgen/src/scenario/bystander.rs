@@ -20,11 +20,11 @@ use crate::verify::Tally;
 
 /// Bytes of each message.
 const PAYLOAD: usize = 32;
-/// How long it is watched before the load.
+/// How long the bystander is watched before the load.
 const BEFORE: Duration = Duration::from_secs(1);
-/// Before that, so that nobody wakes for the first time when it counts.
+/// Time before that, so that nobody wakes for the first time when it counts.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// Longer than any load.
+/// A time that is longer than any load.
 const FOREVER: Duration = Duration::from_secs(3600);
 
 /// The latencies and deliveries that the bystander saw.
@@ -37,7 +37,7 @@ pub(super) struct Seen {
     pub(super) tally: Tally,
 }
 
-/// Where it has come to.
+/// The phase that the bystander is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The time before the load begins now.

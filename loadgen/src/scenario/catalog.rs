@@ -53,7 +53,7 @@ pub(crate) enum ScenarioName {
 #[derive(Debug)]
 pub(crate) struct ScenarioOptions {
     pub(crate) latency: Latency,
-    /// In messages a second.
+    /// Rates of the scenario `latency`, in messages a second.
     pub(crate) rates: Vec<f64>,
     pub(crate) seed: Seed,
 }
@@ -82,17 +82,21 @@ impl ScenarioName {
     }
 
     /// Returns the loads of the scenario by their names in reports: `latency` has one for each rate.
-    pub(crate) fn loads(self, given: &ScenarioOptions) -> Vec<(String, Load)> {
-        let fanout = Fanout::default();
+    pub(crate) fn loads(self, options: &ScenarioOptions) -> Vec<(String, Load)> {
+        let fanout = |change: fn(&mut Fanout)| {
+            let mut load = Fanout::default();
+            change(&mut load);
+            Load::Fanout(load)
+        };
         let load = match self {
             Self::Latency => {
-                let rates = given.rates.iter();
-                return rates.map(|&rate| given.latency.at(rate)).collect();
+                let rates = options.rates.iter();
+                return rates.map(|&rate| options.latency.at(rate)).collect();
             }
-            Self::Seed => return given.seed.both(),
+            Self::Seed => return options.seed.both(),
             Self::Throughput => {
                 let all = [Self::Fanout, Self::FanIn, Self::NToN, Self::Zipf];
-                return all.into_iter().flat_map(|it| it.loads(given)).collect();
+                return all.into_iter().flat_map(|it| it.loads(options)).collect();
             }
             Self::FanIn => Load::Fanout(Preset::FanIn.load()),
             Self::NToN => Load::Fanout(Preset::NToN.load()),
@@ -101,32 +105,13 @@ impl ScenarioName {
             Self::HistoryJoin => Load::History(HistoryJoin::default()),
             Self::SlowReader => Load::SlowReader(SlowReader::default()),
             Self::Idle => Load::Idle(Idle::default()),
-            Self::Fanout => Load::Fanout(fanout),
-            Self::FanoutUnbatched => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                ..fanout
-            }),
-            Self::FanoutUnbatchedX8 => Load::Fanout(Fanout {
-                mode: Mode::Unbatched,
-                channels: 8,
-                ..fanout
-            }),
-            Self::Fanout100 => Load::Fanout(Fanout {
-                subscribers: 100,
-                ..fanout
-            }),
-            Self::Fanout1000 => Load::Fanout(Fanout {
-                subscribers: 1000,
-                ..fanout
-            }),
-            Self::Channels => Load::Fanout(Fanout {
-                channels: 100,
-                ..fanout
-            }),
-            Self::Large => Load::Fanout(Fanout {
-                payload: 64 << 10,
-                ..fanout
-            }),
+            Self::Fanout => fanout(|_| {}),
+            Self::FanoutUnbatched => fanout(|it| it.mode = Mode::Unbatched),
+            Self::FanoutUnbatchedX8 => fanout(|it| (it.mode, it.channels) = (Mode::Unbatched, 8)),
+            Self::Fanout100 => fanout(|it| it.subscribers = 100),
+            Self::Fanout1000 => fanout(|it| it.subscribers = 1000),
+            Self::Channels => fanout(|it| it.channels = 100),
+            Self::Large => fanout(|it| it.payload = 64 << 10),
         };
         vec![(self.name(), load)]
     }

@@ -16,7 +16,7 @@ pub(super) struct CpuMeter {
 pub(super) struct Cost {
     /// The broker's, all threads; `None` when its process is not known.
     pub(super) server: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(super) tool: CpuTime,
 }
 

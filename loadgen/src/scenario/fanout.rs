@@ -40,13 +40,13 @@ pub(crate) enum Mode {
     Unbatched,
 }
 
-/// The load.
+/// Messages to subscribers in a windowed closed loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fanout {
-    /// Of each channel.
+    /// Number in each channel.
     pub(crate) publishers: u16,
-    /// Of each channel.
+    /// Number in each channel.
     pub(crate) subscribers: usize,
     /// `true` if publishers and subscribers are the same clients: each message goes to all others.
     pub(crate) members: bool,
@@ -86,16 +86,16 @@ impl Default for Fanout {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Amount {
-    /// After a time.
+    /// Stops after so many seconds.
     Seconds(f64),
-    /// After so many messages of each publisher.
+    /// Stops after so many messages of each publisher.
     Messages(u64),
 }
 
 /// How long to load.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Timing {
-    /// Before anything is measured.
+    /// Load before anything is measured.
     pub(crate) warm_up_seconds: f64,
     /// The measured time or number of messages.
     pub(crate) measured: Amount,
@@ -120,13 +120,13 @@ impl Timing {
 pub(crate) struct FanoutOutcome {
     /// Messages published.
     pub(crate) messages: u64,
-    /// From the first publish to the last delivery.
+    /// Time from the first publish to the last delivery.
     pub(crate) seconds: f64,
     /// Deliveries, due and had.
     pub(crate) tally: Tally,
     /// The broker's CPU time, all threads; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(crate) tool_cpu: CpuTime,
 }
 
@@ -203,13 +203,13 @@ impl Fanout {
 
 struct FanoutRun<'a> {
     topology: Topology<'a, Stamp>,
-    /// Messages.
+    /// The window in messages.
     window: u64,
-    /// Instead of a window for each publisher.
+    /// A window for all channels together, instead of one for each publisher.
     shared: Option<SharedWindow>,
-    /// Of each channel.
+    /// Number in each channel.
     publishers: usize,
-    /// Of each channel.
+    /// Number in each channel.
     subscribers: usize,
     /// By channel: something came since its publishers were last looked at.
     touched: Vec<bool>,

@@ -23,10 +23,10 @@ use crate::verify::{Stamp, Tally, Verifier};
 /// Connections served before the next joiner is let in.
 const TURN_CONNECTIONS: usize = 32;
 
-/// For the joins of those who fill the history, and the probes they hear.
+/// Room for the joins of those who fill the history, and the probes they hear.
 const SPARE: usize = 100;
 
-/// The load.
+/// Joins to channels with a history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct HistoryJoin {
@@ -36,7 +36,7 @@ pub(crate) struct HistoryJoin {
     pub(crate) payload: usize,
     pub(crate) channels: usize,
     pub(crate) joiners: usize,
-    /// Of them at a time.
+    /// Joiners at a time.
     pub(crate) in_flight: usize,
 }
 
@@ -69,9 +69,9 @@ impl HistoryJoin {
 pub(crate) struct HistoryOutcome {
     /// Joiners that got to the end of the history.
     pub(crate) joined: u64,
-    /// From the first `connect` until the last joiner was done.
+    /// Time from the first `connect` until the last joiner was done.
     pub(crate) seconds: f64,
-    /// From `connect` to the last message of the history, of each of these.
+    /// Times from `connect` to the last message of the history, of those who got it.
     pub(crate) times: Distribution,
     /// `true` if the user stopped it.
     pub(crate) partial: bool,
@@ -79,7 +79,7 @@ pub(crate) struct HistoryOutcome {
     pub(crate) tally: Tally,
     /// The broker's CPU time, connections included; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(crate) tool_cpu: CpuTime,
 }
 
@@ -157,7 +157,7 @@ impl HistoryJoin {
 /// Those who join, and what they have got.
 struct Joiners<'a> {
     topology: Topology<'a, Stamp>,
-    /// By connection.
+    /// Joiners that are not done, by connection.
     waiting: BTreeMap<LinkId, Joiner>,
     times: Distribution,
     tally: Tally,

@@ -22,13 +22,13 @@ const PROBE_PAYLOAD: usize = 16;
 /// Between two looks at the connections while nothing should happen.
 const REST: Duration = Duration::from_millis(100);
 
-/// The load.
+/// Subscribers without messages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Idle {
     /// How many subscribers at each reading, ascending.
     pub(crate) counts: Vec<usize>,
-    /// Of each channel.
+    /// Subscribers of each channel.
     pub(crate) per_channel: usize,
     /// How long subscribers are left alone before a reading, in seconds.
     pub(crate) settle_seconds: f64,
@@ -44,7 +44,7 @@ impl Default for Idle {
     }
 }
 
-/// One reading.
+/// One reading of the broker's memory.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct IdlePoint {
     /// Idle subscribers.

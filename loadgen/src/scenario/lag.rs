@@ -7,9 +7,9 @@ use crate::distribution::Distribution;
 /// How late this program may send.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct LagBound {
-    /// For this percentage of messages …
+    /// The percentage of messages that the bound is for.
     pub(crate) percentile: f64,
-    /// … so much at most, in nanoseconds.
+    /// The most lag that they may have, in nanoseconds.
     pub(crate) nanoseconds: u64,
 }
 

@@ -32,13 +32,13 @@ use crate::watch::{Feed, Slice, Watch};
 /// this program does not keep up with the rate.
 pub(crate) const SUSTAINED: f64 = 0.95;
 
-/// The load.
+/// Messages on a schedule, in an open loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Latency {
-    /// Of each channel.
+    /// Number in each channel.
     pub(crate) publishers: u16,
-    /// Of each channel.
+    /// Number in each channel.
     pub(crate) subscribers: usize,
     pub(crate) channels: usize,
     /// Channel k gets messages in proportion to 1 / k^s; `None` when all are alike.
@@ -75,7 +75,7 @@ impl Default for Latency {
 /// How long to load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phases {
-    /// Before anything is measured.
+    /// Load before anything is measured.
     pub(crate) warm_up: Duration,
     /// The measured time.
     pub(crate) measured: Duration,
@@ -100,13 +100,13 @@ pub(crate) struct LatencyOutcome {
     pub(crate) tally: Tally,
     /// The broker's CPU time, all threads; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(crate) tool_cpu: CpuTime,
-    /// From when a message was due until a subscriber had it.
+    /// Times from when a message was due until a subscriber had it.
     pub(crate) latency: Distribution,
-    /// From when a message was handed to its socket until a subscriber had it.
+    /// Times from when a message was handed to its socket until a subscriber had it.
     pub(crate) service: Distribution,
-    /// From when a message was due until it was handed to its socket.
+    /// Times from when a message was due until it was handed to its socket.
     pub(crate) lag: Distribution,
     /// Latency over time.
     pub(crate) intervals: Vec<Slice>,

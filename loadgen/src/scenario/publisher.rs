@@ -5,11 +5,11 @@ use crate::fleet::LinkId;
 use crate::payload::PayloadHeader;
 use crate::verify::Stamp;
 
-/// One that sends.
+/// A connection that sends on one channel.
 pub(super) struct Publisher {
     pub(super) link: LinkId,
     pub(super) channel: usize,
-    /// Which of its channel's.
+    /// Number of the publisher in its channel.
     pub(super) index: u16,
     /// Messages handed to its outbox so far; the number of the next one.
     pub(super) sent: u64,

@@ -17,11 +17,11 @@ pub(super) struct Recorder {
     epoch: Instant,
     /// When its last message is due at the latest.
     end: u64,
-    /// From due to delivered, for each delivery.
+    /// Times from due to delivered, for each delivery.
     pub(super) latency: Distribution,
-    /// From sent to delivered, for each delivery.
+    /// Times from sent to delivered, for each delivery.
     pub(super) service: Distribution,
-    /// From due to sent, for each message.
+    /// Times from due to sent, for each message.
     pub(super) lag: Distribution,
     /// Deliveries until the end of the phase.
     pub(super) in_time: u64,

@@ -19,7 +19,7 @@ use crate::interrupt::Interrupt;
 use crate::process::CpuTime;
 use crate::verify::{Stamp, Tally};
 
-/// The load.
+/// One message at a time, timed until all subscribers have it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Seed {
@@ -70,7 +70,7 @@ impl Default for Seed {
 /// The times until all subscribers had a message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SeedOutcome {
-    /// From publish until all have it, for each message.
+    /// Times from publish until all have it, for each message.
     pub(crate) times: Distribution,
     /// `true` if the user stopped it.
     pub(crate) partial: bool,
@@ -78,7 +78,7 @@ pub(crate) struct SeedOutcome {
     pub(crate) tally: Tally,
     /// The broker's CPU time, all threads; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(crate) tool_cpu: CpuTime,
 }
 

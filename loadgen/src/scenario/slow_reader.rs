@@ -29,18 +29,18 @@ use crate::payload::{PayloadHeader as _, TimedStamp};
 use crate::process::{CpuTime, Memory, PeerEnd};
 use crate::verify::Tally;
 
-/// Before anything is measured.
+/// Time of load before anything is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Bytes that the slow one's kernel takes for it, about.
 const RECEIVE_BUFFER: usize = 4096;
 /// Between two looks at the broker.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The load.
+/// Messages to several subscribers, of which one stops reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SlowReader {
-    /// Those who read.
+    /// Subscribers that go on reading.
     pub(crate) subscribers: usize,
     /// Bytes of each message.
     pub(crate) payload: usize,
@@ -79,17 +79,17 @@ pub(crate) struct MemoryPoint {
 /// The result beside a subscriber that stops reading. All latencies are those of the subscribers that read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SlowReaderOutcome {
-    /// While all read.
+    /// Latencies while all read.
     pub(crate) before: Distribution,
-    /// After one has stopped.
+    /// Latencies after one has stopped.
     pub(crate) after: Distribution,
     /// This program's lag while all read.
     pub(crate) lag_before: Distribution,
-    /// After one has stopped; a broker that holds publishers back is in it too.
+    /// This program's lag after one has stopped; a broker that holds publishers back is in it too.
     pub(crate) lag_after: Distribution,
     /// Messages a second that came to all readers in time, while all read.
     pub(crate) achieved_before: f64,
-    /// After one has stopped.
+    /// Messages a second that came to all readers in time after one has stopped.
     pub(crate) achieved_after: f64,
     /// Messages that could not be sent after one had stopped.
     pub(crate) unsent: u64,
@@ -106,7 +106,7 @@ pub(crate) struct SlowReaderOutcome {
     pub(crate) tally: Tally,
     /// The broker's CPU time, all threads; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// This program's.
+    /// CPU time of this program.
     pub(crate) tool_cpu: CpuTime,
 }
 

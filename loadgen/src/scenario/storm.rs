@@ -36,12 +36,12 @@ const TURN_CONNECTIONS: usize = 32;
 /// Reasons for failures that are kept.
 const REASONS: usize = 3;
 
-/// The load.
+/// Connections all at once, with a bystander.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ConnectStorm {
     pub(crate) connections: usize,
-    /// Of them at a time, until they have got their first message.
+    /// Connections at a time that have not got their first message.
     pub(crate) in_flight: usize,
     /// Messages a second on the channel of a bystander.
     pub(crate) bystander_rate: f64,
@@ -62,25 +62,25 @@ impl Default for ConnectStorm {
 pub(crate) struct StormOutcome {
     /// Connections that got a message.
     pub(crate) connected: u64,
-    /// Those that did not.
+    /// Connections that failed or got no message.
     pub(crate) failed: u64,
-    /// Why not, the first few reasons.
+    /// The first few reasons for failures.
     pub(crate) reasons: Vec<String>,
-    /// From the first `connect` until the last has got its message or failed.
+    /// Time from the first `connect` until the last has got its message or failed.
     pub(crate) seconds: f64,
-    /// From `connect` to the first message, of each connection that got one.
+    /// Times from `connect` to the first message, of each connection that got one.
     pub(crate) connect: Distribution,
     /// The bystander's latencies in the second before the storm.
     pub(crate) bystander_before: Distribution,
-    /// And while the others connected.
+    /// The bystander's latencies during the storm.
     pub(crate) bystander_during: Distribution,
-    /// This program's part of that.
+    /// This program's lag for the bystander during the storm.
     pub(crate) bystander_lag: Distribution,
     /// The bystander's deliveries.
     pub(crate) tally: Tally,
     /// The broker's CPU time while the others connected; `None` when its process is not known.
     pub(crate) server_cpu: Option<CpuTime>,
-    /// In the second before, with nothing but the bystander.
+    /// CPU time of the broker in the second before, with nothing but the bystander.
     pub(crate) server_cpu_before: Option<CpuTime>,
     /// How long that second was.
     pub(crate) seconds_before: f64,
@@ -157,15 +157,15 @@ impl ConnectStorm {
 /// Connections that have not got a message yet, and those who send them one.
 struct Storm<'a> {
     topology: Topology<'a, Stamp>,
-    /// By connection.
+    /// Connections that wait for their first message.
     waiting: BTreeMap<LinkId, Waiting>,
-    /// By channel.
+    /// When each channel's next message is due.
     next_tick: Vec<Instant>,
     connect: Distribution,
     reasons: Vec<String>,
 }
 
-/// One of them.
+/// A connection that waits for its first message.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     channel: usize,

@@ -36,7 +36,7 @@ pub(super) struct Due {
 pub(super) struct Timetable {
     /// The next message of each publisher that may send.
     next: BinaryHeap<Reverse<Due>>,
-    /// By publisher.
+    /// The schedules of the publishers.
     sources: Vec<PublisherSchedule>,
     /// When the phase ends.
     end: u64,
@@ -45,9 +45,9 @@ pub(super) struct Timetable {
 /// The part of all messages that each publisher sends.
 #[derive(Clone, Debug)]
 pub(super) enum Shares {
-    /// So many publishers, the same for all, in turn.
+    /// Equal parts for so many publishers, which take turns.
     Even(usize),
-    /// By publisher, together 1; each evenly by itself, from a random time on.
+    /// A part for each publisher, together 1; each sends evenly by itself, from a random time on.
     Each(Vec<f64>),
 }
 

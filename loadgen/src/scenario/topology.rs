@@ -34,13 +34,13 @@ pub(super) const WRITE_LEN: usize = 64 << 10;
 /// Text that fills payloads behind their header, over and over.
 const TEXT: &[u8] = b"Hello World!";
 
-/// How many of each.
+/// Numbers of channels, publishers and subscribers, and the size of messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) channels: usize,
-    /// Of each channel.
+    /// Number in each channel.
     pub(super) publishers: u16,
-    /// Of each channel.
+    /// Number in each channel.
     pub(super) subscribers: usize,
     /// `true` if subscriber and publisher n of a channel are one client, on one connection where the
     /// protocol can do that. Their numbers must be the same, and over 1.
@@ -71,7 +71,7 @@ struct Opened {
     number: u32,
 }
 
-/// One that receives.
+/// A connection that receives one channel, with its account.
 pub(super) struct Subscriber {
     pub(super) channel: usize,
     pub(super) verifier: Verifier,

@@ -57,9 +57,9 @@ pub(super) struct SharedWindow {
     window: u64,
     /// Under way now.
     in_flight: u64,
-    /// By channel: what all of its subscribers have.
+    /// Messages that all subscribers of each channel have.
     acknowledged: Vec<u64>,
-    /// By channel: which of its publishers is next.
+    /// The publisher of each channel that is next.
     turn: Vec<usize>,
     /// Publishers with something new in their outbox.
     filled: Vec<usize>,

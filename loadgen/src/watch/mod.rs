@@ -23,11 +23,11 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// Latencies of the deliveries that came in a span of time.
 #[derive(Debug)]
 pub(crate) struct Interval {
-    /// When it began.
+    /// When the interval began.
     pub(crate) began: Instant,
-    /// How long it was: [`INTERVAL`], but for the last one of a run.
+    /// How long the interval was: [`INTERVAL`], but for the last one of a run.
     pub(crate) length: Duration,
-    /// One for each delivery.
+    /// The latencies of the interval's deliveries.
     pub(crate) latency: Distribution,
 }
 

@@ -7,7 +7,7 @@ use super::certificate::Certificate;
 use crate::broker::Programs;
 use crate::process::{Place, Recipe, Version, words};
 
-/// Where clients come in to this project's server.
+/// The listener of this project's server that clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
     Tcp,

@@ -4,7 +4,7 @@ use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError, decim
 
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\
                        \"version\":\"0\",\"protocol\":1}\r\n";
-/// For those who would get their own messages back.
+/// The `CONNECT` of clients that would else get their own messages back.
 const CONNECT_WITHOUT_ECHO: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\"version\":\"0\",\
      \"protocol\":1,\"echo\":false}\r\n";
 

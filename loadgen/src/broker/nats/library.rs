@@ -59,7 +59,7 @@ impl LibraryPublisher for NatsPublisher {
 
 pub(crate) struct NatsSubscriber {
     messages: async_nats::Subscriber,
-    /// It ends the subscription when dropped.
+    /// Kept because dropping it would end the subscription.
     _client: async_nats::Client,
 }
 

@@ -91,7 +91,7 @@ async fn consume(channel: &Channel, exchange: &str) -> lapin::Result<Consumer> {
 pub(crate) struct AmqpPublisher {
     channel: Channel,
     exchange: ShortString,
-    /// It closes its channels when dropped.
+    /// Kept because dropping it would close its channels.
     _connection: Connection,
 }
 

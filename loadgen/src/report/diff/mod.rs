@@ -25,7 +25,7 @@ use verdict::{Change, Verdict};
 /// The selection to compare, and the change that counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
-    /// In percent; a smaller change is none.
+    /// The least change, in percent, that counts as one.
     pub(crate) threshold: f64,
     /// Only these, by their names in the reports; all when empty.
     pub(crate) scenarios: Vec<String>,

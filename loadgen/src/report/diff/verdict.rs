@@ -10,7 +10,7 @@ pub(super) struct Change {
     pub(super) of: String,
     pub(super) before: Rounds,
     pub(super) after: Rounds,
-    /// Of the figure before; infinite when that is 0.
+    /// Change in percent of the figure before; infinite when that is 0.
     pub(super) percent: f64,
     pub(super) verdict: Verdict,
 }
@@ -22,7 +22,7 @@ pub(super) enum Verdict {
     Better,
     /// Over the threshold, but rounds overlap.
     Noise,
-    /// Not over the threshold.
+    /// The change is not over the threshold.
     Same,
 }
 

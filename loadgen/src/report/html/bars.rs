@@ -9,7 +9,7 @@ use crate::report::figure::{Better, Figure};
 use crate::report::group::{Group, Rounds};
 use crate::report::quantity::with_unit;
 
-/// One scenario's brokers.
+/// The bars of one figure in one scenario.
 struct Panel<'a> {
     scenario: &'a str,
     rows: Vec<(&'a Group<'a>, Rounds)>,

@@ -42,7 +42,7 @@ pub(super) struct Axis<'a> {
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) broker: Broker,
-    /// One for each round, or one for all.
+    /// A line for each round, or one for all.
     pub(super) lines: Vec<Vec<(f64, f64)>>,
     /// Places with words about them.
     pub(super) marks: Vec<(f64, f64, String)>,

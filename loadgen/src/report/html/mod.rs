@@ -28,10 +28,10 @@ use super::tables as text;
 use crate::broker::Broker;
 use cells::Cells;
 
-/// More are folded away.
+/// The most problems that are not folded away.
 const FEW_PROBLEMS: usize = 3;
 const STYLE: &str = include_str!("style.css");
-/// Nothing is loaded, and nothing runs.
+/// The page's policy: nothing is loaded, and nothing runs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                       form-action 'none'";
 

@@ -1,6 +1,6 @@
 //! Axes: from figures to places, and the ticks on them.
 
-/// From figures to places between 0 and 1.
+/// A mapping from figures to places between 0 and 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     low: f64,

@@ -44,11 +44,11 @@ impl ChannelReceivers {
     }
 }
 
-/// One that sends.
+/// A publisher through a client library, with the receivers it waits for.
 pub(super) struct LibrarySender<P> {
     pub(super) publisher: P,
     pub(super) receivers: Rc<ChannelReceivers>,
-    /// Which of its channel's.
+    /// Number of the publisher in its channel.
     pub(super) index: u16,
     /// The number of the next message.
     pub(super) sent: u64,
