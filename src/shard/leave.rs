@@ -11,12 +11,12 @@ use super::{BrokerPhase, Shard};
 use crate::channel::{Dropped, Member, MemberKey, Place, SessionId, Vacated};
 use crate::escape::Escaped;
 
-/// What came of giving up a seat.
+/// Outcome of giving up a seat.
 #[derive(Default)]
 struct Left {
-    /// What was still queued.
+    /// Frames that were still queued.
     unsent: Dropped,
-    /// Whether no other session shares the connection. Of those that do only the last closes it.
+    /// Whether no other session shares the connection, which only the last of them closes.
     is_last: bool,
 }
 
@@ -130,7 +130,7 @@ impl Shard {
         *self.common.phase.borrow() == BrokerPhase::Running
     }
 
-    /// Sees off a half-closed session that has lost its seat: to a new session with its connection
+    /// Disconnects a half-closed session that has lost its seat: to a new session with its connection
     /// id, or to make room at `limit`.
     pub(super) fn evict(
         self: &Rc<Self>,
@@ -283,7 +283,7 @@ impl Shard {
     }
 }
 
-/// Why a half-closed session has lost its seat.
+/// Returns how a session ends that has lost its seat.
 pub(super) fn evicted(limit: Option<LimitReached>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
 }

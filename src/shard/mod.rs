@@ -42,6 +42,7 @@ pub(crate) mod refusal;
 mod registry;
 mod relay;
 mod room;
+mod seat;
 mod sequence;
 pub(crate) mod session;
 mod session_task;

@@ -19,13 +19,19 @@ use crate::channel::{Channel, ChannelSettings, Fanout, History, HistoryMemory};
 /// A channel that another shard owns and that has members here.
 #[derive(Debug)]
 pub(super) struct Relay {
+    /// What its owner calls it.
     pub(super) id: ChannelId,
+    /// The name of the channel.
     pub(super) name: ChannelName,
+    /// The members on this shard, and what is queued for each.
     pub(super) local: Fanout<Rc<Session>>,
+    /// The settings of the channel.
     pub(super) settings: Arc<ChannelSettings>,
+    /// Pauses the publishers among the members on this shard.
     pub(super) pause: Rc<Pause>,
     /// Whether the owner was told that a member here is over its high-water mark.
     pub(super) is_pressed: bool,
+    /// Whether the flusher has it on its list.
     is_listed: bool,
 }
 
@@ -43,13 +49,19 @@ impl Relay {
 /// All channels of one shard. Indices stay valid while a channel has members here.
 #[derive(Debug)]
 pub(super) struct Registry {
+    /// The channels that this shard owns.
     rooms: Slab<Room>,
+    /// Where in `rooms` a channel is, by name.
     names: HashMap<ChannelName, u32>,
+    /// The channels that other shards own and that have members here.
     relays: Slab<Relay>,
+    /// Where in `relays` a channel is.
     relay_ids: HashMap<ChannelId, u32>,
     /// The channels of both kinds that the flusher has to write to.
     dirty: DirtyChannels,
+    /// Tells rooms apart that have the same place one after the other.
     next_serial: u64,
+    /// The memory that the histories of all rooms share.
     history: HistoryMemory,
 }
 
@@ -58,7 +70,7 @@ fn index(key: usize) -> u32 {
 }
 
 impl Registry {
-    /// A registry whose histories may take `history_bytes` of memory in all.
+    /// Creates a registry whose histories may take `history_bytes` of memory in all.
     pub(super) fn new(history_bytes: usize) -> Self {
         Self {
             rooms: Slab::new(),
@@ -71,12 +83,12 @@ impl Registry {
         }
     }
 
-    /// The room of that name.
+    /// Returns the index of the room called `name`.
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         self.names.get(name).copied()
     }
 
-    /// Opens a room.
+    /// Opens a room and returns its index.
     pub(super) fn open(
         &mut self,
         owner: ShardId,
@@ -104,12 +116,12 @@ impl Registry {
         self.rooms.get_mut(at as usize)
     }
 
-    /// The room that another shard means by `id`, if it still exists.
+    /// Returns the room that another shard means by `id`, if it still exists.
     pub(super) fn room_of(&mut self, id: ChannelId) -> Option<&mut Room> {
         self.room(id.index).filter(|room| room.id == id)
     }
 
-    /// The room at `at`, and the list on which the flusher finds it.
+    /// Returns the room at `at`, and the list on which the flusher finds it.
     pub(super) fn room_and_dirty(&mut self, at: u32) -> Option<(&mut Room, &mut DirtyChannels)> {
         Some((self.rooms.get_mut(at as usize)?, &mut self.dirty))
     }
@@ -142,7 +154,7 @@ impl Registry {
         costs.sum::<usize>() == self.history.used()
     }
 
-    /// The relay of `id`, made if there is none.
+    /// Returns the index of the relay of `id`, made if there is none.
     pub(super) fn relay_or_new(
         &mut self,
         id: ChannelId,
@@ -166,7 +178,7 @@ impl Registry {
         self.relays.get_mut(at as usize)
     }
 
-    /// The relay of `id`, if there is one, where it is, and the list on which the flusher finds it.
+    /// Returns the relay of `id`, if there is one, its index, and the list on which the flusher finds it.
     pub(super) fn relay_and_dirty(
         &mut self,
         id: ChannelId,
@@ -179,7 +191,7 @@ impl Registry {
         self.relay_ids.get(&id).copied()
     }
 
-    /// Forgets a relay without members.
+    /// Forgets a relay, which has no members any more.
     pub(super) fn close_relay(&mut self, at: u32) {
         if let Some(relay) = self.relays.try_remove(at as usize) {
             self.relay_ids.remove(&relay.id);
@@ -223,7 +235,7 @@ impl Registry {
         }
     }
 
-    /// All sessions on this shard that are members of a channel.
+    /// Returns all sessions on this shard that are members of a channel.
     pub(super) fn members(&self) -> Vec<Rc<Session>> {
         let owned = self
             .rooms

@@ -13,11 +13,11 @@ use tokio::time::sleep;
 
 use crate::peer::link::SETTLE;
 use crate::shard::ids::ChannelId;
-use crate::shard::join::Newcomer;
 use crate::shard::links::Compared;
 use crate::shard::links::received_resync::NewFrames;
 use crate::shard::message::{Arrival, Socket};
 use crate::shard::parked::AfterJoin;
+use crate::shard::seat::Newcomer;
 use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Session, SessionPhase};
 use crate::shard::{Shard, turn};

@@ -14,10 +14,10 @@ use crate::protocol::{
     FrameHeader, Key, LinkHello, LinkNotice, ResyncError, ResyncLimits, decode_late, frames,
 };
 use crate::shard::ids::Home;
-use crate::shard::join::Newcomer;
 use crate::shard::links::SeatedServer;
 use crate::shard::links::received_resync::{ReceivedResync, Runs};
 use crate::shard::room::Room;
+use crate::shard::seat::Newcomer;
 use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Ended, Session};
 use crate::shard::{Shard, turn};

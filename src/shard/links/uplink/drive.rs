@@ -14,7 +14,7 @@ use crate::shard::ids::ChannelId;
 
 impl Shard {
     /// Starts the task that connects. It ends when the link stands or is not needed any more.
-    pub(super) fn drive_uplink(self: &Rc<Self>, id: ChannelId) {
+    pub(in crate::shard) fn drive_uplink(self: &Rc<Self>, id: ChannelId) {
         let driver = {
             let mut registry = self.registry.borrow_mut();
             let Some(uplink) = registry

@@ -37,6 +37,7 @@ use crate::peer::suspects::Suspects;
 use crate::protocol::{Cid, LinkRefusal, frames};
 use crate::settings::PeerSettings;
 use crate::shard::ids::{ChannelId, Home};
+use crate::shard::links::Links;
 use crate::shard::session::{Ended, Session, slow_text};
 use crate::shard::{Common, LogLimiter, Shard};
 pub(in crate::shard) use late_frames::Compared;
@@ -285,36 +286,33 @@ fn link_settings(peer: &PeerSettings) -> LinkSettings {
     }
 }
 
-impl Shard {
-    /// A member has joined a channel of this shard: sees to it that there is a link, if the broker
-    /// has an upstream.
-    pub(in crate::shard) fn link_joined(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
-        if self.common.settings.peer.upstreams.is_empty() {
-            return;
+impl Links {
+    /// Sees to it that a channel which a member has joined has a link, if the broker has an upstream. Returns
+    /// `true` if it has to be connected.
+    pub(in crate::shard) fn joined(
+        &mut self,
+        common: &Arc<Common>,
+        id: ChannelId,
+        channel: &str,
+        member: (&str, Cid),
+        history: usize,
+    ) -> bool {
+        if common.settings.peer.upstreams.is_empty() {
+            return false;
         }
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room(at) else {
-            return;
-        };
-        let history = room.channel.settings().history_frames;
-        let pair = room.links.0.get_or_insert_default();
-        let uplink = pair.up.get_or_insert_with(|| {
-            Box::new(Uplink::new(
-                &self.common,
-                room.id,
-                &room.name,
-                (uid, cid),
-                history,
-            ))
-        });
-        if uplink.link.start(Instant::now()) {
-            uplink.member = (uid.into(), cid);
-            let id = room.id;
-            drop(registry);
-            self.drive_uplink(id);
+        let pair = self.0.get_or_insert_default();
+        let uplink = pair
+            .up
+            .get_or_insert_with(|| Box::new(Uplink::new(common, id, channel, member, history)));
+        let starts = uplink.link.start(Instant::now());
+        if starts {
+            uplink.member = (member.0.into(), member.1);
         }
+        starts
     }
+}
 
+impl Shard {
     /// A session with the upstream has ended.
     pub(in crate::shard) fn link_ended(
         self: &Rc<Self>,

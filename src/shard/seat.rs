@@ -1,0 +1,234 @@
+//! How a session that may join takes its seat: the owner keeps its connection, or sends it back as a relay
+//! member.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use super::ids::{Home, ShardId};
+use super::links::SeatedServer;
+use super::message::{Adoption, Arrival, Delivery, Socket};
+use super::parked::AfterJoin;
+use super::refusal::Refusal;
+use super::session::{Role, Seating, Session, SessionPhase};
+use super::turn;
+use crate::channel::{FrameRun, Place};
+use crate::protocol::Cid;
+
+/// How long announcements of joins are collected before they are delivered. They are hints: a few
+/// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
+const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
+
+/// A session that has a seat on this shard and is not served yet.
+pub(super) struct Newcomer {
+    pub(super) session: Rc<Session>,
+    pub(super) then: AfterJoin,
+}
+
+impl Shard {
+    /// Gives a client a seat, on this shard or on another, and publishes the message of its join.
+    pub(super) fn try_seat(
+        self: &Rc<Self>,
+        at: u32,
+        arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<Option<Newcomer>, Refusal> {
+        if !arrival.is_silent {
+            self.deliver_collected(at, now);
+        }
+        let spread_to = match &arrival.socket {
+            Socket::Elsewhere => Some(arrival.origin),
+            Socket::Here(_) | Socket::Moved(_) => self.spread_to(at, arrival.origin),
+            Socket::Parked(_) | Socket::Tls(_) => None,
+        };
+        let (session, cid) = (arrival.identity.session, arrival.identity.cid);
+        let uid = arrival.identity.uid.clone();
+        let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
+        let newcomer = match spread_to {
+            Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
+            None => Some(self.seat_local(at, arrival, Role::Client, now)?),
+        };
+        self.after_joining(at, &uid, cid);
+        if let Some(run) = publishes {
+            self.publish_in(at, session, run, now);
+        }
+        self.announce_soon(at);
+        Ok(newcomer)
+    }
+
+    /// Gives a server below a seat, and compares what it has brought. Servers carry many members' frames, and what
+    /// they bring is merged here: they are never spread.
+    pub(super) fn try_seat_server(
+        self: &Rc<Self>,
+        at: u32,
+        mut arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<SeatedServer, Refusal> {
+        let brought = arrival.resync.take().ok_or(Refusal::Stopping)?;
+        let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
+        self.deliver_collected(at, now);
+        let newcomer = self.seat_local(at, arrival, Role::Downstream, now)?;
+        self.after_joining(at, &uid, cid);
+        let seated = self.compare(at, newcomer, *brought, now);
+        self.announce_soon(at);
+        seated.ok_or(Refusal::TooManyChannels)
+    }
+
+    /// Does what follows when a member has joined: its channel is needed, and may want a link.
+    fn after_joining(self: &Rc<Self>, at: u32, uid: &str, cid: Cid) {
+        self.stats().joined.add(1);
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        room.update_need();
+        let (id, history) = (room.id, room.channel.settings().history_frames);
+        let member = (uid, cid);
+        if room
+            .links
+            .joined(&self.common, id, &room.name, member, history)
+        {
+            drop(registry);
+            self.drive_uplink(id);
+        }
+    }
+
+    /// Returns the shard on which a new member of a hot channel stays, if that is not this one. The
+    /// channel is hot from the threshold on, until it has shrunk to less than half of it.
+    fn spread_to(&self, at: u32, origin: ShardId) -> Option<ShardId> {
+        let threshold = self.common.settings.spread_threshold;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at)?;
+        let members = room.channel.len();
+        room.is_spreading = members
+            >= if room.is_spreading {
+                threshold.div_ceil(2)
+            } else {
+                threshold
+            };
+        (room.is_spreading && origin != self.id).then_some(origin)
+    }
+
+    fn seat_local(
+        self: &Rc<Self>,
+        at: u32,
+        arrival: Arrival<Socket>,
+        role: Role,
+        now: Instant,
+    ) -> Result<Newcomer, Refusal> {
+        let Arrival {
+            socket,
+            identity,
+            join,
+            is_silent,
+            early,
+            ..
+        } = arrival;
+        let (writer, then) = socket.seat(early).map_err(Refusal::Io)?;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
+        let settings = room.channel.settings().clone();
+        let announcement = (is_silent && settings.announce_joins).then_some(&join[..]);
+        let (id, cid) = (identity.session, identity.cid);
+        let seating = Seating {
+            role,
+            channel: room.name.clone(),
+            home: Home::Owned(at),
+            pause: room.pause.clone(),
+            pause_limit: settings.write_deadline,
+        };
+        let session = Session::new(writer, identity, seating);
+        let place = |local: &mut _, skip| Place::Local(session.enter(local, skip));
+        let channel = &mut room.channel;
+        // A server is told what it lacks when what it has brought is compared.
+        let joined = if role == Role::Downstream {
+            channel.join_without_history(cid, id, announcement, place)
+        } else {
+            channel.join(cid, id, announcement, now, place)
+        };
+        let joined = joined.map_err(|_| {
+            session.phase.set(SessionPhase::Over);
+            Refusal::CidInUse
+        })?;
+        turn::spend(turn::SYSTEM_CALL);
+        turn::spend_each(joined.replay.len());
+        if let Some(key) = session.key.get() {
+            room.channel.local.replay(key, joined.replay);
+        }
+        self.flush_soon(registry, Home::Owned(at));
+        if let Some(vacated) = joined.replaced {
+            self.evict(at, vacated, None);
+        }
+        Ok(Newcomer { session, then })
+    }
+
+    fn seat_remote(
+        self: &Rc<Self>,
+        at: u32,
+        shard: ShardId,
+        arrival: Arrival<Socket>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Arrival {
+            socket,
+            identity,
+            channel,
+            join,
+            is_silent,
+            early,
+            ..
+        } = arrival;
+        let socket = socket.detach().map_err(Refusal::Io)?;
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
+        let announces = is_silent && room.channel.settings().announce_joins;
+        let announcement = announces.then_some(&join[..]);
+        let place = |_: &mut _, _| Place::Relay(shard.0);
+        let joined = room
+            .channel
+            .join(identity.cid, identity.session, announcement, now, place);
+        let joined = joined.map_err(|_| Refusal::CidInUse)?;
+        turn::spend_each(joined.replay.len());
+        let adoption = Adoption {
+            socket,
+            identity,
+            id: room.id,
+            channel,
+            replay: joined.replay,
+            skip: joined.skip,
+            is_paused: room.pause.is_on(),
+            early,
+        };
+        drop(registry);
+        self.stats().spread.add(1);
+        self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
+        if let Some(vacated) = joined.replaced {
+            self.evict(at, vacated, None);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that announcements collected in a room are delivered.
+    fn announce_soon(self: &Rc<Self>, at: u32) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
+        if !room.channel.has_collected() || std::mem::replace(&mut room.is_announcing, true) {
+            return;
+        }
+        let id = room.id;
+        let shard = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(ANNOUNCE_DELAY).await;
+            let known = shard
+                .registry
+                .borrow_mut()
+                .room_of(id)
+                .map(|r| r.is_announcing = false);
+            if known.is_some() {
+                shard.deliver_collected(id.index, Instant::now());
+            }
+        });
+    }
+}
