@@ -43,6 +43,6 @@ pub use members::MemberKey;
 pub use memory::HistoryMemory;
 pub use merger::Merger;
 pub use outbox::{Dropped, ENTRY_COST, Outbox};
-pub use owner::{Channel, CidInUse, Joined, Place, Seat, Vacated};
+pub use owner::{Channel, CidInUse, FreedSeat, Joined, Place, Seat};
 pub use run::FrameRun;
 pub use settings::{ChannelRules, ChannelSettings, SlowPolicy};

@@ -27,7 +27,7 @@ pub enum Place {
 /// A session in the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Whose it is.
+    /// The session that holds the seat.
     pub session: SessionId,
     /// Where the connection lives.
     pub place: Place,
@@ -42,14 +42,14 @@ pub struct CidInUse;
 
 /// A seat that was given up.
 #[derive(Debug)]
-pub struct Vacated<T> {
+pub struct FreedSeat<T> {
     /// The seat.
     pub seat: Seat,
     /// The member, if it was local.
     pub member: Option<Member<T>>,
 }
 
-/// What a successful join came to.
+/// Outcome of a successful join.
 #[derive(Debug)]
 pub struct Joined<T> {
     /// History for the new member, oldest first; what is published from now on follows it.
@@ -57,7 +57,7 @@ pub struct Joined<T> {
     /// Bytes at the start of the next run that are not for the new member.
     pub skip: u32,
     /// The half-closed session whose connection id it took over, already removed; disconnect it.
-    pub replaced: Option<Vacated<T>>,
+    pub replaced: Option<FreedSeat<T>>,
 }
 
 /// A channel: connection ids, one order, history, and the members that live on this shard.
@@ -69,19 +69,24 @@ pub struct Joined<T> {
 pub struct Channel<T> {
     /// The members on this shard: those with a seat, and links to an upstream, which have none.
     pub local: Fanout<T>,
+    /// The settings that its name has.
     settings: Arc<ChannelSettings>,
+    /// The seats of its members on all shards, by connection id.
     seats: HashMap<Cid, Seat>,
-    /// How many of them are half-closed.
+    /// Number of seats whose sessions are half-closed.
     half_closed: usize,
-    /// How many members each other shard has; shards without one are left out.
+    /// Number of members on each other shard; shards without one are left out.
     relays: Vec<(u16, u32)>,
+    /// The newest frames, for members that join later.
     history: History,
+    /// Announcements of joins that are not committed yet.
     announcements: Announcements,
+    /// When its last member left; `None` while it has members.
     idle_since: Option<Instant>,
 }
 
 impl<T> Channel<T> {
-    /// An empty channel that keeps what is stored in `history`.
+    /// Creates an empty channel that keeps what is stored in `history`.
     #[must_use]
     pub fn new(settings: Arc<ChannelSettings>, history: History, now: Instant) -> Self {
         Self {
@@ -96,24 +101,24 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Its settings.
+    /// Returns the settings of the channel.
     #[must_use]
     pub fn settings(&self) -> &Arc<ChannelSettings> {
         &self.settings
     }
 
-    /// The local members, and the settings that go with them.
+    /// Returns the local members, and the settings that go with them.
     pub fn local_and_settings(&mut self) -> (&mut Fanout<T>, &Arc<ChannelSettings>) {
         (&mut self.local, &self.settings)
     }
 
-    /// How many members there are, on all shards.
+    /// Returns the number of members on all shards.
     #[must_use]
     pub fn len(&self) -> usize {
         self.seats.len()
     }
 
-    /// Whether there is no member.
+    /// Returns `true` if the channel has no members on any shard.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
@@ -125,37 +130,37 @@ impl<T> Channel<T> {
         !self.is_empty() && self.half_closed == self.seats.len()
     }
 
-    /// Whether a session with that connection id is in it.
+    /// Returns `true` if a session with that connection id is in the channel.
     #[must_use]
     pub fn has_seat(&self, cid: Cid) -> bool {
         self.seats.contains_key(&cid)
     }
 
-    /// The seat of the session with that connection id.
+    /// Returns the seat of the session with that connection id.
     #[must_use]
     pub fn seat(&self, cid: Cid) -> Option<&Seat> {
         self.seats.get(&cid)
     }
 
-    /// Whether a live session has that connection id: one that would not give way to another.
+    /// Returns `true` if a live session has that connection id: one that would not give way to another.
     #[must_use]
     pub fn is_taken(&self, cid: Cid) -> bool {
         self.seats.get(&cid).is_some_and(|seat| !seat.half_closed)
     }
 
-    /// The other shards that have members.
+    /// Returns the other shards that have members.
     pub fn relays(&self) -> impl Iterator<Item = u16> + '_ {
         self.relays.iter().map(|&(shard, _)| shard)
     }
 
-    /// The history.
+    /// Returns the history of the channel.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`], told many
-    /// bytes of the next run to skip; it is called only if the join succeeds.
+    /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`], told how
+    /// many bytes of the next run to skip; it is called only if the join succeeds.
     ///
     /// An `announcement` is collected and reaches the others with what [`Channel::take_collected`] returns next.
     /// A join that publishes has none: commit what was collected first, then join, then [`Channel::commit`] its
@@ -192,7 +197,7 @@ impl<T> Channel<T> {
     ) -> Result<Joined<T>, CidInUse> {
         let replaced = match self.seats.get(&cid) {
             Some(seat) if !seat.half_closed => return Err(CidInUse),
-            Some(&seat) => Some(self.vacate(cid, seat)),
+            Some(&seat) => Some(self.free_seat(cid, seat)),
             None => None,
         };
         if let (Some(frame), false) = (announcement, self.is_empty()) {
@@ -223,20 +228,22 @@ impl<T> Channel<T> {
     }
 
     /// Gives up the seat of `cid`; `None` if it is not `session`'s.
-    pub fn leave(&mut self, cid: Cid, session: SessionId, now: Instant) -> Option<Vacated<T>> {
+    pub fn leave(&mut self, cid: Cid, session: SessionId, now: Instant) -> Option<FreedSeat<T>> {
         let seat = *self.seats.get(&cid).filter(|s| s.session == session)?;
-        let vacated = self.vacate(cid, seat);
+        let freed = self.free_seat(cid, seat);
         self.begin_idle(now);
-        Some(vacated)
+        Some(freed)
     }
 
     /// Gives up all seats.
-    pub fn vacate_all(&mut self, now: Instant) -> Vec<Vacated<T>> {
+    pub fn free_all_seats(&mut self, now: Instant) -> Vec<FreedSeat<T>> {
         let seats: Vec<_> = self.seats.iter().map(|(&cid, &seat)| (cid, seat)).collect();
-        let vacated = seats.into_iter().map(|(cid, seat)| self.vacate(cid, seat));
-        let vacated = vacated.collect();
+        let freed = seats
+            .into_iter()
+            .map(|(cid, seat)| self.free_seat(cid, seat));
+        let freed = freed.collect();
         self.begin_idle(now);
-        vacated
+        freed
     }
 
     fn begin_idle(&mut self, now: Instant) {
@@ -255,7 +262,7 @@ impl<T> Channel<T> {
         }
     }
 
-    fn vacate(&mut self, cid: Cid, seat: Seat) -> Vacated<T> {
+    fn free_seat(&mut self, cid: Cid, seat: Seat) -> FreedSeat<T> {
         self.seats.remove(&cid);
         self.half_closed -= usize::from(seat.half_closed);
         let member = match seat.place {
@@ -270,10 +277,10 @@ impl<T> Channel<T> {
                 None
             }
         };
-        Vacated { seat, member }
+        FreedSeat { seat, member }
     }
 
-    /// Whether announcements wait to be delivered.
+    /// Returns `true` if announcements wait to be delivered.
     #[must_use]
     pub fn has_collected(&self) -> bool {
         self.announcements.pending() > 0
@@ -309,13 +316,13 @@ impl<T> Channel<T> {
         self.history.trim(now, &self.settings);
     }
 
-    /// Since when nobody is in it.
+    /// Returns since when nobody is in it.
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
         self.idle_since
     }
 
-    /// Whether the channel may be freed: nobody is in it, not even without a seat, and there is
+    /// Returns `true` if the channel may be freed: nobody is in it, not even without a seat, and there is
     /// nothing to replay or it has been idle for too long.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {

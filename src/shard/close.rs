@@ -21,7 +21,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const MOST_FREED: usize = 4096;
 /// Units of a turn that a look at a room costs.
 const LOOKED_AT: u32 = 4;
-/// What freeing one costs.
+/// Units of a turn that freeing one costs.
 const FREED: u32 = 32;
 
 impl Shard {
@@ -130,10 +130,10 @@ impl Shard {
         };
         let name = room.name.clone();
         let idle = room.channel.idle_since().map(|since| now - since);
-        let vacated = room.channel.vacate_all(now);
+        let freed = room.channel.free_all_seats(now);
         drop(registry);
-        for vacated in vacated {
-            self.evict(at, vacated, Some(LimitReached::Channels));
+        for freed in freed {
+            self.evict(at, freed, Some(LimitReached::Channels));
         }
         self.registry.borrow_mut().close(at);
         self.stats().channels_evicted.add(1);

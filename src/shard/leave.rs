@@ -8,7 +8,7 @@ use super::limits::LimitReached;
 use super::message::{Delivery, Request};
 use super::session::{Ended, Role, Session, SessionPhase, slow_text};
 use super::{BrokerPhase, Shard};
-use crate::channel::{Dropped, Member, MemberKey, Place, SessionId, Vacated};
+use crate::channel::{Dropped, FreedSeat, Member, MemberKey, Place, SessionId};
 use crate::escape::Escaped;
 
 /// Outcome of giving up a seat.
@@ -135,15 +135,15 @@ impl Shard {
     pub(super) fn evict(
         self: &Rc<Self>,
         at: u32,
-        vacated: Vacated<Rc<Session>>,
+        freed: FreedSeat<Rc<Session>>,
         limit: Option<LimitReached>,
     ) {
-        match (vacated.seat.place, vacated.member) {
+        match (freed.seat.place, freed.member) {
             (Place::Local(_), Some(mut member)) => {
                 let unsent = member.drop_all();
                 self.stats().dropped_frames.add(unsent.frames as u64);
                 if let Some(room) = self.registry.borrow_mut().room(at) {
-                    room.links.left(vacated.seat.session);
+                    room.links.left(freed.seat.session);
                 }
                 member.handle.phase.set(SessionPhase::Over);
                 member.handle.shut_down();
@@ -155,7 +155,7 @@ impl Shard {
                 if let Some(channel) = id {
                     let evict = Delivery::Evict {
                         channel,
-                        session: vacated.seat.session,
+                        session: freed.seat.session,
                         limit,
                     };
                     self.deliver_to(ShardId(shard), evict);

@@ -19,7 +19,7 @@ use crate::channel::{Channel, ChannelSettings, Fanout, History, HistoryMemory};
 /// A channel that another shard owns and that has members here.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// What its owner calls it.
+    /// Its name among shards, given by the owner.
     pub(super) id: ChannelId,
     /// The name of the channel.
     pub(super) name: ChannelName,

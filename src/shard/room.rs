@@ -11,7 +11,7 @@ use super::links::Links;
 use super::message::ChannelName;
 use super::pause::Pause;
 use super::session::Session;
-use crate::channel::{Channel, SessionId, Vacated};
+use crate::channel::{Channel, FreedSeat, SessionId};
 use crate::protocol::Cid;
 
 /// A channel that this shard owns.
@@ -19,7 +19,7 @@ use crate::protocol::Cid;
 pub(super) struct Room {
     /// The name of the channel.
     pub(super) name: ChannelName,
-    /// What other shards call it.
+    /// Its name among shards.
     pub(super) id: ChannelId,
     /// Its members, their order, and its history.
     pub(super) channel: Channel<Rc<Session>>,
@@ -49,7 +49,7 @@ struct ReservedUids {
 }
 
 impl Room {
-    /// Makes an open channel a room.
+    /// Creates the room of a channel that was opened.
     pub(super) fn new(
         name: ChannelName,
         id: ChannelId,
@@ -77,7 +77,7 @@ impl Room {
         cid: Cid,
         session: SessionId,
         now: Instant,
-    ) -> Option<Vacated<Rc<Session>>> {
+    ) -> Option<FreedSeat<Rc<Session>>> {
         self.links.left(session);
         self.release_uid(session);
         self.channel.leave(cid, session, now)

@@ -156,8 +156,8 @@ impl Shard {
             room.channel.local.replay(key, joined.replay);
         }
         self.flush_soon(registry, Home::Owned(at));
-        if let Some(vacated) = joined.replaced {
-            self.evict(at, vacated, None);
+        if let Some(freed) = joined.replaced {
+            self.evict(at, freed, None);
         }
         Ok(Newcomer { session, then })
     }
@@ -202,8 +202,8 @@ impl Shard {
         drop(registry);
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
-        if let Some(vacated) = joined.replaced {
-            self.evict(at, vacated, None);
+        if let Some(freed) = joined.replaced {
+            self.evict(at, freed, None);
         }
         Ok(())
     }

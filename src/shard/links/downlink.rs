@@ -28,10 +28,10 @@ use crate::shard::session::{Ended, Session, SessionPhase};
 use crate::shard::stream::see_off;
 pub(in crate::shard) use compare::MAX_LATE;
 
-/// How long the server of a refused link may take to let the reason in.
+/// The longest time for telling a server why its link is refused.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What a channel remembers of the servers below, and those that are linked now.
+/// The memory of a channel for the servers below, and those that are linked now.
 #[derive(Debug)]
 pub(in crate::shard) struct Downlinks {
     memory: LinkMemory,

@@ -22,7 +22,7 @@ use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Session, SessionPhase};
 use crate::shard::{Shard, turn};
 
-/// How often it is looked whether a wait is over.
+/// Time between two looks whether a wait is over.
 const TICK: Duration = Duration::from_millis(5);
 
 /// The channels in which a server is being seated, by name.
@@ -40,7 +40,7 @@ pub(in crate::shard) struct MergeQueue {
 #[derive(Debug)]
 struct Server {
     arrival: Arrival<Socket>,
-    /// Whether it has waited for that of a session that may have been dead.
+    /// Whether it has waited for the seat of a session that may have been dead.
     has_waited: bool,
 }
 
@@ -51,7 +51,7 @@ pub(in crate::shard) struct SeatedServer {
     pub(in crate::shard) news: NewFrames,
     /// The id of its link, if it has told one.
     pub(in crate::shard) link: Option<u64>,
-    /// With what of the upstream's the news have been compared.
+    /// The part of the upstream's frames with which the late ones have been compared.
     pub(in crate::shard) compared: Option<Compared>,
 }
 

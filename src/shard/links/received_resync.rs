@@ -15,7 +15,7 @@ use crate::shard::{Shard, turn};
 
 /// Frames are copied out of a resync into runs of about this size.
 const RUN_BYTES: usize = 32 << 10;
-/// What it costs to check a frame and to hash it, besides its bytes.
+/// Units of a turn for checking and hashing a frame, besides its bytes.
 const FRAME: u32 = 4;
 /// Memory in bytes for all resyncs that are being read or merged, if two of the largest do not need
 /// more.
@@ -26,11 +26,11 @@ const UNIT: usize = 1 << 10;
 /// A resync, checked. Hints of presence are left out.
 #[derive(Debug)]
 pub(crate) struct ReceivedResync {
-    /// What the server has said of itself, if it is one of this project.
+    /// The server's account of itself, if it is one of this project.
     pub(in crate::shard) link: Option<LinkHello>,
     /// Its frames, back to back.
     runs: Vec<FrameRun>,
-    /// The same frames, as they are compared.
+    /// Digests of these frames, in their order, by which they are compared.
     pub(in crate::shard) items: Vec<MergeItem>,
     memory: Option<OwnedSemaphorePermit>,
 }
@@ -94,7 +94,7 @@ impl Shard {
 }
 
 impl ReceivedResync {
-    /// Memory in bytes that it keeps alive.
+    /// Returns the bytes of memory that it keeps alive.
     pub(in crate::shard) fn weight(&self) -> usize {
         self.runs.iter().map(FrameRun::pinned).sum()
     }
@@ -104,7 +104,7 @@ impl ReceivedResync {
         self.memory = None;
     }
 
-    /// Its new frames, by their indices in `items`; `is_late` says which may be old.
+    /// Returns its new frames, by their indices in `items`; `is_late` says which may be old.
     pub(in crate::shard) fn into_news(
         self,
         items: &[MergeItem],
@@ -122,7 +122,7 @@ impl ReceivedResync {
     }
 }
 
-/// What a resync that waits takes of the memory of those who have not joined.
+/// The memory of connections that have not joined which a waiting resync uses.
 struct ChargedMemory<'a> {
     shard: &'a Shard,
     bytes: usize,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, Fanout, FrameRun, History, HistoryMemory, MemberKey, Origin, Place,
-    SessionId, Vacated,
+    Channel, ChannelSettings, Fanout, FrameRun, FreedSeat, History, HistoryMemory, MemberKey,
+    Origin, Place, SessionId,
 };
 use mles::protocol::Cid;
 
@@ -139,11 +139,11 @@ impl World {
             (None, Some(key)) => self.channel.local.replay(key, joined.replay),
             (None, None) => panic!("a local member was not placed"),
         }
-        let replaced = joined.replaced.as_ref().map(|vacated| vacated.seat.session);
+        let replaced = joined.replaced.as_ref().map(|freed| freed.seat.session);
         assert_eq!(replaced, rival.map(|at| self.seats[at].conn));
-        if let (Some(at), Some(vacated)) = (rival, joined.replaced) {
+        if let (Some(at), Some(freed)) = (rival, joined.replaced) {
             self.seats.remove(at);
-            self.see_off(vacated);
+            self.see_off(freed);
         }
         if announcement.is_some() && !self.seats.is_empty() {
             self.announced.push((conn, frame.clone()));
@@ -169,11 +169,11 @@ impl World {
     }
 
     /// What the owning shard does with a session that lost its seat.
-    fn see_off(&mut self, vacated: Vacated<()>) {
-        let conn = vacated.seat.session;
-        match vacated.seat.place {
+    fn see_off(&mut self, freed: FreedSeat<()>) {
+        let conn = freed.seat.session;
+        match freed.seat.place {
             Place::Local(_) => {
-                assert_eq!(vacated.member.map(|member| member.session), Some(conn));
+                assert_eq!(freed.member.map(|member| member.session), Some(conn));
                 self.session_mut(conn).close();
             }
             Place::Relay(shard) => {
@@ -251,8 +251,8 @@ impl World {
             .seats
             .iter()
             .position(|s| (s.cid, s.conn) == (cid, conn));
-        let vacated = self.channel.leave(cid, conn, self.now);
-        assert_eq!(vacated.is_some(), seat.is_some());
+        let freed = self.channel.leave(cid, conn, self.now);
+        assert_eq!(freed.is_some(), seat.is_some());
         if let Some(at) = seat {
             self.seats.remove(at);
             if self.seats.is_empty() {

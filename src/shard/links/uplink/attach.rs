@@ -26,7 +26,7 @@ use crate::shard::session::{Role, Session, SessionPhase};
 use crate::shard::socket::configure;
 use crate::shard::stream::StreamReader;
 
-/// What a link begins with.
+/// The beginning of a link: its first frame, and what follows it at once.
 struct Opening {
     /// The resync.
     frame: Bytes,
@@ -206,7 +206,7 @@ fn choose_member(room: &mut Room) {
     }
 }
 
-/// Whether a server with the same limits takes a frame in a resync of that channel. Unless names are
+/// Returns `true` if a server with the same limits takes a frame in a resync of that channel. Unless names are
 /// checked members can send any frame, and one that is not taken has the whole resync refused.
 fn is_taken(frame: &[u8], channel: &str, access: &Access) -> bool {
     let message = frame.get(HEADER_LEN..).map(Message::decode);

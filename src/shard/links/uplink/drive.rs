@@ -73,7 +73,7 @@ impl Shard {
         LinkFailure::Unreachable(format!("{upstream}: {error}"))
     }
 
-    /// What the link's task has to do next.
+    /// Returns the next step of the link's task.
     fn uplink_step(&self, id: ChannelId, driver: u32) -> LinkStep {
         if !self.is_running() {
             return LinkStep::Rest;

@@ -3,16 +3,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{Attached, Uplink};
 use crate::channel::FrameRun;
-use crate::peer::echo::ProbeReturn;
 use crate::peer::link::LinkFailure;
 use crate::peer::status::LinkState;
-use crate::protocol::{
-    Cid, FrameHeader, Key, LinkNotice, Message, encode_frame, frames, is_presence,
-};
+use crate::protocol::{FrameHeader, LinkNotice, frames, is_presence};
 use crate::shard::ids::Home;
 use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Ended, Session};
@@ -20,15 +15,15 @@ use crate::shard::{LogLimiter, Shard};
 
 /// A run from the upstream, sorted.
 struct Sifted {
-    /// What is new, in order.
+    /// New frames, in order.
     runs: Vec<FrameRun>,
-    /// What the upstream has told this server.
+    /// Notices to this server, in order.
     notices: Vec<LinkNotice>,
-    /// Whether frames that the upstream has given will never come.
+    /// Whether some frames that the upstream has given will never come.
     has_gap: bool,
-    /// How many frames were known.
+    /// Number of frames that were known already.
     known: u64,
-    /// Whether something came back that went up here.
+    /// Whether something that went up here has come back.
     is_echo: bool,
     target: usize,
 }
@@ -64,47 +59,6 @@ impl Shard {
         }
         if sifted.is_echo {
             self.send_probe(at, now);
-        }
-    }
-
-    /// Acts on a probe that has come back through a member: sends the next, or gives the link up when enough have
-    /// come.
-    pub(in crate::shard) fn on_returned_probe(
-        self: &Rc<Self>,
-        at: u32,
-        returned: ProbeReturn,
-        now: Instant,
-    ) {
-        match returned {
-            ProbeReturn::No | ProbeReturn::Spent => {}
-            ProbeReturn::Proof => self.send_probe(at, now),
-            ProbeReturn::Ring => {
-                let mut registry = self.registry.borrow_mut();
-                let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
-                let attached = uplink.and_then(|uplink| uplink.attached.as_ref());
-                let session = attached.map(|attached| attached.session.clone());
-                drop(registry);
-                if let Some(session) = session {
-                    self.give_up(at, &session, LinkFailure::Loop);
-                }
-            }
-        }
-    }
-
-    /// Sends a frame up that comes back from below if there is a ring.
-    pub(in crate::shard) fn send_probe(self: &Rc<Self>, at: u32, now: Instant) {
-        let mut registry = self.registry.borrow_mut();
-        let Some(room) = registry.room(at) else {
-            return;
-        };
-        let uplink = room.links.uplink_mut();
-        let probe = uplink.and_then(|uplink| {
-            let member = uplink.attached.as_ref()?.session.key.get()?;
-            Some((member, uplink.probe(&room.name, now)?))
-        });
-        if let Some((member, probe)) = probe {
-            room.channel.local.replay(member, [probe]);
-            self.flush_soon(registry, Home::Owned(at));
         }
     }
 
@@ -151,7 +105,7 @@ impl Shard {
     }
 
     /// Ends the session with the upstream for a reason that it does not show by itself.
-    fn give_up(self: &Rc<Self>, at: u32, session: &Session, failure: LinkFailure) {
+    pub(super) fn give_up(self: &Rc<Self>, at: u32, session: &Session, failure: LinkFailure) {
         let mut registry = self.registry.borrow_mut();
         let uplink = registry.room(at).and_then(|room| room.links.uplink_mut());
         let attached = uplink.and_then(|uplink| uplink.attached.as_mut());
@@ -165,7 +119,7 @@ impl Shard {
     }
 }
 
-fn key_of(frame: &[u8]) -> Option<u64> {
+pub(super) fn key_of(frame: &[u8]) -> Option<u64> {
     let header = FrameHeader::decode(frame).ok().flatten();
     header.map(|header| header.key.0)
 }
@@ -175,7 +129,7 @@ fn unknown_notice() -> FromAbove {
     FromAbove::Nothing
 }
 
-/// What a frame from above is.
+/// A frame from above, told apart.
 enum FromAbove {
     Frame,
     Notice(LinkNotice),
@@ -184,7 +138,7 @@ enum FromAbove {
 }
 
 impl Attached {
-    /// Whether a frame from above makes it worth probing for a ring. An upstream that tells who is
+    /// Returns `true` if a frame from above makes it worth probing for a ring. An upstream that tells who is
     /// above it needs no probe.
     fn is_echo(&mut self, digest: u64, now: Instant) -> bool {
         !self.is_welcome && self.echo.came(digest, now)
@@ -256,54 +210,6 @@ impl Uplink {
         FromAbove::Frame
     }
 
-    /// Takes the probes out of a run of a member's, and tells the most that one of them proves; `None`
-    /// if there are none. What is left shares the run's buffer.
-    pub(in crate::shard::links) fn take_probes(
-        &mut self,
-        run: &FrameRun,
-        now: Instant,
-    ) -> Option<(Vec<FrameRun>, ProbeReturn)> {
-        if !self.prober.is_watching() {
-            return None;
-        }
-        let (mut rest, mut most) = (Vec::new(), ProbeReturn::No);
-        let (mut start, mut end, mut kept) = (0, 0, 0);
-        for frame in frames(run.bytes()) {
-            let returned =
-                key_of(frame).map_or(ProbeReturn::No, |key| self.prober.came_back(key, now));
-            if returned == ProbeReturn::No {
-                kept += 1;
-            } else {
-                most = most.max(returned);
-                rest.extend(run.part(start..end, kept));
-                (start, kept) = (end + frame.len(), 0);
-            }
-            end += frame.len();
-        }
-        rest.extend(run.part(start..end, kept));
-        (most != ProbeReturn::No).then_some((rest, most))
-    }
-
-    /// Makes a probe for the session, unless one is on its way.
-    fn probe(&mut self, channel: &str, now: Instant) -> Option<Bytes> {
-        let cid = self.attached.as_ref()?.session.cid;
-        self.probe_as(cid, channel, now)
-    }
-
-    /// Makes a frame that comes back here only if the servers' links form a ring, unless one is on its
-    /// way. To everybody else it is a hint of presence.
-    pub(super) fn probe_as(&mut self, cid: Cid, channel: &str, now: Instant) -> Option<Bytes> {
-        let message = Message {
-            uid: &self.member.0,
-            channel,
-            message: &[],
-        };
-        let token = rand::random();
-        let is_due = self.prober.send(token, now);
-        let frame = is_due.then(|| encode_frame(cid, Key(token), &message));
-        frame?.ok()
-    }
-
     /// Takes in what a notice says of the frames themselves. Returns whether some will never come.
     fn on_welcome(&mut self, attached: &mut Attached, notice: &LinkNotice) -> bool {
         let (replay, counted, given) = match *notice {
@@ -358,7 +264,7 @@ impl Uplink {
         attached.opened.1 = attached.opened.1.saturating_sub(1);
     }
 
-    /// Whether a frame is not known, and records it if so.
+    /// Returns `true` if a frame is not known, and records it then.
     fn is_new(&mut self, attached: &mut Attached, digest: u64) -> bool {
         if let Some(replay) = &mut attached.replay {
             let is_known = replay.is_known(digest);

@@ -17,13 +17,13 @@ use crate::protocol::{LinkHello, NestedFrame, encode_late, frames};
 use crate::shard::links::{Links, MAX_LATE};
 use crate::shard::session::{Session, SessionPhase};
 
-/// With what of an upstream's frames have been compared that go up as late ones.
+/// The part of an upstream's frames with which late frames have been compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) struct Compared {
     target: usize,
-    /// Up to which of the frames that it has given on the link.
+    /// The newest frame given on the link.
     got: u64,
-    /// With how many of these, the newest.
+    /// The number of frames up to that one that are remembered.
     seen: u64,
 }
 
@@ -87,7 +87,7 @@ impl Uplink {
         self.attached.is_some() && !self.link.is_up()
     }
 
-    /// The number that follows those of a run that is stored next.
+    /// Returns the number that follows those of a run that is stored next.
     fn next_number(&self, run: &FrameRun) -> u64 {
         let target = self.attached.as_ref().map_or(0, |attached| attached.target);
         self.targets[target].offered + run.frames() as u64 + 1

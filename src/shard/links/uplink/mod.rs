@@ -50,7 +50,7 @@ const MIN_KNOWN: usize = 4096;
 pub(in crate::shard) struct Uplink {
     link: Link,
     entry: DirectoryEntry,
-    /// Whose join frame goes up.
+    /// The uid and connection id in whose name the link joins.
     member: (Box<str>, Cid),
     /// Whether the upstream has said that somebody there has its connection id. A server that says
     /// so tells of rings as well, so another id may be tried.
@@ -67,26 +67,25 @@ pub(in crate::shard) struct Uplink {
     /// Counts the tasks that drive the link; only the newest may.
     driver: u32,
     digester: Digester,
-    /// What has gone up as late frames and may come down.
+    /// Late frames that have gone up and may come down.
     suspects: Suspects,
 }
 
-/// What is remembered of one upstream for as long as the channel exists.
+/// Memory of one upstream, kept for as long as the channel exists.
 #[derive(Debug)]
 struct UpstreamMemory {
     /// Names the link to that upstream, over all its sessions.
     id: u64,
     /// Frames stored here that did not come from that upstream: the number of the newest.
     offered: u64,
-    /// Up to which of them the upstream has been sent, as far as we know.
+    /// The newest of them that the upstream has been sent, as far as we know.
     delivered: u64,
-    /// Up to which of them the upstream may have got one another way.
+    /// The newest of them that the upstream may have got another way.
     old: u64,
-    /// Up to which of them are in `known`.
+    /// The newest of them whose digest is in `known`.
     exchanged: u64,
     known: KnownFrames,
-    /// How many of the frames that the upstream has given on this link have come, as far as it
-    /// counts them.
+    /// Number of frames given by the upstream on this link that have come, as far as it counts them.
     got: Option<u64>,
 }
 
@@ -95,9 +94,9 @@ struct UpstreamMemory {
 struct Attached {
     session: Rc<Session>,
     target: usize,
-    /// Until the upstream's replay is over.
+    /// Recognises known frames until the upstream's replay is over.
     replay: Option<ReplayFilter>,
-    /// Until then: how many frames are to come, and how many will have been given.
+    /// During a counted replay: the number of frames still to come, and of those given when it is over.
     counting: Option<(u64, u64)>,
     /// Digests of the frames that the first frame has shown to the upstream, until it answers.
     shown: Vec<u64>,
@@ -105,10 +104,10 @@ struct Attached {
     is_welcome: bool,
     /// Watches for a ring when it is another.
     echo: EchoGuard,
-    /// Why we end it, or why it said it does.
+    /// The reason for its end, once one side has decided on it.
     failure: Option<LinkFailure>,
-    /// Up to which of the frames offered have gone up with the first frame, and how many frames of the
-    /// upstream's replay are still to come.
+    /// The newest of the frames offered that has gone up with the first frame, and the number of frames of the
+    /// upstream's replay that are still to come.
     opened: (u64, u64),
 }
 
@@ -169,19 +168,19 @@ impl Uplink {
         }
     }
 
-    /// The servers above this one, the upstream first, as far as it has told them.
+    /// Returns the servers above this one, the upstream first, as far as it has told them.
     pub(in crate::shard::links) fn path(&self) -> &[u64] {
         &self.path
     }
 
-    /// Records them. Returns whether that is news.
+    /// Records the servers above this one. Returns `true` if that is news.
     pub(in crate::shard::links) fn set_path(&mut self, path: Vec<u64>) -> bool {
         let is_news = self.path != path;
         self.path = path;
         is_news
     }
 
-    /// What one upstream is sent, another may get from it.
+    /// Records that all upstreams but one may get what was offered from that one.
     fn shared_with(&mut self, target: usize) {
         let others = self.targets.iter_mut().enumerate();
         for (_, other) in others.filter(|(index, _)| *index != target) {
@@ -267,12 +266,12 @@ impl Uplink {
     }
 }
 
-/// Whether a frame of that origin came from the upstream with that index.
+/// Returns `true` if a frame of that origin came from the upstream with that index.
 fn is_from(origin: Origin, upstream: usize) -> bool {
     matches!(origin, Origin::Upstream(index) if usize::from(index) == upstream)
 }
 
-/// How many digests of frames are kept, for a history of `frames`.
+/// Returns the number of digests that are kept for a history of `frames`.
 fn known_limit(frames: usize) -> usize {
     MIN_KNOWN.max(frames.saturating_mul(2).min(1 << 20))
 }
