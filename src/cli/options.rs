@@ -36,13 +36,14 @@ impl FromArgMatches for ConfigOptions {
 }
 
 fn arg(opt: &'static Opt) -> Arg {
+    let description = opt.field.describe();
     let arg = Arg::new(opt.name)
         .long(opt.flag())
-        .value_name(opt.field.value_name())
+        .value_name(description.value_name)
         .help(help(opt))
         .help_heading(opt.section.heading())
         .value_parser(ValueParser::new(|word: &str| check(opt, word)));
-    match opt.field.arity() {
+    match description.arity {
         Arity::One => arg.action(ArgAction::Set),
         Arity::Many => arg.action(ArgAction::Append).value_delimiter(','),
         // `mles serve` has no arguments without a dash, so a word behind a switch is its value.
@@ -71,7 +72,7 @@ fn check(opt: &Opt, word: &str) -> Result<String, String> {
     let result = opt.field.set(&mut Config::default(), &RawValue::Word(word));
     match result {
         Ok(()) => Ok(word.to_owned()),
-        Err(_) => Err(format!("expected {}", opt.field.expected())),
+        Err(_) => Err(format!("expected {}", opt.field.describe().expected)),
     }
 }
 
@@ -90,7 +91,7 @@ mod tests {
     fn every_switch_takes_its_value_in_each_way_that_it_is_written() {
         let switches = OPTIONS
             .iter()
-            .filter(|opt| opt.field.arity() == Arity::Switch);
+            .filter(|opt| opt.field.describe().arity == Arity::Switch);
         for opt in switches {
             let flag = format!("--{}", opt.flag());
             for value in ["true", "false"] {

@@ -26,7 +26,7 @@ impl Assignment<'_> {
             fault: Fault::Value {
                 key: self.opt.key(),
                 found,
-                expected: self.opt.field.expected(),
+                expected: self.opt.field.describe().expected,
             },
         })
     }

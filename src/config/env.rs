@@ -92,7 +92,7 @@ impl Environment {
 
 /// Takes the text of a variable apart: lists are written with commas.
 fn raw_value<'a>(opt: &Opt, text: &'a str) -> RawValue<'a> {
-    match opt.field.arity() {
+    match opt.field.describe().arity {
         Arity::Many => RawValue::words(text.split(',').map(str::trim)),
         Arity::Switch | Arity::One => RawValue::Word(text),
     }

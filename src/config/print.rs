@@ -64,7 +64,7 @@ fn line(
     let (key, origin) = (opt.key(), origins.of(opt.name));
     match opt.field.show(config) {
         None => writeln!(f, "# {key} is not set"),
-        Some(value) if opt.field.is_secret() => {
+        Some(value) if opt.field.describe().is_secret => {
             writeln!(f, "# {key} = {value}, from {origin}")
         }
         Some(value) => writeln!(f, "{key} = {value} # {origin}"),

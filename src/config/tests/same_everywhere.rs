@@ -9,8 +9,8 @@ use crate::settings::Settings;
 
 /// Values to try on an option, as TOML; those that are not for it are refused.
 fn values(opt: &Opt) -> Vec<String> {
-    let name = opt.field.value_name();
-    let list: &[&str] = match name.as_str() {
+    let description = opt.field.describe();
+    let list: &[&str] = match description.value_name.as_str() {
         "ADDR:PORT" => &[r#"["127.0.0.1:1", "[::1]:2"]"#],
         "N" => &["77", "3"],
         "CID" => &["77"],
@@ -26,7 +26,7 @@ fn values(opt: &Opt) -> Vec<String> {
         "true|false" => &["true", "false"],
         words => {
             let words: Vec<_> = words.split('|').map(|word| format!("{word:?}")).collect();
-            return match opt.field.arity() {
+            return match description.arity {
                 Arity::Many => vec![format!("[{}, {}]", words[0], words[1])],
                 Arity::One | Arity::Switch => words,
             };
@@ -119,7 +119,7 @@ fn file_environment_and_options_set_the_same() {
 }
 
 fn joined(opt: &Opt, words: &[&str]) -> String {
-    match opt.field.arity() {
+    match opt.field.describe().arity {
         Arity::Many => words.join(","),
         // A list of levels has commas of its own.
         Arity::One | Arity::Switch => words.concat(),

@@ -1,6 +1,6 @@
 //! A kind of value at a place in the configuration.
 
-use super::kind::{Arity, ValueKind};
+use super::kind::{Description, ValueKind};
 use super::raw::{RawValue, quoted};
 use crate::config::model::Config;
 
@@ -29,17 +29,8 @@ pub(crate) trait Field: Sync {
     /// Returns its value as TOML; `None` while it is not set.
     fn show(&self, config: &Config) -> Option<String>;
 
-    /// Says in words what is allowed, to follow "expected".
-    fn expected(&self) -> String;
-
-    /// Returns a placeholder for help texts.
-    fn value_name(&self) -> String;
-
-    /// Returns how many values the option takes.
-    fn arity(&self) -> Arity;
-
-    /// Returns `true` if values must not be shown.
-    fn is_secret(&self) -> bool;
+    /// Describes the values that it takes.
+    fn describe(&self) -> Description;
 }
 
 /// A field that always has a value.
@@ -57,29 +48,12 @@ pub(in crate::config) struct Optional<K: ValueKind> {
 
 fn read<K: ValueKind>(kind: &K, raw: &RawValue<'_>) -> Result<K::Value, InvalidValue> {
     kind.read(raw).ok_or_else(|| InvalidValue {
-        found: if kind.is_secret() {
+        found: if kind.describe().is_secret {
             raw.kind().to_owned()
         } else {
             raw.to_string()
         },
     })
-}
-
-/// The methods that all fields take over from their kind.
-macro_rules! as_the_kind_says {
-    () => {
-        fn value_name(&self) -> String {
-            self.kind.value_name()
-        }
-
-        fn arity(&self) -> Arity {
-            self.kind.arity()
-        }
-
-        fn is_secret(&self) -> bool {
-            self.kind.is_secret()
-        }
-    };
 }
 
 impl<K: ValueKind> Field for Always<K> {
@@ -92,11 +66,9 @@ impl<K: ValueKind> Field for Always<K> {
         Some(self.kind.write((self.place.get)(config)))
     }
 
-    fn expected(&self) -> String {
-        self.kind.expected()
+    fn describe(&self) -> Description {
+        self.kind.describe()
     }
-
-    as_the_kind_says!();
 }
 
 impl<K: ValueKind> Field for Optional<K> {
@@ -117,13 +89,11 @@ impl<K: ValueKind> Field for Optional<K> {
         written.or_else(|| self.word.map(quoted))
     }
 
-    fn expected(&self) -> String {
-        let expected = self.kind.expected();
-        match self.word {
-            Some(word) => format!("{expected}, or \"{word}\""),
-            None => expected,
+    fn describe(&self) -> Description {
+        let mut description = self.kind.describe();
+        if let Some(word) = self.word {
+            description.expected += &format!(", or \"{word}\"");
         }
+        description
     }
-
-    as_the_kind_says!();
 }

@@ -13,6 +13,40 @@ pub(crate) enum Arity {
     Many,
 }
 
+/// The values that an option takes, for help texts, messages and parsers of arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Description {
+    /// A placeholder for help texts.
+    pub(crate) value_name: String,
+    /// The allowed values in words, to follow "expected".
+    pub(crate) expected: String,
+    pub(crate) arity: Arity,
+    /// Set for values that must not be shown.
+    pub(crate) is_secret: bool,
+}
+
+impl Description {
+    /// Describes an option with one value.
+    pub(super) fn new(value_name: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
+            value_name: value_name.into(),
+            expected: expected.into(),
+            arity: Arity::One,
+            is_secret: false,
+        }
+    }
+
+    pub(super) fn takes(mut self, arity: Arity) -> Self {
+        self.arity = arity;
+        self
+    }
+
+    pub(super) fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+}
+
 /// A kind of value, which reads and writes values.
 pub(crate) trait ValueKind: Sync {
     /// The type in the configuration.
@@ -24,21 +58,8 @@ pub(crate) trait ValueKind: Sync {
     /// Writes a value as TOML; [`read`](Self::read) takes it back.
     fn write(&self, value: &Self::Value) -> String;
 
-    /// Says in words what is allowed, to follow "expected".
-    fn expected(&self) -> String;
-
-    /// Returns a placeholder for help texts.
-    fn value_name(&self) -> String;
-
-    /// Returns how many values an option of this kind takes.
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    /// Returns `true` if values must not be shown.
-    fn is_secret(&self) -> bool {
-        false
-    }
+    /// Describes the values of this kind.
+    fn describe(&self) -> Description;
 }
 
 /// Reads each item of a list, or the one value in its place.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::kind::{Arity, ValueKind, read_list, write_list};
+use super::kind::{Arity, Description, ValueKind, read_list, write_list};
 use super::raw::{RawValue, quoted};
 use crate::network::Network;
 use crate::settings::ListenerKind;
@@ -27,8 +27,8 @@ impl ValueKind for Addresses {
         write_list(value)
     }
 
-    fn expected(&self) -> String {
-        match self.port {
+    fn describe(&self) -> Description {
+        let expected = match self.port {
             Some(port) => format!(
                 "IP addresses, ports, or both, as in \"127.0.0.1:{port}\", \"[::1]:{port}\", \
                  \"0.0.0.0\" or {port}, or \"{NONE}\""
@@ -37,15 +37,8 @@ impl ValueKind for Addresses {
                 "IP addresses with ports, or ports, as in \"127.0.0.1:8443\", \"[::]:8443\" or \
                  8443, or \"{NONE}\""
             ),
-        }
-    }
-
-    fn value_name(&self) -> String {
-        "ADDR:PORT".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
+        };
+        Description::new("ADDR:PORT", expected).takes(Arity::Many)
     }
 }
 
@@ -96,19 +89,12 @@ impl ValueKind for Networks {
         write_list(value)
     }
 
-    fn expected(&self) -> String {
-        format!(
+    fn describe(&self) -> Description {
+        let expected = format!(
             "IP addresses or networks, as in \"127.0.0.1\", \"10.0.0.0/8\" or \"2001:db8::/32\", or \
              \"{NONE}\""
-        )
-    }
-
-    fn value_name(&self) -> String {
-        "NETWORK".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
+        );
+        Description::new("NETWORK", expected).takes(Arity::Many)
     }
 }
 
@@ -147,18 +133,17 @@ impl ValueKind for ListenerKinds {
         write_list(names.map(|(name, _)| name))
     }
 
-    fn expected(&self) -> String {
-        let names = Self::NAMES.map(|(name, _)| quoted(name)).join(", ");
-        format!("some of {names}, or \"{}\", or \"{NONE}\"", Self::ALL)
-    }
-
-    fn value_name(&self) -> String {
-        let names = Self::NAMES.map(|(name, _)| name).join("|");
-        format!("{names}|{}", Self::ALL)
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
+    fn describe(&self) -> Description {
+        let names = Self::NAMES.map(|(name, _)| name);
+        Description::new(
+            format!("{}|{}", names.join("|"), Self::ALL),
+            format!(
+                "some of {}, or \"{}\", or \"{NONE}\"",
+                names.map(quoted).join(", "),
+                Self::ALL
+            ),
+        )
+        .takes(Arity::Many)
     }
 }
 
@@ -176,16 +161,12 @@ impl ValueKind for WebOrigins {
         write_list(value)
     }
 
-    fn expected(&self) -> String {
-        "origins as in \"https://chat.example\" or \"http://localhost:3000\", or \"*\"".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "ORIGIN".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
+    fn describe(&self) -> Description {
+        Description::new(
+            "ORIGIN",
+            "origins as in \"https://chat.example\" or \"http://localhost:3000\", or \"*\"",
+        )
+        .takes(Arity::Many)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::kind::ValueKind;
+use super::kind::{Description, ValueKind};
 use super::raw::{RawValue, quoted};
 
 /// A whole number in a range.
@@ -23,12 +23,11 @@ impl ValueKind for Integer {
         value.to_string()
     }
 
-    fn expected(&self) -> String {
-        format!("an integer from {} to {}", self.0.start(), self.0.end())
-    }
-
-    fn value_name(&self) -> String {
-        "N".to_owned()
+    fn describe(&self) -> Description {
+        Description::new(
+            "N",
+            format!("an integer from {} to {}", self.0.start(), self.0.end()),
+        )
     }
 }
 
@@ -53,20 +52,17 @@ impl ValueKind for Size {
         }
     }
 
-    fn expected(&self) -> String {
+    fn describe(&self) -> Description {
         let text = |value| {
             let (number, unit) = exact_unit(value);
             format!("{number}{unit}")
         };
-        format!(
+        let expected = format!(
             "a size from {} to {}, in bytes or with a unit as in \"512KiB\" or \"1MB\"",
             text(*self.0.start()),
             text(*self.0.end())
-        )
-    }
-
-    fn value_name(&self) -> String {
-        "SIZE".to_owned()
+        );
+        Description::new("SIZE", expected)
     }
 }
 
@@ -85,16 +81,13 @@ impl ValueKind for Time {
         quoted(humantime::format_duration(*value))
     }
 
-    fn expected(&self) -> String {
-        format!(
+    fn describe(&self) -> Description {
+        let expected = format!(
             "a duration from {} to {}, with a unit as in \"500ms\", \"10s\" or \"5m\"",
             humantime::format_duration(*self.0.start()),
             humantime::format_duration(*self.0.end())
-        )
-    }
-
-    fn value_name(&self) -> String {
-        "DURATION".to_owned()
+        );
+        Description::new("DURATION", expected)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Upstream servers, and the connection id of links to them.
 
-use super::kind::{Arity, ValueKind, read_list, write_list};
+use super::kind::{Arity, Description, ValueKind, read_list, write_list};
 use super::raw::{RawValue, quoted};
 use crate::protocol::{Cid, DEFAULT_PORT};
 use crate::server_name::ServerName;
@@ -19,19 +19,12 @@ impl ValueKind for Servers {
         write_list(value)
     }
 
-    fn expected(&self) -> String {
-        format!(
+    fn describe(&self) -> Description {
+        let expected = format!(
             "servers as in \"broker.example\", \"10.0.0.1:{DEFAULT_PORT}\", \
              \"[2001:db8::1]:{DEFAULT_PORT}\" or \"tls://broker.example:8443\""
-        )
-    }
-
-    fn value_name(&self) -> String {
-        "[tls://]HOST[:PORT]".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Many
+        );
+        Description::new("[tls://]HOST[:PORT]", expected).takes(Arity::Many)
     }
 }
 
@@ -54,11 +47,7 @@ impl ValueKind for ConnectionId {
         quoted(format_args!("{:#010x}", value.0))
     }
 
-    fn expected(&self) -> String {
-        "a number of 32 bits, as in \"0x00c0ffee\"".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "CID".to_owned()
+    fn describe(&self) -> Description {
+        Description::new("CID", "a number of 32 bits, as in \"0x00c0ffee\"")
     }
 }

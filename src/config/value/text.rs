@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::kind::{Arity, ValueKind};
+use super::kind::{Arity, Description, ValueKind};
 use super::raw::{RawValue, quoted};
 use crate::channel::SlowPolicy;
 use crate::config::model::{LogFormat, Secret};
@@ -24,16 +24,8 @@ impl ValueKind for Switch {
         value.to_string()
     }
 
-    fn expected(&self) -> String {
-        "true or false".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "true|false".to_owned()
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Switch
+    fn describe(&self) -> Description {
+        Description::new("true|false", "true or false").takes(Arity::Switch)
     }
 }
 
@@ -81,13 +73,12 @@ impl<T: Copy + PartialEq + Sync> ValueKind for OneOf<T> {
         quoted(found.map_or("", |(name, _)| name))
     }
 
-    fn expected(&self) -> String {
+    fn describe(&self) -> Description {
         let names: Vec<_> = self.names().map(quoted).collect();
-        format!("one of {}", names.join(", "))
-    }
-
-    fn value_name(&self) -> String {
-        self.names().collect::<Vec<_>>().join("|")
+        Description::new(
+            self.names().collect::<Vec<_>>().join("|"),
+            format!("one of {}", names.join(", ")),
+        )
     }
 }
 
@@ -106,16 +97,8 @@ impl ValueKind for SecretText {
         quoted("<set>")
     }
 
-    fn expected(&self) -> String {
-        "a string that is not empty".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "SECRET".to_owned()
-    }
-
-    fn is_secret(&self) -> bool {
-        true
+    fn describe(&self) -> Description {
+        Description::new("SECRET", "a string that is not empty").secret()
     }
 }
 
@@ -134,12 +117,8 @@ impl ValueKind for FilePath {
         quoted(value.display())
     }
 
-    fn expected(&self) -> String {
-        "the path of a file".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "FILE".to_owned()
+    fn describe(&self) -> Description {
+        Description::new("FILE", "the path of a file")
     }
 }
 
@@ -159,12 +138,8 @@ impl ValueKind for Name {
         quoted(value)
     }
 
-    fn expected(&self) -> String {
-        "a name such as \"cubic\"".to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "NAME".to_owned()
+    fn describe(&self) -> Description {
+        Description::new("NAME", "a name such as \"cubic\"")
     }
 }
 
@@ -186,13 +161,11 @@ impl ValueKind for LogFilter {
         quoted(value)
     }
 
-    fn expected(&self) -> String {
-        "error, warn, info, debug, trace or off, or levels by module as in \
-         \"warn,mles::shard=debug\""
-            .to_owned()
-    }
-
-    fn value_name(&self) -> String {
-        "LEVEL".to_owned()
+    fn describe(&self) -> Description {
+        Description::new(
+            "LEVEL",
+            "error, warn, info, debug, trace or off, or levels by module as in \
+             \"warn,mles::shard=debug\"",
+        )
     }
 }
