@@ -5,8 +5,9 @@
 //! Dependencies point one way:
 //!
 //! ```text
-//! main, cli → config → broker → net → shard → access, channel, peer, websocket → protocol
-//!                       client ──────────────────────────────────────────────────→ protocol
+//! main, cli → config → broker → net → gateway → shard → access, channel, peer → protocol
+//!                               gateway, access → websocket ───────────────────→ protocol
+//!                       client ────────────────────────────────────────────────→ protocol
 //! ```
 //!
 //! `protocol`, `channel`, `peer`, `access` and `websocket` are pure: no I/O, no clock, no runtime. The

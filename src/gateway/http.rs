@@ -10,14 +10,14 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::connection::UpgradedConnection;
+use super::forwarded::forwarded_for;
 use super::head::RequestHead;
 use super::page;
 use super::refusal::for_http;
 use crate::access::{Access, Credentials, RequestProof};
-use crate::net::acceptor::PendingJoin;
-use crate::net::proxy::forwarded_for;
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
+use crate::shard::pending_join::PendingJoin;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::{StreamReader, see_off};
 use crate::websocket::{
@@ -38,7 +38,7 @@ enum Outcome {
 }
 
 /// Answers one request on a connection that is new, within the deadline for joining.
-pub(crate) async fn visit(shard: &Rc<Shard>, layered: Layered, pending: PendingJoin) {
+pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJoin) {
     let layered = Rc::new(layered);
     let mut reader = StreamReader::Layered(layered.clone());
     let progress = Cell::new(Progress::Silent);

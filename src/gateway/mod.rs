@@ -1,8 +1,26 @@
-//! HTTP on the WebSocket listeners: WebSocket sessions, and the page.
+//! HTTP on the WebSocket listeners: the page, and WebSocket sessions of both protocol versions.
+//!
+//! [`serve`] reads the request of a new connection. It answers it, or upgrades the connection to WebSocket
+//! and starts the task that serves its sessions. What members are sent is encoded by the channel core and written
+//! by the shard, with what [`framing`] gives them.
+//!
+//! Invariants:
+//!
+//! * Before its first session joins, a connection is bounded in time, in number, and in memory, as any
+//!   other that has not joined.
+//! * A connection stays on the shard that accepted it, and all of its sessions with it.
+//! * A client is told why it is refused or closed, in the words of [`refusal`], and nothing that a stranger could
+//!   learn a key or a name from.
+//!
+//! It must not know listeners or TLS handshakes, decide who may do what, or touch a channel: that is for
+//! `net`, `access` and the shard.
 
 mod connection;
+mod forwarded;
 mod framing;
 mod head;
-pub(crate) mod http;
+mod http;
 mod page;
 mod refusal;
+
+pub(crate) use http::serve;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use super::acceptor::{Acceptor, PendingJoin};
+use super::acceptor::Acceptor;
+use crate::shard::pending_join::PendingJoin;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::socket::configure;
 use crate::shard::turn;

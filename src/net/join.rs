@@ -8,7 +8,6 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
-use super::acceptor::{PendingJoin, is_end};
 use crate::access::{Proof, Rights};
 use crate::channel::FrameRun;
 use crate::protocol::{
@@ -21,8 +20,9 @@ use crate::shard::layered::Layered;
 use crate::shard::limits::Permit;
 use crate::shard::links::received_resync::ReceivedResync;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::pending_join::PendingJoin;
 use crate::shard::refusal::{Attempt, Refusal};
-use crate::shard::stream::StreamReader;
+use crate::shard::stream::{StreamReader, is_end};
 use crate::shard::turn;
 use crate::shard::{Common, Shard};
 

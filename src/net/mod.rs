@@ -11,10 +11,10 @@
 //! `serve_in_place`, or with the gateway.
 
 mod accept;
-pub(crate) mod acceptor;
+mod acceptor;
 mod join;
 mod listen;
-pub(crate) mod proxy;
+mod proxy;
 
 pub(crate) use accept::accept_forever;
 pub(crate) use acceptor::Acceptor;

@@ -13,7 +13,7 @@
 //! * State is borrowed within one synchronous call and never across an `await`.
 //! * A panic in any task of a shard ends the broker: see [`Shard::spawn`].
 //!
-//! It must not know about listeners, the handshakes of TLS, HTTP and Mles over TCP, or configuration
+//! It must not know about listeners, the handshakes of TLS and Mles over TCP, HTTP, WebSocket, or configuration
 //! files: that is `net`'s, `gateway`'s and `config`'s.
 
 pub(crate) mod allowance;
@@ -37,6 +37,7 @@ mod mailbox;
 pub(crate) mod message;
 pub(crate) mod parked;
 pub(crate) mod pause;
+pub(crate) mod pending_join;
 mod publish;
 pub(crate) mod refusal;
 mod registry;

@@ -62,6 +62,15 @@ pub(crate) async fn see_off(reader: &mut StreamReader) {
     let _ = timeout(LINGER, tokio::io::copy(reader, &mut tokio::io::sink())).await;
 }
 
+/// Returns `true` if the error only says that the client is gone.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
+}
+
 /// Passes what is queued next to one vectored write.
 pub(super) fn with_slices<T>(outbox: &Outbox, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     let mut slices = [IoSlice::new(&[]); SLICES];
