@@ -1,4 +1,4 @@
-//! How long a message of one channel waits while others keep its shard busy.
+//! Measures how long a message of one channel waits while others keep its shard busy.
 //!
 //! The program is started with a single shard. A bystander, one publisher and one subscriber of a
 //! channel of their own, sends a message a millisecond while each load goes on, and the longest and

@@ -25,7 +25,7 @@ const CHANNEL: &str = "room";
 /// Frames of one pipelined write.
 const BATCH: usize = 500;
 const SUBSCRIBERS: u32 = 10;
-/// How long anything may take before the bench gives up.
+/// The longest time that anything may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ fn start(case: Case) -> Broker {
 
 struct Client {
     stream: TcpStream,
-    /// What it publishes, 64 bytes of payload.
+    /// The frame that it publishes, with 64 bytes of payload.
     frame: Bytes,
 }
 

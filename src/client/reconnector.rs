@@ -49,7 +49,7 @@ pub(super) enum ReconnectEvent {
 }
 
 /// A wait, and then an attempt to join.
-type Attempt = Pin<Box<dyn Future<Output = Result<JoinedConnection, Error>> + Send>>;
+type JoinAttempt = Pin<Box<dyn Future<Output = Result<JoinedConnection, Error>> + Send>>;
 
 /// Brings connections back, for both halves of a session.
 struct Reconnector {
@@ -69,7 +69,7 @@ struct ReconnectorState {
     backoff: Backoff,
     joined_at: Instant,
     /// Set while there is no connection.
-    attempt: Option<Attempt>,
+    attempt: Option<JoinAttempt>,
     /// Not yet taken by the receiving half.
     events: VecDeque<ReconnectEvent>,
     /// Not yet taken by the sending half.

@@ -1,4 +1,4 @@
-//! What a member gets: history, then live, in one order, whole, never its own.
+//! Members get the history, then live messages, in one order, whole, never its own.
 
 use crate::common::{self, Client, settings, start};
 

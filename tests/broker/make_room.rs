@@ -63,7 +63,7 @@ fn assert_all_get_in(broker: &Broker, who: &str, count: usize) -> Vec<Client> {
     clients
 }
 
-/// What the limits do for who has not joined, each scaled down from its default.
+/// Limits for connections that have not joined, each scaled down from its default.
 fn limits_of_joining() -> [Limits; 3] {
     let most = MANY + GOOD;
     let limits = Limits::default;

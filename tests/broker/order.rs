@@ -22,7 +22,7 @@ const CYCLES: usize = 8;
 const PUBLISHERS: usize = 3;
 const SUBSCRIBERS: usize = 3;
 
-/// What a member that was not killed has seen.
+/// The messages that a member has seen that was not killed.
 struct Survivor {
     uid: String,
     seen: JoinHandle<Vec<String>>,

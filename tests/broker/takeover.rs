@@ -19,7 +19,7 @@ fn spreading(spread_threshold: usize) -> Broker {
     })
 }
 
-/// The same client once more, on a connection that the broker has accepted.
+/// Lets a client join once more, on a connection that the broker has accepted.
 fn again(broker: &Broker, client: &Client) -> Client {
     let accepted = broker.stats().accepted;
     let (uid, channel, cid) = (&client.uid, &client.channel, Some(client.cid));

@@ -2,29 +2,16 @@
 // with a keyboard, and to those who hear the page.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, noBrowser, open, screenshot, strangers } from "./support/browser.mjs";
+import { screenshot, strangers } from "./support/browser.mjs";
 import { enter, join, messages, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
-import { startGateway } from "./support/gateway.mjs";
+import { usePages } from "./support/pages.mjs";
 
-let browser;
-
-before(async () => {
-  browser = noBrowser ? null : await launch();
-});
-
-after(() => browser?.close());
+const withAnyPage = usePages();
 
 /** A test with a server and a page of it; nothing may go wrong in the page. */
 function withPage(name, options, body) {
-  test(name, { skip: noBrowser }, async (t) => {
-    const gateway = await startGateway();
-    const visit = await open(browser, `http://${gateway.address}/`, options);
-    t.after(async () => {
-      await visit.close();
-      await gateway.stop();
-    });
-    await body(visit.page, gateway);
+  withAnyPage(name, options, async (page, gateway, visit) => {
+    await body(page, gateway);
     assert.deepEqual(visit.trouble, []);
     assert.deepEqual(strangers(visit.requests, gateway.address), []);
   });

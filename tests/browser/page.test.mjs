@@ -1,21 +1,16 @@
 // The page as `mles serve` serves it: people in browsers, and clients of v1 over TCP beside them.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, noBrowser, open, screenshot, strangers } from "./support/browser.mjs";
+import { test } from "node:test";
+import { noBrowser, open, screenshot, strangers } from "./support/browser.mjs";
 import { enter, join, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
+import { useBrowser } from "./support/pages.mjs";
 import { noServer, serve } from "./support/server.mjs";
 import { V1Client } from "./support/v1.mjs";
 
 const KEY = "a secret that is long enough";
 
-let browser;
-
-before(async () => {
-  browser = noBrowser ? null : await launch();
-});
-
-after(() => browser?.close());
+const browser = useBrowser();
 
 /** A test with a server; `visit(options)` opens its page, in which nothing may go wrong. */
 function withServer(name, env, body) {
@@ -26,7 +21,7 @@ function withServer(name, env, body) {
     const visits = [];
     t.after(() => Promise.all(visits.map((visit) => visit.close())));
     const visit = async (path = "", options = {}) => {
-      visits.push(await open(browser, `http://${server.web}/${path}`, options));
+      visits.push(await open(browser(), `http://${server.web}/${path}`, options));
       return visits.at(-1).page;
     };
     await body({ t, server, visit });
@@ -116,7 +111,7 @@ test("a restart of the server is survived, and nothing shown twice", { skip: noB
   t.after(() => first.stop());
   await first.says(/https?:\/\/\S+ in a browser/);
   const { tcp, web } = first;
-  const { page, trouble, close } = await open(browser, `http://${web}/`);
+  const { page, trouble, close } = await open(browser(), `http://${web}/`);
   t.after(close);
   await enter(page, "alice", "room");
   const carol = await V1Client.join(tcp, "carol", "room");

@@ -2,32 +2,15 @@
 // is replayed. The server is a stand-in that does these on command.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 import { joinKey } from "../../web/siphash.js";
-import { launch, noBrowser, open, screenshot } from "./support/browser.mjs";
+import { screenshot } from "./support/browser.mjs";
 import { enter, join, messages, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
-import { startGateway } from "./support/gateway.mjs";
+import { usePages } from "./support/pages.mjs";
 
-let browser;
-
-before(async () => {
-  browser = noBrowser ? null : await launch();
-});
-
-after(() => browser?.close());
+const withAnyPage = usePages();
 
 /** A test with a server and a page of it. */
-function withPage(name, body, options) {
-  test(name, { skip: noBrowser }, async (t) => {
-    const gateway = await startGateway();
-    const visit = await open(browser, `http://${gateway.address}/`, options);
-    t.after(async () => {
-      await visit.close();
-      await gateway.stop();
-    });
-    await body(visit.page, gateway, visit);
-  });
-}
+const withPage = (name, body, options) => withAnyPage(name, options, body);
 
 withPage("a history is shown before what happens", async (page, gateway) => {
   gateway.say("bob", "room", "first");

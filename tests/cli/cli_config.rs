@@ -39,14 +39,14 @@ impl Drop for File {
     }
 }
 
-/// What `check-config` prints for a good file.
+/// Returns what `check-config` prints for a good file.
 fn resolved(file: &str, environment: &[(&str, &str)]) -> String {
     let output = mles(&["check-config", file], environment);
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// What `check-config` complains of.
+/// Returns the complaints of `check-config`.
 fn complaint(name: &str, content: &str) -> String {
     let file = File::new(name, content);
     let output = mles(&["check-config", file.path()], &[]);

@@ -1,4 +1,4 @@
-//! How clients' commands end, and when they do not: refusals, stopped servers, signals.
+//! The ends of clients' commands: refusals, stopped servers, signals.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What `pub`, `chat` and `sub` take as messages and channels.
+//! The messages and channels that `pub`, `chat` and `sub` accept.
 
 use crate::fake_server::{FakeServer, body, frame};
 use crate::program::{Mles, mles, taken};

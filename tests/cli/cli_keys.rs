@@ -30,7 +30,7 @@ fn client_key(args: &[&str], variables: &[(&str, &str)]) -> Key {
     Key(server.accept().read_frame().key)
 }
 
-/// What the server makes of the same, without starting.
+/// Checks the settings of a server, without starting it.
 fn server_says(args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = mles();
     // It gets as far as the address, which it cannot have.

@@ -1,4 +1,4 @@
-//! What the log of a server behind a proxy says of its clients.
+//! The log of a server behind a proxy names its clients.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -220,7 +220,7 @@ async fn a_join_that_is_refused_is_told_as_without_tls() {
     assert!(matches!(ended, Err(Error::Refused { .. })), "{ended:?}");
 }
 
-/// What both clients say of a server with the certificate in `pair`.
+/// Returns the reason for which both clients refuse a server with the certificate in `pair`.
 async fn refusal(authority: &Authority, pair: &Pair) -> HandshakeError {
     let (_server, proxy) = behind(pair);
     let client = client(&proxy, authority.client());

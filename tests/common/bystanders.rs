@@ -9,7 +9,7 @@ use mles::protocol::Keyring;
 
 use super::{Client, SILENCE, Server, is_timeout, wait_until};
 
-/// What a member sends to show that it is one.
+/// The message by which a member shows that it is one.
 const KNOCK: &[u8] = b"knock";
 
 /// A publisher and its subscribers, each message of which has to reach all of them before the next

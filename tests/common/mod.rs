@@ -1,4 +1,4 @@
-//! What the tests share: a broker on a port of its own, and a client that speaks raw bytes.
+//! Helpers of all tests: a broker on a port of its own, and a client that speaks raw bytes.
 
 #![allow(dead_code, reason = "every test program uses its own part of this")]
 
@@ -14,9 +14,9 @@ use mles::protocol::{
 use mles::{Broker, Settings};
 use socket2::{Domain, Socket, Type};
 
-/// How long a test waits for what must come: only one that fails waits so long.
+/// The longest wait for what must come: only a test that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a test waits for what must not come.
+/// The wait for what must not come.
 pub const SILENCE: Duration = Duration::from_millis(150);
 /// A deadline that no test reaches.
 pub const LONG: Duration = Duration::from_secs(3600);

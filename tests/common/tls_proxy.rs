@@ -76,7 +76,7 @@ impl Authority {
         ClientTlsOptions::default().ca(self.ca())
     }
 
-    /// The same, ready to use.
+    /// A TLS configuration with these options.
     pub(crate) fn client(&self) -> ClientTls {
         ClientTls::new(self.trusted()).unwrap()
     }

@@ -29,7 +29,7 @@ pub fn settings() -> Settings {
     settings
 }
 
-/// The same without a history, so that every message that comes is news.
+/// Settings like [`settings`] without a history, so that every message that comes is a new one.
 pub fn quiet() -> Settings {
     let mut settings = settings();
     settings.channels.default.history_frames = 0;
@@ -95,7 +95,7 @@ pub fn hello(uid: &str, channel: &str) -> String {
     format!(r#"{{"uid":"{uid}","channel":"{channel}"}}"#)
 }
 
-/// What the broker has sent.
+/// A message or a control frame of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Got {
     Text(String),
@@ -125,7 +125,7 @@ impl Ws {
         Self::ask_on(Client::connect(&address), request)
     }
 
-    /// The same on a connection that there is.
+    /// Asks like [`Self::ask`], on a connection that there is.
     pub fn ask_on(mut stream: TcpStream, request: &[u8]) -> Result<Self, String> {
         stream.write_all(request).unwrap();
         let mut ws = Self::on(stream);

@@ -1,5 +1,5 @@
-//! What a server brings whose link is not known goes up with little more than it came in with, is compared
-//! above, and is nowhere doubled or lost.
+//! Frames of a server whose link is not known go up at little cost, are compared above, and are nowhere
+//! doubled or lost.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};

@@ -36,7 +36,7 @@ impl Echo {
         }
     }
 
-    /// How many bytes of the next connection came.
+    /// Returns the number of bytes that came on the next connection.
     fn came(&self) -> usize {
         self.came.recv_timeout(PATIENCE).unwrap()
     }

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::common::{Client, Server};
 
-/// What names the settings to the process.
+/// The environment variable that names the settings to the process.
 const ROLE: &str = "MLES_TEST_BROKER";
 
 /// A running broker process. It is told to stop when this is dropped.

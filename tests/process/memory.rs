@@ -13,7 +13,7 @@ use crate::common::bystanders::Bystanders;
 use crate::common::{Client, settings, wait_until};
 
 const MIB: usize = 1 << 20;
-/// What the broker holds for each member that has stopped reading.
+/// Bytes that the broker holds for each member that has stopped reading.
 const QUEUE: usize = 32 * MIB;
 
 #[test]

@@ -1,5 +1,4 @@
-//! What the settings allow is what it takes: memory against the formula in `docs/OPERATIONS.md`, term by
-//! term. The broker runs in a process of its own here.
+//! The broker takes no more memory than the formula in `docs/OPERATIONS.md` says, term by term. The broker runs in a process of its own here.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -14,14 +13,14 @@ use crate::common::{Client, PATIENCE, reset, wait_until, websocket};
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(3600);
-/// What the broker may queue for a member that has stopped reading.
+/// Bytes that the broker may queue for a member that has stopped reading.
 const QUEUE: usize = 512 * KIB;
-/// What all histories may take.
+/// Bytes of all histories.
 const HISTORIES: usize = 24 * MIB;
-/// What all incomplete frames may take.
+/// Bytes of all incomplete frames.
 const PARTIAL: usize = 16 * MIB;
 const MAX_FRAME: usize = MIB;
-/// What is measured is whole pages, and threads keep some for later.
+/// Bytes that the measurement adds: it counts whole pages, and threads keep some for later.
 const NOISE: usize = 4 * MIB;
 
 #[test]

@@ -13,7 +13,7 @@ use crate::common::websocket::{BINARY, Got, PING, TEXT, Ws, body, frame, hello, 
 use crate::common::{Client, wait_until};
 
 const MIB: usize = 1 << 20;
-/// What the broker holds for each member that has stopped reading.
+/// Bytes that the broker holds for each member that has stopped reading.
 const QUEUE: usize = 16 * MIB;
 /// Connections of [`Bystanders`].
 const GOOD: u64 = 4;

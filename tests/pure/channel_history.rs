@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::frames::Frames;
 
-/// What the documentation grants a run for its entry, above its buffer.
+/// The size in bytes that the documentation grants a run for its entry, above its buffer.
 const RUN_COST: usize = 192;
 const HISTORIES: usize = 3;
 
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-/// How many of the newest frames fit into `bytes` however badly they are stored: each in a run of
+/// Returns the number of the newest frames that fit into `bytes` however badly they are stored: each in a run of
 /// its own, in a buffer twice its length.
 fn fit_at_least(published: &[(Bytes, Instant)], bytes: usize) -> usize {
     let mut left = bytes;
@@ -123,7 +123,7 @@ fn fit_at_least(published: &[(Bytes, Instant)], bytes: usize) -> usize {
         .count()
 }
 
-/// What was in a history, and what was published since.
+/// The content of a history, and what was published since.
 type Published = Vec<(Bytes, Instant)>;
 
 /// A history has the newest frames and none that are too old. Returns how many.
@@ -138,7 +138,7 @@ fn newest_of(world: &World, at: usize, published: &Published) -> usize {
     count
 }
 
-/// How many frames are so young that each has to be there. A 32nd part earlier than they are too old they
+/// Returns the number of frames that are so young that each has to be there. A 32nd part earlier than they are too old they
 /// may be gone together with others.
 fn young(world: &World, published: &Published) -> usize {
     let age = world.settings.history_age.unwrap_or(Duration::MAX);

@@ -63,7 +63,7 @@ impl Naive {
     }
 }
 
-/// What the outbox would write, taken in pieces of a few slices at a time.
+/// Returns what the outbox would write, taken in pieces of a few slices at a time.
 fn peek(outbox: &Outbox, slices: usize) -> Vec<u8> {
     let mut out = vec![IoSlice::new(&[]); slices];
     let count = outbox.slices(&mut out);

@@ -1,4 +1,4 @@
-//! What happens to members that do not keep up, against naive members that hold lists of frames.
+//! Members that do not keep up, compared with naive members that hold lists of frames.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What servers add to the wire for their links: round trips, strictness, hostile bytes.
+//! The keys that servers add to the wire for their links: round trips, strictness, hostile bytes.
 
 use bytes::Bytes;
 use ciborium::Value;
@@ -93,7 +93,7 @@ fn encode(resync: &Resync) -> Bytes {
     body.into()
 }
 
-/// The same message by another encoder.
+/// Encodes a message as another encoder would.
 fn by_ciborium(resync: &Resync) -> Value {
     let nested = resync.frames.iter().map(|nested| {
         let mut pairs = vec![("encoded_msg".into(), Value::Bytes(nested.frame.to_vec()))];

@@ -32,7 +32,7 @@ fn nested(frames: &[Bytes]) -> Vec<NestedFrame> {
         .collect()
 }
 
-/// What a message of these frames and nothing else is decoded as.
+/// Decodes a message of these frames and nothing else.
 fn plain(frames: &[Bytes]) -> Resync {
     Resync {
         frames: nested(frames),
@@ -47,7 +47,7 @@ fn resync(frames: &[Bytes]) -> Bytes {
     body.into()
 }
 
-/// What decoding says of a good frame with `bad` after it.
+/// Decodes a good frame with `bad` after it.
 fn second_frame_error(bad: Bytes) -> ResyncError {
     decode_resync(&resync(&[frame("c", b""), bad]), LIMITS).unwrap_err()
 }

@@ -36,7 +36,7 @@ fn channel() -> BodyCheck {
     BodyCheck::Channel(BodyPrefix::new("alice", "room"))
 }
 
-/// The same message with its keys in another order and long length encodings.
+/// Encodes a message with its keys in another order and long length encodings.
 fn oddly_encoded(uid: &str, channel: &str) -> Vec<u8> {
     let mut body = b"\xA3\x67message\x59\x00\x01m".to_vec();
     for (key, value) in [("channel", channel), ("uid", uid)] {

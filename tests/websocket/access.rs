@@ -1,4 +1,4 @@
-//! Who may join over WebSocket: keys, origins, subprotocols.
+//! The right to join over WebSocket: keys, origins, subprotocols.
 
 use std::hash::Hasher as _;
 use std::io::Write as _;
@@ -14,12 +14,12 @@ use crate::common::{Client, start, wait_until};
 
 const SECRET: &str = "s3cret";
 
-/// What shows the knowledge of the secret for a pair in the address: the session key.
+/// The session key, which proves in an address that the secret is known.
 fn key(uid: &str, channel: &str) -> String {
     format!("{:x}", Key::from_parts([SECRET, uid, channel]).0)
 }
 
-/// What shows it in a greeting.
+/// The hash that proves it in a greeting.
 fn auth(uid: &str, channel: &str) -> String {
     let mut hasher = SipHasher24::new();
     for part in [uid, channel, SECRET] {

@@ -5,7 +5,7 @@ use mles::Broker;
 use crate::common::start;
 use crate::common::websocket::{BINARY, CLOSE, Got, PING, PONG, TEXT, Ws, close, frame};
 
-/// How the bytes of a case are cut into writes.
+/// The way in which the bytes of a case are cut into writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// All at once.
@@ -22,9 +22,9 @@ pub struct Case {
     pub name: String,
     frames: Vec<Vec<u8>>,
     cut: Cut,
-    /// What the other member gets.
+    /// The messages that the other member gets.
     seen: Vec<Got>,
-    /// What the client itself gets before the end.
+    /// The messages that the client itself gets before the end.
     back: Vec<Got>,
     /// The code it is closed with; `None` if it lives.
     end: Option<u16>,
@@ -94,7 +94,7 @@ impl Case {
         self
     }
 
-    /// The same, cut another way.
+    /// Returns the case, cut another way.
     pub fn cut(&self, cut: Cut) -> Self {
         let (mut case, name) = (self.clone(), &self.name);
         case.name = format!("{name}, cut {cut:?}");
@@ -102,7 +102,7 @@ impl Case {
         case
     }
 
-    /// The same, cut in all ways.
+    /// Returns the case, cut in all ways.
     pub fn cut_in_all_ways(&self) -> [Self; 3] {
         [self.clone(), self.cut(Cut::Frames), self.cut(Cut::Bytes(1))]
     }

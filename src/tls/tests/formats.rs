@@ -6,12 +6,12 @@ use super::*;
 type Rewrite<'a> = &'a dyn Fn(&str) -> String;
 
 /// A folder with `cert` and `key` in it.
-struct Pair {
+struct TemporaryPair {
     _folder: TempDir,
     files: PairFiles,
 }
 
-impl Pair {
+impl TemporaryPair {
     fn of(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
@@ -48,7 +48,7 @@ fn text_is_taken_as_editors_of_all_systems_leave_it() {
         }),
     ];
     for (name, form) in forms {
-        let pair = Pair::of(form(&cert), form(&key));
+        let pair = TemporaryPair::of(form(&cert), form(&key));
         if let Err(error) = load(&pair.files) {
             panic!("{name}: {error}");
         }
@@ -101,7 +101,7 @@ fn what_is_no_pem_is_told_by_what_it_is() {
         (written_out.as_bytes(), "it has \\n written out"),
         (damaged.as_bytes(), "is damaged (no base64)"),
     ] {
-        let pair = Pair::of(file, &pem);
+        let pair = TemporaryPair::of(file, &pem);
         let error = load(&pair.files).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(
@@ -109,23 +109,23 @@ fn what_is_no_pem_is_told_by_what_it_is() {
             "{error}"
         );
     }
-    let swapped = Pair::of(&cert, &cert).error();
+    let swapped = TemporaryPair::of(&cert, &cert).error();
     assert!(
         swapped.contains("are certificate and key swapped?"),
         "{swapped}"
     );
     let ssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
-    let ssh = Pair::of(&cert, ssh).error();
+    let ssh = TemporaryPair::of(&cert, ssh).error();
     assert!(ssh.ends_with("it has a key for SSH"), "{ssh}");
     let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let damaged = Pair::of(&cert, damaged).error();
+    let damaged = TemporaryPair::of(&cert, damaged).error();
     assert!(damaged.contains("it is damaged, or of a kind"), "{damaged}");
 }
 
 #[test]
 fn a_directory_is_told() {
     let (cert, key) = self_signed(|_| {});
-    let mut pair = Pair::of(cert, key.serialize_pem());
+    let mut pair = TemporaryPair::of(cert, key.serialize_pem());
     pair.files.key.pop();
     let error = pair.error();
     assert!(error.starts_with("cannot read "), "{error}");
@@ -136,7 +136,7 @@ fn a_directory_is_told() {
 fn a_certificate_that_cannot_be_decoded_is_told_in_words() {
     let (_, key) = self_signed(|_| {});
     let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let error = Pair::of(text, key.serialize_pem()).error();
+    let error = TemporaryPair::of(text, key.serialize_pem()).error();
     assert!(
         error.ends_with("it is damaged: it cannot be decoded"),
         "{error}"

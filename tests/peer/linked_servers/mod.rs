@@ -18,7 +18,7 @@ pub mod world;
 /// The one channel of these tests.
 pub const CHANNEL: &str = "room";
 
-/// How often each message came or was sent.
+/// The number of times that each message came or was sent.
 pub type Counts = BTreeMap<String, usize>;
 
 /// Settings for a server whose upstreams are at these addresses.
@@ -112,7 +112,7 @@ impl Recorder {
         }
     }
 
-    /// What it has got, in order.
+    /// Returns the messages that it has got, in order.
     pub fn got(&self) -> Vec<String> {
         self.got.lock().unwrap().clone()
     }
@@ -147,7 +147,7 @@ impl Recorder {
         );
     }
 
-    /// Whether each of these has come, as often at least.
+    /// Returns `true` if each of these has come, at least as often.
     pub fn has_all(&self, expected: &Counts) -> bool {
         let got = self.counts();
         expected.iter().all(|(text, n)| got.get(text) >= Some(n))
@@ -228,13 +228,13 @@ impl Publisher {
         self.sent.push(summary(&text));
     }
 
-    /// What it has sent, in order.
+    /// Returns the messages that it has sent, in order.
     pub fn sent(&self) -> &[String] {
         &self.sent
     }
 }
 
-/// What all these have sent.
+/// Counts what all these have sent.
 pub fn all_sent<'a>(publishers: impl IntoIterator<Item = &'a Publisher>) -> Counts {
     let sent = publishers.into_iter().flat_map(|p| p.sent.clone());
     count(&sent.collect::<Vec<_>>())

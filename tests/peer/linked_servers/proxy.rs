@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often an idle thread looks whether something has changed.
+/// The interval at which an idle thread looks for changes.
 const TICK: Duration = Duration::from_millis(5);
 
-/// What happens to the bytes.
+/// The fault that bytes and connections meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
@@ -24,7 +24,7 @@ pub enum Mode {
     Throttle(usize),
     /// Nothing is read nor passed on: a path that is gone for a while.
     Stall,
-    /// What comes is read and lost, the end of a connection included. Connections that lost
+    /// Everything is read and lost, the end of a connection included. Connections that lost
     /// something never work again; they are reset when the mode changes: a path through a box that
     /// has forgotten them.
     Swallow,
@@ -32,7 +32,7 @@ pub enum Mode {
     Refuse,
 }
 
-/// How connections are ended.
+/// The way in which connections end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     Close,
@@ -175,7 +175,7 @@ impl Control {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// How many of `n` bytes may pass before the cut, if that is due.
+    /// Returns how many of `n` bytes may pass before the cut, if that is due.
     fn until_cut(&self, n: usize) -> Option<usize> {
         let n = i64::try_from(n).unwrap();
         let before = self.left.load(Ordering::Acquire);
@@ -275,10 +275,10 @@ fn pump(control: &Control, pair: &Pair, (mut from, to): (&TcpStream, &TcpStream)
     }
 }
 
-/// How bytes are passed on.
+/// The pace at which bytes are passed on.
 struct Pass {
     delay: Duration,
-    /// How many at once.
+    /// Most bytes at once.
     chunk: usize,
 }
 

@@ -59,7 +59,7 @@ impl World {
         Self::suffer_with(shape, rng, |_, _| {});
     }
 
-    /// The same, and between the faults what `also` does.
+    /// Like [`Self::suffer`], and does `also` between the faults.
     pub fn suffer_with(shape: Shape, mut rng: Rng, also: impl Fn(&mut Self, &mut Rng)) {
         let (shards, is_spread) = (1 + rng.below(3), rng.below(2) == 0);
         let mut world = Self::new(shape, |settings| {

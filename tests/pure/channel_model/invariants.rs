@@ -1,9 +1,9 @@
-//! What must hold: at every moment, and when everything has arrived.
+//! The invariants: at every moment, and when everything has arrived.
 
 use super::{RELAYS, Seat, Session, World};
 
 impl World {
-    /// What holds at every moment.
+    /// Checks the invariants of every moment.
     pub fn check(&mut self) {
         assert_eq!(self.channel.len(), self.seats.len());
         assert_eq!(self.channel.is_empty(), self.seats.is_empty());
@@ -57,7 +57,7 @@ impl World {
 }
 
 impl Session {
-    /// What has arrived is the beginning of what has to.
+    /// Checks that what has arrived is the beginning of what has to arrive.
     fn check_received(&self) {
         let expected = self.expected.concat();
         assert!(

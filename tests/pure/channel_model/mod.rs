@@ -17,10 +17,10 @@ use mles::protocol::Cid;
 
 use crate::frames::{Frames, run};
 
-/// How many shards relay the channel.
+/// Number of shards that relay the channel.
 pub const RELAYS: u16 = 2;
 
-/// What the owner sends to a relaying shard, in order.
+/// A message of the owner to a relaying shard.
 enum Delivery {
     Adopt {
         conn: SessionId,
@@ -34,7 +34,7 @@ enum Delivery {
     Evict(SessionId),
 }
 
-/// What a relaying shard sends to the owner, in order.
+/// A message of a relaying shard to the owner.
 enum Request {
     Publish { conn: SessionId, frames: Vec<Bytes> },
     Leave { cid: Cid, conn: SessionId },
@@ -57,7 +57,7 @@ struct Session {
     /// Its place in the fan-out of its shard, as long as it is there.
     key: Option<MemberKey>,
     is_open: bool,
-    /// What its socket took.
+    /// The bytes that its socket took.
     received: Vec<u8>,
     /// The naive account: every frame that it has to get.
     expected: Vec<Bytes>,
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// What the owning shard does with a session that lost its seat.
+    /// Does what the owning shard does with a session that lost its seat.
     fn see_off(&mut self, freed: FreedSeat<()>) {
         let conn = freed.seat.session;
         match freed.seat.place {

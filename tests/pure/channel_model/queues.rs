@@ -1,4 +1,4 @@
-//! What moves only when a test says so: the queues between the shards, and those of the members.
+//! The queues between the shards, and those of the members, which move only when a test says so.
 
 use std::io::IoSlice;
 
