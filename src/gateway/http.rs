@@ -102,6 +102,7 @@ async fn answer(
     let mut head = RequestHead::new(shard);
     let (response, outcome) = loop {
         if head.read_on(reader).await?.is_err() {
+            shard.stats().partials_evicted.add(1);
             break refused(Refusal::Overdrawn, true);
         }
         progress.set(Progress::Reading);
@@ -121,9 +122,7 @@ async fn answer(
                 };
                 break visit.respond(&request, head.bytes());
             }
-            Err(bad) => {
-                break bad_request(&bad, head.bytes());
-            }
+            Err(bad) => break bad_request(&bad, head.bytes()),
         }
     };
     drop(head);

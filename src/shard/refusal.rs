@@ -199,17 +199,17 @@ impl Shard {
 
     fn count_refusal(&self, attempt: Attempt<'_>, refusal: &Refusal) {
         let stats = self.stats();
-        match refusal {
-            Refusal::LetGo(_) => stats.joining_evicted.add(1),
-            Refusal::LimitReached(_) => stats.turned_away.add(1),
-            Refusal::Overdrawn => stats.partials_evicted.add(1),
-            _ => stats.refused.add(1),
-        }
-        match (attempt, refusal) {
-            (_, Refusal::CidInUse | Refusal::Duplicate) => stats.refused_duplicate.add(1),
-            // An HTTP client is there to be told so.
-            (Attempt::Request, Refusal::Overdrawn) => stats.refused.add(1),
-            _ => {}
+        let counter = match (attempt, refusal) {
+            (_, Refusal::LetGo(_)) => &stats.joining_evicted,
+            (_, Refusal::LimitReached(_)) => &stats.turned_away,
+            // An HTTP client still gets an answer: that its memory went was counted before.
+            (Attempt::Request, Refusal::Overdrawn) => &stats.refused,
+            (_, Refusal::Overdrawn) => &stats.partials_evicted,
+            _ => &stats.refused,
+        };
+        counter.add(1);
+        if matches!(refusal, Refusal::CidInUse | Refusal::Duplicate) {
+            stats.refused_duplicate.add(1);
         }
     }
 }
