@@ -1,7 +1,14 @@
 //! The broker: builds shards and listeners, and owns the order in which they start and stop.
 
+mod error;
 mod listening;
 mod preflight;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,76 +16,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use thiserror::Error;
-
-use crate::net::ListenError;
 use crate::peer::LinkStatus;
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{BrokerPhase, Common, Shard};
 use crate::tls::{CertificateWatch, ServerTls, TlsError};
-use listening::{Listening, accept};
+pub use error::{BrokerError, StartError};
+use listening::{BoundListeners, accept};
 #[cfg(feature = "cli")]
 pub(crate) use preflight::preflight;
 use preflight::{check_congestion, server_tls};
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
-
-/// Why a broker did not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A listener could not be opened.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// It would have listened beyond loopback with nothing to check joins with.
-    #[error("refusing to listen on {0} without a key: anyone who can reach it could join")]
-    Unprotected(SocketAddr),
-    /// Nobody could join over WebSocket: what a key is made of there is the shared secret, and there
-    /// is none.
-    #[error(
-        "WebSocket needs the shared key (or to trust everyone there): an address key alone lets \
-         nobody join"
-    )]
-    NoWebSocketKey,
-    /// Nowhere to listen.
-    #[error("no address to listen on")]
-    NoListener,
-    /// No shards, or too many.
-    #[error("{0} shards: 1 to {MAX_SHARDS} are possible")]
-    Shards(usize),
-    /// A limit too small for any frame.
-    #[error("max_frame of {0} bytes is too small for any frame")]
-    MaxFrame(usize),
-    /// The certificates of the TLS listeners, or those for upstream servers, cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The system does not have that congestion control, or does not let everybody use it.
-    #[error("the congestion control \"{name}\" cannot be used: {reason}")]
-    Congestion {
-        /// Its name.
-        name: String,
-        /// Why, and what there is.
-        reason: String,
-    },
-    /// A thread could not be started.
-    #[error("cannot start a shard: {0}")]
-    Thread(#[source] io::Error),
-}
-
-/// Failure that ended a broker.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BrokerError {
-    /// A task panicked. The broker stopped rather than serve a part of its channels.
-    #[error("a shard panicked; the broker has stopped")]
-    Panicked,
-    /// A shard could not run.
-    #[error("a shard failed: {0}")]
-    Shard(#[source] io::Error),
-}
 
 /// A running broker.
 ///
@@ -101,7 +52,7 @@ impl Broker {
     /// See [`StartError`]. Nothing is left running.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let shards = shard_count(&settings)?;
-        let mut listening = Listening::default();
+        let mut listening = BoundListeners::default();
         listening.bind_plain(&settings, shards)?;
         Self::launch(settings, listening, shards)
     }
@@ -118,13 +69,13 @@ impl Broker {
         listeners: impl IntoIterator<Item = TcpListener>,
     ) -> Result<Self, StartError> {
         let shards = shard_count(&settings)?;
-        let listening = Listening::on(&settings, listeners, shards)?;
+        let listening = BoundListeners::on(&settings, listeners, shards)?;
         Self::launch(settings, listening, shards)
     }
 
     fn launch(
         settings: Settings,
-        mut listening: Listening,
+        mut listening: BoundListeners,
         shards: u16,
     ) -> Result<Self, StartError> {
         if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
@@ -346,64 +297,5 @@ impl Drop for StopOthers {
             self.common.fail();
         }
         self.common.advance(BrokerPhase::Stopped);
-    }
-}
-
-#[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-mod tests {
-    use super::*;
-    use crate::shard::ShardId;
-
-    /// A broker without listeners whose shards begin with `setup`.
-    fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
-        let settings = Settings {
-            pin: false,
-            ..Settings::default()
-        };
-        let (common, seeds) = seeds(settings, None, 3);
-        let threads = seeds
-            .into_iter()
-            .map(|seed| spawn(common.clone(), seed, setup).unwrap());
-        Broker {
-            threads: threads.collect(),
-            common,
-            addresses: Vec::new(),
-            listeners: Vec::new(),
-            tls: None,
-            _watch: None,
-        }
-    }
-
-    #[test]
-    fn a_task_that_panics_ends_the_whole_broker() {
-        let broker = broker(|shard| {
-            if shard.id == ShardId(1) {
-                shard.spawn(async { panic!("meant by the test") });
-            }
-            Ok(())
-        });
-        assert!(matches!(broker.wait(), Err(BrokerError::Panicked)));
-    }
-
-    #[test]
-    fn a_thread_that_panics_ends_the_whole_broker() {
-        let broker = broker(|shard| {
-            assert_ne!(shard.id, ShardId(1), "meant by the test");
-            Ok(())
-        });
-        assert!(matches!(broker.wait(), Err(BrokerError::Panicked)));
-    }
-
-    #[test]
-    fn a_shard_that_cannot_run_ends_the_whole_broker() {
-        let broker = broker(|shard| match shard.id {
-            ShardId(1) => Err(io::Error::other("meant by the test")),
-            _ => Ok(()),
-        });
-        assert!(matches!(broker.wait(), Err(BrokerError::Shard(_))));
     }
 }

@@ -14,12 +14,12 @@ use crate::tls::ServerTls;
 
 /// All listeners of a broker, bound.
 #[derive(Debug, Default)]
-pub(super) struct Listening(Vec<(Acceptor, Listeners)>);
+pub(super) struct BoundListeners(Vec<(Acceptor, Listeners)>);
 
 /// The sockets of one shard.
 pub(super) type Sockets = Vec<(Acceptor, TcpListener)>;
 
-impl Listening {
+impl BoundListeners {
     /// Takes listeners for plain Mles that the caller has made.
     pub(super) fn on(
         settings: &Settings,
@@ -117,13 +117,13 @@ pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
 
 /// Returns all addresses to listen on.
 pub(super) fn all_addresses(settings: &Settings) -> impl Iterator<Item = SocketAddr> {
-    of_kinds(settings)
+    addresses_by_kind(settings)
         .into_iter()
         .flat_map(|(_, list)| list.iter().copied())
 }
 
 /// Returns the addresses to listen on for each kind of listener.
-pub(super) fn of_kinds(settings: &Settings) -> [(ListenerKind, &[SocketAddr]); 4] {
+pub(super) fn addresses_by_kind(settings: &Settings) -> [(ListenerKind, &[SocketAddr]); 4] {
     [
         (ListenerKind::Mles, &settings.listen),
         (ListenerKind::MlesTls, &settings.tls.listen),

@@ -81,7 +81,7 @@ mod all {
     use std::sync::mpsc::channel;
     use std::time::{Duration, SystemTime};
 
-    use super::super::listening::{check_listener, of_kinds};
+    use super::super::listening::{addresses_by_kind, check_listener};
     use super::super::shard_count;
     use super::{Settings, TlsError, check_congestion, server_tls};
     use crate::net::check_address;
@@ -110,7 +110,7 @@ mod all {
             found.add(&["tcp_congestion"], &error);
         }
         found.certificates(settings);
-        for (kind, addresses) in of_kinds(settings) {
+        for (kind, addresses) in addresses_by_kind(settings) {
             for &address in addresses {
                 found.listener(settings, kind, address);
             }

@@ -38,7 +38,7 @@ pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: Pending
     let first = first_frame(shard, &mut reader, &pending).await;
     let socket = reader.reunite(writer).map(Socket::Here);
     match (first, socket) {
-        (Ok(first), Ok(socket)) => enter(shard, socket, first, pending).await,
+        (Ok(first), Ok(socket)) => route(shard, socket, first, pending).await,
         (Err(refusal), _) => shard.note_refusal(pending.peer, Attempt::Join, &refusal),
         (Ok(_), Err(_)) => shard.note_refusal(pending.peer, Attempt::Join, &Refusal::LeftInside),
     }
@@ -57,7 +57,7 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
     };
     if is_resync(join.get(HEADER_LEN..).unwrap_or_default()) {
         if let Some(layered) = Rc::into_inner(layered) {
-            enter(
+            route(
                 shard,
                 Socket::Tls(Box::new(layered)),
                 (join, early),
@@ -67,7 +67,7 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
         }
         return;
     }
-    match admitted(shard, &join, &pending).await {
+    match admit(shard, &join, &pending).await {
         Ok(entry) => {
             let arrival = arrival(shard, layered, entry, early, pending);
             shard.serve_in_place(arrival).await;
@@ -80,24 +80,24 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
 }
 
 /// Sends a connection that can move to its channel's owner, if its first frame is accepted.
-async fn enter(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pending: PendingJoin) {
-    match admitted(shard, &join, &pending).await {
+async fn route(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pending: PendingJoin) {
+    match admit(shard, &join, &pending).await {
         Ok(entry) => shard.route(arrival(shard, socket, entry, early, pending)),
         Err(refusal) => {
             shard.note_refusal(pending.peer, Attempt::Join, &refusal);
-            tell(shard, socket, pending.permit, &join, &refusal);
+            tell_server(shard, socket, pending.permit, &join, &refusal);
         }
     }
 }
 
 /// Checks the first frame. A connection that passes does not have to make room any more.
-async fn admitted(
+async fn admit(
     shard: &Shard,
     first: &Bytes,
     pending: &PendingJoin,
 ) -> Result<JoinRequest, Refusal> {
     let common = &shard.common;
-    let mut entry = check(common, first, pending.peer)?;
+    let mut entry = read_join(common, first, pending.peer)?;
     pending.permit.join().map_err(Refusal::LetGo)?;
     let body = first.slice(HEADER_LEN..);
     if is_resync(&body) {
@@ -140,7 +140,13 @@ fn arrival<S>(
 }
 
 /// Tells a server why its link is refused, if its first frame says whom to tell.
-fn tell(shard: &Rc<Shard>, socket: Socket, permit: Permit, first: &Bytes, refusal: &Refusal) {
+fn tell_server(
+    shard: &Rc<Shard>,
+    socket: Socket,
+    permit: Permit,
+    first: &Bytes,
+    refusal: &Refusal,
+) {
     let hello = first.get(HEADER_LEN..).and_then(resync_link);
     let header = FrameHeader::decode(first).ok().flatten();
     if let (Some(hello), Some(header), Some(why)) = (hello, header, refusal.for_link()) {
@@ -261,7 +267,7 @@ struct JoinRequest {
 }
 
 /// Checks the names and the key of a first frame. Nothing else of a resync is read yet.
-fn check(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
+fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);

@@ -1,0 +1,64 @@
+//! Why a broker does not start, or ends.
+
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::MAX_SHARDS;
+use crate::net::ListenError;
+use crate::tls::TlsError;
+
+/// Why a broker did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// It would have listened beyond loopback with nothing to check joins with.
+    #[error("refusing to listen on {0} without a key: anyone who can reach it could join")]
+    Unprotected(SocketAddr),
+    /// Nobody could join over WebSocket: what a key is made of there is the shared secret, and there
+    /// is none.
+    #[error(
+        "WebSocket needs the shared key (or to trust everyone there): an address key alone lets \
+         nobody join"
+    )]
+    NoWebSocketKey,
+    /// Nowhere to listen.
+    #[error("no address to listen on")]
+    NoListener,
+    /// No shards, or too many.
+    #[error("{0} shards: 1 to {MAX_SHARDS} are possible")]
+    Shards(usize),
+    /// A limit too small for any frame.
+    #[error("max_frame of {0} bytes is too small for any frame")]
+    MaxFrame(usize),
+    /// The certificates of the TLS listeners, or those for upstream servers, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system does not have that congestion control, or does not let everybody use it.
+    #[error("the congestion control \"{name}\" cannot be used: {reason}")]
+    Congestion {
+        /// Its name.
+        name: String,
+        /// Why, and what there is.
+        reason: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a shard: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Failure that ended a broker.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// A task panicked. The broker stopped rather than serve a part of its channels.
+    #[error("a shard panicked; the broker has stopped")]
+    Panicked,
+    /// A shard could not run.
+    #[error("a shard failed: {0}")]
+    Shard(#[source] io::Error),
+}
