@@ -9,7 +9,7 @@
 //! ```text
 //! publish   a member of this shard ─┐
 //! inbox     a member elsewhere     ─┤             ┌─► members here, history   channel
-//! join      a join with a message  ─┼─► propose ──┼─► relaying shards         mailbox
+//! seat      a join with a message  ─┼─► propose ──┼─► relaying shards         mailbox
 //! links     a server below, and    ─┤    commit   ├─► links                   links
 //!           the upstream           ─┘             └─► the flusher, pauses
 //! ```
@@ -26,7 +26,6 @@
 //!   a ring, is done afterwards.
 
 use std::borrow::Cow;
-use std::cell::RefMut;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -34,10 +33,10 @@ use super::dirty::DirtyChannels;
 use super::ids::{ChannelId, Home, ShardId};
 use super::links::Compared;
 use super::message::Delivery;
-use super::registry::Registry;
 use super::room::Room;
 use super::{Shard, turn};
 use crate::channel::{FrameRun, Origin, SessionId};
+use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.
 #[derive(Debug)]
@@ -77,10 +76,36 @@ impl Source {
     }
 }
 
+/// What is left to be done for a run, outside of the registry.
+enum Outcome {
+    /// It is committed.
+    Committed {
+        /// Whether the flusher has something to do.
+        is_dirty: bool,
+        /// Whether a ring is to be probed for.
+        is_suspect: bool,
+    },
+    /// Probes were found in it, and nothing is committed yet.
+    Probes {
+        /// The run without them, to be proposed.
+        rest: Vec<FrameRun>,
+        /// The most that one of them proves.
+        returned: ProbeReturn,
+        /// The session that sent it.
+        from: SessionId,
+    },
+}
+
 impl Shard {
     /// Proposes a run as the next in the order of a room of this shard.
     pub(super) fn propose(self: &Rc<Self>, at: u32, proposed: Proposed, now: Instant) {
-        self.commit(self.registry.borrow_mut(), at, proposed, now);
+        let mut registry = self.registry.borrow_mut();
+        let Some((room, dirty)) = registry.room_and_dirty(at) else {
+            return;
+        };
+        let outcome = self.take_in(room, dirty, proposed, now);
+        drop(registry);
+        self.after_commit(at, outcome, now);
     }
 
     /// Proposes what a member on another shard has published. Its channel may be closed by now.
@@ -90,14 +115,17 @@ impl Shard {
         from: SessionId,
         run: FrameRun,
     ) {
+        let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        if registry.room_of(channel).is_none() {
+        let found = registry.room_and_dirty(channel.index);
+        let Some((room, dirty)) = found.filter(|(room, _)| room.id == channel) else {
             self.stats().orphaned_frames.add(run.frames() as u64);
             return;
-        }
+        };
         let source = Source::Member;
-        let proposed = Proposed { run, from, source };
-        self.commit(registry, channel.index, proposed, Instant::now());
+        let outcome = self.take_in(room, dirty, Proposed { run, from, source }, now);
+        drop(registry);
+        self.after_commit(channel.index, outcome, now);
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.
@@ -107,37 +135,32 @@ impl Shard {
             return;
         };
         let is_suspect = self.commit_collected(room, now);
-        let is_dirty = self.tend_members(room, dirty);
+        let outcome = self.tend_members(room, dirty, is_suspect);
         drop(registry);
-        self.finish_commit(at, is_dirty, is_suspect, now);
+        self.after_commit(at, outcome, now);
     }
 
-    /// Gives a run the next place in the order of a room, behind what was collected before it.
-    fn commit(
-        self: &Rc<Self>,
-        mut registry: RefMut<'_, Registry>,
-        at: u32,
+    /// Takes in a run that is proposed, and commits it at once, behind what was collected before it.
+    fn take_in(
+        &self,
+        room: &mut Room,
+        dirty: &mut DirtyChannels,
         proposed: Proposed,
         now: Instant,
-    ) {
-        let Some((room, dirty)) = registry.room_and_dirty(at) else {
-            return;
-        };
+    ) -> Outcome {
         if proposed.source == Source::Member
             && let Some((rest, returned)) = room.links.take_probes(&proposed.run, now)
         {
-            drop(registry);
-            self.on_returned_probe(at, returned, now);
-            for run in rest {
-                self.propose(at, Proposed { run, ..proposed }, now);
-            }
-            return;
+            let from = proposed.from;
+            return Outcome::Probes {
+                rest,
+                returned,
+                from,
+            };
         }
         let mut is_suspect = self.commit_collected(room, now);
-        is_suspect |= self.commit_run(room, &proposed, now);
-        let is_dirty = self.tend_members(room, dirty);
-        drop(registry);
-        self.finish_commit(at, is_dirty, is_suspect, now);
+        is_suspect |= self.commit(room, &proposed, now);
+        self.tend_members(room, dirty, is_suspect)
     }
 
     /// Commits the announcements that a room has collected. Returns `true` if a ring is to be probed for.
@@ -152,7 +175,7 @@ impl Shard {
     }
 
     /// Commits a run. Returns `true` if a ring is to be probed for.
-    fn commit_run(&self, room: &mut Room, proposed: &Proposed, now: Instant) -> bool {
+    fn commit(&self, room: &mut Room, proposed: &Proposed, now: Instant) -> bool {
         let (run, from) = (&proposed.run, proposed.from);
         if let Source::Late { compared, .. } = proposed.source {
             let (local, name) = (&mut room.channel.local, &room.name);
@@ -192,23 +215,49 @@ impl Shard {
     }
 
     /// Lists a room for the flusher after something was queued, and pauses its publishers if that is ahead of
-    /// the members. Returns `true` if the flusher has something to do.
-    fn tend_members(&self, room: &mut Room, dirty: &mut DirtyChannels) -> bool {
+    /// the members.
+    fn tend_members(
+        &self,
+        room: &mut Room,
+        dirty: &mut DirtyChannels,
+        is_suspect: bool,
+    ) -> Outcome {
         let home = Home::Owned(room.id.index);
         dirty.list(home, room.local_members());
         if room.channel.local.is_ahead() {
             self.pause_or_release(room);
         }
-        !dirty.is_empty()
+        Outcome::Committed {
+            is_dirty: !dirty.is_empty(),
+            is_suspect,
+        }
     }
 
-    /// Does what a commit leaves to be done when the registry is not borrowed any more.
-    fn finish_commit(self: &Rc<Self>, at: u32, is_dirty: bool, is_suspect: bool, now: Instant) {
-        if is_dirty {
-            self.wake_flusher();
-        }
-        if is_suspect {
-            self.send_probe(at, now);
+    /// Does what is left to be done when the registry is not borrowed any more.
+    fn after_commit(self: &Rc<Self>, at: u32, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Committed {
+                is_dirty,
+                is_suspect,
+            } => {
+                if is_dirty {
+                    self.wake_flusher();
+                }
+                if is_suspect {
+                    self.send_probe(at, now);
+                }
+            }
+            Outcome::Probes {
+                rest,
+                returned,
+                from,
+            } => {
+                self.on_returned_probe(at, returned, now);
+                let source = Source::Member;
+                for run in rest {
+                    self.propose(at, Proposed { run, from, source }, now);
+                }
+            }
         }
     }
 }
