@@ -36,8 +36,8 @@ pub(super) struct Layer<'a> {
     pub(super) rules: Vec<Rule<'a>>,
 }
 
-/// The text of a file, and where its lines begin.
-pub(super) struct Source {
+/// A configuration file: its path, and its text.
+pub(super) struct ConfigFile {
     path: Arc<PathBuf>,
     text: String,
 }
@@ -45,7 +45,7 @@ pub(super) struct Source {
 type TomlKey<'a> = &'a Spanned<DeString<'a>>;
 type TomlValue<'a> = &'a Spanned<DeValue<'a>>;
 
-impl Source {
+impl ConfigFile {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self::new(path, text)),
@@ -78,7 +78,7 @@ impl Source {
         problems: &mut Vec<Problem>,
     ) -> Layer<'a> {
         let mut reader = TableReader {
-            source: self,
+            file: self,
             problems,
         };
         let mut layer = Layer::default();
@@ -106,7 +106,7 @@ impl Source {
 
 /// Reads tables and collects what is wrong with them.
 struct TableReader<'s, 'p> {
-    source: &'s Source,
+    file: &'s ConfigFile,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -136,7 +136,7 @@ impl TableReader<'_, '_> {
                 Some(opt) => assignments.push(Assignment {
                     opt,
                     raw: value.get_ref().into(),
-                    origin: self.source.origin(&key.span()),
+                    origin: self.file.origin(&key.span()),
                 }),
                 None => self.unknown(key, section, place),
             }
@@ -168,7 +168,7 @@ impl TableReader<'_, '_> {
         match pattern.get_ref() {
             DeValue::String(pattern) if !pattern.is_empty() => Some(Rule {
                 pattern,
-                origin: self.source.origin(&key.span()),
+                origin: self.file.origin(&key.span()),
                 assignments,
             }),
             _ => {
@@ -214,7 +214,7 @@ impl TableReader<'_, '_> {
     }
 
     fn problem(&mut self, span: &Range<usize>, fault: Fault) {
-        let origin = self.source.origin(span);
+        let origin = self.file.origin(span);
         self.problems.push(Problem { origin, fault });
     }
 }

@@ -6,7 +6,7 @@ use super::assignment::Assignment;
 use super::check::{check, check_rule};
 use super::env::Environment;
 use super::error::{ConfigError, Fault, Problem};
-use super::file::{Layer, Rule, Source};
+use super::file::{ConfigFile, Layer, Rule};
 use super::key::KeySources;
 use super::model::{Config, LISTENERS, Secret, Secrets};
 use super::option::Opt;
@@ -46,20 +46,20 @@ pub(crate) struct Resolved {
 ///
 /// Everything that is wrong, not only the first thing.
 pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
-    let source = match sources.file.as_deref().map(Source::read).transpose() {
-        Ok(source) => source,
+    let file = match sources.file.as_deref().map(ConfigFile::read).transpose() {
+        Ok(file) => file,
         Err(fault) => return only(sources, ValueOrigin::Default, fault),
     };
-    resolve_source(sources, source.as_ref())
+    resolve_with_file(sources, file.as_ref())
 }
 
 /// Puts the layers together like [`resolve`], with a file that has been read.
-pub(super) fn resolve_source(
+pub(super) fn resolve_with_file(
     sources: &Sources,
-    file: Option<&Source>,
+    file: Option<&ConfigFile>,
 ) -> Result<Resolved, ConfigError> {
     let mut problems = Vec::new();
-    let root = match file.map(Source::parse).transpose() {
+    let root = match file.map(ConfigFile::parse).transpose() {
         Ok(root) => root,
         Err(problem) => return only(sources, problem.origin, problem.fault),
     };

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::error::ConfigError;
-use super::file::Source;
-use super::resolve::resolve_source;
+use super::file::ConfigFile;
+use super::resolve::resolve_with_file;
 use super::{Environment, OPTIONS, Opt, Resolved, Sources};
 
 /// The layers of one case.
@@ -33,8 +33,8 @@ impl Case<'_> {
             environment: Environment::new(self.environment.iter().map(variable)),
             options: self.options.iter().map(option).collect(),
         };
-        let file = Source::new(Path::new("mles.toml"), self.file.to_owned());
-        resolve_source(&sources, Some(&file))
+        let file = ConfigFile::new(Path::new("mles.toml"), self.file.to_owned());
+        resolve_with_file(&sources, Some(&file))
     }
 
     fn ok(&self) -> Resolved {
@@ -78,7 +78,7 @@ fn opt(name: &str) -> &'static Opt {
     found.unwrap_or_else(|| panic!("no option {name}"))
 }
 
-/// The value of an option as TOML.
+/// Returns the value of an option as TOML.
 fn value(resolved: &Resolved, name: &str) -> String {
     let shown = opt(name).field.show(&resolved.config);
     shown.unwrap_or_else(|| "not set".to_owned())

@@ -76,7 +76,7 @@ fn by_file<'a>(opt: &Opt, text: &'a str) -> Case<'a> {
     }
 }
 
-/// A TOML value as words of the command line.
+/// Returns a TOML value as words of the command line.
 fn words(toml: &str) -> Vec<String> {
     let word = |item: &str| item.trim().trim_matches('"').to_owned();
     // Only lists have brackets around all of it.
