@@ -1,16 +1,16 @@
-//! The task of a WebSocket session: what its client sends becomes frames, and pings and closes are
-//! answered. What members get is made by [`Encoding`](crate::channel::Encoding) and written by the flusher.
+//! The task of a WebSocket connection: turns what its client sends into frames, and answers pings and
+//! closes. What is queued for its sessions is written by the shard.
 //!
-//! The first message says which protocol is spoken. A binary one is a body of Mles v1, and so are
-//! all that follow; the session has a seat for each (uid, channel) pair that it names. Text is the
-//! greeting of Mles v2, with one seat, and all that follows is passed on as it is.
+//! The first message decides which protocol is spoken. A binary one is a body of Mles v1, and so are
+//! all that follow; each (uid, channel) pair in them is a session of its own. Text is the greeting of
+//! Mles v2, which opens the only session, and what follows is passed on as it is.
 //!
 //! Invariants:
 //!
-//! * The connection stays on the shard that accepted it, and with it all of its seats.
-//! * Before the first seat the session lives no longer than `join_deadline`, and what it sends is
-//!   charged to those who have not joined.
-//! * Whatever is wrong with one seat ends the session: the protocols have no way to tell it of one.
+//! * The connection stays on the shard that accepted it, and all of its sessions with it.
+//! * Before the first session joins, the connection lives no longer than `join_deadline`, and what it
+//!   sends is charged to those that have not joined.
+//! * Whatever is wrong with one session ends the connection: the protocols cannot tell a client of one.
 
 mod closing;
 mod intake;
@@ -47,38 +47,37 @@ use intake::IncomingRun;
 /// A WebSocket connection whose handshake is over.
 #[derive(Debug)]
 pub(crate) struct UpgradedConnection {
-    /// The connection.
     pub(crate) layered: Rc<Layered>,
-    /// Where it comes from.
+    /// Address of the client.
     pub(crate) peer: SocketAddr,
-    /// What its request has proved.
+    /// What the request for the upgrade has proved.
     pub(crate) proof: RequestProof,
     /// Bytes that came behind the handshake.
     pub(crate) early: Bytes,
-    /// When it must have joined.
+    /// Time by which its first session must have joined.
     pub(crate) deadline: Instant,
-    /// Counts the connection.
+    /// Counts the connection against the limits.
     pub(crate) permit: Permit,
 }
 
-/// A member for whom the session speaks.
+/// A session of the connection.
 #[derive(Clone, Debug)]
 struct WsSession {
     session: Rc<Session>,
-    /// What its frames carry.
+    /// The key in the headers of its frames.
     key: Key,
-    /// What its bodies begin with.
+    /// The encoded `uid` and `channel` pairs that its bodies begin with.
     names: Rc<BodyPrefix>,
 }
 
-/// Who the session speaks for.
+/// The sessions of a connection.
 #[derive(Debug)]
 enum WsSessions {
-    /// Nobody yet.
+    /// None has joined yet.
     None,
-    /// v1: by channel, then by uid.
+    /// Those of Mles v1, by channel, then by uid.
     Many(HashMap<Box<str>, HashMap<Box<str>, WsSession>>),
-    /// v2.
+    /// That of Mles v2.
     One(WsSession),
 }
 
@@ -90,61 +89,68 @@ impl WsSessions {
             Self::One(one) => (None, Some(one)),
         };
         let many = many.into_iter().flatten();
-        many.flat_map(|(_, seats)| seats.values()).chain(one)
+        many.flat_map(|(_, sessions)| sessions.values()).chain(one)
     }
 }
 
+/// A WebSocket connection that is served.
 struct WsConnection {
     shard: Rc<Shard>,
     layered: Rc<Layered>,
     reader: StreamReader,
+    /// Address of the client.
     peer: SocketAddr,
+    /// What the request for the upgrade has proved.
     proof: RequestProof,
+    /// Bytes of a frame that has not come as a whole.
     input: Input,
+    /// State between the fragments of a message.
     assembly: Assembly,
-    batch: IncomingRun,
-    seats: WsSessions,
-    /// Counts the connection, and with it the first seat.
+    /// Messages that are not published yet.
+    incoming: IncomingRun,
+    sessions: WsSessions,
+    /// Counts the connection, and with it the first session.
     permit: Permit,
-    /// Whether there is a seat, or was one.
+    /// Set once the first session has joined.
     has_joined: bool,
-    /// When it must have joined.
+    /// Time by which it must have joined.
     deadline: Instant,
     /// When the client last sent something.
     heard: Instant,
     /// When the next ping is due.
     next_ping: Instant,
+    /// Ends the connection if a message does not go on.
     frame_deadline: FrameDeadline,
 }
 
 impl Shard {
     /// Serves a WebSocket connection until it ends.
-    pub(crate) fn serve_websocket(self: &Rc<Self>, visitor: UpgradedConnection) {
+    pub(crate) fn serve_websocket(self: &Rc<Self>, upgraded: UpgradedConnection) {
         let now = Instant::now();
-        visitor.layered.over();
+        upgraded.layered.over();
         let connection = Box::new(WsConnection {
             shard: self.clone(),
-            reader: StreamReader::Layered(visitor.layered.clone()),
-            layered: visitor.layered,
-            peer: visitor.peer,
-            proof: visitor.proof,
+            reader: StreamReader::Layered(upgraded.layered.clone()),
+            layered: upgraded.layered,
+            peer: upgraded.peer,
+            proof: upgraded.proof,
             input: Input::default(),
             assembly: Assembly::default(),
-            batch: IncomingRun::default(),
-            seats: WsSessions::None,
-            permit: visitor.permit,
+            incoming: IncomingRun::default(),
+            sessions: WsSessions::None,
+            permit: upgraded.permit,
             has_joined: false,
-            deadline: visitor.deadline,
+            deadline: upgraded.deadline,
             heard: now,
             next_ping: now + self.common.settings.websocket.ping_interval,
             frame_deadline: FrameDeadline::default(),
         });
-        self.sessions.set(self.sessions.get() + 1);
-        self.spawn(connection.run(visitor.early));
+        self.task_began();
+        self.spawn(connection.run(upgraded.early));
     }
 }
 
-/// The frames of clients.
+/// Scans for the frames of a client.
 struct ClientFrames {
     max_payload: usize,
 }
@@ -158,8 +164,8 @@ impl Scanner for ClientFrames {
 }
 
 impl WsConnection {
-    /// What happens once in a session's life is boxed, here and below: there is one of these futures
-    /// for every connection, idle or not.
+    /// Serves the connection until it ends. What happens once is boxed, here and below: there is one of these
+    /// futures for every connection, idle or not.
     async fn run(mut self: Box<Self>, early: Bytes) {
         let taken = if early.is_empty() {
             Ok(())
@@ -173,11 +179,11 @@ impl WsConnection {
         Box::pin(self.end(end)).await;
     }
 
-    /// Largest message of a client, in bytes.
+    /// Returns the largest message of a client, in bytes.
     fn max_message(&self) -> usize {
         let max_body = self.shard.max_body();
-        let fitting = match &self.seats {
-            WsSessions::One(seat) => max_payload(max_body, &seat.names),
+        let fitting = match &self.sessions {
+            WsSessions::One(member) => max_payload(max_body, &member.names),
             WsSessions::None | WsSessions::Many(_) => max_body,
         };
         fitting.min(self.shard.common.settings.websocket.max_message)
@@ -193,7 +199,7 @@ impl WsConnection {
         self.has_joined
     }
 
-    /// Takes in what came behind the handshake.
+    /// Takes in the bytes that came behind the handshake.
     async fn take_early(&mut self, early: Bytes) -> Result<(), Closing> {
         let found = self.frames().scan(&early);
         self.take(early.slice(..found.run.len), found.run.frames)
@@ -213,7 +219,7 @@ impl WsConnection {
         kept.map_err(|_| Closing::Overdrawn)
     }
 
-    /// Reads until something ends the session.
+    /// Reads until something ends the connection.
     async fn converse(&mut self) -> Closing {
         let outside = Outside {
             layered: self.layered.clone(),
@@ -224,7 +230,7 @@ impl WsConnection {
             let has_joined = self.has_joined();
             if self.is_paused() {
                 let passed = tokio::select! {
-                    passed = Box::pin(self.pass_gates()) => passed,
+                    passed = Box::pin(self.wait_for_pauses()) => passed,
                     end = outside.end(has_joined) => return end,
                 };
                 if let Err(end) = passed {
@@ -237,7 +243,7 @@ impl WsConnection {
                 biased;
                 end = outside.end(has_joined) => return end,
                 step = self.read() => step,
-                () = sleep_until(due) => match self.beat().and_then(|()| self.check_frame()) {
+                () = sleep_until(due) => match self.check_alive().and_then(|()| self.check_frame()) {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
@@ -248,17 +254,18 @@ impl WsConnection {
         }
     }
 
-    /// Whether the shard or a channel holds publishers back.
+    /// Returns `true` while the shard or a channel holds publishers back.
     fn is_paused(&self) -> bool {
-        self.shard.congestion.is_on() || self.seats.iter().any(|seat| seat.session.pause.is_on())
+        let mut sessions = self.sessions.iter();
+        self.shard.congestion().is_on() || sessions.any(|ws| ws.session.pause().is_some())
     }
 
-    /// Waits while that is so. Cancel safe.
-    async fn pass_gates(&mut self) -> Result<(), Closing> {
+    /// Waits until nothing holds publishers back. Cancel safe.
+    async fn wait_for_pauses(&mut self) -> Result<(), Closing> {
         let scratch = self.shard.scratch_of(self.has_joined());
         tokio::select! {
-            () = self.gates() => {}
-            () = evicted(scratch, [self.input.share(), &self.batch.share]) => {
+            () = self.pauses_over() => {}
+            () = evicted(scratch, [self.input.share(), &self.incoming.share]) => {
                 return Err(Closing::Overdrawn);
             }
         }
@@ -268,15 +275,15 @@ impl WsConnection {
         Ok(())
     }
 
-    async fn gates(&self) {
-        self.shard.congestion.over().await;
-        let held = self.seats.iter().filter(|seat| seat.session.pause.is_on());
-        let Some(limit) = held.map(|seat| seat.session.pause_limit).max() else {
+    async fn pauses_over(&self) {
+        self.shard.congestion().over().await;
+        let paused = || self.sessions.iter().filter_map(|ws| ws.session.pause());
+        let Some(limit) = paused().map(|(_, limit)| limit).max() else {
             return;
         };
         let all = async {
-            for seat in self.seats.iter() {
-                seat.session.pause.over().await;
+            for (pause, _) in paused() {
+                pause.over().await;
             }
         };
         // Past the limit it goes on all the same.
@@ -288,7 +295,7 @@ impl WsConnection {
         let (frames, has_joined) = (self.frames(), self.has_joined());
         poll_fn(|cx| {
             let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
-            if scratch.allowance.is_evicted(&self.batch.share, cx) {
+            if scratch.allowance.is_evicted(&self.incoming.share, cx) {
                 return Poll::Ready(Ok(ReadStep::overdrawn()));
             }
             self.input.poll_read(cx, &mut self.reader, scratch, &frames)
@@ -303,7 +310,7 @@ impl WsConnection {
         let step = step.map_err(Closing::Gone)?;
         self.heard = Instant::now();
         // A client that sends all the time must not put this off.
-        self.beat()?;
+        self.check_alive()?;
         if let Some(run) = step.run {
             self.take(run.bytes().clone(), run.frames()).await?;
         }
@@ -321,13 +328,13 @@ impl WsConnection {
         }
     }
 
-    /// When [`WsConnection::beat`] or [`WsConnection::check_frame`] has something to do.
+    /// Returns when [`WsConnection::check_alive`] or [`WsConnection::check_frame`] has something to do.
     fn due(&mut self) -> Instant {
         let settings = &self.shard.common.settings;
         let silent = self.heard + settings.websocket.ping_timeout;
         let due = self.next_ping.min(silent);
         if self.has_joined() {
-            let received = self.batch.received(self.input.received());
+            let received = self.incoming.received(self.input.received());
             let limit = settings.limits.frame_deadline;
             let frame = self.frame_deadline.due(received, limit);
             frame.map_or(due, |frame| frame.min(due))
@@ -336,8 +343,12 @@ impl WsConnection {
         }
     }
 
-    /// Sends a ping when nothing has come for a while, and ends what has been silent for too long.
-    fn beat(&mut self) -> Result<(), Closing> {
+    /// Sends a ping if nothing has come for a while.
+    ///
+    /// # Errors
+    ///
+    /// The client has been silent for too long, or has not joined in time.
+    fn check_alive(&mut self) -> Result<(), Closing> {
         let now = Instant::now();
         if !self.has_joined() && now >= self.deadline {
             let awaited = "join";
@@ -356,9 +367,9 @@ impl WsConnection {
         Ok(())
     }
 
-    /// Ends the session if a message does not go on. Before the join there is `join_deadline`.
+    /// Checks that an incomplete message goes on. Before the join there is `join_deadline`.
     fn check_frame(&mut self) -> Result<(), Closing> {
-        let received = self.batch.received(self.input.received());
+        let received = self.incoming.received(self.input.received());
         let checked = self.frame_deadline.check(received);
         checked.map_err(|_| Closing::Overdue)
     }
@@ -367,11 +378,11 @@ impl WsConnection {
     fn release(&mut self) {
         let scratch = &mut self.shard.scratch_of(self.has_joined()).borrow_mut();
         self.input.release(scratch);
-        self.batch.release(scratch);
+        self.incoming.release(scratch);
     }
 }
 
-/// What ends a session from outside.
+/// What ends a connection from outside.
 struct Outside {
     layered: Rc<Layered>,
     phase: watch::Receiver<BrokerPhase>,
@@ -380,7 +391,7 @@ struct Outside {
 }
 
 impl Outside {
-    /// Waits for it. Cancel safe.
+    /// Waits until the connection has to end. Cancel safe.
     async fn end(&self, has_joined: bool) -> Closing {
         let over = self.layered.over().notified();
         if has_joined {
@@ -394,7 +405,7 @@ impl Outside {
             tokio::select! {
                 () = over => Closing::Ended,
                 why = told(self.ticket.as_deref()) => Closing::Refused(Refusal::LetGo(why)),
-                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => Closing::NoSeat(Refusal::Stopping),
+                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => Closing::RefusedByChannel(Refusal::Stopping),
             }
         })
         .await
@@ -404,6 +415,6 @@ impl Outside {
 impl Drop for WsConnection {
     fn drop(&mut self) {
         self.release();
-        self.shard.sessions.set(self.shard.sessions.get() - 1);
+        self.shard.task_ended();
     }
 }

@@ -1,4 +1,4 @@
-//! The head of an HTTP request, as it comes.
+//! Reads the head of an HTTP request.
 
 use std::io;
 
@@ -11,16 +11,16 @@ use crate::websocket::MAX_HEAD;
 /// How many bytes are read before the head may take more memory.
 const FIRST: usize = 1 << 10;
 
-/// What has come of a head. Its memory grows as bytes come, and is charged to what connections that
+/// The part of a head that has come. Its memory grows as bytes come, and is charged to what connections that
 /// have not joined may use.
 ///
-/// To be read until it is worth a look, and so on: it decides when that is, so that a head in single
-/// bytes is not parsed from the start for each of them.
+/// The caller reads on until it is worth parsing, parses it, and reads on if it is not whole. When that is, is
+/// decided here, so that a head in single bytes is not parsed from the start for each of them.
 pub(crate) struct RequestHead<'a> {
     shard: &'a Shard,
     bytes: Vec<u8>,
     share: Share,
-    /// How long it was when it was last looked at.
+    /// Its length when it was last parsed.
     seen: usize,
 }
 
@@ -34,7 +34,7 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// What has come, with what may follow the head.
+    /// Returns the bytes that have come, with those that may follow the head.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -86,7 +86,8 @@ impl Drop for RequestHead<'_> {
     }
 }
 
-/// `before` and `seen`: how long it was before the last read, and when it was last looked at.
+/// Returns `true` if the head may be whole now. `before` and `seen` are its lengths before the last read, and
+/// when it was last parsed.
 fn is_worth_a_look(bytes: &[u8], before: usize, seen: usize) -> bool {
     if bytes.len() >= MAX_HEAD || bytes.len() >= seen * 2 {
         return true;

@@ -1,4 +1,4 @@
-//! The HTTP request that a WebSocket connection begins with; a browser gets the page.
+//! The HTTP request that every connection begins with.
 
 use std::cell::Cell;
 use std::io;
@@ -24,13 +24,13 @@ use crate::websocket::{
     BadRequest, HttpRequest, Method, Offer, PROTOCOL, Response, no_content, parse, switching,
 };
 
-/// How long a client that was too slow may take to let that in.
+/// How long a client that was too slow may take to let the answer in.
 const LATE: Duration = Duration::from_millis(100);
 
-/// What came of a request.
+/// Outcome of a request.
 enum Outcome {
-    /// A WebSocket session begins, and these bytes came behind the request.
-    WsConnection(RequestProof, Bytes),
+    /// It is upgraded to WebSocket, and these bytes came behind the request.
+    Upgraded(RequestProof, Bytes),
     /// It was answered, and that is all.
     Answered,
     /// It was refused.
@@ -48,7 +48,7 @@ pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     let peer = client.get();
     let note = |refusal: &Refusal| shard.note_refusal(peer, Attempt::Request, refusal);
     match answered {
-        Ok(Ok(Outcome::WsConnection(proof, early))) => {
+        Ok(Ok(Outcome::Upgraded(proof, early))) => {
             let permit = pending.permit;
             return shard.serve_websocket(UpgradedConnection {
                 layered,
@@ -82,7 +82,7 @@ pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     pending.permit.unless_let_go(see_off(&mut reader)).await;
 }
 
-/// How far a request has come.
+/// Progress of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Silent,
@@ -115,12 +115,12 @@ async fn answer(
                     let with_body = request.method != Method::Head;
                     break refused(Refusal::LimitReached(full), with_body);
                 }
-                let visit = Visit {
+                let context = RequestContext {
                     access: &shard.common.access,
                     has_page: settings.websocket.page,
                     is_private: layered.is_encrypted() || pending.is_near(settings),
                 };
-                break visit.respond(&request, head.bytes());
+                break context.respond(&request, head.bytes());
             }
             Err(bad) => break bad_request(&bad, head.bytes()),
         }
@@ -146,16 +146,16 @@ fn bad_request(bad: &BadRequest, received: &[u8]) -> (Vec<u8>, Outcome) {
     (bad.response(received), Outcome::Refused(refusal))
 }
 
-/// What an answer depends on besides the request.
-struct Visit<'a> {
+/// Context of a request: what the answer to it depends on besides.
+struct RequestContext<'a> {
     access: &'a Access,
     has_page: bool,
-    /// Whether nobody on the way can read it.
+    /// Set if nobody on the way can read it.
     is_private: bool,
 }
 
-impl Visit<'_> {
-    /// The answer to a request, and what follows from it.
+impl RequestContext<'_> {
+    /// Returns the answer to a request, and the outcome.
     fn respond(&self, request: &HttpRequest<'_>, received: &[u8]) -> (Vec<u8>, Outcome) {
         let upgrade = match request.upgrade() {
             Ok(Some(upgrade)) => upgrade,
@@ -179,13 +179,13 @@ impl Visit<'_> {
                 let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
                 let early = Bytes::copy_from_slice(&received[request.head_len..]);
                 let response = switching(&upgrade.accept, protocol);
-                (response, Outcome::WsConnection(proof, early))
+                (response, Outcome::Upgraded(proof, early))
             }
             Err(denied) => refused(denied.into(), with_body),
         }
     }
 
-    /// The answer to what is no upgrade.
+    /// Returns the answer to a request for anything but an upgrade.
     fn page(&self, request: &HttpRequest<'_>) -> (Vec<u8>, Outcome) {
         if request.method == Method::Options {
             return (no_content(), Outcome::Answered);
@@ -212,13 +212,13 @@ mod tests {
     /// The status of the answer, and what the log has if it is a refusal.
     fn answer(settings: &Settings, is_private: bool, head: &str) -> (u16, Option<String>) {
         let head = format!("{head}\r\n");
-        let visit = Visit {
+        let context = RequestContext {
             access: &Access::new(settings),
             has_page: settings.websocket.page,
             is_private,
         };
         let request = parse(head.as_bytes()).unwrap().unwrap();
-        let (response, outcome) = visit.respond(&request, head.as_bytes());
+        let (response, outcome) = context.respond(&request, head.as_bytes());
         let response = String::from_utf8(response).unwrap();
         let status = response["HTTP/1.1 ".len()..][..3].parse().unwrap();
         let Outcome::Refused(why) = outcome else {

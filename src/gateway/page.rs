@@ -1,4 +1,4 @@
-//! The page for browsers, part of the program.
+//! The page for browsers, which is part of the program.
 
 use crate::websocket::{Response, Status, no_content};
 
@@ -53,12 +53,12 @@ static FILES: &[File] = files![
     "/logo.svg" IMAGE "logo.svg",
 ];
 
-/// The file at `path`.
+/// Returns the file at `path`.
 fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// The answer to a request for `path`. Without the page `/` is still good for health checks.
+/// Returns the answer to a request for `path`. Without the page `/` is still good for health checks.
 pub(super) fn response(path: &str, is_served: bool, with_body: bool) -> Vec<u8> {
     let Some(file) = find(path).filter(|_| is_served) else {
         if path == "/" {

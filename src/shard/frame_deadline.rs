@@ -73,14 +73,14 @@ impl FrameDeadline {
 
 /// The step of a frame, with its timer.
 #[derive(Debug)]
-pub(crate) struct FrameTimer {
+pub(super) struct FrameTimer {
     timer: Pin<Box<Sleep>>,
     before: FrameProgress,
 }
 
 impl FrameTimer {
     /// Begins a step.
-    pub(crate) fn new(received: FrameProgress, limit: Duration) -> Self {
+    pub(super) fn new(received: FrameProgress, limit: Duration) -> Self {
         Self {
             timer: Box::pin(sleep(limit)),
             before: received,
@@ -88,12 +88,12 @@ impl FrameTimer {
     }
 
     /// Returns `true` if the step is over, whatever has come.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.timer.is_elapsed()
     }
 
     /// Waits until not enough has come within a step. To be polled when nothing more has come.
-    pub(crate) fn poll_overdue(
+    pub(super) fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,
         received: FrameProgress,

@@ -54,7 +54,7 @@ impl Layered {
     }
 
     /// Takes it apart, before anything has been written to it.
-    pub(crate) fn into_parts(self) -> (TcpStream, Option<Connection>) {
+    pub(super) fn into_parts(self) -> (TcpStream, Option<Connection>) {
         (self.stream, self.tls.map(|tls| tls.into_inner()))
     }
 
@@ -63,7 +63,7 @@ impl Layered {
         self.tls.is_some()
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
+    pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
@@ -82,7 +82,7 @@ impl Layered {
     }
 
     /// Shuts the socket down in both directions, or has it seen off.
-    pub(crate) fn shut_down(&self) {
+    pub(super) fn shut_down(&self) {
         match self.over.get() {
             Some(over) => over.notify_one(),
             // It fails only when the other side was faster.
@@ -91,7 +91,7 @@ impl Layered {
     }
 
     /// Says that nothing more will come, or has it seen off.
-    pub(crate) fn finish(&self) {
+    pub(super) fn finish(&self) {
         match self.over.get() {
             Some(over) => over.notify_one(),
             None => self.shut_down_write(),
@@ -105,29 +105,29 @@ impl Layered {
     }
 
     /// One session more has a seat.
-    pub(crate) fn take_seat(&self) {
+    pub(super) fn take_seat(&self) {
         self.seats.set(self.seats.get() + 1);
     }
 
     /// One session has given up its seat. Returns whether it was the last.
-    pub(crate) fn leave_seat(&self, session: SessionId) -> bool {
+    pub(super) fn leave_seat(&self, session: SessionId) -> bool {
         self.wait_no_more(session);
         self.seats.set(self.seats.get().saturating_sub(1));
         self.seats.get() == 0
     }
 
     /// Returns `true` if any session has a seat.
-    pub(crate) fn has_seats(&self) -> bool {
+    pub(super) fn has_seats(&self) -> bool {
         self.seats.get() > 0
     }
 
     /// Returns `true` if several sessions write to it.
-    pub(crate) fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.seats.get() > 1
     }
 
     /// Waits until it is the session's turn to write. Cancel safe.
-    pub(crate) async fn turn(&self, session: SessionId) {
+    pub(super) async fn turn(&self, session: SessionId) {
         std::future::poll_fn(|cx| self.out.borrow_mut().poll_turn(session, cx)).await;
     }
 
@@ -137,11 +137,11 @@ impl Layered {
     }
 
     /// Gives up the session's place among those that wait for the socket.
-    pub(crate) fn wait_no_more(&self, session: SessionId) {
+    pub(super) fn wait_no_more(&self, session: SessionId) {
         self.out.borrow_mut().wait_no_more(session);
     }
 
-    pub(crate) fn progress(&self) -> Option<Instant> {
+    pub(super) fn progress(&self) -> Option<Instant> {
         self.progress.get()
     }
 
@@ -164,7 +164,7 @@ impl Layered {
     }
 
     /// Returns `true` once everything that was taken from queues is in the socket.
-    pub(crate) fn is_clear(&self) -> bool {
+    pub(super) fn is_clear(&self) -> bool {
         let is_encrypted = self
             .tls
             .as_ref()
@@ -179,7 +179,7 @@ impl Layered {
     ///
     /// `WouldBlock` when the socket is full, or it is another session's turn; anything else: the
     /// connection is gone or has been closed.
-    pub(crate) fn try_write(&self, session: SessionId, outbox: &Outbox) -> io::Result<usize> {
+    pub(super) fn try_write(&self, session: SessionId, outbox: &Outbox) -> io::Result<usize> {
         let result = self.write_in_turn(session, outbox);
         if self.is_shared() {
             let mut out = self.out.borrow_mut();
@@ -272,7 +272,7 @@ impl Layered {
     }
 
     /// Reads what was received, decrypted. Writes what is kept here as well.
-    pub(crate) fn poll_read(
+    pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,

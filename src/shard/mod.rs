@@ -35,7 +35,7 @@ mod liveness;
 mod log_limiter;
 mod mailbox;
 pub(crate) mod message;
-pub(crate) mod parked;
+mod parked;
 pub(crate) mod pause;
 pub(crate) mod pending_join;
 mod publish;
@@ -242,15 +242,15 @@ pub(crate) struct Shard {
     /// The channels that this shard owns or relays.
     registry: RefCell<Registry>,
     /// The read buffer of all members, and the memory for their incomplete frames.
-    pub(crate) scratch: RefCell<Scratch>,
+    scratch: RefCell<Scratch>,
     /// The same for connections that have not joined: members must not suffer from what anyone can send.
-    pub(crate) join_scratch: RefCell<Scratch>,
+    join_scratch: RefCell<Scratch>,
     /// Mailboxes of the owners of channels, by shard.
     requests: Vec<Outlet<Request>>,
     /// Mailboxes of the shards with relay members, by shard.
     deliveries: Vec<Outlet<Delivery>>,
     /// Pauses every reader of this shard while another shard's mailbox is full.
-    pub(crate) congestion: Pause,
+    congestion: Pause,
     /// Channels in which a server below is being seated.
     merging: RefCell<Merging>,
     /// Connections that stay here while their session waits for a seat elsewhere.
@@ -266,9 +266,9 @@ pub(crate) struct Shard {
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// The queue of tasks whose last turn was expensive.
-    pub(crate) lane: Lane,
+    lane: Lane,
     /// Number of sessions with a running task.
-    pub(crate) sessions: Cell<usize>,
+    sessions: Cell<usize>,
 }
 
 impl Shard {
@@ -294,6 +294,21 @@ impl Shard {
         } else {
             &self.join_scratch
         }
+    }
+
+    /// Returns the pause that all readers of this shard wait for while another shard's mailbox is full.
+    pub(crate) fn congestion(&self) -> &Pause {
+        &self.congestion
+    }
+
+    /// Counts a task that serves sessions. A stop waits until all have ended.
+    pub(crate) fn task_began(&self) {
+        self.sessions.set(self.sessions.get() + 1);
+    }
+
+    /// Counts a task that serves sessions no more.
+    pub(crate) fn task_ended(&self) {
+        self.sessions.set(self.sessions.get() - 1);
     }
 
     /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could

@@ -22,7 +22,7 @@ pub(crate) struct Parked {
 }
 
 /// Where a session goes once it has joined: to a task of its own, or to the caller that waits for it.
-pub(crate) enum AfterJoin {
+pub(super) enum AfterJoin {
     /// To a task of its own.
     Serve(StreamReader, Early),
     /// To the caller that waits for it.
@@ -61,7 +61,7 @@ impl Shard {
     }
 
     /// Has a session that has its seat served.
-    pub(crate) fn begin(self: &Rc<Self>, session: Rc<Session>, then: AfterJoin) {
+    pub(super) fn begin(self: &Rc<Self>, session: Rc<Session>, then: AfterJoin) {
         match then {
             AfterJoin::Serve(reader, early) => self.serve(session, reader, early),
             AfterJoin::Tell(seated) => {
@@ -75,7 +75,7 @@ impl Shard {
 
 impl Socket {
     /// Returns the sending side, and where the session goes once it has joined.
-    pub(crate) fn seat(self, early: Early) -> std::io::Result<(StreamWriter, AfterJoin)> {
+    pub(super) fn seat(self, early: Early) -> std::io::Result<(StreamWriter, AfterJoin)> {
         match self {
             Self::Parked(kept) => Ok(kept.seat()),
             socket => {
@@ -88,13 +88,13 @@ impl Socket {
 
 impl Parked {
     /// Says why there is no seat.
-    pub(crate) fn refuse(self, why: Refusal) {
+    pub(super) fn refuse(self, why: Refusal) {
         // Nobody waits for it when the connection is gone.
         let _ = self.seated.send(Err(why));
     }
 
     /// See [`Socket::seat`].
-    pub(crate) fn seat(self) -> (StreamWriter, AfterJoin) {
+    pub(super) fn seat(self) -> (StreamWriter, AfterJoin) {
         self.layered.take_seat();
         let writer = StreamWriter::Layered(self.layered);
         (writer, AfterJoin::Tell(self.seated))

@@ -18,7 +18,7 @@ use crate::protocol::{Cid, FrameError};
 
 /// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SessionPhase {
+pub(super) enum SessionPhase {
     /// A member that may publish.
     Joined,
     /// A member whose client has closed its sending side.
@@ -31,7 +31,7 @@ pub(crate) enum SessionPhase {
 
 /// Kind of party at the other end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(super) enum Role {
     /// A client, or a server that has sent a plain join, as v1 servers without a history do.
     Client,
     /// A server for which this one is the upstream: its first frame was a resync.
@@ -45,50 +45,50 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Identifies it; never used twice.
-    pub(crate) id: SessionId,
+    pub(super) id: SessionId,
     /// Kind of party at the other end.
-    pub(crate) role: Role,
+    pub(super) role: Role,
     /// What it may do.
-    pub(crate) rights: Rights,
+    pub(super) rights: Rights,
     /// Its connection id in the channel.
-    pub(crate) cid: Cid,
+    pub(super) cid: Cid,
     /// Address of the client.
-    pub(crate) peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Name of its user.
-    pub(crate) uid: Box<str>,
+    pub(super) uid: Box<str>,
     /// Name of its channel.
-    pub(crate) channel: ChannelName,
+    pub(super) channel: ChannelName,
     /// Place of its channel on this shard.
-    pub(crate) home: Home,
+    pub(super) home: Home,
     /// Finds it among the channel's members; `None` once it has given up its seat.
-    pub(crate) key: Cell<Option<MemberKey>>,
+    pub(super) key: Cell<Option<MemberKey>>,
     /// Lifecycle: joined, half-closed, finishing, over.
-    pub(crate) phase: Cell<SessionPhase>,
+    pub(super) phase: Cell<SessionPhase>,
     /// Set while another connection waits for its place.
-    pub(crate) is_contested: Cell<bool>,
+    pub(super) is_contested: Cell<bool>,
     /// Pauses the channel's publishers, of which it is one.
-    pub(crate) pause: Rc<Pause>,
+    pub(super) pause: Rc<Pause>,
     /// Longest time that it waits for the end of a pause.
-    pub(crate) pause_limit: Duration,
+    pub(super) pause_limit: Duration,
     /// Sending side of its connection.
-    pub(crate) writer: StreamWriter,
+    pub(super) writer: StreamWriter,
     /// Wakes the task of a session that is half-closed or paused, and does not read.
-    pub(crate) over: OnceCell<Rc<Notify>>,
+    pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
-    pub(crate) permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
 }
 
 /// A channel's part of a new session.
-pub(crate) struct Seating {
-    pub(crate) role: Role,
-    pub(crate) channel: ChannelName,
-    pub(crate) home: Home,
-    pub(crate) pause: Rc<Pause>,
-    pub(crate) pause_limit: Duration,
+pub(super) struct Seating {
+    pub(super) role: Role,
+    pub(super) channel: ChannelName,
+    pub(super) home: Home,
+    pub(super) pause: Rc<Pause>,
+    pub(super) pause_limit: Duration,
 }
 
 impl Session {
-    pub(crate) fn new(writer: StreamWriter, identity: Identity, seating: Seating) -> Rc<Self> {
+    pub(super) fn new(writer: StreamWriter, identity: Identity, seating: Seating) -> Rc<Self> {
         let Identity {
             session,
             cid,
@@ -118,9 +118,32 @@ impl Session {
         })
     }
 
+    /// Returns its connection id in the channel.
+    pub(crate) fn cid(&self) -> Cid {
+        self.cid
+    }
+
+    /// Returns `true` if the session is that of `uid` in `channel`.
+    pub(crate) fn is_of(&self, uid: &str, channel: &str) -> bool {
+        *self.uid == *uid && *self.channel == *channel
+    }
+
+    /// Returns `true` if the session has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase.get() == SessionPhase::Over
+    }
+
+    /// Returns what it has to wait for before it publishes, and for how long at most; `None` while it may
+    /// publish.
+    pub(crate) fn pause(&self) -> Option<(&Pause, Duration)> {
+        self.pause
+            .is_on()
+            .then_some((&*self.pause, self.pause_limit))
+    }
+
     /// Makes the session a member of `local`, with the encoding and the policy that it has whatever it
     /// is spoken over. The first `skip` bytes of the next run are not for it.
-    pub(crate) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
+    pub(super) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
         let key = local.insert(self.id, self.clone(), skip);
         local.set_encoding(key, self.writer.encoding());
         if let Some(policy) = self.rights.slow_policy {
@@ -131,14 +154,14 @@ impl Session {
     }
 
     /// Tells a client that can be told why its session ends.
-    pub(crate) fn say_why(&self, ended: &Ended) {
+    pub(super) fn say_why(&self, ended: &Ended) {
         if let Some(layered) = self.writer.layered() {
             layered.close_after(ended);
         }
     }
 
     /// Records whether the socket of a half-closed session is full: then others make room first.
-    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
         if self.phase.get() == SessionPhase::HalfClosed
             && let Some(permit) = &self.permit
         {
@@ -147,7 +170,7 @@ impl Session {
     }
 
     /// Waits until the session has to make room at a limit. Cancel safe.
-    pub(crate) async fn let_go(&self) -> LimitReached {
+    pub(super) async fn let_go(&self) -> LimitReached {
         match &self.permit {
             Some(permit) => permit.let_go().await,
             None => std::future::pending().await,
@@ -155,13 +178,13 @@ impl Session {
     }
 
     /// Returns `true` if other sessions use its connection.
-    pub(crate) fn shares_its_connection(&self) -> bool {
+    pub(super) fn shares_its_connection(&self) -> bool {
         let layered = self.writer.layered();
         layered.is_some_and(|layered| layered.has_seats())
     }
 
     /// Shuts the socket down in both directions, which wakes the session's tasks.
-    pub(crate) fn shut_down(&self) {
+    pub(super) fn shut_down(&self) {
         self.writer.shut_down();
         if let Some(over) = self.over.get() {
             over.notify_one();

@@ -42,7 +42,7 @@ impl Shard {
         let check = session.rights.body_check(&session.uid, &session.channel);
         let check = check.map(Box::new);
         let input = Input::default();
-        self.sessions.set(self.sessions.get() + 1);
+        self.task_began();
         let mut task = SessionTask {
             shard: self.clone(),
             session,
@@ -236,7 +236,7 @@ async fn gone(session: Rc<Session>) -> Option<Ended> {
 impl Drop for SessionTask {
     fn drop(&mut self) {
         self.input.release(&mut self.shard.scratch.borrow_mut());
-        self.shard.sessions.set(self.shard.sessions.get() - 1);
+        self.shard.task_ended();
     }
 }
 

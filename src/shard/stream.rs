@@ -39,7 +39,7 @@ const MOST: usize = 256 << 10;
 
 /// The sending side of a session.
 #[derive(Debug)]
-pub(crate) enum StreamWriter {
+pub(super) enum StreamWriter {
     /// TCP and nothing else.
     Plain(OwnedWriteHalf),
     /// With something in between.

@@ -1,4 +1,4 @@
-//! How a WebSocket session ends.
+//! How a WebSocket connection ends.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,7 +17,7 @@ use crate::websocket::{CloseCode, GreetingError, MessageError, WsFrameError, clo
 /// How long a connection is kept for its socket to take what was said last.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Why a session ends.
+/// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum Closing {
     /// The connection is gone.
@@ -26,8 +26,8 @@ pub(crate) enum Closing {
     Closed,
     /// Another part of the shard has ended the sessions of this connection.
     Ended,
-    /// Its channel has refused it, which is counted and logged already.
-    NoSeat(Refusal),
+    /// Its channel has refused it, or the server is stopping: what there is to count and to log is done.
+    RefusedByChannel(Refusal),
     /// It is not let in.
     Refused(Refusal),
     /// The client has done what it may not.
@@ -59,7 +59,7 @@ impl Closing {
         Self::Fault(CloseCode::UNSUPPORTED, why.to_owned())
     }
 
-    pub(crate) fn too_many_seats(limit: usize) -> Self {
+    pub(crate) fn too_many_sessions(limit: usize) -> Self {
         let why = format!("more than {limit} (uid, channel) pairs on one session");
         Self::Fault(CloseCode::POLICY, why)
     }
@@ -68,7 +68,9 @@ impl Closing {
     fn reason(&self) -> Option<(CloseCode, Cow<'_, str>)> {
         let (code, reason) = match self {
             Self::Gone(_) | Self::Closed | Self::Ended => return None,
-            Self::NoSeat(refusal) | Self::Refused(refusal) => return Some(for_websocket(refusal)),
+            Self::RefusedByChannel(refusal) | Self::Refused(refusal) => {
+                return Some(for_websocket(refusal));
+            }
             Self::Overdrawn => return Some(for_websocket(&Refusal::Overdrawn)),
             Self::Fault(code, why) => (*code, why.as_str()),
             Self::Silent => (CloseCode::POLICY, "no answer to pings"),
@@ -87,7 +89,7 @@ impl Closing {
             Self::Refused(refusal) => return Ended::Fault(for_websocket(refusal).1.into()),
             Self::Overdrawn => return Ended::Overdrawn,
             Self::Overdue => return Ended::Overdue,
-            Self::NoSeat(refusal) => io::Error::other(for_websocket(refusal).1),
+            Self::RefusedByChannel(refusal) => io::Error::other(for_websocket(refusal).1),
             Self::Gone(error) => io::Error::new(error.kind(), error.to_string()),
             Self::Closed => io::Error::other("closed by the client"),
             Self::Ended => io::Error::other("another session of the connection was ended"),
@@ -116,7 +118,7 @@ impl From<GreetingError> for Closing {
 }
 
 impl WsConnection {
-    /// Gives the seats up, tells the client why, and closes the connection.
+    /// Ends all sessions, tells the client why, and closes the connection.
     pub(crate) async fn end(mut self: Box<Self>, end: Closing) {
         if let Some((code, why)) = end.reason() {
             self.layered.close(close_frame(code, &why));
@@ -126,11 +128,11 @@ impl WsConnection {
         if !self.has_joined() {
             self.note_no_join(&end);
         }
-        for seat in self.seats.iter() {
-            self.shard.end(&seat.session, end.ended());
+        for member in self.sessions.iter() {
+            self.shard.end(&member.session, end.ended());
         }
         // What is left is one connection.
-        self.seats = WsSessions::None;
+        self.sessions = WsSessions::None;
         if matches!(end, Closing::Gone(_) | Closing::Refused(Refusal::LetGo(_))) {
             return self.layered.shut_down_write();
         }
@@ -153,7 +155,7 @@ impl WsConnection {
         let fault = || Refusal::Fault(told.to_string());
         match end {
             // Counted and logged where it was refused.
-            Closing::NoSeat(_) => {}
+            Closing::RefusedByChannel(_) => {}
             Closing::Refused(refusal) => self.shard.note_refusal(peer, attempt, refusal),
             Closing::Overdrawn => self.shard.note_refusal(peer, attempt, &Refusal::Overdrawn),
             _ => self.shard.note_refusal(peer, attempt, &fault()),

@@ -1,4 +1,4 @@
-//! From WebSocket frames to runs of Mles frames.
+//! Turns WebSocket frames of a client into runs of Mles frames.
 
 use bytes::Bytes;
 
@@ -9,7 +9,6 @@ use crate::protocol::{FrameHeader, HEADER_LEN, Message};
 use crate::shard::allowance::{Overdrawn, Share};
 use crate::shard::frame_deadline::FrameProgress;
 use crate::shard::input::Scratch;
-use crate::shard::session::SessionPhase;
 use crate::shard::turn;
 use crate::websocket::{
     FrameHead, Kind, Opcode, Part, client_frames, close_frame, parse_close, put_message_start,
@@ -20,17 +19,19 @@ use crate::websocket::{
 /// may make a frame with a long name, and a frame of 30 bytes may go to thousands of members.
 const READ: u32 = turn::BUDGET / 2;
 
-/// What is on its way from the client to a channel.
+/// What a client has sent and is not published yet.
 #[derive(Debug, Default)]
 pub(super) struct IncomingRun {
-    /// Whole Mles frames, all of one member.
+    /// Whole Mles frames, all of one session.
     bytes: Vec<u8>,
+    /// How many there are.
     frames: u32,
+    /// The session that sends them.
     to: Option<WsSession>,
     /// The message of which not all fragments have come; that of a body begins with room for the
     /// header.
     fragments: Vec<u8>,
-    /// What that takes of the memory for incomplete messages.
+    /// Its part of the memory for incomplete messages.
     pub(super) share: Share,
     /// Counts the messages in fragments, to tell one from the next.
     message: u32,
@@ -79,31 +80,31 @@ impl IncomingRun {
 }
 
 impl WsConnection {
-    /// Takes in whole frames of the client.
+    /// Takes in whole frames of the client, and publishes the messages in them.
     pub(super) async fn take(&mut self, run: Bytes, frames: usize) -> Result<(), Closing> {
         // A body gets a header of 16 bytes, and has had one of 6 at least.
-        self.batch
+        self.incoming
             .bytes
             .reserve(run.len() + frames * (HEADER_LEN - 6));
         let mut result = Ok(());
         for (head, payload) in client_frames(&run) {
-            let before = self.batch.bytes.len();
+            let before = self.incoming.bytes.len();
             result = self.take_frame(&head, payload).await;
             if result.is_err() {
                 break;
             }
             turn::spend(1);
-            turn::spend_bytes(self.batch.bytes.len().saturating_sub(before));
+            turn::spend_bytes(self.incoming.bytes.len().saturating_sub(before));
             if turn::spent() >= READ {
-                self.publish_batch();
+                self.publish_incoming();
                 self.shard.yield_turn().await;
                 if self.is_paused() {
-                    Box::pin(self.pass_gates()).await?;
+                    Box::pin(self.wait_for_pauses()).await?;
                 }
             }
         }
-        self.publish_batch();
-        self.batch.bytes = Vec::new();
+        self.publish_incoming();
+        self.incoming.bytes = Vec::new();
         result
     }
 
@@ -134,35 +135,35 @@ impl WsConnection {
         }
     }
 
-    /// A message in one frame: its payload is unmasked where it is needed.
+    /// Takes a message in one frame, whose payload is unmasked where it is needed.
     async fn whole(&mut self, kind: Kind, head: &FrameHead, payload: &[u8]) -> Result<(), Closing> {
-        let start = self.batch.bytes.len();
-        match &self.seats {
+        let start = self.incoming.bytes.len();
+        match &self.sessions {
             WsSessions::None => Box::pin(self.first(kind, &unmasked(head, payload))).await,
             WsSessions::Many(_) => {
                 check_is_body(kind)?;
-                self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
-                unmask_into(&mut self.batch.bytes, payload, head.mask);
+                self.incoming.bytes.extend_from_slice(&[0; HEADER_LEN]);
+                unmask_into(&mut self.incoming.bytes, payload, head.mask);
                 self.body(start).await
             }
-            WsSessions::One(seat) => {
-                let from = self.batch.begin(seat, kind, payload.len())?;
-                unmask_into(&mut self.batch.bytes, payload, head.mask);
+            WsSessions::One(member) => {
+                let from = self.incoming.begin(member, kind, payload.len())?;
+                unmask_into(&mut self.incoming.bytes, payload, head.mask);
                 if kind == Kind::Text
-                    && let Err(error) = self.assembly.check_text(&self.batch.bytes[from..], true)
+                    && let Err(error) = self.assembly.check_text(&self.incoming.bytes[from..], true)
                 {
-                    self.batch.bytes.truncate(start);
+                    self.incoming.bytes.truncate(start);
                     return Err(error.into());
                 }
-                self.batch.frames += 1;
+                self.incoming.frames += 1;
                 Ok(())
             }
         }
     }
 
-    /// A part of a message.
+    /// Takes a part of a message.
     fn fragment(&mut self, kind: Kind, head: &FrameHead, payload: &[u8]) -> Result<(), Closing> {
-        if let WsSessions::Many(_) = self.seats {
+        if let WsSessions::Many(_) = self.sessions {
             check_is_body(kind)?;
         }
         let payload = unmasked(head, payload);
@@ -171,7 +172,7 @@ impl WsConnection {
         }
         let shard = self.shard.clone();
         let mut scratch = shard.scratch_of(self.has_joined()).borrow_mut();
-        self.batch
+        self.incoming
             .extend(&payload, &mut scratch)
             .map_err(|_| Closing::Overdrawn)
     }
@@ -179,73 +180,77 @@ impl WsConnection {
     fn take_fragments(&mut self) -> Vec<u8> {
         let has_joined = self.has_joined();
         let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
-        self.batch.take_fragments(scratch)
+        self.incoming.take_fragments(scratch)
     }
 
-    /// A message whose fragments have all come.
+    /// Takes a message whose fragments have all come.
     async fn assembled(&mut self, kind: Kind, message: Vec<u8>) -> Result<(), Closing> {
-        let start = self.batch.bytes.len();
-        match &self.seats {
+        let start = self.incoming.bytes.len();
+        match &self.sessions {
             WsSessions::None => Box::pin(self.first(kind, &message)).await,
             WsSessions::Many(_) => {
-                self.batch.bytes.extend_from_slice(&[0; HEADER_LEN]);
-                self.batch.bytes.extend_from_slice(&message);
+                self.incoming.bytes.extend_from_slice(&[0; HEADER_LEN]);
+                self.incoming.bytes.extend_from_slice(&message);
                 self.body(start).await
             }
-            WsSessions::One(seat) => {
-                self.batch.begin(seat, kind, message.len())?;
-                self.batch.bytes.extend_from_slice(&message);
-                self.batch.frames += 1;
+            WsSessions::One(member) => {
+                self.incoming.begin(member, kind, message.len())?;
+                self.incoming.bytes.extend_from_slice(&message);
+                self.incoming.frames += 1;
                 Ok(())
             }
         }
     }
 
-    /// The batch ends with room for a header at `start` and a body of v1 behind it.
+    /// Takes a body of Mles v1, which is the last of what is incoming, behind room for a header at `start`.
     async fn body(&mut self, start: usize) -> Result<(), Closing> {
-        let body = &self.batch.bytes[start + HEADER_LEN..];
-        if let Some(to) = &self.batch.to
+        let body = &self.incoming.bytes[start + HEADER_LEN..];
+        if let Some(to) = &self.incoming.to
             && to.names.begins(body)
         {
-            self.batch.head_last(start);
+            self.incoming.head_last(start);
             return Ok(());
         }
         let message = match Message::decode(body) {
             Ok(message) => message,
             Err(error) => {
-                self.batch.bytes.truncate(start);
+                self.incoming.bytes.truncate(start);
                 return Err(Closing::bad_body(&error));
             }
         };
-        let is_next = self.batch.to.as_ref().is_some_and(|to| to.is_of(&message));
+        let is_next = self
+            .incoming
+            .to
+            .as_ref()
+            .is_some_and(|to| to.is_of(&message));
         if !is_next {
-            let WsSessions::Many(seats) = &self.seats else {
+            let WsSessions::Many(sessions) = &self.sessions else {
                 return Ok(());
             };
-            let seat = seats
+            let session = sessions
                 .get(message.channel)
                 .and_then(|of| of.get(message.uid));
-            let seat = seat.cloned();
-            let tail = self.batch.bytes.split_off(start);
-            self.publish_batch();
-            let Some(seat) = seat else {
+            let session = session.cloned();
+            let tail = self.incoming.bytes.split_off(start);
+            self.publish_incoming();
+            let Some(session) = session else {
                 return Box::pin(self.join_pair(tail)).await;
             };
-            self.batch.bytes = tail;
-            self.batch.to = Some(seat);
+            self.incoming.bytes = tail;
+            self.incoming.to = Some(session);
         }
-        self.batch.head_last(if is_next { start } else { 0 });
+        self.incoming.head_last(if is_next { start } else { 0 });
         Ok(())
     }
 
     /// Publishes the frames that have been put together.
-    pub(super) fn publish_batch(&mut self) {
-        let frames = std::mem::take(&mut self.batch.frames);
-        let mut bytes = std::mem::take(&mut self.batch.bytes);
-        let Some(seat) = self.batch.to.take().filter(|_| frames > 0) else {
+    pub(super) fn publish_incoming(&mut self) {
+        let frames = std::mem::take(&mut self.incoming.frames);
+        let mut bytes = std::mem::take(&mut self.incoming.bytes);
+        let Some(member) = self.incoming.to.take().filter(|_| frames > 0) else {
             return;
         };
-        if seat.session.phase.get() == SessionPhase::Over {
+        if member.session.is_over() {
             // Its channel may be gone, and another in its place.
             return self.shard.stats().orphaned_frames.add(frames.into());
         }
@@ -256,31 +261,31 @@ impl WsConnection {
         turn::spend(turn::MESSAGE);
         let capacity = bytes.capacity();
         let run = FrameRun::slice_of(bytes.into(), frames, capacity);
-        self.shard.publish(&seat.session, run);
+        self.shard.publish(&member.session, run);
     }
 }
 
 impl IncomingRun {
     /// Begins a frame of v2 and returns where its payload begins.
-    fn begin(&mut self, seat: &WsSession, kind: Kind, payload: usize) -> Result<usize, Closing> {
-        let holder = (seat.session.cid, seat.key);
-        put_message_start(&mut self.bytes, holder, &seat.names, kind, payload)
+    fn begin(&mut self, member: &WsSession, kind: Kind, payload: usize) -> Result<usize, Closing> {
+        let holder = (member.session.cid(), member.key);
+        put_message_start(&mut self.bytes, holder, &member.names, kind, payload)
             .map_err(|error| Closing::bad_body(&error))?;
         if self.to.is_none() {
-            self.to = Some(seat.clone());
+            self.to = Some(member.clone());
         }
         Ok(self.bytes.len())
     }
 
     /// Writes the header of the last frame, which begins at `start`.
     fn head_last(&mut self, start: usize) {
-        let Some(seat) = &self.to else {
+        let Some(member) = &self.to else {
             return;
         };
         let header = FrameHeader {
             body_len: self.bytes.len() - start - HEADER_LEN,
-            cid: seat.session.cid,
-            key: seat.key,
+            cid: member.session.cid(),
+            key: member.key,
         };
         self.bytes[start..start + HEADER_LEN].copy_from_slice(&header.encode());
         self.frames += 1;
@@ -289,7 +294,7 @@ impl IncomingRun {
 
 impl WsSession {
     fn is_of(&self, message: &Message<'_>) -> bool {
-        *self.session.uid == *message.uid && *self.session.channel == *message.channel
+        self.session.is_of(message.uid, message.channel)
     }
 }
 

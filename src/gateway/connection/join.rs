@@ -1,4 +1,4 @@
-//! How a WebSocket session gets its seats.
+//! How the sessions of a WebSocket connection join.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,30 +14,31 @@ use crate::shard::refusal::Refusal;
 use crate::websocket::{Greeting, Kind};
 
 /// Longest greeting of a v2 client, in bytes: two long names and a hash.
-const MAX_HELLO: usize = 4096;
+const MAX_GREETING: usize = 4096;
 
-/// Most seats of one session: some work is done for each of them with every read.
-const MAX_SEATS: usize = 1000;
+/// Most sessions of one connection: some work is done for each of them with every read.
+const MAX_SESSIONS: usize = 1000;
 
-/// A seat that is asked for.
-struct Wish {
+/// A session that wants to join, and may.
+struct NewSession {
     uid: Box<str>,
     channel: Box<str>,
     rights: Rights,
     /// The whole join frame; connection id and key are filled in.
     join: Vec<u8>,
+    /// Set if the join frame has an empty message.
     is_silent: bool,
-    /// Whether no other v2 session may have its uid.
+    /// Set if no other v2 session may have its uid.
     is_sole: bool,
 }
 
 impl WsConnection {
-    /// The first message, which says what is spoken.
+    /// Takes the first message, which decides which protocol is spoken.
     pub(super) async fn first(&mut self, kind: Kind, message: &[u8]) -> Result<(), Closing> {
         match kind {
             Kind::Binary => {
                 let join = [&[0; HEADER_LEN], message].concat();
-                self.seats = WsSessions::Many(HashMap::new());
+                self.sessions = WsSessions::Many(HashMap::new());
                 self.layered.set_framing(&framing::V1);
                 self.join_pair(join).await
             }
@@ -45,22 +46,22 @@ impl WsConnection {
         }
     }
 
-    /// v1: the first body of a (uid, channel) pair.
+    /// Joins as a (uid, channel) pair of Mles v1. `join` is its first body behind room for a header.
     pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), Closing> {
         let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
         let proof = Proof::Request(&self.proof);
         let rights = self.check(proof, &uid, &channel)?;
-        let seats = self.seats.iter().count();
-        if seats > 0 && !self.shard.is_running() {
+        let sessions = self.sessions.iter().count();
+        if sessions > 0 && !self.shard.is_running() {
             // The others get what is queued for them, and then the end.
             self.shard.stats().orphaned_frames.add(1);
             return Ok(());
         }
-        if seats >= MAX_SEATS {
-            return Err(Closing::too_many_seats(MAX_SEATS));
+        if sessions >= MAX_SESSIONS {
+            return Err(Closing::too_many_sessions(MAX_SESSIONS));
         }
-        let seat = self.seat(Wish {
+        let joined = self.join(NewSession {
             uid: uid.clone(),
             channel: channel.clone(),
             rights,
@@ -68,25 +69,25 @@ impl WsConnection {
             is_sole: false,
             join,
         });
-        let seat = seat.await?;
-        if let WsSessions::Many(seats) = &mut self.seats {
-            seats.entry(channel).or_default().insert(uid, seat);
+        let session = joined.await?;
+        if let WsSessions::Many(sessions) = &mut self.sessions {
+            sessions.entry(channel).or_default().insert(uid, session);
         }
         Ok(())
     }
 
-    /// v2: the greeting.
+    /// Joins as the greeting of Mles v2 asks.
     async fn greet(&mut self, text: &[u8]) -> Result<(), Closing> {
-        if text.len() > MAX_HELLO {
-            return Err(Closing::too_big(text.len(), MAX_HELLO));
+        if text.len() > MAX_GREETING {
+            return Err(Closing::too_big(text.len(), MAX_GREETING));
         }
         let text =
             std::str::from_utf8(text).map_err(|_| crate::websocket::MessageError::NotUtf8)?;
-        let hello = Greeting::parse(text)?;
-        let (uid, channel): (Box<str>, Box<str>) = (hello.uid.into(), hello.channel.into());
+        let greeting = Greeting::parse(text)?;
+        let (uid, channel): (Box<str>, Box<str>) = (greeting.uid.into(), greeting.channel.into());
         let proof = Proof::Greeting {
             request: &self.proof,
-            auth: hello.auth,
+            auth: greeting.auth,
         };
         let rights = self.check(proof, &uid, &channel)?;
         let message = Message {
@@ -97,7 +98,7 @@ impl WsConnection {
         let join = encode_frame(Cid(0), Key(0), &message);
         let join = join.map_err(|error| Closing::bad_body(&error))?.to_vec();
         self.layered.set_framing(&framing::V2);
-        let seat = self.seat(Wish {
+        let joined = self.join(NewSession {
             uid,
             channel,
             rights,
@@ -105,7 +106,7 @@ impl WsConnection {
             is_silent: true,
             is_sole: true,
         });
-        self.seats = WsSessions::One(seat.await?);
+        self.sessions = WsSessions::One(joined.await?);
         Ok(())
     }
 
@@ -116,11 +117,11 @@ impl WsConnection {
         rights.map_err(|denied| Closing::Refused(denied.into()))
     }
 
-    /// Takes a seat.
-    async fn seat(&mut self, wish: Wish) -> Result<WsSession, Closing> {
+    /// Joins as a new session.
+    async fn join(&mut self, new: NewSession) -> Result<WsSession, Closing> {
         let shard = self.shard.clone();
         let limiter = &shard.common.limiter;
-        // Each seat counts as a connection: the first as that which it is on.
+        // Each session counts as a connection: the first as that which it is on.
         let is_first = !self.has_joined();
         let permit = (!is_first).then(|| limiter.enter_session(self.peer.ip()));
         let permit = permit
@@ -132,10 +133,10 @@ impl WsConnection {
             joined.map_err(|why| Closing::Refused(Refusal::LetGo(why)))?;
         }
         let access = &shard.common.access;
-        let key = access.session_key(self.peer, &wish.uid, &wish.channel);
-        let names = Rc::new(BodyPrefix::new(&wish.uid, &wish.channel));
+        let key = access.session_key(self.peer, &new.uid, &new.channel);
+        let names = Rc::new(BodyPrefix::new(&new.uid, &new.channel));
         let cid = Cid(rand::random());
-        let mut join = wish.join;
+        let mut join = new.join;
         let header = FrameHeader {
             body_len: join.len() - HEADER_LEN,
             cid,
@@ -149,23 +150,23 @@ impl WsConnection {
                 session: limiter.next_session(),
                 cid,
                 peer: self.peer,
-                uid: wish.uid,
-                rights: wish.rights,
+                uid: new.uid,
+                rights: new.rights,
                 permit,
             },
-            channel: wish.channel,
+            channel: new.channel,
             join: join.into(),
-            is_silent: wish.is_silent,
+            is_silent: new.is_silent,
             resync: None,
             gateway: Some(Gateway {
-                is_sole: wish.is_sole,
+                is_sole: new.is_sole,
             }),
             early: Early::default(),
         };
         let session = shard
             .join_in_place(arrival)
             .await
-            .map_err(Closing::NoSeat)?;
+            .map_err(Closing::RefusedByChannel)?;
         if let Err(end) = self.enter(&shard) {
             shard.end(&session, end.ended());
             return Err(end);
@@ -177,7 +178,7 @@ impl WsConnection {
         })
     }
 
-    /// The client has joined: what it sends is charged to the members from now on.
+    /// Charges what the client sends to the members, once its first session has joined.
     fn enter(&mut self, shard: &Shard) -> Result<(), Closing> {
         if self.has_joined {
             return Ok(());
@@ -185,10 +186,12 @@ impl WsConnection {
         self.has_joined = true;
         let partial = self
             .input
-            .take_partial(&mut shard.join_scratch.borrow_mut());
-        let kept = self
-            .input
-            .resume(&partial, &mut shard.scratch.borrow_mut(), &self.frames());
+            .take_partial(&mut shard.scratch_of(false).borrow_mut());
+        let kept = self.input.resume(
+            &partial,
+            &mut shard.scratch_of(true).borrow_mut(),
+            &self.frames(),
+        );
         kept.map_err(|_| Closing::Overdrawn)
     }
 }

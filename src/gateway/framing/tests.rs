@@ -66,7 +66,7 @@ fn member(encoding: &'static Encoding, history: &[Vec<Bytes>]) -> (Fanout<()>, M
 fn written(fanout: &mut Fanout<()>, key: MemberKey, shares: &[u8]) -> Vec<u8> {
     let (mut all, settings) = (Vec::new(), ChannelSettings::default());
     for share in shares.iter().cycle() {
-        let next = ready(&fanout, key);
+        let next = ready(fanout, key);
         if next.is_empty() {
             break;
         }
