@@ -1,4 +1,4 @@
-//! Messages over frames: fragments in order, sizes, and UTF-8 that may be cut anywhere.
+//! Follows messages over their fragments: order, sizes, and UTF-8 that may be cut anywhere.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +15,10 @@ pub(crate) enum Kind {
     Binary,
 }
 
-/// What a frame is of its message.
+/// The part of a message that a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// All of it.
+    /// A whole message.
     Whole(Kind),
     /// The first fragment.
     First(Kind),
@@ -26,7 +26,7 @@ pub(crate) enum Part {
     Middle(Kind),
     /// The last fragment.
     Last(Kind),
-    /// To be answered with a pong of the same payload.
+    /// A ping, to be answered with a pong of the same payload.
     Ping,
     /// An answer to a ping of ours, or a sign of life that nobody asked for.
     Pong,
@@ -34,7 +34,7 @@ pub(crate) enum Part {
     Close,
 }
 
-/// Where a connection is between and inside messages: 12 bytes, whatever comes.
+/// State of a connection between and inside messages: 12 bytes, whatever comes.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
     /// The kind of the fragmented message that has begun.
@@ -46,7 +46,7 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Tells what a frame is, without touching its payload. `max_message` is in payload bytes, over
+    /// Returns what a frame is, without touching its payload. `max_message` is in payload bytes, over
     /// all fragments.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ fn within(len: usize, limit: usize) -> Result<u32, MessageError> {
     }
 }
 
-/// The beginning of a character.
+/// The first bytes of a character whose rest has not come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cut {
     bytes: [u8; 3],
@@ -127,7 +127,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// `bytes` are the first 1–3 bytes of a longer character.
+    /// Keeps the first 1–3 bytes of a longer character.
     fn new(bytes: &[u8]) -> Self {
         let mut cut = Self::default();
         for (to, &from) in cut.bytes.iter_mut().zip(bytes) {

@@ -1,4 +1,4 @@
-//! Why a WebSocket connection is closed: the codes we send, and the closes we are sent.
+//! Close frames: their codes, and the payloads of those that clients send.
 
 use super::error::MessageError;
 
@@ -15,7 +15,7 @@ impl CloseCode {
     pub(crate) const NORMAL: Self = Self(1000);
     /// The server is being stopped.
     pub(crate) const GOING_AWAY: Self = Self(1001);
-    /// What came is not the WebSocket protocol, or not the Mles protocol on it.
+    /// The client does not keep to the WebSocket protocol, or to the Mles protocol on it.
     pub(crate) const PROTOCOL: Self = Self(1002);
     /// A message of a kind that is not taken: text where only CBOR bodies are, or the reverse.
     pub(crate) const UNSUPPORTED: Self = Self(1003);
@@ -36,12 +36,12 @@ impl CloseCode {
     /// The same uid is on the channel already.
     pub(crate) const DUPLICATE: Self = Self(4409);
 
-    /// The code as a number.
+    /// Returns the code as a number.
     pub(crate) const fn as_u16(self) -> u16 {
         self.0
     }
 
-    /// A code from a client; `None` if RFC 6455 and its registry let nobody send it.
+    /// Returns the code that a client has sent; `None` if RFC 6455 and its registry let nobody send it.
     const fn received(code: u16) -> Option<Self> {
         match code {
             1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),

@@ -1,10 +1,10 @@
-//! What can be wrong with WebSocket frames and messages, and the code each is closed with.
+//! Faults of WebSocket frames and messages, and the codes that connections are closed with for them.
 
 use thiserror::Error;
 
 use super::close::{CloseCode, MAX_CONTROL};
 
-/// Something is wrong with a frame. Every `at` counts in bytes from the start of what was scanned.
+/// A fault of a frame. Every `at` counts in bytes from the start of what was scanned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum WsFrameError {
     /// Bits are set that only an extension gives a meaning, and none was agreed on.
@@ -18,7 +18,7 @@ pub(crate) enum WsFrameError {
     /// An opcode that is not defined.
     #[error("byte {at}: reserved opcode {opcode:#x}")]
     ReservedOpcode {
-        /// Which.
+        /// The opcode.
         opcode: u8,
         /// Where the frame begins.
         at: usize,
@@ -50,7 +50,7 @@ pub(crate) enum WsFrameError {
     /// The frame announces a payload over the limit.
     #[error("byte {at}: a frame of at least {len} bytes is over the limit of {limit}")]
     TooLong {
-        /// What is known of the announced length, in bytes: bytes of it that have not come count
+        /// The announced length in bytes, as far as it is known: bytes of it that have not come count
         /// as zero.
         len: u64,
         /// Largest length allowed, in bytes.
@@ -61,7 +61,7 @@ pub(crate) enum WsFrameError {
 }
 
 impl WsFrameError {
-    /// The code to close the connection with.
+    /// Returns the code to close the connection with.
     pub(crate) const fn code(&self) -> CloseCode {
         match self {
             Self::TooLong { .. } => CloseCode::TOO_BIG,
@@ -75,7 +75,7 @@ impl WsFrameError {
     }
 }
 
-/// Something is wrong with the message that good frames make up.
+/// A fault of a message that is made up of good frames.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum MessageError {
     /// A continuation frame, and no message to continue.
@@ -107,7 +107,7 @@ pub(crate) enum MessageError {
 }
 
 impl MessageError {
-    /// The code to close the connection with.
+    /// Returns the code to close the connection with.
     pub(crate) const fn code(&self) -> CloseCode {
         match self {
             Self::NotUtf8 => CloseCode::BAD_DATA,

@@ -20,7 +20,7 @@ const MAX_HEAD: usize = 14;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
 
-/// What a frame is.
+/// Type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Continuation,
@@ -63,10 +63,10 @@ impl Opcode {
 /// The head of a client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
-    /// Whether it is the last fragment of its message.
+    /// Set if it is the last fragment of its message.
     pub(crate) fin: bool,
     pub(crate) opcode: Opcode,
-    /// What the payload is masked with.
+    /// The mask of the payload.
     pub(crate) mask: [u8; MASK_LEN],
     /// Length of the head, mask included, in bytes.
     pub(crate) head_len: usize,
@@ -115,7 +115,7 @@ pub(crate) fn client_frames(run: &[u8]) -> impl Iterator<Item = (FrameHead, &[u8
 }
 
 impl FrameHead {
-    /// The head at the start of `buf`; `None` if it is cut off or bad.
+    /// Reads the head at the start of `buf`; `None` if it is cut off or bad.
     fn read(buf: &[u8]) -> Option<Self> {
         let Ok(FrameStart::Len(len)) = FrameStart::read(buf, 0, usize::MAX) else {
             return None;
@@ -137,7 +137,7 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 
-/// What the first bytes of a client's frame tell.
+/// What is known of a client's frame by its first bytes.
 enum FrameStart {
     /// Too few are there for the length, nothing wrong so far.
     Unknown,
@@ -202,7 +202,7 @@ fn check_first(first: u8, at: usize) -> Result<bool, WsFrameError> {
     Ok(is_control)
 }
 
-/// A length of `N` bytes, of which some may be missing: `None` if so, and nothing is wrong yet.
+/// Reads a length of `N` bytes, of which some may be missing: `None` if so, and nothing is wrong yet.
 fn long_len<const N: usize>(
     buf: &[u8],
     least: u64,
@@ -246,7 +246,7 @@ pub(crate) fn unmask_into(out: &mut Vec<u8>, payload: &[u8], mask: [u8; MASK_LEN
     }
 }
 
-/// Length in bytes of the head of one of our frames.
+/// Returns the length in bytes of the head of one of our frames.
 pub(crate) const fn head_len(payload_len: usize) -> usize {
     match payload_len {
         0..=125 => 2,
@@ -271,7 +271,7 @@ pub(crate) fn put_head(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     }
 }
 
-/// Length in bytes of the frame of ours that starts at `buf`, without checking it. `None` when its
+/// Returns the length in bytes of the frame of ours that starts at `buf`, without checking it. `None` if its
 /// head is cut off.
 pub(crate) fn server_frame_len(buf: &[u8]) -> Option<usize> {
     let len = buf.get(2..);
@@ -284,7 +284,7 @@ pub(crate) fn server_frame_len(buf: &[u8]) -> Option<usize> {
     head_len(payload_len).checked_add(payload_len)
 }
 
-/// A whole frame of ours.
+/// Returns a whole frame of ours.
 pub(crate) fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(head_len(payload.len()) + payload.len());
     put_head(&mut out, opcode, payload.len());
@@ -292,7 +292,7 @@ pub(crate) fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A close frame; the reason is cut to what fits, at the end of a character.
+/// Returns a close frame; the reason is cut to what fits, at the end of a character.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     let mut end = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(end) {

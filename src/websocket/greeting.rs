@@ -1,4 +1,4 @@
-//! The first message of Mles v2: who joins what, as JSON text.
+//! The first message of Mles v2, as JSON text: the names of the session, and the proof that it may join.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use thiserror::Error;
 
 use super::close::CloseCode;
 
-/// Who joins what.
+/// The first message of a v2 client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Greeting<'a> {
     /// Non-empty printable ASCII.
     pub(crate) uid: Cow<'a, str>,
-    /// The same.
+    /// Non-empty printable ASCII.
     pub(crate) channel: Cow<'a, str>,
     /// A hash of both and the key, which shows that the client knows it.
     pub(crate) auth: Option<u64>,
 }
 
-/// The first message is not what it should be.
+/// Why a first message is refused.
 #[derive(Debug, Error)]
 pub(crate) enum GreetingError {
     /// It is no JSON object.
@@ -39,7 +39,7 @@ pub(crate) enum GreetingError {
 }
 
 impl GreetingError {
-    /// The code to close the connection with.
+    /// Returns the code to close the connection with.
     pub(crate) const fn code(&self) -> CloseCode {
         match self {
             Self::NoObject | Self::Json(_) | Self::Name { .. } => CloseCode::POLICY,
@@ -48,7 +48,7 @@ impl GreetingError {
     }
 }
 
-/// As it is written. Clients may say more than we know of.
+/// A greeting as it is encoded. Keys that are not known are ignored.
 #[derive(Deserialize)]
 struct EncodedGreeting<'a> {
     #[serde(borrow)]
@@ -86,7 +86,7 @@ impl<'a> Greeting<'a> {
     }
 }
 
-/// A key in hex: 1–16 digits of either case.
+/// Parses a key in hex: 1–16 digits of either case.
 pub(crate) fn parse_auth(hex: &str) -> Option<u64> {
     // Parsing alone would let a sign through.
     let is_hex = hex.len() <= 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,8 +1,13 @@
-//! WebSocket (RFC 6455) as the server needs it, and what Mles makes of it.
+//! WebSocket (RFC 6455) as the server needs it, and how Mles is carried over it.
 //!
-//! `frame` finds and writes frames, `assembly` follows messages over frames, `close` and `error` say
-//! why a connection ends, `handshake` reads the HTTP request and answers it, `hello` is the first
-//! message of Mles v2, `payload` turns Mles frames into WebSocket messages and back.
+//! | file | job |
+//! | --- | --- |
+//! | `handshake` | reads the HTTP request, and writes the answer |
+//! | `frame` | finds and writes frames |
+//! | `assembly` | follows messages over their fragments |
+//! | `greeting` | reads the first message of Mles v2 |
+//! | `payload` | turns Mles frames into messages of both versions, and messages of v2 into Mles frames |
+//! | `close`, `error` | why a connection ends, as codes and in words |
 //!
 //! Own framing and not a library's, because the libraries own buffers and messages: here one
 //! prepared frame is shared by the queues of all members of a channel, and a connection that has
@@ -16,6 +21,8 @@
 //! - What we send is whole messages in single frames without a mask, in the shortest encoding. No
 //!   extension is ever agreed on.
 //! - Nothing behind a close frame or an error is to be looked at.
+//!
+//! It must not know sessions or channels, or decide who may join.
 
 mod assembly;
 mod close;

@@ -1,4 +1,4 @@
-//! What Mles frames are on WebSocket: v1 bodies, or v2 payloads.
+//! Mles frames as WebSocket messages: v1 bodies, or v2 payloads; and v2 payloads as Mles frames.
 //!
 //! A run is turned once for all members of a channel that speak the same version, in one
 //! allocation of its exact size.
@@ -15,8 +15,8 @@ use crate::protocol::{
     put_frame_start,
 };
 
-/// The frames of a run as Mles v1 on WebSocket: each body, without its header, in a binary frame.
-/// Also tells how many.
+/// Encodes the frames of a run for v1: each body, without its header, in a binary message. Returns the
+/// messages, and how many there are.
 pub(crate) fn bodies_run(run: &[u8]) -> (Bytes, u32) {
     let bodies = || frames(run).filter_map(|frame| frame.get(HEADER_LEN..));
     let len = bodies().map(|body| head_len(body.len()) + body.len()).sum();
@@ -30,8 +30,8 @@ pub(crate) fn bodies_run(run: &[u8]) -> (Bytes, u32) {
     (out.into(), count)
 }
 
-/// The frames of a run as Mles v2: each message in a frame of its kind. Hints of presence and
-/// bodies that are no messages are left out. Also tells how many frames there are.
+/// Encodes the frames of a run for v2: what each says, in a message of its kind. Hints of presence and
+/// bodies that are no messages are left out. Returns the messages, and how many there are.
 pub(crate) fn payloads_run(run: &[u8]) -> (Bytes, u32) {
     let len = payloads(run).map(|(payload, _)| head_len(payload.len()) + payload.len());
     let mut out = Vec::with_capacity(len.sum());
@@ -63,7 +63,7 @@ fn opcode(payload: &[u8], kind: MessageKind) -> Opcode {
     }
 }
 
-/// The largest payload of a v2 message, in bytes, whose frame has a body of up to `max_body`.
+/// Returns the largest payload of a v2 message, in bytes, whose frame has a body of up to `max_body`.
 pub(crate) fn max_payload(max_body: usize, names: &BodyPrefix) -> usize {
     max_body.saturating_sub(names.as_bytes().len() + MessageKind::MAX_HEAD)
 }

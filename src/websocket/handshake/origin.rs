@@ -14,7 +14,7 @@ pub(crate) enum Hosts {
     Fixed,
 }
 
-/// Whether a request with that `Origin` and `Host` may be upgraded: it is from no browser, from a
+/// Returns `true` if a request with that `Origin` and `Host` may be upgraded: it is from no browser, from a
 /// page of the same host and port, where that is one of `hosts`, or from a page of an origin in
 /// `allowed`.
 ///
@@ -32,7 +32,7 @@ pub(crate) fn origin_allowed(
     is_same(origin, host, hosts) || allowed.iter().any(|entry| fits(entry, origin))
 }
 
-/// Whether pages may be asked for by this host: it is one of `hosts`, or that of an origin in `allowed`,
+/// Returns `true` if pages may be asked for by this host: it is one of `hosts`, or that of an origin in `allowed`,
 /// whatever its port. A request without one is from no browser.
 pub(crate) fn host_allowed(host: &str, hosts: Hosts, allowed: &[String]) -> bool {
     if hosts == Hosts::Any || host.is_empty() {
@@ -55,7 +55,7 @@ fn fits(entry: &str, origin: &str) -> bool {
     matches!((Web::read(entry), Web::read(origin)), (Some(a), Some(b)) if a.is(&b))
 }
 
-/// Whether a page from `origin` is from the host that it connects to. The scheme of the page may be
+/// Returns `true` if a page from `origin` is from the host that it connects to. The scheme of the page may be
 /// either: TLS may end before us.
 fn is_same(origin: &str, host: &str, hosts: Hosts) -> bool {
     let Some(page) = Web::read(origin) else {
@@ -106,7 +106,7 @@ impl<'a> Web<'a> {
             && self.host.eq_ignore_ascii_case(other.host)
     }
 
-    /// Whether nobody can make the host lead elsewhere.
+    /// Returns `true` if nobody can make the host lead elsewhere.
     fn is_fixed(&self) -> bool {
         let in_brackets = self
             .host

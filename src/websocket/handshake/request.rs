@@ -1,4 +1,4 @@
-//! Reading a request: what is taken, and what is wrong with others.
+//! Reads requests: those that are taken, and the faults of others.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use super::response::{ALLOW, Response, Status};
 pub(crate) const MAX_HEAD: usize = 40 << 10;
 /// Most lines of headers in a request.
 const MAX_HEADERS: usize = 100;
-/// What a PROXY header of version 1 and one of version 2 begin with.
+/// First bytes of PROXY headers of version 1 and version 2.
 const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// The methods there is an answer for.
@@ -22,7 +22,7 @@ pub(crate) enum Method {
     Get,
     /// As GET, but the body of the answer is left out.
     Head,
-    /// What may be done here: asked by health checks.
+    /// Asks which methods there are: sent by health checks.
     Options,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct HttpRequest<'a> {
     is_http_1_0: bool,
     /// Begins with a slash, or is `*`; as it was sent, not decoded.
     pub(crate) path: &'a str,
-    /// What follows the question mark, if there is one.
+    /// The part behind the question mark, if there is one.
     pub(crate) query: Option<&'a str>,
     /// The host of the target or the `Host` header: a name or an address, perhaps with a port. Empty
     /// in a request of HTTP/1.0 that has neither.
@@ -44,7 +44,7 @@ pub(crate) struct HttpRequest<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// The request is not one that gets what it asks for.
+/// Why a request does not get what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BadRequest {
     /// It is not HTTP/1.
@@ -103,7 +103,7 @@ pub(crate) enum BadRequest {
 }
 
 impl BadRequest {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub(crate) const fn status(&self) -> Status {
         match self {
             Self::Version | Self::OldUpgrade => Status::VERSION_NOT_SUPPORTED,
@@ -120,7 +120,7 @@ impl BadRequest {
         }
     }
 
-    /// The whole answer to what `received` begins with: without a body if that asks for HEAD.
+    /// Returns the whole answer to the request in `received`, without a body if that asks for HEAD.
     pub(crate) fn response(&self, received: &[u8]) -> Vec<u8> {
         let headers: &[_] = match self {
             Self::Method => &[ALLOW],
@@ -190,7 +190,7 @@ fn method(name: &str) -> Result<Method, BadRequest> {
     }
 }
 
-/// What a request asks for.
+/// The target of a request.
 struct RequestTarget<'a> {
     /// The host, if it is not in a header.
     authority: Option<&'a str>,
@@ -232,19 +232,19 @@ fn is_web(scheme: &str) -> bool {
         .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// Whether it may be a host with or without a port. It is only ever compared.
+/// Returns `true` if it may be a host with or without a port. It is only ever compared.
 fn is_host(host: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte);
     !host.is_empty() && host.bytes().all(is_part)
 }
 
 impl<'a> HttpRequest<'a> {
-    /// The values of `X-Forwarded-For`, which proxies add to.
+    /// Returns the values of `X-Forwarded-For`, which proxies add to.
     pub(crate) fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &'a str> {
         self.all("X-Forwarded-For")
     }
 
-    /// The values of all headers of that name; those that are not ASCII are empty.
+    /// Returns the values of all headers of that name; those that are not ASCII are empty.
     pub(super) fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.headers
             .iter()
@@ -252,7 +252,7 @@ impl<'a> HttpRequest<'a> {
             .map(|header| text(header.value).unwrap_or_default())
     }
 
-    /// The value of the only header of that name, if there is one.
+    /// Returns the value of the only header of that name, if there is one.
     pub(super) fn only(&self, name: &'static str) -> Result<Option<&'a str>, BadRequest> {
         let mut found = self
             .headers
@@ -268,7 +268,7 @@ impl<'a> HttpRequest<'a> {
         Ok(Some(value))
     }
 
-    /// The host that is asked for: in the target it counts more than in a header. HTTP/1.0 knows neither.
+    /// Returns the host that is asked for: in the target it counts more than in a header. HTTP/1.0 knows neither.
     fn find_host(&self, authority: Option<&'a str>) -> Result<&'a str, BadRequest> {
         let header = self.only("Host")?;
         if header.is_none() && !self.is_http_1_0 {

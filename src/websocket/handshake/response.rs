@@ -1,6 +1,6 @@
-//! Writing answers.
+//! Writes answers.
 
-/// The methods there is an answer for.
+/// The header that names the methods there is an answer for.
 pub(super) const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 
 /// The status of an answer.
@@ -29,7 +29,7 @@ impl Status {
         Self { code, phrase }
     }
 
-    /// The code as a number.
+    /// Returns the code as a number.
     #[cfg(test)]
     pub(crate) const fn code(self) -> u16 {
         self.code
@@ -48,7 +48,7 @@ pub(crate) struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// The answer as it goes over the wire, without the body if it answers HEAD.
+    /// Encodes the answer, without the body if it answers HEAD.
     pub(crate) fn encode(&self, with_body: bool) -> Vec<u8> {
         let Status { code, phrase } = self.status;
         let mut head = format!(
@@ -75,7 +75,7 @@ impl<'a> Response<'a> {
         out
     }
 
-    /// An answer of plain text, without it if it answers HEAD.
+    /// Encodes an answer of plain text, without the text if it answers HEAD.
     pub(crate) fn text(
         status: Status,
         headers: &[(&str, &str)],
@@ -92,7 +92,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// The answer that says which methods there are, and that all is well.
+/// Returns the answer that names the methods there are, and says that all is well.
 pub(crate) fn no_content() -> Vec<u8> {
     let Status { code, phrase } = Status::NO_CONTENT;
     let mut head = format!("HTTP/1.1 {code} {phrase}\r\nConnection: close\r\n");
@@ -101,7 +101,7 @@ pub(crate) fn no_content() -> Vec<u8> {
     head.into_bytes()
 }
 
-/// The answer that makes the connection a WebSocket.
+/// Returns the answer that upgrades the connection to WebSocket.
 pub(crate) fn switching(accept: &str, protocol: Option<&str>) -> Vec<u8> {
     let mut head = String::from(
         "HTTP/1.1 101 Switching Protocols\r\n\

@@ -13,14 +13,14 @@ use super::request::{BadRequest, HttpRequest, Method};
 
 /// The subprotocol, as it is registered.
 pub(crate) const PROTOCOL: &str = "mles-websocket";
-/// What RFC 6455 puts behind the key.
+/// Appended to the key before it is hashed (RFC 6455).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Length of the key, in bytes.
 const KEY_LEN: usize = 16;
 /// Most numbers in `auth`.
 const MAX_AUTH: usize = 64;
 
-/// What subprotocols a client offers.
+/// Subprotocols that a client offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
     /// None: it takes what it gets.
@@ -31,13 +31,13 @@ pub(crate) enum Offer {
     Others,
 }
 
-/// What a client says with its request for an upgrade. It may offer extensions; none is taken.
+/// A request for an upgrade. It may offer extensions; none is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upgrade<'a> {
-    /// What the answer must show.
+    /// The value of `Sec-WebSocket-Accept` in the answer.
     pub(crate) accept: String,
     pub(crate) offer: Offer,
-    /// Where the page that asks is from, if it is one.
+    /// Where the page that asks is from, if it is a page.
     pub(crate) origin: Option<&'a str>,
     /// The numbers from `auth` in the query.
     pub(crate) auth: Vec<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct Upgrade<'a> {
 }
 
 impl<'a> HttpRequest<'a> {
-    /// What it says when it asks for an upgrade to WebSocket; `None` if it does not ask.
+    /// Returns the request for an upgrade to WebSocket; `None` if it asks for something else.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl<'a> HttpRequest<'a> {
         }
     }
 
-    /// Whether a header that is a list, in one line or several, has that token in any case.
+    /// Returns `true` if a header that is a list, in one line or several, has that token in any case.
     fn lists(&self, name: &'static str, token: &str) -> bool {
         self.items(name)
             .any(|item| item.eq_ignore_ascii_case(token))
@@ -109,7 +109,7 @@ fn accept(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// The numbers of every `auth` in a query: each may be a list with commas.
+/// Returns the numbers of every `auth` in a query: each may be a list with commas.
 fn auth(query: &str) -> Result<Vec<u64>, BadRequest> {
     let mut numbers = Vec::new();
     let values = query

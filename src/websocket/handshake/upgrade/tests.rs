@@ -11,7 +11,7 @@ const VERSION: &str = "Sec-WebSocket-Version: 13";
 const UPGRADE: &str = "Upgrade: websocket";
 const CONNECTION: &str = "Connection: Upgrade";
 
-/// What a request with these lines of headers says; lends it to `f`.
+/// Passes a request with these lines of headers to `f`.
 fn ask<T>(
     target: &str,
     headers: &[&str],
@@ -22,7 +22,7 @@ fn ask<T>(
     f(parse(request.as_bytes()).unwrap().unwrap().upgrade())
 }
 
-/// The same for a good request with more headers.
+/// Passes a good request with more headers to `f`.
 fn good<T>(target: &str, more: &[&str], f: impl FnOnce(Upgrade<'_>) -> T) -> T {
     let headers = [&[KEY, VERSION, UPGRADE, CONNECTION], more].concat();
     ask(target, &headers, |asked| f(asked.unwrap().unwrap()))
