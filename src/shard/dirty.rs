@@ -34,6 +34,7 @@ impl DirtyChannels {
     }
 
     /// Lists a channel if it has dirty members and is not listed yet.
+    #[inline]
     pub(super) fn list(&mut self, home: Home, members: LocalMembers<'_>) {
         if members.local.is_dirty() && !std::mem::replace(members.is_listed, true) {
             self.waiting.push_back(home);

@@ -22,6 +22,7 @@ impl Shard {
     }
 
     /// Publishes what a member of a room has sent.
+    #[inline]
     pub(super) fn publish_in(
         self: &Rc<Self>,
         at: u32,

@@ -84,6 +84,7 @@ impl Room {
     }
 
     /// Returns its members on this shard.
+    #[inline]
     pub(super) fn local_members(&mut self) -> LocalMembers<'_> {
         let (local, settings) = self.channel.local_and_settings();
         LocalMembers {

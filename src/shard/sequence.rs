@@ -50,7 +50,7 @@ pub(super) struct Proposed {
 }
 
 /// Where the frames of a run come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
     /// A member has published them; it may be a server below.
     Member,
@@ -98,12 +98,13 @@ enum Outcome {
 
 impl Shard {
     /// Proposes a run as the next in the order of a room of this shard.
+    #[inline]
     pub(super) fn propose(self: &Rc<Self>, at: u32, proposed: Proposed, now: Instant) {
         let mut registry = self.registry.borrow_mut();
         let Some((room, dirty)) = registry.room_and_dirty(at) else {
             return;
         };
-        let outcome = self.take_in(room, dirty, proposed, now);
+        let outcome = self.take_in(room, dirty, &proposed, now);
         drop(registry);
         self.after_commit(at, outcome, now);
     }
@@ -123,7 +124,8 @@ impl Shard {
             return;
         };
         let source = Source::Member;
-        let outcome = self.take_in(room, dirty, Proposed { run, from, source }, now);
+        let proposed = Proposed { run, from, source };
+        let outcome = self.take_in(room, dirty, &proposed, now);
         drop(registry);
         self.after_commit(channel.index, outcome, now);
     }
@@ -141,14 +143,15 @@ impl Shard {
     }
 
     /// Takes in a run that is proposed, and commits it at once, behind what was collected before it.
+    #[inline]
     fn take_in(
         &self,
         room: &mut Room,
         dirty: &mut DirtyChannels,
-        proposed: Proposed,
+        proposed: &Proposed,
         now: Instant,
     ) -> Outcome {
-        if proposed.source == Source::Member
+        if matches!(proposed.source, Source::Member)
             && let Some((rest, returned)) = room.links.take_probes(&proposed.run, now)
         {
             let from = proposed.from;
@@ -158,8 +161,8 @@ impl Shard {
                 from,
             };
         }
-        let mut is_suspect = self.commit_collected(room, now);
-        is_suspect |= self.commit(room, &proposed, now);
+        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
+        is_suspect |= self.commit(room, proposed, now);
         self.tend_members(room, dirty, is_suspect)
     }
 
@@ -175,6 +178,7 @@ impl Shard {
     }
 
     /// Commits a run. Returns `true` if a ring is to be probed for.
+    #[inline]
     fn commit(&self, room: &mut Room, proposed: &Proposed, now: Instant) -> bool {
         let (run, from) = (&proposed.run, proposed.from);
         if let Source::Late { compared, .. } = proposed.source {
@@ -197,6 +201,7 @@ impl Shard {
     }
 
     /// Sends a run to each shard that relays the channel.
+    #[inline]
     fn relay(&self, room: &Room, run: &FrameRun, except: SessionId) {
         for shard in room.channel.relays() {
             let delivery = Delivery::Run {
@@ -209,6 +214,7 @@ impl Shard {
     }
 
     /// Counts that a run was queued for the `members` of a channel on this shard, as so many frames.
+    #[inline]
     pub(super) fn count_deliveries(&self, members: usize, frames: usize) {
         turn::spend_each(members);
         self.stats().deliveries.add(frames as u64);
@@ -216,6 +222,7 @@ impl Shard {
 
     /// Lists a room for the flusher after something was queued, and pauses its publishers if that is ahead of
     /// the members.
+    #[inline]
     fn tend_members(
         &self,
         room: &mut Room,
@@ -234,6 +241,7 @@ impl Shard {
     }
 
     /// Does what is left to be done when the registry is not borrowed any more.
+    #[inline]
     fn after_commit(self: &Rc<Self>, at: u32, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Committed {

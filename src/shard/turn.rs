@@ -47,11 +47,13 @@ pub(crate) fn begin() {
 }
 
 /// Charges `units` to the turn.
+#[inline]
 pub(crate) fn spend(units: u32) {
     SPENT.set(SPENT.get().saturating_add(units));
 }
 
 /// Charges something that is done `count` times, a unit each.
+#[inline]
 pub(crate) fn spend_each(count: usize) {
     spend(u32::try_from(count).unwrap_or(u32::MAX));
 }

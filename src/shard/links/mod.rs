@@ -35,6 +35,7 @@ struct Pair {
 
 impl Links {
     /// Returns `true` if the channel never had a link.
+    #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }
@@ -53,6 +54,7 @@ impl Links {
 
     /// Counts a run that has been committed, as [`Links::passed`] does, and numbers those of its frames that were
     /// `stored`, for the servers on both sides. Returns `true` if a ring is to be probed for.
+    #[inline]
     pub(super) fn committed(
         &mut self,
         proposed: &Proposed,
@@ -80,6 +82,7 @@ impl Links {
 
     /// Takes probes for a ring that have come back out of what a member has sent, and returns what is left and
     /// the most that one of them proves; `None` if there are none.
+    #[inline]
     pub(super) fn take_probes(
         &mut self,
         run: &FrameRun,

@@ -18,7 +18,7 @@ use crate::shard::links::{Links, MAX_LATE};
 use crate::shard::session::{Session, SessionPhase};
 
 /// The part of an upstream's frames with which late frames have been compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::shard) struct Compared {
     target: usize,
     /// The newest frame given on the link.
