@@ -6,8 +6,8 @@ mod tests;
 use bytes::Bytes;
 
 use crate::channel::Encoding;
+use crate::shard::ended::{Ended, slow_text};
 use crate::shard::framing::Framing;
-use crate::shard::session::{Ended, slow_text};
 use crate::websocket::{
     CloseCode, Opcode, bodies_run, close_frame, payloads_run, server_frame, server_frame_len,
 };

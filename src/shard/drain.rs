@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shard;
+use super::ended::Ended;
 use super::ids::ShardId;
 use super::message::Request;
-use super::session::{Ended, Session, SessionPhase};
+use super::session::{Session, SessionPhase};
 use crate::channel::MemberKey;
 
 /// Between two groups of clients that are let go.

@@ -8,9 +8,10 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::Shard;
+use super::ended::Ended;
 use super::ids::Home;
 use super::registry::Registry;
-use super::session::{Ended, Session, SessionPhase};
+use super::session::{Session, SessionPhase};
 use super::turn;
 use crate::channel::{ChannelSettings, FRAMES, Fanout, MemberKey, Verdict};
 

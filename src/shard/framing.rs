@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::session::Ended;
+use super::ended::Ended;
 use crate::channel::Encoding;
 
 /// How a gateway's protocol carries sessions. The shard does not know what its bytes mean.

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 
 use self::out::{Control, Out};
 use self::tls::{Socket, TlsProgress, read_tls};
+use super::ended::Ended;
 use super::framing::Framing;
-use super::session::Ended;
 use super::stream::with_slices;
 use super::turn;
 use crate::channel::{Outbox, SessionId};

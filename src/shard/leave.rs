@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::ended::{Ended, slow_text};
 use super::ids::{Home, ShardId};
 use super::limits::LimitReached;
 use super::message::{Delivery, Request};
-use super::session::{Ended, Role, Session, SessionPhase, slow_text};
+use super::session::{Role, Session, SessionPhase};
 use super::{BrokerPhase, Shard};
 use crate::channel::{Dropped, FreedSeat, Member, MemberKey, Place, SessionId};
 use crate::escape::Escaped;

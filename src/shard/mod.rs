@@ -20,6 +20,7 @@ pub(crate) mod allowance;
 mod close;
 mod dirty;
 mod drain;
+pub(crate) mod ended;
 mod flush;
 pub(crate) mod frame_deadline;
 pub(crate) mod framing;

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::Shard;
+use super::ended::Ended;
 use super::layered::Layered;
 use super::message::{Arrival, Early, Socket};
 use super::refusal::Refusal;
-use super::session::{Ended, Session};
+use super::session::Session;
 use super::stream::{StreamReader, StreamWriter};
 
 /// A connection that stays where it is.

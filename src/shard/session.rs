@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::ended::Ended;
 use super::ids::Home;
 use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
 use super::pause::Pause;
 use super::stream::StreamWriter;
 use crate::access::Rights;
-use crate::channel::{Fanout, MemberKey, SessionId, SlowReason};
-use crate::protocol::{Cid, FrameError};
+use crate::channel::{Fanout, MemberKey, SessionId};
+use crate::protocol::Cid;
 
 /// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,37 +190,5 @@ impl Session {
         if let Some(over) = self.over.get() {
             over.notify_one();
         }
-    }
-}
-
-/// Why a session ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The client closed it, or the network did.
-    ByPeer(std::io::Error),
-    /// The client sent something that is no frame.
-    Protocol(FrameError),
-    /// A client that can be told has done what it may not.
-    Fault(Box<str>),
-    /// The memory for incomplete frames was needed for those of others.
-    Overdrawn,
-    /// A frame did not go on.
-    Overdue,
-    /// The client could not keep up.
-    Slow(SlowReason),
-    /// A new session took its connection id.
-    Replaced,
-    /// Half-closed, and had to make room at a limit.
-    LetGo(LimitReached),
-    /// The broker is stopping.
-    Stopping,
-}
-
-/// Returns why a member was too slow, in words.
-pub(crate) fn slow_text(reason: SlowReason) -> &'static str {
-    match reason {
-        SlowReason::QueueFull => "slow member, more than queue_bytes queued",
-        SlowReason::NoProgress => "slow member, no progress for write_deadline",
-        SlowReason::HeldBack => "slow member, held the publishers back for write_deadline",
     }
 }

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::Shard;
+use super::ended::Ended;
 use super::frame_deadline::{FrameTimer, Overdue};
 use super::input::{Frames, Input, Next};
 use super::message::Early;
-use super::session::{Ended, Role, Session, SessionPhase};
+use super::session::{Role, Session, SessionPhase};
 use super::stream::StreamReader;
 use super::turn;
 use crate::channel::FrameRun;

@@ -24,11 +24,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::ended::Ended;
 use super::ids::{ChannelId, ShardId};
 use super::liveness::PATIENCE;
 use super::message::{Arrival, Delivery, Request, Socket};
 use super::refusal::Refusal;
-use super::session::{Ended, Role, Session};
+use super::session::{Role, Session};
 use super::{BrokerPhase, Shard};
 use crate::channel::{Place, SessionId};
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::close::{CloseCode, MAX_CONTROL};
+use super::close_code::{CloseCode, MAX_CONTROL};
 
 /// A fault of a frame. Every `at` counts in bytes from the start of what was scanned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

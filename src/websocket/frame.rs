@@ -8,7 +8,7 @@ mod tests;
 
 use bytes::Bytes;
 
-use super::close::{CloseCode, MAX_CONTROL};
+use super::close_code::{CloseCode, MAX_CONTROL};
 use super::error::WsFrameError;
 use crate::protocol::{Run, Scan, Stop};
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// The first message of a v2 client.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! | `assembly` | follows messages over their fragments |
 //! | `greeting` | reads the first message of Mles v2 |
 //! | `payload` | turns Mles frames into messages of both versions, and messages of v2 into Mles frames |
-//! | `close`, `error` | why a connection ends, as codes and in words |
+//! | `close`, `close_code`, `error` | why a connection ends, as codes and in words |
 //!
 //! Own framing and not a library's, because the libraries own buffers and messages: here one
 //! prepared frame is shared by the queues of all members of a channel, and a connection that has
@@ -26,6 +26,7 @@
 
 mod assembly;
 mod close;
+mod close_code;
 mod error;
 mod frame;
 mod greeting;
@@ -33,7 +34,8 @@ mod handshake;
 mod payload;
 
 pub(crate) use assembly::{Assembly, Kind, Part};
-pub(crate) use close::{CloseCode, parse_close};
+pub(crate) use close::parse_close;
+pub(crate) use close_code::CloseCode;
 pub(crate) use error::{MessageError, WsFrameError};
 pub(crate) use frame::{
     FrameHead, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len,

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::{WsConnection, WsSessions};
 use crate::gateway::refusal::for_websocket;
 use crate::protocol::BodyError;
+use crate::shard::ended::Ended;
 use crate::shard::refusal::{Attempt, Refusal};
-use crate::shard::session::Ended;
 use crate::shard::stream::see_off;
 use crate::websocket::{CloseCode, GreetingError, MessageError, WsFrameError, close_frame};
 

@@ -18,13 +18,14 @@ use crate::peer::known::Digester;
 use crate::peer::merge::LinkMemory;
 use crate::protocol::{Cid, LinkHello, LinkNotice, LinkRefusal, frames};
 use crate::shard::Shard;
+use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
 use crate::shard::limits::Permit;
 use crate::shard::message::Socket;
 use crate::shard::refusal::Refusal;
 use crate::shard::room::Room;
 use crate::shard::sequence::Source;
-use crate::shard::session::{Ended, Session, SessionPhase};
+use crate::shard::session::{Session, SessionPhase};
 use crate::shard::stream::see_off;
 pub(in crate::shard) use compare::MAX_LATE;
 

@@ -13,13 +13,14 @@ use crate::peer::merge::{LinkMemory, Merge, MergeItem};
 use crate::protocol::{
     FrameHeader, Key, LinkHello, LinkNotice, ResyncError, ResyncLimits, decode_late, frames,
 };
+use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
 use crate::shard::links::SeatedServer;
 use crate::shard::links::received_resync::{ReceivedResync, Runs};
 use crate::shard::room::Room;
 use crate::shard::seat::Newcomer;
 use crate::shard::sequence::{Proposed, Source};
-use crate::shard::session::{Ended, Session};
+use crate::shard::session::Session;
 use crate::shard::{Shard, turn};
 
 /// Most late frames that may come at once.

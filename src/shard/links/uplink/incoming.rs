@@ -8,9 +8,10 @@ use crate::channel::FrameRun;
 use crate::peer::link::LinkFailure;
 use crate::peer::status::LinkState;
 use crate::protocol::{FrameHeader, LinkNotice, frames, is_presence};
+use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
 use crate::shard::sequence::{Proposed, Source};
-use crate::shard::session::{Ended, Session};
+use crate::shard::session::Session;
 use crate::shard::{LogLimiter, Shard};
 
 /// A run from the upstream, sorted.

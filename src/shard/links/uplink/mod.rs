@@ -36,9 +36,10 @@ use crate::peer::status::{LinkEntry, LinkState};
 use crate::peer::suspects::Suspects;
 use crate::protocol::{Cid, LinkRefusal, frames};
 use crate::settings::PeerSettings;
+use crate::shard::ended::{Ended, slow_text};
 use crate::shard::ids::{ChannelId, Home};
 use crate::shard::links::Links;
-use crate::shard::session::{Ended, Session, slow_text};
+use crate::shard::session::Session;
 use crate::shard::{Common, LogLimiter, Shard};
 pub(in crate::shard) use late_frames::Compared;
 
