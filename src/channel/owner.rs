@@ -131,20 +131,20 @@ impl<T> Channel<T> {
     }
 
     /// Returns `true` if a session with that connection id is in the channel.
-    #[must_use]
-    pub fn has_seat(&self, cid: Cid) -> bool {
+    #[cfg(feature = "server")]
+    pub(crate) fn has_seat(&self, cid: Cid) -> bool {
         self.seats.contains_key(&cid)
     }
 
     /// Returns the seat of the session with that connection id.
-    #[must_use]
-    pub fn seat(&self, cid: Cid) -> Option<&Seat> {
+    #[cfg(feature = "server")]
+    pub(crate) fn seat(&self, cid: Cid) -> Option<&Seat> {
         self.seats.get(&cid)
     }
 
     /// Returns `true` if a live session has that connection id: one that would not give way to another.
-    #[must_use]
-    pub fn is_taken(&self, cid: Cid) -> bool {
+    #[cfg(feature = "server")]
+    pub(crate) fn is_taken(&self, cid: Cid) -> bool {
         self.seats.get(&cid).is_some_and(|seat| !seat.half_closed)
     }
 
@@ -188,7 +188,7 @@ impl<T> Channel<T> {
     /// # Errors
     ///
     /// The connection id belongs to another session that is not half-closed.
-    pub fn join_without_history(
+    pub(crate) fn join_without_history(
         &mut self,
         cid: Cid,
         session: SessionId,
@@ -236,7 +236,8 @@ impl<T> Channel<T> {
     }
 
     /// Gives up all seats.
-    pub fn free_all_seats(&mut self, now: Instant) -> Vec<FreedSeat<T>> {
+    #[cfg(feature = "server")]
+    pub(crate) fn free_all_seats(&mut self, now: Instant) -> Vec<FreedSeat<T>> {
         let seats: Vec<_> = self.seats.iter().map(|(&cid, &seat)| (cid, seat)).collect();
         let freed = seats
             .into_iter()
@@ -317,8 +318,8 @@ impl<T> Channel<T> {
     }
 
     /// Returns since when nobody is in it.
-    #[must_use]
-    pub fn idle_since(&self) -> Option<Instant> {
+    #[cfg(feature = "server")]
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.idle_since
     }
 
