@@ -51,7 +51,7 @@ impl FrameHeader {
     /// [`FrameError::BadMagic`] or [`FrameError::EmptyBody`], told as soon as the bytes that show
     /// it are there.
     pub fn decode(buf: &[u8]) -> Result<Option<Self>, FrameError> {
-        let Some(body_len) = FrameStart::read(buf, 0, MAX_BODY_LEN)?.body_len() else {
+        let Some(body_len) = HeaderStart::read(buf, 0, MAX_BODY_LEN)?.body_len() else {
             return Ok(None);
         };
         let (Some(cid), Some(key)) = (
@@ -69,14 +69,14 @@ impl FrameHeader {
 }
 
 /// The first four bytes of a frame, read.
-pub(super) enum FrameStart {
+pub(super) enum HeaderStart {
     /// Fewer than four are there, nothing wrong so far.
     Unknown,
     /// The length of the body.
     BodyLen(usize),
 }
 
-impl FrameStart {
+impl HeaderStart {
     /// Reads the start of the frame at `buf[at..]`.
     #[inline]
     pub(super) fn read(buf: &[u8], at: usize, max_body: usize) -> Result<Self, FrameError> {

@@ -5,7 +5,7 @@
 
 use super::check::{BodyCheck, check_names};
 use super::error::FrameError;
-use super::header::{FrameStart, HEADER_LEN, frame_len};
+use super::header::{HEADER_LEN, HeaderStart, frame_len};
 
 /// Whole frames, back to back, at the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +70,9 @@ fn scan_with(
         if run.len == buf.len() {
             break Stop::End;
         }
-        let body_len = match FrameStart::read(buf, run.len, max_body) {
-            Ok(FrameStart::BodyLen(len)) => len,
-            Ok(FrameStart::Unknown) => break Stop::Partial { need: HEADER_LEN },
+        let body_len = match HeaderStart::read(buf, run.len, max_body) {
+            Ok(HeaderStart::BodyLen(len)) => len,
+            Ok(HeaderStart::Unknown) => break Stop::Partial { need: HEADER_LEN },
             Err(error) => break Stop::Bad(error),
         };
         let body_at = run.len + HEADER_LEN;
