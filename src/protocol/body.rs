@@ -1,13 +1,14 @@
 //! The ordinary message body: uid, channel, message.
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::cbor;
+use super::cbor::{self, ByteString};
 use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
 use super::key::{Cid, Key};
 use super::message_kind::MessageKind;
-use super::reader::CborReader;
+use super::reader::{CborReader, vacant};
 
 /// One message, borrowed from the body it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl<'a> Message<'a> {
         Self::decode_with_kind(body).map(|(message, _)| message)
     }
 
-    /// Decodes a whole body and the mark of its message.
+    /// Decodes a whole body, with the kind of its message.
     ///
     /// # Errors
     ///
@@ -95,29 +96,28 @@ impl<'a> Message<'a> {
     /// fit into one frame.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.body_len());
-        cbor::append_message(out, self);
+        let body = EncodedMessage {
+            uid: self.uid,
+            channel: self.channel,
+            message: ByteString(self.message),
+        };
+        cbor::append(out, &body);
     }
 }
 
-/// Returns `true` if a whole frame is a message with nothing in it, not even a mark: a hint that its sender
-/// is present.
+#[derive(Serialize)]
+struct EncodedMessage<'a> {
+    uid: &'a str,
+    channel: &'a str,
+    message: ByteString<'a>,
+}
+
+/// Returns `true` if a whole frame is an empty message of no kind: a hint that its sender is present.
 #[must_use]
 pub fn is_presence(frame: &[u8]) -> bool {
     let body = frame.get(HEADER_LEN..).unwrap_or_default();
     Message::decode_with_kind(body)
         .is_ok_and(|(message, kind)| message.message.is_empty() && kind == MessageKind::None)
-}
-
-/// Returns `slot` for the value of a key, unless the key was there before.
-pub(super) fn vacant<'s, T>(
-    slot: &'s mut Option<T>,
-    key: &'static str,
-    at: usize,
-) -> Result<&'s mut Option<T>, BodyError> {
-    match slot {
-        None => Ok(slot),
-        Some(_) => Err(BodyError::DuplicateKey { key, at }),
-    }
 }
 
 /// Encodes a whole frame, in one allocation of its exact size.
@@ -136,6 +136,6 @@ pub fn encode_frame(cid: Cid, key: Key, message: &Message<'_>) -> Result<Bytes, 
     let header = FrameHeader { body_len, cid, key };
     let mut frame = Vec::with_capacity(HEADER_LEN + body_len);
     frame.extend_from_slice(&header.encode());
-    cbor::append_message(&mut frame, message);
+    message.encode_into(&mut frame);
     Ok(frame.into())
 }

@@ -18,13 +18,13 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::body::vacant;
 use super::cbor;
 use super::error::BodyError;
 use super::header::{FrameHeader, HEADER_LEN};
 use super::key::{Cid, Key};
-use super::reader::CborReader;
+use super::reader::{CborReader, vacant};
 
 /// Most servers in the path of a notice: more than any sensible depth.
 pub const MAX_LINK_PATH: usize = 64;
@@ -153,11 +153,19 @@ impl LinkNotice {
                 path,
             } => {
                 let path = within_bound(path);
-                cbor::append_welcome(&mut frame, *replay, *counted, *given, path);
+                let welcome = EncodedNotice::Welcome {
+                    replay: *replay,
+                    counted: *counted,
+                    given: *given,
+                    path,
+                };
+                cbor::append(&mut frame, &welcome);
             }
-            Self::Path(path) => cbor::append_path(&mut frame, within_bound(path)),
-            Self::Compared(up_to) => cbor::append_compared(&mut frame, *up_to),
-            Self::Refused(why) => cbor::append_refused(&mut frame, why.word()),
+            Self::Path(path) => {
+                cbor::append(&mut frame, &EncodedNotice::Path(within_bound(path)));
+            }
+            Self::Compared(up_to) => cbor::append(&mut frame, &EncodedNotice::Compared(*up_to)),
+            Self::Refused(why) => cbor::append(&mut frame, &EncodedNotice::Refused(why.word())),
         }
         let header = FrameHeader {
             body_len: frame.len() - HEADER_LEN,
@@ -199,6 +207,24 @@ impl LinkNotice {
         reader.end().ok()?;
         Some(notice)
     }
+}
+
+/// A map of the one pair that the notice is.
+#[derive(Serialize)]
+enum EncodedNotice<'a> {
+    #[serde(rename = "link_welcome")]
+    Welcome {
+        replay: u64,
+        counted: bool,
+        given: u64,
+        path: &'a [u64],
+    },
+    #[serde(rename = "link_path")]
+    Path(&'a [u64]),
+    #[serde(rename = "link_compared")]
+    Compared(u64),
+    #[serde(rename = "link_refused")]
+    Refused(&'a str),
 }
 
 fn within_bound(path: &[u64]) -> &[u64] {

@@ -6,11 +6,6 @@
 //! takes all forms, frames pass servers and histories byte for byte, and no encoder makes these by
 //! itself, since bodies are under 16 MiB.
 
-use super::check::BodyPrefix;
-use super::error::BodyError;
-use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
-use super::key::{Cid, Key};
-
 /// Head of a byte string that has its length in it.
 const SHORT: u8 = 0x40;
 /// Head of a byte string that has its length in 4 bytes behind it.
@@ -54,40 +49,23 @@ impl MessageKind {
             _ => 4,
         }
     }
-}
 
-/// Appends a frame up to its message, whose `message_len` bytes the caller appends.
-///
-/// # Errors
-///
-/// [`BodyError::TooLong`] when the body would be over [`MAX_BODY_LEN`]; nothing is appended then.
-pub fn put_frame_start(
-    out: &mut Vec<u8>,
-    (cid, key): (Cid, Key),
-    names: &BodyPrefix,
-    kind: MessageKind,
-    message_len: usize,
-) -> Result<(), BodyError> {
-    let width = kind.width(message_len);
-    let names = names.as_bytes();
-    let body_len = (names.len() + 1 + width).saturating_add(message_len);
-    if body_len > MAX_BODY_LEN {
-        return Err(BodyError::TooLong {
-            len: body_len,
-            limit: MAX_BODY_LEN,
-        });
+    /// Returns the length in bytes of the head of a message of `len` bytes.
+    pub(super) fn head_len(self, len: usize) -> usize {
+        1 + self.width(len)
     }
-    out.reserve(HEADER_LEN + body_len);
-    out.extend(FrameHeader { body_len, cid, key }.encode());
-    out.extend_from_slice(names);
-    let len = (message_len as u64).to_be_bytes();
-    out.push(match width {
-        0 => SHORT | len[7],
-        1 => 0x58,
-        2 => 0x59,
-        4 => LEN_4,
-        _ => LEN_8,
-    });
-    out.extend_from_slice(&len[8 - width..]);
-    Ok(())
+
+    /// Appends the head of a message of `message_len` bytes.
+    pub(super) fn append_head(self, out: &mut Vec<u8>, message_len: usize) {
+        let width = self.width(message_len);
+        let len = (message_len as u64).to_be_bytes();
+        out.push(match width {
+            0 => SHORT | len[7],
+            1 => 0x58,
+            2 => 0x59,
+            4 => LEN_4,
+            _ => LEN_8,
+        });
+        out.extend_from_slice(&len[8 - width..]);
+    }
 }

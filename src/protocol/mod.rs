@@ -15,19 +15,21 @@ mod link;
 mod message_kind;
 #[cfg(feature = "server")]
 mod message_reader;
+mod prefix;
 mod reader;
 mod resync;
 mod scan;
 
 pub use body::{Message, encode_frame, is_presence};
-pub use check::{BodyCheck, BodyPrefix};
+pub use check::BodyCheck;
 pub use error::{BodyError, CborType, FrameError, ResyncError};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
-pub use message_kind::{MessageKind, put_frame_start};
+pub use message_kind::MessageKind;
 #[cfg(feature = "server")]
 pub(crate) use message_reader::MessageReader;
+pub use prefix::{BodyPrefix, put_frame_start};
 pub use resync::{
     CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
     encode_late, encode_resync, is_resync, resync_join, resync_link,

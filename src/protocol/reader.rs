@@ -140,3 +140,15 @@ fn major_type(first: u8) -> CborType {
         _ => CborType::Simple,
     }
 }
+
+/// Returns `slot` for the value of a key, unless the key was there before.
+pub(super) fn vacant<'s, T>(
+    slot: &'s mut Option<T>,
+    key: &'static str,
+    at: usize,
+) -> Result<&'s mut Option<T>, BodyError> {
+    match slot {
+        None => Ok(slot),
+        Some(_) => Err(BodyError::DuplicateKey { key, at }),
+    }
+}

@@ -1,7 +1,9 @@
 //! Encodes resync messages.
 
+use serde::{Serialize, Serializer};
+
 use super::{ENCODED_MSG, LINK, NestedFrame, RESYNC_MESSAGE, SEQ};
-use crate::protocol::cbor;
+use crate::protocol::cbor::{self, ByteString};
 use crate::protocol::header::MAX_BODY_LEN;
 use crate::protocol::link::LinkHello;
 
@@ -39,7 +41,11 @@ pub fn encode_resync(
     }
     let left_out = rest.len() - taken;
     let mut body = Vec::with_capacity(len);
-    cbor::append_resync(&mut body, first, &rest[left_out..], link);
+    let message = ResyncBody {
+        resync_message: Nested(first, &rest[left_out..]),
+        link: link.map(EncodedHello::from),
+    };
+    cbor::append(&mut body, &message);
     Some((body, left_out))
 }
 
@@ -67,4 +73,63 @@ fn link_len(link: &LinkHello) -> usize {
     let pairs = pairs.map(len);
     let got = link.got.map_or(0, |got| len(("got", got)));
     cbor::string_len(LINK.len()) + cbor::head_len(6) + pairs.iter().sum::<usize>() + got
+}
+
+#[derive(Serialize)]
+struct ResyncBody<'a> {
+    resync_message: Nested<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<EncodedHello>,
+}
+
+#[derive(Serialize)]
+struct EncodedFrame<'a> {
+    encoded_msg: ByteString<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct EncodedHello {
+    server: u64,
+    id: u64,
+    window: u64,
+    sent: u64,
+    old: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    got: Option<u64>,
+}
+
+impl From<&LinkHello> for EncodedHello {
+    fn from(hello: &LinkHello) -> Self {
+        let LinkHello {
+            server,
+            id,
+            window,
+            sent,
+            old,
+            got,
+        } = *hello;
+        Self {
+            server,
+            id,
+            window,
+            sent,
+            old,
+            got,
+        }
+    }
+}
+
+/// Serialized as an array of [`EncodedFrame`].
+struct Nested<'a>(&'a NestedFrame, &'a [NestedFrame]);
+
+impl Serialize for Nested<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let frames = std::iter::once(self.0).chain(self.1);
+        serializer.collect_seq(frames.map(|nested| EncodedFrame {
+            encoded_msg: ByteString(&nested.frame),
+            seq: nested.seq,
+        }))
+    }
 }
