@@ -1,7 +1,9 @@
 //! Frames of which only a part has come: who gives way when their memory is used up, and what
 //! happens to those that do not go on.
 
+use std::fs;
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mles::channel::SlowPolicy;
@@ -31,7 +33,39 @@ fn large_join(broker: &Broker, i: usize) -> (Client, Vec<u8>) {
     (client, frame)
 }
 
-/// Half frames of every size, as many as take the memory several times over.
+/// Waits until the broker has read all that was written to `stream`, as the kernel tells; not at all if it has
+/// closed the connection. What it has read when is what decides who gives way.
+fn wait_until_read(stream: &TcpStream) {
+    let hex = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => {
+            let ip = u32::from_ne_bytes(v4.ip().octets());
+            format!("{ip:08X}:{:04X}", v4.port())
+        }
+        SocketAddr::V6(v6) => panic!("not an IPv4 address: {v6}"),
+    };
+    let Ok(peer) = stream.peer_addr() else {
+        return;
+    };
+    let (ours, theirs) = (hex(stream.local_addr().unwrap()), hex(peer));
+    wait_until("the broker has read all of it", || {
+        let connections = fs::read_to_string("/proc/net/tcp").unwrap();
+        let queues = connections.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let (sent, received) = fields.get(4)?.split_once(':')?;
+            if fields[1..3] == [&ours, &theirs] {
+                Some(sent == "00000000")
+            } else if fields[1..3] == [&theirs, &ours] {
+                Some(received == "00000000")
+            } else {
+                None
+            }
+        });
+        queues.into_iter().all(|is_empty| is_empty)
+    });
+}
+
+/// Half frames of every size, as many as take the memory several times over. Of those that come while hers is
+/// on its way there are fewer than fill it: else she would be the one that has stood still for longest.
 #[test]
 fn half_frames_never_close_an_innocent_member() {
     for half in [5_000, 50_000, 500_000] {
@@ -44,13 +78,15 @@ fn half_frames_never_close_an_innocent_member() {
         let mut n = 0;
         while broker.stats().partials_evicted < 20 {
             alice.stream.write_all(first).unwrap();
-            for _ in 0..5 {
+            wait_until_read(&alice.stream);
+            for _ in 0..(1_000_000 / half).clamp(1, 5) {
                 let uid = format!("hostile {n}");
                 let cid = Some(Cid(n + 1000));
                 let keyring = Keyring::default();
                 let mut client = Client::join_with(&broker, &keyring, &uid, "room", b"", cid);
                 let frame = client.frame(&vec![b'x'; 2 * half]);
                 client.stream.write_all(&frame[..half]).unwrap();
+                wait_until_read(&client.stream);
                 hostile.push(client);
                 n += 1;
             }
