@@ -27,8 +27,8 @@ use crate::websocket::{
 /// How long a client that was too slow may take to let the answer in.
 const LATE: Duration = Duration::from_millis(100);
 
-/// Outcome of a request.
-enum Outcome {
+/// The outcome of a request.
+enum RequestOutcome {
     /// It is upgraded to WebSocket, and these bytes came behind the request.
     Upgraded(RequestProof, Bytes),
     /// It was answered, and that is all.
@@ -48,7 +48,7 @@ pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     let peer = client.get();
     let note = |refusal: &Refusal| shard.note_refusal(peer, Attempt::Request, refusal);
     match answered {
-        Ok(Ok(Outcome::Upgraded(proof, early))) => {
+        Ok(Ok(RequestOutcome::Upgraded(proof, early))) => {
             let permit = pending.permit;
             return shard.serve_websocket(UpgradedConnection {
                 layered,
@@ -59,8 +59,8 @@ pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
                 permit,
             });
         }
-        Ok(Ok(Outcome::Answered)) => {}
-        Ok(Ok(Outcome::Refused(refusal))) => note(&refusal),
+        Ok(Ok(RequestOutcome::Answered)) => {}
+        Ok(Ok(RequestOutcome::Refused(refusal))) => note(&refusal),
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "HTTP connection ended"),
         Err(refusal @ Refusal::LetGo(_)) => return note(&refusal),
         Err(_) if progress.get() == Progress::Answering => {
@@ -97,7 +97,7 @@ async fn answer(
     pending: &PendingJoin,
     client: &Cell<SocketAddr>,
     progress: &Cell<Progress>,
-) -> io::Result<Outcome> {
+) -> io::Result<RequestOutcome> {
     let settings = &shard.common.settings;
     let mut head = RequestHead::new(shard);
     let (response, outcome) = loop {
@@ -137,13 +137,16 @@ fn answer_to(refusal: &Refusal, with_body: bool) -> Vec<u8> {
     Response::text(status, &[], &format!("{reason}\n"), with_body)
 }
 
-fn refused(refusal: Refusal, with_body: bool) -> (Vec<u8>, Outcome) {
-    (answer_to(&refusal, with_body), Outcome::Refused(refusal))
+fn refused(refusal: Refusal, with_body: bool) -> (Vec<u8>, RequestOutcome) {
+    (
+        answer_to(&refusal, with_body),
+        RequestOutcome::Refused(refusal),
+    )
 }
 
-fn bad_request(bad: &BadRequest, received: &[u8]) -> (Vec<u8>, Outcome) {
+fn bad_request(bad: &BadRequest, received: &[u8]) -> (Vec<u8>, RequestOutcome) {
     let refusal = Refusal::Fault(bad.to_string());
-    (bad.response(received), Outcome::Refused(refusal))
+    (bad.response(received), RequestOutcome::Refused(refusal))
 }
 
 /// Context of a request: what the answer to it depends on besides.
@@ -156,7 +159,7 @@ struct RequestContext<'a> {
 
 impl RequestContext<'_> {
     /// Returns the answer to a request, and the outcome.
-    fn respond(&self, request: &HttpRequest<'_>, received: &[u8]) -> (Vec<u8>, Outcome) {
+    fn respond(&self, request: &HttpRequest<'_>, received: &[u8]) -> (Vec<u8>, RequestOutcome) {
         let upgrade = match request.upgrade() {
             Ok(Some(upgrade)) => upgrade,
             Ok(None) => return self.page(request),
@@ -179,23 +182,23 @@ impl RequestContext<'_> {
                 let protocol = (upgrade.offer == Offer::Mles).then_some(PROTOCOL);
                 let early = Bytes::copy_from_slice(&received[request.head_len..]);
                 let response = switching(&upgrade.accept, protocol);
-                (response, Outcome::Upgraded(proof, early))
+                (response, RequestOutcome::Upgraded(proof, early))
             }
             Err(denied) => refused(denied.into(), with_body),
         }
     }
 
     /// Returns the answer to a request for anything but an upgrade.
-    fn page(&self, request: &HttpRequest<'_>) -> (Vec<u8>, Outcome) {
+    fn page(&self, request: &HttpRequest<'_>) -> (Vec<u8>, RequestOutcome) {
         if request.method == Method::Options {
-            return (no_content(), Outcome::Answered);
+            return (no_content(), RequestOutcome::Answered);
         }
         if let Err(denied) = self.access.check_host(request.host) {
             return refused(denied.into(), request.method != Method::Head);
         }
         let with_body = request.method == Method::Get;
         let page = page::response(request.path, self.has_page, with_body);
-        (page, Outcome::Answered)
+        (page, RequestOutcome::Answered)
     }
 }
 
@@ -221,7 +224,7 @@ mod tests {
         let (response, outcome) = context.respond(&request, head.as_bytes());
         let response = String::from_utf8(response).unwrap();
         let status = response["HTTP/1.1 ".len()..][..3].parse().unwrap();
-        let Outcome::Refused(why) = outcome else {
+        let RequestOutcome::Refused(why) = outcome else {
             return (status, None);
         };
         (status, Some(why.to_string()))

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use self::out::{Control, Out};
-use self::tls::{Socket, TlsProgress, read_tls};
+use self::tls::{TlsProgress, TlsSocket, read_tls};
 use super::ended::Ended;
 use super::framing::Framing;
 use super::stream::with_slices;
@@ -250,7 +250,7 @@ impl Layered {
         };
         let mut tls = tls.borrow_mut();
         while tls.wants_write() {
-            tls.write_tls(&mut Socket(&self.stream))?;
+            tls.write_tls(&mut TlsSocket(&self.stream))?;
             self.progress.set(Some(Instant::now()));
         }
         Ok(())

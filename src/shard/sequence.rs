@@ -77,7 +77,7 @@ impl Source {
 }
 
 /// What is left to be done for a run, outside of the registry.
-enum Outcome {
+enum CommitOutcome {
     /// It is committed.
     Committed {
         /// Whether the flusher has something to do.
@@ -150,12 +150,12 @@ impl Shard {
         dirty: &mut DirtyChannels,
         proposed: &Proposed,
         now: Instant,
-    ) -> Outcome {
+    ) -> CommitOutcome {
         if matches!(proposed.source, Source::Member)
             && let Some((rest, returned)) = room.links.take_probes(&proposed.run, now)
         {
             let from = proposed.from;
-            return Outcome::Probes {
+            return CommitOutcome::Probes {
                 rest,
                 returned,
                 from,
@@ -228,13 +228,13 @@ impl Shard {
         room: &mut Room,
         dirty: &mut DirtyChannels,
         is_suspect: bool,
-    ) -> Outcome {
+    ) -> CommitOutcome {
         let home = Home::Owned(room.id.index);
         dirty.list(home, room.local_members());
         if room.channel.local.is_ahead() {
             self.pause_or_release(room);
         }
-        Outcome::Committed {
+        CommitOutcome::Committed {
             is_dirty: !dirty.is_empty(),
             is_suspect,
         }
@@ -242,9 +242,9 @@ impl Shard {
 
     /// Does what is left to be done when the registry is not borrowed any more.
     #[inline]
-    fn after_commit(self: &Rc<Self>, at: u32, outcome: Outcome, now: Instant) {
+    fn after_commit(self: &Rc<Self>, at: u32, outcome: CommitOutcome, now: Instant) {
         match outcome {
-            Outcome::Committed {
+            CommitOutcome::Committed {
                 is_dirty,
                 is_suspect,
             } => {
@@ -255,7 +255,7 @@ impl Shard {
                     self.send_probe(at, now);
                 }
             }
-            Outcome::Probes {
+            CommitOutcome::Probes {
                 rest,
                 returned,
                 from,

@@ -37,7 +37,7 @@ pub(super) fn read_tls(
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
         Err(_) => {}
     }
-    let received = tls.read_tls(&mut Socket(stream))?;
+    let received = tls.read_tls(&mut TlsSocket(stream))?;
     match tls.process_new_packets() {
         Ok(state) => {
             charge(received, state.plaintext_bytes_to_read());
@@ -66,15 +66,15 @@ fn charge(received: usize, plain: usize) {
 }
 
 /// The socket as TLS reads and writes it.
-pub(super) struct Socket<'a>(pub(super) &'a TcpStream);
+pub(super) struct TlsSocket<'a>(pub(super) &'a TcpStream);
 
-impl io::Read for Socket<'_> {
+impl io::Read for TlsSocket<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buf)
     }
 }
 
-impl io::Write for Socket<'_> {
+impl io::Write for TlsSocket<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.try_write(buf)
     }
