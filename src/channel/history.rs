@@ -68,7 +68,7 @@ impl Stored {
 
 /// A ring of runs, capped by frames, by bytes of memory, and by age.
 ///
-/// What counts against the byte cap is the memory that is kept alive, not the length of the
+/// The byte cap counts the memory that is kept alive, not the length of the
 /// frames. Small runs are merged as they come: the cost of each, and the length of a joiner's queue, do not follow
 /// from how a publisher cuts what it sends.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub struct History {
     runs: VecDeque<Stored>,
     /// Number of frames in all runs.
     frames: usize,
-    /// What the runs cost.
+    /// Memory that the runs cost, in bytes.
     account: Account,
     /// Number of runs at the end are small, of one origin, and not merged yet.
     small: usize,

@@ -22,9 +22,9 @@ impl SessionId {
 pub struct Member<T> {
     /// Its session.
     pub session: SessionId,
-    /// What the caller needs to reach it.
+    /// The caller's own, to reach it.
     pub handle: T,
-    /// What is queued for it.
+    /// The runs queued for it.
     pub outbox: Outbox,
     /// Part of the outbox's cost that is its history's. It does not count against the limits: how much
     /// history there is says nothing about how fast the member is.
@@ -33,7 +33,7 @@ pub struct Member<T> {
     pub(super) skip: u32,
     /// Set while it is listed as dirty.
     pub(super) dirty: bool,
-    /// What its queue is made of.
+    /// The encoding of its queue.
     pub(super) encoding: &'static Encoding,
     /// Its own policy, which replaces that of the channel.
     pub(super) policy: Option<SlowPolicy>,

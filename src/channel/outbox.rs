@@ -1,4 +1,4 @@
-//! What is queued for one member, and how far it has been written.
+//! The queue of one member, and how far it has been written.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

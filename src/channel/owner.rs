@@ -31,7 +31,7 @@ pub struct Seat {
     pub session: SessionId,
     /// Where the connection lives.
     pub place: Place,
-    /// Whether the client has closed its sending side. It still receives, but gives way to a new
+    /// `true` once the client has closed its sending side. It still receives, but gives way to a new
     /// session with its connection id: most such clients are gone altogether.
     pub half_closed: bool,
 }

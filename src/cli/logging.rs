@@ -1,6 +1,6 @@
 //! Logs of `mles serve`: lines for people or JSON on standard error, all over one queue.
 //!
-//! Whatever the server says goes this way, its greeting, errors and panics included: a standard error
+//! Everything that the server says goes this way, its greeting, errors and panics included: a standard error
 //! that is full or gone holds nobody up, and with JSON every line is an object.
 
 use std::backtrace::{Backtrace, BacktraceStatus};

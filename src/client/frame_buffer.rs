@@ -17,7 +17,7 @@ const MAX_READ: usize = 256 << 10;
 pub(super) struct FrameBuffer {
     /// Whole, checked frames.
     run: Bytes,
-    /// What was read after them.
+    /// Bytes read after them.
     rest: BytesMut,
     /// Length of the frame that `rest` begins with, as far as it is known.
     need: usize,
@@ -42,7 +42,7 @@ impl FrameBuffer {
     ///
     /// # Errors
     ///
-    /// What comes next is not a frame, or one over the limit. Later calls return the same error.
+    /// The next bytes are no frame, or one over the limit. Later calls return the same error.
     pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         if self.run.is_empty() && !self.rest.is_empty() {
             self.scan()?;

@@ -34,7 +34,7 @@ pub(super) struct JoinedReader {
     pub(super) admission: Admission,
 }
 
-/// What a read brought.
+/// The outcome of a read.
 pub(super) enum ReadOutcome {
     Frame(Bytes),
     End(ConnectionEnd),

@@ -1,4 +1,4 @@
-//! What all sessions of a client have in common.
+//! Options that all sessions of a client share.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What TCP connections of clients have in common, with a runtime and without.
+//! The TCP set-up that all clients share, with a runtime and without.
 
 use std::io;
 use std::net::SocketAddr;

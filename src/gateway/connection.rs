@@ -50,7 +50,7 @@ pub(crate) struct UpgradedConnection {
     pub(crate) layered: Rc<Layered>,
     /// Address of the client.
     pub(crate) peer: SocketAddr,
-    /// What the request for the upgrade has proved.
+    /// The proof that the request for the upgrade has given.
     pub(crate) proof: RequestProof,
     /// Bytes that came behind the handshake.
     pub(crate) early: Bytes,
@@ -100,7 +100,7 @@ struct WsConnection {
     reader: StreamReader,
     /// Address of the client.
     peer: SocketAddr,
-    /// What the request for the upgrade has proved.
+    /// The proof that the request for the upgrade has given.
     proof: RequestProof,
     /// Bytes of a frame that has not come as a whole.
     input: Input,
@@ -382,7 +382,7 @@ impl WsConnection {
     }
 }
 
-/// What ends a connection from outside.
+/// The events that end a connection from outside.
 struct Outside {
     layered: Rc<Layered>,
     phase: watch::Receiver<BrokerPhase>,

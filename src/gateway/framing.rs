@@ -1,4 +1,4 @@
-//! What members over WebSocket are sent, in both versions of the protocol.
+//! The encodings and control frames that members over WebSocket are sent, in both versions of the protocol.
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::reader::CborReader;
 /// next begins with the same bytes, as those of one sender do.
 #[derive(Debug, Default)]
 pub(crate) struct MessageReader<'a> {
-    /// What stood before the message in the last body; empty if something stood behind it as well.
+    /// The part before the message of the last body; empty if something stood behind it as well.
     before: &'a [u8],
 }
 

@@ -14,7 +14,7 @@ pub(super) struct LocalMembers<'a> {
     pub(super) local: &'a mut Fanout<Rc<Session>>,
     /// The settings of the channel.
     pub(super) settings: &'a Arc<ChannelSettings>,
-    /// Whether the channel is in [`DirtyChannels`].
+    /// `true` while the channel is in [`DirtyChannels`].
     pub(super) is_listed: &'a mut bool,
 }
 

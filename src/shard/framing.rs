@@ -1,4 +1,4 @@
-//! What a gateway puts between the sessions of a connection and its bytes.
+//! The layer that a gateway puts between the sessions of a connection and its bytes.
 
 use bytes::Bytes;
 

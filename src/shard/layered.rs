@@ -29,7 +29,7 @@ use crate::channel::{Outbox, SessionId};
 pub(crate) struct Layered {
     stream: TcpStream,
     tls: Option<Box<RefCell<Connection>>>,
-    /// What a gateway puts around the sessions; without it they exchange frames.
+    /// The framing that a gateway puts around the sessions; without it they exchange frames.
     framing: Cell<Option<&'static Framing>>,
     out: RefCell<Out>,
     progress: Cell<Option<Instant>>,

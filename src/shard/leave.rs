@@ -17,7 +17,7 @@ use crate::escape::Escaped;
 struct Left {
     /// Frames that were still queued.
     unsent: Dropped,
-    /// Whether no other session shares the connection, which only the last of them closes.
+    /// `true` if no other session shares the connection, which only the last of them closes.
     is_last: bool,
 }
 

@@ -130,7 +130,7 @@ pub(crate) struct Identity {
     pub(crate) cid: Cid,
     pub(crate) peer: SocketAddr,
     pub(crate) uid: Box<str>,
-    /// What it may do.
+    /// The rights of the session.
     pub(crate) rights: Rights,
     /// Keeps the connection counted, unless what it lives in does that.
     pub(crate) permit: Option<Permit>,

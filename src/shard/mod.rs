@@ -244,7 +244,7 @@ pub(crate) struct Shard {
     registry: RefCell<Registry>,
     /// The read buffer of all members, and the memory for their incomplete frames.
     scratch: RefCell<Scratch>,
-    /// The same for connections that have not joined: members must not suffer from what anyone can send.
+    /// Buffer and memory of connections that have not joined: members must not suffer from what anyone can send.
     join_scratch: RefCell<Scratch>,
     /// Mailboxes of the owners of channels, by shard.
     requests: Vec<Outlet<Request>>,

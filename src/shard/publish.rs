@@ -1,4 +1,4 @@
-//! What sessions of this shard send: on its way to the owner of the channel.
+//! The first step of a published run: from a session of this shard to the owner of the channel.
 
 use std::rc::Rc;
 use std::time::Instant;

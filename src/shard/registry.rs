@@ -29,9 +29,9 @@ pub(super) struct Relay {
     pub(super) settings: Arc<ChannelSettings>,
     /// Pauses the publishers among the members on this shard.
     pub(super) pause: Rc<Pause>,
-    /// Whether the owner was told that a member here is over its high-water mark.
+    /// `true` while the owner was told that a member here is over its high-water mark.
     pub(super) is_pressed: bool,
-    /// Whether the flusher has it on its list.
+    /// `true` while the flusher has it on its list.
     is_listed: bool,
 }
 

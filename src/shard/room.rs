@@ -31,11 +31,11 @@ pub(super) struct Room {
     pub(super) links: Links,
     /// The uids that only one session each may have, if there was one.
     reserved: Option<Box<ReservedUids>>,
-    /// Whether new members stay on the shard that accepted them.
+    /// `true` while new members stay on the shard that accepted them.
     pub(super) is_spreading: bool,
-    /// Whether a task is going to deliver the announcements collected.
+    /// `true` while a task is going to deliver the announcements collected.
     pub(super) is_announcing: bool,
-    /// Whether the flusher has it on its list.
+    /// `true` while the flusher has it on its list.
     is_listed: bool,
     /// Keeps the channel counted.
     permit: ChannelPermit,

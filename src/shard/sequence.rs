@@ -76,13 +76,13 @@ impl Source {
     }
 }
 
-/// What is left to be done for a run, outside of the registry.
+/// Work that a commit leaves to be done once the registry is free again.
 enum CommitOutcome {
     /// It is committed.
     Committed {
-        /// Whether the flusher has something to do.
+        /// `true` if the flusher has something to do.
         is_dirty: bool,
-        /// Whether a ring is to be probed for.
+        /// `true` if a ring is to be probed for.
         is_suspect: bool,
     },
     /// Probes were found in it, and nothing is committed yet.

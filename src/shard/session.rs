@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(super) id: SessionId,
     /// Kind of party at the other end.
     pub(super) role: Role,
-    /// What it may do.
+    /// Its rights, decided at the join.
     pub(super) rights: Rights,
     /// Its connection id in the channel.
     pub(super) cid: Cid,

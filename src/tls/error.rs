@@ -36,7 +36,7 @@ pub enum TlsError {
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// What it has instead, in words that follow the rest; may be empty.
+        /// The content it has instead, in words that follow the rest; may be empty.
         found: String,
     },
     /// A certificate cannot be used.
@@ -52,7 +52,7 @@ pub enum TlsError {
     NoKey {
         /// The file.
         path: PathBuf,
-        /// What it has instead, in words that follow the rest; may be empty.
+        /// The content it has instead, in words that follow the rest; may be empty.
         found: String,
     },
     /// A private key is encrypted.

@@ -31,7 +31,7 @@ impl CloseCode {
     pub(crate) const AUTH: Self = Self(4401);
     /// The member was too slow for its channel.
     pub(crate) const SLOW: Self = Self(4408);
-    /// The same uid is on the channel already.
+    /// The uid is on the channel already.
     pub(crate) const DUPLICATE: Self = Self(4409);
 
     /// Returns the code as a number.

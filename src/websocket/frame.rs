@@ -137,7 +137,7 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 
-/// What is known of a client's frame by its first bytes.
+/// The facts about a client's frame that its first bytes tell.
 enum FrameStart {
     /// Too few are there for the length, nothing wrong so far.
     Unknown,

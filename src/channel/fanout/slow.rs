@@ -1,4 +1,4 @@
-//! What happens to members that are slow: their sockets are full, or they are over a limit.
+//! The fate of slow members: their sockets are full, or they are over a limit.
 
 use std::time::Instant;
 

@@ -19,7 +19,7 @@ use crate::websocket::{
 /// may make a frame with a long name, and a frame of 30 bytes may go to thousands of members.
 const READ: u32 = turn::BUDGET / 2;
 
-/// What a client has sent and is not published yet.
+/// Input of a client that is not published yet.
 #[derive(Debug, Default)]
 pub(super) struct IncomingRun {
     /// Whole Mles frames, all of one session.

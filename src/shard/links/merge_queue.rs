@@ -32,7 +32,7 @@ pub(in crate::shard) type Merging = HashMap<Box<str>, MergeQueue>;
 pub(in crate::shard) struct MergeQueue {
     /// Servers that come after it.
     waiting: VecDeque<Server>,
-    /// Whether it has new frames that are not published yet.
+    /// `true` while it has new frames that are not published yet.
     has_news: bool,
 }
 
@@ -40,7 +40,7 @@ pub(in crate::shard) struct MergeQueue {
 #[derive(Debug)]
 struct Server {
     arrival: Arrival<Socket>,
-    /// Whether it has waited for the seat of a session that may have been dead.
+    /// `true` if it has waited for the seat of a session that may have been dead.
     has_waited: bool,
 }
 

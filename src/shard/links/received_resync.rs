@@ -1,4 +1,4 @@
-//! What a server below brings: its history, read in steps and made ready to be merged.
+//! The history that a server below brings: read in steps, and made ready to be merged.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the first frame that is bad, or with what is around the frames; or there is no
+    /// The fault of the first frame that is bad, or of what is around the frames; or there is no
     /// memory to wait in.
     pub(crate) async fn read_resync<E: From<ResyncError> + From<Overdrawn>>(
         &self,

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The hosts by which pages of ours may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hosts {
-    /// Whatever leads here.
+    /// Any name that leads here.
     Any,
     /// `localhost` and addresses. Other names may be made to lead here by who owns them ("DNS
     /// rebinding"): a page from `http://evil.example:8076` is of the same origin as a server on

@@ -1,4 +1,4 @@
-//! What servers below bring, compared with what their channel remembers: a resync in the call that gives
+//! Compares frames that servers below bring with those that their channel remembers: a resync in the call that gives
 //! its server a seat, and late frames in the middle of a session.
 
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What comes down from an upstream.
+//! Frames and notices that come down from an upstream.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -20,11 +20,11 @@ struct Sifted {
     runs: Vec<FrameRun>,
     /// Notices to this server, in order.
     notices: Vec<LinkNotice>,
-    /// Whether some frames that the upstream has given will never come.
+    /// `true` if some frames that the upstream has given will never come.
     has_gap: bool,
     /// Number of frames that were known already.
     known: u64,
-    /// Whether something that went up here has come back.
+    /// `true` if something that went up here has come back.
     is_echo: bool,
     target: usize,
 }

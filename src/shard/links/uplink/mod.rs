@@ -53,7 +53,7 @@ pub(in crate::shard) struct Uplink {
     entry: DirectoryEntry,
     /// The uid and connection id in whose name the link joins.
     member: (Box<str>, Cid),
-    /// Whether the upstream has said that somebody there has its connection id. A server that says
+    /// `true` once the upstream has said that somebody there has its connection id. A server that says
     /// so tells of rings as well, so another id may be tried.
     is_cid_taken: bool,
     /// By upstream, in the order of the settings.
@@ -61,7 +61,7 @@ pub(in crate::shard) struct Uplink {
     attached: Option<Attached>,
     /// The servers above this one, the upstream first, as far as it has told them.
     path: Vec<u64>,
-    /// Whether a v1 server above has turned out to be part of a ring.
+    /// `true` once a v1 server above has turned out to be part of a ring.
     is_wary: bool,
     /// Finds out whether it is.
     prober: Prober,
@@ -101,7 +101,7 @@ struct Attached {
     counting: Option<(u64, u64)>,
     /// Digests of the frames that the first frame has shown to the upstream, until it answers.
     shown: Vec<u64>,
-    /// Whether it has shown that it is a server like this one, which tells who is above it.
+    /// `true` once it has shown that it is a server like this one, which tells who is above it.
     is_welcome: bool,
     /// Watches for a ring when it is another.
     echo: EchoGuard,
