@@ -37,8 +37,8 @@ pub struct Member<T> {
     pub(super) encoding: &'static Encoding,
     /// Its own policy, which replaces that of the channel.
     pub(super) policy: Option<SlowPolicy>,
-    /// Set while its socket is full.
-    pub(super) stall: Option<Stall>,
+    /// Set while its socket is full. Boxed, because few are at a time and every member has room for it.
+    pub(super) stall: Option<Box<Stall>>,
     /// When it came to be over the high-water mark, while it is (backpressure only).
     pub(super) over_since: Option<Instant>,
 }

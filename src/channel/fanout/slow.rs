@@ -39,7 +39,7 @@ impl<T> Fanout<T> {
         };
         let news = member.stall.is_some() != stalled;
         if news {
-            member.stall = stalled.then_some(Stall { progress: now });
+            member.stall = stalled.then(|| Box::new(Stall { progress: now }));
         }
         news
     }
@@ -57,7 +57,7 @@ impl<T> Fanout<T> {
     #[must_use]
     pub fn deadline(&self, key: MemberKey, settings: &ChannelSettings) -> Option<Instant> {
         let member = self.members.get(key)?;
-        let mut since = member.stall?.progress;
+        let mut since = member.stall.as_ref()?.progress;
         if let Some(over) = member.over_since {
             since = since.min(over);
         }
