@@ -56,8 +56,10 @@ impl Encoding {
 /// A run in every encoding that was asked for, each made once however many members take it.
 pub(super) struct EncodedRun<'a> {
     run: &'a FrameRun,
-    /// The encodings besides [`FRAMES`]: a list, as there are few, if any.
-    encoded: Option<Box<Encoded>>,
+    /// The first encoding besides [`FRAMES`]. Most channels have no other.
+    first: Option<Encoded>,
+    /// Any others.
+    more: Vec<Encoded>,
 }
 
 /// A run in one encoding.
@@ -65,13 +67,15 @@ struct Encoded {
     encoding: &'static Encoding,
     /// The units, and how many there are.
     units: (Bytes, u32),
-    /// The encodings that were made before.
-    next: Option<Box<Self>>,
 }
 
 impl<'a> EncodedRun<'a> {
-    pub(super) fn new(run: &'a FrameRun) -> Self {
-        Self { run, encoded: None }
+    pub(super) const fn new(run: &'a FrameRun) -> Self {
+        Self {
+            run,
+            first: None,
+            more: Vec::new(),
+        }
     }
 
     /// Returns the run in `encoding`, and how many units that is.
@@ -80,23 +84,27 @@ impl<'a> EncodedRun<'a> {
         if encoding == &FRAMES {
             return (self.run.bytes().clone(), self.run.frame_count());
         }
-        self.encode_once(encoding)
+        match &self.first {
+            Some(first) if first.encoding == encoding => first.units.clone(),
+            _ => self.get_other(encoding),
+        }
     }
 
-    fn encode_once(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
-        let mut known = self.encoded.as_deref();
-        while let Some(encoded) = known {
-            if encoded.encoding == encoding {
-                return encoded.units.clone();
-            }
-            known = encoded.next.as_deref();
+    /// Returns the run in an encoding that is not the first, unless there is no first.
+    fn get_other(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
+        let mut others = self.more.iter();
+        if let Some(known) = others.find(|encoded| encoded.encoding == encoding) {
+            return known.units.clone();
         }
         let units = encoding.encode(self.run.bytes());
-        self.encoded = Some(Box::new(Encoded {
+        let encoded = Encoded {
             encoding,
             units: units.clone(),
-            next: self.encoded.take(),
-        }));
+        };
+        match self.first {
+            None => self.first = Some(encoded),
+            Some(_) => self.more.push(encoded),
+        }
         units
     }
 
