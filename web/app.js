@@ -98,6 +98,7 @@ function showWelcome(channel, words = JOIN) {
   $("welcome-title").textContent = words.title;
   $("welcome-lead").textContent = words.lead;
   $("key-optional").hidden = words !== JOIN;
+  $("key").required = words !== JOIN;
   $("uid").value = identity.uid;
   $("key").value = identity.key;
   $("channel").value = channel;
@@ -113,7 +114,6 @@ function askForKey() {
     lead: `You need it to join ${channel}. Whoever runs the server can tell you.`,
   });
   $("key").value = "";
-  $("key").required = true;
   $("key").focus();
 }
 
@@ -196,7 +196,6 @@ function fitText() {
 
 function join(event) {
   event.preventDefault();
-  $("key").required = false;
   const channel = $("channel").value.trim();
   const next = { uid: $("uid").value.trim(), key: $("key").value };
   const other = next.uid !== identity.uid || next.key !== identity.key;

@@ -30,6 +30,15 @@ function row(term, text, what) {
   return [dt, dd];
 }
 
+/** What publishes to `channel`. The page knows its own server, but not the port for TLS. */
+function command(channel) {
+  const { hostname } = location;
+  const isHere = hostname === "127.0.0.1" || hostname === "localhost";
+  const server = isHere ? "" : `--server ${hostname} `;
+  const end = channel.startsWith("-") ? "-- " : ""; // of the options
+  return `mles pub ${server}${end}${quoted(channel)} hello`;
+}
+
 /** The element for `channel`. */
 export function invitation(channel) {
   const element = document.createElement("div");
@@ -40,11 +49,10 @@ export function invitation(channel) {
   lead.textContent = "Write one below, or invite others.";
   const list = document.createElement("dl");
   const link = new URL(`#${encodeURIComponent(channel)}`, location.href).href;
-  const server = location.hostname === "127.0.0.1" || location.hostname === "localhost" ? "" : `--server ${location.hostname} `;
-  list.append(
-    ...row("Share this link", link, "link"),
-    ...row("Send from a terminal", `mles pub ${server}${quoted(channel)} hello`, "command"),
-  );
+  list.append(...row("Share this link", link, "link"));
+  if (location.protocol === "http:") {
+    list.append(...row("Send from a terminal, if the server is on port 8077 too", command(channel), "command"));
+  }
   element.append(title, lead, list);
   return element;
 }

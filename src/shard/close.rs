@@ -15,13 +15,13 @@ use crate::escape::Escaped;
 
 /// The longest time between two sweeps.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The shortest.
+/// The shortest time between two sweeps.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Rooms that one sweep frees at most because of memory; the next goes on.
 const MOST_FREED: usize = 4096;
 /// Units of a turn that a look at a room costs.
 const LOOKED_AT: u32 = 4;
-/// Units of a turn that freeing one costs.
+/// Units of a turn that freeing a room costs.
 const FREED: u32 = 32;
 
 impl Shard {

@@ -78,17 +78,22 @@ impl<V: ?Sized> PinningVerifier<V> {
     }
 }
 
+/// Returns a verifier that accepts `pinned` certificates besides those that `built` accepts.
+fn pinning<V: ?Sized>(
+    built: Result<Arc<V>, impl ToString>,
+    pinned: Vec<CertificateDer<'static>>,
+) -> Result<PinningVerifier<V>, TlsError> {
+    let inner = built.map_err(|error| TlsError::Setup(error.to_string()))?;
+    Ok(PinningVerifier { inner, pinned })
+}
+
 /// Returns a verifier of servers that trusts `authorities`.
 pub(super) fn server_verifier(
     authorities: Authorities,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let builder = WebPkiServerVerifier::builder_with_provider(authorities.roots, provider());
-    Ok(Arc::new(PinningVerifier {
-        inner: builder
-            .build()
-            .map_err(|error| TlsError::Setup(error.to_string()))?,
-        pinned: authorities.certificates,
-    }))
+    let verifier = pinning(builder.build(), authorities.certificates)?;
+    Ok(Arc::new(verifier))
 }
 
 impl ServerCertVerifier for PinningVerifier<WebPkiServerVerifier> {
@@ -117,12 +122,8 @@ pub(super) fn client_verifier(
     authorities: Authorities,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let builder = WebPkiClientVerifier::builder_with_provider(authorities.roots, provider());
-    Ok(Arc::new(PinningVerifier {
-        inner: builder
-            .build()
-            .map_err(|error| TlsError::Setup(error.to_string()))?,
-        pinned: authorities.certificates,
-    }))
+    let verifier = pinning(builder.build(), authorities.certificates)?;
+    Ok(Arc::new(verifier))
 }
 
 #[cfg(feature = "server")]

@@ -73,7 +73,8 @@ withPage("a page holds a bounded number of messages, the last ones", {}, async (
   assert.equal(await page.getByText("Older messages are no longer shown.").isVisible(), true);
 });
 
-withPage("a reader who has scrolled up stays there and is told", {}, async (page, gateway) => {
+/** Enters a channel with a long history and goes to its beginning. Returns the log. */
+async function scrolledUp(page, gateway) {
   for (let at = 0; at < 60; at += 1) {
     gateway.say("bob", "room", `line ${at}`);
   }
@@ -81,6 +82,11 @@ withPage("a reader who has scrolled up stays there and is told", {}, async (page
   const log = page.getByRole("log", { name: "Messages in room" });
   await log.evaluate((element) => element.scrollTo(0, 0));
   await page.waitForFunction(() => document.querySelector(".log").scrollTop === 0);
+  return log;
+}
+
+withPage("a reader who has scrolled up stays there and is told", {}, async (page, gateway) => {
+  const log = await scrolledUp(page, gateway);
   gateway.say("bob", "room", "new");
   const button = page.getByRole("button", { name: "1 new message ↓" });
   await button.waitFor();
@@ -279,13 +285,7 @@ withPage("a channel may be called like any part of the page", {}, async (page, g
 });
 
 withPage("only messages count as new ones", {}, async (page, gateway) => {
-  for (let at = 0; at < 60; at += 1) {
-    gateway.say("bob", "room", `line ${at}`);
-  }
-  await enter(page, "alice", "room");
-  const log = page.getByRole("log", { name: "Messages in room" });
-  await log.evaluate((element) => element.scrollTo(0, 0));
-  await page.waitForFunction(() => document.querySelector(".log").scrollTop === 0);
+  await scrolledUp(page, gateway);
   gateway.say("carol", "room", "");
   await page.getByText("carol joined").waitFor();
   gateway.say("bob", "room", "new");

@@ -51,6 +51,13 @@ withPage("a wrong key is refused, and the right one taken", async (page, gateway
   assert.equal(await page.getByLabel("Server key").inputValue(), "");
   assert.equal(await page.getByLabel("Channel", { exact: true }).inputValue(), "room");
   await screenshot(page, "page-enter-key");
+  // It is needed here, and not wherever one goes instead.
+  assert.equal(await page.getByLabel("Server key").evaluate((field) => field.required), true);
+  await page.getByRole("link", { name: "Join a channel" }).click();
+  await page.getByRole("heading", { name: "Join a channel" }).waitFor();
+  assert.equal(await page.getByLabel("Server key").evaluate((field) => field.required), false);
+  await page.getByRole("link", { name: "room" }).click();
+  await page.getByRole("button", { name: "Enter the key" }).click();
   await enter(page, "alice", "room", "secret");
   assert.equal(await page.locator(".banner").isVisible(), false);
 });

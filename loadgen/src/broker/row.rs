@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub(super) program: Program,
     /// Makes the recipe that starts the program at a place.
     pub(super) launch: fn(PathBuf, Place<'_>, &Programs) -> io::Result<Recipe>,
-    /// Whether and how it keeps messages for those who join later.
+    /// Its way of keeping messages for those who join later, if it has one.
     pub(super) history: HistorySupport,
     /// Why a subscriber that stops reading cannot be measured on it, if it cannot.
     pub(super) why_no_slow_reader: Option<&'static str>,

@@ -41,7 +41,7 @@ const USUAL: [&str; 15] = [
 /// Writes all runs of `report`, in their order, below a line with the names of the columns.
 ///
 /// # Errors
-/// What `out` says.
+/// Returns the text that `out` writes.
 pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     let mut columns = USUAL.to_vec();

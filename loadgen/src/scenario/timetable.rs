@@ -1,7 +1,7 @@
 //! When each publisher has to send: an absolute schedule, made before anything is sent.
 //!
 //! Pure: times are nanoseconds since the start of a phase, and the caller says what time it is.
-//! What a broker or this program does never moves a later message: that is what makes a load open,
+//! Nothing that a broker or this program does moves a later message: that is what makes a load open,
 //! and latencies from it free of coordinated omission.
 
 use std::cmp::Reverse;

@@ -42,7 +42,7 @@ fn run(frames: &[Bytes]) -> FrameRun {
     FrameRun::exact(frames.concat().into(), u32::try_from(frames.len()).unwrap())
 }
 
-/// What can be written to the member.
+/// Returns the bytes that can be written to the member.
 fn ready(fanout: &Fanout<()>, key: MemberKey) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 10_000];
     let count = fanout.at(key).unwrap().outbox.slices(&mut slices);

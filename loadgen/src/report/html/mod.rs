@@ -38,7 +38,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 /// Writes `report` as a page.
 ///
 /// # Errors
-/// What `out` says.
+/// Returns the text that `out` writes.
 pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     out.write_all(page(report).into_string().as_bytes())
 }

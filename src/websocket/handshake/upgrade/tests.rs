@@ -1,4 +1,4 @@
-//! What a client says with its request for an upgrade, in all the ways it can be written.
+//! Requests for an upgrade, in all the ways they can be written.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use super::super::request::parse;
