@@ -258,8 +258,7 @@ pub struct Settings {
     pub pin: bool,
     /// The keys that joins are checked with.
     pub keyring: Keyring,
-    /// Let anyone join: the key of a join frame is not checked when there is no secret, and
-    /// listening beyond loopback without a secret is not refused.
+    /// Listen beyond loopback even without a secret: then anyone who can reach the broker may join.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
     pub spread_threshold: usize,

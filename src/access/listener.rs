@@ -25,9 +25,9 @@ pub(crate) fn check_listener(
     address: SocketAddr,
 ) -> Result<(), ListenerFault> {
     let access = Access::new(settings);
-    let is_open = !access.keyring.is_secret() || kind.is_web() && access.trusts_web;
+    let is_open = access.is_open() || kind.is_web() && access.trusts_web;
     let is_near = address.ip().to_canonical().is_loopback();
-    if is_open && !is_near && !access.allow_anonymous {
+    if is_open && !is_near && !settings.allow_anonymous {
         return Err(ListenerFault::Unprotected);
     }
     let needs_shared = kind.is_web() && !access.is_open_to_web();

@@ -34,7 +34,6 @@ pub(crate) use proof::{Credentials, Proof, RequestProof};
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keyring: Keyring,
-    allow_anonymous: bool,
     /// Set if joins over WebSocket need no key.
     trusts_web: bool,
     /// Origins whose pages may connect, besides those that this server has served itself.
@@ -89,7 +88,6 @@ impl Access {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             keyring: settings.keyring.clone(),
-            allow_anonymous: settings.allow_anonymous,
             trusts_web: settings.websocket.trust,
             origins: settings.websocket.origins.clone(),
             max_uid: settings.limits.max_uid,
@@ -207,14 +205,15 @@ impl Access {
         self.keyring.session_key(address, uid, channel)
     }
 
-    /// Returns `true` if joins over TCP and TLS need no key.
+    /// Returns `true` if joins over TCP and TLS need no key. Without a secret a key proves nothing, so whatever a
+    /// client shows is taken: that of its address, as v1 has it, or that of a secret which it has for other servers.
     const fn is_open(&self) -> bool {
-        self.allow_anonymous && !self.keyring.is_secret()
+        !self.keyring.is_secret()
     }
 
     /// Returns `true` if joins over WebSocket need no key.
     const fn is_open_to_web(&self) -> bool {
-        self.trusts_web || !self.keyring.is_secret()
+        self.trusts_web || self.is_open()
     }
 
     /// Returns the hosts by which pages may be asked for. Where no key protects the channels, a

@@ -80,7 +80,7 @@ fn a_join_frame_is_taken_with_the_key_of_the_broker() {
         key(None, None),
     );
     for (auth, right) in [
-        (NOTHING, vec![plain]),
+        (NOTHING, vec![shared, address, plain, Key(1)]),
         (ANYONE, vec![shared, address, plain, Key(1)]),
         (SHARED, vec![shared]),
         (ADDRESS, vec![address]),

@@ -136,7 +136,7 @@ options! {
         key_file: secrets.key_file => FilePath, optional;
         /// Secret that is mixed with the client's address, for clients that have no shared key
         addr_key: secrets.addr_key => SecretText, optional;
-        /// Let anyone join, and listen beyond this machine without a key
+        /// Listen beyond this machine without a key: anyone who can reach the broker may join
         allow_anonymous: settings.allow_anonymous => Switch;
     }
 

@@ -67,19 +67,10 @@ fn a_wrong_address_key_is_refused() {
 }
 
 #[test]
-fn without_a_secret_the_key_must_still_be_made_from_the_address() {
-    let broker = start(settings());
-    let client = Client::join_with(&broker, &shared_key(), "alice", "room", b"hi", None);
-    assert_refused(&broker, client);
-}
-
-#[test]
-fn anonymous_lets_any_key_in() {
-    let broker = start(Settings {
-        allow_anonymous: true,
-        ..settings()
-    });
-    assert_joins(&broker, &shared_key());
+fn without_a_secret_any_key_is_taken() {
+    for keyring in [shared_key(), addr_key(), Keyring::default()] {
+        assert_joins(&start(settings()), &keyring);
+    }
 }
 
 #[test]
