@@ -40,6 +40,8 @@ pub(super) const CROSS: &str =
     "M-4.5,-2.5L-2.5,-4.5L0,-2L2.5,-4.5L4.5,-2.5L2,0L4.5,2.5L2.5,4.5L0,2L-2.5,4.5L-4.5,2.5L-2,0z";
 pub(super) const LEFT: &str = "M-4.8,0L3.6,-4.6L3.6,4.6z";
 pub(super) const RIGHT: &str = "M4.8,0L-3.6,-4.6L-3.6,4.6z";
+pub(super) const HOURGLASS: &str = "M-4.2,-4.6h8.4l-8.4,9.2h8.4z";
+pub(super) const BOW_TIE: &str = "M-4.6,-4.2l9.2,8.4v-8.4l-9.2,8.4z";
 
 #[cfg(test)]
 mod tests {

@@ -93,8 +93,12 @@ brokers! {
     MlesWss "mles-wss": mles::WEBSOCKET_TLS;
     /// The NATS client protocol, core publish/subscribe.
     Nats "nats": nats::NATS, nats::NatsLibrary;
+    /// The same protocol, as nats-server 2.15 speaks it.
+    NatsCurrent "nats-2.15": nats::NATS_2_15, nats::NatsLibrary;
     /// Redis PUBLISH/SUBSCRIBE over RESP2.
     Redis "redis": redis::REDIS, redis::RedisLibrary;
+    /// The same protocol, as Valkey speaks it.
+    Valkey "valkey": redis::VALKEY, redis::RedisLibrary;
     /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
     Mosquitto "mosquitto": mqtt::MOSQUITTO, mqtt::MqttLibrary;
     /// AMQP 0-9-1, as RabbitMQ speaks it.

@@ -45,6 +45,8 @@ pub(super) enum Location {
 pub(super) enum ProgramSource {
     /// A package of Debian, which `scripts/setup packages` installs.
     Package(&'static str),
+    /// A package of PyPI, which `scripts/setup programs` installs.
+    Wheel(&'static str),
     /// Something else, in words that follow "is not installed".
     Other(&'static str),
 }
@@ -56,6 +58,15 @@ impl Program {
             named: |_| None,
             places,
             source: ProgramSource::Package(package),
+        }
+    }
+
+    /// Describes the program that PyPI's `package` brings.
+    pub(super) const fn of_wheel(package: &'static str, places: &'static [Location]) -> Self {
+        Self {
+            named: |_| None,
+            places,
+            source: ProgramSource::Wheel(package),
         }
     }
 
@@ -72,6 +83,9 @@ impl Program {
         match self.source {
             ProgramSource::Package(package) => {
                 format!(" (Debian package {package}; scripts/setup packages brings it)")
+            }
+            ProgramSource::Wheel(package) => {
+                format!(" (PyPI package {package}; scripts/setup programs brings it)")
             }
             ProgramSource::Other(hint) => hint.to_owned(),
         }
@@ -91,12 +105,12 @@ impl Location {
     }
 }
 
-/// Returns the Debian packages with programs of `brokers` that are not installed, each once.
+/// Returns the packages of Debian and PyPI with programs of `brokers` that are not installed, each once.
 pub(crate) fn missing_packages(brokers: &[Broker], programs: &Programs) -> Vec<&'static str> {
     let all = brokers.iter().map(|broker| &broker.row().program);
     let missing = all.filter(|program| program.find(programs).is_none());
     let packages = missing.filter_map(|program| match program.source {
-        ProgramSource::Package(package) => Some(package),
+        ProgramSource::Package(package) | ProgramSource::Wheel(package) => Some(package),
         ProgramSource::Other(_) => None,
     });
     let mut packages: Vec<_> = packages.collect();

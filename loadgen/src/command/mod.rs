@@ -29,7 +29,7 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// Packages with programs of brokers are missing, by their names.
-    #[error("loadgen installs nothing: run `scripts/setup packages`, which brings {0}")]
+    #[error("loadgen installs nothing: run `scripts/setup`, which brings {0}")]
     MissingPackages(String),
     /// A scenario on a broker that runs already could not be run.
     #[error(transparent)]

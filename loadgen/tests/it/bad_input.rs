@@ -106,7 +106,7 @@ fn a_package_that_is_missing_is_named_with_the_command_that_brings_it() {
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("scripts/setup packages") && said.contains("redis-server"),
+        said.contains("run `scripts/setup`") && said.contains("redis-server"),
         "{said}"
     );
 }

