@@ -16,7 +16,7 @@ use crate::config::{AsToml, Environment, Sources, resolve};
                   Exit codes: 0 the file is fine, 1 it is not (the reasons are on standard error), \
                   2 wrong arguments."
 )]
-/// Check a configuration file and print what it comes to
+/// Check a configuration file and print the resulting settings
 ///
 /// Reads FILE and the MLES_ variables of the environment as `mles serve --config FILE` would, finds
 /// what would keep it from starting (certificates and keys, addresses that this machine does not have,

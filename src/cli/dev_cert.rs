@@ -30,7 +30,7 @@ const PUBLIC: u32 = 0o644;
                   others use, take one from an authority.\n\n\
                   Exit codes: 0 both files are written, 1 they are not, 2 wrong arguments."
 )]
-/// Make a certificate and its key, to try TLS
+/// Create a self-signed certificate for trying out TLS
 ///
 /// Writes cert.pem and key.pem and prints the commands that use them.
 pub(super) struct DevCertArgs {

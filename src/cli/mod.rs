@@ -8,6 +8,7 @@
 mod arguments;
 mod chat;
 mod check_config;
+mod completions;
 mod connect;
 mod dev_cert;
 mod exit;
@@ -16,9 +17,11 @@ mod greeting;
 mod interrupt;
 mod log_queue;
 mod logging;
+mod man;
 mod open_files;
 mod options;
 mod output;
+mod overview;
 mod publish;
 mod serve;
 mod signals;
@@ -28,76 +31,91 @@ mod subscriptions;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
     name = "mles",
     version,
-    about = "A publish/subscribe broker that speaks Mles v1, and its clients",
-    long_about = "A publish/subscribe broker that speaks Mles v1, and its clients.\n\n\
-                  `mles` alone is `mles serve`: a broker on 127.0.0.1:8077 for this machine.",
-    after_help = "Try it: run `mles` in one terminal, `mles sub room` in a second, and \
-                  `mles pub room hello` in a third.",
-    propagate_version = true
+    about = "Publish/subscribe broker for the Mles protocol, and its clients",
+    after_help = "\
+Examples:
+  mles                           run a broker for this machine, on 127.0.0.1:8077
+  mles sub room                  print what is published on the channel \"room\"
+  mles pub room hello            publish a message there
+  mles chat room --uid alice     talk there
+  mles serve --listen 0.0.0.0:8077 --key-file key
+                                 serve other machines too
+
+`mles COMMAND --help` describes a command."
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     Serve(serve::ServeArgs),
-    Pub(publish::PubArgs),
-    Sub(subscribe::SubArgs),
-    Chat(chat::ChatArgs),
     CheckConfig(check_config::CheckConfigArgs),
     DevCert(dev_cert::DevCertArgs),
+    #[command(alias = "publish")]
+    Pub(publish::PubArgs),
+    #[command(alias = "subscribe")]
+    Sub(subscribe::SubArgs),
+    Chat(chat::ChatArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program with the arguments of this process.
 ///
 /// A result that cannot be written is an error; what is said to a person is left unsaid then.
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+    let matches = command().try_get_matches();
+    let command = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.command,
-        Err(error) => return arguments::explain(&error),
+        Err(error) => return arguments::explain(&error, &command()),
     };
-    match command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default())) {
-        Command::Serve(args) => serve::run(args),
-        Command::Pub(args) => publish::run(args),
-        Command::Sub(args) => subscribe::run(args),
-        Command::Chat(args) => chat::run(args),
-        Command::CheckConfig(args) => check_config::run(args),
-        Command::DevCert(args) => dev_cert::run(args),
+    match command.unwrap_or_else(|| CliCommand::Serve(serve::ServeArgs::default())) {
+        CliCommand::Serve(args) => serve::run(args),
+        CliCommand::CheckConfig(args) => check_config::run(args),
+        CliCommand::DevCert(args) => dev_cert::run(args),
+        CliCommand::Pub(args) => publish::run(args),
+        CliCommand::Sub(args) => subscribe::run(args),
+        CliCommand::Chat(args) => chat::run(args),
+        CliCommand::Completions(args) => completions::run(&args, self::command()),
+        CliCommand::Man(args) => man::run(&args, self::command()),
     }
+}
+
+/// Returns the description of all arguments.
+fn command() -> Command {
+    overview::with_groups(Cli::command())
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory;
-
     use super::*;
     use crate::config::{OPTIONS, Opt};
 
     #[test]
     fn arguments_are_well_defined() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn serve_takes_what_the_file_and_the_environment_take_and_nothing_else() {
-        let mut command = Cli::command();
+        let mut command = command();
         let serve = command.find_subcommand_mut("serve").unwrap();
         let help = serve.render_long_help().to_string();
         let flags: BTreeSet<_> = serve
             .get_arguments()
             .map(|arg| arg.get_long().unwrap().to_owned())
             .collect();
-        let of_the_command_line_only = ["config", "help", "version"].map(str::to_owned);
+        let of_the_command_line_only = ["config", "help"].map(str::to_owned);
         let of_the_table = OPTIONS.iter().map(Opt::flag);
         let known: BTreeSet<_> = of_the_table
             .clone()

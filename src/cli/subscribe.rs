@@ -19,7 +19,7 @@ use super::subscriptions::Subscriptions;
 use crate::client::{Received, Reconnect};
 use crate::escape::escape_for_terminal;
 
-/// Print the messages of channels: their history, then what is published.
+/// Print the messages of one or more channels.
 ///
 /// Each message is printed as it is, followed by a line end. On a terminal, control characters and
 /// what is not UTF-8 are escaped. Announcements of joins, which are empty messages, are left out.
