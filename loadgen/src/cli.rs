@@ -1,12 +1,13 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
 mod events;
+mod host;
 mod latency;
 mod report_files;
 mod throughput;
 mod value;
 
-use std::net::SocketAddr;
+use std::io;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -14,8 +15,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::broker::{Broker, Client, Programs, Table};
 use crate::command::{Compare, Selection, Start};
+use crate::null_relay::{self, NullRelay};
 use crate::scenario::{Amount, Idle, Load, ScenarioName, ScenarioOptions, Seed, Timing};
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
+use host::Host;
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
 use report_files::{DiffArgs, RenderArgs};
 use throughput::ThroughputArgs;
@@ -122,8 +125,11 @@ struct ClientArgs {
 #[derive(Debug, Args)]
 pub(crate) struct NullRelayArgs {
     /// Where to listen
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) listen: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Host,
+    /// TCP congestion control of its connections, by the kernel's name for it
+    #[arg(long, value_name = "NAME", default_value = null_relay::CONGESTION)]
+    congestion: String,
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +196,10 @@ pub(crate) struct CompareArgs {
     /// Messages that scenario seed measures [default: 300]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
+    /// One TCP congestion control for the brokers and loadgen, by the kernel's name for it, in a network
+    /// namespace where it is the default [default: the system's; mles and null take reno]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -256,7 +266,19 @@ impl CompareArgs {
             })
             .collect::<Result<_, clap::Error>>()?;
         let timing = self.time.resolve();
-        Ok(self.brokers.resolve(self.table, scenarios, timing))
+        let mut compare = self.brokers.resolve(self.table, scenarios, timing);
+        compare.programs.congestion = self.congestion;
+        Ok(compare)
+    }
+}
+
+impl NullRelayArgs {
+    /// Returns the relay, which listens.
+    ///
+    /// # Errors
+    /// The address is not to be had.
+    pub(crate) fn resolve(self) -> io::Result<NullRelay> {
+        NullRelay::bind(self.listen.first(), &self.congestion)
     }
 }
 
@@ -299,6 +321,7 @@ impl ProgramArgs {
         Programs {
             mles: self.mles_bin,
             shards: self.shards,
+            congestion: None,
             reference: self.reference_bin,
             reference_v2: self.reference_v2_bin,
             history: 0,

@@ -41,8 +41,8 @@ use clap::Parser;
 use cli::{Cli, Command};
 use command::DiffCommand;
 use interrupt::Interrupt;
-use null_relay::NullRelay;
 use output::{print, say};
+use process::enter_congestion;
 use report::{Outputs, Paths, Report};
 use watch::{IntervalLog, Watch};
 
@@ -62,6 +62,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     sensible(cli.check_outputs());
+    if let Command::Compare(args) = &cli.command
+        && let Some(name) = &args.congestion
+    {
+        enter_congestion(name)?;
+    }
     let interrupt = Interrupt::on_signals()?;
     // Each subscriber is an open file here.
     rlimit::increase_nofile_limit(u64::MAX)?;
@@ -79,7 +84,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::NullRelay(args) => {
-            NullRelay::bind(args.listen)?.run(&interrupt)?;
+            args.resolve()?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Throughput(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,

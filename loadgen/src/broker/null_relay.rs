@@ -4,6 +4,7 @@ use super::look::{FLAT, Look};
 use super::mles;
 use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
+use crate::null_relay::CONGESTION;
 use crate::process::{Recipe, words};
 
 pub(super) const RELAY: Row = Row {
@@ -12,10 +13,21 @@ pub(super) const RELAY: Row = Row {
         places: &[Location::Own],
         source: ProgramSource::Other(""),
     },
-    launch: |program, place, _| {
-        let args = words(&["null-relay", "--listen", &place.listen()]);
+    launch: |program, place, programs| {
+        let congestion = programs.congestion.as_deref().unwrap_or(CONGESTION);
+        let args = [
+            "null-relay",
+            "--listen",
+            &place.listen(),
+            "--congestion",
+            congestion,
+        ];
+        let args = words(&args);
         let settings = "copies frames to the channel's members, checks nothing, keeps nothing";
-        Ok(Recipe::new(program, args, settings))
+        Ok(Recipe {
+            congestion: Some(congestion.to_owned()),
+            ..Recipe::new(program, args, settings)
+        })
     },
     history: HistorySupport::None("the relay remembers nothing"),
     why_no_slow_reader: Some(

@@ -11,6 +11,8 @@ pub(crate) struct Programs {
     pub(crate) mles: Option<PathBuf>,
     /// Shards of the `mles` program; by default as many as it chooses.
     pub(crate) shards: Option<usize>,
+    /// The congestion control that all brokers are to have; by default each has its own.
+    pub(crate) congestion: Option<String>,
     /// Messages of each channel that servers of Mles keep.
     pub(crate) history: usize,
     /// The `reference-server` program of `interop`; by default it is looked for near this program.

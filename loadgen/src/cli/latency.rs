@@ -1,11 +1,10 @@
 //! Arguments of the commands about latency: `latency`, `seed` and `sweep`, and the part that
 //! `compare` has of them.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 use mles::protocol::Keyring;
 
+use super::host::Host;
 use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
 use super::{ClientArgs, TimeArgs, invalid};
 use crate::broker::{Broker, Client};
@@ -20,8 +19,8 @@ pub(super) struct TargetArgs {
     #[arg(long)]
     broker: Broker,
     /// Where it listens
-    #[arg(long, value_name = "IP:PORT")]
-    addr: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT")]
+    addr: Host,
     /// Its process id, to read its CPU time
     #[arg(long)]
     pid: Option<u32>,
@@ -142,7 +141,7 @@ impl TargetArgs {
 
     fn target(&self) -> Target {
         Target {
-            addr: self.addr,
+            addr: self.addr.reachable(),
             pid: self.pid,
             keyring: Keyring::new(self.key.clone(), None),
         }

@@ -30,7 +30,7 @@ const READ_LEN: usize = 256 << 10;
 /// The listener's token; members have the others.
 const LISTENER: Token = Token(usize::MAX);
 /// The congestion control that every Linux has.
-const CONGESTION: &str = "reno";
+pub(crate) const CONGESTION: &str = "reno";
 /// Between two looks at the interrupt, should the signal have come between look and wait.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -56,16 +56,16 @@ struct Channel {
 }
 
 impl NullRelay {
-    /// Returns a relay that listens on `addr`.
+    /// Returns a relay that listens on `addr`, with this congestion control.
     ///
     /// # Errors
     /// The address is not to be had.
-    pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(addr: SocketAddr, congestion: &str) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(addr)?;
         // Inherited by the connections. Pacing, as BBR does it, costs more on loopback than the
         // copying does. Where there is no other algorithm to be had, the default has to do.
-        let _ = set_tcp_congestion(&listener, CONGESTION);
+        let _ = set_tcp_congestion(&listener, congestion);
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {

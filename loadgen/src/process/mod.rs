@@ -5,11 +5,13 @@
 //! Nothing here knows a broker's protocol.
 
 mod child;
+mod congestion;
 mod proc;
 mod recipe;
 mod running;
 mod socket;
 
+pub(crate) use congestion::enter as enter_congestion;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
 pub(crate) use recipe::{Helper, Invocation, Place, Recipe, Version, words};
 pub(crate) use running::{Provenance, RunningBroker, StartError};

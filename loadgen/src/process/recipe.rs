@@ -91,6 +91,8 @@ pub(crate) struct Recipe {
     pub(crate) version: Version,
     /// Settings and reasons for them, for the report.
     pub(crate) settings: &'static str,
+    /// The congestion control that the broker asks for by itself; `None` if it takes the system's.
+    pub(crate) congestion: Option<String>,
 }
 
 impl Recipe {
@@ -107,6 +109,7 @@ impl Recipe {
             files: Vec::new(),
             version: Version::Printed(&["--version"]),
             settings,
+            congestion: None,
         }
     }
 }

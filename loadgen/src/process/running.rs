@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::child::{LOOK, OwnChild};
+use super::congestion::Congestion;
 use super::recipe::{Invocation, Place, Recipe, Version};
 use crate::interrupt::Interrupt;
 
@@ -64,6 +65,9 @@ pub(crate) struct Provenance {
     pub(crate) command: String,
     /// The settings, and the reasons for them.
     pub(crate) settings: Cow<'static, str>,
+    /// What controls congestion at both ends. Reports of the first versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) congestion: Option<Congestion>,
 }
 
 /// A broker that accepts connections; stopped when dropped, before its helper and its files go.
@@ -106,13 +110,13 @@ impl RunningBroker {
             let log = dir.path().join("helper.log");
             start(&helper.start, helper.addr, &log, interrupt)
         });
-        let helper = helper.transpose()?;
+        let helper = helper.transpose()?.map(|(child, _)| child);
         let log = dir.path().join("log");
-        let process = start(&recipe.start, addr, &log, interrupt)?;
+        let (process, connection) = start(&recipe.start, addr, &log, interrupt)?;
         Ok(Self {
             process,
             addr,
-            provenance: Provenance::of(&recipe),
+            provenance: Provenance::of(&recipe, &connection),
             program: recipe.start.program,
             log,
             _helper: helper,
@@ -143,25 +147,27 @@ impl RunningBroker {
 }
 
 impl Provenance {
-    fn of(recipe: &Recipe) -> Self {
+    fn of(recipe: &Recipe, connection: &TcpStream) -> Self {
+        let congestion = Congestion::of(recipe.congestion.as_deref(), connection);
         Self {
             version: match &recipe.version {
                 Version::Printed(args) => printed_version(&recipe.start.program, args),
                 Version::Known(version) => version.clone(),
             },
             command: command_line(&recipe.start),
-            settings: Cow::Borrowed(recipe.settings),
+            settings: Cow::Owned(format!("{}; {congestion}", recipe.settings)),
+            congestion: Some(congestion),
         }
     }
 }
 
-/// Starts a process and waits until it accepts connections at `addr`.
+/// Starts a process, waits until it accepts connections at `addr`, and returns the first.
 fn start(
     invocation: &Invocation,
     addr: SocketAddr,
     log: &Path,
     interrupt: &Interrupt,
-) -> Result<OwnChild, StartError> {
+) -> Result<(OwnChild, TcpStream), StartError> {
     let program = &invocation.program;
     let child = OwnChild::spawn(invocation, log);
     let mut child = child.map_err(|source| StartError::Spawn {
@@ -171,8 +177,8 @@ fn start(
     let deadline = Instant::now() + START_DEADLINE;
     loop {
         check(&mut child, program, log)?;
-        if TcpStream::connect_timeout(&addr, LOOK).is_ok() {
-            return Ok(child);
+        if let Ok(connection) = TcpStream::connect_timeout(&addr, LOOK) {
+            return Ok((child, connection));
         }
         if Instant::now() > deadline {
             return Err(StartError::Silent {

@@ -44,6 +44,7 @@ pub(super) fn report() -> Report {
             version: format!("{} 1.0 {EVIL}", broker.name()),
             command: format!("{} --listen {EVIL}", broker.name()),
             settings: Cow::Borrowed("none"),
+            congestion: None,
         };
         report.brokers.insert(broker, provenance);
         for round in [1, 2] {

@@ -159,3 +159,13 @@ fn figures_that_make_no_sense() {
         &["--samples", "seed"],
     );
 }
+
+#[test]
+fn a_congestion_control_that_there_is_not_is_told_in_a_line() {
+    let args = ["compare", "--brokers", "null", "--scenario", "fanout"];
+    let output = loadgen(&[args.as_slice(), &["--congestion", "carrier-pigeon"]].concat());
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("--congestion carrier-pigeon: "), "{said}");
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::broker_process::Started;
 use crate::fault_proxy::{self, Fault};
 use crate::own_mles::OwnMles;
-use crate::support::{loadgen, loadgen_json, said, words};
+use crate::support::{loadgen, loadgen_json, said, text, words};
 
 test_brokers! {
     [
@@ -208,4 +208,47 @@ fn skewed_channels_are_loaded_on_schedule_too() {
         said(&output)
     );
     assert_exact(latency, messages * 2, "mles");
+}
+
+#[test]
+fn a_broker_is_reached_by_its_name() {
+    let Some(started) = Started::new("mles") else {
+        return;
+    };
+    let addr = format!("localhost:{}", started.addr.port());
+    let args = ["throughput", "--broker", "mles", "--addr", &addr];
+    let few = ["--messages", "20", "--warm-up", "0"];
+    let (output, report) = loadgen_json(&[args.as_slice(), &few].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_exact(outcome(&report, "fanout"), 20 * 10, "by name");
+}
+
+/// One congestion control for all is read back from a socket, and asked of the brokers that would choose theirs.
+#[test]
+fn all_have_the_congestion_control_that_was_asked_for() {
+    let args = ["compare", "--brokers", "mles,null", "--scenario", "fanout"];
+    let short = ["--rounds", "1", "--seconds", "0.1", "--warm-up", "0"];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.json");
+    let all = ["--congestion", "reno", "--json", text(&path)];
+    let output = loadgen(&[args.as_slice(), &short, &all].concat());
+    let said = said(&output);
+    if said.contains("unshare") {
+        eprintln!("SKIPPED congestion control: no network namespace can be made here: {said}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report = std::fs::read(&path).expect("the report was written");
+    let report: Value = serde_json::from_slice(&report).expect("it is JSON");
+    assert_eq!(report["environment"]["congestion_control"], "reno");
+    for broker in ["mles", "null"] {
+        let both = &report["brokers"][broker]["congestion"];
+        assert_eq!(both["broker"], "reno", "{both}");
+        assert_eq!(both["loadgen"], "reno", "{both}");
+        let command = report["brokers"][broker]["command"].as_str();
+        assert!(
+            command.is_some_and(|it| it.contains("congestion reno")),
+            "{command:?}"
+        );
+    }
 }

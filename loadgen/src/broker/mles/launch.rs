@@ -7,6 +7,9 @@ use super::certificate::Certificate;
 use crate::broker::Programs;
 use crate::process::{Place, Recipe, Version, words};
 
+/// What this project's server takes for clients on its own machine where `tcp_congestion` is not set.
+const LOOPBACK_CONGESTION: &str = "reno";
+
 /// The listener of this project's server that clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
@@ -55,6 +58,9 @@ pub(super) fn mles(
     if let Some(shards) = programs.shards {
         args.extend(words(&["--shards", &shards.to_string()]));
     }
+    if let Some(name) = &programs.congestion {
+        args.extend(words(&["--tcp-congestion", name]));
+    }
     let mut files = Vec::new();
     if listener.is_tls() {
         let [cert, key] = Certificate::new()?.files(place);
@@ -63,8 +69,13 @@ pub(super) fn mles(
         }
         files.extend([cert, key]);
     }
+    let congestion = programs
+        .congestion
+        .as_deref()
+        .unwrap_or(LOOPBACK_CONGESTION);
     Ok(Recipe {
         files,
+        congestion: Some(congestion.to_owned()),
         ..Recipe::new(program, args, listener.settings())
     })
 }

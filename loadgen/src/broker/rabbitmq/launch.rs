@@ -87,6 +87,7 @@ fn recipe(
         ],
         version,
         settings,
+        congestion: None,
     }
 }
 
