@@ -8,11 +8,11 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio::time::timeout;
 
 use super::connect::ConnectArgs;
-
 use super::exit::CLIENT_EXIT_CODES;
-use super::failure::{CommandFailure, REFUSALS};
+use super::failure::CommandFailure;
 use super::interrupt::{reader_gone, run_client};
 use super::output::print;
+use super::refusal::RefusalGuide;
 use super::stdin_lines::StdinLines;
 use super::subscriptions::Subscriptions;
 use crate::client::{Publisher, Received, Reconnect};
@@ -22,16 +22,15 @@ use crate::escape::escape_for_terminal;
 const LINGER: Duration = Duration::from_millis(250);
 
 /// Chat on a channel.
-///
-/// Each line typed is published; what others say is printed as `NAME: TEXT`, after the channel's
-/// history, and who joins as `* NAME joined`. /quit or the end of the input ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
+#[command(after_help = format!("\
 Examples:
   mles chat lobby --uid alice
   echo 'deployed' | mles chat ops --uid robot
 
-Names are not checked by the server: anyone who may join can use any name. {REFUSALS}
+Each line is published. The history of the channel and what others say are printed as `NAME: TEXT`, and \
+who joins as `* NAME joined`. /quit or the end of the input (Ctrl-D) ends it. Unless the server checks \
+names (check_names), anyone who may join can use any name.
 
 {CLIENT_EXIT_CODES}"))]
 pub(super) struct ChatArgs {
@@ -39,9 +38,13 @@ pub(super) struct ChatArgs {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
 
-    /// Come back whenever the connection is lost, and wait for a server that is not there yet
+    /// Reconnect whenever the connection is lost, and wait for a server that is not up yet
     #[arg(long)]
     reconnect: bool,
+
+    /// List all causes when a join is refused
+    #[arg(long, short)]
+    verbose: bool,
 
     #[command(flatten)]
     connect: ConnectArgs,
@@ -49,10 +52,14 @@ pub(super) struct ChatArgs {
 
 /// Runs `mles chat`.
 pub(super) fn run(args: ChatArgs) -> ExitCode {
-    run_client(chat(args))
+    let guide = args.connect.refusal_guide(false, args.verbose);
+    run_client(async {
+        let ended = chat(args, &guide).await;
+        ended.map_err(|failure| guide.explain(failure))
+    })
 }
 
-async fn chat(args: ChatArgs) -> Result<(), CommandFailure> {
+async fn chat(args: ChatArgs, guide: &RefusalGuide) -> Result<(), CommandFailure> {
     let mut client = args.connect.client()?;
     if args.reconnect {
         client = client.reconnect(Reconnect::default());
@@ -60,7 +67,7 @@ async fn chat(args: ChatArgs) -> Result<(), CommandFailure> {
     let lines = StdinLines::new(client.max_message(&args.channel));
     let mut session = client.join(&args.channel).await?;
     let (publisher, subscriber) = session.halves();
-    let mut subscriptions = Subscriptions::new([subscriber]);
+    let mut subscriptions = Subscriptions::new([subscriber], guide);
     let said = tokio::select! {
         said = say(publisher, lines) => said,
         failure = hear(&mut subscriptions) => return Err(failure),

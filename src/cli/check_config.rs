@@ -9,21 +9,24 @@ use super::{exit, open_files};
 use crate::broker::preflight;
 use crate::config::{AsToml, Environment, Sources, resolve};
 
-#[derive(clap::Args)]
-#[command(
-    after_help = "Secrets are not printed: each is replaced by a comment that says whether it is \
-                  set and where. The rest could be loaded again.\n\n\
-                  Exit codes: 0 the file is fine, 1 it is not (the reasons are on standard error), \
-                  2 wrong arguments."
-)]
 /// Check a configuration file and print the resulting settings
-///
-/// Reads FILE and the MLES_ variables of the environment as `mles serve --config FILE` would, finds
-/// what would keep it from starting (certificates and keys, addresses that this machine does not have,
-/// upstreams whose names do not resolve), and prints all settings as TOML, each with the place it
-/// came from. Nothing is started, and no port is taken: a server may run meanwhile.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Reads FILE and the MLES_ variables of the environment as `mles serve --config FILE` would, and reports \
+whatever would keep the server from starting: certificates and keys, addresses that this machine does \
+not have, upstreams whose names do not resolve. Prints all settings as TOML, each with the place it came \
+from; a secret is replaced by a comment. Nothing is started and no port is opened, so a server may be \
+running meanwhile.
+
+Examples:
+  mles check-config /etc/mles/mles.toml
+
+Exit codes:
+  0  the file is fine
+  1  it is not; the reasons are on standard error
+  2  wrong arguments")]
 pub(super) struct CheckConfigArgs {
-    /// The TOML file
+    /// TOML file to check
     file: PathBuf,
 }
 

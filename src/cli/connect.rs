@@ -7,64 +7,69 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::failure::CommandFailure;
 use super::output::say;
+use super::refusal::{KeyShown, RefusalGuide};
 use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
 use crate::config::{Environment, KeySources, Problem, Secret, ValueOrigin};
 use crate::server_name::ServerName;
 
 /// The server to connect to if nobody names one.
 const DEFAULT_SERVER: &str = "localhost";
-/// The heading of the options for TLS.
+/// The headings of these options.
+pub(super) const CONNECTION: &str = "Connection";
+const KEY: &str = "Key";
 const TLS: &str = "TLS";
 
 /// The server to connect to, the name and the keys to join with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
-    /// Server to connect to; the port is 8077 if not given, tls:// in front asks for TLS
-    /// [env: MLES_SERVER] [default: localhost]
-    #[arg(long, short, value_name = "[tls://]HOST[:PORT]")]
+    /// HOST, HOST:PORT or tls://HOST:PORT; the default port is 8077 [env: MLES_SERVER] [default:
+    /// localhost]
+    #[arg(long, short, value_name = "SERVER", help_heading = CONNECTION)]
     server: Option<String>,
 
-    /// Name to join as [default: the user's name and a random suffix]
-    #[arg(long, short, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    /// Name to join as [default: the user's name with a random suffix]
+    #[arg(long, short, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(),
+          help_heading = CONNECTION)]
     uid: Option<String>,
 
-    /// Key shared with the server. Other users of this machine can read it from the process list:
-    /// prefer the environment or --key-file [env: MLES_KEY]
-    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
-    key: Option<String>,
-
-    /// File that holds the shared key, on one line. An option, for the key or its file, wins over the
-    /// environment [env: MLES_KEY_FILE]
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-
-    /// Key that the server mixes with this machine's address, if it has no shared key. Does not
-    /// work through NAT [env: MLES_ADDR_KEY]
-    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
-    addr_key: Option<String>,
-
-    /// Take a random connection id, so that one name can join a channel several times
-    #[arg(long)]
+    /// Use a random connection id, so that one name can join a channel more than once
+    #[arg(long, help_heading = CONNECTION)]
     random_cid: bool,
 
-    /// Talk TLS with the server, as tls:// in front of its name does
+    /// File with the key that the server asks for, on one line; options win over the environment [env:
+    /// MLES_KEY_FILE]
+    #[arg(long, value_name = "FILE", help_heading = KEY)]
+    key_file: Option<PathBuf>,
+
+    /// The key itself, which other users can see in the process list: prefer the file or the environment
+    /// [env: MLES_KEY]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new(),
+          help_heading = KEY)]
+    key: Option<String>,
+
+    /// Address key, for servers that have no other key; does not work through NAT [env: MLES_ADDR_KEY]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new(),
+          help_heading = KEY)]
+    addr_key: Option<String>,
+
+    /// Use TLS, as tls:// in front of the server does
     #[arg(long, help_heading = TLS)]
     tls: bool,
 
-    /// PEM file with the authorities to trust in the place of the system's; the certificate of a
-    /// server that signed itself will do
+    /// PEM file with the CA certificates to trust instead of the system's, or with the server's own
+    /// certificate
     #[arg(long, value_name = "FILE", help_heading = TLS)]
     ca: Option<PathBuf>,
 
-    /// Do not check who the server is: whoever is on the way can read and change everything
+    /// Do not verify the server's certificate: anyone on the network path can read and change everything
     #[arg(long, conflicts_with = "ca", help_heading = TLS)]
     insecure: bool,
 
-    /// PEM file with a certificate to show to a server that asks for one
+    /// PEM file with the client certificate, for servers that ask for one
     #[arg(long, value_name = "FILE", requires = "client_key", help_heading = TLS)]
     client_cert: Option<PathBuf>,
 
-    /// PEM file with the private key of that certificate
+    /// PEM file with the private key of the client certificate
     #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = TLS)]
     client_key: Option<PathBuf>,
 }
@@ -97,6 +102,27 @@ impl ConnectArgs {
         } else {
             client
         })
+    }
+
+    /// Returns what is known of the reasons for which a server may refuse these sessions.
+    pub(super) fn refusal_guide(&self, is_cid_random: bool, is_verbose: bool) -> RefusalGuide {
+        let environment = Environment::of_process();
+        let is_set = |name| environment.get(name).is_some();
+        let is_shared = self.key.is_some() || self.key_file.is_some();
+        let key = if is_shared || is_set("MLES_KEY") || is_set("MLES_KEY_FILE") {
+            KeyShown::Shared
+        } else if self.addr_key.is_some() || is_set("MLES_ADDR_KEY") {
+            KeyShown::Address
+        } else {
+            KeyShown::None
+        };
+        let is_random = is_cid_random || self.random_cid;
+        RefusalGuide {
+            key,
+            // A name that was made up is nobody else's.
+            uid: self.uid.clone().filter(|_| !is_random),
+            is_verbose,
+        }
     }
 
     /// Returns the shared key, by the rules of the server.
@@ -144,8 +170,8 @@ impl ConnectArgs {
         }
         if self.insecure {
             say(
-                "mles: WARNING: --insecure: nobody checks who the server is; whoever is on the way \
-                 can read and change everything, and take the key",
+                "mles: WARNING: --insecure: the server's certificate is not verified; anyone on the \
+                 network path can read and change everything, and learn the key",
             );
         }
         let mut options = ClientTlsOptions::default();

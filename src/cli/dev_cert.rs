@@ -23,33 +23,38 @@ const PRIVATE: u32 = 0o600;
 /// The mode of a file that anyone may read.
 const PUBLIC: u32 = 0o644;
 
-#[derive(clap::Args)]
-#[command(
-    after_help = "The key is readable by you alone. The certificate has signed itself: clients trust \
-                  it when they are given the file, browsers when you tell them to. For a server that \
-                  others use, take one from an authority.\n\n\
-                  Exit codes: 0 both files are written, 1 they are not, 2 wrong arguments."
-)]
 /// Create a self-signed certificate for trying out TLS
-///
-/// Writes cert.pem and key.pem and prints the commands that use them.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Writes cert.pem and key.pem, and prints commands that use them. Only you can read the key file. Clients \
+trust the certificate when they are given the file (--ca), browsers when you tell them to. For a server \
+that others use, get a certificate from a CA.
+
+Examples:
+  mles dev-cert
+  mles dev-cert --out certs --name broker.local --name 192.168.1.7
+
+Exit codes:
+  0  both files are written
+  1  they are not
+  2  wrong arguments")]
 pub(super) struct DevCertArgs {
-    /// Folder to write to
+    /// Directory to write the files to
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// Name or address that it is for, besides localhost, 127.0.0.1 and ::1; can be repeated
+    /// Host name or address to add to localhost, 127.0.0.1 and ::1; can be repeated
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
 
-    /// Write over files that are there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Debug, Error)]
 enum DevCertError {
-    #[error("{} is there already; --force writes over it", .0.display())]
+    #[error("{} exists already; --force overwrites it", .0.display())]
     Exists(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },

@@ -1,5 +1,4 @@
-//! Exit codes of the program. The help of each command lists its own; [`CLIENT_EXIT_CODES`] is that of the
-//! clients.
+//! Exit codes of the program. The help of each command lists its own.
 
 use tokio::signal::unix::SignalKind;
 
@@ -9,6 +8,8 @@ pub(super) const FAILED: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// The server refused the join.
 pub(super) const REFUSED: u8 = 3;
+/// The time of `--timeout` was over, as `timeout` of GNU tells it.
+pub(super) const TIMED_OUT: u8 = 124;
 /// A part of the broker failed while it ran (`EX_SOFTWARE` of sysexits).
 pub(super) const BROKEN: u8 = 70;
 /// Added to the number of a signal, as shells do.
@@ -19,11 +20,21 @@ pub(super) fn by_signal(signal: SignalKind) -> u8 {
     SIGNAL + u8::try_from(signal.as_raw_value()).unwrap_or_default()
 }
 
-/// Shown at the end of the help of every client command.
+/// Shown at the end of the help of `pub` and `chat`.
 pub(super) const CLIENT_EXIT_CODES: &str = "\
 Exit codes:
   0         done, or nobody reads the output any more
-  1         the server cannot be reached, was stopped or lost, or reading or writing failed
-  2         wrong arguments, or a message too large
+  1         no connection, connection lost, or input or output failed
+  2         wrong arguments, or a message that is too large or empty
   3         the server refused the join
+  130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";
+
+/// Shown at the end of the help of `sub`.
+pub(super) const SUB_EXIT_CODES: &str = "\
+Exit codes:
+  0         done, or nobody reads the output any more
+  1         no connection, connection lost, or input or output failed
+  2         wrong arguments
+  3         the server refused the join
+  124       --timeout was over before --count messages had come
   130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";

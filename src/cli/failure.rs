@@ -2,18 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::exit;
 use super::output::{cannot_write, has_reader_gone, say};
 use crate::client::Error;
-
-/// Shown above the exit codes in the long help.
-pub(crate) const REFUSALS: &str = "\
-The log of the server says why it refuses a join. Likely causes: a wrong or missing key; another live
-session on the channel with the same connection id (the same --uid joined twice: see --random-cid); an
-address key while the server sees another address than this host has (NAT, proxy, container); a limit
-of the server on connections, channels or lengths of names.";
 
 /// A client command that did not end well.
 #[derive(Debug)]
@@ -24,8 +19,18 @@ pub(crate) enum CommandFailure {
     Session(Error),
     /// The server closed the session.
     ClosedByServer,
+    /// The server refused the join; the reason in words.
+    Refused(String),
+    /// The time was over before all messages had come that were asked for.
+    TimedOut {
+        limit: Duration,
+        received: u64,
+        count: u64,
+    },
     /// Reading the standard input failed.
     Input(io::Error),
+    /// Reading a file failed.
+    File(PathBuf, io::Error),
     /// Writing to the standard output failed.
     Output(io::Error),
 }
@@ -34,10 +39,13 @@ impl CommandFailure {
     const fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Session(Error::Address(_) | Error::Message(_)) => exit::USAGE,
-            Self::Session(Error::Refused { .. }) => exit::REFUSED,
-            Self::Session(_) | Self::ClosedByServer | Self::Input(_) | Self::Output(_) => {
-                exit::FAILED
-            }
+            Self::Session(Error::Refused { .. }) | Self::Refused(_) => exit::REFUSED,
+            Self::TimedOut { .. } => exit::TIMED_OUT,
+            Self::Session(_)
+            | Self::ClosedByServer
+            | Self::Input(_)
+            | Self::File(..)
+            | Self::Output(_) => exit::FAILED,
         }
     }
 }
@@ -45,10 +53,21 @@ impl CommandFailure {
 impl fmt::Display for CommandFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) => f.write_str(text),
+            Self::Usage(text) | Self::Refused(text) => f.write_str(text),
+            Self::TimedOut {
+                limit,
+                received,
+                count,
+            } => write!(
+                f,
+                "timed out after {} with {received} of {count} message{}",
+                humantime::format_duration(*limit),
+                if *count == 1 { "" } else { "s" }
+            ),
             Self::Session(error) => f.write_str(&explained(error)),
             Self::ClosedByServer => f.write_str("the server closed the connection"),
             Self::Input(error) => write!(f, "cannot read standard input: {error}"),
+            Self::File(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Output(error) => f.write_str(&cannot_write(error)),
         }
     }
@@ -63,8 +82,10 @@ impl From<Error> for CommandFailure {
 /// Returns an error of a session in words, with what to do about it where that is likely.
 pub(crate) fn explained(error: &Error) -> String {
     match error {
-        Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
-            format!("{error} (is `mles serve` running there?)")
+        Error::Connect { server, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
+            format!(
+                "cannot connect to {server}: connection refused; is `mles serve` running there?"
+            )
         }
         Error::Closed => "the server closed the connection".to_owned(),
         _ => error.to_string(),

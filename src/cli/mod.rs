@@ -11,9 +11,11 @@ mod check_config;
 mod completions;
 mod connect;
 mod dev_cert;
+mod duration;
 mod exit;
 mod failure;
 mod greeting;
+mod history_end;
 mod interrupt;
 mod log_queue;
 mod logging;
@@ -22,12 +24,16 @@ mod open_files;
 mod options;
 mod output;
 mod overview;
+mod printer;
 mod publish;
+mod refusal;
 mod serve;
 mod signals;
 mod stdin_lines;
 mod subscribe;
 mod subscriptions;
+mod template;
+mod whole_input;
 
 use std::process::ExitCode;
 

@@ -1,50 +1,92 @@
 //! `mles pub`: publishes messages.
 
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgGroup;
 use clap::builder::NonEmptyStringValueParser;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::connect::ConnectArgs;
+use super::connect::{CONNECTION, ConnectArgs};
+use super::duration::parse_duration;
 use super::exit::CLIENT_EXIT_CODES;
-use super::failure::{CommandFailure, REFUSALS};
+use super::failure::CommandFailure;
 use super::interrupt::run_client;
 use super::output::say;
 use super::stdin_lines::StdinLines;
+use super::whole_input::read_whole;
 use crate::client::{Client, Error, Publisher, Session};
 
+/// The heading of the options that say what to publish.
+const MESSAGES: &str = "Messages";
+
 /// Publish messages to a channel.
-///
-/// Each MESSAGE is published as one message; without any, each line of the standard input is one,
-/// as it comes. Empty lines are left out, because an empty message is how a join is announced; an
-/// empty MESSAGE is published all the same. The first message travels with the join, so that nothing
-/// is announced, and nothing is sent to the server before there is one. Publishers take a random
-/// connection id, so that a subscriber of the same name may be running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
+#[command(
+    group = ArgGroup::new("source").multiple(false),
+    after_help = format!("\
 Examples:
   mles pub news 'hello, world'
-  mles pub --server broker.example --key-file key.txt alerts 'disk full'
-  mles pub temperatures -5
+  mles pub news hello --count 10 --interval 1s
+  mles pub photos --file cat.jpg
+  tail -f /var/log/syslog | mles pub logs --uid web1
+  date | mles pub news --stdin
   mles pub news -- --looks-like-an-option
-  tail -f /var/log/syslog | mles pub --uid web1 logs
 
-A Mles server does not confirm messages. Success means that all were sent and that the server did not
-refuse the join within the --linger time. {REFUSALS}
+The server does not confirm messages. Success means that all of them were sent, and that the server \
+did not refuse the join meanwhile. An empty message is how a join is announced; subscribers do not \
+print it.
 
-{CLIENT_EXIT_CODES}"))]
+{CLIENT_EXIT_CODES}")
+)]
 pub(super) struct PubArgs {
     /// Channel to publish to
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
 
-    /// Messages to publish; `--` in front of one that begins with a dash and is no number
-    #[arg(value_name = "MESSAGE", allow_negative_numbers = true)]
+    /// Messages to publish; without any, each line of standard input is a message
+    #[arg(
+        value_name = "MESSAGE",
+        allow_negative_numbers = true,
+        group = "source"
+    )]
     messages: Vec<String>,
 
-    /// Milliseconds to wait after the last message for a refusal by the server
-    #[arg(long, value_name = "MS", default_value_t = 250)]
-    linger: u64,
+    /// Publish a file as one message; `-` is standard input
+    #[arg(long, short, value_name = "PATH", group = "source", help_heading = MESSAGES)]
+    file: Option<PathBuf>,
+
+    /// Publish all of standard input as one message
+    #[arg(long, group = "source", help_heading = MESSAGES)]
+    stdin: bool,
+
+    /// Publish each line of standard input as a message (the default without a MESSAGE)
+    #[arg(long, short, group = "source", help_heading = MESSAGES)]
+    lines: bool,
+
+    /// Publish the message this many times [default: 1]
+    #[arg(long, short = 'n', value_name = "N", help_heading = MESSAGES,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Wait between two messages, e.g. 200ms or 5s [default: no wait]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = MESSAGES)]
+    interval: Option<Duration>,
+
+    /// Publish empty messages too; empty lines are skipped otherwise
+    #[arg(long, help_heading = MESSAGES)]
+    allow_empty: bool,
+
+    /// Wait this long after the last message for the server to refuse the join
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "250ms",
+          help_heading = CONNECTION)]
+    linger: Duration,
+
+    /// List all causes when a join is refused
+    #[arg(long, short)]
+    verbose: bool,
 
     #[command(flatten)]
     connect: ConnectArgs,
@@ -52,31 +94,142 @@ pub(super) struct PubArgs {
 
 /// Runs `mles pub`.
 pub(super) fn run(args: PubArgs) -> ExitCode {
-    run_client(publish(args))
+    // Its connection id is random, so that a subscriber of the same name may be running.
+    let guide = args.connect.refusal_guide(true, args.verbose);
+    run_client(async move {
+        let published = publish(args).await;
+        published.map_err(|failure| guide.explain(failure))
+    })
 }
 
 async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
+    let source = Source::of(&args)?;
+    let pace = Pace::new(args.interval);
     let client = args.connect.client()?.random_cid();
-    let linger = Duration::from_millis(args.linger);
-    if args.messages.is_empty() {
-        return publish_lines(&client, &args.channel, linger).await;
-    }
-    let session = publish_all(&client, &args.channel, &args.messages).await?;
+    let (channel, linger) = (args.channel.as_str(), args.linger);
+    let limit = client.max_message(channel);
+    let messages = match source {
+        Source::Lines => {
+            return publish_lines(&client, channel, args.allow_empty, pace, linger).await;
+        }
+        Source::Whole(path) => vec![read_whole(path, limit).await?],
+        Source::Arguments(messages) => messages,
+    };
+    check(&messages, limit, args.allow_empty)?;
+    let count = args.count.unwrap_or(1);
+    let session = publish_all(&client, channel, &messages, count, pace).await?;
     Ok(session.close(linger).await?)
 }
 
+/// The origin of what is published.
+enum Source {
+    /// Each argument is a message.
+    Arguments(Vec<Vec<u8>>),
+    /// A file is a message.
+    Whole(PathBuf),
+    /// Each line of the standard input is a message.
+    Lines,
+}
+
+impl Source {
+    /// Returns the source that was asked for, if the other options go with it.
+    fn of(args: &PubArgs) -> Result<Self, CommandFailure> {
+        let usage = |text: &str| Err(CommandFailure::Usage(text.to_owned()));
+        let source = match &args.file {
+            Some(path) => Self::Whole(path.clone()),
+            None if args.stdin => Self::Whole("-".into()),
+            None if args.messages.is_empty() => Self::Lines,
+            None => {
+                let messages = args.messages.iter().cloned().map(String::into_bytes);
+                Self::Arguments(messages.collect())
+            }
+        };
+        match source {
+            Self::Lines if args.count.is_some() => {
+                usage("--count repeats a MESSAGE or a file, not the lines of standard input")
+            }
+            Self::Whole(_) | Self::Arguments(_)
+                if args.interval.is_some() && args.count.is_none() && args.messages.len() < 2 =>
+            {
+                usage("--interval is the time between messages: add --count, or more messages")
+            }
+            source => Ok(source),
+        }
+    }
+}
+
+/// Checks messages before anything is sent.
+fn check(messages: &[Vec<u8>], limit: usize, may_be_empty: bool) -> Result<(), CommandFailure> {
+    for (i, message) in messages.iter().enumerate() {
+        let name = if messages.len() == 1 {
+            "the message".to_owned()
+        } else {
+            format!("message {}", i + 1)
+        };
+        let len = message.len();
+        if len > limit {
+            return Err(CommandFailure::Usage(format!(
+                "{name} has {len} bytes, more than the largest that fits into a frame, {limit} bytes"
+            )));
+        }
+        if len == 0 && !may_be_empty {
+            return Err(CommandFailure::Usage(format!(
+                "{name} is empty, which only announces a join: add --allow-empty to publish it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The time between two messages.
+struct Pace(Option<Interval>);
+
+impl Pace {
+    fn new(interval: Option<Duration>) -> Self {
+        let interval = interval.filter(|interval| !interval.is_zero());
+        Self(interval.map(|period| {
+            let mut ticks = interval_at(Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        }))
+    }
+
+    /// Begins with the message that is sent now.
+    fn begin(&mut self) {
+        if let Some(ticks) = &mut self.0 {
+            ticks.reset();
+        }
+    }
+
+    /// Sends what is queued and waits until the next message is due.
+    async fn wait(&mut self, publisher: &mut Publisher) -> Result<(), Error> {
+        if let Some(ticks) = &mut self.0 {
+            publisher.flush().await?;
+            ticks.tick().await;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes the messages, all of them `count` times.
 async fn publish_all(
     client: &Client,
     channel: &str,
-    messages: &[String],
+    messages: &[Vec<u8>],
+    count: u64,
+    mut pace: Pace,
 ) -> Result<Session, CommandFailure> {
-    let (first, rest) = messages
-        .split_first()
-        .map_or(("", messages), |(f, r)| (f, r));
+    let first = messages.first().map_or(&[][..], Vec::as_slice);
+    // The first message travels with the join, so that nothing is announced.
     let mut session = client.join_with(channel, first).await?;
+    pace.begin();
     while_draining(&mut session, async |publisher| {
-        for message in rest {
-            publisher.feed(message).await?;
+        for round in 0..count {
+            let sent = usize::from(round == 0);
+            for message in messages.iter().skip(sent) {
+                pace.wait(publisher).await?;
+                publisher.feed(message).await?;
+            }
         }
         Ok(publisher.flush().await?)
     })
@@ -88,28 +241,36 @@ async fn publish_all(
 async fn publish_lines(
     client: &Client,
     channel: &str,
+    may_be_empty: bool,
+    mut pace: Pace,
     linger: Duration,
 ) -> Result<(), CommandFailure> {
+    if io::stdin().is_terminal() {
+        say("mles: each line is published as a message; Ctrl-D ends");
+    }
     let mut input = MessageLines {
         lines: StdinLines::new(client.max_message(channel)),
-        empty: 0,
+        may_be_empty,
+        skipped: 0,
     };
+    // Nothing is sent to the server before there is a message.
     if let Some(first) = input.next().await? {
         let mut session = client.join_with(channel, first).await?;
+        pace.begin();
         let mut read = Ok(());
         while_draining(&mut session, async |publisher| {
-            read = forward(&mut input, publisher).await?;
+            read = forward(&mut input, publisher, &mut pace).await?;
             Ok(())
         })
         .await?;
         session.close(linger).await?;
         read?;
     }
-    match input.empty {
+    match input.skipped {
         0 => {}
-        1 => say("mles: 1 empty line was left out: see --help"),
+        1 => say("mles: skipped 1 empty line (--allow-empty publishes it)"),
         lines => say(format_args!(
-            "mles: {lines} empty lines were left out: see --help"
+            "mles: skipped {lines} empty lines (--allow-empty publishes them)"
         )),
     }
     Ok(())
@@ -118,8 +279,9 @@ async fn publish_lines(
 /// The lines of the standard input that are messages.
 struct MessageLines {
     lines: StdinLines,
-    /// The number of lines that were left out, as they are empty.
-    empty: u64,
+    may_be_empty: bool,
+    /// The number of empty lines that were skipped.
+    skipped: u64,
 }
 
 impl MessageLines {
@@ -144,8 +306,8 @@ impl MessageLines {
     }
 
     fn message(&mut self, line: Vec<u8>) -> Option<Vec<u8>> {
-        if line.is_empty() {
-            self.empty += 1;
+        if line.is_empty() && !self.may_be_empty {
+            self.skipped += 1;
             return None;
         }
         Some(line)
@@ -157,6 +319,7 @@ impl MessageLines {
 async fn forward(
     input: &mut MessageLines,
     publisher: &mut Publisher,
+    pace: &mut Pace,
 ) -> Result<Result<(), CommandFailure>, CommandFailure> {
     loop {
         let next = match input.try_next() {
@@ -167,7 +330,10 @@ async fn forward(
             next => next,
         };
         match next {
-            Ok(Some(message)) => publisher.feed(message).await?,
+            Ok(Some(message)) => {
+                pace.wait(publisher).await?;
+                publisher.feed(message).await?;
+            }
             Ok(None) => return Ok(Ok(())),
             Err(failure) => {
                 publisher.flush().await?;

@@ -22,30 +22,40 @@ use crate::net::ListenError;
 /// The environment variable that names the file if no option does.
 const CONFIG_VARIABLE: &str = "MLES_CONFIG";
 
-#[derive(clap::Args, Default)]
-#[command(
-    after_long_help = "Every option can also be set in the file and in the environment: --max-frame \
-        is max_frame in [limits] and MLES_MAX_FRAME, --log-level is level in [log] and \
-        MLES_LOG_LEVEL. Options win over the environment, and that over the file. Settings for \
-        some channels only are [[channel_rule]] tables of the file: a pattern, and any keys of \
-        [channel].\n\n\
-        Sizes are bytes or have a unit (512KiB, 64MiB, 1MB); durations need one (500ms, 10s, 5m, \
-        1h).\n\n\
-        Signals: SIGINT and SIGTERM let the clients go within --drain-deadline, a second one stops \
-        at once; SIGUSR1 logs what has been done so far, and how the links to upstreams stand; SIGHUP loads \
-        the certificates again, as is done within seconds when their files change.\n\n\
-        Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong arguments, 70 a part of the \
-        broker failed while it ran, 130 or 143 stopped at once by a second signal.",
-    after_help = "See --help for the file, the environment, units, signals and exit codes."
-)]
 /// Run a broker
-///
-/// Listens, joins clients to channels and delivers what they publish, until it is told to stop.
-/// Without options it serves this machine only and lets anyone here join: on 127.0.0.1:8077, and for
-/// browsers on http://127.0.0.1:8076. As soon as a listener of any kind is given, only those given
-/// are opened, and 127.0.0.1:8077 unless --listen says otherwise.
+#[derive(clap::Args, Default)]
+#[command(after_help = "\
+Without options, the broker serves this machine only and lets anyone on it join: on 127.0.0.1:8077, and \
+for browsers on http://127.0.0.1:8076. Once a listener of any kind is given, only those given are \
+opened, besides 127.0.0.1:8077 unless --listen says otherwise.
+
+Every option can also be set in the file and in the environment: --max-frame is max_frame in [limits] \
+and MLES_MAX_FRAME, --log-level is level in [log] and MLES_LOG_LEVEL. Options win over the environment, \
+and the environment wins over the file. Only the file can have settings for some channels, in \
+[[channel_rule]] tables: a pattern, and any keys of [channel].
+
+A SIZE is a number of bytes or has a unit (512KiB, 64MiB, 1MB). A DURATION has a unit (500ms, 10s, 5m, \
+1h).
+
+Examples:
+  mles serve
+  mles serve --listen 0.0.0.0:8077 --key-file /etc/mles/key
+  mles serve --tls 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem --key-file key
+  mles serve --config /etc/mles/mles.toml
+
+Signals:
+  SIGINT, SIGTERM  stop: let the clients go within --drain-deadline; a second one stops at once
+  SIGHUP           reload the certificates, as happens within seconds when their files change
+  SIGUSR1          log the counters and the state of the links to upstreams
+
+Exit codes:
+  0         stopped by a signal
+  1         could not start
+  2         wrong arguments
+  70        a part of the broker failed while it ran
+  130, 143  stopped at once by a second signal")]
 pub(super) struct ServeArgs {
-    /// TOML file with settings; `mles check-config` checks one [env: MLES_CONFIG]
+    /// TOML file with settings; `mles check-config` checks it [env: MLES_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 

@@ -1,178 +1,175 @@
 //! `mles sub`: prints what is published.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::builder::NonEmptyStringValueParser;
-use serde::Serialize;
+use tokio::time::timeout;
 
 use super::connect::ConnectArgs;
-
-use super::exit::CLIENT_EXIT_CODES;
-use super::failure::{CommandFailure, REFUSALS};
+use super::duration::parse_duration;
+use super::exit::SUB_EXIT_CODES;
+use super::failure::CommandFailure;
+use super::history_end::HistoryEnd;
 use super::interrupt::{reader_gone, run_client};
-use super::output::Patient;
+use super::printer::{MessageForm, Printer};
+use super::refusal::RefusalGuide;
 use super::subscriptions::Subscriptions;
-use crate::client::{Received, Reconnect};
-use crate::escape::escape_for_terminal;
+use super::template::Template;
+use crate::client::Reconnect;
+
+/// The heading of the options that say how messages are printed.
+const OUTPUT: &str = "Output";
 
 /// Print the messages of one or more channels.
-///
-/// Each message is printed as it is, followed by a line end. On a terminal, control characters and
-/// what is not UTF-8 are escaped. Announcements of joins, which are empty messages, are left out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = CLIENT_EXIT_CODES, after_long_help = format!("\
+#[command(after_help = format!("\
 Examples:
   mles sub news
   mles sub --verbose news weather
-  mles sub --json --count 10 news | jq -r .message
+  mles sub news --count 1 --timeout 5s
+  mles sub news --format '{{time}} {{uid}}: {{message}}'
+  mles sub news --json | jq -r .message
 
-With --json each line is an object with \"channel\", \"uid\" and either \"message\", if it is UTF-8, or
-\"message_b64\", its bytes in base64.
+The recent history of a channel comes first. Each message is followed by a line end. On a terminal, \
+control characters and bytes that are not UTF-8 are escaped.
 
-{REFUSALS}
+With --json, a line is an object with \"channel\", \"uid\" and \"message\", or \"message_b64\" (base64) \
+where the message is not UTF-8.
 
-{CLIENT_EXIT_CODES}"))]
+In --format, {{channel}} {{uid}} {{message}} {{hex}} {{base64}} {{length}} {{time}} stand for what they \
+say, {{{{ is a brace, and \\n \\t \\0 \\\\ are as usual. The time is that of arrival here, in UTC.
+
+With --no-history, a second connection joins for a moment, because a server announces joins in the order \
+of messages: what comes before that is history. What is published between the two joins, usually a few \
+milliseconds, is not printed. Other members see one extra join.
+
+{SUB_EXIT_CODES}"))]
 pub(super) struct SubArgs {
-    /// Channels to join, each over a connection of its own; one that is named twice is joined once
+    /// Channels to join, each over a connection of its own
     #[arg(value_name = "CHANNEL", required = true, value_parser = NonEmptyStringValueParser::new())]
     channels: Vec<String>,
 
-    /// Print one JSON object per message
-    #[arg(long, conflicts_with = "verbose")]
-    json: bool,
-
-    /// Print channel and sender before each message
-    #[arg(long, short)]
-    verbose: bool,
-
-    /// End after this many messages
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Exit after this many messages
+    #[arg(long, short = 'n', visible_short_alias = 'C', value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Print the empty messages that announce joins, too
-    #[arg(long)]
-    joins: bool,
+    /// Exit after this time in all, e.g. 500ms or 5s; with --count, exit code 124 if messages are missing
+    #[arg(long, short = 'W', value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
 
-    /// Come back whenever the connection is lost, without printing anything twice, and wait for a
-    /// server that is not there yet
+    /// Leave out the history: print only what is published after the join
+    #[arg(long)]
+    no_history: bool,
+
+    /// Reconnect whenever the connection is lost, print nothing twice, and wait for a server that is not
+    /// up yet
     #[arg(long)]
     reconnect: bool,
+
+    /// Print channel and sender before each message, and list all causes when a join is refused
+    #[arg(long, short, help_heading = OUTPUT)]
+    verbose: bool,
+
+    /// Print each message as a JSON object
+    #[arg(long, help_heading = OUTPUT)]
+    json: bool,
+
+    /// Print each message as this text with placeholders, e.g. '{uid}: {message}'
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["json", "timestamps"], help_heading = OUTPUT)]
+    format: Option<Template>,
+
+    /// Print the time of arrival before each message, or as "time" with --json
+    #[arg(long, help_heading = OUTPUT)]
+    timestamps: bool,
+
+    /// Also print the empty messages that announce joins
+    #[arg(long, help_heading = OUTPUT)]
+    joins: bool,
 
     #[command(flatten)]
     connect: ConnectArgs,
 }
 
+impl SubArgs {
+    fn form(&mut self) -> MessageForm {
+        match (self.format.take(), self.json, self.verbose) {
+            (Some(template), ..) => MessageForm::Template(template),
+            (None, true, _) => MessageForm::Json,
+            (None, false, true) => MessageForm::Named,
+            (None, false, false) => MessageForm::Content,
+        }
+    }
+}
+
 /// Runs `mles sub`.
 pub(super) fn run(args: SubArgs) -> ExitCode {
+    let guide = args.connect.refusal_guide(false, args.verbose);
     run_client(async {
         tokio::select! {
             biased;
-            result = subscribe(args) => result,
+            result = subscribe(args, &guide) => result.map_err(|failure| guide.explain(failure)),
             () = reader_gone() => Ok(()),
         }
     })
 }
 
-async fn subscribe(args: SubArgs) -> Result<(), CommandFailure> {
-    let mut client = args.connect.client()?;
-    if args.reconnect {
-        client = client.reconnect(Reconnect::default());
+async fn subscribe(mut args: SubArgs, guide: &RefusalGuide) -> Result<(), CommandFailure> {
+    let mut printer = Printer::new(args.form(), args.timestamps);
+    let (count, limit) = (args.count, args.timeout);
+    let mut left = count;
+    let followed = follow(args, guide, &mut printer, &mut left);
+    let ended = match limit {
+        Some(limit) => timeout(limit, followed).await,
+        None => Ok(followed.await),
+    };
+    if let Ok(result) = ended {
+        result?;
     }
+    printer.flush().map_err(CommandFailure::Output)?;
+    match (count, left, limit) {
+        (Some(count), Some(left @ 1..), Some(limit)) => Err(CommandFailure::TimedOut {
+            limit,
+            received: count - left,
+            count,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Prints messages until there are none `left` to print, or a session ends.
+async fn follow(
+    args: SubArgs,
+    guide: &RefusalGuide,
+    printer: &mut Printer,
+    left: &mut Option<u64>,
+) -> Result<(), CommandFailure> {
+    let once = args.connect.client()?;
+    let client = if args.reconnect {
+        once.clone().reconnect(Reconnect::default())
+    } else {
+        once.clone()
+    };
     let mut sessions = Vec::with_capacity(args.channels.len());
-    let mut joined = BTreeSet::new();
-    for channel in &args.channels {
-        if joined.insert(channel) {
-            sessions.push(client.join(channel).await?);
+    let mut histories = Vec::new();
+    for (i, channel) in args.channels.iter().enumerate() {
+        // One that is named twice is joined once.
+        if args.channels[..i].contains(channel) {
+            continue;
         }
+        sessions.push(client.join(channel).await?);
+        histories.push(args.no_history.then(|| HistoryEnd::find(&once, channel)));
     }
-    let mut subscriptions =
-        Subscriptions::new(sessions.iter_mut().map(|session| session.halves().1));
-    let mut printer = Printer::new(args.json, args.verbose);
-    let mut left = args.count;
-    while left != Some(0) {
-        let message = subscriptions.next(|| printer.out.flush()).await?;
+    let subscribers = sessions.iter_mut().map(|session| session.halves().1);
+    let mut subscriptions = Subscriptions::new(subscribers, guide);
+    subscriptions.without_history(histories);
+    while *left != Some(0) {
+        let message = subscriptions.next(|| printer.flush()).await?;
         if args.joins || !message.is_announcement() {
             printer.print(&message).map_err(CommandFailure::Output)?;
-            left = left.map(|left| left - 1);
+            *left = left.map(|left| left - 1);
         }
     }
-    printer.out.flush().map_err(CommandFailure::Output)
-}
-
-/// Writes messages in the format that was asked for.
-struct Printer {
-    out: BufWriter<Patient<Stdout>>,
-    format: OutputFormat,
-    terminal: bool,
-}
-
-/// The format of what `mles sub` prints.
-enum OutputFormat {
-    Payload,
-    Verbose,
-    Json,
-}
-
-#[derive(Serialize)]
-struct JsonMessage<'a> {
-    channel: &'a str,
-    uid: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_b64: Option<String>,
-}
-
-impl Printer {
-    fn new(json: bool, verbose: bool) -> Self {
-        let out = io::stdout();
-        Self {
-            format: match (json, verbose) {
-                (true, _) => OutputFormat::Json,
-                (false, true) => OutputFormat::Verbose,
-                (false, false) => OutputFormat::Payload,
-            },
-            terminal: out.is_terminal(),
-            out: BufWriter::with_capacity(64 << 10, Patient(out)),
-        }
-    }
-
-    fn print(&mut self, message: &Received) -> io::Result<()> {
-        match self.format {
-            OutputFormat::Json => {
-                serde_json::to_writer(&mut self.out, &json(message))?;
-            }
-            OutputFormat::Payload => self.payload(message.message())?,
-            OutputFormat::Verbose => {
-                // Names never break the line or the terminal, wherever it goes.
-                let channel = escape_for_terminal(message.channel().as_bytes());
-                let uid = escape_for_terminal(message.uid().as_bytes());
-                write!(self.out, "{channel} {uid}: ")?;
-                self.payload(message.message())?;
-            }
-        }
-        self.out.write_all(b"\n")
-    }
-
-    fn payload(&mut self, message: &[u8]) -> io::Result<()> {
-        if self.terminal {
-            self.out.write_all(escape_for_terminal(message).as_bytes())
-        } else {
-            self.out.write_all(message)
-        }
-    }
-}
-
-fn json(message: &Received) -> JsonMessage<'_> {
-    let text = std::str::from_utf8(message.message()).ok();
-    JsonMessage {
-        channel: message.channel(),
-        uid: message.uid(),
-        message: text,
-        message_b64: text.is_none().then(|| BASE64.encode(message.message())),
-    }
+    Ok(())
 }

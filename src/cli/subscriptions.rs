@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::failure::{CommandFailure, explained};
+use super::duration::in_words;
+use super::failure::CommandFailure;
+use super::history_end::HistoryEnd;
 use super::output::say;
+use super::refusal::RefusalGuide;
 use crate::client::{Event, Received, Subscriber};
 
 /// A server that refuses a join does so within this time. Only then is a connection said to be back.
@@ -24,6 +27,7 @@ pub(super) struct Subscriptions<'a> {
     /// The index of the one that was asked last.
     turn: usize,
     told: Told,
+    guide: &'a RefusalGuide,
     /// Fires when the next connection has proven itself.
     proven: Pin<Box<Sleep>>,
 }
@@ -32,6 +36,8 @@ pub(super) struct Subscriptions<'a> {
 struct Subscription<'a> {
     subscriber: &'a mut Subscriber,
     state: ConnectionState,
+    /// Present where the history is left out.
+    history: Option<HistoryEnd>,
 }
 
 /// The state of the connection under a session that comes back.
@@ -48,16 +54,28 @@ enum ConnectionState {
 struct Told(Vec<String>);
 
 impl<'a> Subscriptions<'a> {
-    pub(super) fn new(subscribers: impl IntoIterator<Item = &'a mut Subscriber>) -> Self {
+    pub(super) fn new(
+        subscribers: impl IntoIterator<Item = &'a mut Subscriber>,
+        guide: &'a RefusalGuide,
+    ) -> Self {
         let subscription = |subscriber| Subscription {
             subscriber,
             state: ConnectionState::Up,
+            history: None,
         };
         Self {
             list: subscribers.into_iter().map(subscription).collect(),
             turn: 0,
             told: Told::default(),
+            guide,
             proven: Box::pin(sleep_until(Instant::now())),
+        }
+    }
+
+    /// Leaves out what comes before the end of the history, for each session in their order.
+    pub(super) fn without_history(&mut self, ends: impl IntoIterator<Item = Option<HistoryEnd>>) {
+        for (subscription, end) in self.list.iter_mut().zip(ends) {
+            subscription.history = end;
         }
     }
 
@@ -115,18 +133,20 @@ impl<'a> Subscriptions<'a> {
                     subscription.state = ConnectionState::Up;
                     self.tell_if_all_are_up();
                 }
-                return Some(message);
+                let history = self.list[self.turn].history.as_ref();
+                let is_old = history.is_some_and(|history| history.is_before(&message));
+                return (!is_old).then_some(message);
             }
             Event::Malformed { error, .. } => {
                 say(format_args!("mles: skipped a malformed message: {error}"));
             }
             Event::Disconnected { error, retry_in } => {
-                subscription.state = ConnectionState::Down;
-                self.told.lost(explained(&error), retry_in);
+                subscription.set_state(ConnectionState::Down);
+                self.told.lost(self.guide.words(&error), retry_in);
             }
             Event::Reconnected => {
                 let until = Instant::now() + PROVEN;
-                subscription.state = ConnectionState::Back(until);
+                subscription.set_state(ConnectionState::Back(until));
                 self.proven.as_mut().reset(until);
             }
         }
@@ -160,6 +180,15 @@ impl<'a> Subscriptions<'a> {
     }
 }
 
+impl Subscription<'_> {
+    fn set_state(&mut self, state: ConnectionState) {
+        self.state = state;
+        if let Some(history) = &self.history {
+            history.set_up(!matches!(state, ConnectionState::Down));
+        }
+    }
+}
+
 impl Told {
     /// Tells that a connection was lost, or could not be had: each cause once.
     fn lost(&mut self, cause: String, retry_in: Duration) {
@@ -167,7 +196,8 @@ impl Told {
             return;
         }
         say(format_args!(
-            "mles: {cause}; trying again in {retry_in:.1?}, then less and less often"
+            "mles: {cause}; trying again in {}, then less often",
+            in_words(retry_in)
         ));
         if self.0.len() == MAX_TOLD {
             self.0.remove(0);

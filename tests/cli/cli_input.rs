@@ -113,7 +113,7 @@ fn messages_may_begin_with_a_dash() {
         (&["-1.5", "2", "-3e4"], &["-1.5", "2", "-3e4"]),
         (&["-"], &["-"]),
         (&["--", "--reconnect", "-x"], &["--reconnect", "-x"]),
-        (&["", "x"], &["", "x"]),
+        (&["--allow-empty", "", "x"], &["", "x"]),
     ] {
         let mles = Mles::start(&server, &[&["pub", "news"], &options[..], args].concat());
         let mut peer = server.accept();

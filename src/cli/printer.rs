@@ -1,0 +1,131 @@
+//! How `mles sub` prints messages.
+
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use humantime::format_rfc3339_millis;
+use serde::Serialize;
+
+use super::output::Patient;
+use super::template::{Placeholder, Template};
+use crate::client::Received;
+use crate::escape::escape_for_terminal;
+
+/// The form of a line for each message.
+#[derive(Debug)]
+pub(super) enum MessageForm {
+    /// The content alone.
+    Content,
+    /// Channel and sender, then the content.
+    Named,
+    /// A JSON object.
+    Json,
+    /// As a template says.
+    Template(Template),
+}
+
+/// Writes messages to standard output, each followed by a line end.
+pub(super) struct Printer {
+    out: BufWriter<Patient<Stdout>>,
+    form: MessageForm,
+    /// Whether the time of arrival is told, unless a template does.
+    has_time: bool,
+    is_terminal: bool,
+}
+
+#[derive(Serialize)]
+struct JsonMessage<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    channel: &'a str,
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_b64: Option<String>,
+}
+
+impl Printer {
+    /// Creates a printer with nothing written yet.
+    pub(super) fn new(form: MessageForm, has_time: bool) -> Self {
+        let out = io::stdout();
+        Self {
+            form,
+            has_time,
+            is_terminal: out.is_terminal(),
+            out: BufWriter::with_capacity(64 << 10, Patient(out)),
+        }
+    }
+
+    /// Writes a message that has just come.
+    pub(super) fn print(&mut self, message: &Received) -> io::Result<()> {
+        let Self { out, form, .. } = self;
+        let time = (self.has_time).then(|| now().to_string());
+        if let Some(time) = &time
+            && matches!(form, MessageForm::Content | MessageForm::Named)
+        {
+            write!(out, "{time} ")?;
+        }
+        let show = |out: &mut _, placeholder| write(out, message, placeholder, self.is_terminal);
+        match form {
+            MessageForm::Json => serde_json::to_writer(&mut *out, &json(message, time))?,
+            MessageForm::Content => show(out, Placeholder::Message)?,
+            MessageForm::Named => {
+                show(out, Placeholder::Channel)?;
+                out.write_all(b" ")?;
+                show(out, Placeholder::Uid)?;
+                out.write_all(b": ")?;
+                show(out, Placeholder::Message)?;
+            }
+            MessageForm::Template(template) => template.write(out, show)?,
+        }
+        out.write_all(b"\n")
+    }
+
+    /// Sends what is buffered.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn now() -> impl std::fmt::Display {
+    format_rfc3339_millis(SystemTime::now())
+}
+
+/// Writes one value of a message.
+fn write(
+    out: &mut impl Write,
+    message: &Received,
+    placeholder: Placeholder,
+    is_terminal: bool,
+) -> io::Result<()> {
+    let content = message.message();
+    // Names never break the line or the terminal, wherever it goes.
+    match placeholder {
+        Placeholder::Channel => {
+            write!(out, "{}", escape_for_terminal(message.channel().as_bytes()))
+        }
+        Placeholder::Uid => write!(out, "{}", escape_for_terminal(message.uid().as_bytes())),
+        Placeholder::Message if is_terminal => write!(out, "{}", escape_for_terminal(content)),
+        Placeholder::Message => out.write_all(content),
+        Placeholder::Hex => content
+            .iter()
+            .try_for_each(|byte| write!(out, "{byte:02x}")),
+        Placeholder::Base64 => write!(out, "{}", BASE64.encode(content)),
+        Placeholder::Length => write!(out, "{}", content.len()),
+        Placeholder::Time => write!(out, "{}", now()),
+    }
+}
+
+fn json(message: &Received, time: Option<String>) -> JsonMessage<'_> {
+    let text = std::str::from_utf8(message.message()).ok();
+    JsonMessage {
+        time,
+        channel: message.channel(),
+        uid: message.uid(),
+        message: text,
+        message_b64: text.is_none().then(|| BASE64.encode(message.message())),
+    }
+}

@@ -1,0 +1,144 @@
+//! Why a server may have refused a join: v1 servers give no reason, so the likeliest one is told first.
+
+use std::time::Duration;
+
+use super::failure::{CommandFailure, explained};
+use crate::client::Error;
+use crate::escape::escape_for_terminal;
+
+/// A refusal that takes this long comes after the server has looked whether the session in the same place
+/// is alive.
+const TESTED: Duration = Duration::from_millis(700);
+
+/// The key that a client shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyShown {
+    /// A secret shared with the server.
+    Shared,
+    /// A secret mixed with the client's address.
+    Address,
+    /// None.
+    None,
+}
+
+/// What a client knows of the reasons for which its join may be refused.
+#[derive(Debug)]
+pub(super) struct RefusalGuide {
+    /// The key that the client shows.
+    pub(super) key: KeyShown,
+    /// The name, if another session may have joined with it.
+    pub(super) uid: Option<String>,
+    /// Whether all reasons are listed.
+    pub(super) is_verbose: bool,
+}
+
+impl RefusalGuide {
+    /// Puts a refusal into words; leaves any other failure as it is.
+    pub(super) fn explain(&self, failure: CommandFailure) -> CommandFailure {
+        match failure {
+            CommandFailure::Session(error @ Error::Refused { .. }) => {
+                CommandFailure::Refused(self.words(&error))
+            }
+            failure => failure,
+        }
+    }
+
+    /// Returns an error of a session in words.
+    pub(super) fn words(&self, error: &Error) -> String {
+        let Error::Refused { after } = error else {
+            return explained(error);
+        };
+        let reason = self.likeliest(*after);
+        if self.is_verbose {
+            format!("join refused: {reason}\n{}", self.all())
+        } else {
+            format!("join refused: {reason} (-v lists other causes)")
+        }
+    }
+
+    fn likeliest(&self, after: Duration) -> String {
+        match (&self.uid, self.key) {
+            (Some(uid), _) if after >= TESTED => format!(
+                "\"{}\" has joined already (--random-cid lets one name join twice)",
+                escape_for_terminal(uid.as_bytes())
+            ),
+            (_, KeyShown::Shared) => "wrong key".to_owned(),
+            (_, KeyShown::Address) => {
+                "wrong address key, or the server sees another address than this host has"
+                    .to_owned()
+            }
+            (_, KeyShown::None) => "missing key (--key-file or MLES_KEY gives it)".to_owned(),
+        }
+    }
+
+    fn all(&self) -> String {
+        let mut causes = vec![match self.key {
+            KeyShown::None => "the server has a key, and none was given",
+            _ => "the key is not that of the server",
+        }];
+        if self.key != KeyShown::Shared {
+            causes.push("the server has an address key, and NAT, a proxy or a container changes the address");
+        }
+        if self.uid.is_some() {
+            causes.push("another session of the same name is on the channel: see --random-cid");
+        }
+        causes.push("the server is at its limit of connections or channels");
+        causes.push("the name, the channel or the message is longer than the server allows");
+        let lines: Vec<_> = causes.iter().map(|cause| format!("  - {cause}")).collect();
+        format!(
+            "Possible causes, of which the server's log has the right one:\n{}",
+            lines.join("\n")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(key: KeyShown, uid: Option<&str>, milliseconds: u64, is_verbose: bool) -> String {
+        let guide = RefusalGuide {
+            key,
+            uid: uid.map(str::to_owned),
+            is_verbose,
+        };
+        guide.words(&Error::Refused {
+            after: Duration::from_millis(milliseconds),
+        })
+    }
+
+    #[test]
+    fn the_likeliest_cause_is_told_in_one_line_and_first() {
+        for (key, uid, after, cause) in [
+            (KeyShown::Shared, None, 1, "join refused: wrong key ("),
+            (KeyShown::None, None, 1, "join refused: missing key ("),
+            (
+                KeyShown::Address,
+                None,
+                1,
+                "join refused: wrong address key, or",
+            ),
+            (
+                KeyShown::Shared,
+                Some("alice"),
+                1,
+                "join refused: wrong key (",
+            ),
+            (
+                KeyShown::Shared,
+                Some("alice"),
+                1_000,
+                "join refused: \"alice\" has joined already",
+            ),
+            (KeyShown::None, None, 1_000, "join refused: missing key ("),
+        ] {
+            let line = words(key, uid, after, false);
+            assert!(line.starts_with(cause), "{line}");
+            assert!(line.ends_with("(-v lists other causes)"), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+            let all = words(key, uid, after, true);
+            assert!(all.starts_with(cause.trim_end_matches(" (")), "{all}");
+            assert!(all.contains("\n  - ") && all.contains("log"), "{all}");
+        }
+    }
+}
