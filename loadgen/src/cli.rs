@@ -177,6 +177,9 @@ struct BrokerArgs {
     /// If packages with the brokers' programs are missing, say how to install them and stop
     #[arg(long)]
     install: bool,
+    /// Say how many runs there would be and how long they would take, and stop
+    #[arg(long)]
+    plan: bool,
     /// How often each scenario is run over each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -340,6 +343,7 @@ impl BrokerArgs {
             },
             programs: self.programs.resolve(),
             check_packages: self.install,
+            plan_only: self.plan,
             scenarios,
             rounds: self.rounds.into(),
             timing,

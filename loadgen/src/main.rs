@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
-use command::DiffCommand;
+use command::{Compare, DiffCommand};
 use interrupt::Interrupt;
 use output::{print, say};
 use process::enter_congestion;
@@ -94,7 +94,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Err(error) => return Ok(bad_input(&error)),
             };
             outputs.write(&report)?;
-            print(&report.to_text())?;
+            print(&match args.markdown {
+                true => report.to_markdown(),
+                false => report.to_text(),
+            })?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Diff(args) => return diff(args.resolve()),
@@ -104,8 +107,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ConnectStorm(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::HistoryJoin(args) => args.resolve().run(&interrupt, &mut watch)?,
         Command::SlowReader(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
-        Command::Compare(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
-        Command::Idle(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
+        Command::Compare(args) => match planned(sensible(args.resolve()))? {
+            Some(compare) => compare.run(&interrupt, &mut watch)?,
+            None => return Ok(ExitCode::SUCCESS),
+        },
+        Command::Idle(args) => match planned(sensible(args.resolve()))? {
+            Some(compare) => compare.run(&interrupt, &mut watch)?,
+            None => return Ok(ExitCode::SUCCESS),
+        },
     };
     if cli.allow_loss {
         report.allow_inexact();
@@ -119,6 +128,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         (false, 0) => ExitCode::SUCCESS,
         (false, _) => ExitCode::FAILURE,
     })
+}
+
+/// Returns what is to be run, or tells the plan where only that was asked for.
+fn planned(compare: Compare) -> Result<Option<Compare>, Failure> {
+    if !compare.plan_only {
+        return Ok(Some(compare));
+    }
+    print(&format!("{}\n", compare.plan()))?;
+    Ok(None)
 }
 
 fn diff(compared: DiffCommand) -> Result<ExitCode, Failure> {

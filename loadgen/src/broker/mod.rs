@@ -135,6 +135,16 @@ impl Broker {
         self.row().why_no_slow_reader
     }
 
+    /// Returns about how many small messages it delivers in a second.
+    pub(crate) fn pace(self) -> f64 {
+        self.row().pace
+    }
+
+    /// Returns `true` if its program is there.
+    pub(crate) fn is_installed(self, programs: &Programs) -> bool {
+        self.row().program.find(programs).is_some()
+    }
+
     /// Starts the broker on a free port of loopback and waits until it accepts connections.
     ///
     /// # Errors

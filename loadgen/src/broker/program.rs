@@ -109,9 +109,8 @@ impl Location {
 
 /// Returns the packages of Debian and PyPI with programs of `brokers` that are not installed, each once.
 pub(crate) fn missing_packages(brokers: &[Broker], programs: &Programs) -> Vec<&'static str> {
-    let all = brokers.iter().map(|broker| &broker.row().program);
-    let missing = all.filter(|program| program.find(programs).is_none());
-    let packages = missing.filter_map(|program| match program.source {
+    let missing = brokers.iter().filter(|it| !it.is_installed(programs));
+    let packages = missing.filter_map(|broker| match broker.row().program.source {
         ProgramSource::Package(package) | ProgramSource::Wheel(package) => Some(package),
         ProgramSource::Other(_) => None,
     });

@@ -23,6 +23,8 @@ pub(super) struct Row {
     pub(super) history: HistorySupport,
     /// Why a subscriber that stops reading cannot be measured on it, if it cannot.
     pub(super) why_no_slow_reader: Option<&'static str>,
+    /// About how many small messages it delivers in a second, to tell how long a run is going to take.
+    pub(super) pace: f64,
     /// The tables it has a column in.
     pub(super) tables: &'static [Table],
     /// Colours, dashes and marks in plots.

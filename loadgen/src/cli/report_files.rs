@@ -19,6 +19,10 @@ pub(crate) struct RenderArgs {
     /// A file that --json has written
     #[arg(value_name = "RESULTS.JSON")]
     pub(crate) results: PathBuf,
+    /// Print a Markdown table for each scenario, and where mles is behind or ahead by more than rounds
+    /// differ, to be put into a document
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 /// Compare two reports that --json has kept, by scenario and broker

@@ -5,6 +5,7 @@
 //! for each run.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use mles::protocol::Keyring;
 
@@ -17,6 +18,9 @@ use crate::process::{RunningBroker, StartError};
 use crate::report::{Report, Run, RunResult};
 use crate::scenario::{Load, Target, Timing};
 use crate::watch::Watch;
+
+/// About the time that a broker takes to start.
+const START: Duration = Duration::from_millis(300);
 
 /// Which brokers to compare.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Compare {
     pub(crate) programs: Programs,
     /// Fail when packages with programs of the brokers are missing, and say which.
     pub(crate) check_packages: bool,
+    /// Tell the plan and do nothing.
+    pub(crate) plan_only: bool,
     /// Names and loads, in their order.
     pub(crate) scenarios: Vec<(String, Load)>,
     pub(crate) rounds: usize,
@@ -49,6 +55,32 @@ pub(crate) struct Compare {
 }
 
 impl Compare {
+    /// Returns what is going to be run, and about how long it takes, in a sentence.
+    pub(crate) fn plan(&self) -> String {
+        let brokers = self.brokers.list().iter();
+        let brokers = brokers.filter(|broker| broker.is_installed(&self.programs));
+        let brokers: Vec<Broker> = brokers.copied().collect();
+        let (mut runs, mut time) = (0, Duration::ZERO);
+        for (_, load) in &self.scenarios {
+            let starts = if load.needs_new_process() {
+                self.rounds
+            } else {
+                1
+            };
+            let fits = |broker: &&Broker| load.objection(**broker).is_none();
+            for broker in brokers.iter().filter(fits) {
+                runs += self.rounds;
+                time += load.estimate(self.timing, broker.pace()) * count(self.rounds);
+                time += START * count(starts);
+            }
+        }
+        let (scenarios, brokers) = (self.scenarios.len(), brokers.len());
+        let (rounds, minutes) = (self.rounds, time.as_secs_f64() / 60.0);
+        format!(
+            "{runs} runs in about {minutes:.1} min (scenarios: {scenarios}, brokers: {brokers}, rounds: {rounds})"
+        )
+    }
+
     /// Runs everything and tells its progress on standard error.
     ///
     /// # Errors
@@ -72,6 +104,7 @@ impl Compare {
             }
             available => available?,
         };
+        say(format_args!("{}", self.plan()));
         let mut runner = Runner::new(self.timing, interrupt, watch);
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
@@ -185,6 +218,10 @@ impl Compare {
             }
         }
     }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Returns those of `brokers` that `load` is for; the others are in the report with the reason.

@@ -15,6 +15,7 @@ mod files;
 mod group;
 mod hgrm;
 mod html;
+mod markdown;
 mod quantity;
 mod read;
 mod run;
@@ -126,6 +127,11 @@ impl Report {
     pub(crate) fn failures(&self) -> usize {
         let failed = |run: &&Run| !run.excused && run.trouble().is_some();
         self.runs.iter().filter(failed).count()
+    }
+
+    /// Returns the tables for a document, a table for each scenario, with what they say about mles.
+    pub(crate) fn to_markdown(&self) -> String {
+        markdown::render(self)
     }
 
     /// Returns the tables for a terminal, with what went wrong below them.

@@ -82,6 +82,22 @@ impl Default for Fanout {
     }
 }
 
+impl Fanout {
+    /// Returns how many deliveries are under way at most.
+    pub(super) fn deliveries_under_way(&self) -> usize {
+        let messages = match self.mode {
+            Mode::Pipelined => (self.window / self.payload).max(4),
+            Mode::Unbatched => 1,
+        };
+        let windows = if self.zipf.is_some() {
+            1
+        } else {
+            self.channels
+        };
+        windows * usize::from(self.publishers) * messages * self.subscribers
+    }
+}
+
 /// When to stop sending.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

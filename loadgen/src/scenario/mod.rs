@@ -7,6 +7,7 @@ mod by_library;
 mod bystander;
 mod catalog;
 mod cpu_meter;
+mod estimate;
 mod fanout;
 mod history;
 mod idle;

@@ -176,3 +176,30 @@ fn what_is_no_report_or_has_nothing_in_common_makes_it_two() {
         assert!(!Path::new(&missing).exists(), "nothing is written");
     }
 }
+
+#[test]
+fn tables_for_a_document_have_what_sets_mles_apart_below_them() {
+    let output = loadgen(&["render", RESULTS, "--markdown"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, wide) = text
+        .split_once("\n### fanout-1000\n")
+        .expect("it is in the file");
+    for part in [
+        "| | server CPU per delivery |",
+        "\n| mles | ",
+        "\nmles is ahead in server CPU per delivery (nats, redis)",
+    ] {
+        assert!(wide.contains(part), "{part}: {wide}");
+    }
+}
+
+#[test]
+fn a_plan_runs_nothing() {
+    let args = ["compare", "--brokers", "null", "--scenario", "fanout,large"];
+    let output = loadgen(&[args.as_slice(), &["--rounds", "2", "--plan"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let plan = String::from_utf8_lossy(&output.stdout);
+    assert!(plan.starts_with("4 runs in about "), "{plan}");
+    assert_eq!(said(&output), "", "nothing is told of runs");
+}

@@ -28,6 +28,7 @@ pub(super) const TCP: Row = Row {
     launch: |program, place, programs| launch::mles(Listener::Tcp, program, place, programs),
     history: HistorySupport::Messages,
     why_no_slow_reader: None,
+    pace: 20e6,
     tables: &[Table::Brokers, Table::Gateway],
     look: Look::new(["#0b62c4", "#5aa9ff"], "none", CIRCLE),
 };
@@ -80,6 +81,7 @@ pub(super) const REFERENCE: Row = Row {
     },
     launch: |program, place, programs| Ok(launch::reference(program, place, programs)),
     history: HistorySupport::MessagesAndJoins,
+    pace: 150e3,
     tables: &[Table::Brokers],
     look: Look::new(["#8a4b2a", "#d9a07f"], "9 3 2 3 2 3", BAR),
     ..TCP
@@ -97,6 +99,7 @@ pub(super) const REFERENCE_V2: Row = Row {
     },
     launch: launch::reference_v2,
     history: HistorySupport::MessagesAndJoins,
+    pace: 150e3,
     look: Look::new(["#a13a1e", "#f0906f"], "6 2 2 2 2 2", RIGHT),
     ..WEBSOCKET_TLS
 };

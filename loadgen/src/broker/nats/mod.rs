@@ -27,6 +27,7 @@ pub(super) const NATS: Row = Row {
     },
     history: HistorySupport::None("core NATS keeps no history; JetStream is another protocol"),
     why_no_slow_reader: None,
+    pace: 5e6,
     tables: &[Table::Brokers],
     look: Look::new(["#b8540a", "#ff9d4d"], "9 3", SQUARE),
 };
