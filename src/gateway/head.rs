@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::shard::Shard;
@@ -37,6 +38,11 @@ impl<'a> RequestHead<'a> {
     /// Returns the bytes that have come, with those that may follow the head.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Takes these bytes out.
+    pub(crate) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).into()
     }
 
     /// Reads until the head may be whole, has grown to twice its length, or is at its limit.

@@ -1,8 +1,9 @@
 //! HTTP on the WebSocket listeners: the page, and WebSocket sessions of both protocol versions.
 //!
-//! [`serve`] reads the request of a new connection. It answers it, or upgrades the connection to WebSocket
-//! and starts the task that serves its sessions. What members are sent is encoded by the channel core and written
-//! by the shard, with what [`framing`] gives them.
+//! [`serve`] reads the first request of a new connection. It upgrades the connection to WebSocket and starts the task
+//! that serves its sessions, or leaves it to [`http_connection`], which answers its requests until one of them is
+//! an upgrade. What members are sent is encoded by the channel core and written by the shard, with what [`framing`]
+//! gives them.
 //!
 //! Invariants:
 //!
@@ -16,11 +17,14 @@
 //! `net`, `access` and the shard.
 
 mod connection;
+mod first;
 mod forwarded;
 mod framing;
 mod head;
-mod http;
+mod http_connection;
 mod page;
 mod refusal;
+mod response;
+mod upgrade;
 
-pub(crate) use http::serve;
+pub(crate) use first::serve;

@@ -1,6 +1,14 @@
 //! The page for browsers, which is part of the program.
 
-use crate::websocket::{Response, Status, no_content};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use http::{Method, Response, StatusCode};
+
+use super::refusal::Rejection;
+use super::response::{bad_method, no_content, text, with_body};
+use crate::access::Access;
+use crate::shard::refusal::Refusal;
+use crate::websocket::HttpRequest;
 
 /// The page needs nothing but itself and its server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -58,28 +66,41 @@ fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// Returns the answer to a request for `path`. Without the page `/` is still good for health checks.
-pub(super) fn response(path: &str, is_served: bool, with_body: bool) -> Vec<u8> {
+/// Answers a request that has no other route.
+pub(super) fn answer(
+    access: &Access,
+    is_served: bool,
+    request: &HttpRequest<'_>,
+) -> Result<Response<Bytes>, Rejection> {
+    match request.method {
+        Method::OPTIONS => Ok(no_content()),
+        Method::GET | Method::HEAD => {
+            access.check_host(request.host).map_err(Refusal::from)?;
+            Ok(response(request.path, is_served))
+        }
+        _ => Ok(bad_method()),
+    }
+}
+
+/// Returns the response to a request for `path`. Without the page `/` is still good for health checks.
+fn response(path: &str, is_served: bool) -> Response<Bytes> {
     let Some(file) = find(path).filter(|_| is_served) else {
         if path == "/" {
             return no_content();
         }
-        let text = "there is nothing here but WebSocket\n";
-        return Response::text(Status::NOT_FOUND, &[], text, with_body);
+        return text(StatusCode::NOT_FOUND, "there is nothing here but WebSocket");
     };
-    let headers = [
-        ("Content-Security-Policy", POLICY),
-        ("Referrer-Policy", "no-referrer"),
+    let mut response = with_body(StatusCode::OK, file.content_type, file.content);
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "no-referrer"),
         // Another version of the server has other files.
-        ("Cache-Control", "no-cache"),
-    ];
-    Response {
-        status: Status::OK,
-        content_type: file.content_type,
-        headers: &headers,
-        body: file.content.as_bytes(),
+        (CACHE_CONTROL, "no-cache"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
     }
-    .encode(with_body)
+    response
 }
 
 #[cfg(test)]

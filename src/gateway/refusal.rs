@@ -2,29 +2,83 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use super::response::{bad_request, text};
 use crate::access::Denied;
 use crate::shard::refusal::{NO_MEMORY_FOR_REQUEST, Refusal};
-use crate::websocket::{CloseCode, Status};
+use crate::websocket::{BadRequest, CloseCode};
+
+/// The scheme of keys, which has to be named where one is missing or wrong (RFC 9110, 11.6.1).
+pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// Why a request does not get what it asks for.
+#[derive(Debug)]
+pub(super) enum Rejection {
+    /// It is not as HTTP, or an upgrade, should be.
+    Bad(BadRequest),
+    /// It may not have it, or there is no room.
+    Refused(Refusal),
+}
+
+impl Rejection {
+    /// Returns the response that says so.
+    pub(super) fn response(&self) -> Response<Bytes> {
+        match self {
+            Self::Bad(bad) => bad_request(bad),
+            Self::Refused(refusal) => {
+                let (status, reason) = for_http(refusal);
+                let mut response = text(status, &reason);
+                if status == StatusCode::UNAUTHORIZED {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+                }
+                response
+            }
+        }
+    }
+
+    /// Returns what is counted and logged of it.
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Bad(bad) => Refusal::Fault(bad.to_string()),
+            Self::Refused(refusal) => refusal,
+        }
+    }
+}
+
+impl From<BadRequest> for Rejection {
+    fn from(bad: BadRequest) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 /// Returns the status of the answer to an HTTP client, and the reason in it.
-pub(super) fn for_http(refusal: &Refusal) -> (Status, Cow<'static, str>) {
+pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
     let (status, reason) = match refusal {
         Refusal::Denied(denied) => {
             let status = match denied {
-                Denied::WrongSecret => Status::UNAUTHORIZED,
-                Denied::Host { .. } => Status::MISDIRECTED,
-                _ => Status::FORBIDDEN,
+                Denied::WrongSecret => StatusCode::UNAUTHORIZED,
+                Denied::Host { .. } => StatusCode::MISDIRECTED_REQUEST,
+                _ => StatusCode::FORBIDDEN,
             };
             return (status, denied.reason().into());
         }
-        Refusal::Fault(why) => return (Status::BAD_REQUEST, why.clone().into()),
-        Refusal::TooSlow { .. } | Refusal::Idle => (Status::TIMEOUT, "too slow"),
+        Refusal::Fault(why) => return (StatusCode::BAD_REQUEST, why.clone().into()),
+        Refusal::TooSlow { .. } | Refusal::Idle => (StatusCode::REQUEST_TIMEOUT, "too slow"),
         Refusal::LimitReached(_) => (
-            Status::UNAVAILABLE,
+            StatusCode::SERVICE_UNAVAILABLE,
             "too many connections from your address",
         ),
-        Refusal::Overdrawn => (Status::UNAVAILABLE, NO_MEMORY_FOR_REQUEST),
-        _ => (Status::UNAVAILABLE, "the request failed"),
+        Refusal::Overdrawn => (StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY_FOR_REQUEST),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())
 }

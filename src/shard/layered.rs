@@ -151,16 +151,33 @@ impl Layered {
         self.flushed().await
     }
 
-    /// Waits until everything that was taken is in the socket. Cancel safe.
-    pub(crate) async fn flushed(&self) -> io::Result<()> {
+    /// Writes bytes and returns how many were taken. For connections without sessions.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.push(&[IoSlice::new(bytes)]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(cx))?;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Waits until everything that was taken is in the socket.
+    pub(crate) fn poll_flushed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.flush() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stream.writable().await?;
+                    ready!(self.stream.poll_write_ready(cx))?;
                 }
-                result => return result,
+                result => return Poll::Ready(result),
             }
         }
+    }
+
+    /// Waits until everything that was taken is in the socket. Cancel safe.
+    pub(crate) async fn flushed(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_flushed(cx)).await
     }
 
     /// Returns `true` once everything that was taken from queues is in the socket.

@@ -44,6 +44,11 @@ impl PendingJoin {
         ip.is_loopback() || settings.proxies.trusts(ip)
     }
 
+    /// Returns `true` if the other end is a trusted proxy, which may send requests of several clients here.
+    pub(crate) fn may_serve_others(&self, settings: &Settings) -> bool {
+        settings.proxies.trusts(self.peer.ip())
+    }
+
     /// Counts the connection for its client's address. A trusted proxy counts for nobody: limits are for
     /// clients, and its health checks must not meet any.
     pub(crate) fn assign(

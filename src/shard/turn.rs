@@ -182,7 +182,7 @@ impl Shard {
     }
 
     /// Has the task polled again after the others have had their turn: see [`Shard::yield_turn`].
-    pub(super) fn yield_once(&self, cx: &mut Context<'_>) {
+    pub(crate) fn yield_once(&self, cx: &mut Context<'_>) {
         if is_expensive() {
             self.lane.wait(cx);
         } else {

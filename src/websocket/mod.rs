@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! | --- | --- |
-//! | `handshake` | reads the HTTP request, and writes the answer |
+//! | `handshake` | reads the HTTP request that asks for an upgrade |
 //! | `frame` | finds and writes frames |
 //! | `assembly` | follows messages over their fragments |
 //! | `greeting` | reads the first message of Mles v2 |
@@ -43,7 +43,7 @@ pub(crate) use frame::{
 };
 pub(crate) use greeting::{Greeting, GreetingError};
 pub(crate) use handshake::{
-    BadRequest, Hosts, HttpRequest, MAX_HEAD, Method, Offer, PROTOCOL, Response, Status,
-    host_allowed, no_content, origin_allowed, parse, switching,
+    BadRequest, Hosts, HttpRequest, MAX_HEAD, Offer, PROTOCOL, Upgrade, host_allowed,
+    origin_allowed, parse,
 };
 pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};

@@ -22,6 +22,7 @@ pub const SILENCE: Duration = Duration::from_millis(150);
 pub const LONG: Duration = Duration::from_secs(3600);
 
 pub mod bystanders;
+pub mod http;
 pub mod slow;
 pub mod tls_proxy;
 pub mod websocket;

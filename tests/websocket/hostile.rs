@@ -2,7 +2,7 @@
 //! the same shard miss nothing.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use mles::{Broker, Settings};
@@ -121,6 +121,8 @@ fn what_is_no_request_is_refused() {
     ] {
         let mut stream = connect(&broker);
         stream.write_all(bytes).unwrap();
+        // What was refused may be over by now.
+        let _ = stream.shutdown(Shutdown::Write);
         let answer = read_all(&mut stream);
         let code: u16 = answer["HTTP/1.1 ".len()..][..3].parse().unwrap();
         assert!((400..600).contains(&code), "{answer}");

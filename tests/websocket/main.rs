@@ -13,6 +13,7 @@ mod drain;
 mod fairness;
 mod hostile;
 mod http;
+mod keep_alive;
 mod order;
 mod protocol_case;
 mod proxies;

@@ -36,8 +36,7 @@ use address::AddressKey;
 use channels::Channels;
 pub(crate) use channels::{ChannelPermit, Unneeded};
 use permit::Connections;
-use permit::Stage;
-pub(crate) use permit::{Permit, Ticket, told};
+pub(crate) use permit::{Permit, Stage, Ticket, told};
 
 /// One address may hold this part of a limit before its holders go ahead of older ones.
 const SHARE: usize = 4;

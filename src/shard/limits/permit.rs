@@ -238,16 +238,12 @@ impl Permit {
     ///
     /// There are as many connections of that address as may be, and none of them makes room.
     pub(crate) fn assign(&self, ip: IpAddr, now: Instant) -> Result<(), LimitReached> {
-        let (before, address) = (self.address.get(), AddressKey::of(ip));
-        if before == address {
+        let address = AddressKey::of(ip);
+        if self.address.get() == address {
             return Ok(());
         }
         let (limiter, mut connections) = (&self.limiter, self.limiter.connections_mut());
-        let listing = self.listing.borrow().clone();
-        if listing
-            .as_ref()
-            .is_some_and(|(_, ticket)| ticket.told.get().is_some())
-        {
+        if self.is_told() {
             return Ok(());
         }
         // It is counted for another address, so it is not the one that makes room.
@@ -256,15 +252,33 @@ impl Permit {
         {
             return Err(LimitReached::Address);
         }
-        connections.subtract(before);
+        self.count_for(&mut connections, address);
+        Ok(())
+    }
+
+    /// Counts the connection for no address from now on: its proxy may use it for another client next.
+    /// Has no effect once the connection was told to go.
+    pub(crate) fn unassign(&self) {
+        let mut connections = self.limiter.connections_mut();
+        if self.address.get() != AddressKey::Unnamed && !self.is_told() {
+            self.count_for(&mut connections, AddressKey::Unnamed);
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        let listing = self.listing.borrow();
+        let ticket = listing.as_ref().map(|(_, ticket)| ticket);
+        ticket.is_some_and(|ticket| ticket.told.get().is_some())
+    }
+
+    fn count_for(&self, connections: &mut Connections, address: AddressKey) {
+        connections.subtract(self.address.replace(address));
         connections.add(address);
-        self.address.set(address);
-        if let Some((stage, ticket)) = listing {
-            let listed = connections.listed_mut(stage);
+        if let Some((stage, ticket)) = &*self.listing.borrow() {
+            let listed = connections.listed_mut(*stage);
             listed.remove(ticket.serial);
             listed.insert(ticket.serial, address, ticket.clone());
         }
-        Ok(())
     }
 
     /// Takes it out of its list. `Err` if it was told to go.

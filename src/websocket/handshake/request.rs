@@ -3,10 +3,10 @@
 #[cfg(test)]
 mod tests;
 
+use http::request::Parts;
+use http::{Method, StatusCode, Uri, Version};
 use httparse::{EMPTY_HEADER, Header};
 use thiserror::Error;
-
-use super::response::{ALLOW, Response, Status};
 
 /// Longest head of a request, in bytes: 32 KiB of cookies, which on `localhost` are those of every
 /// program there, and the rest.
@@ -15,16 +15,6 @@ pub(crate) const MAX_HEAD: usize = 40 << 10;
 const MAX_HEADERS: usize = 100;
 /// First bytes of PROXY headers of version 1 and version 2.
 const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
-
-/// The methods there is an answer for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    /// As GET, but the body of the answer is left out.
-    Head,
-    /// Asks which methods there are: sent by health checks.
-    Options,
-}
 
 /// A request, borrowed from its head.
 #[derive(Clone, Debug)]
@@ -39,8 +29,6 @@ pub(crate) struct HttpRequest<'a> {
     /// The host of the target or the `Host` header: a name or an address, perhaps with a port. Empty
     /// in a request of HTTP/1.0 that has neither.
     pub(crate) host: &'a str,
-    /// Length of the head, in bytes; what follows is no part of the request.
-    pub(crate) head_len: usize,
     headers: Vec<Header<'a>>,
 }
 
@@ -58,8 +46,8 @@ pub(crate) enum BadRequest {
         "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
     )]
     ProxyHeader,
-    /// A method that nothing here has.
-    #[error("only GET, HEAD and OPTIONS are known here")]
+    /// An upgrade with another method than GET.
+    #[error("WebSocket is asked for with GET")]
     Method,
     /// The head is over [`MAX_HEAD`].
     #[error("the request has more than {MAX_HEAD} bytes")]
@@ -82,8 +70,8 @@ pub(crate) enum BadRequest {
         /// Its name.
         name: &'static str,
     },
-    /// There is a body.
-    #[error("requests have no body here")]
+    /// An upgrade with a body.
+    #[error("a request for WebSocket has no body")]
     Body,
     /// An upgrade over HTTP/1.0.
     #[error("WebSocket needs HTTP/1.1; a proxy has to be told (nginx: proxy_http_version 1.1)")]
@@ -104,42 +92,30 @@ pub(crate) enum BadRequest {
 
 impl BadRequest {
     /// Returns the status of the answer.
-    pub(crate) const fn status(&self) -> Status {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Version | Self::OldUpgrade => Status::VERSION_NOT_SUPPORTED,
-            Self::Method => Status::METHOD_NOT_ALLOWED,
-            Self::TooLong | Self::TooManyHeaders => Status::HEADERS_TOO_LARGE,
-            Self::WebSocketVersion | Self::HalfAnUpgrade => Status::UPGRADE_REQUIRED,
+            Self::Version | Self::OldUpgrade => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLong | Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::WebSocketVersion | Self::HalfAnUpgrade => StatusCode::UPGRADE_REQUIRED,
             Self::Malformed(_)
             | Self::ProxyHeader
             | Self::RequestTarget
             | Self::Duplicate { .. }
             | Self::Header { .. }
             | Self::Body
-            | Self::Auth => Status::BAD_REQUEST,
+            | Self::Auth => StatusCode::BAD_REQUEST,
         }
-    }
-
-    /// Returns the whole answer to the request in `received`, without a body if that asks for HEAD.
-    pub(crate) fn response(&self, received: &[u8]) -> Vec<u8> {
-        let headers: &[_] = match self {
-            Self::Method => &[ALLOW],
-            Self::WebSocketVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::HalfAnUpgrade => &[("Upgrade", "websocket")],
-            _ => &[],
-        };
-        let with_body = !received.trim_ascii_start().starts_with(b"HEAD ");
-        Response::text(self.status(), headers, &format!("{self}\n"), with_body)
     }
 }
 
-/// Reads the head of a request at the start of `buf`; `None` while it is not there as a whole. To be
-/// asked again when more has come, but not for every byte: it begins from the start.
+/// Reads the head of a request at the start of `buf`, and returns it with its length; `None` while it is not
+/// there as a whole. To be asked again when more has come, but not for every byte: it begins from the start.
 ///
 /// # Errors
 ///
 /// See [`BadRequest`]; most are told before the head is whole.
-pub(crate) fn parse(buf: &[u8]) -> Result<Option<HttpRequest<'_>>, BadRequest> {
+pub(crate) fn parse(buf: &[u8]) -> Result<Option<(HttpRequest<'_>, usize)>, BadRequest> {
     if PROXY_HEADERS.iter().any(|header| buf.starts_with(header)) {
         return Err(BadRequest::ProxyHeader);
     }
@@ -151,43 +127,20 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<HttpRequest<'_>>, BadRequest> {
         httparse::Error::Version => BadRequest::Version,
         error => BadRequest::Malformed(error),
     })?;
-    // It may be known although the head is not whole.
-    let method = parsed.method.map(method).transpose()?;
-    let (httparse::Status::Complete(head_len), Some(method)) = (status, method) else {
+    let (httparse::Status::Complete(head_len), Some(method)) = (status, parsed.method) else {
         return if head.len() < MAX_HEAD {
             Ok(None)
         } else {
             Err(BadRequest::TooLong)
         };
     };
-    let RequestTarget {
-        authority,
-        path,
-        query,
-    } = target(parsed.path.unwrap_or_default(), method)?;
-    let mut request = HttpRequest {
-        method,
-        is_http_1_0: parsed.version == Some(0),
-        path,
-        query,
-        host: "",
-        head_len,
-        headers: parsed.headers.to_vec(),
-    };
-    request.host = request.find_host(authority)?;
-    request.refuse_body()?;
-    Ok(Some(request))
-}
-
-fn method(name: &str) -> Result<Method, BadRequest> {
-    match name {
-        "GET" => Ok(Method::Get),
-        "HEAD" => Ok(Method::Head),
-        "OPTIONS" => Ok(Method::Options),
-        // How HTTP/2 begins.
-        "PRI" => Err(BadRequest::Version),
-        _ => Err(BadRequest::Method),
-    }
+    let method = Method::from_bytes(method.as_bytes());
+    let method = method.map_err(|_| BadRequest::Malformed(httparse::Error::Token))?;
+    let target = target(parsed.path.unwrap_or_default(), &method)?;
+    let is_http_1_0 = parsed.version == Some(0);
+    let headers = parsed.headers.to_vec();
+    let request = HttpRequest::new(method, target, is_http_1_0, headers)?;
+    Ok(Some((request, head_len)))
 }
 
 /// The target of a request.
@@ -199,10 +152,7 @@ struct RequestTarget<'a> {
 }
 
 /// Takes a target apart: a path, a whole address as a client gives it to a proxy, or `*` for OPTIONS.
-fn target(target: &str, method: Method) -> Result<RequestTarget<'_>, BadRequest> {
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(BadRequest::RequestTarget);
-    }
+fn target<'a>(target: &'a str, method: &Method) -> Result<RequestTarget<'a>, BadRequest> {
     let (authority, rest) = match target.split_once("://") {
         Some((scheme, rest)) if is_web(scheme) => {
             let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -213,17 +163,45 @@ fn target(target: &str, method: Method) -> Result<RequestTarget<'_>, BadRequest>
     let (path, query) = rest
         .split_once('?')
         .map_or((rest, None), |(path, query)| (path, Some(query)));
-    let path = match path {
-        "" if authority.is_some() => "/",
-        "*" if method == Method::Options => path,
-        path if path.starts_with('/') => path,
-        _ => return Err(BadRequest::RequestTarget),
-    };
-    Ok(RequestTarget {
+    RequestTarget {
         authority,
         path,
         query,
-    })
+    }
+    .checked(method)
+}
+
+impl<'a> RequestTarget<'a> {
+    /// Takes the target of a request that a library has read apart.
+    fn of_uri(uri: &'a Uri, method: &Method) -> Result<Self, BadRequest> {
+        let authority = uri.authority().map(http::uri::Authority::as_str);
+        match (uri.scheme_str(), authority) {
+            (Some(scheme), Some(_)) if is_web(scheme) => {}
+            (None, None) => {}
+            _ => return Err(BadRequest::RequestTarget),
+        }
+        let target = Self {
+            authority,
+            path: uri.path(),
+            query: uri.query(),
+        };
+        target.checked(method)
+    }
+
+    fn checked(mut self, method: &Method) -> Result<Self, BadRequest> {
+        let is_printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        self.path = match self.path {
+            "" if self.authority.is_some() => "/",
+            "*" if *method == Method::OPTIONS => self.path,
+            path if path.starts_with('/') && is_printable(path) => path,
+            _ => return Err(BadRequest::RequestTarget),
+        };
+        if self.query.is_none_or(is_printable) {
+            Ok(self)
+        } else {
+            Err(BadRequest::RequestTarget)
+        }
+    }
 }
 
 fn is_web(scheme: &str) -> bool {
@@ -239,6 +217,39 @@ fn is_host(host: &str) -> bool {
 }
 
 impl<'a> HttpRequest<'a> {
+    fn new(
+        method: Method,
+        target: RequestTarget<'a>,
+        is_http_1_0: bool,
+        headers: Vec<Header<'a>>,
+    ) -> Result<Self, BadRequest> {
+        let mut request = Self {
+            method,
+            is_http_1_0,
+            path: target.path,
+            query: target.query,
+            host: "",
+            headers,
+        };
+        request.host = request.find_host(target.authority)?;
+        Ok(request)
+    }
+
+    /// Returns a request that a library has read, after the checks that [`parse`] makes.
+    ///
+    /// # Errors
+    ///
+    /// Its target or its host is bad.
+    pub(crate) fn of_parts(parts: &'a Parts) -> Result<Self, BadRequest> {
+        let target = RequestTarget::of_uri(&parts.uri, &parts.method)?;
+        let headers = parts.headers.iter().map(|(name, value)| Header {
+            name: name.as_str(),
+            value: value.as_bytes(),
+        });
+        let is_http_1_0 = parts.version == Version::HTTP_10;
+        Self::new(parts.method.clone(), target, is_http_1_0, headers.collect())
+    }
+
     /// Returns the values of `X-Forwarded-For`, which proxies add to.
     pub(crate) fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &'a str> {
         self.all("X-Forwarded-For")
@@ -253,7 +264,7 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// Returns the value of the only header of that name, if there is one.
-    pub(super) fn only(&self, name: &'static str) -> Result<Option<&'a str>, BadRequest> {
+    pub(crate) fn only(&self, name: &'static str) -> Result<Option<&'a str>, BadRequest> {
         let mut found = self
             .headers
             .iter()
@@ -292,7 +303,7 @@ impl<'a> HttpRequest<'a> {
         }
     }
 
-    fn refuse_body(&self) -> Result<(), BadRequest> {
+    pub(super) fn refuse_body(&self) -> Result<(), BadRequest> {
         let length = self.only("Content-Length")?;
         let coding = self.all("Transfer-Encoding").next();
         if length.is_some_and(|length| length != "0") || coding.is_some() {

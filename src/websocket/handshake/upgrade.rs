@@ -5,11 +5,12 @@ mod tests;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 
 use super::super::greeting::parse_auth;
-use super::request::{BadRequest, HttpRequest, Method};
+use super::request::{BadRequest, HttpRequest};
 
 /// The subprotocol, as it is registered.
 pub(crate) const PROTOCOL: &str = "mles-websocket";
@@ -60,9 +61,10 @@ impl<'a> HttpRequest<'a> {
             };
         }
         self.needs_http_1_1()?;
-        if self.method != Method::Get {
+        if self.method != Method::GET {
             return Err(BadRequest::Method);
         }
+        self.refuse_body()?;
         if self.only("Sec-WebSocket-Version")? != Some("13") {
             return Err(BadRequest::WebSocketVersion);
         }
@@ -72,14 +74,32 @@ impl<'a> HttpRequest<'a> {
                 accept: accept(key),
                 offer: self.offer(),
                 origin: self.only("Origin")?,
-                auth: self.query.map_or(Ok(Vec::new()), auth)?,
-                bearer: self.only("Authorization")?.and_then(bearer),
+                auth: self.auth()?,
+                bearer: self.bearer()?,
             }))
         } else {
             Err(BadRequest::Header {
                 name: "Sec-WebSocket-Key",
             })
         }
+    }
+
+    /// Returns the numbers of every `auth` in the query, which are session keys.
+    ///
+    /// # Errors
+    ///
+    /// They are no numbers, or too many.
+    pub(crate) fn auth(&self) -> Result<Vec<u64>, BadRequest> {
+        self.query.map_or(Ok(Vec::new()), auth)
+    }
+
+    /// Returns the token of `Authorization: Bearer`.
+    ///
+    /// # Errors
+    ///
+    /// The header is there twice.
+    pub(crate) fn bearer(&self) -> Result<Option<&'a str>, BadRequest> {
+        Ok(self.only("Authorization")?.and_then(bearer))
     }
 
     /// Returns `true` if a header that is a list, in one line or several, has that token in any case.

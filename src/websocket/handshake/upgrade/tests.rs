@@ -19,7 +19,7 @@ fn ask<T>(
 ) -> T {
     let headers = headers.join("\r\n");
     let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n");
-    f(parse(request.as_bytes()).unwrap().unwrap().upgrade())
+    f(parse(request.as_bytes()).unwrap().unwrap().0.upgrade())
 }
 
 /// Passes a good request with more headers to `f`.
@@ -97,7 +97,7 @@ fn http_1_0_has_no_upgrades() {
     let headers = [KEY, VERSION, UPGRADE, CONNECTION].join("\r\n");
     let request = format!("GET / HTTP/1.0\r\nHost: h\r\n{headers}\r\n\r\n");
     let asked = parse(request.as_bytes()).unwrap().unwrap();
-    assert_eq!(asked.upgrade(), Err(BadRequest::OldUpgrade));
+    assert_eq!(asked.0.upgrade(), Err(BadRequest::OldUpgrade));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn head_is_not_upgraded() {
     let headers = [KEY, VERSION, UPGRADE, CONNECTION].join("\r\n");
     let request = format!("HEAD / HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n");
     let asked = parse(request.as_bytes()).unwrap().unwrap();
-    assert_eq!(asked.upgrade(), Err(BadRequest::Method));
+    assert_eq!(asked.0.upgrade(), Err(BadRequest::Method));
 }
 
 #[test]
@@ -117,10 +117,7 @@ fn other_versions_are_told_ours() {
     ] {
         let error = refused(&[KEY, version, UPGRADE, CONNECTION]);
         assert_eq!(error, BadRequest::WebSocketVersion);
-        let answer = String::from_utf8(error.response(b"")).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 426 "));
-        assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"));
-        assert!(answer.contains("\r\nUpgrade: websocket\r\n"));
+        assert_eq!(error.status(), 426);
     }
     let name = "Sec-WebSocket-Version";
     let twice = refused(&[KEY, VERSION, VERSION, UPGRADE, CONNECTION]);
@@ -227,4 +224,27 @@ fn a_token_is_that_of_the_bearer() {
             assert_eq!(upgrade.bearer, token, "{header}");
         });
     }
+}
+
+#[test]
+fn an_upgrade_has_no_body() {
+    for header in [
+        "Content-Length: 1",
+        "content-length: 00",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:",
+    ] {
+        let error = refused(&[KEY, VERSION, UPGRADE, CONNECTION, header]);
+        assert_eq!(error, BadRequest::Body, "{header}");
+    }
+    let name = "Content-Length";
+    let twice = [
+        KEY,
+        VERSION,
+        UPGRADE,
+        CONNECTION,
+        "Content-Length: 0",
+        "Content-Length: 0",
+    ];
+    assert_eq!(refused(&twice), BadRequest::Duplicate { name });
 }

@@ -1,0 +1,94 @@
+//! A connection as hyper reads and writes it.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead as _, ReadBuf};
+
+use super::HttpConnection;
+use crate::shard::stream::StreamReader;
+use crate::shard::turn;
+
+/// Bytes read at once.
+const CHUNK: usize = 16 << 10;
+
+/// The socket of a connection, which tells the connection what passes.
+pub(super) struct HttpIo {
+    connection: Rc<HttpConnection>,
+    reader: StreamReader,
+    /// Bytes that were read before hyper was there.
+    early: Bytes,
+}
+
+impl HttpIo {
+    pub(super) fn new(connection: Rc<HttpConnection>, early: Bytes) -> Self {
+        Self {
+            reader: StreamReader::Layered(connection.layered.clone()),
+            connection,
+            early,
+        }
+    }
+}
+
+impl Read for HttpIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let connection = &this.connection;
+        connection.wants_input();
+        if this.early.has_remaining() {
+            let early = this.early.split_to(this.early.len().min(buf.remaining()));
+            buf.put_slice(&early);
+            return Poll::Ready(connection.received(early.len()));
+        }
+        if turn::is_expensive() {
+            connection.shard.yield_once(cx);
+            return Poll::Pending;
+        }
+        let mut chunk = [0; CHUNK];
+        let room = buf.remaining().min(CHUNK);
+        let mut read = ReadBuf::new(&mut chunk[..room]);
+        ready!(Pin::new(&mut this.reader).poll_read(cx, &mut read))?;
+        turn::spend(turn::SYSTEM_CALL);
+        turn::spend_bytes(read.filled().len());
+        buf.put_slice(read.filled());
+        Poll::Ready(match read.filled().len() {
+            0 => Ok(()),
+            n => connection.received(n),
+        })
+    }
+}
+
+impl Write for HttpIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        turn::spend(turn::SYSTEM_CALL);
+        turn::spend_bytes(buf.len());
+        let connection = &self.connection;
+        let written = connection.layered.poll_write(cx, buf);
+        connection.sent(written.is_pending());
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = &self.connection;
+        let flushed = connection.layered.poll_flushed(cx);
+        connection.sent(flushed.is_pending());
+        flushed
+    }
+
+    /// Does nothing: the task of the connection sees the client off.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,63 @@
+//! What requests ask for.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http_body_util::Full;
+
+use super::{HttpConnection, Request, Response};
+use crate::gateway::forwarded::forwarded_for;
+use crate::gateway::page;
+use crate::gateway::refusal::Rejection;
+use crate::gateway::upgrade::accept;
+use crate::shard::refusal::{Attempt, Refusal};
+use crate::shard::turn;
+use crate::websocket::HttpRequest;
+
+impl HttpConnection {
+    /// Answers one request.
+    pub(super) async fn answer(self: Rc<Self>, request: Request) -> Result<Response, Infallible> {
+        self.begin_request();
+        if turn::is_expensive() {
+            self.shard.yield_turn().await;
+        }
+        let (parts, _) = request.into_parts();
+        let response = match HttpRequest::of_parts(&parts) {
+            Ok(request) => self.respond(&request),
+            Err(bad) => Err(bad.into()),
+        };
+        let response = response.unwrap_or_else(|rejection| self.reject(rejection));
+        self.end_request();
+        Ok(response.map(Full::new))
+    }
+
+    fn respond(&self, request: &HttpRequest<'_>) -> Result<http::Response<Bytes>, Rejection> {
+        let common = &self.shard.common;
+        let settings = &common.settings;
+        let forwarded = request.forwarded_for();
+        let client = forwarded_for(forwarded, self.pending.peer, &settings.proxies);
+        self.client.set(client);
+        let assigned = self.pending.assign(settings, client);
+        assigned.map_err(Refusal::LimitReached)?;
+        let is_private = self.layered.is_encrypted() || self.pending.is_near(settings);
+        if let Some((proof, response)) = accept(&common.access, request, is_private)? {
+            self.upgraded.replace(Some(proof));
+            return Ok(response);
+        }
+        page::answer(&common.access, settings.websocket.page, request)
+    }
+
+    /// Counts and logs that a request is refused, and returns the response. Nothing more is taken from who is
+    /// refused: who guesses has to connect for each guess.
+    fn reject(&self, rejection: Rejection) -> http::Response<Bytes> {
+        let mut response = rejection.response();
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        let refusal = rejection.into_refusal();
+        let client = self.client.get();
+        self.shard.note_refusal(client, Attempt::Request, &refusal);
+        response
+    }
+}

@@ -1,0 +1,171 @@
+//! Responses as the gateway makes them, and how the last one on a connection is written.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Response, StatusCode};
+
+use crate::websocket::{BadRequest, Offer, PROTOCOL, Upgrade};
+
+/// The methods that the page has.
+const PAGE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// Creates a response with a body, which nobody may store, nor take for anything but its type.
+pub(super) fn with_body(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, content_type),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Creates a response of plain text, which gets its line end here.
+pub(super) fn text(status: StatusCode, text: &str) -> Response<Bytes> {
+    with_body(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+/// Creates the response that names the methods of the page, and says that all is well.
+pub(super) fn no_content() -> Response<Bytes> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, PAGE_METHODS);
+    response
+}
+
+/// Creates the response to a request with a method that the page does not have.
+pub(super) fn bad_method() -> Response<Bytes> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "only GET, HEAD and OPTIONS are known here",
+    );
+    response.headers_mut().insert(ALLOW, PAGE_METHODS);
+    response
+}
+
+/// Creates the response to a request that is none.
+pub(super) fn bad_request(bad: &BadRequest) -> Response<Bytes> {
+    let mut response = text(bad.status(), &bad.to_string());
+    let headers = response.headers_mut();
+    match bad {
+        BadRequest::Method => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
+        BadRequest::WebSocketVersion => {
+            headers.insert(UPGRADE, WEBSOCKET);
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        BadRequest::HalfAnUpgrade => _ = headers.insert(UPGRADE, WEBSOCKET),
+        _ => {}
+    }
+    response
+}
+
+/// Creates the response that upgrades the connection to WebSocket.
+pub(super) fn switching(upgrade: &Upgrade<'_>) -> Response<Bytes> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, WEBSOCKET);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if upgrade.offer == Offer::Mles {
+        let protocol = HeaderValue::from_static(PROTOCOL);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    response
+}
+
+/// Encodes the last response in HTTP that a connection gets, without the body if it answers HEAD.
+pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8> {
+    let (status, body) = (response.status(), response.body());
+    let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let mut put = |name: &HeaderName, value: &[u8]| {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    };
+    for (name, value) in response.headers() {
+        put(name, value.as_bytes());
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        put(&CONTENT_LENGTH, body.len().to_string().as_bytes());
+        put(&CONNECTION, b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    if has_body {
+        out.extend_from_slice(body);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    fn encoded(response: &Response<Bytes>, has_body: bool) -> String {
+        String::from_utf8(encode_last(response, has_body)).unwrap()
+    }
+
+    #[test]
+    fn a_last_response_says_its_length_and_that_the_connection_closes() {
+        let response = text(StatusCode::NOT_FOUND, "none");
+        let expected = "HTTP/1.1 404 Not Found\r\n\
+                        content-type: text/plain; charset=utf-8\r\n\
+                        x-content-type-options: nosniff\r\n\
+                        cache-control: no-store\r\n\
+                        content-length: 5\r\n\
+                        connection: close\r\n\
+                        \r\n";
+        assert_eq!(encoded(&response, true), format!("{expected}none\n"));
+        assert_eq!(encoded(&response, false), expected);
+    }
+
+    #[test]
+    fn only_a_protocol_that_was_offered_is_answered() {
+        let upgrade = |offer| Upgrade {
+            accept: "abc=".to_owned(),
+            offer,
+            origin: None,
+            auth: Vec::new(),
+            bearer: None,
+        };
+        let with = encoded(&switching(&upgrade(Offer::Mles)), true);
+        assert_eq!(
+            with,
+            "HTTP/1.1 101 Switching Protocols\r\n\
+             upgrade: websocket\r\n\
+             connection: Upgrade\r\n\
+             sec-websocket-accept: abc=\r\n\
+             sec-websocket-protocol: mles-websocket\r\n\
+             \r\n"
+        );
+        let without = encoded(&switching(&upgrade(Offer::Nothing)), true);
+        assert!(!without.contains("protocol:"));
+    }
+
+    #[test]
+    fn a_response_names_what_was_missing_and_nothing_of_the_request() {
+        let response = bad_request(&BadRequest::WebSocketVersion);
+        assert_eq!(response.status(), 426);
+        assert_eq!(response.headers()[SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(response.headers()[UPGRADE], "websocket");
+        let response = bad_request(&BadRequest::Header { name: "Host" });
+        assert!(encoded(&response, true).ends_with("\r\n\r\nbad or missing Host header\n"));
+    }
+}
