@@ -1,4 +1,5 @@
-//! The report as tables for a document: a table for each scenario, and what can be said about mles.
+//! The report as tables for a document: a table for each figure that several scenarios have, then one for each
+//! scenario, and what can be said about mles.
 //!
 //! Only what the rounds bear out is said: one broker is ahead of another in a figure when the ranges of their rounds
 //! do not overlap. Where mles is behind comes first.
@@ -38,8 +39,12 @@ pub(super) fn render(report: &Report) -> String {
             None => scenarios.push((group.scenario, vec![group])),
         }
     }
-    for (scenario, groups) in scenarios {
-        let rows: Vec<Row> = groups.iter().map(Row::of).collect();
+    let scenarios = scenarios
+        .into_iter()
+        .map(|(name, groups)| (name, groups.iter().map(Row::of).collect()));
+    let scenarios: Vec<(&str, Vec<Row>)> = scenarios.collect();
+    text.push_str(&overviews(&scenarios));
+    for (scenario, rows) in scenarios {
         let _ = write!(text, "\n### {scenario}\n\n{}", table(&rows));
         for line in comparison(&rows) {
             let _ = writeln!(text, "\n{line}");
@@ -116,6 +121,38 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
+/// Returns a table of scenarios by brokers for each figure that several scenarios have.
+fn overviews(scenarios: &[(&str, Vec<Row>)]) -> String {
+    let mut figures: Vec<(_, usize)> = Vec::new();
+    for column in scenarios.iter().flat_map(|(_, rows)| columns(rows)) {
+        match figures.iter_mut().find(|(it, _)| *it == column) {
+            Some((_, count)) => *count += 1,
+            None => figures.push((column, 1)),
+        }
+    }
+    let mut brokers: Vec<Broker> = Vec::new();
+    for row in scenarios.iter().flat_map(|(_, rows)| rows) {
+        if !brokers.contains(&row.broker) {
+            brokers.push(row.broker);
+        }
+    }
+    let names = brokers.iter().map(|broker| format!(" {} |", broker.name()));
+    let names: String = names.collect();
+    let mut text = String::new();
+    for ((key, figure), _) in figures.into_iter().filter(|(_, count)| *count > 1) {
+        let rule = " --- |".repeat(brokers.len());
+        let _ = write!(text, "\n### {figure}\n\n| |{names}\n| --- |{rule}\n");
+        for (scenario, rows) in scenarios {
+            let figure = |broker| rows.iter().find(|row| row.broker == broker)?.figure(key);
+            let cells = brokers.iter().map(|broker| figure(*broker));
+            let cells = cells.map(|it| it.map_or_else(|| "–".to_owned(), cell));
+            let cells: Vec<String> = cells.collect();
+            let _ = writeln!(text, "| {scenario} | {} |", cells.join(" | "));
+        }
+    }
+    text
+}
+
 /// Returns the figure of all rounds, and the least and the greatest of them where there are several.
 fn cell(rounds: &Rounds) -> String {
     let told = |value| with_unit(value, rounds.figure.unit);
@@ -125,8 +162,7 @@ fn cell(rounds: &Rounds) -> String {
         return value;
     }
     // The unit once, where all have the same.
-    let parts = [&value, &least, &greatest].map(|it| it.split_once(' '));
-    match parts {
+    match [&value, &least, &greatest].map(|it| it.split_once(' ')) {
         [
             Some((_, unit)),
             Some((least, its)),
