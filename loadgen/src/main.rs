@@ -135,7 +135,7 @@ fn planned(compare: Compare) -> Result<Option<Compare>, Failure> {
     if !compare.plan_only {
         return Ok(Some(compare));
     }
-    print(&format!("{}\n", compare.plan()))?;
+    print(&format!("{}\n", compare.plan()?))?;
     Ok(None)
 }
 

@@ -23,6 +23,8 @@ mod rabbitmq;
 mod redis;
 mod row;
 
+use std::path::PathBuf;
+
 use ::mles::protocol::Keyring;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -140,9 +142,17 @@ impl Broker {
         self.row().pace
     }
 
-    /// Returns `true` if its program is there.
-    pub(crate) fn is_installed(self, programs: &Programs) -> bool {
-        self.row().program.find(programs).is_some()
+    /// Returns where its program is.
+    ///
+    /// # Errors
+    /// [`StartError::NotInstalled`].
+    pub(crate) fn program(self, programs: &Programs) -> Result<PathBuf, StartError> {
+        let program = &self.row().program;
+        let found = program.find(programs);
+        found.ok_or_else(|| StartError::NotInstalled {
+            broker: self.name(),
+            hint: program.hint(),
+        })
     }
 
     /// Starts the broker on a free port of loopback and waits until it accepts connections.
@@ -155,11 +165,7 @@ impl Broker {
         interrupt: &Interrupt,
     ) -> Result<RunningBroker, StartError> {
         let row = self.row();
-        let program = row.program.find(programs);
-        let program = program.ok_or_else(|| StartError::NotInstalled {
-            broker: self.name(),
-            hint: row.program.hint(),
-        })?;
+        let program = self.program(programs)?;
         let recipe = |place: Place<'_>| (row.launch)(program, place, programs);
         RunningBroker::start(self.name(), recipe, interrupt)
     }

@@ -109,7 +109,7 @@ impl Location {
 
 /// Returns the packages of Debian and PyPI with programs of `brokers` that are not installed, each once.
 pub(crate) fn missing_packages(brokers: &[Broker], programs: &Programs) -> Vec<&'static str> {
-    let missing = brokers.iter().filter(|it| !it.is_installed(programs));
+    let missing = brokers.iter().filter(|it| it.program(programs).is_err());
     let packages = missing.filter_map(|broker| match broker.row().program.source {
         ProgramSource::Package(package) | ProgramSource::Wheel(package) => Some(package),
         ProgramSource::Other(_) => None,

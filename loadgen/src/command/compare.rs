@@ -55,11 +55,24 @@ pub(crate) struct Compare {
 }
 
 impl Compare {
-    /// Returns what is going to be run, and about how long it takes, in a sentence.
-    pub(crate) fn plan(&self) -> String {
-        let brokers = self.brokers.list().iter();
-        let brokers = brokers.filter(|broker| broker.is_installed(&self.programs));
-        let brokers: Vec<Broker> = brokers.copied().collect();
+    /// Returns what would be run, and about how long it would take, in a sentence.
+    ///
+    /// # Errors
+    /// A broker that has to be there is not installed.
+    pub(crate) fn plan(&self) -> Result<String, CommandError> {
+        let mut brokers = self.brokers.list().to_vec();
+        match self.brokers {
+            Selection::Installed(_) => brokers.retain(|it| it.program(&self.programs).is_ok()),
+            Selection::Exactly(_) => {
+                for broker in &brokers {
+                    broker.program(&self.programs)?;
+                }
+            }
+        }
+        Ok(self.plan_for(&brokers))
+    }
+
+    fn plan_for(&self, brokers: &[Broker]) -> String {
         let (mut runs, mut time) = (0, Duration::ZERO);
         for (_, load) in &self.scenarios {
             let starts = if load.needs_new_process() {
@@ -104,7 +117,7 @@ impl Compare {
             }
             available => available?,
         };
-        say(format_args!("{}", self.plan()));
+        say(format_args!("{}", self.plan_for(&brokers)));
         let mut runner = Runner::new(self.timing, interrupt, watch);
         for (name, load) in &self.scenarios {
             report.scenarios.insert(name.clone(), load.clone());
