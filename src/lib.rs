@@ -47,6 +47,8 @@ mod server_name;
 mod settings;
 #[cfg(feature = "server")]
 mod shard;
+#[cfg(any(feature = "client", feature = "server"))]
+mod tcp_info;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "server")]

@@ -22,6 +22,9 @@ use crate::client::{Client, Error, Publisher, Session};
 /// The heading of the options that say what to publish.
 const MESSAGES: &str = "Messages";
 
+/// The time that a server on a busy machine takes to refuse a join, besides round trips.
+const REFUSAL: Duration = Duration::from_millis(20);
+
 /// Publish messages to a channel.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -79,10 +82,10 @@ pub(super) struct PubArgs {
     #[arg(long, help_heading = MESSAGES)]
     allow_empty: bool,
 
-    /// Wait this long after the last message for the server to refuse the join
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "250ms",
-          help_heading = CONNECTION)]
-    linger: Duration,
+    /// Wait this long after the last message for the server to refuse the join [default: 20ms and four
+    /// round trips]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = CONNECTION)]
+    linger: Option<Duration>,
 
     /// List all causes when a join is refused
     #[arg(long, short)]
@@ -118,6 +121,13 @@ async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     check(&messages, limit, args.allow_empty)?;
     let count = args.count.unwrap_or(1);
     let session = publish_all(&client, channel, &messages, count, pace).await?;
+    close(session, linger).await
+}
+
+/// Ends a session when all is published, and notices a refusal.
+async fn close(session: Session, linger: Option<Duration>) -> Result<(), CommandFailure> {
+    let round_trips = || 4 * session.round_trip().unwrap_or_default();
+    let linger = linger.unwrap_or_else(|| REFUSAL + round_trips());
     Ok(session.close(linger).await?)
 }
 
@@ -243,7 +253,7 @@ async fn publish_lines(
     channel: &str,
     may_be_empty: bool,
     mut pace: Pace,
-    linger: Duration,
+    linger: Option<Duration>,
 ) -> Result<(), CommandFailure> {
     if io::stdin().is_terminal() {
         say("mles: each line is published as a message; Ctrl-D ends");
@@ -263,7 +273,7 @@ async fn publish_lines(
             Ok(())
         })
         .await?;
-        session.close(linger).await?;
+        close(session, linger).await?;
         read?;
     }
     match input.skipped {

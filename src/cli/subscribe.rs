@@ -145,7 +145,7 @@ async fn follow(
     printer: &mut Printer,
     left: &mut Option<u64>,
 ) -> Result<(), CommandFailure> {
-    let once = args.connect.client()?;
+    let once = args.connect.client()?.reset_on_drop();
     let client = if args.reconnect {
         once.clone().reconnect(Reconnect::default())
     } else {

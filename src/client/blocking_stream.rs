@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::error::Error;
 use super::options::SessionOptions;
-use super::socket::{ConnectInfo, SETTLING, no_address};
+use super::socket::{ConnectInfo, SETTLING, no_address, reset_on_drop};
 use crate::server_name::ServerName;
 
 /// A connection of a session without a runtime.
@@ -30,6 +30,9 @@ impl BlockingStream {
         let tls = super::tls::tls_for(options, &target)?;
         let connected = connect_any(&target, options.connect_timeout);
         let (socket, info) = connected.map_err(failed)?;
+        if options.reset_on_drop {
+            reset_on_drop(&SockRef::from(&socket)).map_err(failed)?;
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = tls {
             let shaken = shake_hands(&tls, target.host(), socket, options.connect_timeout);

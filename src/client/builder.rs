@@ -86,6 +86,18 @@ impl Client {
         self
     }
 
+    /// Resets connections when their session is dropped, or the process ends, however that happens: the
+    /// server then ends the session at once. Otherwise it takes a closed connection for one that still
+    /// receives, until the next message.
+    ///
+    /// For sessions that only receive: messages may be lost that were published just before the end.
+    /// [`Session::close`](super::Session::close) does without this.
+    #[must_use]
+    pub fn reset_on_drop(mut self) -> Self {
+        self.options.reset_on_drop = true;
+        self
+    }
+
     /// Makes async sessions reconnect after their connection was lost; off by default. The first join
     /// need not find a server either: [`join`](Self::join) then returns a session that goes on trying.
     /// Blocking sessions do not reconnect.

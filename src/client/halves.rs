@@ -4,9 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 
+use super::socket::reset_on_drop;
 #[cfg(feature = "tls")]
 use super::tls_halves::{TlsRead, TlsWrite};
 
@@ -16,6 +18,21 @@ pub(super) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     #[cfg(feature = "tls")]
     Tls(TlsRead),
+}
+
+impl ReadHalf {
+    /// Has the connection reset when it is dropped, instead of closed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn reset_on_drop(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => reset_on_drop(&SockRef::from(half.as_ref())),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.reset_on_drop(),
+        }
+    }
 }
 
 /// The sending half of a connection. Dropping it tells the server that nothing more will come. What was

@@ -14,6 +14,7 @@ use super::frame_buffer::FrameBuffer;
 use super::halves::{ReadHalf, WriteHalf};
 use super::identity::{Names, SessionIdentity};
 use super::options::SessionOptions;
+use super::socket::ConnectInfo;
 use super::transport;
 
 /// A connection on which the join was sent.
@@ -30,7 +31,8 @@ pub(super) struct JoinedWriter {
 
 /// The receiving half of a joined connection.
 pub(super) struct JoinedReader {
-    half: ReadHalf,
+    pub(super) half: ReadHalf,
+    pub(super) info: ConnectInfo,
     pub(super) admission: Admission,
 }
 
@@ -65,6 +67,7 @@ pub(super) async fn join(
     Ok(JoinedConnection {
         reader: JoinedReader {
             half: reader,
+            info,
             admission: Admission::new(options.join_timeout, &info),
         },
         writer: JoinedWriter {

@@ -23,6 +23,8 @@ pub(super) struct SessionOptions {
     pub(super) connect_timeout: Duration,
     /// How long sending the join may take.
     pub(super) join_timeout: Duration,
+    /// Whether connections are reset, and not closed, when they are dropped.
+    pub(super) reset_on_drop: bool,
     /// How async sessions reconnect, if they do.
     pub(super) reconnect: Option<Reconnect>,
     #[cfg(feature = "tls")]
@@ -39,6 +41,7 @@ impl SessionOptions {
             max_frame: MAX_FRAME_LEN,
             connect_timeout: Duration::from_secs(5),
             join_timeout: Duration::from_secs(5),
+            reset_on_drop: false,
             reconnect: None,
             #[cfg(feature = "tls")]
             tls: None,

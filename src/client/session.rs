@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::error::Error;
 use super::identity::Names;
@@ -14,7 +14,15 @@ use super::options::SessionOptions;
 use super::publisher::Publisher;
 use super::received::Received;
 use super::reconnector::{ReconnectingSession, start};
+use super::socket::ConnectInfo;
 use super::subscriber::{Event, Reconnection, Subscriber};
+use crate::tcp_info::{TcpInfo, TcpInspector};
+
+/// The time in which a server may close a session whose end of stream it has read.
+const SETTLING: Duration = Duration::from_millis(2);
+/// Waits between looks at what is acknowledged: the first and the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// A membership of one channel, over a connection of its own.
 ///
@@ -128,15 +136,21 @@ impl Session {
         (self.publisher, self.subscriber)
     }
 
-    /// Ends the session so that what was published arrives.
+    /// Returns how long connecting took, about the time of a round trip; `None` while there is no
+    /// connection.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.subscriber.connection().map(|info| info.connecting)
+    }
+
+    /// Ends the session so that what was published arrives, and the server ends it at once.
     ///
     /// Writes what is queued, then reads and drops what comes for as long as `linger`, or until the
-    /// server closes the connection. The sending side is closed as soon as the server has shown that it
-    /// let us in, or else at the end.
-    ///
-    /// The reading has two reasons. A connection that is closed with unread data is reset, which can
-    /// lose messages that the server has not read yet. And it takes a round trip to learn that a join
-    /// was refused: a `linger` of a few round trips finds out in most cases.
+    /// server closes the connection or has shown that it let us in. That is the time in which a refusal is
+    /// noticed: v1 servers do not answer a join, and refuse it after a round trip. Then the sending side is
+    /// closed, and the connection is reset as soon as the other side's system has acknowledged all data,
+    /// since a server may take a connection that is merely closed for one that still receives. Where that
+    /// does not happen within another `linger`, or the system does not tell, the connection is closed.
     ///
     /// # Errors
     ///
@@ -159,13 +173,53 @@ impl Session {
             admission?;
         }
         flushed?;
+        let connection = self.subscriber.connection();
         self.finish().await?;
-        match timeout_at(deadline, self.subscriber.drain()).await {
+        let closed = tokio::select! {
+            biased;
+            closed = self.subscriber.drain() => closed,
+            has_arrived = arrival(connection, linger) => {
+                if has_arrived {
+                    self.subscriber.reset_on_drop();
+                }
+                Ok(())
+            }
+        };
+        match closed {
             // A server may end the session at our end of stream, in the middle of what it was
             // sending: it has read everything by then.
-            Ok(Err(Error::Cut)) | Err(_) => Ok(()),
-            Ok(ended) => ended,
+            Err(Error::Cut) => Ok(()),
+            closed => closed,
         }
+    }
+}
+
+/// Waits until the other side's system has acknowledged all data, for as long as `patience`. Returns
+/// `true` if it has.
+async fn arrival(connection: Option<ConnectInfo>, patience: Duration) -> bool {
+    let Some(connection) = connection else {
+        return false;
+    };
+    // A server that ends sessions at their end of stream has the time to do so.
+    sleep(SETTLING.min(patience)).await;
+    let deadline = Instant::now() + patience;
+    let inspector = TcpInspector::default();
+    let mut wait = FIRST_LOOK;
+    loop {
+        match inspector.inspect(connection.local, connection.remote) {
+            // The end of stream counts as a byte. Its acknowledgement may be delayed, and nobody needs it.
+            Some(TcpInfo {
+                unacknowledged: ..=1,
+                ..
+            }) => return true,
+            Some(_) if Instant::now() < deadline => {}
+            _ => {
+                sleep_until(deadline).await;
+                return false;
+            }
+        }
+        sleep(wait).await;
+        wait = (2 * wait).min(LAST_LOOK);
     }
 }
 

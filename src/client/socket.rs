@@ -58,6 +58,16 @@ impl ConnectInfo {
     }
 }
 
+/// Has a connection reset when its socket is closed. The other side then learns at once that nobody is
+/// there, and what was sent and not acknowledged is lost.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(super) fn reset_on_drop(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_linger(Some(Duration::ZERO))
+}
+
 /// Returns the error for a name without addresses.
 pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the name has no address")

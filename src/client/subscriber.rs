@@ -18,6 +18,7 @@ use super::received::Received;
 use super::reconnect::Reconnect;
 use super::reconnector::{ReconnectEvent, ReconnectHandle};
 use super::replay::ReplayMatcher;
+use super::socket::ConnectInfo;
 use super::transport;
 use crate::protocol::{BodyError, Cid};
 
@@ -166,6 +167,22 @@ impl Subscriber {
         match &self.state {
             SubscriberState::Up(reader) => Some(reader.admission.deadline()),
             _ => None,
+        }
+    }
+
+    /// Returns the addresses of the connection, and about its round trip; `None` while there is none.
+    pub(super) fn connection(&self) -> Option<ConnectInfo> {
+        match &self.state {
+            SubscriberState::Up(reader) => Some(reader.info),
+            _ => None,
+        }
+    }
+
+    /// Has the connection reset when it is dropped.
+    pub(super) fn reset_on_drop(&self) {
+        if let SubscriberState::Up(reader) = &self.state {
+            // Where that fails, the connection is closed as any other.
+            let _ = reader.half.reset_on_drop();
         }
     }
 

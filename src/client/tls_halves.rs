@@ -10,10 +10,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::socket::reset_on_drop;
 use super::tls::explain_read_error;
 use crate::tls::explain_io_error;
 
@@ -54,6 +56,12 @@ pub(super) fn split(stream: TlsStream<TcpStream>) -> (TlsRead, TlsWrite) {
 }
 
 impl TlsRead {
+    /// Has the connection reset when it is dropped, instead of closed.
+    pub(super) fn reset_on_drop(&self) -> io::Result<()> {
+        let shared = lock(&self.0);
+        reset_on_drop(&SockRef::from(shared.stream.get_ref().0))
+    }
+
     /// Reads, and sends what is left of a goodbye.
     pub(super) fn poll_read(
         &mut self,

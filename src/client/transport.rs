@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::error::Error;
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::options::SessionOptions;
-use super::socket::{ConnectInfo, SETTLING, no_address};
+use super::socket::{ConnectInfo, SETTLING, no_address, reset_on_drop};
 use crate::server_name::ServerName;
 
 /// Connects to the first address of the server that answers. Each address, and then the handshake, may
@@ -32,6 +32,9 @@ pub(super) async fn connect(
     let tls = super::tls::tls_for(options, &target)?;
     let connected = connect_any((target.host(), target.port()), options.connect_timeout).await;
     let (stream, info) = connected.map_err(failed)?;
+    if options.reset_on_drop {
+        reset_on_drop(&SockRef::from(&stream)).map_err(failed)?;
+    }
     #[cfg(feature = "tls")]
     if let Some(tls) = tls {
         let shaken = shake_hands(&tls, target.host(), stream, options.connect_timeout).await;

@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use super::Shard;
 use super::session::{Role, Session, SessionPhase};
 use super::socket::Probed;
-use super::tcp_info::TcpInfo;
+use super::turn::{self, SYSTEM_CALL};
+use crate::tcp_info::TcpInfo;
 
 /// A client that answers counts as alive after this time. Not at once: a process that is being killed
 /// answers until its sockets are closed, and its successor may be faster. Servers below take a link
@@ -50,7 +51,12 @@ impl Shard {
 
     async fn watch(&self, session: &Session) -> bool {
         let begun = Instant::now();
-        let look = || self.tcp_inspector.inspect(session.writer.stream());
+        let look = || {
+            let stream = session.writer.stream();
+            turn::spend(4 * SYSTEM_CALL);
+            let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
+            self.tcp_inspector.inspect(local, peer)
+        };
         let before = look();
         let _probed = Probed::new(session.writer.stream(), &self.common.settings);
         self.ask(session);

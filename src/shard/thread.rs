@@ -19,10 +19,10 @@ use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
 use super::pause::Pause;
 use super::registry::Registry;
-use super::tcp_info::TcpInspector;
 use super::turn::Lane;
 use super::{BrokerPhase, Common, Shard};
 use crate::settings::Settings;
+use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
 
 /// Tasks that the runtime polls before it looks at the sockets again. None of them takes long: see

@@ -12,6 +12,7 @@ mod cli_dev_cert;
 mod cli_end;
 mod cli_input;
 mod cli_keys;
+mod cli_leaving;
 mod cli_output;
 mod cli_peer;
 mod cli_proxies;

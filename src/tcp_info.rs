@@ -8,9 +8,6 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
-
-use super::turn::{self, SYSTEM_CALL};
 
 const AF_NETLINK: i32 = 16;
 const NETLINK_SOCK_DIAG: i32 = 4;
@@ -35,29 +32,32 @@ const ROOM: usize = 4096;
 
 /// The state of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TcpInfo {
+#[cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "clients ask only whether all is acknowledged")
+)]
+pub(crate) struct TcpInfo {
     /// Segments that have come, acknowledgements included.
-    pub(super) segments_in: u32,
+    pub(crate) segments_in: u32,
     /// Segments with data that have come.
-    pub(super) data_segments_in: u32,
+    pub(crate) data_segments_in: u32,
     /// Probes and repetitions of data sent since anything was acknowledged.
-    pub(super) unanswered: u32,
+    pub(crate) unanswered: u32,
     /// Bytes written that the peer has not acknowledged, sent or not.
-    pub(super) unacknowledged: u32,
+    pub(crate) unacknowledged: u32,
 }
 
 /// Asks the kernel. Nothing is opened before the first question.
 #[derive(Debug, Default)]
-pub(super) struct TcpInspector {
+pub(crate) struct TcpInspector {
     netlink: OnceCell<Option<Socket>>,
 }
 
 impl TcpInspector {
-    /// The state of a connection; `None` if it is over, or the system does not tell.
-    pub(super) fn inspect(&self, stream: &TcpStream) -> Option<TcpInfo> {
+    /// Returns the state of the connection with these addresses; `None` if it is over, or the system
+    /// does not tell. Costs two system calls.
+    pub(crate) fn inspect(&self, local: SocketAddr, peer: SocketAddr) -> Option<TcpInfo> {
         let netlink = self.netlink.get_or_init(open).as_ref()?;
-        turn::spend(4 * SYSTEM_CALL);
-        let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         // The kernel answers within the call that asks.
         netlink.send(&request(local, peer)).ok()?;
         let mut answer = [0; ROOM];
@@ -77,6 +77,7 @@ fn open() -> Option<Socket> {
         Ok(netlink)
     };
     let opened = open();
+    #[cfg(feature = "server")]
     if let Err(error) = &opened {
         tracing::info!(
             %error,
@@ -167,9 +168,13 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    fn inspect(inspector: &TcpInspector, stream: &TcpStream) -> Option<TcpInfo> {
+        inspector.inspect(stream.local_addr().ok()?, stream.peer_addr().ok()?)
+    }
 
     async fn pair(address: IpAddr) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind((address, 0)).await.expect("loopback");
@@ -187,11 +192,11 @@ mod tests {
         let inspector = TcpInspector::default();
         for address in [[127, 0, 0, 1].into(), Ipv6Addr::UNSPECIFIED.into()] {
             let (near, mut far) = pair(address).await;
-            let before = inspector.inspect(&near).expect("the kernel tells");
+            let before = inspect(&inspector, &near).expect("the kernel tells");
             assert_eq!((before.unanswered, before.unacknowledged), (0, 0));
             far.write_all(b"hello").await.expect("there is room");
             near.readable().await.expect("it comes");
-            let after = inspector.inspect(&near).expect("the kernel tells");
+            let after = inspect(&inspector, &near).expect("the kernel tells");
             assert_eq!(after.data_segments_in, before.data_segments_in + 1);
             assert!(after.segments_in > before.segments_in);
         }
@@ -202,7 +207,7 @@ mod tests {
         let inspector = TcpInspector::default();
         let (near, _far) = pair([127, 0, 0, 1].into()).await;
         while near.try_write(&[0; 65536]).is_ok() {}
-        let info = inspector.inspect(&near).expect("the kernel tells");
+        let info = inspect(&inspector, &near).expect("the kernel tells");
         assert!(info.unacknowledged > 0, "{info:?}");
     }
 
@@ -215,7 +220,7 @@ mod tests {
         near.ready(tokio::io::Interest::ERROR)
             .await
             .expect("it shows");
-        assert_eq!(inspector.inspect(&near), None);
+        assert_eq!(inspect(&inspector, &near), None);
     }
 
     #[test]
