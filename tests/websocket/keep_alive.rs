@@ -217,6 +217,22 @@ fn long_heads_of_later_requests_are_bounded_and_given_back() {
 }
 
 #[test]
+fn a_later_request_may_not_be_longer_than_the_first() {
+    let broker = start(quiet());
+    let mut http = connect(&broker);
+    assert_eq!(http.ask("GET /", "").status, 200);
+    let long = format!("Cookie: a={}\r\n", "x".repeat(42 << 10));
+    assert_eq!(http.ask("GET /", &long).status, 431);
+    http.assert_end();
+    let mut http = connect(&broker);
+    assert_eq!(http.ask("GET /", "").status, 200);
+    http.send("nonsense\r\n\r\n");
+    assert_eq!(http.answer().status, 400);
+    http.assert_end();
+    wait_until("both are counted", || broker.stats().refused == 2);
+}
+
+#[test]
 fn a_stop_ends_connections_that_wait() {
     let broker = start(quiet());
     let at: SocketAddr = address(&broker);

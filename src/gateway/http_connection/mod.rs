@@ -189,9 +189,16 @@ impl HttpConnection {
                 _ = phase.wait_for(|&phase| phase != BrokerPhase::Running), if !is_stopping => {
                     is_stopping = true;
                 }
-                () = overdue => return End::Overdue,
+                // It may have been put off since.
+                () = overdue => if self.is_overdue() {
+                    return End::Overdue;
+                },
             }
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.due.get().is_some_and(|due| due <= Instant::now())
     }
 
     fn enter(&self, phase: Phase) {
