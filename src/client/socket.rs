@@ -76,7 +76,7 @@ pub(super) fn no_address() -> io::Error {
 /// Returns the error for a server that accepts the connection and does not answer to TLS.
 #[cfg(feature = "tls")]
 pub(super) fn no_handshake(timeout: Duration) -> io::Error {
-    let text = format!("connected, but no answer to TLS within {timeout:.1?}");
+    let text = format!("connected, but no answer to TLS within {timeout:?}");
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 

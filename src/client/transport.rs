@@ -92,6 +92,6 @@ async fn connect_any(
 }
 
 fn no_answer(address: SocketAddr, patience: Duration) -> io::Error {
-    let text = format!("no answer from {address} within {patience:.1?}");
+    let text = format!("no answer from {address} within {patience:?}");
     io::Error::new(io::ErrorKind::TimedOut, text)
 }

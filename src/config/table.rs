@@ -73,58 +73,54 @@ macro_rules! place {
 
 options! {
     Server {
-        /// Where to listen for Mles v1: ADDR:PORT, or only one of them; can be repeated, none turns
-        /// it off
+        /// Address for Mles v1: ADDR:PORT, ADDR or PORT; can be repeated, none turns it off
         listen: settings.listen => Addresses { port: Some(DEFAULT_PORT) };
-        /// How many shards, each a thread of its own; auto is one for each core
+        /// Number of shards, each a thread of its own; auto means one per core
         shards: settings.shards => Integer(1..=MAX_SHARDS as u64), or "auto";
         /// Bind the thread of each shard to one core
         pin: settings.pin => Switch;
-        /// From this many members on, new members of a channel stay on the shard that accepted
-        /// them, so that a hot channel uses every core
+        /// Number of members from which a channel is spread over all shards, so that a busy channel
+        /// uses every core
         spread_threshold: settings.spread_threshold => Integer(1..=MILLIONS);
-        /// How long a stop may take to send what is queued
+        /// Time that a stop may take to send what is queued
         drain_deadline: settings.drain_deadline => Time(Duration::ZERO..=HOUR);
-        /// Address or network of proxies that say who their clients are: by X-Forwarded-For to
-        /// WebSocket listeners, or as proxy_protocol has it; can be repeated
+        /// Address or network of a proxy to believe when it names its clients, by X-Forwarded-For or
+        /// the PROXY protocol; can be repeated
         trusted_proxies: settings.proxies.trusted => Networks;
-        /// Listeners on which connections from trusted_proxies begin with a PROXY header, of
-        /// version 1 or 2, by the option that makes them; can be repeated
+        /// Listeners on which connections from trusted_proxies begin with a PROXY header of version 1
+        /// or 2; can be repeated
         proxy_protocol: settings.proxies.protocol => ListenerKinds;
     }
 
     Tls {
-        /// Where to listen for Mles v1 over TLS: ADDR:PORT; can be repeated, none turns it off
+        /// Address for Mles v1 over TLS; can be repeated, none turns it off
         tls as listen: settings.tls.listen => Addresses { port: None };
-        /// Where to listen for WebSocket over TLS: ADDR:PORT; can be repeated, none turns it off
+        /// Address for WebSocket over TLS; can be repeated, none turns it off
         tls_ws: settings.websocket.tls_listen => Addresses { port: None };
-        /// PEM file with the certificate, followed by those of the authorities above it; it is
-        /// loaded again when it changes
+        /// PEM file with the certificate and its intermediate certificates; reloaded when it changes
         tls_cert: settings.tls.cert => FilePath, optional;
-        /// PEM file with the private key of the certificate, not encrypted
+        /// PEM file with the unencrypted private key of the certificate
         tls_key: settings.tls.key => FilePath, optional;
-        /// PEM file with authorities: who has no certificate from one of them cannot connect to a
-        /// TLS listener
+        /// PEM file with CA certificates; TLS clients must present a certificate from one of these CAs
         tls_client_ca: settings.tls.client_ca => FilePath, optional;
     }
 
     Ws {
-        /// Where to listen for WebSocket: ADDR:PORT, or only one of them; can be repeated. The
-        /// default applies only while no listener of any kind is given
+        /// Address for WebSocket: ADDR:PORT, ADDR or PORT; can be repeated. The default applies only
+        /// if no listener of any kind is given
         ws as listen: settings.websocket.listen => Addresses { port: Some(WEBSOCKET_PORT) };
-        /// Joins over WebSocket need no key, as with the reference proxy
+        /// Let clients join over WebSocket without a key, as the reference proxy does
         ws_trust: settings.websocket.trust => Switch;
-        /// Origin whose pages may connect, as in https://chat.example, besides those that this
-        /// server has served itself; * is any; can be repeated
+        /// Origin whose pages may connect, such as https://chat.example, besides the broker's own
+        /// page; * means any; can be repeated
         ws_origin: settings.websocket.origins => WebOrigins;
-        /// Serve the page at /
+        /// Serve the chat page at /
         ws_page: settings.websocket.page => Switch;
-        /// Largest message, put together from its fragments; at most max_frame
+        /// Largest message, with all its fragments; at most max_frame
         ws_max_message: settings.websocket.max_message => Size(FRAME);
-        /// A client that has sent nothing for this long is pinged
+        /// Ping a client that has been silent for this long
         ws_ping_interval: settings.websocket.ping_interval => Time(BLINK..=HOUR);
-        /// The session of a client that has sent nothing for this long, answers to pings included,
-        /// ends
+        /// Disconnect a client that has been silent for this long, pongs included
         ws_ping_timeout: settings.websocket.ping_timeout => Time(BLINK..=HOUR);
     }
 
@@ -134,59 +130,58 @@ options! {
         key: secrets.key => SecretText, optional;
         /// File that holds the shared secret, without the line end
         key_file: secrets.key_file => FilePath, optional;
-        /// Secret that is mixed with the client's address, for clients that have no shared key
+        /// Secret that is mixed with the address of a client, for clients without the shared key
         addr_key: secrets.addr_key => SecretText, optional;
         /// Listen beyond this machine without a key: anyone who can reach the broker may join
         allow_anonymous: settings.allow_anonymous => Switch;
     }
 
     Channel {
-        /// Most frames kept for members that join later; 0 keeps none
+        /// Number of frames kept for members that join later; 0 keeps none
         history_limit: settings.channels.default.history_frames => Integer(0..=MILLIONS);
-        /// Most memory those frames may hold
+        /// Memory for these frames
         history_bytes: settings.channels.default.history_bytes => Size(0..=TIB);
-        /// Frames older than this are not replayed
+        /// Age up to which frames are replayed
         history_age: settings.channels.default.history_age => Time(BLINK..=YEAR), or "unlimited";
-        /// Most memory queued for one member; at least max_frame
+        /// Memory for the queue of one member; at least max_frame
         queue_bytes: settings.channels.default.queue_bytes => Size(1..=TIB);
-        /// Longest time a member may take nothing of what is queued for it
+        /// Time that a member may take to accept anything of what is queued for it
         write_deadline: settings.channels.default.write_deadline => Time(BLINK..=HOUR);
-        /// What happens to a member that cannot keep up: it is disconnected, it loses the oldest
-        /// frames, or the publishers of its channel wait for it
+        /// What to do about a member that cannot keep up: disconnect it, drop its oldest frames, or
+        /// hold the publishers of the channel back
         slow_policy: settings.channels.default.slow_policy => OneOf::SLOW_POLICY;
-        /// Send join frames without a message to the other members
+        /// Announce joins to the other members
         announce_joins: settings.channels.default.announce_joins => Switch;
-        /// How long a channel without members keeps its history
+        /// Time that a channel without members keeps its history
         idle_ttl: settings.channels.default.idle_ttl => Time(Duration::ZERO..=YEAR);
     }
 
     Peer {
-        /// Upstream server, [tls://]HOST[:PORT]: every channel with members gets a link to it; can
-        /// be repeated, for servers to be tried in order
+        /// Upstream server, [tls://]HOST[:PORT], to link every channel with members to; can be
+        /// repeated, and the servers are tried in order
         peer as upstreams: settings.peer.upstreams => Servers;
-        /// PEM file with the authorities that upstreams with tls:// in front are trusted by, in the
-        /// place of those of the system
+        /// PEM file with the CA certificates to trust for tls:// upstreams, instead of the system's
         peer_ca: settings.peer.tls.ca => FilePath, optional;
-        /// Do not check who upstreams with tls:// in front are: whoever is on the way can read and
+        /// Do not verify the certificates of tls:// upstreams: anyone on the network path can read and
         /// change everything
         peer_insecure: settings.peer.tls.insecure => Switch;
-        /// PEM file with a certificate to show to upstreams that ask for one
+        /// PEM file with the client certificate, for upstreams that ask for one
         peer_client_cert: settings.peer.tls.cert => FilePath, optional;
-        /// PEM file with the private key of that certificate
+        /// PEM file with the private key of the client certificate
         peer_client_key: settings.peer.tls.key => FilePath, optional;
-        /// Connection id of all links, for a group of servers of which each channel needs only one
-        /// to be linked; member keeps that of the member for which a link is opened
+        /// Connection id of all links, for a group of servers of which one at a time links a channel;
+        /// member means that of the member for whom a link is opened
         peer_cid: settings.peer.cid => ConnectionId, or "member";
-        /// Longest first wait after a link broke; it doubles with every failure, and each wait is
-        /// random between nothing and that
+        /// Ceiling of the first wait after a link has broken; it doubles with every failure, and each
+        /// wait is random below it
         peer_backoff: settings.peer.backoff => Time(BLINK..=HOUR);
-        /// Longest wait between two attempts
+        /// Ceiling of all waits between two attempts
         peer_backoff_max: settings.peer.backoff_max => Time(BLINK..=HOUR);
-        /// A link that has held this long starts again with the first wait when it breaks
+        /// Time after which a link counts as stable: when it breaks, the waits start over
         peer_stable_after: settings.peer.stable_after => Time(BLINK..=HOUR);
-        /// How long connecting to one address of an upstream may take
+        /// Time that connecting to one address of an upstream may take
         peer_connect_timeout: settings.peer.connect_timeout => Time(BLINK..=HOUR);
-        /// How long the link of a channel without members is kept
+        /// Time that the link of a channel without members is kept
         peer_linger: settings.peer.linger => Time(Duration::ZERO..=HOUR);
     }
 
@@ -197,30 +192,29 @@ options! {
         max_uid: settings.limits.max_uid => Size(1..=64 << 10);
         /// Longest channel name in bytes
         max_channel_name: settings.limits.max_channel_name => Size(1..=64 << 10);
-        /// Most channels at once, idle ones with history included; the longest idle makes room
+        /// Channels at one time, including idle ones with a history; the longest idle makes room
         max_channels: settings.limits.max_channels => Integer(1..=MILLIONS);
-        /// Most connections at once, joined or not
+        /// Connections at one time, joined or not
         max_connections: settings.limits.max_connections => Integer(1..=MILLIONS);
-        /// Most connections at once from one IPv4 address, or one /64 network of IPv6
+        /// Connections at one time from one IPv4 address, or from one /64 network of IPv6
         max_connections_per_address: settings.limits.max_connections_per_address => Integer(1..=MILLIONS);
-        /// Most connections at once that have not joined yet; the oldest makes room
+        /// Connections at one time that have not joined yet; the oldest makes room
         max_joining: settings.limits.max_joining => Integer(1..=MILLIONS);
-        /// Time for a new connection to send its join frame, whole
+        /// Time that a new connection may take to send its whole join frame
         join_deadline: settings.limits.join_deadline => Time(BLINK..=HOUR);
-        /// Time for each further 64 KiB of a frame that has begun to come, or for its rest
+        /// Time that each further 64 KiB of a frame may take once it has begun, or the rest of it
         frame_deadline: settings.limits.frame_deadline => Time(BLINK..=HOUR);
-        /// Memory for frames of which only a part has come, over all connections; at least
-        /// max_frame. The first 4 KiB of each are free
+        /// Memory for incomplete frames of all connections; at least max_frame. The first 4 KiB of
+        /// each are free
         partial_bytes: settings.limits.partial_bytes => Size(1..=TIB);
         /// Memory for the histories of all channels
         history_bytes_total: settings.limits.history_bytes_total => Size(0..=TIB);
-        /// Most sessions kept at once whose client has closed its sending side; they are the first
-        /// to make room at any limit
+        /// Half-closed sessions at one time; they are the first to make room at any limit
         max_half_closed: settings.limits.max_half_closed => Integer(0..=MILLIONS);
-        /// How long a client may be unreachable before its session ends
+        /// Time that a client may be unreachable before its session ends
         tcp_timeout: settings.limits.tcp_timeout => Time(Duration::from_secs(1)..=HOUR);
-        /// TCP congestion control for clients' connections, by the kernel's name for it; auto
-        /// leaves the system's choice, and takes reno for clients on this machine
+        /// TCP congestion control for clients, by the kernel's name for it; auto means the system's,
+        /// and reno for clients on this machine
         tcp_congestion: settings.limits.tcp_congestion => Name, or "auto";
         /// What is checked in frames after the join: nothing, that they name the session's channel,
         /// or its channel and uid; sender refuses all servers below
@@ -228,9 +222,9 @@ options! {
     }
 
     Log {
-        /// Lines for people, or one JSON object a line
+        /// Form of the log: lines for people, or a JSON object per line
         log_format: log.format => OneOf::LOG_FORMAT;
-        /// What is logged: error, warn, info, debug, trace or off, or levels by module as in
+        /// Level of the log: error, warn, info, debug, trace or off, or levels by module such as
         /// warn,mles::shard=debug
         log_level: log.level => LogFilter;
     }
