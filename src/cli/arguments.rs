@@ -21,16 +21,13 @@ const ALIKE: f64 = 0.75;
 const FOREIGN: [(&str, &str); 3] = [
     (
         "-t",
-        "the channel is an argument without an option: `mles sub CHANNEL`",
+        "the channel is an argument without an option: CHANNEL",
     ),
     (
         "-m",
-        "the message is an argument without an option: `mles pub CHANNEL MESSAGE`",
+        "the message is an argument without an option: CHANNEL MESSAGE",
     ),
-    (
-        "-p",
-        "the port is a part of the server: `--server HOST:PORT`",
-    ),
+    ("-p", "the port is a part of the server: --server HOST:PORT"),
 ];
 
 /// Prints help or the version, or says in one line what is wrong with the arguments; returns the exit
@@ -59,10 +56,10 @@ fn complaint(error: &Error, command: &Command, args: &[OsString]) -> String {
         {
             return place;
         }
-        if matches!(called, Some("pub" | "sub" | "chat"))
+        if let Some(name @ ("pub" | "sub" | "chat")) = called
             && let Some((_, hint)) = FOREIGN.iter().find(|(name, _)| name == option)
         {
-            return format!("there is no option {option}; {hint}");
+            return format!("`mles {name}` has no option {option}; {hint}");
         }
     }
     let said = match unknown_command(error) {
@@ -243,8 +240,8 @@ mod tests {
             ),
             ("serve --lisen x", &["'--listen'"]),
             ("completions tcsh", &["'tcsh'", "bash", "zsh"]),
-            ("sub -t room", &["-t", "`mles sub CHANNEL`"]),
-            ("pub room -m x", &["-m", "`mles pub CHANNEL MESSAGE`"]),
+            ("sub -t room", &["-t", "`mles sub`", "CHANNEL"]),
+            ("pub room -m x", &["-m", "CHANNEL MESSAGE"]),
             ("sub room -p 8077", &["-p", "HOST:PORT"]),
         ] {
             let said = said(line);

@@ -59,7 +59,7 @@ impl RefusalGuide {
     fn likeliest(&self, after: Duration) -> String {
         match (&self.uid, self.key) {
             (Some(uid), _) if after >= TESTED => format!(
-                "\"{}\" has joined already (--random-cid lets one name join twice)",
+                "\"{}\" has joined already; --random-cid lets one name join twice",
                 escape_for_terminal(uid.as_bytes())
             ),
             (_, KeyShown::Shared) => "wrong key".to_owned(),
@@ -67,7 +67,7 @@ impl RefusalGuide {
                 "wrong address key, or the server sees another address than this host has"
                     .to_owned()
             }
-            (_, KeyShown::None) => "missing key (--key-file or MLES_KEY gives it)".to_owned(),
+            (_, KeyShown::None) => "missing key; --key-file or MLES_KEY gives it".to_owned(),
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn the_likeliest_cause_is_told_in_one_line_and_first() {
         for (key, uid, after, cause) in [
             (KeyShown::Shared, None, 1, "join refused: wrong key ("),
-            (KeyShown::None, None, 1, "join refused: missing key ("),
+            (KeyShown::None, None, 1, "join refused: missing key; "),
             (
                 KeyShown::Address,
                 None,
@@ -130,14 +130,17 @@ mod tests {
                 1_000,
                 "join refused: \"alice\" has joined already",
             ),
-            (KeyShown::None, None, 1_000, "join refused: missing key ("),
+            (KeyShown::None, None, 1_000, "join refused: missing key; "),
         ] {
             let line = words(key, uid, after, false);
             assert!(line.starts_with(cause), "{line}");
             assert!(line.ends_with("(-v lists other causes)"), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
             let all = words(key, uid, after, true);
-            assert!(all.starts_with(cause.trim_end_matches(" (")), "{all}");
+            assert!(
+                all.starts_with(cause.trim_end_matches(" (").trim_end_matches("; ")),
+                "{all}"
+            );
             assert!(all.contains("\n  - ") && all.contains("log"), "{all}");
         }
     }

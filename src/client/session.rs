@@ -169,8 +169,11 @@ impl Session {
         let refusal = self.subscriber.admission_deadline();
         let refusal = refusal.map_or(deadline, |until| deadline.min(until.into()));
         // When writing fails, the receiving side knows best why.
-        if let Ok(admission) = timeout_at(refusal, self.subscriber.admission()).await {
-            admission?;
+        match timeout_at(refusal, self.subscriber.admission()).await {
+            Ok(admission) => admission?,
+            // The connection has ended in time; whether that is a refusal takes longer to tell.
+            Err(_) if self.subscriber.is_checking_refusal() => self.subscriber.drain().await?,
+            Err(_) => {}
         }
         flushed?;
         let connection = self.subscriber.connection();

@@ -162,6 +162,11 @@ impl Subscriber {
         Ok(())
     }
 
+    /// Returns `true` if the connection has ended early, and it is not known yet if that is a refusal.
+    pub(super) const fn is_checking_refusal(&self) -> bool {
+        matches!(self.state, SubscriberState::CheckingRefusal(_))
+    }
+
     /// Returns when silence is going to show that the server has let us in.
     pub(super) fn admission_deadline(&self) -> Option<Instant> {
         match &self.state {

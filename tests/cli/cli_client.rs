@@ -64,7 +64,7 @@ fn a_refused_join_has_its_own_exit_code_and_says_why() {
         &["chat", "news"],
     ] {
         for (key, cause) in [
-            (&[][..], "mles: join refused: missing key ("),
+            (&[][..], "mles: join refused: missing key; "),
             (&["--key", "k"], "mles: join refused: wrong key ("),
             (
                 &["--addr-key", "k"],

@@ -85,3 +85,23 @@ fn a_server_that_reads_late_still_gets_everything() {
     // And it is gone altogether.
     assert!(peer.try_send(&frame("bob", "news", "late")).is_err());
 }
+
+#[test]
+fn a_refusal_is_noticed_by_a_short_command() {
+    let broker = Broker::start(&["--key", "right"]);
+    for key in [&[][..], &["--key", "wrong"]] {
+        let mut command = mles();
+        // On a busy machine the server takes its time.
+        command.args([
+            "pub",
+            "room",
+            "x",
+            "--linger",
+            "20s",
+            "--server",
+            &broker.server(),
+        ]);
+        let output = command.args(key).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+    }
+}

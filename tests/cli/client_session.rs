@@ -324,6 +324,12 @@ async fn closing_sends_everything_and_reports_a_refusal() {
     let closed = session.close(PATIENCE).await;
     assert!(matches!(closed, Err(Error::Refused { .. })), "{closed:?}");
 
+    // One that came in time is told, even if it takes longer to be sure of it.
+    let (session, peer) = server.join(&client(&server)).await;
+    drop(peer);
+    let closed = session.close(Duration::from_millis(1)).await;
+    assert!(matches!(closed, Err(Error::Refused { .. })), "{closed:?}");
+
     let (session, mut peer) = server.join(&client(&server)).await;
     peer.send(&frame("bob", "news", "history"));
     session.close(Duration::from_millis(10)).await.unwrap();
