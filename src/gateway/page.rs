@@ -78,7 +78,8 @@ pub(super) fn answer(
             access.check_host(request.host).map_err(Refusal::from)?;
             Ok(response(request.path, is_served))
         }
-        _ => Ok(bad_method()),
+        _ if request.path == "/" || find(request.path).is_some() => Ok(bad_method()),
+        _ => Ok(not_found()),
     }
 }
 
@@ -88,7 +89,7 @@ fn response(path: &str, is_served: bool) -> Response<Bytes> {
         if path == "/" {
             return no_content();
         }
-        return text(StatusCode::NOT_FOUND, "there is nothing here but WebSocket");
+        return not_found();
     };
     let mut response = with_body(StatusCode::OK, file.content_type, file.content);
     for (name, value) in [
@@ -101,6 +102,10 @@ fn response(path: &str, is_served: bool) -> Response<Bytes> {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+fn not_found() -> Response<Bytes> {
+    text(StatusCode::NOT_FOUND, "there is nothing here but WebSocket")
 }
 
 #[cfg(test)]

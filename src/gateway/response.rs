@@ -92,7 +92,17 @@ pub(super) fn switching(upgrade: &Upgrade<'_>) -> Response<Bytes> {
 /// Encodes the last response in HTTP that a connection gets, without the body if it answers HEAD.
 pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8> {
     let (status, body) = (response.status(), response.body());
-    let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    // No head is longer, as a rule.
+    let mut out = Vec::with_capacity(512 + body.len());
+    for part in [
+        "HTTP/1.1 ",
+        status.as_str(),
+        " ",
+        status.canonical_reason().unwrap_or_default(),
+        "\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
     let mut put = |name: &HeaderName, value: &[u8]| {
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
             out.extend_from_slice(part);

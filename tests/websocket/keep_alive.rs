@@ -138,6 +138,28 @@ fn a_later_request_has_to_come_in_time_as_well() {
     assert_eq!(patient.ask("GET /", "").status, 200);
 }
 
+/// Who asks and takes no answers is let go.
+#[test]
+fn who_takes_no_response_is_let_go() {
+    let mut settings = quiet();
+    settings.limits.frame_deadline = Duration::from_millis(300);
+    let broker = start(settings);
+    let mut deaf = connect(&broker);
+    let mut reader = connect(&broker);
+    for http in [&mut deaf, &mut reader] {
+        assert_eq!(http.ask("GET /", "").status, 200);
+    }
+    // The sockets on both sides are full long before that.
+    let asking = std::thread::spawn(move || {
+        // It fails if it is let go before.
+        let _ = deaf.stream.write_all(GET.repeat(100_000).as_bytes());
+        deaf
+    });
+    wait_until("it is let go", || broker.stats().connections == 1);
+    drop(asking.join().unwrap());
+    assert_eq!(reader.ask("GET /", "").status, 200);
+}
+
 #[test]
 fn connections_that_wait_make_room_at_the_limit() {
     const MOST: u64 = 20;

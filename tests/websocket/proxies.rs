@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
+use crate::common::http::Http;
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, address, body, hello, quiet, request};
 use crate::common::{Client, Server as _, free_address, start, wait_until};
 use crate::tls::over_tls;
@@ -115,9 +116,34 @@ impl Proxy {
 }
 
 fn nginx(broker: &Broker, at: SocketAddr, test: &str) -> Option<Proxy> {
+    nginx_with(documented("nginx"), broker, at, test)
+}
+
+/// Like [`nginx`], with connections to the broker that are kept for further requests.
+fn nginx_that_keeps_connections(broker: &Broker, at: SocketAddr, test: &str) -> Option<Proxy> {
+    let upstream = format!(
+        "upstream broker {{ server {}; keepalive 4; }}\n",
+        address(broker)
+    );
+    let block = documented("nginx");
+    let block = replaced(&block, "''      close;", "''      '';");
+    let block = replaced(
+        &block,
+        "proxy_pass http://127.0.0.1:8076",
+        "proxy_pass http://broker",
+    );
+    let unused = "# 127.0.0.1:8076\n";
+    nginx_with(
+        [upstream.as_str(), unused, &block].concat(),
+        broker,
+        at,
+        test,
+    )
+}
+
+fn nginx_with(block: String, broker: &Broker, at: SocketAddr, test: &str) -> Option<Proxy> {
     Proxy::start("nginx", test, &[at], |folder| {
         let folder = folder.display();
-        let block = documented("nginx");
         let block = replaced(&block, "listen 443 ssl", &format!("listen {at} ssl"));
         let block = replaced(&block, "127.0.0.1:8076", &address(broker).to_string());
         let block = replaced(
@@ -195,6 +221,28 @@ fn nginx_passes_websocket_on_and_its_clients_are_known() {
         return;
     };
     assert_knows_websocket_clients(&broker, nginx.from(ONE, at), nginx.from(OTHER, at));
+}
+
+#[test]
+fn nginx_may_keep_connections_and_upgrade_them_later() {
+    let broker = behind();
+    let at = free_address();
+    let Some(nginx) = nginx_that_keeps_connections(
+        &broker,
+        at,
+        "nginx_may_keep_connections_and_upgrade_them_later",
+    ) else {
+        return;
+    };
+    let one = nginx.from(ONE, at);
+    for _ in 0..10 {
+        let mut http = Http::connect(one);
+        assert_eq!(http.ask("GET /", "").status, 200);
+        assert_eq!(http.ask("GET /app.js", "").status, 200);
+    }
+    let accepted = broker.stats().accepted;
+    assert!(accepted <= 4, "{accepted} connections");
+    assert_knows_websocket_clients(&broker, one, nginx.from(OTHER, at));
 }
 
 #[test]
