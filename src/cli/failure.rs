@@ -84,7 +84,7 @@ pub(crate) fn explained(error: &Error) -> String {
     match error {
         Error::Connect { server, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
             format!(
-                "cannot connect to {server}: connection refused; is `mles serve` running there?"
+                "cannot connect to {server}: connection refused (is `mles serve` running there?)"
             )
         }
         Error::Closed => "the server closed the connection".to_owned(),

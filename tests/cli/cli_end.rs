@@ -223,3 +223,48 @@ fn the_first_process_of_a_namespace_ends_by_a_signal() {
     assert!(sent.success());
     assert_eq!(unshare.wait().unwrap().code(), Some(128 + 15));
 }
+
+#[test]
+fn every_way_of_printing_ends_in_the_same_ways() {
+    for form in [
+        &["--format", "{uid} {message}"][..],
+        &["--json", "--timestamps"],
+        &["--timestamps", "--timeout", "1h", "--count", "9"],
+    ] {
+        let server = FakeServer::start();
+        let begin = || {
+            let (mut mles, mut peer) = Mles::join(&server, &[&["sub", "news"], form].concat());
+            peer.send(&frame("bob", "news", "one"));
+            let (line, stdout) = mles.first_line();
+            assert!(line.contains("one"), "{form:?}: {line}");
+            (mles, peer, stdout)
+        };
+        let (mut mles, _peer, _stdout) = begin();
+        mles.signal("-TERM");
+        assert_eq!(mles.code(), 128 + 15, "{form:?}");
+        let (mut mles, _peer, stdout) = begin();
+        drop(stdout);
+        assert_eq!(mles.code(), 0, "{form:?}");
+        let (mut mles, peer, _stdout) = begin();
+        drop(peer);
+        assert_eq!(mles.code(), 1, "{form:?}");
+    }
+}
+
+/// Whoever types the input, or does not, holds no signal up.
+#[test]
+fn a_pub_that_waits_for_its_whole_input_ends_by_a_signal() {
+    for args in [&["--stdin"][..], &["--file", "-"]] {
+        let server = FakeServer::start();
+        let mut mles = Mles::start_listening(&server, &[&["pub", "news"], args].concat());
+        mles.say("not all");
+        // It handles signals only once it runs.
+        let status = format!("/proc/{}/task", mles.child().id());
+        crate::common::wait_until("it reads", || {
+            std::fs::read_dir(&status).is_ok_and(|tasks| tasks.count() > 2)
+        });
+        mles.signal("-INT");
+        assert_eq!(mles.code(), 128 + 2, "{args:?}");
+        server.expect_nobody();
+    }
+}
