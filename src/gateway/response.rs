@@ -104,7 +104,8 @@ pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8>
         out.extend_from_slice(part.as_bytes());
     }
     let mut put = |name: &HeaderName, value: &[u8]| {
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        put_name(&mut out, name);
+        for part in [b": ", value, b"\r\n"] {
             out.extend_from_slice(part);
         }
     };
@@ -122,6 +123,24 @@ pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8>
     out
 }
 
+/// Appends the name of a header with the capitals that it is known by: some clients know no others.
+fn put_name(out: &mut Vec<u8>, name: &HeaderName) {
+    let mut rest = name.as_str();
+    if let Some(of_websocket) = rest.strip_prefix("sec-websocket-") {
+        out.extend_from_slice(b"Sec-WebSocket-");
+        rest = of_websocket;
+    }
+    let mut is_first = true;
+    for &byte in rest.as_bytes() {
+        out.push(if is_first {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        });
+        is_first = byte == b'-';
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -136,11 +155,11 @@ mod tests {
     fn a_last_response_says_its_length_and_that_the_connection_closes() {
         let response = text(StatusCode::NOT_FOUND, "none");
         let expected = "HTTP/1.1 404 Not Found\r\n\
-                        content-type: text/plain; charset=utf-8\r\n\
-                        x-content-type-options: nosniff\r\n\
-                        cache-control: no-store\r\n\
-                        content-length: 5\r\n\
-                        connection: close\r\n\
+                        Content-Type: text/plain; charset=utf-8\r\n\
+                        X-Content-Type-Options: nosniff\r\n\
+                        Cache-Control: no-store\r\n\
+                        Content-Length: 5\r\n\
+                        Connection: close\r\n\
                         \r\n";
         assert_eq!(encoded(&response, true), format!("{expected}none\n"));
         assert_eq!(encoded(&response, false), expected);
@@ -159,14 +178,14 @@ mod tests {
         assert_eq!(
             with,
             "HTTP/1.1 101 Switching Protocols\r\n\
-             upgrade: websocket\r\n\
-             connection: Upgrade\r\n\
-             sec-websocket-accept: abc=\r\n\
-             sec-websocket-protocol: mles-websocket\r\n\
+             Upgrade: websocket\r\n\
+             Connection: Upgrade\r\n\
+             Sec-WebSocket-Accept: abc=\r\n\
+             Sec-WebSocket-Protocol: mles-websocket\r\n\
              \r\n"
         );
         let without = encoded(&switching(&upgrade(Offer::Nothing)), true);
-        assert!(!without.contains("protocol:"));
+        assert!(!without.contains("Protocol:"));
     }
 
     #[test]
