@@ -254,7 +254,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// The number of shards; `None` is one for each core that this process may use.
     pub shards: Option<usize>,
-    /// Bind each shard's thread to one core.
+    /// Bind each shard's thread to one core. Only where the cores are reserved for the broker: next to another
+    /// busy program a thread that may not move waits for its core.
     pub pin: bool,
     /// The keys that joins are checked with.
     pub keyring: Keyring,
@@ -283,7 +284,7 @@ impl Default for Settings {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8077))],
             shards: None,
-            pin: true,
+            pin: false,
             keyring: Keyring::default(),
             allow_anonymous: false,
             spread_threshold: 512,

@@ -77,7 +77,7 @@ options! {
         listen: settings.listen => Addresses { port: Some(DEFAULT_PORT) };
         /// Number of shards, each a thread of its own; auto means one per core
         shards: settings.shards => Integer(1..=MAX_SHARDS as u64), or "auto";
-        /// Bind the thread of each shard to one core
+        /// Bind the thread of each shard to one core; for machines whose cores are reserved for the broker
         pin: settings.pin => Switch;
         /// Number of members from which a channel is spread over all shards, so that a busy channel
         /// uses every core
