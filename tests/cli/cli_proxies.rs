@@ -75,7 +75,7 @@ fn the_log_names_the_client_and_not_its_proxy() {
     assert!(line.contains("peer=192.0.2.1:4711"), "{line}");
     let _web = server.send(
         1,
-        "POST / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.2\r\n\r\n",
+        "GET / HTTP/9.9\r\nHost: h\r\nX-Forwarded-For: 192.0.2.2\r\n\r\n",
     );
     // What is refused by its first line is refused before anybody is named.
     let line = server.line("HTTP request refused");
