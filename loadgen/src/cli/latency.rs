@@ -5,7 +5,8 @@ use clap::Args;
 use mles::protocol::Keyring;
 
 use super::host::Host;
-use super::value::{exponent, factor, milliseconds, payload_of, percent, rate};
+use super::output::{CourseFileArgs, LossArgs, TimesFileArgs};
+use super::value::{exponent, factor, lag, payload_of, percent, rate};
 use super::{ClientArgs, TimeArgs, invalid};
 use crate::broker::{Broker, Client};
 use crate::command::{SingleBroker, Steps, Sweep};
@@ -14,18 +15,19 @@ use crate::scenario::{Amount, Arrivals, LagBound, Latency, Load, Seed, Target, T
 
 /// A broker that runs already.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Broker")]
 pub(super) struct TargetArgs {
-    /// What it speaks
+    /// Kind of broker
     #[arg(long)]
     broker: Broker,
     /// Where it listens
     #[arg(long, value_name = "HOST:PORT")]
     addr: Host,
-    /// Its process id, to read its CPU time
+    /// Process id of the broker, to measure its CPU time and memory
     #[arg(long)]
     pid: Option<u32>,
-    /// Key shared with a server of Mles. Other users of this machine can read it from the process
-    /// list: prefer the environment
+    /// Key of a Mles server. Prefer the environment variable: other users of this machine can see
+    /// arguments
     #[arg(long, env = "MLES_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
 }
@@ -34,31 +36,31 @@ pub(super) struct TargetArgs {
 #[derive(Debug, Args)]
 pub(super) struct OpenLoopArgs {
     /// Publishers of each channel [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000), value_name = "COUNT")]
     publishers: Option<u16>,
     /// Subscribers of each channel [default: 10]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT")]
     subscribers: Option<u16>,
-    /// Channels, each with publishers and subscribers of its own [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Channels, each with its own publishers and subscribers [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT")]
     channels: Option<u16>,
-    /// Give channel k messages in proportion to 1/k^EXPONENT [default: all alike]
+    /// Give channel k a share of the messages in proportion to 1/k^EXPONENT [default: equal shares]
     #[arg(long, requires = "channels", value_name = "EXPONENT", value_parser = exponent)]
     zipf: Option<f64>,
-    /// Size of each message, at least 24 bytes, like 64 or 64KiB [default: 64]
-    #[arg(long, value_parser = payload_of::<TimedStamp>)]
+    /// Size of each message in bytes, or such as 64KiB; at least 24 bytes [default: 64]
+    #[arg(long, value_parser = payload_of::<TimedStamp>, value_name = "SIZE")]
     payload: Option<usize>,
-    /// How messages are spread over time [default: fixed]
+    /// Times at which messages are due [default: fixed]
     #[arg(long)]
     arrivals: Option<Arrivals>,
-    /// What random arrivals are made from: the same seed makes the same schedule [default: 1]
-    #[arg(long)]
+    /// Seed of the schedule: the same seed makes the same schedule [default: 1]
+    #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// How late loadgen may send before a run is invalid, in milliseconds [default: 1]
-    #[arg(long, value_name = "MILLISECONDS", value_parser = milliseconds)]
+    /// How late loadgen may send messages before the run is invalid [default: 1ms]
+    #[arg(long, value_name = "DURATION", value_parser = lag, help_heading = "Validity")]
     max_lag: Option<u64>,
-    /// For which percentage of the messages that holds [default: 99]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    /// Percentage of messages that --max-lag applies to [default: 99]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Validity")]
     lag_percentile: Option<f64>,
 }
 
@@ -66,66 +68,90 @@ pub(super) struct OpenLoopArgs {
 pub(crate) struct LatencyArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Messages a second, all publishers together
+    /// Messages per second, of all publishers together
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    #[arg(help_heading = "Load")]
     rate: f64,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Load")]
     open_loop: OpenLoopArgs,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: CourseFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SeedArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Receivers on the channel
+    /// Subscribers of the channel
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     subscribers: u16,
-    /// Messages that are measured
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    samples: u64,
-    /// Messages before these
-    #[arg(long, default_value_t = 10)]
-    warm_up_samples: u64,
     #[command(flatten)]
     client: ClientArgs,
+    /// Messages to measure
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "COUNT", help_heading = "Measurement")]
+    samples: u64,
+    /// Messages to send before measuring
+    #[arg(
+        long,
+        default_value_t = 10,
+        value_name = "COUNT",
+        help_heading = "Measurement"
+    )]
+    warm_up_samples: u64,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: TimesFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The first rate, in messages a second, all publishers together
-    #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    /// First rate, in messages per second of all publishers together
+    #[arg(long, default_value_t = 1000.0, value_parser = rate, value_name = "RATE")]
+    #[arg(help_heading = "Load")]
     from: f64,
-    /// The last rate at most
-    #[arg(long, default_value_t = 1_000_000.0, value_parser = rate)]
+    /// Highest rate, in messages per second
+    #[arg(long, default_value_t = 1_000_000.0, value_parser = rate, value_name = "RATE")]
+    #[arg(help_heading = "Load")]
     to: f64,
-    /// Each rate is so many times the one before
+    /// Ratio of each rate to the one before it
     #[arg(long, default_value_t = 1.5, value_parser = factor)]
+    #[arg(help_heading = "Load")]
     factor: f64,
-    /// How often a rate is run before it counts as not sustained
+    /// Runs of a rate before it counts as not sustained
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(value_name = "COUNT", help_heading = "Measurement")]
     tries: u8,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Load")]
     open_loop: OpenLoopArgs,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: CourseFileArgs,
 }
 
 /// The options of `latency` that `compare` has too.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Scenario latency")]
 pub(super) struct CompareLatencyArgs {
-    /// Rates, in messages a second, all publishers together [default: 1000,10000]
-    #[arg(long, value_delimiter = ',', value_parser = rate)]
+    /// Rates, in messages per second of all publishers together [default: 1000,10000]
+    #[arg(long, value_delimiter = ',', value_parser = rate, help_heading = "Scenario latency")]
     rates: Vec<f64>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Scenario latency")]
     open_loop: OpenLoopArgs,
 }
 
@@ -261,10 +287,10 @@ impl CompareLatencyArgs {
 impl TimeArgs {
     /// Returns a time that something can be measured in.
     fn measured(&self) -> Result<Timing, clap::Error> {
-        if self.seconds > 0.0 {
+        if self.duration > 0.0 {
             Ok(self.resolve())
         } else {
-            Err(invalid("--seconds must be over 0"))
+            Err(invalid("--duration must be over 0"))
         }
     }
 }
@@ -294,13 +320,14 @@ mod tests {
             ["--rate", "NaN"],
             ["--payload", "23"],
             ["--max-lag", "-1"],
+            ["--max-lag", "1"],
             ["--lag-percentile", "101"],
             ["--arrivals", "bursty"],
         ] {
             let args = [["latency"].as_slice(), &NATS, &bad].concat();
             assert!(parse(&args).is_err(), "{bad:?}");
         }
-        let no_time = parse(&[["latency", "--seconds", "0"].as_slice(), &NATS].concat());
+        let no_time = parse(&[["latency", "--duration", "0s"].as_slice(), &NATS].concat());
         let Ok(Command::Latency(no_time)) = no_time else {
             panic!("it is well formed");
         };

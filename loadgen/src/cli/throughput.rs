@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::latency::TargetArgs;
+use super::output::{FileArgs, LossArgs};
 use super::value::{exponent, payload_of, size};
 use super::{ClientArgs, TimeArgs, invalid};
 use crate::command::SingleBroker;
@@ -13,46 +14,62 @@ use crate::verify::Stamp;
 pub(crate) struct ThroughputArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// What the options that are not given come from
+    /// Pattern that sets the options that are not given
     #[arg(long, default_value = "fan-out")]
+    #[arg(help_heading = "Load")]
     preset: Preset,
-    /// Publishers of each channel
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000))]
+    /// Publishers of each channel [default: that of --preset]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000), value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     publishers: Option<u16>,
-    /// Subscribers of each channel
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Subscribers of each channel [default: that of --preset]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     subscribers: Option<u16>,
-    /// Clients of each channel that both publish and subscribe, instead of these. What comes back to
-    /// its sender is not counted
-    #[arg(long, conflicts_with_all = ["publishers", "subscribers"], value_name = "CLIENTS")]
+    /// Clients of each channel that both publish and subscribe, instead of --publishers and
+    /// --subscribers. Messages that come back to their sender are not counted
+    #[arg(long, conflicts_with_all = ["publishers", "subscribers"], value_name = "COUNT")]
     #[arg(value_parser = clap::value_parser!(u16).range(2..1000))]
+    #[arg(help_heading = "Load")]
     members: Option<u16>,
-    /// Channels, each with publishers and subscribers of its own
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Channels, each with its own publishers and subscribers [default: that of --preset]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
     channels: Option<u16>,
-    /// Give channel k messages in proportion to 1/k^EXPONENT, with one window for all channels
+    /// Give channel k a share of the messages in proportion to 1/k^EXPONENT, with one window for all
+    /// channels
     #[arg(long, value_name = "EXPONENT", value_parser = exponent)]
+    #[arg(help_heading = "Load")]
     zipf: Option<f64>,
-    /// What the channel of each message is drawn from: the same seed draws the same
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Size of each message, at least 8 bytes, like 64 or 64KiB
-    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>)]
+    /// Seed of --zipf: the same seed draws the same channels [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    #[arg(help_heading = "Load")]
+    seed: Option<u64>,
+    /// Size of each message in bytes, or such as 64KiB; at least 8 bytes
+    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>, value_name = "SIZE")]
+    #[arg(help_heading = "Load")]
     payload: usize,
     /// How publishers send
     #[arg(long, default_value = "pipelined")]
+    #[arg(help_heading = "Load")]
     mode: Mode,
-    /// Payload bytes that a pipelined publisher has under way, at least four messages [default:
-    /// 256KiB, but 32KiB where ten publish to one channel]
-    #[arg(long, value_parser = size)]
+    /// Payload bytes that a pipelined publisher has in flight, at least four messages [default:
+    /// 256KiB, or 32KiB where ten publish to one channel]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    #[arg(help_heading = "Load")]
     window: Option<usize>,
-    /// Messages of each publisher, instead of a time
-    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Messages to send from each publisher, instead of --duration
+    #[arg(long, conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "COUNT", help_heading = "Measurement")]
     messages: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
     time: TimeArgs,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: FileArgs,
 }
 
 impl ThroughputArgs {
@@ -64,7 +81,6 @@ impl ThroughputArgs {
         let mut load = Fanout {
             payload: self.payload,
             mode: self.mode,
-            seed: self.seed,
             ..self.preset.load()
         };
         if let Some(members) = self.members {
@@ -79,6 +95,13 @@ impl ThroughputArgs {
         load.channels = self.channels.map_or(load.channels, usize::from);
         load.window = self.window.unwrap_or(load.window);
         load.zipf = self.zipf.or(load.zipf);
+        load.seed = self.seed.unwrap_or(load.seed);
+        if self.seed.is_some() && load.zipf.is_none() {
+            return Err(invalid("--seed needs --zipf or --preset zipf"));
+        }
+        if self.window.is_some() && load.mode == Mode::Unbatched {
+            return Err(invalid("--window needs --mode pipelined"));
+        }
         if load.zipf.is_some() && load.channels < 2 {
             return Err(invalid("--zipf needs at least two --channels"));
         }

@@ -1,8 +1,10 @@
-//! Values of options: sizes, times and rates, with their limits.
+//! Values of options: sizes, durations and rates, with their limits.
 
 use crate::payload::PayloadHeader;
 
-const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
+const NANOSECONDS_PER_SECOND: f64 = 1e9;
+const LONGEST_LAG: f64 = 1000.0; // seconds
+const DAY: f64 = 86_400.0; // seconds
 
 /// Reads a size in bytes: digits, then nothing, `B`, `KiB` or `MiB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
@@ -27,12 +29,44 @@ pub(super) fn payload_of<M: PayloadHeader>(text: &str) -> Result<usize, String> 
     }
 }
 
-/// Reads seconds: finite, not negative, at most a day.
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    number(text, 0.0, 86_400.0)
+/// Reads a duration of at most a day and returns its seconds. A number without a unit is seconds: so it
+/// is in commands of earlier reports.
+pub(super) fn duration(text: &str) -> Result<f64, String> {
+    match number(text, 0.0, DAY) {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => with_unit(text, DAY),
+    }
 }
 
-/// Messages a second.
+/// Reads the lag that is allowed, with its unit, and returns nanoseconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 0 and 1e12
+pub(super) fn lag(text: &str) -> Result<u64, String> {
+    Ok((with_unit(text, LONGEST_LAG)? * NANOSECONDS_PER_SECOND) as u64)
+}
+
+/// Reads a number with a unit of time, of at most so many seconds, and returns its seconds.
+fn with_unit(text: &str, most: f64) -> Result<f64, String> {
+    let units = [
+        ("µs", 1e-6),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let split = |(unit, size)| Some((text.strip_suffix(unit)?.trim_end(), size));
+    let Some((digits, size)) = units.into_iter().find_map(split) else {
+        return Err("needs a unit, such as 3s or 200ms".to_owned());
+    };
+    let seconds = digits.parse::<f64>().ok().map(|number| number * size);
+    match seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0) {
+        Some(seconds) if seconds <= most => Ok(seconds),
+        Some(_) => Err(format!("must be at most {most}s")),
+        None => Err("is no duration: use such as 3s or 200ms".to_owned()),
+    }
+}
+
+/// Reads a rate in messages per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1e8)
 }
@@ -49,13 +83,6 @@ pub(super) fn factor(text: &str) -> Result<f64, String> {
 
 pub(super) fn percent(text: &str) -> Result<f64, String> {
     number(text, 0.0, 100.0)
-}
-
-/// Reads milliseconds and returns nanoseconds.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 0 and 1e12
-pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
-    let milliseconds = number(text, 0.0, 1e6)?;
-    Ok((milliseconds * NANOSECONDS_PER_MILLISECOND) as u64)
 }
 
 /// Reads a number in these limits; not a number is in none.
@@ -94,11 +121,30 @@ mod tests {
 
     #[test]
     fn times_and_rates_are_finite_and_not_negative() {
-        for bad in ["NaN", "-1", "inf", ""] {
-            assert!(seconds(bad).is_err(), "{bad}");
+        for bad in [
+            "NaN", "-1", "inf", "", "s", "-1s", "NaNs", "infms", "3 days", "25h",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
             assert!(rate(bad).is_err(), "{bad}");
-            assert!(milliseconds(bad).is_err(), "{bad}");
+            assert!(lag(bad).is_err(), "{bad}");
         }
-        assert_eq!(milliseconds("1.5"), Ok(1_500_000));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let cases = [
+            ("3s", 3.0),
+            ("200ms", 0.2),
+            ("1.5s", 1.5),
+            ("2 m", 120.0),
+            ("0.7", 0.7),
+        ];
+        for (text, seconds) in cases {
+            let read = duration(text).expect(text);
+            assert!((read - seconds).abs() < 1e-9, "{text}: {read}");
+        }
+        assert_eq!(lag("1.5ms"), Ok(1_500_000));
+        assert_eq!(lag("250us"), Ok(250_000));
+        assert!(lag("1").is_err(), "of which unit?");
     }
 }

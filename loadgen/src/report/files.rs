@@ -18,7 +18,7 @@ pub(crate) struct ReportError {
 }
 
 /// Where the report is to go besides the terminal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Paths<'a> {
     pub(crate) json: Option<&'a Path>,
     pub(crate) csv: Option<&'a Path>,
