@@ -112,13 +112,45 @@ fn a_package_that_is_missing_is_named_with_the_command_that_brings_it() {
 }
 
 #[test]
+fn options_that_have_no_meaning_for_a_command() {
+    let nats = "--broker nats --addr 127.0.0.1:1";
+    for (command, option) in [
+        ("start --broker nats", "--json=x"),
+        ("start --broker nats", "--allow-loss"),
+        ("idle", "--allow-loss"),
+        ("idle", "--hgrm=x"),
+        ("idle", "--interval-log=x"),
+        ("throughput", "--hgrm=x"),
+        ("throughput", "--seed=2"),
+        ("throughput --mode unbatched", "--window=4KiB"),
+        ("seed", "--interval-log=x"),
+        ("seed", "--duration=3s"),
+        ("render x.json", "--allow-loss"),
+        ("diff x.json y.json", "--html=x"),
+        ("compare --scenario fanout", "--interval-log=x"),
+        ("compare --scenario fanout,idle", "--hgrm=x"),
+    ] {
+        let target = match command.split(' ').next() {
+            Some("throughput" | "seed") => nats,
+            _ => "",
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x").display().to_string();
+        let option = option.replace("=x", &format!("={file}"));
+        let line = format!("{command} {target} {option}");
+        let name = option.split('=').next().unwrap_or_default();
+        assert_fails(&words(&line), 2, &[name]);
+    }
+}
+
+#[test]
 fn figures_that_make_no_sense() {
     let fanout = ["fanout", "--broker", "nats", "--addr", "127.0.0.1:1"];
     for (option, value) in [
         ("--payload", "7"),
         ("--payload", "1GB"),
         ("--subscribers", "0"),
-        ("--seconds", "-1"),
+        ("--duration", "-1s"),
         ("--mode", "fast"),
     ] {
         let option = format!("{option}={value}");

@@ -117,7 +117,7 @@ fn is_timed_through_its_library(broker: &str) {
     let few = ["--publishers", "2", "--subscribers", "3", "--channels", "2"];
     let rate = ["--rate", "200", "--seconds", "0.5", "--warm-up", "0.1"];
     // Other tests take the cores: how late this program is says nothing here.
-    let patient = ["--max-lag", "100000"];
+    let patient = ["--max-lag", "100s"];
     let args = [["latency"].as_slice(), &target, &few, &rate, &patient].concat();
     let (output, report) = loadgen_json(&args);
     let what = format!("{broker}: {}", said(&output));
