@@ -22,7 +22,8 @@ use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
 use host::Host;
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
 use output::{CourseFileArgs, FileArgs, LossArgs};
-use report_files::{DiffArgs, RenderArgs};
+use report_files::DiffArgs;
+pub(crate) use report_files::RenderArgs;
 use throughput::ThroughputArgs;
 use value::duration;
 

@@ -38,12 +38,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
-use command::{Compare, DiffCommand};
+use cli::{Cli, Command, RenderArgs};
+use command::{Compare, DiffCommand, Measure};
 use interrupt::Interrupt;
 use output::{print, say};
 use process::enter_congestion;
-use report::{Outputs, Report};
+use report::{Outputs, Paths, Report};
 use watch::{IntervalLog, Watch};
 
 type Failure = Box<dyn std::error::Error>;
@@ -70,11 +70,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // Each subscriber is an open file here.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let paths = cli.command.output_paths();
-    let outputs = Outputs::open(paths.report)?;
-    let log = paths.interval_log;
     let allows_loss = cli.command.allows_loss();
-    let mut watch = Watch::new(log.map(IntervalLog::create).transpose()?);
-    let mut report = match cli.command {
+    let measurement: Box<dyn Measure> = match cli.command {
         Command::Start(args) => {
             args.resolve().run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
@@ -83,35 +80,29 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             args.resolve()?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Throughput(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
-        Command::Render(args) => {
-            let report = match Report::read(&args.results) {
-                Ok(report) => report,
-                Err(error) => return Ok(bad_input(&error)),
-            };
-            outputs.write(&report)?;
-            print(&match args.markdown {
-                true => report.to_markdown(),
-                false => report.to_text(),
-            })?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        Command::Render(args) => return render(&args, &paths.report),
         Command::Diff(args) => return diff(args.resolve()),
-        Command::Latency(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
-        Command::Sweep(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
-        Command::Seed(args) => args.resolve().run(&interrupt, &mut watch)?,
-        Command::ConnectStorm(args) => args.resolve().run(&interrupt, &mut watch)?,
-        Command::HistoryJoin(args) => args.resolve().run(&interrupt, &mut watch)?,
-        Command::SlowReader(args) => sensible(args.resolve()).run(&interrupt, &mut watch)?,
+        Command::Throughput(args) => Box::new(sensible(args.resolve())),
+        Command::Latency(args) => Box::new(sensible(args.resolve())),
+        Command::Sweep(args) => Box::new(sensible(args.resolve())),
+        Command::Seed(args) => Box::new(args.resolve()),
+        Command::ConnectStorm(args) => Box::new(args.resolve()),
+        Command::HistoryJoin(args) => Box::new(args.resolve()),
+        Command::SlowReader(args) => Box::new(sensible(args.resolve())),
         Command::Compare(args) => match planned(sensible(args.resolve()))? {
-            Some(compare) => compare.run(&interrupt, &mut watch)?,
+            Some(compare) => Box::new(compare),
             None => return Ok(ExitCode::SUCCESS),
         },
         Command::Idle(args) => match planned(sensible(args.resolve()))? {
-            Some(compare) => compare.run(&interrupt, &mut watch)?,
+            Some(compare) => Box::new(compare),
             None => return Ok(ExitCode::SUCCESS),
         },
     };
+    // Only now: a command that is refused leaves no file behind.
+    let outputs = Outputs::open(&paths.report)?;
+    let log = paths.interval_log.as_deref().map(IntervalLog::create);
+    let mut watch = Watch::new(log.transpose()?);
+    let mut report = measurement.run(&interrupt, &mut watch)?;
     if allows_loss {
         report.allow_inexact();
     }
@@ -133,6 +124,20 @@ fn planned(compare: Compare) -> Result<Option<Compare>, Failure> {
     }
     print(&format!("{}\n", compare.plan()?))?;
     Ok(None)
+}
+
+/// Shows a report that was kept, and writes it in other formats.
+fn render(args: &RenderArgs, paths: &Paths) -> Result<ExitCode, Failure> {
+    let report = match Report::read(&args.results) {
+        Ok(report) => report,
+        Err(error) => return Ok(bad_input(&error)),
+    };
+    Outputs::open(paths)?.write(&report)?;
+    print(&match args.markdown {
+        true => report.to_markdown(),
+        false => report.to_text(),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn diff(compared: DiffCommand) -> Result<ExitCode, Failure> {

@@ -1,7 +1,7 @@
 //! Options that say where the figures go besides the terminal, and which losses are no failure. Each
 //! command takes those that it can fill.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -56,19 +56,19 @@ pub(super) struct LossArgs {
 }
 
 /// Where the results of a command go besides the terminal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OutputPaths<'a> {
-    pub(crate) report: Paths<'a>,
-    pub(crate) interval_log: Option<&'a Path>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OutputPaths {
+    pub(crate) report: Paths,
+    pub(crate) interval_log: Option<PathBuf>,
 }
 
 impl FileArgs {
-    fn paths(&self) -> OutputPaths<'_> {
+    fn paths(&self) -> OutputPaths {
         OutputPaths {
             report: Paths {
-                json: self.json.as_deref(),
-                csv: self.csv.as_deref(),
-                html: self.html.as_deref(),
+                json: self.json.clone(),
+                csv: self.csv.clone(),
+                html: self.html.clone(),
                 hgrm: None,
             },
             interval_log: None,
@@ -77,17 +77,17 @@ impl FileArgs {
 }
 
 impl TimesFileArgs {
-    fn paths(&self) -> OutputPaths<'_> {
+    fn paths(&self) -> OutputPaths {
         let mut paths = self.files.paths();
-        paths.report.hgrm = self.hgrm.as_deref();
+        paths.report.hgrm = self.hgrm.clone();
         paths
     }
 }
 
 impl CourseFileArgs {
-    pub(super) fn paths(&self) -> OutputPaths<'_> {
+    pub(super) fn paths(&self) -> OutputPaths {
         OutputPaths {
-            interval_log: self.interval_log.as_deref(),
+            interval_log: self.interval_log.clone(),
             ..self.times.paths()
         }
     }
@@ -115,7 +115,7 @@ impl CourseFileArgs {
 
 impl Command {
     /// Returns where the results of the command go besides the terminal.
-    pub(crate) fn output_paths(&self) -> OutputPaths<'_> {
+    pub(crate) fn output_paths(&self) -> OutputPaths {
         match self {
             Self::Throughput(args) => args.output.paths(),
             Self::Idle(args) => args.output.paths(),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mles::protocol::Keyring;
 
-use super::CommandError;
 use super::runner::Runner;
+use super::{CommandError, Measure};
 use crate::broker::{Broker, Programs, missing_packages};
 use crate::interrupt::Interrupt;
 use crate::output::say;
@@ -92,44 +92,6 @@ impl Compare {
         format!(
             "{runs} runs in about {minutes:.1} min (scenarios: {scenarios}, brokers: {brokers}, rounds: {rounds})"
         )
-    }
-
-    /// Runs everything and tells its progress on standard error.
-    ///
-    /// # Errors
-    /// A broker or its package is missing, or it cannot be started. Runs that fail are in the report.
-    pub(crate) fn run(
-        &self,
-        interrupt: &Interrupt,
-        watch: &mut Watch,
-    ) -> Result<Report, CommandError> {
-        if self.check_packages {
-            let missing = missing_packages(self.brokers.list(), &self.programs);
-            if !missing.is_empty() {
-                return Err(CommandError::MissingPackages(missing.join(", ")));
-            }
-        }
-        let mut report = Report::new(self.timing);
-        let brokers = match self.available(&mut report, interrupt) {
-            Err(CommandError::Start(StartError::Interrupted)) => {
-                report.partial = true;
-                return Ok(report);
-            }
-            available => available?,
-        };
-        say(format_args!("{}", self.plan_for(&brokers)));
-        let mut runner = Runner::new(self.timing, interrupt, watch);
-        for (name, load) in &self.scenarios {
-            report.scenarios.insert(name.clone(), load.clone());
-            if self
-                .scenario(&mut report, (name, load), &brokers, &mut runner)
-                .is_break()
-            {
-                report.partial = true;
-                break;
-            }
-        }
-        Ok(report)
     }
 
     /// Returns the brokers that can be started, each tried once.
@@ -230,6 +192,42 @@ impl Compare {
                 ControlFlow::Continue(run)
             }
         }
+    }
+}
+
+impl Measure for Compare {
+    /// Runs everything and tells its progress on standard error.
+    ///
+    /// # Errors
+    /// A broker or its package is missing, or it cannot be started. Runs that fail are in the report.
+    fn run(&self, interrupt: &Interrupt, watch: &mut Watch) -> Result<Report, CommandError> {
+        if self.check_packages {
+            let missing = missing_packages(self.brokers.list(), &self.programs);
+            if !missing.is_empty() {
+                return Err(CommandError::MissingPackages(missing.join(", ")));
+            }
+        }
+        let mut report = Report::new(self.timing);
+        let brokers = match self.available(&mut report, interrupt) {
+            Err(CommandError::Start(StartError::Interrupted)) => {
+                report.partial = true;
+                return Ok(report);
+            }
+            available => available?,
+        };
+        say(format_args!("{}", self.plan_for(&brokers)));
+        let mut runner = Runner::new(self.timing, interrupt, watch);
+        for (name, load) in &self.scenarios {
+            report.scenarios.insert(name.clone(), load.clone());
+            if self
+                .scenario(&mut report, (name, load), &brokers, &mut runner)
+                .is_break()
+            {
+                report.partial = true;
+                break;
+            }
+        }
+        Ok(report)
     }
 }
 

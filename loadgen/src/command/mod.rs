@@ -13,14 +13,26 @@ mod sweep;
 
 use thiserror::Error;
 
+use crate::interrupt::Interrupt;
 use crate::process::StartError;
+use crate::report::Report;
 use crate::scenario::ScenarioError;
+use crate::watch::Watch;
 
 pub(crate) use compare::{Compare, Selection};
 pub(crate) use diff::DiffCommand;
 pub(crate) use single::SingleBroker;
 pub(crate) use start::Start;
 pub(crate) use sweep::{Steps, Sweep};
+
+/// A command that measures.
+pub(crate) trait Measure {
+    /// Measures, and tells its progress on standard error.
+    ///
+    /// # Errors
+    /// Nothing could be measured. Runs that fail are in the report where there are others.
+    fn run(&self, interrupt: &Interrupt, watch: &mut Watch) -> Result<Report, CommandError>;
+}
 
 /// A command could not do anything.
 #[derive(Debug, Error)]

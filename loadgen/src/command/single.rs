@@ -1,8 +1,8 @@
 //! `loadgen throughput`, `latency`, `seed`, `connect-storm`, `history-join` and `slow-reader`: loads on one
 //! broker that runs already.
 
-use super::CommandError;
 use super::runner::Runner;
+use super::{CommandError, Measure};
 use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
@@ -19,16 +19,12 @@ pub(crate) struct SingleBroker {
     pub(crate) timing: Timing,
 }
 
-impl SingleBroker {
+impl Measure for SingleBroker {
     /// Runs each load once.
     ///
     /// # Errors
     /// A load could not be brought to its end.
-    pub(crate) fn run(
-        self,
-        interrupt: &Interrupt,
-        watch: &mut Watch,
-    ) -> Result<Report, CommandError> {
+    fn run(&self, interrupt: &Interrupt, watch: &mut Watch) -> Result<Report, CommandError> {
         let mut report = Report::new(self.timing);
         let mut runner = Runner::new(self.timing, interrupt, watch);
         for (name, load) in &self.scenarios {

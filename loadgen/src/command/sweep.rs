@@ -4,8 +4,8 @@
 //! sides of the knee. A machine's mood is no knee, so a rate gets several tries. Runs that went wrong
 //! are in the report, but are no failures: a rate that is not sustained is what was looked for.
 
-use super::CommandError;
 use super::runner::Runner;
+use super::{CommandError, Measure};
 use crate::broker::Broker;
 use crate::interrupt::Interrupt;
 use crate::report::{Knee, Report, Run, RunResult};
@@ -46,16 +46,12 @@ impl Steps {
     }
 }
 
-impl Sweep {
+impl Measure for Sweep {
     /// Runs the rates in turn.
     ///
     /// # Errors
     /// The broker cannot be reached. A broker that fails under a rate is beyond its knee.
-    pub(crate) fn run(
-        &self,
-        interrupt: &Interrupt,
-        watch: &mut Watch,
-    ) -> Result<Report, CommandError> {
+    fn run(&self, interrupt: &Interrupt, watch: &mut Watch) -> Result<Report, CommandError> {
         let mut report = Report::new(self.timing);
         let mut runner = Runner::new(self.timing, interrupt, watch);
         let mut knee = Knee::default();
@@ -87,7 +83,9 @@ impl Sweep {
         report.knee = Some(knee);
         Ok(report)
     }
+}
 
+impl Sweep {
     /// Runs `rate` until it is sustained or was tried often enough. A connection that fails at the
     /// first rate of all is an error.
     fn run_rate(

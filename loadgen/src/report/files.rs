@@ -1,5 +1,5 @@
 //! The files that a report is written to, all opened before anything is measured, so that a path
-//! that cannot be written is told at once.
+//! that cannot be written is told at once. If nothing is measured, those that are new are removed again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -18,13 +18,13 @@ pub(crate) struct ReportError {
 }
 
 /// Where the report is to go besides the terminal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Paths<'a> {
-    pub(crate) json: Option<&'a Path>,
-    pub(crate) csv: Option<&'a Path>,
-    pub(crate) html: Option<&'a Path>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paths {
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) csv: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
     /// A directory.
-    pub(crate) hgrm: Option<&'a Path>,
+    pub(crate) hgrm: Option<PathBuf>,
 }
 
 /// Open files for the report.
@@ -34,6 +34,8 @@ pub(crate) struct Outputs {
     csv: Option<OutputFile>,
     html: Option<OutputFile>,
     hgrm: Option<PathBuf>,
+    /// Removes what is new unless the report is written.
+    new: NewFiles,
 }
 
 impl Outputs {
@@ -42,19 +44,27 @@ impl Outputs {
     ///
     /// # Errors
     /// One of them cannot be written.
-    pub(crate) fn open(paths: Paths<'_>) -> Result<Self, ReportError> {
-        let hgrm = paths.hgrm.map(|dir| match writable(dir) {
-            Ok(()) => Ok(dir.to_owned()),
-            Err(source) => Err(ReportError {
-                path: dir.to_owned(),
+    pub(crate) fn open(paths: &Paths) -> Result<Self, ReportError> {
+        let mut new = NewFiles::default();
+        let mut open = |path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| OutputFile::open(path, &mut new))
+                .transpose()
+        };
+        let (json, csv, html) = (open(&paths.json)?, open(&paths.csv)?, open(&paths.html)?);
+        let hgrm = paths.hgrm.clone();
+        if let Some(dir) = &hgrm {
+            writable(dir).map_err(|source| ReportError {
+                path: dir.clone(),
                 source,
-            }),
-        });
+            })?;
+        }
         Ok(Self {
-            json: paths.json.map(OutputFile::open).transpose()?,
-            csv: paths.csv.map(OutputFile::open).transpose()?,
-            html: paths.html.map(OutputFile::open).transpose()?,
-            hgrm: hgrm.transpose()?,
+            json,
+            csv,
+            html,
+            hgrm,
+            new,
         })
     }
 
@@ -62,7 +72,8 @@ impl Outputs {
     ///
     /// # Errors
     /// One of them cannot be written.
-    pub(crate) fn write(self, report: &Report) -> Result<(), ReportError> {
+    pub(crate) fn write(mut self, report: &Report) -> Result<(), ReportError> {
+        self.new.0.clear();
         if let Some(file) = self.json {
             file.replace(|out| {
                 serde_json::to_writer(&mut *out, report)?;
@@ -82,6 +93,19 @@ impl Outputs {
     }
 }
 
+/// Files that were not there before; what is left in the list is removed.
+#[derive(Debug, Default)]
+struct NewFiles(Vec<PathBuf>);
+
+impl Drop for NewFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // An empty file that stays does no harm.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// A file that is written at the end.
 #[derive(Debug)]
 struct OutputFile {
@@ -90,13 +114,20 @@ struct OutputFile {
 }
 
 impl OutputFile {
-    fn open(path: &Path) -> Result<Self, ReportError> {
+    fn open(path: &Path, new: &mut NewFiles) -> Result<Self, ReportError> {
         let path = path.to_owned();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let file = match File::create_new(&path) {
+            Ok(file) => {
+                new.0.push(path.clone());
+                Ok(file)
+            }
+            // It is there already, or cannot be made: the second attempt says which.
+            Err(_) => OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path),
+        };
         match file {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(ReportError { path, source }),

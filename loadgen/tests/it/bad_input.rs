@@ -86,6 +86,33 @@ fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
 }
 
 #[test]
+fn a_command_that_measures_nothing_leaves_no_report_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("kept.html");
+    std::fs::write(&kept, "kept").unwrap();
+    let [json, csv] = ["new.json", "new.csv"].map(|it| dir.path().join(it).display().to_string());
+    let files = format!("--json {json} --csv {csv} --html {}", kept.display());
+    for (command, code) in [
+        // Refused, for its options or its files.
+        ("compare --brokers null --scenario fanout --samples 5", 2),
+        ("idle --brokers null --counts 5", 2),
+        ("throughput --broker nats --addr 127.0.0.1:1 --seed 2", 2),
+        ("render /nonexistent/results.json", 2),
+        // Nobody listens there.
+        ("throughput --broker nats --addr 127.0.0.1:1", 1),
+        ("compare --brokers mles --mles-bin /nonexistent/mles", 1),
+        ("compare --brokers null --scenario fanout --plan", 0),
+    ] {
+        let line = format!("{command} {files}");
+        assert_fails(&words(&line), code, &[]);
+        let left = std::fs::read_dir(dir.path()).unwrap();
+        let left: Vec<_> = left.map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(left, ["kept.html"], "{command}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "kept", "{command}");
+    }
+}
+
+#[test]
 fn a_program_that_is_not_there_or_does_not_run() {
     let only_mles = words("compare --brokers mles --scenario fanout --mles-bin");
     let missing = [only_mles.as_slice(), &["/nonexistent/mles"]].concat();
