@@ -17,12 +17,12 @@ pub(super) struct Group<'a> {
     pub(super) runs: Vec<&'a Run>,
 }
 
-/// Makes methods of [`Group`] that return the outcomes of its runs, where they are of one kind.
+/// Makes methods of [`Group`] that return the outcomes of the runs that are shown, where they are of one kind.
 macro_rules! outcomes {
     ($($kind:ident: $name:ident -> $outcome:ty,)*) => {
         impl<'a> Group<'a> {
             $(pub(super) fn $name(&self) -> impl Iterator<Item = &'a $outcome> {
-                self.runs.iter().filter_map(|run| match &run.result {
+                self.shown_runs().into_iter().filter_map(|run| match &run.result {
                     RunResult::$kind(outcome) => {
                         let outcome: &$outcome = outcome;
                         Some(outcome)
@@ -45,44 +45,49 @@ outcomes! {
 }
 
 impl<'a> Group<'a> {
-    /// Returns the runs that figures are told of: those that count, or all that have any where none does.
+    /// Returns the runs that count.
     pub(super) fn counting_runs(&self) -> Vec<&'a Run> {
-        let counting: Vec<_> = self
-            .runs
-            .iter()
-            .copied()
-            .filter(|run| run.counts())
-            .collect();
+        let runs = self.runs.iter().copied();
+        runs.filter(|run| run.counts()).collect()
+    }
+
+    /// Returns `true` if any run counts. If none does, what is shown of the group has to be marked.
+    pub(super) fn is_sound(&self) -> bool {
+        self.runs.iter().any(|run| run.counts())
+    }
+
+    /// Returns the runs whose figures are shown: those that count, or all that have any if none does.
+    pub(super) fn shown_runs(&self) -> Vec<&'a Run> {
+        let counting = self.counting_runs();
         if !counting.is_empty() {
             return counting;
         }
         let failed = |run: &&Run| matches!(run.result, RunResult::Failed(_));
-        self.runs
-            .iter()
-            .copied()
-            .filter(|run| !failed(run))
-            .collect()
+        let runs = self.runs.iter().copied();
+        runs.filter(|run| !failed(run)).collect()
     }
 
-    /// Returns the latencies among the runs that figures are told of.
-    pub(super) fn counting(&self) -> Vec<&'a LatencyOutcome> {
-        let runs = self.counting_runs().into_iter();
-        runs.filter_map(|run| match &run.result {
-            RunResult::Latency(outcome) => Some(&**outcome),
-            _ => None,
-        })
-        .collect()
+    /// Returns the broker's name, marked if no run counts.
+    pub(super) fn label(&self) -> String {
+        let name = self.broker.name();
+        if self.is_sound() {
+            name.to_owned()
+        } else if self.runs.iter().any(|run| run.trouble().is_some()) {
+            format!("{name} (not counted)")
+        } else {
+            format!("{name} (interrupted)")
+        }
     }
 
-    /// Returns the latencies of all runs that count; `None` for scenarios without latencies.
+    /// Returns the times of all runs that are shown; `None` for scenarios without times.
     pub(super) fn latency(&self) -> Option<Distribution> {
-        let runs = self.counting_runs().into_iter();
+        let runs = self.shown_runs().into_iter();
         merged(runs.filter_map(|run| Some(run.result.times()?.distribution)))
     }
 
-    /// Returns the figures of all runs that count: the median of the rounds, or what their merged times say.
+    /// Returns the figures of all runs that are shown: the median of the rounds, or what their merged times say.
     pub(super) fn figures(&self) -> Vec<Rounds> {
-        let runs = self.counting_runs();
+        let runs = self.shown_runs();
         let mut figures: Vec<Rounds> = Vec::new();
         for figure in runs.iter().flat_map(|run| run.all_figures()) {
             match figures.iter_mut().find(|it| it.figure.key == figure.key) {
@@ -106,17 +111,17 @@ impl<'a> Group<'a> {
         figures
     }
 
-    /// Returns the broker's CPU time in nanoseconds for each delivery.
+    /// Returns the broker's CPU time in nanoseconds for each delivery, of the runs that are shown.
     pub(super) fn server_cpu(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| {
+        Spread::of(self.shown_runs().into_iter().filter_map(|run| {
             let (tally, server, _) = run.result.cost()?;
             Some(per_delivery(server?, tally))
         }))
     }
 
-    /// This program's likewise.
+    /// Returns loadgen's CPU time in nanoseconds for each delivery, of the runs that are shown.
     pub(super) fn tool_cpu(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| {
+        Spread::of(self.shown_runs().into_iter().filter_map(|run| {
             let (tally, _, tool) = run.result.cost()?;
             Some(per_delivery(tool, tally))
         }))
@@ -128,9 +133,11 @@ impl<'a> Group<'a> {
         format!("{exact}/{}", self.runs.len())
     }
 
-    /// Returns how many runs count, of how many.
+    /// Returns how many runs are valid, of how many.
     pub(super) fn valid(&self) -> String {
-        let valid = self.latencies().filter(|it| it.invalid.is_empty()).count();
+        let is_valid =
+            |run: &&&Run| matches!(&run.result, RunResult::Latency(it) if it.invalid.is_empty());
+        let valid = self.runs.iter().filter(is_valid).count();
         format!("{valid}/{}", self.runs.len())
     }
 }
@@ -192,4 +199,46 @@ pub(super) fn merged<'a>(
             Some(all)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{RunResult, sample};
+
+    /// Returns closed loops of one broker: what each round takes for a delivery, in µs, and whether it is exact.
+    fn report(rounds: &[(u64, bool)]) -> Report {
+        let mut report = sample::empty();
+        for (index, &(scale, is_exact)) in rounds.iter().enumerate() {
+            let mut result = sample::fanout(scale);
+            if let RunResult::Fanout(outcome) = &mut result {
+                outcome.tally.lost = u64::from(!is_exact);
+            }
+            report.push(Run::new("fanout", Broker::Mles, index + 1, result));
+        }
+        report
+    }
+
+    #[test]
+    fn figures_are_those_of_the_runs_that_count() {
+        let report = report(&[(1, true), (50, false), (3, true)]);
+        let groups = groups(&report);
+        let group = &groups[0];
+        assert_eq!(group.label(), "mles");
+        assert_eq!(group.outcomes().count(), 2);
+        let cpu = group.server_cpu().map(|it| (it.min, it.max));
+        assert_eq!(cpu, Some((1000.0, 3000.0)), "nanoseconds");
+        assert_eq!(group.tool_cpu().map(|it| it.max), Some(2000.0));
+        assert_eq!(group.exact(), "2/3", "all runs are told of");
+    }
+
+    #[test]
+    fn runs_that_do_not_count_are_shown_with_a_mark_if_there_are_no_others() {
+        let report = report(&[(1, false), (2, false)]);
+        let groups = groups(&report);
+        let group = &groups[0];
+        assert!(!group.is_sound() && group.counting_runs().is_empty());
+        assert_eq!(group.label(), "mles (not counted)");
+        assert_eq!(group.outcomes().count(), 2);
+    }
 }

@@ -15,6 +15,7 @@ mod files;
 mod group;
 mod hgrm;
 mod html;
+mod judgement;
 mod markdown;
 mod quantity;
 mod read;
@@ -22,7 +23,9 @@ mod run;
 #[cfg(test)]
 mod sample;
 mod spread;
+mod summary;
 mod tables;
+mod title;
 
 use std::collections::BTreeMap;
 
@@ -129,12 +132,18 @@ impl Report {
         self.runs.iter().filter(failed).count()
     }
 
+    /// Returns what the load of `scenario` is, in words.
+    fn title(&self, scenario: &str) -> String {
+        let load = self.scenarios.get(scenario);
+        load.map_or_else(|| scenario.to_owned(), title::title)
+    }
+
     /// Returns the tables for a document, a table for each scenario, with what they say about mles.
     pub(crate) fn to_markdown(&self) -> String {
         markdown::render(self)
     }
 
-    /// Returns the tables for a terminal, with what went wrong below them.
+    /// Returns the tables for a terminal, with a summary and what went wrong below them.
     pub(crate) fn to_text(&self) -> String {
         tables::render(self)
     }

@@ -1,4 +1,4 @@
-//! Figures as people read them: three digits, and the unit that suits them.
+//! Figures as people read them: three digits, and the unit that suits them; ratios have two.
 
 /// Returns `figure` to three digits, with the largest prefix that leaves some before the point: `56.1 M`.
 pub(super) fn count(figure: f64) -> String {
@@ -22,6 +22,41 @@ pub(super) fn with_unit(figure: f64, unit: &str) -> String {
         // Memory differs by a few of them.
         "B" => format!("{} B", thousands(figure)),
         unit => format!("{} {unit}", digits(figure)),
+    }
+}
+
+/// Returns a ratio to two digits, `7.4 ×`; a dash if it is no number.
+pub(super) fn ratio(ratio: f64) -> String {
+    let scientific = format!("{ratio:.1e}");
+    let exponent = scientific.split_once('e').map(|(_, it)| it.parse::<i32>());
+    let (Some(Ok(exponent)), Ok(rounded)) = (exponent, scientific.parse::<f64>()) else {
+        return "–".to_owned();
+    };
+    match usize::try_from(1 - exponent) {
+        Ok(places) => format!("{rounded:.places$} ×"),
+        Err(_) => format!("{} ×", thousands(rounded)),
+    }
+}
+
+/// Returns a number of things, `1 byte` or `1,000 bytes`.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(number as f64))
+}
+
+/// Returns a size in the unit in which it is a round number: `64 bytes`, `4 KiB`, `1.6 MB`.
+pub(super) fn size(bytes: usize) -> String {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+    const TENTH_OF_MB: usize = 100_000;
+    match bytes {
+        0 => "0 bytes".to_owned(),
+        _ if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        _ if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        _ if bytes > 1_000_000 && bytes.is_multiple_of(TENTH_OF_MB) => {
+            format!("{} MB", bytes as f64 / 1e6)
+        }
+        _ => counted(bytes, "byte"),
     }
 }
 
@@ -84,6 +119,43 @@ mod tests {
         ];
         for (is, wanted) in cases {
             assert_eq!(is, wanted);
+        }
+    }
+
+    #[test]
+    fn ratios_have_two_digits_whatever_their_size() {
+        for (figure, words) in [
+            (7.42, "7.4 ×"),
+            (1.0, "1.0 ×"),
+            (9.96, "10 ×"),
+            (12.3, "12 ×"),
+            (137.0, "140 ×"),
+            (1374.0, "1,400 ×"),
+            (0.364, "0.36 ×"),
+            (0.0996, "0.10 ×"),
+            (0.0521, "0.052 ×"),
+            (0.0, "0.0 ×"),
+            (f64::INFINITY, "–"),
+            (f64::NAN, "–"),
+        ] {
+            assert_eq!(ratio(figure), words, "{figure}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_the_unit_in_which_they_are_round() {
+        for (bytes, words) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (64, "64 bytes"),
+            (1500, "1,500 bytes"),
+            (4096, "4 KiB"),
+            (64 << 10, "64 KiB"),
+            (3 << 20, "3 MiB"),
+            (1_600_000, "1.6 MB"),
+            (1_600_001, "1,600,001 bytes"),
+        ] {
+            assert_eq!(size(bytes), words);
         }
     }
 

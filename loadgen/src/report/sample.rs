@@ -77,7 +77,7 @@ pub(super) fn fanout(scale: u64) -> RunResult {
     })
 }
 
-/// Returns an open loop of three seconds with latencies up to `scale` ms.
+/// Returns an open loop of five seconds with latencies up to `scale` ms.
 pub(super) fn latency(scale: u64) -> RunResult {
     let slice = |second: u32| Slice {
         start_seconds: f64::from(second),
@@ -88,19 +88,19 @@ pub(super) fn latency(scale: u64) -> RunResult {
         max_ns: scale * 1_000_000,
     };
     RunResult::Latency(Box::new(LatencyOutcome {
-        messages: 3000,
+        messages: 5000,
         unsent: 0,
-        seconds: 3.0,
+        seconds: 5.0,
         achieved_rate: 1000.0,
         invalid: Vec::new(),
         partial: false,
-        tally: tally(3000),
-        server_cpu: Some(cpu(scale * 3_000_000)),
-        tool_cpu: cpu(6_000_000),
+        tally: tally(5000),
+        server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(10_000_000),
         latency: times(scale),
         service: times(scale),
         lag: times(1),
-        intervals: (0..3).map(slice).collect(),
+        intervals: (0..5).map(slice).collect(),
     }))
 }
 

@@ -48,6 +48,19 @@ fn a_report_can_be_written_again_in_every_format() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let tables = String::from_utf8_lossy(&output.stdout);
     assert!(tables.contains("| fanout-1000 "), "{tables}");
+    // What they come to is below them, with what is lost first.
+    let (_, summary) = tables.split_once("\nSUMMARY: ").expect("three brokers");
+    assert!(
+        summary.starts_with("mles 0.1.0, nats 2.9.10, redis 7.0.15; 6 scenarios, 3 rounds each\n"),
+        "{summary}"
+    );
+    for part in [
+        "\nmles is ahead:\n",
+        "\n  1 publisher → 1,000 subscribers, 64 bytes, pipelined (fanout-1000)\n",
+        " × less than redis (",
+    ] {
+        assert!(summary.contains(part), "{part}: {summary}");
+    }
     let again: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     assert_eq!(
         again["runs"],

@@ -2,6 +2,7 @@
 
 use crate::report::figure::Better;
 use crate::report::group::Rounds;
+use crate::report::judgement::overlap;
 
 /// One figure before and after.
 #[derive(Debug)]
@@ -65,8 +66,7 @@ fn verdict(before: &Rounds, after: &Rounds, percent: f64, threshold: f64) -> Ver
     if percent.abs() <= threshold {
         return Verdict::Same;
     }
-    let ((old_least, old_greatest), (least, greatest)) = (before.range(), after.range());
-    if least <= old_greatest && old_least <= greatest {
+    if overlap(before, after) {
         return Verdict::Noise;
     }
     match (before.figure.better, percent > 0.0) {

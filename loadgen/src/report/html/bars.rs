@@ -3,11 +3,13 @@
 use maud::{Markup, html};
 
 use super::broker_style::class;
+use super::doubts;
 use super::scale::Scale;
-use super::{doubts, is_sound};
+use super::title::title;
+use crate::report::Report;
 use crate::report::figure::{Better, Figure};
 use crate::report::group::{Group, Rounds};
-use crate::report::quantity::with_unit;
+use crate::report::quantity::{self, with_unit};
 
 /// The bars of one figure in one scenario.
 struct Panel<'a> {
@@ -16,7 +18,7 @@ struct Panel<'a> {
 }
 
 /// Returns a section for each figure that has bars, in the order in which runs tell them.
-pub(super) fn sections(groups: &[Group<'_>]) -> Markup {
+pub(super) fn sections(report: &Report, groups: &[Group<'_>]) -> Markup {
     let figures: Vec<(&Group<'_>, Rounds)> = groups
         .iter()
         .flat_map(|group| {
@@ -41,7 +43,7 @@ pub(super) fn sections(groups: &[Group<'_>]) -> Markup {
                     (direction(&panels(&figures, kind.key)))
                     " Whiskers span the rounds; × compares with the first row."
                 }
-                div.panels { @for panel in panels(&figures, kind.key) { (panel.render()) } }
+                div.panels { @for panel in panels(&figures, kind.key) { (panel.render(report)) } }
             }
         } }
     }
@@ -82,17 +84,18 @@ fn direction(panels: &[Panel<'_>]) -> &'static str {
 }
 
 impl Panel<'_> {
-    fn render(&self) -> Markup {
+    fn render(&self, report: &Report) -> Markup {
         let greatest = self
             .rows
             .iter()
             .map(|(_, rounds)| rounds.range().1.max(rounds.figure.value));
         let scale = Scale::to(greatest.fold(0.0, f64::max));
-        let first = self.rows.first().map(|(_, rounds)| rounds.figure.value);
+        let first = self.rows.first().filter(|(group, _)| group.is_sound());
+        let first = first.map(|(_, rounds)| rounds.figure.value);
         html! {
             div.panel {
                 table.bars {
-                    caption { (self.scenario) }
+                    caption { (title(report, self.scenario)) }
                     tbody { @for (group, rounds) in &self.rows { (row(group, rounds, &scale, first)) } }
                 }
                 (doubts(self.rows.iter().map(|(group, _)| *group)))
@@ -102,13 +105,14 @@ impl Panel<'_> {
 }
 
 fn row(group: &Group<'_>, rounds: &Rounds, scale: &Scale, first: Option<f64>) -> Markup {
-    let sound = if is_sound(group) { "sound" } else { "doubtful" };
+    let ratio = first.filter(|_| group.is_sound());
+    let ratio = ratio.map(|first| quantity::ratio(rounds.figure.value / first));
     html! {
-        tr class={ (class(group.broker)) " " (sound) } data-broker=(group.broker.name()) {
+        tr.(class(group.broker)).pale[!group.is_sound()] data-broker=(group.broker.name()) {
             th scope="row" { (group.broker.name()) }
             td.bar { (bar(rounds, scale)) }
             td.value { (value(rounds)) }
-            td.ratio { (ratio(rounds.figure.value, first)) }
+            td.ratio { @if let Some(ratio) = ratio { (ratio) } }
         }
     }
 }
@@ -137,14 +141,6 @@ fn value(rounds: &Rounds) -> Markup {
         @if rounds.values.len() > 1 {
             " " span.range { "(" (with_unit(least, figure.unit)) " – " (with_unit(greatest, figure.unit)) ")" }
         }
-    }
-}
-
-fn ratio(figure: f64, first: Option<f64>) -> String {
-    match first.map(|first| figure / first) {
-        Some(ratio) if ratio.is_finite() && ratio < 10.0 => format!("{ratio:.2} ×"),
-        Some(ratio) if ratio.is_finite() => format!("{ratio:.0} ×"),
-        _ => String::new(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Latencies against the rate, where open loops were run at several: where brokers stop keeping up.
 
+use std::iter;
+
 use maud::{Markup, html};
 
-use super::cells::{self, Cells};
+use super::cells::{self, Cells, Row};
 use super::line_plot::{Axis, LinePlot, Series, Size};
 use super::scale::Scale;
 use crate::broker::Broker;
@@ -17,30 +19,30 @@ const SIZE: Size = Size {
     height: 300.0,
 };
 
-/// Returns a place for each group, lines between those of one broker; nothing for a single rate.
+/// The p99 of one broker at one rate.
+struct Point {
+    broker: Broker,
+    rate: f64,
+    value: f64,
+    /// `true` if it is that of runs that count.
+    is_sound: bool,
+}
+
+/// Returns a line for each broker and a table of all rates; nothing for a single rate. Runs that do not count
+/// are in the table only.
 pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
-    let mut series: Vec<Series> = Vec::new();
-    for group in groups {
-        let Some(Load::Latency(load)) = report.scenarios.get(group.scenario) else {
-            continue;
-        };
-        let times = group.latency().filter(|times| times.count() > 0);
-        if let Some(times) = times.filter(|_| load.rate.is_normal() && load.rate > 0.0) {
-            let value = times.percentile(PERCENT) as f64;
-            add(&mut series, group.broker, (load.rate, value));
-        }
-    }
-    let mut rates: Vec<f64> = series
-        .iter()
-        .flat_map(|it| &it.marks)
-        .map(|mark| mark.0)
-        .collect();
+    let points = points(report, groups);
+    let mut rates: Vec<f64> = points.iter().map(|point| point.rate).collect();
     rates.sort_by(f64::total_cmp);
     rates.dedup();
     let ([least, _, ..], Some(greatest)) = (rates.as_slice(), rates.last()) else {
         return Markup::default();
     };
-    let table = table(&series, &rates);
+    let table = cells::render(&table(&points, &rates));
+    let mut series: Vec<Series> = Vec::new();
+    for point in points.iter().filter(|point| point.is_sound) {
+        add(&mut series, point);
+    }
     let x = Scale::log_between(*least, *greatest);
     let values = series.iter().flat_map(|it| &it.marks).map(|mark| mark.1);
     let y = Axis::new("", Scale::log(values, 1.0), time);
@@ -61,28 +63,78 @@ pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
         y,
         series,
     };
-    html! { article { div.pair { (plot.render()) (cells::render(&table)) } } }
+    html! {
+        article {
+            @match plot.render() { Some(plot) => div.pair { (plot) (table) }, None => (table) }
+        }
+    }
 }
 
-fn table(series: &[Series], rates: &[f64]) -> Cells {
-    let rows = series.iter().map(|series| {
-        let at = |rate: &f64| series.marks.iter().find(|(at, ..)| at == rate);
-        let words = |rate| at(rate).map_or("–".to_owned(), |(_, value, _)| time(*value));
-        let mut row = vec![series.broker.name().to_owned()];
-        row.extend(rates.iter().map(words));
-        row
+fn points(report: &Report, groups: &[Group<'_>]) -> Vec<Point> {
+    let mut points = Vec::new();
+    for group in groups {
+        let Some(Load::Latency(load)) = report.scenarios.get(group.scenario) else {
+            continue;
+        };
+        let times = group.latency().filter(|times| times.count() > 0);
+        if let Some(times) = times.filter(|_| load.rate.is_normal() && load.rate > 0.0) {
+            points.push(Point {
+                broker: group.broker,
+                rate: load.rate,
+                value: times.percentile(PERCENT) as f64,
+                is_sound: group.is_sound(),
+            });
+        }
+    }
+    points
+}
+
+fn table(points: &[Point], rates: &[f64]) -> Cells {
+    let mut brokers: Vec<Broker> = Vec::new();
+    for point in points {
+        if !brokers.contains(&point.broker) {
+            brokers.push(point.broker);
+        }
+    }
+    let rows = brokers.into_iter().map(|broker| {
+        let own = points.iter().filter(|point| point.broker == broker);
+        let is_sound = own.clone().any(|point| point.is_sound);
+        let at = |rate: &f64| own.clone().find(|point| point.rate == *rate);
+        let words = |point: &Point| match point.is_sound {
+            true => time(point.value),
+            false => format!("({})", time(point.value)),
+        };
+        let cells = rates
+            .iter()
+            .map(|rate| at(rate).map_or("–".to_owned(), words));
+        let cells = iter::once(broker.name().to_owned()).chain(cells);
+        Row {
+            cells: cells.collect(),
+            is_sound,
+        }
     });
     let mut header = vec![String::new()];
     header.extend(rates.iter().map(|rate| format!("{}/s", count(*rate))));
+    let doubt = if points.iter().all(|point| point.is_sound) {
+        ""
+    } else {
+        "; (no run counts)"
+    };
     Cells {
-        caption: "p99 latency at each rate".to_owned(),
+        caption: format!("p99 latency at each rate{doubt}"),
         names: 1,
         header,
         rows: rows.collect(),
     }
 }
 
-fn add(series: &mut Vec<Series>, broker: Broker, (rate, value): (f64, f64)) {
+fn add(series: &mut Vec<Series>, point: &Point) {
+    let Point {
+        broker,
+        rate,
+        value,
+        ..
+    } = *point;
     let words = format!(
         "{} at {}/s: p99 {}",
         broker.name(),
@@ -97,6 +149,7 @@ fn add(series: &mut Vec<Series>, broker: Broker, (rate, value): (f64, f64)) {
         }
         None => series.push(Series {
             broker,
+            is_sound: true,
             lines: vec![vec![(rate, value)]],
             marks: vec![mark],
         }),

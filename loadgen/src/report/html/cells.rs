@@ -1,7 +1,9 @@
 //! Tables of words and figures.
 
-use comfy_table::{Row, Table};
+use comfy_table::Row as TextRow;
 use maud::{Markup, html};
+
+use crate::report::tables::Grid;
 
 /// A table as it is shown: the first cell of each row names it.
 #[derive(Debug)]
@@ -10,22 +12,32 @@ pub(super) struct Cells {
     /// How many columns at the left have words, not figures.
     pub(super) names: usize,
     pub(super) header: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A line of a table.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) cells: Vec<String>,
+    /// `true` if its figures are those of runs that count; others are pale.
+    pub(super) is_sound: bool,
 }
 
 impl Cells {
     /// Copies a table of the terminal.
-    pub(super) fn of(caption: &str, table: &Table) -> Self {
-        let words = |row: &Row| {
+    pub(super) fn of(caption: &str, grid: &Grid) -> Self {
+        let words = |row: &TextRow| {
             row.cell_iter()
                 .map(|cell| cell.content())
                 .collect::<Vec<_>>()
         };
+        let rows = grid.table.row_iter().map(words).zip(&grid.sound);
+        let rows = rows.map(|(cells, &is_sound)| Row { cells, is_sound });
         Self {
             caption: caption.to_owned(),
             names: 2,
-            header: table.header().map(words).unwrap_or_default(),
-            rows: table.row_iter().map(words).collect(),
+            header: grid.table.header().map(words).unwrap_or_default(),
+            rows: rows.collect(),
         }
     }
 }
@@ -41,8 +53,8 @@ pub(super) fn render(cells: &Cells) -> Markup {
                 }
                 tbody {
                     @for row in &cells.rows {
-                        tr {
-                            @for (index, cell) in row.iter().enumerate() {
+                        tr.pale[!row.is_sound] {
+                            @for (index, cell) in row.cells.iter().enumerate() {
                                 @if index == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
                             }
                         }

@@ -3,12 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::broker_style;
+use super::title::title;
 use crate::report::Report;
 use crate::report::environment::Environment;
-use crate::scenario::{Amount, Load, Timing};
+use crate::report::title::settings;
+use crate::scenario::{Amount, Timing};
 
 /// The last second that a date of four digits has.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -22,11 +23,14 @@ pub(super) fn brokers(report: &Report) -> Markup {
                 @for (broker, provenance) in &report.brokers {
                     div.card {
                         h3 { (broker_style::swatch(*broker)) " " (broker.name()) }
-                        dl {
-                            (fact("version", &provenance.version))
-                            (fact("settings", &provenance.settings))
-                            @if let Some(client) = report.clients.get(broker) { (fact("client", client)) }
-                            dt { "command" } dd { code { (provenance.command) } }
+                        p { (provenance.version) }
+                        details {
+                            summary { "Settings and command of " (broker.name()) }
+                            dl {
+                                (fact("settings", &provenance.settings))
+                                @if let Some(client) = report.clients.get(broker) { (fact("client", client)) }
+                                dt { "command" } dd { code { (provenance.command) } }
+                            }
                         }
                     }
                 }
@@ -51,9 +55,11 @@ pub(super) fn scenarios(report: &Report) -> Markup {
     html! {
         section id="scenarios" {
             h2 { "Scenarios" }
-            dl.facts {
-                (fact("timing", &timing(&report.timing)))
-                @for (name, load) in &report.scenarios { (fact(name, &load_in_words(load))) }
+            p.hint { (timing(&report.timing)) }
+            ul.facts {
+                @for (name, load) in &report.scenarios {
+                    li { (title(report, name)) @let settings = settings(load); @if !settings.is_empty() { p.hint { (settings) } } }
+                }
             }
         }
     }
@@ -94,36 +100,17 @@ pub(super) fn date(environment: &Environment) -> String {
         .replace('Z', " UTC")
 }
 
-/// Returns a load by the names that the JSON has for its settings.
-pub(super) fn load_in_words(load: &Load) -> String {
-    let mut words = Vec::new();
-    match serde_json::to_value(load) {
-        Ok(value) => settings("", &value, &mut words),
-        Err(error) => words.push(error.to_string()),
-    }
-    words.retain(|word| !word.starts_with("kind "));
-    words.join(" · ")
-}
-
-fn settings(name: &str, value: &Value, words: &mut Vec<String>) {
-    let name = name.replace('_', " ");
-    match value {
-        Value::Object(fields) => {
-            for (field, value) in fields {
-                settings(format!("{name} {field}").trim(), value, words);
-            }
-        }
-        Value::String(text) => words.push(format!("{name} {text}")),
-        other => words.push(format!("{name} {other}")),
-    }
-}
-
 fn timing(timing: &Timing) -> String {
     let measured = match timing.measured {
+        // Only scenarios with times of their own were run.
+        Amount::Seconds(0.0) => return String::new(),
         Amount::Seconds(seconds) => format!("{seconds} s"),
         Amount::Messages(messages) => format!("{messages} messages of each publisher"),
     };
-    format!("{measured} after {} s of warm-up", timing.warm_up_seconds)
+    format!(
+        "Throughput and latency: {measured} after {} s of warm-up.",
+        timing.warm_up_seconds
+    )
 }
 
 fn fact(name: &str, value: &str) -> Markup {

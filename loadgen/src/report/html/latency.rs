@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::cells::{self, Cells};
+use super::cells::{self, Cells, Row};
 use super::line_plot::{Axis, LinePlot, Series, Size};
 use super::scale::Scale;
 use crate::broker::Broker;
@@ -33,37 +33,62 @@ const SMALL: Size = Size {
     height: 240.0,
 };
 
+/// All times of one broker.
+struct Times {
+    broker: Broker,
+    /// The broker's name, marked if no run counts.
+    label: String,
+    /// `true` if they are those of runs that count.
+    is_sound: bool,
+    all: Distribution,
+}
+
+impl Times {
+    fn of(group: &Group<'_>) -> Option<Self> {
+        Some(Self {
+            broker: group.broker,
+            label: group.label(),
+            is_sound: group.is_sound(),
+            all: group.latency().filter(|times| times.count() > 0)?,
+        })
+    }
+}
+
 /// Returns all plots of a scenario that measured times; `None` for one that did not.
-pub(super) fn plots(scenario: &str, groups: &[&Group<'_>]) -> Option<Markup> {
-    let times: Vec<(Broker, Distribution)> = groups
-        .iter()
-        .filter_map(|group| Some((group.broker, group.latency()?)))
-        .filter(|(_, times)| times.count() > 0)
-        .collect();
+pub(super) fn plots(title: &str, groups: &[&Group<'_>]) -> Option<Markup> {
+    let times: Vec<Times> = groups.iter().filter_map(|group| Times::of(group)).collect();
     if times.is_empty() {
         return None;
     }
-    Some(html! {
-        div.pair {
-            (by_percentile(scenario, &times))
-            (cells::render(&percentile_table(scenario, &times)))
+    let (sound, doubtful) = times.iter().partition::<Vec<&Times>, _>(|it| it.is_sound);
+    let table = |caption: &str, times: &[&Times]| {
+        let cells = percentile_table(format!("{title}: {caption}"), times);
+        html! { @if !times.is_empty() { (cells::render(&cells)) } }
+    };
+    let tables = html! {
+        div {
+            (table("all rounds that count, merged", &sound))
+            (table("not counted", &doubtful))
         }
-        (by_second(scenario, groups))
+    };
+    Some(html! {
+        @match by_percentile(title, &times) {
+            Some(plot) => div.pair { (plot) (tables) },
+            None => (tables),
+        }
+        (by_second(title, groups))
     })
 }
 
-fn by_percentile(scenario: &str, times: &[(Broker, Distribution)]) -> Markup {
-    let most = times.iter().map(|(_, times)| times.count()).max();
+fn by_percentile(scenario: &str, times: &[Times]) -> Option<Markup> {
+    let most = times.iter().map(|it| it.all.count()).max();
     let most = most.unwrap_or(1).max(100) as f64;
     let scale = Scale::log_between(1.0, most);
     let marked = MARKED.iter().map(|&percent| (distance(percent), percent));
     let ticks = marked
         .filter(|(at, _)| *at <= most)
         .map(|(at, percent)| (at, format!("{percent}")));
-    let series: Vec<Series> = times
-        .iter()
-        .map(|(broker, times)| percentiles(*broker, times))
-        .collect();
+    let series: Vec<Series> = times.iter().map(percentiles).collect();
     let figures = series.iter().flat_map(|it| &it.lines[0]).map(|(_, y)| *y);
     let y = Scale::log(figures, NANOSECOND);
     LinePlot {
@@ -87,7 +112,8 @@ fn distance(percent: f64) -> f64 {
     100.0 / (100.0 - percent)
 }
 
-fn percentiles(broker: Broker, times: &Distribution) -> Series {
+fn percentiles(of: &Times) -> Series {
+    let (broker, times) = (of.broker, &of.all);
     let all = times.count() as f64;
     let points = times.histogram().iter_quantiles(TICKS_PER_HALF_DISTANCE);
     let points = points.map(|point| {
@@ -106,30 +132,35 @@ fn percentiles(broker: Broker, times: &Distribution) -> Series {
         .filter(|percent| distance(**percent) <= all);
     let marks = marked.map(|&percent| {
         let value = times.percentile(percent) as f64;
-        let words = format!("{} p{percent}: {}", broker.name(), time(value));
+        let words = format!("{} p{percent}: {}", of.label, time(value));
         (distance(percent), value, words)
     });
     Series {
         broker,
+        is_sound: of.is_sound,
         marks: marks.collect(),
         lines: vec![line],
     }
 }
 
-fn percentile_table(scenario: &str, times: &[(Broker, Distribution)]) -> Cells {
-    let rows = times.iter().map(|(broker, times)| {
+fn percentile_table(caption: String, times: &[&Times]) -> Cells {
+    let rows = times.iter().map(|of| {
+        let times = &of.all;
         // Fewer times than that have none beyond it: it would be the maximum under another name.
         let is_told = |percent| distance(percent) <= times.count() as f64;
         let words = |percent| time(times.percentile(percent) as f64);
         let percentiles = [50.0, 90.0, 99.0, 99.9, 99.99].into_iter();
         let percentiles = percentiles.map(|percent| is_told(percent).then(|| words(percent)));
-        let mut row = vec![broker.name().to_owned()];
-        row.extend(percentiles.map(|words| words.unwrap_or_else(|| "–".to_owned())));
-        row.extend([time(times.max() as f64), count(times.count() as f64)]);
-        row
+        let mut cells = vec![of.label.clone()];
+        cells.extend(percentiles.map(|words| words.unwrap_or_else(|| "–".to_owned())));
+        cells.extend([time(times.max() as f64), count(times.count() as f64)]);
+        Row {
+            cells,
+            is_sound: of.is_sound,
+        }
     });
     Cells {
-        caption: format!("{scenario}: all rounds that count, merged"),
+        caption,
         names: 1,
         header: ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "times"]
             .map(str::to_owned)
@@ -164,15 +195,25 @@ const COURSES: [Course; 3] = [
 ];
 
 /// A round of a broker, second by second.
-type Round<'a> = (Broker, usize, Vec<&'a Slice>);
+struct Round<'a> {
+    broker: Broker,
+    /// The broker's name, marked if no run counts.
+    label: String,
+    /// `true` if the round counts.
+    is_sound: bool,
+    number: usize,
+    slices: Vec<&'a Slice>,
+}
 
 fn by_second(scenario: &str, groups: &[&Group<'_>]) -> Markup {
     let rounds: Vec<Round<'_>> = groups.iter().flat_map(|group| rounds(group)).collect();
     if rounds.is_empty() {
         return Markup::default();
     }
+    let plots = COURSES.iter().map(|course| course.plot(scenario, &rounds));
+    let plots: Vec<Markup> = plots.flatten().collect();
     html! {
-        div.plots { @for course in &COURSES { (course.plot(scenario, &rounds)) } }
+        @if !plots.is_empty() { div.plots { @for plot in plots { (plot) } } }
         details {
             summary { "Second by second as a table" }
             (cells::render(&course_table(scenario, &rounds)))
@@ -181,44 +222,45 @@ fn by_second(scenario: &str, groups: &[&Group<'_>]) -> Markup {
 }
 
 fn rounds<'a>(group: &Group<'a>) -> Vec<Round<'a>> {
-    let runs = group.counting_runs().into_iter();
     let whole = |slice: &&Slice| slice.seconds >= WHOLE * INTERVAL.as_secs_f64();
-    runs.map(|run| {
-        (
-            group.broker,
-            run.round,
-            run.result.intervals().iter().filter(whole).collect(),
-        )
-    })
-    .filter(|(.., slices): &Round<'_>| !slices.is_empty())
-    .collect()
+    let runs = group.shown_runs().into_iter();
+    let rounds = runs.map(|run| Round {
+        broker: group.broker,
+        label: group.label(),
+        is_sound: run.counts(),
+        number: run.round,
+        slices: run.result.intervals().iter().filter(whole).collect(),
+    });
+    rounds.filter(|round| !round.slices.is_empty()).collect()
 }
 
 impl Course {
-    fn plot(&self, scenario: &str, rounds: &[Round<'_>]) -> Markup {
+    fn plot(&self, scenario: &str, rounds: &[Round<'_>]) -> Option<Markup> {
         let mut series: Vec<Series> = Vec::new();
-        for (broker, round, slices) in rounds {
-            let points = slices
+        for round in rounds {
+            let points = round
+                .slices
                 .iter()
                 .map(|slice| (middle(slice), (self.figure)(slice)));
             let points: Vec<(f64, f64)> = points.collect();
             let every = points.len().div_ceil(MOST_MARKS);
             let marked = points.iter().step_by(every).map(|&(x, y)| {
-                let words = format!(
-                    "{} round {round} at {x:.1} s: {}",
-                    broker.name(),
-                    self.words(y)
-                );
+                let (label, number) = (&round.label, round.number);
+                let words = format!("{label} round {number} at {x:.1} s: {}", self.words(y));
                 (x, y, words)
             });
             let marks: Vec<_> = marked.collect();
-            match series.last_mut().filter(|series| series.broker == *broker) {
+            match series
+                .last_mut()
+                .filter(|series| series.broker == round.broker)
+            {
                 Some(series) => {
                     series.lines.push(points);
                     series.marks.extend(marks);
                 }
                 None => series.push(Series {
-                    broker: *broker,
+                    broker: round.broker,
+                    is_sound: round.is_sound,
                     lines: vec![points],
                     marks,
                 }),
@@ -266,19 +308,19 @@ fn middle(slice: &Slice) -> f64 {
 fn course_table(scenario: &str, rounds: &[Round<'_>]) -> Cells {
     let mut header: Vec<String> = ["", "round", "second"].map(str::to_owned).into();
     header.extend(COURSES.iter().map(|course| course.title.to_owned()));
-    let rows = rounds.iter().flat_map(|(broker, round, slices)| {
-        slices.iter().map(move |slice| {
-            let mut row = vec![
-                broker.name().to_owned(),
-                round.to_string(),
+    let rows = rounds.iter().flat_map(|round| {
+        round.slices.iter().map(|slice| {
+            let mut cells = vec![
+                round.label.clone(),
+                round.number.to_string(),
                 format!("{:.1}", middle(slice)),
             ];
-            row.extend(
-                COURSES
-                    .iter()
-                    .map(|course| course.words((course.figure)(slice))),
-            );
-            row
+            let figures = COURSES.iter();
+            cells.extend(figures.map(|course| course.words((course.figure)(slice))));
+            Row {
+                cells,
+                is_sound: round.is_sound,
+            }
         })
     });
     Cells {

@@ -42,12 +42,16 @@ pub(super) struct Axis<'a> {
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) broker: Broker,
+    /// `true` if they are those of runs that count; others are pale.
+    pub(super) is_sound: bool,
     /// A line for each round, or one for all.
     pub(super) lines: Vec<Vec<(f64, f64)>>,
     /// Places with words about them.
     pub(super) marks: Vec<(f64, f64, String)>,
 }
 
+/// Points without which a line shows no course.
+const ENOUGH_POINTS: usize = 4;
 /// Room for the words at the axes.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 14.0;
@@ -55,8 +59,16 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 
 impl LinePlot<'_> {
-    /// Returns the figure with its title.
-    pub(super) fn render(&self) -> Markup {
+    /// Returns the figure with its title; `None` if no line has enough points to be one.
+    pub(super) fn render(mut self) -> Option<Markup> {
+        for series in &mut self.series {
+            series.lines.retain(|line| line.len() >= ENOUGH_POINTS);
+        }
+        self.series.retain(|series| !series.lines.is_empty());
+        (!self.series.is_empty()).then(|| self.figure())
+    }
+
+    fn figure(&self) -> Markup {
         let Size { width, height } = self.size;
         let view = format!("0 0 {width} {height}");
         html! {
@@ -108,7 +120,7 @@ impl LinePlot<'_> {
         let broker = series.broker;
         let dashes = broker.look().dashes;
         html! {
-            g class={ "series " (class(broker)) } data-broker=(broker.name()) {
+            g.series.(class(broker)).pale[!series.is_sound] data-broker=(broker.name()) {
                 @for line in &series.lines {
                     path.line d=(self.path(line)) stroke-dasharray=(dashes) {}
                 }
@@ -153,6 +165,44 @@ impl<'a> Axis<'a> {
             label,
             scale,
             ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plot(points: &[usize]) -> Option<String> {
+        let line = |points: &usize| (0..*points).map(|x| (x as f64, 1.0)).collect();
+        let plot = LinePlot {
+            title: "title",
+            scenario: "scenario",
+            description: "",
+            size: Size {
+                width: 400.0,
+                height: 200.0,
+            },
+            x: Axis::new("", Scale::to(10.0), |tick| tick.to_string()),
+            y: Axis::new("", Scale::to(1.0), |tick| tick.to_string()),
+            series: vec![Series {
+                broker: Broker::Mles,
+                is_sound: true,
+                lines: points.iter().map(line).collect(),
+                marks: Vec::new(),
+            }],
+        };
+        plot.render().map(maud::PreEscaped::into_string)
+    }
+
+    #[test]
+    fn a_line_takes_four_points() {
+        for points in [&[][..], &[0], &[3], &[3, 1]] {
+            assert_eq!(plot(points), None, "{points:?}");
+        }
+        for points in [&[4][..], &[9], &[3, 4]] {
+            let svg = plot(points).expect("one line is long enough");
+            assert_eq!(svg.matches("class=\"line\"").count(), 1, "{svg}");
         }
     }
 }

@@ -16,6 +16,8 @@ mod facts;
 mod latency;
 mod line_plot;
 mod scale;
+mod summary;
+mod title;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -25,11 +27,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::Report;
 use super::group::{Group, groups};
 use super::tables as text;
+use super::title::settings;
 use crate::broker::Broker;
 use cells::Cells;
 
-/// The most problems that are not folded away.
-const FEW_PROBLEMS: usize = 3;
 const STYLE: &str = include_str!("style.css");
 /// The page's policy: nothing is loaded, and nothing runs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
@@ -60,11 +61,11 @@ fn page(report: &Report) -> Markup {
             }
             body {
                 (header(report))
+                (summary::render(report))
                 (legend(&groups))
                 main {
-                    (problems(report))
                     (latencies(report, &groups))
-                    (bars::sections(&groups))
+                    (bars::sections(report, &groups))
                     (all_tables(report, &groups))
                     (facts::brokers(report))
                     (facts::scenarios(report))
@@ -118,39 +119,14 @@ fn legend(groups: &[Group<'_>]) -> Markup {
     }
 }
 
-/// Lists problems before any figure is shown: in full where they are few.
-fn problems(report: &Report) -> Markup {
-    let problems = text::problems(report);
-    let is_short = problems.len() <= FEW_PROBLEMS;
-    html! {
-        @if report.partial || !problems.is_empty() {
-            section.problems id="problems" {
-                h2 { "What to know about these figures" }
-                @if report.partial { p { "PARTIAL: interrupted before the end." } }
-                @if !problems.is_empty() {
-                    details open[is_short] {
-                        summary { "Runs and brokers that did not go as they should: " (problems.len()) }
-                        ul { @for problem in &problems { li { (problem) } } }
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Names the brokers of a scenario of which no run counts: their figures are shown, but are not to be
 /// believed.
 fn doubts<'a>(groups: impl Iterator<Item = &'a Group<'a>>) -> Markup {
     let doubtful = groups
-        .filter(|group| !is_sound(group))
+        .filter(|group| !group.is_sound())
         .map(|group| group.broker.name());
     let doubtful: Vec<&str> = doubtful.collect();
     html! { @if !doubtful.is_empty() { p.doubts { "No run counts: " (doubtful.join(", ")) } } }
-}
-
-/// Returns `true` if any run counts.
-fn is_sound(group: &Group<'_>) -> bool {
-    group.runs.iter().any(|run| run.counts())
 }
 
 fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
@@ -165,7 +141,7 @@ fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
             .iter()
             .filter(|group| group.scenario == scenario)
             .collect();
-        let plots = latency::plots(scenario, &own)?;
+        let plots = latency::plots(&report.title(scenario), &own)?;
         Some((scenario, html! { (doubts(own.iter().copied())) (plots) }))
     });
     let drawn: Vec<(&str, Markup)> = drawn.collect();
@@ -177,9 +153,9 @@ fn latencies(report: &Report, groups: &[Group<'_>]) -> Markup {
                 (by_rate::plot(report, groups))
                 @for (scenario, plots) in drawn {
                     article {
-                        h3 { (scenario) }
+                        h3 { (title::title(report, scenario)) }
                         @if let Some(load) = report.scenarios.get(scenario) {
-                            p.hint { (facts::load_in_words(load)) }
+                            p.hint { (settings(load)) }
                         }
                         (plots)
                     }
@@ -203,7 +179,7 @@ fn all_tables(report: &Report, groups: &[Group<'_>]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{RunResult, sample};
 
     fn html(report: &Report) -> String {
         page(report).into_string()
@@ -280,6 +256,62 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_do_not_count_are_pale_and_apart() {
+        let mut report = sample::report();
+        let runs = report.runs.iter_mut();
+        for run in runs.filter(|run| run.broker == Broker::Nats) {
+            if let RunResult::Latency(outcome) = &mut run.result {
+                outcome.invalid.push("too late".to_owned());
+            }
+        }
+        let html = html(&report);
+        let title = report.title("latency-1000");
+        let table = |caption: &str| {
+            let caption = format!("<caption>{title}: {caption}</caption>");
+            let (_, table) = html.split_once(&caption).expect("there is a table");
+            table
+                .split("</table>")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (counted, others) = (table("all rounds that count, merged"), table("not counted"));
+        assert!(
+            counted.contains("mles") && !counted.contains("nats"),
+            "{counted}"
+        );
+        assert!(
+            !others.contains("mles") && others.contains("nats (not counted)"),
+            "{others}"
+        );
+        assert!(others.contains("<tr class=\"pale\">"), "{others}");
+        // By percentile, and three courses.
+        assert_eq!(html.matches("class=\"series b-nats pale\"").count(), 4);
+        assert_eq!(html.matches("class=\"series b-mles pale\"").count(), 0);
+        assert!(html.contains("<tr class=\"b-nats pale\""));
+        assert!(!html.contains("<tr class=\"b-mles pale\""));
+        let (summary, _) = html.split_once("Legend").expect("it follows");
+        let p99 = summary
+            .split("<li>")
+            .filter(|line| line.starts_with("p99: mles"));
+        // Of seeds, storms, joins and slow readers, but not of latencies.
+        assert_eq!(p99.count(), 4, "{summary}");
+        assert!(summary.contains("nats: no round counts"), "{summary}");
+    }
+
+    #[test]
+    fn scenarios_are_told_in_words() {
+        let html = html(&sample::report());
+        let (_, page) = html.split_once("</style>").expect("it has a style");
+        assert!(!page.contains('{') && !page.contains("null"), "{page}");
+        let named = "1 publisher → 10 subscribers, 64 bytes, pipelined <small class=\"name\">fanout</small>";
+        assert!(
+            page.contains(&format!("<caption>{named}</caption>")),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn a_report_without_runs_is_a_page() {
         let html = html(&sample::empty());
         assert!(
@@ -292,7 +324,7 @@ mod tests {
     fn figures_that_are_no_numbers_are_not_drawn() {
         let mut report = sample::empty();
         let mut broken = sample::fanout(1);
-        if let crate::report::RunResult::Fanout(outcome) = &mut broken {
+        if let RunResult::Fanout(outcome) = &mut broken {
             outcome.seconds = 0.0;
         }
         report.push(crate::report::Run::new("fanout", Broker::Mles, 1, broken));

@@ -1,10 +1,9 @@
 //! Tables of scenarios in which something happens to a broker: many connect, many join a history, one
 //! stops reading. Percentiles of several rounds are those of all their times together.
 
-use comfy_table::Table;
-
-use super::grid::{by_group, micros, millis, millis_of, spread_cells};
+use super::grid::{Grid, by_group, micros, millis, millis_of, spread_cells};
 use crate::distribution::Distribution;
+use crate::report::RunResult;
 use crate::report::group::{Group, merged};
 use crate::report::spread::Spread;
 use crate::scenario::{SlowReaderOutcome, StormOutcome};
@@ -12,7 +11,7 @@ use crate::scenario::{SlowReaderOutcome, StormOutcome};
 const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
 
 /// Returns the table of connections all at once: times in milliseconds, but the bystander's.
-pub(super) fn storm(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn storm(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "connected",
         "failed",
@@ -30,6 +29,13 @@ pub(super) fn storm(groups: &[Group<'_>]) -> Option<Table> {
     ];
     by_group(groups, columns, |group| {
         let storms = || group.storms();
+        // A run with connections that failed does not count, but they are not to be passed over.
+        let all = || {
+            group.runs.iter().filter_map(|run| match &run.result {
+                RunResult::Storm(outcome) => Some(outcome),
+                _ => None,
+            })
+        };
         let of = |part: fn(&StormOutcome) -> &Distribution| merged(storms().map(part));
         let times = of(|it| &it.connect)?;
         let before = of(|it| &it.bystander_before)?;
@@ -39,8 +45,8 @@ pub(super) fn storm(groups: &[Group<'_>]) -> Option<Table> {
         let cpu = storms().filter_map(StormOutcome::server_cpu_per_connection);
         let [cpu, cpu_range] = spread_cells(Spread::of(cpu), 1);
         Some([
-            sum(storms().map(|it| it.connected)),
-            sum(storms().map(|it| it.failed)),
+            sum(all().map(|it| it.connected)),
+            sum(all().map(|it| it.failed)),
             median(storms().map(rate), 0, ""),
             millis(&times, 50.0),
             millis(&times, 99.0),
@@ -57,7 +63,7 @@ pub(super) fn storm(groups: &[Group<'_>]) -> Option<Table> {
 }
 
 /// Returns the table of joins to channels with a history: times in milliseconds.
-pub(super) fn history(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn history(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "joins",
         "mean ms",
@@ -85,7 +91,7 @@ pub(super) fn history(groups: &[Group<'_>]) -> Option<Table> {
 }
 
 /// Returns the table of subscribers beside one that stops reading: what they wait, in microseconds.
-pub(super) fn slow_reader(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn slow_reader(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "p50 µs before",
         "after",

@@ -1,5 +1,7 @@
 //! How tables are laid out, and their cells.
 
+use std::fmt;
+
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
@@ -7,21 +9,37 @@ use crate::distribution::Distribution;
 use crate::report::group::Group;
 use crate::report::spread::Spread;
 
+/// A table whose lines belong to groups.
+#[derive(Debug)]
+pub(in crate::report) struct Grid {
+    pub(in crate::report) table: Table,
+    /// For each line, `true` if runs of its group count.
+    pub(in crate::report) sound: Vec<bool>,
+}
+
+impl fmt::Display for Grid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.table, out)
+    }
+}
+
 /// Makes a table with a line for each group that has `cells` of these columns, behind those that name
 /// scenario and broker; returns `None` if there is no such group.
 pub(super) fn by_group<const N: usize>(
     groups: &[Group<'_>],
     columns: [&str; N],
     cells: impl Fn(&Group<'_>) -> Option<[String; N]>,
-) -> Option<Table> {
+) -> Option<Grid> {
+    let mut sound = Vec::new();
     let mut table = empty(&[["scenario", "broker"].as_slice(), &columns].concat());
     for group in groups {
         if let Some(cells) = cells(group) {
-            let names = [group.scenario.to_owned(), group.broker.name().to_owned()];
+            let names = [group.scenario.to_owned(), group.label()];
             table.add_row(names.into_iter().chain(cells));
+            sound.push(group.is_sound());
         }
     }
-    (table.row_count() > 0).then_some(table)
+    (table.row_count() > 0).then_some(Grid { table, sound })
 }
 
 /// Makes a table without lines whose first two columns are words and whose others are figures.

@@ -1,16 +1,14 @@
 //! Tables of latencies, with service time and lag far out beside them. The percentiles of several rounds are
 //! those of all their deliveries together: percentiles are never averaged.
 
-use comfy_table::Table;
-
-use super::grid::{by_group, micros, millis, millis_of, spread_cells};
+use super::grid::{Grid, by_group, micros, millis, millis_of, spread_cells};
 use crate::distribution::Distribution;
 use crate::report::group::{Group, merged};
 use crate::report::quantity::thousands;
 use crate::scenario::LatencyOutcome;
 
 /// Returns the table of open loops: times in microseconds.
-pub(super) fn open_loop(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn open_loop(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "messages/s",
         "p50 µs",
@@ -27,15 +25,15 @@ pub(super) fn open_loop(groups: &[Group<'_>]) -> Option<Table> {
         "exact",
     ];
     by_group(groups, columns, |group| {
-        let counting = group.counting();
+        let shown: Vec<_> = group.latencies().collect();
         let of = |part: fn(&LatencyOutcome) -> &Distribution| {
-            merged(counting.iter().map(|outcome| part(outcome)))
+            merged(shown.iter().map(|outcome| part(outcome)))
         };
         let latency = of(|outcome| &outcome.latency)?;
         let service = of(|outcome| &outcome.service)?;
         let lag = of(|outcome| &outcome.lag)?;
-        let rates = counting.iter().map(|outcome| outcome.achieved_rate);
-        let rate = rates.sum::<f64>() / counting.len() as f64;
+        let rates = shown.iter().map(|outcome| outcome.achieved_rate);
+        let rate = rates.sum::<f64>() / shown.len() as f64;
         let [cpu, cpu_range] = spread_cells(group.server_cpu(), 4);
         Some([
             thousands(rate),
@@ -56,7 +54,7 @@ pub(super) fn open_loop(groups: &[Group<'_>]) -> Option<Table> {
 }
 
 /// Returns the table of single messages until all have them: times in milliseconds.
-pub(super) fn seed(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn seed(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "samples",
         "mean ms",

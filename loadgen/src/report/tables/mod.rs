@@ -7,17 +7,16 @@ mod throughput;
 
 use std::fmt::Write as _;
 
-use comfy_table::Table;
-
 use super::group::{Group, groups};
+use super::summary::Summary;
 use super::{Knee, Report};
-pub(super) use grid::empty;
+pub(super) use grid::{Grid, empty};
 
 /// A warning about how to read deliveries a second.
 const CLOSED_LOOP: &str = "Deliveries/s are those of a windowed closed loop: publishers wait for their \
                            slowest subscriber.\n\n";
 
-/// Returns all tables, the machine, and what went wrong.
+/// Returns all tables, the machine, and what they come to.
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     let groups = groups(report);
@@ -45,9 +44,7 @@ pub(super) fn render(report: &Report) -> String {
     for (broker, client) in &report.clients {
         let _ = writeln!(text, "client of {}: {client}", broker.name());
     }
-    for problem in problems(report) {
-        let _ = writeln!(text, "{problem}");
-    }
+    let _ = write!(text, "{}", Summary::of(report));
     if let Some(knee) = &report.knee {
         text.push_str(&knee_text(knee));
     }
@@ -58,7 +55,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// Returns the tables that have rows, with what they are about.
-pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Table)> {
+pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Grid)> {
     let tables = [
         (
             "Throughput in a windowed closed loop",

@@ -1,15 +1,13 @@
 //! Tables of closed loops and of idle subscribers. Figures of several rounds are their medians.
 
-use comfy_table::Table;
-
-use super::grid::{by_group, spread_cells};
+use super::grid::{Grid, by_group, spread_cells};
 use crate::report::group::Group;
-use crate::report::quantity::thousands;
+use crate::report::quantity::{self, thousands};
 use crate::report::spread::Spread;
 use crate::scenario::{FanoutOutcome, IdleOutcome};
 
 /// Returns the table of closed loops: deliveries a second, and CPU time for each.
-pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "1000 deliveries/s",
         "(min–max)",
@@ -24,6 +22,7 @@ pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
         let rate = Spread::of(group.outcomes().map(rate))?;
         let cpu = group.server_cpu();
         let first = groups.iter().find(|other| other.scenario == group.scenario);
+        let first = first.filter(|first| first.is_sound() && group.is_sound());
         let ratio = cpu.zip(first.and_then(Group::server_cpu));
         let [cpu, cpu_range] = spread_cells(cpu, 4);
         let tool = group.tool_cpu();
@@ -33,7 +32,7 @@ pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
             cpu,
             cpu_range,
             ratio.map_or(String::new(), |(cpu, first)| {
-                format!("{:.2}", cpu.median / first.median)
+                quantity::ratio(cpu.median / first.median)
             }),
             tool.map_or(String::new(), |tool| format!("{:.4}", tool.median / 1e3)),
             group.exact(),
@@ -42,7 +41,7 @@ pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Table> {
 }
 
 /// Returns the table of idle subscribers: memory for each.
-pub(super) fn idle(groups: &[Group<'_>]) -> Option<Table> {
+pub(super) fn idle(groups: &[Group<'_>]) -> Option<Grid> {
     let columns = [
         "bytes/idle subscriber",
         "(min–max)",
