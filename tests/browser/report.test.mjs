@@ -23,15 +23,15 @@ const VIEWS = {
 
 /** What each report has to show. */
 const REPORTS = {
-  // The plots: p99 by rate, and for each of two rates by percentile and three by second.
+  // The plots: for each of two rates by percentile and three by second. Two rates make no line.
   measured: {
     brokers: ["mles", "null"],
-    plots: 9,
+    plots: 8,
     bars: { server_us_per_delivery: 3, deliveries_per_second: 1 },
     make: (html) =>
       loadgen([
         "compare", "--brokers", "mles,null", "--scenario", "fanout,latency", "--rates", "100,300",
-        "--rounds", "2", "--seconds", "2", "--warm-up", "0.1", "--html", html,
+        "--rounds", "2", "--duration", "5s", "--warm-up", "100ms", "--html", html,
       ]),
   },
   idle: {
@@ -40,8 +40,19 @@ const REPORTS = {
     bars: { bytes_per_idle_subscriber: 1, rss_empty_mib: 1, rss_full_mib: 1 },
     make: (html) =>
       loadgen([
-        "idle", "--brokers", "mles,null", "--counts", "20,200", "--per-channel", "20", "--settle", "0.1",
+        "idle", "--brokers", "mles,null", "--counts", "20,200", "--per-channel", "20", "--settle", "100ms",
         "--rounds", "1", "--html", html,
+      ]),
+  },
+  // The same scenario with runs that do not count: no loadgen sends that early.
+  invalid: {
+    brokers: ["mles", "null"],
+    plots: 1,
+    bars: { server_us_per_delivery: 1 },
+    make: (html) =>
+      loadgen([
+        "compare", "--brokers", "mles,null", "--scenario", "latency", "--rates", "100", "--max-lag", "1us",
+        "--rounds", "2", "--duration", "1s", "--warm-up", "100ms", "--html", html,
       ]),
   },
   kept: {
@@ -139,6 +150,22 @@ function assertBars(bars, { brokers, bars: sections }) {
   assert.deepEqual(counts, sections);
 }
 
+/** The summary comes first, and headings and subtitles are words for people. */
+async function assertWords(page) {
+  const headings = await page.locator("h2").allTextContents();
+  assert.equal(headings[0], "Summary", headings.join(", "));
+  const summary = await page.locator("#summary").textContent();
+  assert.match(summary, /mles.*, .*; \d+ scenarios?, \d+ rounds? each/);
+  const titles = await page.locator("article h3, table.bars caption").allTextContents();
+  assert.ok(titles.length > 0);
+  for (const title of titles) {
+    assert.match(title, /^[\d,]+ .* \S+$/, "in words, and the name for the command line after them");
+  }
+  for (const words of await page.locator("h1, h2, h3, caption, .hint, ul.facts").allTextContents()) {
+    assert.doesNotMatch(words, /[{}"[_]/);
+  }
+}
+
 for (const [name, report] of Object.entries(REPORTS)) {
   for (const [view, options] of Object.entries(VIEWS)) {
     test(`the report "${name}" is drawn whole and by itself: ${view}`, { skip }, async (t) => {
@@ -148,6 +175,7 @@ for (const [name, report] of Object.entries(REPORTS)) {
       await screenshot(page, `report-${name}-${view}`, { fullPage: true });
       assertPlots(await drawnPlots(page), report);
       assertBars(await drawnBars(page), report);
+      await assertWords(page);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(overflow <= 0, `wider than the screen by ${overflow}`);
       const colour = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -168,6 +196,41 @@ for (const [name, report] of Object.entries(REPORTS)) {
     });
   }
 }
+
+test("a claim is made beyond noise only, and first where something is lost", { skip }, async (t) => {
+  const { page, close } = await open(browser, REPORTS.kept.url);
+  t.after(close);
+  const lists = await page.locator("#summary .findings").evaluateAll((all) =>
+    all.map((list) => ({ title: list.querySelector("h3").textContent, isOpen: list.open, text: list.textContent })),
+  );
+  const titles = lists.map(({ title }) => title);
+  assert.deepEqual(titles, ["mles is behind", "mles is ahead", "No difference beyond noise"].filter((it) => titles.includes(it)));
+  const [ahead] = lists.filter(({ title }) => title === "mles is ahead");
+  assert.ok(ahead.isOpen);
+  assert.match(ahead.text, /1 publisher → 1,000 subscribers, 64 bytes, pipelined/);
+  assert.match(ahead.text, /server CPU per delivery: mles [\d.]+ ns, [\d.]+ × less than nats \([\d.]+ ns\), [\d.]+ × less than redis/);
+  const ratios = await page.locator("table.bars .ratio").allTextContents();
+  for (const ratio of ratios) assert.match(ratio, /^(\d\.\d|[1-9]\d|0\.0*[1-9]\d|[\d,]*0) ×$/, "two digits");
+});
+
+test("runs that do not count are pale everywhere, make no claim and are named first", { skip }, async (t) => {
+  const { page, close } = await open(browser, REPORTS.invalid.url);
+  t.after(close);
+  const summary = await page.locator("#summary").textContent();
+  assert.match(summary, /No claim is made/);
+  assert.equal((summary.match(/INVALID latency-100 /g) ?? []).length, 4, summary);
+  assert.doesNotMatch(summary, /is ahead|is behind/);
+  const captions = await page.locator("caption").allTextContents();
+  assert.ok(captions.every((caption) => !caption.includes("rounds that count")), captions.join("\n"));
+  assert.ok(captions.some((caption) => caption.endsWith(": not counted")), captions.join("\n"));
+  const sound = await page.locator(".series:not(.pale), .bars tr:not(.pale), .cells tbody tr:not(.pale)").count();
+  assert.equal(sound, 0);
+  const drawn = page.locator(".series.pale");
+  assert.equal(await drawn.count(), 2);
+  const opacity = await drawn.first().evaluate((one) => Number(getComputedStyle(one).opacity));
+  assert.ok(opacity < 0.6, `${opacity}`);
+  assert.deepEqual(await page.locator(".bars .ratio").allTextContents(), ["", ""]);
+});
 
 test("a broker is hidden and shown with the keyboard", { skip }, async (t) => {
   const { page, close } = await open(browser, REPORTS.measured.url);
