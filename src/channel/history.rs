@@ -1,5 +1,7 @@
 //! The last frames of a channel, kept for members that join later.
 
+mod since;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use super::memory::{Account, HistoryMemory};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::frames;
+pub use since::{Page, PageLimit};
 
 /// Memory in bytes that a stored run costs besides its buffer: its entry, in a ring that doubles as it
 /// grows, and the reference count and allocator header of the buffer.
@@ -54,6 +57,9 @@ struct Stored {
     origin: Origin,
     /// How often its frames were merged.
     merges: u8,
+    /// Offset of its last message; where the channel is not numbered it has no meaning. It stays true when frames at
+    /// the front are dropped, and when runs are merged it is that of the last.
+    end: u64,
 }
 
 impl Stored {
@@ -97,10 +103,14 @@ impl History {
 
     /// Stores the newest frames of `run` that the caps allow and lets the oldest go. When the memory of
     /// all histories is used up by frames, those are this history's.
+    ///
+    /// `end` is the offset of the last message in it, or of the last before it if it has none; anything if the
+    /// channel is not numbered.
     pub fn push(
         &mut self,
         run: &FrameRun,
         origin: Origin,
+        end: u64,
         now: Instant,
         settings: &ChannelSettings,
     ) {
@@ -120,6 +130,7 @@ impl History {
             at: now,
             origin,
             merges: 0,
+            end,
         });
         self.runs.push_back(stored);
         if self.small >= MERGED {
@@ -150,6 +161,7 @@ impl History {
         let last = || self.runs.range(at..);
         let first = &self.runs[at];
         let (since, origin, merges) = (first.at, first.origin, first.merges);
+        let end = self.runs.back().map_or(0, |last| last.end);
         let is_like = last().all(|run| run.origin == origin && run.merges == merges);
         let age = settings.history_age;
         let is_close = age.is_none_or(|age| now.duration_since(since) <= age / PARTS);
@@ -171,6 +183,7 @@ impl History {
             at: since,
             origin,
             merges: merges + 1,
+            end,
         });
         self.runs.push_back(merged);
         true

@@ -11,6 +11,7 @@ use super::fanout::Fanout;
 use super::history::{History, Origin};
 use super::member::{Member, SessionId};
 use super::members::MemberKey;
+use super::numbered::Numbered;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::Cid;
@@ -70,7 +71,7 @@ pub struct Channel<T> {
     /// The members on this shard: those with a seat, and links to an upstream, which have none.
     pub local: Fanout<T>,
     /// The settings that its name has.
-    settings: Arc<ChannelSettings>,
+    pub(super) settings: Arc<ChannelSettings>,
     /// The seats of its members on all shards, by connection id.
     seats: HashMap<Cid, Seat>,
     /// Number of seats whose sessions are half-closed.
@@ -78,11 +79,13 @@ pub struct Channel<T> {
     /// Number of members on each other shard; shards without one are left out.
     relays: Vec<(u16, u32)>,
     /// The newest frames, for members that join later.
-    history: History,
+    pub(super) history: History,
     /// Announcements of joins that are not committed yet.
     announcements: Announcements,
-    /// When its last member left; `None` while it has members.
-    idle_since: Option<Instant>,
+    /// When its last member left, or somebody without a seat last used it; `None` while it has members.
+    pub(super) idle_since: Option<Instant>,
+    /// The numbers of its messages, once somebody has asked for a position.
+    pub(super) numbered: Option<Box<Numbered>>,
 }
 
 impl<T> Channel<T> {
@@ -98,6 +101,7 @@ impl<T> Channel<T> {
             history,
             announcements: Announcements::default(),
             idle_since: Some(now),
+            numbered: None,
         }
     }
 
@@ -307,7 +311,8 @@ impl<T> Channel<T> {
         debug_assert!(!self.has_collected(), "announcements go first");
         let deliveries = self.local.deliver(run, from);
         if let Some((run, origin)) = stored {
-            self.history.push(run, origin, now, &self.settings);
+            let end = self.numbered.as_mut().map_or(0, |n| n.advance(run));
+            self.history.push(run, origin, end, now, &self.settings);
         }
         deliveries
     }
@@ -315,6 +320,9 @@ impl<T> Channel<T> {
     /// Lets go what of the history is too old.
     pub fn trim(&mut self, now: Instant) {
         self.history.trim(now, &self.settings);
+        if let Some(numbered) = &mut self.numbered {
+            numbered.publishers.trim(now, &self.settings);
+        }
     }
 
     /// Returns since when nobody is in it.
@@ -324,13 +332,14 @@ impl<T> Channel<T> {
     }
 
     /// Returns `true` if the channel may be freed: nobody is in it, not even without a seat, and there is
-    /// nothing to replay or it has been idle for too long.
+    /// nothing to replay or it has been idle for too long. One that has given out a position is kept as one with
+    /// a history is: who comes back with that position should not be told that all is gone where nothing is missing.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
         let Some(since) = self.idle_since.filter(|_| self.local.is_empty()) else {
             return false;
         };
-        let is_spent = self.history.is_spent(now, &self.settings);
+        let is_spent = self.numbered.is_none() && self.history.is_spent(now, &self.settings);
         is_spent || now.duration_since(since) >= self.settings.idle_ttl
     }
 }

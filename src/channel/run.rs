@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::protocol::frames;
 #[cfg(feature = "server")]
 use crate::protocol::is_presence;
+use crate::protocol::{MessageCounter, frames};
 
 /// Whole frames, back to back, checked by the scanner before they got here.
 ///
@@ -98,6 +98,45 @@ impl FrameRun {
         let kept: Vec<_> = frames(&self.bytes).filter(|f| !is_presence(f)).collect();
         let count = self.frames - u32::try_from(hints).unwrap_or(u32::MAX);
         Some(Self::exact(kept.concat().into(), count))
+    }
+
+    /// Returns the number of messages: frames that are no hints of presence. Every frame is looked at.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        let mut counter = MessageCounter::default();
+        frames(&self.bytes).filter(|frame| counter.is_message(frame)).count()
+    }
+
+    /// Returns the frames behind the first `skip` messages, up to `most` messages, of which only the first may make
+    /// them longer than `max_bytes`, and how many messages that is. Hints of presence at their end are left out.
+    pub(super) fn messages_behind(
+        &self,
+        skip: usize,
+        most: usize,
+        max_bytes: usize,
+    ) -> Option<(Self, usize)> {
+        let mut counter = MessageCounter::default();
+        let (mut passed, mut taken, mut frame_count) = (0, 0, 0);
+        let (mut at, mut start, mut end, mut kept) = (0, 0, 0, 0);
+        for frame in frames(&self.bytes) {
+            let is_message = counter.is_message(frame);
+            at += frame.len();
+            if passed < skip {
+                passed += usize::from(is_message);
+                start = at;
+                continue;
+            }
+            frame_count += 1;
+            if !is_message {
+                continue;
+            }
+            if taken == most || (taken > 0 && at - start > max_bytes) {
+                break;
+            }
+            taken += 1;
+            (end, kept) = (at, frame_count);
+        }
+        Some((self.part(start..end, kept)?, taken))
     }
 
     /// Removes the first `n` frames.

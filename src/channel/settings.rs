@@ -38,6 +38,11 @@ pub struct ChannelSettings {
     pub announce_joins: bool,
     /// Time for which a channel without members keeps its history before it is freed.
     pub idle_ttl: Duration,
+    /// Most publishers, or idempotency keys, that are remembered so that what is published again is not there twice;
+    /// 0 remembers none.
+    pub publishers_limit: usize,
+    /// Time for which a publisher that is silent is remembered.
+    pub publishers_age: Duration,
 }
 
 impl Default for ChannelSettings {
@@ -51,6 +56,8 @@ impl Default for ChannelSettings {
             slow_policy: SlowPolicy::Disconnect,
             announce_joins: true,
             idle_ttl: Duration::from_secs(600),
+            publishers_limit: 10_000,
+            publishers_age: Duration::from_secs(300),
         }
     }
 }

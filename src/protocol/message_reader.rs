@@ -3,6 +3,7 @@
 use super::body::Message;
 use super::error::BodyError;
 use super::message_kind::MessageKind;
+use super::header::HEADER_LEN;
 use super::reader::CborReader;
 
 /// Reads the messages of bodies one after the other: the names in one are not read again when the
@@ -45,5 +46,19 @@ impl<'a> MessageReader<'a> {
             message,
             MessageKind::read(body.get(at).copied(), message.len()),
         ))
+    }
+}
+
+/// Tells messages from hints of presence, as [`is_presence`](super::is_presence) does, frame by frame: of frames with
+/// the same names in a row it reads the names once.
+#[derive(Debug, Default)]
+pub(crate) struct MessageCounter<'a>(MessageReader<'a>);
+
+impl<'a> MessageCounter<'a> {
+    /// Returns `true` if a whole frame has an offset in its channel: it is no hint of presence.
+    pub(crate) fn is_message(&mut self, frame: &'a [u8]) -> bool {
+        let body = frame.get(HEADER_LEN..).unwrap_or_default();
+        let is_hint = |(message, kind): (&[u8], _)| message.is_empty() && kind == MessageKind::None;
+        !self.0.read(body).is_ok_and(is_hint)
     }
 }

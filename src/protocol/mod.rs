@@ -13,7 +13,6 @@ mod header;
 mod key;
 mod link;
 mod message_kind;
-#[cfg(feature = "server")]
 mod message_reader;
 mod prefix;
 mod reader;
@@ -27,6 +26,7 @@ pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, fr
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};
 pub use message_kind::MessageKind;
+pub(crate) use message_reader::MessageCounter;
 #[cfg(feature = "server")]
 pub(crate) use message_reader::MessageReader;
 pub use prefix::{BodyPrefix, put_frame_start};

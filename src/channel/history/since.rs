@@ -1,0 +1,111 @@
+//! What of a history follows an offset.
+
+use std::time::Instant;
+
+use super::{History, Stored};
+use crate::channel::run::FrameRun;
+use crate::channel::settings::ChannelSettings;
+
+/// Bounds of a page of messages.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimit {
+    /// Most messages.
+    pub messages: usize,
+    /// Most bytes of frames. One message is given however long it is.
+    pub bytes: usize,
+}
+
+/// Messages behind an offset, as far as they are kept and the page has room for them.
+#[derive(Debug)]
+pub struct Page {
+    /// Runs with the offset of the first message of each, in order. The offsets follow one another without a gap.
+    pub runs: Vec<(u64, FrameRun)>,
+    /// Number of messages behind the offset that are not kept any more; the page begins behind them.
+    pub missed: u64,
+    /// Offset of the last message in the page; where there is none, of the newest.
+    pub last: u64,
+}
+
+impl History {
+    /// Numbers the messages that are kept, of a channel in which nobody has asked for positions before: the oldest
+    /// has the offset 1. Returns the offset of the newest. Every frame is looked at.
+    pub(in crate::channel) fn number(&mut self) -> u64 {
+        let mut newest = 0;
+        for stored in &mut self.runs {
+            newest += stored.run.messages() as u64;
+            stored.end = newest;
+        }
+        newest
+    }
+
+    /// Returns what follows the message at `offset`, where the newest has the offset `newest`. Of the runs that are
+    /// taken whole no frame is looked at.
+    #[must_use]
+    pub fn since(
+        &self,
+        offset: u64,
+        newest: u64,
+        limit: PageLimit,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> Page {
+        let is_old = |stored: &Stored| stored.is_older(settings.history_age, now);
+        let young = self.runs.partition_point(is_old);
+        let at = young.max(self.runs.partition_point(|stored| stored.end <= offset));
+        let mut page = Page {
+            runs: Vec::new(),
+            missed: newest.saturating_sub(offset),
+            last: newest,
+        };
+        let (mut before, mut bytes) = (self.end_before(at), 0);
+        let mut messages = 0;
+        for stored in self.runs.range(at..) {
+            let first = offset.max(before) + 1;
+            let skip = narrow(first - 1 - before);
+            before = stored.end;
+            if stored.end < first {
+                continue;
+            }
+            let wanted = narrow(stored.end + 1 - first).min(limit.messages - messages);
+            let room = limit.bytes.saturating_sub(bytes);
+            let is_whole = skip == 0
+                && wanted as u64 == stored.end + 1 - first
+                && stored.run.bytes().len() <= room;
+            let part = if is_whole {
+                Some((stored.run.clone(), wanted))
+            } else {
+                stored.run.messages_behind(skip, wanted, room)
+            };
+            // Of a run that comes later not even the first message goes beyond the bound.
+            let is_over = |run: &FrameRun| messages > 0 && run.bytes().len() > room;
+            let Some((run, taken)) = part.filter(|(run, _)| !is_over(run)) else {
+                break;
+            };
+            if messages == 0 {
+                page.missed = first - 1 - offset;
+            }
+            messages += taken;
+            bytes += run.bytes().len();
+            page.last = first - 1 + taken as u64;
+            page.runs.push((first, run));
+            if page.last < stored.end || messages == limit.messages {
+                break;
+            }
+        }
+        page
+    }
+
+    /// Returns the offset of the last message before the run at `at`.
+    fn end_before(&self, at: usize) -> u64 {
+        match (at.checked_sub(1), self.runs.front()) {
+            (Some(before), _) => self.runs[before].end,
+            // Messages at its front may have been dropped.
+            (None, Some(first)) => first.end - first.run.messages() as u64,
+            (None, None) => 0,
+        }
+    }
+}
+
+fn narrow(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,173 @@
+//! What the publishers of a channel have brought into its order, so that a message which is published again is
+//! not there twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use super::memory::{Account, HistoryMemory};
+use super::settings::ChannelSettings;
+
+/// Memory in bytes that a publisher costs: its entries in a table and in a tree, both of which are partly empty.
+const COST: usize = 160;
+
+/// Names a publisher to the channel that it publishes to: a random number, or a keyed hash of what names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublisherId(pub u64);
+
+/// Messages of one publisher that have taken their place in a channel's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// How many there are.
+    pub count: u64,
+    /// Offset of the first of those that came first, together.
+    pub first: u64,
+    /// Offset of the last of those that came first, together.
+    pub first_end: u64,
+    /// Offset of the last.
+    pub last: u64,
+}
+
+/// What is remembered of one publisher.
+#[derive(Debug)]
+struct Known {
+    published: Published,
+    /// When it last published.
+    at: Instant,
+    /// Its key in `Publishers::by_age`.
+    serial: u64,
+}
+
+/// The publishers that a channel remembers: so many, for so long, as far as the memory of histories reaches.
+///
+/// Who is forgotten is unknown from then on. Nothing is guessed.
+#[derive(Debug)]
+pub struct Publishers {
+    known: HashMap<PublisherId, Known>,
+    /// The one that has been silent for longest comes first.
+    by_age: BTreeMap<u64, PublisherId>,
+    next_serial: u64,
+    /// Memory that they cost, in bytes.
+    account: Account,
+}
+
+impl Publishers {
+    /// Creates an empty list that takes its part of `memory`.
+    #[must_use]
+    pub fn new(memory: HistoryMemory) -> Self {
+        Self {
+            known: HashMap::new(),
+            by_age: BTreeMap::new(),
+            next_serial: 0,
+            account: Account::new(memory),
+        }
+    }
+
+    /// Returns what `publisher` has published; `None` if it is not known, or not any more.
+    #[must_use]
+    pub fn get(
+        &self,
+        publisher: PublisherId,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> Option<Published> {
+        let known = self.known.get(&publisher)?;
+        let is_young = now.duration_since(known.at) <= settings.publishers_age;
+        is_young.then_some(known.published)
+    }
+
+    /// Records that messages of `publisher` have the offsets from `first` to `last`. Returns how many publishers were
+    /// forgotten before their time, because there may not be more or there is no memory.
+    pub fn record(
+        &mut self,
+        publisher: PublisherId,
+        (first, last): (u64, u64),
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> usize {
+        let before = self.get(publisher, now, settings);
+        self.forget(publisher);
+        self.trim(now, settings);
+        let count = last + 1 - first;
+        let published = match before {
+            Some(before) => Published {
+                count: before.count + count,
+                last,
+                ..before
+            },
+            None => Published {
+                count,
+                first,
+                first_end: last,
+                last,
+            },
+        };
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let (at, known) = (now, &mut self.known);
+        known.insert(
+            publisher,
+            Known {
+                published,
+                at,
+                serial,
+            },
+        );
+        self.by_age.insert(serial, publisher);
+        self.account.set(self.cost());
+        self.keep_within(settings)
+    }
+
+    /// Forgets those that have been silent for too long.
+    pub fn trim(&mut self, now: Instant, settings: &ChannelSettings) {
+        while let Some((_, &oldest)) = self.by_age.first_key_value()
+            && self.get(oldest, now, settings).is_none()
+        {
+            self.forget(oldest);
+        }
+        self.give_back();
+    }
+
+    /// Forgets the oldest until there are not too many. Returns how many were forgotten.
+    fn keep_within(&mut self, settings: &ChannelSettings) -> usize {
+        let before = self.known.len();
+        while (self.known.len() > settings.publishers_limit
+            || self.account.used() > self.account.allowed())
+            && let Some((_, &oldest)) = self.by_age.first_key_value()
+        {
+            self.forget(oldest);
+        }
+        before - self.known.len()
+    }
+
+    fn forget(&mut self, publisher: PublisherId) {
+        if let Some(known) = self.known.remove(&publisher) {
+            self.by_age.remove(&known.serial);
+            self.account.set(self.cost());
+        }
+    }
+
+    /// Returns the memory of a crowd that was forgotten.
+    fn give_back(&mut self) {
+        if self.known.capacity() > 4 * self.known.len().max(16) {
+            self.known.shrink_to(2 * self.known.len());
+        }
+    }
+
+    /// Returns how many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Returns `true` if none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Returns the bytes of memory that are counted.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.known.len() * COST
+    }
+}
