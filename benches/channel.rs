@@ -92,11 +92,11 @@ fn history(c: &mut Criterion) {
         let run = run(frames);
         let mut full = empty();
         while full.frames() < settings.history_frames {
-            full.push(&run, Origin::Member, now, &settings);
+            full.push(&run, Origin::Member, 0, now, &settings);
         }
         group.throughput(Throughput::Elements(frames.into()));
         group.bench_function(BenchmarkId::new("push runs of", frames), |b| {
-            b.iter(|| full.push(black_box(&run), Origin::Member, now, &settings));
+            b.iter(|| full.push(black_box(&run), Origin::Member, 0, now, &settings));
         });
         group.throughput(Throughput::Elements(full.frames() as u64));
         group.bench_function(BenchmarkId::new("replay runs of", frames), |b| {

@@ -6,7 +6,8 @@ use std::rc::Rc;
 /// The memory that the histories of one shard may take together, and what they take.
 ///
 /// Each [`History`](super::History) counts here itself whatever it gains or loses, and gives all back when
-/// it is dropped, so that the sum is that of the histories whoever changes them.
+/// it is dropped, so that the sum is that of the histories whoever changes them. So do the
+/// [`Publishers`](super::Publishers) of a channel, who are remembered beside its history.
 #[derive(Clone, Debug)]
 pub struct HistoryMemory(Rc<Ledger>);
 
@@ -39,7 +40,7 @@ impl HistoryMemory {
     }
 }
 
-/// The part of the memory that one history takes.
+/// The part of the memory that one history takes, or the publishers of one channel.
 #[derive(Debug)]
 pub(super) struct Account {
     memory: HistoryMemory,
@@ -51,6 +52,11 @@ impl Account {
     /// Creates the account of an empty history.
     pub(super) fn new(memory: HistoryMemory) -> Self {
         Self { memory, used: 0 }
+    }
+
+    /// Returns the memory of which it is a part.
+    pub(super) fn memory(&self) -> &HistoryMemory {
+        &self.memory
     }
 
     /// Returns the bytes that the history takes.

@@ -45,7 +45,7 @@ pub use member::{Member, SessionId};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;
 pub use merger::Merger;
-pub use numbered::{Confirmed, Followed, Receipt};
+pub use numbered::{Confirmed, MessagePage, Receipt};
 pub use outbox::{Dropped, ENTRY_COST, Outbox};
 pub use owner::{Channel, CidInUse, FreedSeat, Joined, Place, Seat};
 pub use position::{BadPosition, Epoch, Position};

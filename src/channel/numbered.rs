@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::history::{Page, PageLimit};
-use super::memory::HistoryMemory;
+use bytes::Bytes;
+
+use super::history::PageLimit;
 use super::owner::Channel;
 use super::position::{Epoch, Position};
 use super::publishers::{PublisherId, Publishers};
@@ -39,6 +40,8 @@ pub struct Receipt {
     pub first: u64,
     /// Offset of the last message.
     pub last: u64,
+    /// `true` if they were published again, and have the place that they had before.
+    pub is_repeat: bool,
 }
 
 /// A receipt that was recorded.
@@ -50,13 +53,16 @@ pub struct Confirmed {
     pub forgotten: usize,
 }
 
-/// What follows a position.
+/// Messages that follow a position, as far as they are kept and there is room for them.
 #[derive(Debug)]
-pub struct Followed {
+pub struct MessagePage {
     /// The order in which offsets count.
     pub epoch: Epoch,
-    /// The messages, as far as there is room for them.
-    pub page: Page,
+    /// Runs of frames with the offset of the first message of each, in order. The offsets of the messages follow one
+    /// another without a gap; hints of presence among them have none.
+    pub runs: Vec<(u64, Bytes)>,
+    /// Offset of the position to go on from.
+    pub next: u64,
     /// `true` if nothing is missing between the position and the page.
     pub is_recovered: bool,
     /// Number of messages that are missing there; `None` if it is not known, as the position is of another order.
@@ -65,14 +71,14 @@ pub struct Followed {
 
 impl<T> Channel<T> {
     /// Numbers the messages from now on, unless they are numbered. `epoch` is called for the first position that is
-    /// asked for; the publishers take their part of `memory`. Returns the position of the newest message.
-    pub fn number(&mut self, epoch: impl FnOnce() -> Epoch, memory: &HistoryMemory) -> Position {
+    /// asked for. Returns the position of the newest message.
+    pub fn number(&mut self, epoch: impl FnOnce() -> Epoch) -> Position {
         let history = &mut self.history;
         let numbered = self.numbered.get_or_insert_with(|| {
             Box::new(Numbered {
                 epoch: epoch(),
                 newest: history.number(),
-                publishers: Publishers::new(memory.clone()),
+                publishers: Publishers::new(history.memory()),
             })
         });
         let (epoch, offset) = (numbered.epoch, numbered.newest);
@@ -104,11 +110,13 @@ impl<T> Channel<T> {
             epoch: numbered.epoch,
             first: published.first,
             last: published.first_end,
+            is_repeat: true,
         })
     }
 
     /// Confirms what was committed since the newest message had the position `before`, and remembers it for
-    /// `publisher`, if it has named itself. `None` if that was no message.
+    /// `publisher`, if it has named itself. Where memory is short, the oldest frames of the history go for that. `None`
+    /// if that was no message.
     pub fn confirm(
         &mut self,
         before: Position,
@@ -121,11 +129,19 @@ impl<T> Channel<T> {
             return None;
         }
         let publishers = &mut numbered.publishers;
-        let forgotten = publisher.map_or(0, |publisher| {
-            publishers.record(publisher, (first, last), now, &self.settings)
-        });
+        let mut forgotten = 0;
+        if let Some(publisher) = publisher {
+            forgotten = publishers.record(publisher, (first, last), now, &self.settings);
+            self.history.trim(now, &self.settings);
+            forgotten += publishers.keep_within_memory();
+        }
         let epoch = numbered.epoch;
-        let receipt = Receipt { epoch, first, last };
+        let receipt = Receipt {
+            epoch,
+            first,
+            last,
+            is_repeat: false,
+        };
         Some(Confirmed { receipt, forgotten })
     }
 
@@ -137,7 +153,7 @@ impl<T> Channel<T> {
         position: Option<Position>,
         limit: PageLimit,
         now: Instant,
-    ) -> Option<Followed> {
+    ) -> Option<MessagePage> {
         let numbered = self.numbered.as_ref()?;
         let (epoch, newest) = (numbered.epoch, numbered.newest);
         let is_known = |position: &Position| position.epoch == epoch && position.offset <= newest;
@@ -151,9 +167,11 @@ impl<T> Channel<T> {
             (Some(_), None) => None,
             (Some(_), Some(_)) => Some(page.missed),
         };
-        Some(Followed {
+        let runs = page.runs.into_iter();
+        Some(MessagePage {
             epoch,
-            page,
+            runs: runs.map(|(first, run)| (first, run.into_bytes())).collect(),
+            next: page.last,
             is_recovered: missed == Some(0),
             missed,
         })

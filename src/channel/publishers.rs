@@ -8,7 +8,7 @@ use super::memory::{Account, HistoryMemory};
 use super::settings::ChannelSettings;
 
 /// Memory in bytes that a publisher costs: its entries in a table and in a tree, both of which are partly empty.
-const COST: usize = 160;
+const COST: usize = 192;
 
 /// Names a publisher to the channel that it publishes to: a random number, or a keyed hash of what names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +76,7 @@ impl Publishers {
     }
 
     /// Records that messages of `publisher` have the offsets from `first` to `last`. Returns how many publishers were
-    /// forgotten before their time, because there may not be more or there is no memory.
+    /// forgotten before their time, because there may not be more.
     pub fn record(
         &mut self,
         publisher: PublisherId,
@@ -114,7 +114,12 @@ impl Publishers {
         );
         self.by_age.insert(serial, publisher);
         self.account.set(self.cost());
-        self.keep_within(settings)
+        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit)
+    }
+
+    /// Forgets the oldest until the others fit into the memory. Returns how many were forgotten.
+    pub fn keep_within_memory(&mut self) -> usize {
+        self.forget_while(|publishers| publishers.account.used() > publishers.account.allowed())
     }
 
     /// Forgets those that have been silent for too long.
@@ -127,11 +132,10 @@ impl Publishers {
         self.give_back();
     }
 
-    /// Forgets the oldest until there are not too many. Returns how many were forgotten.
-    fn keep_within(&mut self, settings: &ChannelSettings) -> usize {
+    /// Forgets the oldest while there are too many. Returns how many were forgotten.
+    fn forget_while(&mut self, are_too_many: impl Fn(&Self) -> bool) -> usize {
         let before = self.known.len();
-        while (self.known.len() > settings.publishers_limit
-            || self.account.used() > self.account.allowed())
+        while are_too_many(self)
             && let Some((_, &oldest)) = self.by_age.first_key_value()
         {
             self.forget(oldest);

@@ -104,7 +104,9 @@ impl FrameRun {
     #[must_use]
     pub fn messages(&self) -> usize {
         let mut counter = MessageCounter::default();
-        frames(&self.bytes).filter(|frame| counter.is_message(frame)).count()
+        frames(&self.bytes)
+            .filter(|frame| counter.is_message(frame))
+            .count()
     }
 
     /// Returns the frames behind the first `skip` messages, up to `most` messages, of which only the first may make

@@ -152,8 +152,12 @@ options! {
         slow_policy: settings.channels.default.slow_policy => OneOf::SLOW_POLICY;
         /// Announce joins to the other members
         announce_joins: settings.channels.default.announce_joins => Switch;
-        /// Time that a channel without members keeps its history
+        /// Time that a channel without members keeps its history and its positions
         idle_ttl: settings.channels.default.idle_ttl => Time(Duration::ZERO..=YEAR);
+        /// Number of idempotency keys that a channel remembers; 0 remembers none
+        publishers_limit: settings.channels.default.publishers_limit => Integer(0..=MILLIONS);
+        /// Time that a channel remembers an idempotency key
+        publishers_age: settings.channels.default.publishers_age => Time(BLINK..=YEAR);
     }
 
     Peer {

@@ -2,8 +2,8 @@
 
 use super::body::Message;
 use super::error::BodyError;
-use super::message_kind::MessageKind;
 use super::header::HEADER_LEN;
+use super::message_kind::MessageKind;
 use super::reader::CborReader;
 
 /// Reads the messages of bodies one after the other: the names in one are not read again when the

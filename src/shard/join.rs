@@ -190,7 +190,12 @@ impl Shard {
 
     /// Finds or opens the room called `name`, for somebody from `ip`. Where there are as many
     /// channels as there may be, one that nobody needs makes room.
-    fn find_or_open(self: &Rc<Self>, name: &str, ip: IpAddr, now: Instant) -> Result<u32, Refusal> {
+    pub(super) fn find_or_open(
+        self: &Rc<Self>,
+        name: &str,
+        ip: IpAddr,
+        now: Instant,
+    ) -> Result<u32, Refusal> {
         if let Some(at) = self.registry.borrow().find(name) {
             return Ok(at);
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustls::Connection;
 use tokio::net::TcpStream;
 
+use super::ask::Question;
 use super::ids::{ChannelId, ShardId};
 use super::layered::Layered;
 use super::limits::{LimitReached, Permit};
@@ -46,6 +47,8 @@ pub(crate) enum Request {
     },
     /// A relay member has been tested, and its client is there.
     Alive { session: SessionId },
+    /// Somebody without a seat publishes, or reads.
+    Ask(Box<Question>),
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
     Through { shard: ShardId },
     /// Some relay member on that shard is over its high-water mark, or none is any more.
@@ -98,6 +101,7 @@ impl Weigh for Request {
         match self {
             Self::Join(arrival) => arrival.weight(),
             Self::Publish { run, .. } => run.pinned(),
+            Self::Ask(question) => question.weight(),
             Self::Leave { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }

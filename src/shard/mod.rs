@@ -17,6 +17,7 @@
 //! files: that is `net`'s, `gateway`'s and `config`'s.
 
 pub(crate) mod allowance;
+pub(crate) mod ask;
 mod close;
 mod dirty;
 mod drain;

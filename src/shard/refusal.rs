@@ -100,6 +100,9 @@ pub(crate) enum Refusal {
     /// There is no room for a new channel.
     #[error("as many channels as max_channels allows")]
     TooManyChannels,
+    /// Its publishers had to wait for too long.
+    #[error("the members of the channel are behind (slow_policy, write_deadline)")]
+    Busy,
     /// The broker takes no new sessions.
     #[error("the broker is stopping")]
     Stopping,

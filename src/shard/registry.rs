@@ -146,10 +146,11 @@ impl Registry {
 
     /// Returns `true` if what is counted as the memory of histories is their sum.
     pub(super) fn is_history_counted(&self) -> bool {
-        let histories = self.rooms.iter().map(|(_, room)| room.channel.history());
-        let costs = histories.map(|history| {
+        let channels = self.rooms.iter().map(|(_, room)| &room.channel);
+        let costs = channels.map(|channel| {
+            let history = channel.history();
             debug_assert_eq!(history.cost(), history.recounted());
-            history.cost()
+            history.cost() + channel.publishers_cost()
         });
         costs.sum::<usize>() == self.history.used()
     }

@@ -133,6 +133,12 @@ impl Room {
         self.permit.set_unneeded(self.id, why);
     }
 
+    /// Lists a channel that nobody needs as one that has only just come to be so.
+    pub(super) fn list_anew(&mut self) {
+        self.permit.set_unneeded(self.id, None);
+        self.update_need();
+    }
+
     /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
     /// may have something to bring up.
     pub(super) fn unneeded(&self) -> Option<Unneeded> {

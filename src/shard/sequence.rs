@@ -11,12 +11,14 @@
 //! inbox     a member elsewhere     ─┤             ┌─► members here, history   channel
 //! seat      a join with a message  ─┼─► propose ──┼─► relaying shards         mailbox
 //! links     a server below, and    ─┤    commit   ├─► links                   links
-//!           the upstream           ─┘             └─► the flusher, pauses
+//!           the upstream           ─┤             ├─► the flusher, pauses
+//! ask       who has no seat        ─┘             └─► a receipt               ask
 //! ```
 //!
-//! Nothing is returned to who proposes, and a [`Proposed`] owns all that its commit needs. So time may pass between
-//! the two: a store that has to sync first, or a log elsewhere that decides the order, keeps in the room what was
-//! proposed, and commits it later. Without these, both happen in one synchronous call.
+//! Nothing is returned to who proposes: who wants a receipt leaves the way back with the proposal. And a [`Proposed`]
+//! owns all that its commit needs. So time may pass between the two: a store that has to sync first, or a log elsewhere
+//! that decides the order, keeps in the room what was proposed, and commits it later. Without these, both happen in one
+//! synchronous call.
 //!
 //! Invariants:
 //!
@@ -29,13 +31,15 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::ask::{Receipt, Reply};
 use super::dirty::DirtyChannels;
 use super::ids::{ChannelId, Home, ShardId};
 use super::links::Compared;
 use super::message::Delivery;
+use super::refusal::Refusal;
 use super::room::Room;
 use super::{Shard, turn};
-use crate::channel::{FrameRun, Origin, SessionId};
+use crate::channel::{FrameRun, Origin, PublisherId, SessionId};
 use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.
@@ -128,6 +132,44 @@ impl Shard {
         let outcome = self.take_in(room, dirty, &proposed, now);
         drop(registry);
         self.after_commit(channel.index, outcome, now);
+    }
+
+    /// Proposes what somebody without a seat has published, and confirms it when it is committed. What `publisher`
+    /// has published before is confirmed once more, and not there twice.
+    pub(super) fn propose_confirmed(
+        self: &Rc<Self>,
+        at: u32,
+        run: FrameRun,
+        publisher: Option<PublisherId>,
+        reply: Reply<Receipt>,
+        now: Instant,
+    ) {
+        let mut registry = self.registry.borrow_mut();
+        let Some((room, dirty)) = registry.room_and_dirty(at) else {
+            return;
+        };
+        let repeated = publisher.and_then(|publisher| room.channel.first_receipt(publisher, now));
+        let (Some(before), None) = (room.channel.newest(), repeated) else {
+            // Nobody waits for it when the connection is gone.
+            let _ = reply.send(repeated.ok_or(Refusal::Stopping));
+            return;
+        };
+        self.count_received(&run);
+        let (from, source) = (SessionId::NONE, Source::Member);
+        let proposed = Proposed { run, from, source };
+        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
+        is_suspect |= self.commit(room, &proposed, now);
+        let confirmed = room.channel.confirm(before, publisher, now);
+        let outcome = self.tend_members(room, dirty, is_suspect);
+        drop(registry);
+        let receipt = confirmed.map(|confirmed| {
+            let forgotten = confirmed.forgotten as u64;
+            self.stats().publishers_forgotten.add(forgotten);
+            confirmed.receipt
+        });
+        let no_message = || Refusal::Fault("nothing of it is a message".into());
+        let _ = reply.send(receipt.ok_or_else(no_message));
+        self.after_commit(at, outcome, now);
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.

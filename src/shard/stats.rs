@@ -111,6 +111,9 @@ counters! {
     half_closed_evicted,
     /// Channels that nobody needed, freed before their time to make room for others.
     channels_evicted,
+    /// Publishers, or idempotency keys, that channels have forgotten before their time: there were too many, or
+    /// no memory.
+    publishers_forgotten,
     /// Resync messages merged: servers below that linked up, or came back.
     resyncs,
     /// Frames in them that were new, and published.

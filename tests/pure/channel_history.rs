@@ -81,7 +81,7 @@ impl World {
     }
 
     fn push(&mut self, at: usize, run: &FrameRun, origin: Origin) {
-        self.histories[at].push(run, origin, self.now, &self.settings);
+        self.histories[at].push(run, origin, 0, self.now, &self.settings);
     }
 
     fn trim(&mut self, at: usize) {
@@ -222,7 +222,7 @@ proptest! {
         let settings = ChannelSettings::default();
         let now = Instant::now();
         let run = FrameRun::slice_of(frame.clone(), 1, capacity);
-        history.push(&run, Origin::Member, now, &settings);
+        history.push(&run, Origin::Member, 0, now, &settings);
         let kept = history.replay(now, &settings);
         let is_shared = kept[0].as_ptr() == frame.as_ptr();
         prop_assert_eq!(is_shared, capacity <= 2 * frame.len());
@@ -258,7 +258,7 @@ fn parts_are_as_few_as_gaps_and_runs() {
     for _ in 0..40 {
         let frames = made.frames(&[1000; 50]);
         let run = FrameRun::exact(frames.concat().into(), 50);
-        history.push(&run, Origin::Member, now, &settings);
+        history.push(&run, Origin::Member, 0, now, &settings);
         all.extend(frames);
     }
     let replay = history.replay(now, &settings);
@@ -304,7 +304,7 @@ fn many_small_runs_become_few() {
         };
         let mut history = history();
         for _ in 0..150_000 {
-            history.push(&run, Origin::Member, now, &settings);
+            history.push(&run, Origin::Member, 0, now, &settings);
         }
         assert_eq!(history.frames(), 100_000);
         let replay = history.replay(now, &settings);
@@ -327,7 +327,7 @@ fn only_what_is_alike_is_merged() {
     let runs = |ms: u64, origin: fn(u32) -> Origin| {
         let (mut history, mut now) = (history(), Instant::now());
         for n in 0..64 {
-            history.push(&run, origin(n), now, &settings);
+            history.push(&run, origin(n), 0, now, &settings);
             now += Duration::from_millis(ms);
         }
         history.replay(now, &settings).len()

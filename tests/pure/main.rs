@@ -9,6 +9,7 @@ mod channel_delivery;
 mod channel_history;
 mod channel_model;
 mod channel_outbox;
+mod channel_positions;
 mod channel_slow;
 mod frames;
 mod protocol_body;

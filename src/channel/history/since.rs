@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{History, Stored};
+use crate::channel::memory::HistoryMemory;
 use crate::channel::run::FrameRun;
 use crate::channel::settings::ChannelSettings;
 
@@ -36,6 +37,11 @@ impl History {
             stored.end = newest;
         }
         newest
+    }
+
+    /// Returns the memory of which the history takes its part.
+    pub(in crate::channel) fn memory(&self) -> HistoryMemory {
+        self.account.memory().clone()
     }
 
     /// Returns what follows the message at `offset`, where the newest has the offset `newest`. Of the runs that are
