@@ -172,6 +172,8 @@ pub struct WebSocketSettings {
     pub origins: Vec<String>,
     /// Serve the page at `/`.
     pub page: bool,
+    /// Serve channels over HTTP under `/channels`: publishing, and reading what was published.
+    pub http: bool,
     /// Largest message in bytes, put together from its fragments. Where it is larger than
     /// [`Limits::max_frame`], that counts.
     pub max_message: usize,
@@ -189,6 +191,7 @@ impl Default for WebSocketSettings {
             trust: false,
             origins: Vec::new(),
             page: true,
+            http: true,
             max_message: 16 << 20,
             ping_interval: Duration::from_secs(24),
             ping_timeout: Duration::from_secs(72),

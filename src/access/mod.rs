@@ -163,18 +163,13 @@ impl Access {
         Err(Denied::NameTooLong { what, len, limit })
     }
 
-    /// Decides which names a client may join with after a request for an upgrade to WebSocket.
+    /// Decides which names a client may use after its HTTP request: to join with over WebSocket, or to publish and read.
     ///
     /// # Errors
     ///
     /// Its client may not even ask to join; see [`Denied`].
     pub(crate) fn request(&self, shown: &Credentials<'_>) -> Result<RequestProof, Denied> {
-        if !origin_allowed(shown.origin, shown.host, self.hosts(), &self.origins) {
-            return Err(Denied::Origin {
-                origin: Escaped(shown.origin.unwrap_or_default()).to_string(),
-                host: Escaped(shown.host).to_string(),
-            });
-        }
+        self.check_origin(shown.origin, shown.host)?;
         if self.is_open_to_web() {
             return Ok(RequestProof::Any);
         }
@@ -184,6 +179,21 @@ impl Access {
             Some(_) => Err(Denied::WrongSecret),
             None => Ok(RequestProof::Hashes(shown.auth.to_vec())),
         }
+    }
+
+    /// Decides whether a page of that origin may send requests to this host.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    pub(crate) fn check_origin(&self, origin: Option<&str>, host: &str) -> Result<(), Denied> {
+        if origin_allowed(origin, host, self.hosts(), &self.origins) {
+            return Ok(());
+        }
+        Err(Denied::Origin {
+            origin: Escaped(origin.unwrap_or_default()).to_string(),
+            host: Escaped(host).to_string(),
+        })
     }
 
     /// Decides whether the page may be asked for by this host.

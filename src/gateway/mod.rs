@@ -1,4 +1,4 @@
-//! HTTP on the WebSocket listeners: the page, and WebSocket sessions of both protocol versions.
+//! HTTP on the WebSocket listeners: the page, channels over HTTP, and WebSocket sessions of both protocol versions.
 //!
 //! [`serve`] reads the first request of a new connection. It upgrades the connection to WebSocket and starts the task
 //! that serves its sessions, or leaves it to [`http_connection`], which answers its requests until one of them is
@@ -16,6 +16,7 @@
 //! It must not know listeners or TLS handshakes, decide who may do what, or touch a channel: that is for
 //! `net`, `access` and the shard.
 
+mod api;
 mod connection;
 mod first;
 mod forwarded;

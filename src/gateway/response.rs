@@ -7,6 +7,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
+use serde::Serialize;
 
 use crate::websocket::{BadRequest, Offer, PROTOCOL, Upgrade};
 
@@ -36,6 +37,18 @@ pub(super) fn with_body(
 /// Creates a response of plain text, which gets its line end here.
 pub(super) fn text(status: StatusCode, text: &str) -> Response<Bytes> {
     with_body(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+/// Creates a response of JSON, which ends with a line end for terminals. For structs of ours, which never fail to be
+/// encoded.
+pub(super) fn json(
+    status: StatusCode,
+    content_type: &'static str,
+    value: &impl Serialize,
+) -> Response<Bytes> {
+    let mut body = serde_json::to_vec(value).unwrap_or_default();
+    body.push(b'\n');
+    with_body(status, content_type, body)
 }
 
 /// Creates the response that names the methods of the page, and says that all is well.

@@ -210,6 +210,12 @@ impl Common {
         });
     }
 
+    /// Returns the number by which a channel knows a publisher again that names itself with a key. It is keyed by a
+    /// secret of this process, so that nobody can choose keys that meet those of others.
+    pub(crate) fn publisher_id(&self, uid: &str, key: &str) -> u64 {
+        self.hasher.hash_one((uid, key))
+    }
+
     /// Returns the settings of the channel called `name`.
     fn channel_settings(&self, name: &str) -> Arc<ChannelSettings> {
         let matching = self

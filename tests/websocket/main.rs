@@ -6,6 +6,8 @@
 )]
 
 mod access;
+mod api;
+mod api_clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;

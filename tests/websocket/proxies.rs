@@ -238,7 +238,11 @@ fn nginx_may_keep_connections_and_upgrade_them_later() {
     for _ in 0..10 {
         let mut http = Http::connect(one);
         assert_eq!(http.ask("GET /", "").status, 200);
-        assert_eq!(http.ask("GET /app.js", "").status, 200);
+        let publish = "Content-Type: text/plain\r\nContent-Length: 5\r\n";
+        http.send(format!(
+            "POST /channels/room/messages HTTP/1.1\r\nHost: localhost\r\n{publish}\r\nhello"
+        ));
+        assert_eq!(http.answer().status, 201);
     }
     let accepted = broker.stats().accepted;
     assert!(accepted <= 4, "{accepted} connections");

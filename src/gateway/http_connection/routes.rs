@@ -6,8 +6,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http_body_util::Full;
+use hyper::body::Incoming;
 
 use super::{HttpConnection, Request, Response};
+use crate::gateway::api::{self, Caller};
 use crate::gateway::forwarded::forwarded_for;
 use crate::gateway::page;
 use crate::gateway::refusal::Rejection;
@@ -23,9 +25,9 @@ impl HttpConnection {
         if turn::is_expensive() {
             self.shard.yield_turn().await;
         }
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let response = match HttpRequest::of_parts(&parts) {
-            Ok(request) => self.respond(&request),
+            Ok(request) => self.respond(&request, body).await,
             Err(bad) => Err(bad.into()),
         };
         let response = response.unwrap_or_else(|rejection| self.reject(rejection));
@@ -33,15 +35,32 @@ impl HttpConnection {
         Ok(response.map(Full::new))
     }
 
-    fn respond(&self, request: &HttpRequest<'_>) -> Result<http::Response<Bytes>, Rejection> {
+    async fn respond(
+        &self,
+        request: &HttpRequest<'_>,
+        body: Incoming,
+    ) -> Result<http::Response<Bytes>, Rejection> {
         let common = &self.shard.common;
         let settings = &common.settings;
         let forwarded = request.forwarded_for();
         let client = forwarded_for(forwarded, self.pending.peer, &settings.proxies);
         self.client.set(client);
         let assigned = self.pending.assign(settings, client);
-        assigned.map_err(Refusal::LimitReached)?;
+        let assigned = assigned.map_err(Refusal::LimitReached);
         let is_private = self.layered.is_encrypted() || self.pending.is_near(settings);
+        if settings.websocket.http && api::is_route(request.path) {
+            let caller = Caller {
+                shard: &self.shard,
+                client,
+                is_private,
+                permit: &self.pending.permit,
+            };
+            return Ok(match assigned {
+                Ok(()) => caller.answer(request, body).await,
+                Err(refusal) => caller.refuse(refusal),
+            });
+        }
+        assigned?;
         if let Some((proof, response)) = accept(&common.access, request, is_private)? {
             self.upgraded.replace(Some(proof));
             return Ok(response);

@@ -1,0 +1,220 @@
+//! Channels over HTTP: publishing with a receipt, and reading what was published.
+//!
+//! | route | file |
+//! | --- | --- |
+//! | `POST /channels/{channel}/messages` | `publish` |
+//! | `GET /channels/{channel}/messages` | `read` |
+//!
+//! Every error is a [`Problem`]. Who asks shows the same key as for a WebSocket session, and pages of other origins
+//! need the same permission.
+
+mod body;
+mod cors;
+mod message_lines;
+mod problem;
+mod publish;
+mod read;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+
+use self::problem::Problem;
+use crate::access::{Credentials, Denied, Proof};
+use crate::shard::Shard;
+use crate::shard::limits::Permit;
+use crate::shard::refusal::{Attempt, Refusal};
+use crate::websocket::HttpRequest;
+
+/// What every path of the API begins with.
+const ROOT: &str = "/channels";
+/// Methods of the messages of a channel.
+const MESSAGES_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// The uid of who names none.
+const DEFAULT_UID: &str = "http";
+
+/// Who asks, and over which connection.
+pub(super) struct Caller<'a> {
+    pub(super) shard: &'a Rc<Shard>,
+    /// Address of the client.
+    pub(super) client: SocketAddr,
+    /// Set if nobody on the way can read what passes.
+    pub(super) is_private: bool,
+    /// Counts the connection.
+    pub(super) permit: &'a Permit,
+}
+
+/// The names that a request is about.
+struct Names<'a> {
+    uid: Cow<'a, str>,
+    channel: Cow<'a, str>,
+}
+
+/// Returns `true` if a path belongs to the API.
+pub(super) fn is_route(path: &str) -> bool {
+    let rest = path.strip_prefix(ROOT);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Caller<'_> {
+    /// Answers a request to the API.
+    pub(super) async fn answer(
+        &self,
+        request: &HttpRequest<'_>,
+        body: Incoming,
+    ) -> Response<Bytes> {
+        let origin = match self.check_origin(request) {
+            Ok(origin) => origin,
+            Err(problem) => return self.tell(problem),
+        };
+        let answer = if request.method == Method::OPTIONS {
+            find(request).map(|_| cors::options(origin.is_some(), MESSAGES_METHODS))
+        } else {
+            self.respond(request, body).await
+        };
+        let mut response = answer.unwrap_or_else(|problem| self.tell(problem));
+        if let Some(origin) = origin {
+            cors::allow(origin, &mut response);
+        }
+        response
+    }
+
+    /// Answers a request that there is no room for.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Response<Bytes> {
+        self.tell(refusal.into())
+    }
+
+    async fn respond(
+        &self,
+        request: &HttpRequest<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, Problem> {
+        let channel = find(request)?;
+        match request.method {
+            Method::GET | Method::HEAD => {
+                // A browser does not say whose page asks for what its own server has. Under a name that somebody
+                // has made to lead here it takes this server for that page's.
+                if request.only("Origin")?.is_none() {
+                    self.shard.common.access.check_host(request.host)?;
+                }
+                let names = self.admit(request, channel)?;
+                self.read(request, &names).await
+            }
+            Method::POST => {
+                let names = self.admit(request, channel)?;
+                self.publish(request, &names, body).await
+            }
+            _ => Err(Problem::bad_method(MESSAGES_METHODS)),
+        }
+    }
+
+    /// Returns the origin of the page that asks, if it is one, and may.
+    fn check_origin<'a>(&self, request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
+        let origin = request.only("Origin")?;
+        let access = &self.shard.common.access;
+        access.check_origin(origin, request.host)?;
+        Ok(origin)
+    }
+
+    /// Checks that the client may do in a channel what its members may. Its connection makes no room for others until
+    /// it has its answer.
+    fn admit<'a>(
+        &self,
+        request: &HttpRequest<'a>,
+        channel: Cow<'a, str>,
+    ) -> Result<Names<'a>, Problem> {
+        let names = Names {
+            uid: uid(request)?,
+            channel,
+        };
+        let (auth, bearer) = (request.auth()?, request.bearer()?);
+        let credentials = Credentials {
+            origin: request.only("Origin")?,
+            host: request.host,
+            bearer,
+            auth: &auth,
+            is_private: self.is_private,
+        };
+        let access = &self.shard.common.access;
+        let proof = access.request(&credentials)?;
+        let joined = access.join(
+            Proof::Request(&proof),
+            self.client,
+            &names.uid,
+            &names.channel,
+        );
+        match joined {
+            Ok(_) => {}
+            Err(denied @ Denied::WrongAuth { .. }) if bearer.is_none() && auth.is_empty() => {
+                return Err(Problem::no_key(denied));
+            }
+            Err(denied) => return Err(denied.into()),
+        }
+        self.permit.join().map_err(Refusal::LetGo)?;
+        Ok(names)
+    }
+
+    /// Counts and logs a problem, and returns the response.
+    fn tell(&self, problem: Problem) -> Response<Bytes> {
+        let response = problem.response();
+        if let Some(refusal) = problem.into_refusal() {
+            self.shard
+                .note_refusal(self.client, Attempt::Request, &refusal);
+        }
+        response
+    }
+}
+
+/// Returns the channel whose messages a request is about.
+fn find<'a>(request: &HttpRequest<'a>) -> Result<Cow<'a, str>, Problem> {
+    let none = || {
+        let detail = "there is nothing here: the path is /channels/{channel}/messages";
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    };
+    let rest = request.path.strip_prefix(ROOT).ok_or_else(none)?;
+    let rest = rest.strip_prefix('/').ok_or_else(none)?;
+    let channel = rest.strip_suffix("/messages").ok_or_else(none)?;
+    if channel.is_empty() || channel.contains('/') {
+        return Err(none());
+    }
+    decode(channel, "the channel")
+}
+
+/// Returns the uid that a request names in a header, or in the query.
+fn uid<'a>(request: &HttpRequest<'a>) -> Result<Cow<'a, str>, Problem> {
+    let uid = match request.only("Mles-Uid")? {
+        Some(uid) => decode(uid, "Mles-Uid")?,
+        None => match query(request, "uid") {
+            Some(uid) => decode(uid, "uid")?,
+            None => DEFAULT_UID.into(),
+        },
+    };
+    if uid.is_empty() {
+        return Err(Problem::bad_request("the uid is empty"));
+    }
+    Ok(uid)
+}
+
+/// Returns the value of a parameter in the query as it was sent: the first of that name.
+fn query<'a>(request: &HttpRequest<'a>, name: &str) -> Option<&'a str> {
+    let mut pairs = request
+        .query?
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some(pair) => pair,
+            None => (pair, ""),
+        });
+    pairs
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+}
+
+fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Problem> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map_err(|_| Problem::bad_request(format!("{what} is not UTF-8")))
+}

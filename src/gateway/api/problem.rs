@@ -1,0 +1,167 @@
+//! Errors of the API, as RFC 9457 has them.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::access::Denied;
+use crate::gateway::refusal::{BEARER, for_http};
+use crate::gateway::response::json;
+use crate::shard::limits::LimitReached;
+use crate::shard::refusal::Refusal;
+use crate::websocket::BadRequest;
+
+/// Seconds after which it is worth trying again what had no room.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a request to the API does not get what it asks for.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    /// Number of the line that is wrong, from 1, in a body of lines.
+    line: Option<usize>,
+    /// The methods that there are, if that is what is wrong.
+    allow: Option<&'static str>,
+    /// Reason as it is counted and logged, where that has more than the client is told.
+    refusal: Option<Box<Refusal>>,
+}
+
+/// A problem as it is encoded. Its type says no more than the status.
+#[derive(Serialize)]
+struct EncodedProblem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            line: None,
+            allow: None,
+            refusal: None,
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// The client shows no key where one is needed.
+    pub(super) fn no_key(denied: Denied) -> Self {
+        let detail = "a key is needed: Authorization: Bearer KEY, or ?auth= with the hash of key, uid \
+                      and channel";
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, detail);
+        problem.refusal = Some(Box::new(denied.into()));
+        problem
+    }
+
+    /// The resource has other methods only.
+    pub(super) fn bad_method(allow: &'static str) -> Self {
+        let detail = format!("the methods here are {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
+    }
+
+    /// Names the line of the body that is wrong.
+    pub(super) fn at_line(mut self, line: usize) -> Self {
+        self.detail = format!("line {line}: {}", self.detail).into();
+        self.line = Some(line);
+        self
+    }
+
+    /// Returns the response that says so.
+    pub(super) fn response(&self) -> Response<Bytes> {
+        let encoded = EncodedProblem {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            line: self.line,
+        };
+        let mut response = json(self.status, "application/problem+json", &encoded);
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::UNAUTHORIZED => _ = headers.insert(WWW_AUTHENTICATE, BEARER),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, RETRY_SECONDS);
+            }
+            _ => {}
+        }
+        // Who guesses has to connect for each guess.
+        if matches!(self.status.as_u16(), 401 | 403 | 421 | 429) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+
+    /// Returns what is counted and logged. That something is not there is nothing to log.
+    pub(super) fn into_refusal(self) -> Option<Refusal> {
+        if matches!(
+            self.status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        ) {
+            return None;
+        }
+        let fault = || Refusal::Fault(self.detail.into_owned());
+        Some(self.refusal.map_or_else(fault, |refusal| *refusal))
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, reason) = match &refusal {
+            Refusal::Denied(Denied::NameTooLong { .. }) => {
+                (StatusCode::BAD_REQUEST, refusal.to_string().into())
+            }
+            Refusal::LimitReached(LimitReached::Address) => {
+                let (_, reason) = for_http(&refusal);
+                (StatusCode::TOO_MANY_REQUESTS, reason)
+            }
+            Refusal::TooManyChannels => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server has too many channels".into(),
+            ),
+            Refusal::LimitReached(full) | Refusal::LetGo(full) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the server is at its limit ({})", full.limit()).into(),
+            ),
+            Refusal::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is stopping".into(),
+            ),
+            other => for_http(other),
+        };
+        Self {
+            refusal: Some(Box::new(refusal)),
+            ..Self::new(status, reason)
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Refusal::from(denied).into()
+    }
+}
+
+impl From<BadRequest> for Problem {
+    fn from(bad: BadRequest) -> Self {
+        Self::new(bad.status(), bad.to_string())
+    }
+}

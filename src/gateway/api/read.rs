@@ -1,0 +1,135 @@
+//! `GET /channels/{channel}/messages`: what was published behind a position.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::{Caller, Names, query};
+use crate::channel::Position;
+use crate::gateway::response::json;
+use crate::protocol::{HEADER_LEN, Message, MessageKind, frames, is_presence};
+use crate::shard::ask::{MessagePage, Reading};
+use crate::shard::refusal::Refusal;
+use crate::shard::turn;
+use crate::websocket::HttpRequest;
+
+/// Messages of one answer: as many as there may be, and as many as there are if nothing is said.
+const MAX_LIMIT: usize = 1000;
+const DEFAULT_LIMIT: usize = 100;
+
+/// The answer.
+#[derive(Serialize)]
+struct EncodedPage<'a> {
+    epoch: String,
+    messages: Vec<EncodedMessage<'a>>,
+    recovered: bool,
+    missed: Option<u64>,
+    next: String,
+}
+
+/// A message of the answer: text, or what is none in base64.
+#[derive(Serialize)]
+struct EncodedMessage<'a> {
+    offset: u64,
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl Caller<'_> {
+    /// Reads what follows the position in a request.
+    pub(super) async fn read(
+        &self,
+        request: &HttpRequest<'_>,
+        names: &Names<'_>,
+    ) -> Result<Response<Bytes>, Problem> {
+        if !self.shard.is_running() {
+            return Err(Refusal::Stopping.into());
+        }
+        let reading = Reading {
+            channel: names.channel.as_ref().into(),
+            since: since(request)?,
+            limit: limit(request)?,
+            peer: self.client,
+        };
+        let deadline = self.shard.common.settings.limits.frame_deadline;
+        let page = timeout(deadline, self.shard.read_messages(reading)).await;
+        let page = page.map_err(|_| {
+            let detail = "the channel did not answer within frame_deadline";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })??;
+        Ok(answer(&page))
+    }
+}
+
+fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
+    let Some(since) = query(request, "since") else {
+        return Ok(None);
+    };
+    // Some libraries encode the colon.
+    let since = super::decode(since, "since")?;
+    let position = since
+        .parse()
+        .map_err(|bad| Problem::bad_request(format!("since: {bad}")))?;
+    Ok(Some(position))
+}
+
+fn limit(request: &HttpRequest<'_>) -> Result<usize, Problem> {
+    let Some(limit) = query(request, "limit") else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    // Parsing alone would let a sign through.
+    let is_digits = limit.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = is_digits.then(|| limit.parse().ok()).flatten();
+    limit
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        .ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {MAX_LIMIT}")))
+}
+
+fn answer(page: &MessagePage) -> Response<Bytes> {
+    let next = Position {
+        epoch: page.epoch,
+        offset: page.next,
+    };
+    let encoded = EncodedPage {
+        epoch: page.epoch.to_string(),
+        messages: messages(page),
+        recovered: page.is_recovered,
+        missed: page.missed,
+        next: next.to_string(),
+    };
+    let response = json(StatusCode::OK, "application/json", &encoded);
+    turn::spend_bytes(response.body().len());
+    response
+}
+
+/// Returns the messages of a page, each with its offset. Bodies that are no messages have one as well, and are left
+/// out.
+fn messages(page: &MessagePage) -> Vec<EncodedMessage<'_>> {
+    let numbered = page.runs.iter().flat_map(|(first, run)| {
+        let stored = frames(run).filter(|frame| !is_presence(frame));
+        (*first..).zip(stored)
+    });
+    let messages = numbered.filter_map(|(offset, frame)| {
+        let body = frame.get(HEADER_LEN..)?;
+        let (message, kind) = Message::decode_with_kind(body).ok()?;
+        let text = std::str::from_utf8(message.message);
+        let text = text.ok().filter(|_| kind != MessageKind::Binary);
+        let base64 = text.is_none().then(|| STANDARD.encode(message.message));
+        let uid = message.uid;
+        Some(EncodedMessage {
+            offset,
+            uid,
+            text,
+            base64,
+        })
+    });
+    turn::spend_each(page.runs.len());
+    messages.collect()
+}
