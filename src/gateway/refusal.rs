@@ -78,6 +78,10 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             "too many connections from your address",
         ),
         Refusal::Overdrawn => (StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY_FOR_REQUEST),
+        Refusal::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the members of the channel are behind",
+        ),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{Client, is_timeout};
 
@@ -86,6 +87,15 @@ impl Http {
             head: head.to_lowercase(),
             body: String::new(),
         }
+    }
+
+    /// `true` if the next response has begun to come within `patience`.
+    pub fn begins_within(&mut self, patience: Duration) -> bool {
+        let before = self.stream.read_timeout().unwrap();
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let begins = !self.pending.is_empty() || self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(before).unwrap();
+        begins
     }
 
     /// Asserts that nothing more comes, and that the stream ends in order.

@@ -11,33 +11,37 @@ use crate::common::http::{Answer, Http};
 use crate::common::websocket::{Got, TEXT, Ws, address, quiet, settings};
 use crate::common::{Client, start, wait_until};
 
-const MESSAGES: &str = "/channels/room/messages";
-const TEXT_PLAIN: &str = "Content-Type: text/plain\r\n";
+pub const MESSAGES: &str = "/channels/room/messages";
+pub const TEXT_PLAIN: &str = "Content-Type: text/plain\r\n";
 const LINES: &str = "Content-Type: application/x-ndjson\r\n";
 
-fn connect(broker: &Broker) -> Http {
+pub fn connect(broker: &Broker) -> Http {
     Http::connect(address(broker))
 }
 
 impl Http {
-    fn post(&mut self, path: &str, headers: &str, body: impl AsRef<[u8]>) -> Answer {
+    pub fn post(&mut self, path: &str, headers: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.begin_post(path, headers, body);
+        self.answer()
+    }
+
+    pub fn begin_post(&mut self, path: &str, headers: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let length = body.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
         );
         self.send([head.as_bytes(), body].concat());
-        self.answer()
     }
 
-    fn read(&mut self, query: &str) -> Value {
+    pub fn read(&mut self, query: &str) -> Value {
         let answer = self.ask(&format!("GET {MESSAGES}{query}"), "");
         assert_eq!(answer.status, 200, "{answer:?}");
         json_of(&answer)
     }
 }
 
-fn json_of(answer: &Answer) -> Value {
+pub fn json_of(answer: &Answer) -> Value {
     let content_type = answer.header("content-type");
     let is_problem = answer.status >= 400;
     let expected = if is_problem {
@@ -56,7 +60,7 @@ fn json_of(answer: &Answer) -> Value {
 }
 
 /// Asserts that a receipt is well formed, and returns its offset.
-fn offset(answer: &Answer) -> u64 {
+pub fn offset(answer: &Answer) -> u64 {
     assert!(matches!(answer.status, 200 | 201), "{answer:?}");
     let receipt = json_of(answer);
     let (epoch, offset) = (receipt["epoch"].as_str().unwrap(), &receipt["offset"]);
@@ -516,7 +520,8 @@ fn publishers_that_wait_make_room() {
             http
         })
         .collect();
-    wait_until("the first have gone", || broker.stats().connections == 3);
+    // One more than may wait: it may come just before the one before it is seen to wait.
+    wait_until("the first have gone", || broker.stats().connections <= 4);
     assert_eq!(
         publishers[9].post(MESSAGES, TEXT_PLAIN, "hello").status,
         201

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod api_clients;
+mod api_positions;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
