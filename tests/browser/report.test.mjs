@@ -209,6 +209,10 @@ test("a claim is made beyond noise only, and first where something is lost", { s
   assert.ok(ahead.isOpen);
   assert.match(ahead.text, /1 publisher → 1,000 subscribers, 64 bytes, pipelined/);
   assert.match(ahead.text, /server CPU per delivery: mles [\d.]+ ns, [\d.]+ × less than nats \([\d.]+ ns\), [\d.]+ × less than redis/);
+  const verdict = await page.locator("#summary strong").first().textContent();
+  const counts = await page.locator("#summary .findings .badge").allTextContents();
+  const [all, ...counted] = [verdict.match(/In (\d+) comparisons/)[1], ...counts].map(Number);
+  assert.equal(counted.reduce((sum, count) => sum + count, 0), all, verdict);
   const ratios = await page.locator("table.bars .ratio").allTextContents();
   for (const ratio of ratios) assert.match(ratio, /^(\d\.\d|[1-9]\d|0\.0*[1-9]\d|[\d,]*0) ×$/, "two digits");
 });

@@ -4,6 +4,7 @@
 //! said first.
 
 use std::fmt;
+use std::iter;
 
 use super::Report;
 use super::group::groups;
@@ -39,7 +40,21 @@ pub(super) struct Finding {
     pub(super) scenario: String,
     /// The scenario in words.
     pub(super) title: String,
-    pub(super) lines: Vec<String>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// What is said of one figure, or of one broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// The figure or the broker.
+    pub(super) of: String,
+    pub(super) parts: Vec<String>,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.of, self.parts.join(", "))
+    }
 }
 
 /// The scenarios of which the same is said.
@@ -83,7 +98,7 @@ impl Summary {
         let mut counts = [0; 3];
         for contest in contests {
             let comparisons = contest.compare(own);
-            let finding = |lines: Vec<String>| Finding {
+            let finding = |lines: Vec<Line>| Finding {
                 scenario: contest.scenario.to_owned(),
                 title: report.title(contest.scenario),
                 lines,
@@ -93,8 +108,8 @@ impl Summary {
             for (place, (standing, list)) in sides.into_iter().zip(lists).enumerate() {
                 let figures = by_figure(&comparisons, standing);
                 counts[place] += figures.iter().map(Vec::len).sum::<usize>();
-                let lines = figures.iter().map(|same| line(own, standing, same));
-                let lines: Vec<String> = lines.collect();
+                let lines = figures.iter().filter_map(|same| line(own, standing, same));
+                let lines: Vec<Line> = lines.collect();
                 if !lines.is_empty() {
                     list.push(finding(lines));
                 }
@@ -136,7 +151,11 @@ fn compared(report: &Report, brokers: &[Broker], contests: &[Contest<'_>]) -> St
         let provenance = report.brokers.get(broker);
         let version = provenance.and_then(|it| version(&it.version));
         let version = version.map(|it| format!(" {it}")).unwrap_or_default();
-        format!("{}{version}", broker.name())
+        let role = match broker {
+            Broker::Null => " (only copies: the least there can be)",
+            _ => "",
+        };
+        format!("{}{version}{role}", broker.name())
     });
     let names: Vec<String> = names.collect();
     let contenders = || contests.iter().flat_map(|it| &it.contenders);
@@ -180,11 +199,8 @@ fn verdict(own: Broker, [behind, ahead, even]: [usize; 3]) -> String {
 }
 
 /// Returns a line on one figure: the broker's own value, and how it stands to those of the others.
-fn line(own: Broker, standing: Standing, comparisons: &[&Comparison<'_>]) -> String {
-    let Some(first) = comparisons.first() else {
-        return String::new();
-    };
-    let figure = &first.own.figure;
+fn line(own: Broker, standing: Standing, comparisons: &[&Comparison<'_>]) -> Option<Line> {
+    let figure = &comparisons.first()?.own.figure;
     let told = |value: f64| with_unit(value, figure.unit);
     let others = comparisons.iter().map(|it| {
         let (name, value) = (it.broker.name(), it.other.figure.value);
@@ -196,14 +212,11 @@ fn line(own: Broker, standing: Standing, comparisons: &[&Comparison<'_>]) -> Str
             }
         }
     });
-    let others: Vec<String> = others.collect();
-    format!(
-        "{}: {} {}, {}",
-        figure.name,
-        own.name(),
-        told(figure.value),
-        others.join(", ")
-    )
+    let own = format!("{} {}", own.name(), told(figure.value));
+    Some(Line {
+        of: figure.name.to_owned(),
+        parts: iter::once(own).chain(others).collect(),
+    })
 }
 
 /// Returns by how much `own` is less or more than `other`: a ratio, or percent where it would be 1.0.
@@ -222,19 +235,23 @@ fn difference(own: f64, other: f64) -> String {
 }
 
 /// Returns which brokers have too few rounds that count; empty if all have enough.
-fn unsaid(contest: &Contest<'_>, own: Broker) -> Vec<String> {
+fn unsaid(contest: &Contest<'_>, own: Broker) -> Vec<Line> {
     let is_short = |it: &&Contender| it.counting < ENOUGH_ROUNDS;
     let short = contest.contenders.iter().filter(is_short);
+    let line = |broker: Broker, words: String| Line {
+        of: broker.name().to_owned(),
+        parts: vec![words],
+    };
     let says = |it: &Contender| {
         let counting = match it.counting {
             0 => "no round counts".to_owned(),
             number => format!("{} of {} counts", counted(number, "round"), it.rounds),
         };
-        format!("{}: {counting}", it.broker.name())
+        line(it.broker, counting)
     };
-    let mut lines: Vec<String> = short.map(says).collect();
+    let mut lines: Vec<Line> = short.map(says).collect();
     if contest.contender(own).is_none() {
-        lines.push(format!("{} was not run", own.name()));
+        lines.push(line(own, "was not run".to_owned()));
     }
     lines
 }
@@ -259,7 +276,7 @@ impl fmt::Display for Summary {
     }
 }
 
-fn lines(out: &mut fmt::Formatter<'_>, indent: &str, lines: &[String]) -> fmt::Result {
+fn lines(out: &mut fmt::Formatter<'_>, indent: &str, lines: &[impl fmt::Display]) -> fmt::Result {
     lines
         .iter()
         .try_for_each(|line| writeln!(out, "{indent}{line}"))
@@ -285,10 +302,10 @@ mod tests {
         report
     }
 
-    fn told(findings: &[Finding]) -> Vec<&str> {
+    fn told(findings: &[Finding]) -> Vec<String> {
         let lines = findings.iter().flat_map(|it| &it.lines);
-        let lines = lines.filter(|it| it.starts_with("server CPU"));
-        lines.map(String::as_str).collect()
+        let lines = lines.filter(|it| it.of.starts_with("server CPU"));
+        lines.map(Line::to_string).collect()
     }
 
     #[test]
@@ -326,7 +343,8 @@ mod tests {
         let summary = Summary::of(&report(&[(Broker::Mles, &[1]), (Broker::Nats, &[9])]));
         assert!(summary.behind.is_empty() && summary.ahead.is_empty() && summary.even.is_empty());
         assert!(summary.verdict.starts_with("No claim"), "{summary}");
-        assert_eq!(summary.unsaid[0].lines[0], "mles: 1 round of 1 counts");
+        let line = summary.unsaid[0].lines[0].to_string();
+        assert_eq!(line, "mles: 1 round of 1 counts");
     }
 
     #[test]
@@ -337,9 +355,9 @@ mod tests {
             (Broker::Redis, &[0, 0]),
         ]));
         assert!(summary.ahead.is_empty(), "{summary}");
-        let lines = &summary.unsaid[0].lines;
+        let lines = summary.unsaid[0].lines.iter().map(Line::to_string);
         assert_eq!(
-            lines[..],
+            lines.collect::<Vec<_>>(),
             ["nats: 1 round of 2 counts", "redis: no round counts"]
         );
         assert_eq!(summary.uncounted.len(), 3);

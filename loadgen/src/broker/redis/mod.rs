@@ -31,7 +31,7 @@ pub(super) const VALKEY: Row = Row {
     ),
     launch: |program, place, _| Ok(launch(program, place, VALKEY_SETTINGS)),
     history: HistorySupport::None("Valkey's publish/subscribe keeps no history"),
-    look: Look::new(["#6a3fb5", "#b79bff"], "2.5 2.5 7 2.5", BOW_TIE),
+    look: Look::new(["#3c7a00", "#9bd356"], "2.5 2.5 7 2.5", BOW_TIE),
     ..REDIS
 };
 

@@ -9,12 +9,17 @@ use crate::broker::Broker;
 
 /// Returns the class of what belongs to `broker`, which has its colour as `--c`.
 pub(super) fn class(broker: Broker) -> String {
-    format!("b-{}", broker.name())
+    format!("b-{}", identifier(broker))
 }
 
 /// Returns the id of the check box that hides what belongs to `broker`.
 pub(super) fn check_box(broker: Broker) -> String {
-    format!("show-{}", broker.name())
+    format!("show-{}", identifier(broker))
+}
+
+/// Returns the broker's name as a style sheet takes it: a dot would begin another class.
+fn identifier(broker: Broker) -> String {
+    broker.name().replace('.', "-")
 }
 
 /// Returns the part of the style sheet that is about brokers: a colour and a check box for each.
@@ -49,6 +54,21 @@ pub(super) fn swatch(broker: Broker) -> Markup {
         svg class={ "swatch " (class(broker)) } viewBox="0 0 30 12" aria-hidden="true" {
             path.line d="M0,6H30" stroke-dasharray=(look.dashes) {}
             path.mark d=(look.mark) transform="translate(15,6)" {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_broker_has_a_class_and_an_id_that_selectors_take() {
+        for &broker in Broker::value_variants() {
+            for name in [class(broker), check_box(broker)] {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                assert!(name.bytes().all(is_plain), "{name}");
+            }
         }
     }
 }

@@ -38,7 +38,12 @@ pub(super) fn plot(report: &Report, groups: &[Group<'_>]) -> Markup {
     let ([least, _, ..], Some(greatest)) = (rates.as_slice(), rates.last()) else {
         return Markup::default();
     };
-    let table = cells::render(&table(&points, &rates));
+    let table = html! {
+        div {
+            (cells::render(&table(&points, &rates)))
+            @if points.iter().any(|point| !point.is_sound) { p.hint { "In brackets: no run counts." } }
+        }
+    };
     let mut series: Vec<Series> = Vec::new();
     for point in points.iter().filter(|point| point.is_sound) {
         add(&mut series, point);
@@ -115,13 +120,8 @@ fn table(points: &[Point], rates: &[f64]) -> Cells {
     });
     let mut header = vec![String::new()];
     header.extend(rates.iter().map(|rate| format!("{}/s", count(*rate))));
-    let doubt = if points.iter().all(|point| point.is_sound) {
-        ""
-    } else {
-        "; (no run counts)"
-    };
     Cells {
-        caption: format!("p99 latency at each rate{doubt}"),
+        caption: "p99 latency at each rate".to_owned(),
         names: 1,
         header,
         rows: rows.collect(),

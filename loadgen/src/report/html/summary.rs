@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::title::named;
 use crate::report::Report;
-use crate::report::summary::{Finding, Summary};
+use crate::report::summary::{Finding, Line, Summary};
 
 /// The most problems that are not folded away.
-const FEW_PROBLEMS: usize = 3;
+const FEW_PROBLEMS: usize = 8;
 /// The most scenarios in a list that is not folded away.
 const FEW_SCENARIOS: usize = 8;
 
@@ -44,15 +44,30 @@ fn lists(summary: &Summary) -> Markup {
     }
 }
 
+/// Returns how many comparisons there are in a list: a line has the broker's own figure and those of others.
 fn count(findings: &[Finding]) -> usize {
-    findings.iter().map(|it| it.lines.len()).sum()
+    let lines = findings.iter().flat_map(|it| &it.lines);
+    lines.map(|line| line.parts.len().max(2) - 1).sum()
 }
 
 fn item(finding: &Finding) -> Markup {
     html! {
         li {
             (named(&finding.title, &finding.scenario))
-            ul { @for line in &finding.lines { li { (line) } } }
+            ul { @for line in &finding.lines { (said(line)) } }
+        }
+    }
+}
+
+/// Returns a line that breaks between its parts only.
+fn said(line: &Line) -> Markup {
+    html! {
+        li {
+            strong { (line.of) } ": "
+            @for (index, part) in line.parts.iter().enumerate() {
+                @if index > 0 { ", " }
+                span.part { (part) }
+            }
         }
     }
 }
