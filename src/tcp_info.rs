@@ -81,7 +81,7 @@ fn open() -> Option<Socket> {
     if let Err(error) = &opened {
         tracing::info!(
             %error,
-            "the system tells nothing about connections (AF_NETLINK): clients that vanished and \
+            "cannot query connections over netlink (AF_NETLINK): clients that vanished and \
              come back may be refused until tcp_timeout"
         );
     }

@@ -39,8 +39,8 @@ pub(crate) enum Denied {
     },
     /// A resync carries frames of many senders, and this server lets each session send its own only.
     #[error(
-        "a resync, as only servers send: check_names = \"sender\" takes no servers below this one; \
-         set it to \"channel\" or \"off\" if this is one of yours"
+        "a resync, which only servers send: check_names = \"sender\" refuses all servers below; set \
+         it to \"channel\" or \"off\" if this one is yours"
     )]
     ChecksSenders,
     /// The secret in an HTTP request is not the one that all clients share.
@@ -48,8 +48,8 @@ pub(crate) enum Denied {
     WrongSecret,
     /// The secret was shown in an HTTP request that others may have read on its way.
     #[error(
-        "Authorization: Bearer shows the key to everybody on the way: it is taken inside of TLS only \
-         (--tls-ws), from this machine, and from trusted_proxies"
+        "Authorization: Bearer reveals the key to everyone on the network path: it is accepted only \
+         over TLS (--tls-ws), from this machine, and from trusted_proxies"
     )]
     KeyInClear,
     /// A page of somebody else's wants to connect.
@@ -70,8 +70,8 @@ pub(crate) enum Denied {
 
 impl Denied {
     const ORIGIN: &'static str = "this origin is not allowed (--ws-origin)";
-    const HOST: &'static str = "without a key this server goes by its address and by localhost alone; \
-                                other names have to be listed, as in --ws-origin http://NAME";
+    const HOST: &'static str = "without a key, this server answers only to its IP address and localhost; \
+                                list other names, as in --ws-origin http://NAME";
 
     /// Returns the reason as its client may be told it: without what the client has said itself.
     pub(crate) fn reason(&self) -> String {

@@ -22,8 +22,7 @@ pub enum StartError {
     /// Nobody could join over WebSocket: what a key is made of there is the shared secret, and there
     /// is none.
     #[error(
-        "WebSocket needs the shared key (or to trust everyone there): an address key alone lets \
-         nobody join"
+        "WebSocket needs the shared key (or ws_trust): with an address key alone, nobody could join"
     )]
     NoWebSocketKey,
     /// Nowhere to listen.

@@ -181,7 +181,7 @@ fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>) {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(
-                "cannot listen on {address} for browsers: {error}; going on without it (--ws \
+                "cannot listen on {address} for browsers: {error}; continuing without it (--ws \
                  chooses another address)"
             );
             false

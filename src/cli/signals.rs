@@ -51,7 +51,7 @@ impl Signals {
                 OperatorRequest::Hangup => match broker.reload_certificates() {
                     // What came of it has been logged.
                     Ok(true) | Err(_) => {}
-                    Ok(false) => tracing::info!("SIGHUP: there is nothing to load again"),
+                    Ok(false) => tracing::info!("SIGHUP: there is nothing to reload"),
                 },
             }
         }
@@ -78,6 +78,6 @@ fn tell(broker: &StopHandle) {
         tracing::info!("{link}");
     }
     if links.len() > LISTED {
-        tracing::info!("and {} links more", links.len() - LISTED);
+        tracing::info!("and {} more links", links.len() - LISTED);
     }
 }

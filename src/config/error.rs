@@ -101,14 +101,13 @@ pub(crate) enum Fault {
          set `history_limit` to 0 too, or raise `history_bytes`"
     )]
     HistoryWithoutBytes { frames: usize },
-    #[error("{address} is to be listened on twice{}", default_of_listen(*.has_default))]
+    #[error("{address} is listed twice{}", default_of_listen(*.has_default))]
     ListenTwice {
         address: SocketAddr,
         has_default: bool,
     },
     #[error(
-        "{part} is part of {whole}{}, and both are to be listened on: leave one of them out, or take \
-         another port{}",
+        "{part} overlaps {whole}{}: remove one of them, or use another port{}",
         takes_v4_too(*.part, *.whole),
         default_of_listen(*.has_default)
     )]
@@ -118,7 +117,7 @@ pub(crate) enum Fault {
         has_default: bool,
     },
     #[error(
-        "nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, --tls, \
+        "no address to listen on: set `listen`, or a listener of [tls] or [ws] (--listen, --tls, \
          --tls-ws or --ws)"
     )]
     NoListener,
@@ -128,7 +127,7 @@ pub(crate) enum Fault {
     )]
     ProxyProtocolFromNobody,
     #[error(
-        "listening for TLS needs a certificate and its key: set `cert` and `key` of [tls] \
+        "TLS listeners need a certificate and its key: set `cert` and `key` of [tls] \
          (--tls-cert and --tls-key); `mles dev-cert` makes a pair to try it out"
     )]
     TlsWithoutCert,
@@ -139,18 +138,18 @@ pub(crate) enum Fault {
         missing: &'static str,
     },
     #[error(
-        "refusing to take joins without a key from {0}: `trust` would let anyone join who can \
-         reach it; listen on 127.0.0.1 only, or say --allow-anonymous"
+        "refusing to accept joins without a key on {0}: `trust` would let anyone who can reach it \
+         join; listen on 127.0.0.1 only, or use --allow-anonymous"
     )]
     TrustBeyondLoopback(SocketAddr),
     #[error(
         "`max_message` of [ws] is {message} bytes, more than the {frame} of `max_frame`: such a \
-         message could not be passed on; lower `max_message` or raise `max_frame`"
+         message could not be forwarded; lower `max_message` or raise `max_frame`"
     )]
     MessageOverFrame { message: usize, frame: usize },
     #[error(
         "`ping_timeout` of [ws] is {timeout:?}, less than the {interval:?} of `ping_interval`: \
-         clients would be gone before they are asked"
+         clients would be disconnected before they are pinged"
     )]
     TimeoutBelowPing {
         timeout: Duration,
@@ -158,7 +157,7 @@ pub(crate) enum Fault {
     },
     #[error(
         "refusing to listen on {0} without a key: anyone who can reach it could join; set a key \
-         (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or say --allow-anonymous"
+         (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or use --allow-anonymous"
     )]
     ListenWithoutKey(SocketAddr),
     #[error("`backoff` of [peer] is {backoff:?}, more than the {max:?} of `backoff_max`")]
@@ -169,7 +168,7 @@ pub(crate) enum Fault {
     KeyFile { path: PathBuf, source: io::Error },
     #[error("the key file {0} is empty")]
     KeyFileEmpty(PathBuf),
-    #[error("the key file {0} has several lines; the key stands alone in it, on one line")]
+    #[error("the key file {0} has several lines; it must hold the key alone, on one line")]
     KeyFileLines(PathBuf),
 }
 
@@ -185,7 +184,7 @@ fn takes_v4_too(part: SocketAddr, whole: SocketAddr) -> &'static str {
 /// Says where an address is from that nobody has asked for.
 const fn default_of_listen(is_it: bool) -> &'static str {
     if is_it {
-        "; the default of `listen` is one of them (listen = \"none\" is nowhere)"
+        "; the default of `listen` is one of them (listen = \"none\" turns it off)"
     } else {
         ""
     }

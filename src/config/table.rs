@@ -222,8 +222,8 @@ options! {
         /// TCP congestion control for clients, by the kernel's name for it; auto means the system's,
         /// and reno for clients on this machine
         tcp_congestion: settings.limits.tcp_congestion => Name, or "auto";
-        /// What is checked in frames after the join: nothing, that they name the session's channel,
-        /// or its channel and uid; sender refuses all servers below
+        /// What is checked in frames after the join: nothing (off), that they name the session's
+        /// channel (channel), or its channel and uid (sender). sender refuses all servers below
         check_names: settings.limits.check_names => OneOf::NAME_CHECK;
     }
 

@@ -51,7 +51,7 @@ impl Shard {
                 shard = self.id.0,
                 sessions,
                 frames,
-                "stopped before these sessions had got all their frames"
+                "stopped before these sessions had received all their frames"
             );
         }
     }

@@ -249,12 +249,12 @@ impl Shard {
             ),
             Ended::Overdrawn => tracing::warn!(
                 %peer, %uid, %channel, unsent,
-                "session ended: its incomplete frame had stood still for longest when the memory \
-                 for such frames was used up (partial_bytes)"
+                "session ended: closed to free memory for incomplete frames (partial_bytes); its \
+                 frame had not progressed for longest"
             ),
             Ended::Overdue => tracing::warn!(
                 %peer, %uid, %channel, unsent,
-                "session ended: a frame that had begun did not go on within frame_deadline"
+                "session ended: an incomplete frame did not progress within frame_deadline"
             ),
             Ended::Slow(reason) => tracing::warn!(
                 %peer, %uid, %channel, unsent, "session ended: {}", slow_text(*reason)

@@ -25,7 +25,7 @@ impl LogLimiter {
         {
             let left_out = self.count.get().saturating_sub(BURST);
             if left_out > 0 {
-                tracing::warn!(left_out, "log lines left out; the counters have them all");
+                tracing::warn!(left_out, "log lines suppressed; the counters include them");
             }
             self.since.set(Some(now));
             self.count.set(0);

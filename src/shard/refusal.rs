@@ -24,32 +24,30 @@ pub(crate) const NO_MEMORY_FOR_REQUEST: &str =
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// It closed the connection without a byte: a port scan, or a health check.
-    #[error("the client left without sending anything")]
+    #[error("the client closed the connection without sending anything")]
     LeftSilently,
     /// It closed the connection inside its join frame.
-    #[error("the client left inside its join frame")]
+    #[error("the client closed the connection in the middle of its join frame")]
     LeftInside,
     /// It closed the connection inside the TLS handshake: a port scan, or it does not trust us.
-    #[error("the client left inside the TLS handshake")]
+    #[error("the client closed the connection during the TLS handshake")]
     LeftInHandshake,
     /// A proxy that is trusted did not say who its client is.
-    #[error(
-        "no PROXY header, as it has to come from trusted_proxies on this listener (proxy_protocol)"
-    )]
+    #[error("no PROXY header: on this listener, trusted_proxies must send one (proxy_protocol)")]
     NoProxyHeader,
     /// The PROXY header is malformed.
-    #[error("the PROXY header cannot be read")]
+    #[error("malformed PROXY header")]
     BadProxyHeader,
     /// It closed the connection inside a PROXY header.
-    #[error("the proxy left inside its PROXY header")]
+    #[error("the proxy closed the connection in the middle of its PROXY header")]
     LeftInProxyHeader,
     /// A PROXY header came from where none is expected.
     #[error(
-        "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
+        "unexpected PROXY header: this listener accepts none from there (proxy_protocol, trusted_proxies)"
     )]
     UnexpectedProxyHeader,
     /// The TLS handshake failed.
-    #[error("no TLS: {0}")]
+    #[error("TLS handshake failed: {0}")]
     Tls(String),
     /// The time to join was up.
     #[error("no {awaited} within join_deadline")]
@@ -65,12 +63,12 @@ pub(crate) enum Refusal {
     #[error("turned away at the limit ({})", .0.limit())]
     LimitReached(LimitReached),
     /// It had to make room for others.
-    #[error("let go before it had joined, to make room at the limit ({})", .0.limit())]
+    #[error("closed before it had joined, to make room at the limit ({})", .0.limit())]
     LetGo(LimitReached),
     /// The memory for incomplete frames was needed for those of others.
     #[error(
-        "its join frame had stood still for longest when the memory for incomplete frames was used \
-         up (partial_bytes)"
+        "closed to free memory for incomplete frames (partial_bytes): its join frame had not \
+         progressed for longest"
     )]
     Overdrawn,
     /// The first bytes are no frame.
@@ -95,10 +93,10 @@ pub(crate) enum Refusal {
     #[error("a live session has the same uid in this channel")]
     Duplicate,
     /// A later join of the same client waits for the same place.
-    #[error("its client has come once more while it waited for its place")]
+    #[error("its client has joined again while it waited for its place")]
     Superseded,
     /// There is no room for a new channel.
-    #[error("as many channels as max_channels allows")]
+    #[error("the limit of channels is reached (max_channels)")]
     TooManyChannels,
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
@@ -110,7 +108,7 @@ pub(crate) enum Refusal {
     #[error("it would close a ring")]
     Ring,
     /// A link comes late: the server below has replaced it.
-    #[error("a later session of it is there")]
+    #[error("a newer session of it exists")]
     Overtaken,
     /// The socket failed.
     #[error("connection failed: {0}")]
@@ -186,12 +184,12 @@ impl Shard {
             (Attempt::Request, _) => tracing::warn!(%peer, %refusal, "HTTP request refused"),
             (Attempt::JoinOverWebSocket { .. }, Refusal::Overdrawn) => tracing::warn!(
                 %peer,
-                "join over WebSocket refused: its message had stood still for longest when the \
-                 memory for incomplete messages was used up (partial_bytes)"
+                "join over WebSocket refused: closed to free memory for incomplete messages \
+                 (partial_bytes); its message had not progressed for longest"
             ),
             (Attempt::JoinOverWebSocket { .. }, Refusal::LetGo(full)) => tracing::warn!(
                 %peer, limit = full.limit(),
-                "WebSocket client let go before it had joined: made room at the limit"
+                "WebSocket client closed before it had joined: made room at the limit"
             ),
             (Attempt::JoinOverWebSocket { told }, _) => {
                 tracing::warn!(%peer, refusal = %told, "join over WebSocket refused");

@@ -37,7 +37,7 @@ pub(crate) fn explain_error(error: &Error, peer: &str) -> String {
         }
         Error::NoCertificatesPresented => format!("{peer} has shown no certificate"),
         Error::NoApplicationProtocol => {
-            format!("{peer} does not offer the protocol that is spoken here (ALPN)")
+            format!("{peer} does not offer the protocol that is used here (ALPN)")
         }
         Error::DecryptError => format!("a message of {peer} cannot be decrypted"),
         Error::PeerSentOversizedRecord => format!("{peer} sent a record that is too large"),

@@ -146,15 +146,14 @@ impl ServerTls {
         let result = self.reload();
         match &result {
             Ok(()) => {
-                tracing::info!(
-                    "certificates are loaded again: {}",
-                    self.files.pair.cert.display()
-                );
+                tracing::info!("certificates reloaded: {}", self.files.pair.cert.display());
                 for warning in self.warnings(SystemTime::now()) {
                     tracing::warn!("{warning}");
                 }
             }
-            Err(error) => tracing::error!("certificates stay as they are: {error}"),
+            Err(error) => {
+                tracing::error!("certificates not reloaded, the current ones stay in use: {error}")
+            }
         }
         result
     }

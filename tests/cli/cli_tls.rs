@@ -117,12 +117,12 @@ fn what_dev_cert_prints_works() {
     };
     hang_up();
     log_line(&mut log, |line| {
-        line.contains("certificates are loaded again").then_some(())
+        line.contains("certificates reloaded").then_some(())
     });
     std::fs::write(folder.path().join("cert.pem"), "").unwrap();
     hang_up();
     log_line(&mut log, |line| {
-        line.contains("certificates stay as they are").then_some(())
+        line.contains("certificates not reloaded").then_some(())
     });
 }
 

@@ -26,6 +26,6 @@ mod client_session;
 mod client_tls;
 #[path = "../common/mod.rs"]
 mod common;
+mod docs;
 mod fake_server;
 mod program;
-mod readme;

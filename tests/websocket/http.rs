@@ -169,7 +169,7 @@ fn an_upgrade_that_lost_its_headers_is_told_so() {
     let lost = whole.replace("Connection: Upgrade\r\nUpgrade: websocket\r\n", "");
     let (head, body) = ask(&broker, &lost);
     assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
-    assert!(body.contains("a proxy on the way"), "{body}");
+    assert!(body.contains("a proxy must pass them on"), "{body}");
     let old = whole.replace("HTTP/1.1", "HTTP/1.0");
     let (head, body) = ask(&broker, &old);
     assert!(head.starts_with("HTTP/1.1 505 "), "{head}");

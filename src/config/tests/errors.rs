@@ -277,7 +277,7 @@ fn values_that_do_not_fit_together_are_told_by_what_to_change() {
     file("[channel]\nhistory_bytes = 0\nhistory_limit = 0").ok();
     assert_error(
         "[server]\nlisten = [\"127.0.0.1:8077\", 8078, 8077]",
-        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice",
+        "mles.toml:2: 127.0.0.1:8077 is listed twice",
     );
     file("[server]\nlisten = [0, 0]").ok();
 }
@@ -325,26 +325,25 @@ fn listening_beyond_loopback_needs_a_key() {
 fn listeners_of_all_kinds_are_checked() {
     assert_error(
         "[ws]\nlisten = 8077",
-        "mles.toml:2: 127.0.0.1:8077 is to be listened on twice; the default of `listen` is one of \
-         them (listen = \"none\" is nowhere)",
+        "mles.toml:2: 127.0.0.1:8077 is listed twice; the default of `listen` is one of \
+         them (listen = \"none\" turns it off)",
     );
     assert_error(
         "[auth]\nkey = \"k\"\n[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n[ws]\nlisten = \
          \"0.0.0.0:2\"",
-        "mles.toml:6: 127.0.0.1:2 is part of 0.0.0.0:2, and both are to be listened on: leave one \
-         of them out, or take another port",
+        "mles.toml:6: 127.0.0.1:2 overlaps 0.0.0.0:2: remove one of them, or use another port",
     );
     assert_error(
         "[auth]\nkey = \"k\"\n[ws]\nlisten = \"[::]:8077\"",
-        "mles.toml:4: 127.0.0.1:8077 is part of [::]:8077, which takes IPv4 too, and both are to be \
-         listened on: leave one of them out, or take another port; the default of `listen` is one of \
-         them (listen = \"none\" is nowhere)",
+        "mles.toml:4: 127.0.0.1:8077 overlaps [::]:8077, which takes IPv4 too: remove one of them, or \
+         use another port; the default of `listen` is one of \
+         them (listen = \"none\" turns it off)",
     );
     file("[auth]\nkey = \"k\"\n[server]\nlisten = [\"0.0.0.0:1\", \"[::]:1\"]").ok();
     file("[auth]\nkey = \"k\"\n[server]\nlisten = \"0.0.0.0:1\"\n[ws]\nlisten = \"[::]:1\"").ok();
     assert_error(
         "[server]\nlisten = []",
-        "mles.toml:2: nowhere to listen: set `listen`, or a listener of [tls] or [ws] (--listen, \
+        "mles.toml:2: no address to listen on: set `listen`, or a listener of [tls] or [ws] (--listen, \
          --tls, --tls-ws or --ws)",
     );
     for section in ["tls", "ws"] {
@@ -376,7 +375,7 @@ fn a_certificate_and_its_key_go_together() {
     );
     for listener in ["listen", "ws"] {
         let error = file(&format!("[tls]\n{listener} = 8443")).error();
-        let expected = "mles.toml:2: listening for TLS needs a certificate and its key: ";
+        let expected = "mles.toml:2: TLS listeners need a certificate and its key: ";
         assert!(error.starts_with(expected), "{error}");
     }
 }
@@ -385,7 +384,7 @@ fn a_certificate_and_its_key_go_together() {
 fn trust_beyond_loopback_is_for_those_who_let_anyone_join() {
     let open = "[auth]\nkey = \"k\"\n[ws]\nlisten = \"[::]:1\"\ntrust = true";
     let error = file(open).error();
-    let expected = "mles.toml:5: refusing to take joins without a key from [::]:1: ";
+    let expected = "mles.toml:5: refusing to accept joins without a key on [::]:1: ";
     assert!(error.starts_with(expected), "{error}");
     file(&open.replace("[::]", "[::1]")).ok();
     file(&open.replace("[ws]", "allow_anonymous = true\n[ws]")).ok();
@@ -396,13 +395,13 @@ fn what_websocket_settings_must_agree_on() {
     assert_error(
         "[ws]\nmax_message = \"2MiB\"\n[limits]\nmax_frame = \"1MiB\"",
         "mles.toml:4: `max_message` of [ws] is 2097152 bytes, more than the 1048576 of \
-         `max_frame`: such a message could not be passed on; lower `max_message` or raise \
+         `max_frame`: such a message could not be forwarded; lower `max_message` or raise \
          `max_frame`",
     );
     assert_error(
         "[ws]\nping_timeout = \"5s\"",
         "mles.toml:2: `ping_timeout` of [ws] is 5s, less than the 24s of `ping_interval`: clients \
-         would be gone before they are asked",
+         would be disconnected before they are pinged",
     );
 }
 

@@ -9,6 +9,7 @@ const PRODUCTION: &str = include_str!("../../../configs/production.toml");
 const HIGH_FAN_OUT: &str = include_str!("../../../configs/high-fan-out.toml");
 const ROOT: &str = include_str!("../../../configs/root.toml");
 const PEER: &str = include_str!("../../../configs/peer.toml");
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
 fn with_key(text: &str) -> Case<'_> {
     Case {
@@ -99,4 +100,15 @@ fn keys_that_are_commented_out_are_right_too() {
         .replace("# origin = ", "origin = ")
         .replace("# addr_key = ", "addr_key = ");
     file(&text).ok();
+}
+
+/// Help, `configs/production.toml` and OPERATIONS say what `check_names` does in the same words.
+#[test]
+fn check_names_is_explained_in_one_way() {
+    let opt = OPTIONS.iter().find(|opt| opt.name == "check_names").unwrap();
+    for text in [PRODUCTION, OPERATIONS] {
+        let words = text.replace('#', " ").replace('`', "");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(opt.help), "not said there: {}", opt.help);
+    }
 }

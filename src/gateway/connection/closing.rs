@@ -76,7 +76,7 @@ impl Closing {
             Self::Silent => (CloseCode::POLICY, "no answer to pings"),
             Self::Overdue => (
                 CloseCode::POLICY,
-                "a message did not go on within frame_deadline",
+                "an incomplete message did not progress within frame_deadline",
             ),
         };
         Some((code, reason.into()))

@@ -293,7 +293,7 @@ impl HttpConnection {
             End::Over(Ok(())) => return,
             // The client has been told by the library.
             End::Over(Err(error)) if error.is_parse() => {
-                Refusal::Fault(format!("this is no HTTP request: {error}"))
+                Refusal::Fault(format!("not an HTTP request: {error}"))
             }
             End::Over(Err(error)) => {
                 return tracing::debug!(%peer, %error, "HTTP connection ended");

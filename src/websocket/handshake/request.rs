@@ -36,18 +36,18 @@ pub(crate) struct HttpRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BadRequest {
     /// It is not HTTP/1.
-    #[error("this is no HTTP request: {0}")]
+    #[error("not an HTTP request: {0}")]
     Malformed(httparse::Error),
     /// Another version than 1.0 and 1.1.
-    #[error("only HTTP/1.1 and 1.0 are spoken here")]
+    #[error("only HTTP/1.1 and 1.0 are supported")]
     Version,
     /// A PROXY header where none is expected.
     #[error(
-        "a PROXY header, and this listener takes none from there (proxy_protocol, trusted_proxies)"
+        "unexpected PROXY header: this listener accepts none from there (proxy_protocol, trusted_proxies)"
     )]
     ProxyHeader,
     /// An upgrade with another method than GET.
-    #[error("WebSocket is asked for with GET")]
+    #[error("a WebSocket upgrade must be a GET request")]
     Method,
     /// The head is over [`MAX_HEAD`].
     #[error("the request has more than {MAX_HEAD} bytes")]
@@ -56,7 +56,7 @@ pub(crate) enum BadRequest {
     #[error("the request has more than {MAX_HEADERS} headers")]
     TooManyHeaders,
     /// The target is no path.
-    #[error("the target is no path in printable ASCII")]
+    #[error("the target is not a path in printable ASCII")]
     RequestTarget,
     /// A header that must be there once is there twice.
     #[error("more than one {name} header")]
@@ -71,22 +71,22 @@ pub(crate) enum BadRequest {
         name: &'static str,
     },
     /// An upgrade with a body.
-    #[error("a request for WebSocket has no body")]
+    #[error("a WebSocket upgrade must have no body")]
     Body,
     /// An upgrade over HTTP/1.0.
-    #[error("WebSocket needs HTTP/1.1; a proxy has to be told (nginx: proxy_http_version 1.1)")]
+    #[error("WebSocket needs HTTP/1.1; configure the proxy for it (nginx: proxy_http_version 1.1)")]
     OldUpgrade,
     /// Headers of an upgrade without those that ask for it.
     #[error(
-        "WebSocket needs the headers Connection: Upgrade and Upgrade: websocket; a proxy on the way \
-         has to pass them on"
+        "WebSocket needs the headers Connection: Upgrade and Upgrade: websocket; a proxy \
+         must pass them on"
     )]
     HalfAnUpgrade,
     /// Another version of the WebSocket protocol.
-    #[error("only version 13 of WebSocket is spoken here")]
+    #[error("only version 13 of WebSocket is supported")]
     WebSocketVersion,
     /// `auth` in the query is not made of numbers in hex, or has too many.
-    #[error("auth must be a few numbers of 1 to 16 hex digits")]
+    #[error("each auth must have 1 to 16 hex digits")]
     Auth,
 }
 

@@ -377,9 +377,9 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         Ended::Overdrawn => {
             LinkFailure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
         }
-        Ended::Overdue => {
-            LinkFailure::Dropped("a frame did not go on within frame_deadline".to_owned())
-        }
+        Ended::Overdue => LinkFailure::Dropped(
+            "an incomplete frame did not progress within frame_deadline".to_owned(),
+        ),
         Ended::Replaced | Ended::LetGo(_) | Ended::Stopping | Ended::Fault(_) => {
             LinkFailure::Broken("closed here".to_owned())
         }
