@@ -96,10 +96,20 @@ fn bad_first_frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// A broker with a secret, and those who know it.
+fn guarded() -> (Broker, Bystanders) {
+    let keyring = Keyring::new(Some("secret".into()), None);
+    let broker = start(Settings {
+        keyring: keyring.clone(),
+        ..settings()
+    });
+    let good = Bystanders::start_in(&broker, "bystanders", &keyring);
+    (broker, good)
+}
+
 #[test]
 fn a_bad_first_frame_is_refused() {
-    let broker = start(settings());
-    let good = Bystanders::start(&broker);
+    let (broker, good) = guarded();
     for (what, frame) in bad_first_frames() {
         let refused = broker.stats().refused;
         let mut stream = Client::connect(&broker);
@@ -115,8 +125,7 @@ fn a_bad_first_frame_is_refused() {
 /// A resync is for peers that know the key; here its frames are forged, or it is well-formed.
 #[test]
 fn a_resync_as_first_frame_is_refused() {
-    let broker = start(settings());
-    let good = Bystanders::start(&broker);
+    let (broker, good) = guarded();
     let nested = |uid, channel| {
         let message = Message {
             uid,

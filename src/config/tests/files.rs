@@ -105,7 +105,10 @@ fn keys_that_are_commented_out_are_right_too() {
 /// Help, `configs/production.toml` and OPERATIONS say what `check_names` does in the same words.
 #[test]
 fn check_names_is_explained_in_one_way() {
-    let opt = OPTIONS.iter().find(|opt| opt.name == "check_names").unwrap();
+    let opt = OPTIONS
+        .iter()
+        .find(|opt| opt.name == "check_names")
+        .unwrap();
     for text in [PRODUCTION, OPERATIONS] {
         let words = text.replace('#', " ").replace('`', "");
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
