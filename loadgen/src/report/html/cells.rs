@@ -47,7 +47,7 @@ pub(super) fn render(cells: &Cells) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(cells.caption) {
             table class={ "cells names-" (cells.names) } {
-                caption { (cells.caption) }
+                caption { span { (cells.caption) } }
                 thead {
                     tr { @for name in &cells.header { @if name.is_empty() { td {} } @else { th scope="col" { (name) } } } }
                 }

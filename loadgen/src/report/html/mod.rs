@@ -267,7 +267,7 @@ mod tests {
         let html = html(&report);
         let title = report.title("latency-1000");
         let table = |caption: &str| {
-            let caption = format!("<caption>{title}: {caption}</caption>");
+            let caption = format!("<caption><span>{title}: {caption}</span></caption>");
             let (_, table) = html.split_once(&caption).expect("there is a table");
             table
                 .split("</table>")
