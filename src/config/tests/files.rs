@@ -110,8 +110,12 @@ fn check_names_is_explained_in_one_way() {
         .find(|opt| opt.name == "check_names")
         .unwrap();
     for text in [PRODUCTION, OPERATIONS] {
-        let words = text.replace('#', " ").replace('`', "");
+        let words = text.replace('#', " ").replace('`', "").to_lowercase();
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains(opt.help), "not said there: {}", opt.help);
+        assert!(
+            words.contains(&opt.help.to_lowercase()),
+            "not said: {}",
+            opt.help
+        );
     }
 }

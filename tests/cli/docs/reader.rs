@@ -10,7 +10,7 @@ const GIVEN: &str = "mles dev-cert --out given --name broker.example &&
     (umask 077 && echo secret >key)";
 
 /// What the commands that run to their end begin with. Any other is a row of the stand-ins.
-const RUN: [&str; 4] = ["mles", "export", "cd", "git"];
+const RUN: [&str; 6] = ["mles", "export", "cd", "git", "curl", "printf"];
 
 #[test]
 fn every_command_works_as_it_stands() {
@@ -200,13 +200,11 @@ impl<'a> Reader<'a> {
             return;
         };
         let (line, _) = promised.split_once('"').unwrap();
-        let others = self
+        let mut others = self
             .running
             .iter()
             .filter(|running| running.command != command.text);
-        let subscriber = others
-            .filter(|running| running.command.contains("mles sub"))
-            .next_back();
+        let subscriber = others.rfind(|running| running.command.contains("mles sub"));
         subscriber
             .expect("somebody who prints it")
             .wait_for_line(line);

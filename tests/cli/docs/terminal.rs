@@ -24,6 +24,9 @@ mount -t tmpfs tmpfs "$MACHINE/layers"
 mkdir "$MACHINE/layers/upper" "$MACHINE/layers/work"
 mount -t overlay overlay "$MACHINE/mles" \
     -o "lowerdir=$CHECKOUT,upperdir=$MACHINE/layers/upper,workdir=$MACHINE/layers/work"
+# An answer that refuses a request is a failure.
+printf 'fail-with-body\nsilent\nshow-error\n' >"$MACHINE/.curlrc"
+export CURL_HOME="$MACHINE"
 cd "$MACHINE/mles"
 for built in target interop/target; do
     mkdir -p "$built"
