@@ -170,3 +170,43 @@ fn apart(rates: &[f64], scale: Scale) -> Vec<f64> {
     }
     apart
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::group::groups;
+    use crate::report::{Run, RunResult, sample};
+    use crate::scenario::Latency;
+
+    /// Returns the page's part of open loops at the first so many rates, of which the last may be invalid.
+    fn part(rates: usize, is_last_valid: bool) -> String {
+        let mut report = sample::empty();
+        for index in 1..=rates {
+            let (name, load) = Latency::default().at(1000.0 * index as f64);
+            let mut result = sample::latency(index as u64);
+            if let RunResult::Latency(outcome) = &mut result
+                && index == rates
+                && !is_last_valid
+            {
+                outcome.invalid.push("too late".to_owned());
+            }
+            report.scenarios.insert(name.clone(), load);
+            report.push(Run::new(&name, Broker::Mles, 1, result));
+        }
+        plot(&report, &groups(&report)).into_string()
+    }
+
+    #[test]
+    fn four_rates_make_a_line_and_fewer_a_table() {
+        assert_eq!(part(1, true), "");
+        for (rates, is_last_valid, plots) in
+            [(3, true, 0), (4, true, 1), (4, false, 0), (5, false, 1)]
+        {
+            let part = part(rates, is_last_valid);
+            let what = format!("{rates} rates: {part}");
+            assert_eq!(part.matches("<figure").count(), plots, "{what}");
+            assert_eq!(part.matches("<table").count(), 1, "{what}");
+            assert_eq!(part.contains("In brackets"), !is_last_valid, "{what}");
+        }
+    }
+}
