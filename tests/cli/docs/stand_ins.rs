@@ -39,6 +39,7 @@ pub(super) const STAND_INS: &[StandIn] = &[
     row("cargo test", COMPILES, Instead::Plan),
     row("cargo bench", COMPILES, Instead::Plan),
     row("cargo run --example", COMPILES, Instead::Plan),
+    row("cargo run --release", COMPILES, Instead::Plan),
     row("cd interop && cargo test", COMPILES, Instead::Plan),
     row("RUSTFLAGS=\"--cfg mles_loom\"", COMPILES, Instead::Plan),
     row(
