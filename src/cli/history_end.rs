@@ -32,7 +32,7 @@ pub(super) struct HistoryEnd {
 struct Shared {
     /// The connection ids of the sessions that have joined behind.
     markers: Mutex<Vec<Cid>>,
-    /// Whether the session that listens has a connection.
+    /// Set while the session that listens has a connection.
     is_up: AtomicBool,
     is_over: AtomicBool,
 }

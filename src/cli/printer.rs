@@ -30,7 +30,7 @@ pub(super) enum MessageForm {
 pub(super) struct Printer {
     out: BufWriter<Patient<Stdout>>,
     form: MessageForm,
-    /// Whether the time of arrival is told, unless a template does.
+    /// Set to begin each message with the time of its arrival. A template tells it by itself.
     has_time: bool,
     is_terminal: bool,
 }

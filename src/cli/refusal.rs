@@ -28,7 +28,7 @@ pub(super) struct RefusalGuide {
     pub(super) key: KeyShown,
     /// The name, if another session may have joined with it.
     pub(super) uid: Option<String>,
-    /// Whether all reasons are listed.
+    /// Set to list all reasons.
     pub(super) is_verbose: bool,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct SessionOptions {
     pub(super) connect_timeout: Duration,
     /// How long sending the join may take.
     pub(super) join_timeout: Duration,
-    /// Whether connections are reset, and not closed, when they are dropped.
+    /// Set to reset connections that are dropped, instead of closing them.
     pub(super) reset_on_drop: bool,
     /// How async sessions reconnect, if they do.
     pub(super) reconnect: Option<Reconnect>,

@@ -44,7 +44,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn settings() -> impl Strategy<Value = ChannelSettings> {
+/// Settings of histories with any caps.
+pub fn settings() -> impl Strategy<Value = ChannelSettings> {
     let frames = prop_oneof![Just(0), 1..60_usize, Just(usize::MAX)];
     let bytes = prop_oneof![Just(0), 100..20_000_usize, Just(usize::MAX)];
     let age = proptest::option::of((0..100_u64).prop_map(Duration::from_millis));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::channel_history::settings;
 use bytes::Bytes;
 use mles::channel::{
     Channel, ChannelSettings, Epoch, FrameRun, History, HistoryMemory, Origin, PageLimit, Position,
@@ -56,20 +57,6 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Trim),
         8 => (-3..100_i64, limit(), bytes).prop_map(|(back, most, bytes)| Op::Read(back, most, bytes)),
     ]
-}
-
-fn settings() -> impl Strategy<Value = ChannelSettings> {
-    let frames = prop_oneof![Just(0), 1..60_usize, Just(usize::MAX)];
-    let bytes = prop_oneof![Just(0), 100..20_000_usize, Just(usize::MAX)];
-    let age = proptest::option::of((0..100_u64).prop_map(Duration::from_millis));
-    (frames, bytes, age).prop_map(
-        |(history_frames, history_bytes, history_age)| ChannelSettings {
-            history_frames,
-            history_bytes,
-            history_age,
-            ..ChannelSettings::default()
-        },
-    )
 }
 
 fn hint() -> Bytes {

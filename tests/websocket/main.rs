@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod api_access;
 mod api_clients;
 mod api_positions;
 #[path = "../common/mod.rs"]

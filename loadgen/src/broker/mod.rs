@@ -85,21 +85,21 @@ macro_rules! brokers {
 brokers! {
     /// Mles v1.
     Mles "mles": mles::TCP, mles::MlesLibrary;
-    /// The same server over WebSocket, with bodies of v1.
+    /// Mles v1 over WebSocket.
     MlesWs "mles-ws": mles::WEBSOCKET_V1;
-    /// The same server over WebSocket, v2.
+    /// Mles v2 over WebSocket.
     MlesV2 "mles-v2": mles::WEBSOCKET_V2;
-    /// The same server, Mles v1 over TLS.
+    /// Mles v1 over TLS.
     MlesTls "mles-tls": mles::TLS;
-    /// The same server over WebSocket and TLS, v2.
+    /// Mles v2 over WebSocket and TLS.
     MlesWss "mles-wss": mles::WEBSOCKET_TLS;
     /// The NATS client protocol, core publish/subscribe.
     Nats "nats": nats::NATS, nats::NatsLibrary;
-    /// The same protocol, as nats-server 2.15 speaks it.
+    /// The NATS client protocol, as nats-server 2.15 speaks it.
     NatsCurrent "nats-2.15": nats::NATS_2_15, nats::NatsLibrary;
     /// Redis PUBLISH/SUBSCRIBE over RESP2.
     Redis "redis": redis::REDIS, redis::RedisLibrary;
-    /// The same protocol, as Valkey speaks it.
+    /// Redis PUBLISH/SUBSCRIBE over RESP2, as Valkey speaks it.
     Valkey "valkey": redis::VALKEY, redis::RedisLibrary;
     /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
     Mosquitto "mosquitto": mqtt::MOSQUITTO, mqtt::MqttLibrary;
