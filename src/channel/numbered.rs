@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::history::PageLimit;
 use super::owner::Channel;
-use super::position::{Epoch, Position};
 use super::publishers::{PublisherId, Publishers};
 use super::run::FrameRun;
+use crate::protocol::{Epoch, Position};
 
 /// A channel that is used without a seat is idle since its last use, give or take this.
 const TOUCH: Duration = Duration::from_secs(1);

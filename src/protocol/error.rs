@@ -106,6 +106,12 @@ pub enum BodyError {
         /// The first byte that does not fit.
         at: usize,
     },
+    /// A text that is no position.
+    #[error("byte {at}: not a position")]
+    NoPosition {
+        /// Offset of the text.
+        at: usize,
+    },
     /// A key that the format does not have.
     #[error("byte {at}: unknown key")]
     UnknownKey {

@@ -1,5 +1,5 @@
-//! The Mles v1 wire: frame header, body codec, keys, resync messages, links between servers, and
-//! the frame scanner.
+//! The Mles v1 wire: frame header, body codec, keys, resync messages, links between servers,
+//! positions and notices, and the frame scanner.
 //!
 //! Pure functions over byte slices. Nothing here reads a socket or a clock, allocates by a length
 //! that a peer announced, or panics on bytes that came from outside. What a peer sent wrong comes
@@ -14,8 +14,11 @@ mod key;
 mod link;
 mod message_kind;
 mod message_reader;
+mod notice;
+mod position;
 mod prefix;
 mod reader;
+mod resume;
 mod resync;
 mod scan;
 
@@ -29,7 +32,10 @@ pub use message_kind::MessageKind;
 pub(crate) use message_reader::MessageCounter;
 #[cfg(feature = "server")]
 pub(crate) use message_reader::MessageReader;
+pub use notice::{NOTICE_MAGIC, Notice, Welcome};
+pub use position::{BadPosition, Epoch, Position};
 pub use prefix::{BodyPrefix, put_frame_start};
+pub use resume::{ResumeRequest, encode_resume_join, take_resume};
 pub use resync::{
     CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
     encode_late, encode_resync, is_resync, resync_join, resync_link,

@@ -25,9 +25,9 @@ use super::message::Request;
 use super::refusal::Refusal;
 use super::room::Room;
 use super::{BrokerPhase, Shard, turn};
-use crate::channel::{Epoch, FrameRun, PageLimit, Position, PublisherId};
+use crate::channel::{FrameRun, PageLimit, PublisherId};
 pub(crate) use crate::channel::{MessagePage, Receipt};
-use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Message};
+use crate::protocol::{Cid, Epoch, FrameHeader, HEADER_LEN, Message, Position};
 
 /// Most bytes of frames in a page, unless one message is longer.
 const PAGE_BYTES: usize = 1 << 20;

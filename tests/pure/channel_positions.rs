@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::channel_history::settings;
 use bytes::Bytes;
 use mles::channel::{
-    Channel, ChannelSettings, Epoch, FrameRun, History, HistoryMemory, Origin, PageLimit, Position,
-    PublisherId, Receipt, SessionId,
+    Channel, ChannelSettings, FrameRun, History, HistoryMemory, Origin, PageLimit, PublisherId,
+    Receipt, SessionId,
 };
-use mles::protocol::{Cid, Key, Message, encode_frame, frames, is_presence};
+use mles::protocol::{Cid, Epoch, Key, Message, Position, encode_frame, frames, is_presence};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -16,6 +16,7 @@ mod protocol_body;
 mod protocol_key;
 mod protocol_link;
 mod protocol_message_kind;
+mod protocol_resume;
 mod protocol_resync;
 mod protocol_scan;
 mod protocol_vectors;

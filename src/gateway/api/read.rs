@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Caller, Names, query};
-use crate::channel::Position;
 use crate::gateway::response::json;
+use crate::protocol::Position;
 use crate::protocol::{HEADER_LEN, Message, MessageKind, frames, is_presence};
 use crate::shard::ask::{MessagePage, Reading};
 use crate::shard::refusal::Refusal;

@@ -1,0 +1,204 @@
+//! Notices: what a server tells a client that has asked for positions, between the messages.
+//!
+//! Over TCP a notice is a frame that begins with `'N'` instead of `'M'`, whose connection id and key are zero, and
+//! whose body is a map of one pair. No client can publish one: the server takes only frames that begin with `'M'`.
+//! Over WebSocket and in event streams the same map is sent as JSON.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `welcome` | map of `position` (text), `replay` (unsigned), `recovered` (boolean), `missed` and `published` (unsigned, may be missing) |
+//! | `receipt` | map of `count` (unsigned) and `position` (text) |
+//! | `gap` | map of `missed` (unsigned) and `members` (boolean, may be missing) |
+//! | `members` | map of `count` (unsigned) and `uids` (array of text) |
+//! | `changes` | map of `count` (unsigned), `joined` and `left` (arrays of text) |
+//!
+//! A client counts: each message has the position behind that of the one before. A receipt gives a new position, and
+//! a gap moves it on by what is missed.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::cbor;
+use super::header::{HEADER_LEN, MAX_BODY_LEN};
+use super::position::Position;
+use super::reader::CborReader;
+
+/// The first byte of a frame that is a notice.
+pub const NOTICE_MAGIC: u8 = b'N';
+
+/// A message of the server to a client that has asked for positions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The client has joined. First on its session.
+    Welcome(Welcome),
+    /// Messages of the client itself have taken their place in the order, which is here in its queue.
+    Receipt {
+        /// How many. They follow one another, unless the notice before this one is a gap.
+        count: u64,
+        /// The position of the last.
+        position: Position,
+    },
+    /// Something was left out here: the client was too slow for it.
+    Gap {
+        /// Number of messages.
+        missed: u64,
+        /// Set if changes of members were left out as well: the names that the client knows are not complete.
+        #[serde(skip_serializing_if = "is_false")]
+        members: bool,
+    },
+    /// Who is there. Behind the welcome, for a client that wants to know.
+    Members {
+        /// Number of members.
+        count: u64,
+        /// Their uids, as many as the client wants at most.
+        uids: Vec<Box<str>>,
+    },
+    /// Who has come and left since the last such notice.
+    Changes {
+        /// Number of members now.
+        count: u64,
+        /// The uids of members that have come.
+        joined: Vec<Box<str>>,
+        /// The uids of members that have left.
+        left: Vec<Box<str>>,
+    },
+}
+
+/// The answer to the wish for positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Welcome {
+    /// The position from which live messages count.
+    pub position: Position,
+    /// Number of messages that come before them: what was missed, as far as it is kept.
+    pub replay: u64,
+    /// `true` if nothing is missing between the position that was asked for and these.
+    pub recovered: bool,
+    /// Number of messages that are missing there; `None` if it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// Number of messages of this publisher that have taken their place; `None` if it is not known, or was not
+    /// asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Notice {
+    /// Encodes the whole frame.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut frame = vec![0; HEADER_LEN];
+        cbor::append(&mut frame, self);
+        let body_len = frame.len() - HEADER_LEN;
+        assert!(body_len <= MAX_BODY_LEN, "names in a notice are bounded");
+        let start = (u32::from(NOTICE_MAGIC) << 24) | u32::try_from(body_len).unwrap_or(0);
+        frame[..4].copy_from_slice(&start.to_be_bytes());
+        frame.into()
+    }
+
+    /// Decodes a whole frame that begins with [`NOTICE_MAGIC`]. `None` if it is no notice that is known.
+    #[must_use]
+    pub fn decode(frame: &[u8]) -> Option<Self> {
+        if frame.first() != Some(&NOTICE_MAGIC) {
+            return None;
+        }
+        let mut reader = CborReader::new(frame.get(HEADER_LEN..)?);
+        if reader.map() != Ok(1) {
+            return None;
+        }
+        let mut fields = Fields::default();
+        let notice = match reader.key().ok()? {
+            b"welcome" => {
+                fields.read(&mut reader)?;
+                Self::Welcome(Welcome {
+                    position: fields.position?,
+                    replay: fields.replay?,
+                    recovered: fields.recovered?,
+                    missed: fields.missed,
+                    published: fields.published,
+                })
+            }
+            b"receipt" => {
+                fields.read(&mut reader)?;
+                Self::Receipt {
+                    count: fields.count?,
+                    position: fields.position?,
+                }
+            }
+            b"gap" => {
+                fields.read(&mut reader)?;
+                Self::Gap {
+                    missed: fields.missed?,
+                    members: fields.members.unwrap_or(false),
+                }
+            }
+            b"members" => {
+                fields.read(&mut reader)?;
+                Self::Members {
+                    count: fields.count?,
+                    uids: fields.uids?,
+                }
+            }
+            b"changes" => {
+                fields.read(&mut reader)?;
+                Self::Changes {
+                    count: fields.count?,
+                    joined: fields.joined?,
+                    left: fields.left?,
+                }
+            }
+            _ => return None,
+        };
+        reader.end().ok()?;
+        Some(notice)
+    }
+}
+
+/// The fields of all notices.
+#[derive(Default)]
+struct Fields {
+    position: Option<Position>,
+    replay: Option<u64>,
+    recovered: Option<bool>,
+    missed: Option<u64>,
+    published: Option<u64>,
+    count: Option<u64>,
+    members: Option<bool>,
+    uids: Option<Vec<Box<str>>>,
+    joined: Option<Vec<Box<str>>>,
+    left: Option<Vec<Box<str>>>,
+}
+
+impl Fields {
+    fn read(&mut self, reader: &mut CborReader<'_>) -> Option<()> {
+        for _ in 0..reader.map().ok()? {
+            match reader.key().ok()? {
+                b"position" => self.position = Some(reader.text().ok()?.parse().ok()?),
+                b"replay" => self.replay = Some(reader.unsigned().ok()?),
+                b"recovered" => self.recovered = Some(reader.boolean().ok()?),
+                b"missed" => self.missed = Some(reader.unsigned().ok()?),
+                b"published" => self.published = Some(reader.unsigned().ok()?),
+                b"count" => self.count = Some(reader.unsigned().ok()?),
+                b"members" => self.members = Some(reader.boolean().ok()?),
+                b"uids" => self.uids = Some(names(reader)?),
+                b"joined" => self.joined = Some(names(reader)?),
+                b"left" => self.left = Some(names(reader)?),
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+fn names(reader: &mut CborReader<'_>) -> Option<Vec<Box<str>>> {
+    let count = reader.array().ok()?;
+    // Nothing is allocated by a number that was announced: the input ends first.
+    (0..count)
+        .map(|_| Some(reader.text().ok()?.into()))
+        .collect()
+}
