@@ -18,6 +18,7 @@
 
 mod api;
 mod connection;
+mod encoded_message;
 mod first;
 mod forwarded;
 mod framing;

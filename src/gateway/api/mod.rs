@@ -5,6 +5,8 @@
 //! | `POST /channels/{channel}/messages` | `publish` |
 //! | `GET /channels/{channel}/messages` | `read` |
 //!
+//! A new resource is a variant of [`Resource`](route::Resource) with its methods, and an arm of `Caller::respond`.
+//!
 //! Every error is a [`Problem`]. Who asks shows the same key as for a WebSocket session, and pages of other origins
 //! need the same permission.
 
@@ -14,27 +16,27 @@ mod message_lines;
 mod problem;
 mod publish;
 mod read;
+mod route;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use self::problem::Problem;
+use self::route::{Resource, Route};
 use crate::access::{Credentials, Denied, Proof};
 use crate::shard::Shard;
 use crate::shard::limits::Permit;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::websocket::HttpRequest;
 
-/// What every path of the API begins with.
-const ROOT: &str = "/channels";
-/// Methods of the messages of a channel.
-const MESSAGES_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+pub(super) use self::route::is_route;
+
 /// The uid of who names none.
 const DEFAULT_UID: &str = "http";
 
@@ -55,12 +57,6 @@ struct Names<'a> {
     channel: Cow<'a, str>,
 }
 
-/// Returns `true` if a path belongs to the API.
-pub(super) fn is_route(path: &str) -> bool {
-    let rest = path.strip_prefix(ROOT);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 impl Caller<'_> {
     /// Answers a request to the API.
     pub(super) async fn answer(
@@ -73,7 +69,9 @@ impl Caller<'_> {
             Err(problem) => return self.tell(problem),
         };
         let answer = if request.method == Method::OPTIONS {
-            find(request).map(|_| cors::options(origin.is_some(), MESSAGES_METHODS))
+            let options =
+                |route: Route<'_>| cors::options(origin.is_some(), route.resource.methods());
+            Route::find(request.path).map(options)
         } else {
             self.respond(request, body).await
         };
@@ -94,23 +92,28 @@ impl Caller<'_> {
         request: &HttpRequest<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, Problem> {
-        let channel = find(request)?;
-        match request.method {
-            Method::GET | Method::HEAD => {
-                // A browser does not say whose page asks for what its own server has. Under a name that somebody
-                // has made to lead here it takes this server for that page's.
-                if request.only("Origin")?.is_none() {
-                    self.shard.common.access.check_host(request.host)?;
-                }
+        let Route { channel, resource } = Route::find(request.path)?;
+        match (resource, &request.method) {
+            (Resource::Messages, &Method::GET | &Method::HEAD) => {
+                self.check_host(request)?;
                 let names = self.admit(request, channel)?;
                 self.read(request, &names).await
             }
-            Method::POST => {
+            (Resource::Messages, &Method::POST) => {
                 let names = self.admit(request, channel)?;
                 self.publish(request, &names, body).await
             }
-            _ => Err(Problem::bad_method(MESSAGES_METHODS)),
+            _ => Err(Problem::bad_method(resource.methods())),
         }
+    }
+
+    /// Refuses a request to read by a name that somebody may have made to lead here: a browser does not say whose page
+    /// asks for what its own server has, and under such a name it takes this server for that page's.
+    fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), Problem> {
+        if request.only("Origin")?.is_none() {
+            self.shard.common.access.check_host(request.host)?;
+        }
+        Ok(())
     }
 
     /// Returns the origin of the page that asks, if it is one, and may.
@@ -168,21 +171,6 @@ impl Caller<'_> {
         }
         response
     }
-}
-
-/// Returns the channel whose messages a request is about.
-fn find<'a>(request: &HttpRequest<'a>) -> Result<Cow<'a, str>, Problem> {
-    let none = || {
-        let detail = "there is nothing here: the path is /channels/{channel}/messages";
-        Problem::new(StatusCode::NOT_FOUND, detail)
-    };
-    let rest = request.path.strip_prefix(ROOT).ok_or_else(none)?;
-    let rest = rest.strip_prefix('/').ok_or_else(none)?;
-    let channel = rest.strip_suffix("/messages").ok_or_else(none)?;
-    if channel.is_empty() || channel.contains('/') {
-        return Err(none());
-    }
-    decode(channel, "the channel")
 }
 
 /// Returns the uid that a request names in a header, or in the query.

@@ -1,7 +1,5 @@
 //! `GET /channels/{channel}/messages`: what was published behind a position.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -9,9 +7,9 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Caller, Names, query};
+use crate::gateway::encoded_message::EncodedMessage;
 use crate::gateway::response::json;
-use crate::protocol::Position;
-use crate::protocol::{HEADER_LEN, Message, MessageKind, frames, is_presence};
+use crate::protocol::{Position, frames, is_presence};
 use crate::shard::ask::{MessagePage, Reading};
 use crate::shard::refusal::Refusal;
 use crate::shard::turn;
@@ -29,17 +27,6 @@ struct EncodedPage<'a> {
     recovered: bool,
     missed: Option<u64>,
     next: String,
-}
-
-/// A message of the answer: text, or what is none in base64.
-#[derive(Serialize)]
-struct EncodedMessage<'a> {
-    offset: u64,
-    uid: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
 }
 
 impl Caller<'_> {
@@ -116,20 +103,7 @@ fn messages(page: &MessagePage) -> Vec<EncodedMessage<'_>> {
         let stored = frames(run).filter(|frame| !is_presence(frame));
         (*first..).zip(stored)
     });
-    let messages = numbered.filter_map(|(offset, frame)| {
-        let body = frame.get(HEADER_LEN..)?;
-        let (message, kind) = Message::decode_with_kind(body).ok()?;
-        let text = std::str::from_utf8(message.message);
-        let text = text.ok().filter(|_| kind != MessageKind::Binary);
-        let base64 = text.is_none().then(|| STANDARD.encode(message.message));
-        let uid = message.uid;
-        Some(EncodedMessage {
-            offset,
-            uid,
-            text,
-            base64,
-        })
-    });
+    let messages = numbered.filter_map(|(offset, frame)| EncodedMessage::of_frame(offset, frame));
     turn::spend_each(page.runs.len());
     messages.collect()
 }

@@ -1,0 +1,72 @@
+//! Paths of the API, and what there is at each.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use super::decode;
+use super::problem::Problem;
+
+/// What every path of the API begins with.
+const ROOT: &str = "/channels";
+
+/// A resource that every channel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// What was published, and what is to be.
+    Messages,
+}
+
+/// The resource that a request is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Route<'a> {
+    /// Name of the channel, decoded.
+    pub(super) channel: Cow<'a, str>,
+    pub(super) resource: Resource,
+}
+
+impl Resource {
+    /// Returns the resource of that name, which is the last part of a path.
+    fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "messages" => Some(Self::Messages),
+            _ => None,
+        }
+    }
+
+    /// Returns its methods, as the header `Allow` has them.
+    pub(super) const fn methods(self) -> &'static str {
+        match self {
+            Self::Messages => "GET, HEAD, POST, OPTIONS",
+        }
+    }
+}
+
+/// Returns `true` if a path belongs to the API.
+pub(in crate::gateway) fn is_route(path: &str) -> bool {
+    let rest = path.strip_prefix(ROOT);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl<'a> Route<'a> {
+    /// Returns what is at a path.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing, or the name of the channel is not UTF-8.
+    pub(super) fn find(path: &'a str) -> Result<Self, Problem> {
+        let (channel, resource) = split(path).ok_or_else(|| {
+            let detail = "there is nothing here: the path is /channels/{channel}/messages";
+            Problem::new(StatusCode::NOT_FOUND, detail)
+        })?;
+        let channel = decode(channel, "the channel")?;
+        Ok(Self { channel, resource })
+    }
+}
+
+fn split(path: &str) -> Option<(&str, Resource)> {
+    let rest = path.strip_prefix(ROOT)?.strip_prefix('/')?;
+    let (channel, name) = rest.split_once('/')?;
+    let resource = Resource::of_name(name)?;
+    (!channel.is_empty()).then_some((channel, resource))
+}
