@@ -101,7 +101,8 @@ impl Notice {
         frame.into()
     }
 
-    /// Decodes a whole frame that begins with [`NOTICE_MAGIC`]. `None` if it is no notice that is known.
+    /// Decodes a whole frame that begins with [`NOTICE_MAGIC`]. `None` if it is no notice that is known. Fields that
+    /// are not known are left out.
     #[must_use]
     pub fn decode(frame: &[u8]) -> Option<Self> {
         if frame.first() != Some(&NOTICE_MAGIC) {
@@ -188,7 +189,8 @@ impl Fields {
                 b"uids" => self.uids = Some(names(reader)?),
                 b"joined" => self.joined = Some(names(reader)?),
                 b"left" => self.left = Some(names(reader)?),
-                _ => return None,
+                // Later versions may say more.
+                _ => reader.skip().ok()?,
             }
         }
         Some(())

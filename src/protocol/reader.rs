@@ -1,9 +1,9 @@
 //! A strict reader for the CBOR subset that Mles bodies are made of.
 //!
 //! Bodies come from anyone, so they are read by this and not by serde_cbor, which nobody maintains.
-//! The caller asks for the item that the format has next and gets it or an error: nothing is
-//! skipped, so nothing recurses however deep the input nests, and nothing is allocated. Lengths and
-//! integers may be encoded in any of CBOR's widths, but lengths never run past the end of the input.
+//! The caller asks for the item that the format has next and gets it or an error. Nothing recurses
+//! however deep the input nests, and nothing is allocated. Lengths and integers may be encoded in any
+//! of CBOR's widths, but lengths never run past the end of the input.
 
 use super::error::{BodyError, CborType};
 
@@ -74,6 +74,31 @@ impl<'a> CborReader<'a> {
         })
     }
 
+    /// Skips an item of any type, with all that is in it: the value of a key that is not known.
+    pub(super) fn skip(&mut self) -> Result<(), BodyError> {
+        // Each item takes a byte at least, so the input ends long before this number.
+        let mut items = 1_u64;
+        while let Some(rest) = items.checked_sub(1) {
+            let at = self.at;
+            let (found, n) = self.any_head()?;
+            let inner = match found {
+                CborType::Bytes | CborType::Text => {
+                    let len = usize::try_from(n)
+                        .ok()
+                        .filter(|&len| len <= self.remaining());
+                    self.at += len.ok_or(BodyError::Truncated { at })?;
+                    0
+                }
+                CborType::Array => n,
+                CborType::Map => n.saturating_mul(2),
+                CborType::Tag => 1,
+                CborType::Unsigned | CborType::Negative | CborType::Simple => 0,
+            };
+            items = rest.saturating_add(inner);
+        }
+        Ok(())
+    }
+
     /// Checks that everything was read.
     pub(super) fn end(&self) -> Result<(), BodyError> {
         match self.remaining() {
@@ -97,9 +122,8 @@ impl<'a> CborReader<'a> {
     /// Reads the head of an item, whose type must be `expected`. Returns its length, count or value.
     fn head(&mut self, expected: CborType) -> Result<u64, BodyError> {
         let item = self.at;
-        let truncated = BodyError::Truncated { at: item };
-        let Some((&first, rest)) = self.input[item..].split_first() else {
-            return Err(truncated);
+        let Some(&first) = self.input.get(item) else {
+            return Err(BodyError::Truncated { at: item });
         };
         let found = major_type(first);
         if found != expected {
@@ -109,6 +133,18 @@ impl<'a> CborReader<'a> {
                 found,
             });
         }
+        self.any_head().map(|(_, n)| n)
+    }
+
+    /// Reads the head of an item. Returns its type, and its length, count or value.
+    #[inline]
+    fn any_head(&mut self) -> Result<(CborType, u64), BodyError> {
+        let item = self.at;
+        let truncated = BodyError::Truncated { at: item };
+        let Some((&first, rest)) = self.input[item..].split_first() else {
+            return Err(truncated);
+        };
+        let found = major_type(first);
         let (len, width) = match first & 0x1F {
             short @ 0..=23 => (Some(u64::from(short)), 0),
             24 => (rest.first().map(|&n| u64::from(n)), 1),
@@ -124,7 +160,7 @@ impl<'a> CborReader<'a> {
             _ => return Err(BodyError::Malformed { at: item }),
         };
         self.at = item + 1 + width;
-        len.ok_or(truncated)
+        Ok((found, len.ok_or(truncated)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The extension of v1 by which a client asks for positions when it joins.
 //!
-//! The first body of its session has a fourth key, `resume`: a map in which every key may be missing.
+//! The first body of its session has a fourth key, `resume`: a map in which every key may be missing, and in which
+//! keys that are not known are ignored.
 //!
 //! | key | value |
 //! | --- | --- |
@@ -75,7 +76,6 @@ pub fn take_resume(body: &[u8]) -> Result<(Cow<'_, [u8]>, Option<ResumeRequest>)
 impl ResumeRequest {
     fn read(reader: &mut CborReader<'_>) -> Result<Self, BodyError> {
         let (mut since, mut publisher, mut members) = (None, None, None);
-        // However many pairs are announced, the fourth is an error at the latest.
         for _ in 0..reader.map()? {
             let at = reader.at();
             match reader.key()? {
@@ -89,7 +89,8 @@ impl ResumeRequest {
                     *vacant(&mut publisher, "publisher", at)? = Some(reader.unsigned()?);
                 }
                 b"members" => *vacant(&mut members, "members", at)? = Some(reader.unsigned()?),
-                _ => return Err(BodyError::UnknownKey { at }),
+                // Later clients may ask for more, and see from the answer that they do not get it.
+                _ => reader.skip()?,
             }
         }
         Ok(Self {
