@@ -1,13 +1,13 @@
-//! Publishing with a receipt, and reading, by somebody who has no seat in the channel.
+//! Publishing with a receipt, reading, and asking who is there, by somebody who has no seat in the channel.
 //!
-//! Both are questions to the owner of the channel, which answers where it is: with a [`Receipt`] once the
-//! publication has its place in the order, or with the [`MessagePage`] behind a position. From another shard the
+//! These are questions to the owner of the channel, which answers where it is: with a [`Receipt`] once the
+//! publication has its place in the order, with the [`MessagePage`] behind a position, or with the [`MemberList`]. From another shard the
 //! question travels as [`Request::Ask`] and carries the way back with it, so that nothing is kept for an asker
 //! that is gone, and an answer never waits for room.
 //!
 //! Invariants:
 //!
-//! * A channel that is asked about is opened, under the same limits as by a join: it has a position from
+//! * A channel that is published to or read is opened, under the same limits as by a join: it has a position from
 //!   then on. Nobody needs it for that; see [`Room::used`].
 //! * What is published waits like a member that publishes: while another shard's mailbox is full, and while the
 //!   channel's publishers pause.
@@ -56,6 +56,15 @@ pub(crate) struct Reading {
     pub(crate) peer: SocketAddr,
 }
 
+/// Who is in a channel.
+#[derive(Debug, Default)]
+pub(crate) struct MemberList {
+    /// Number of members.
+    pub(crate) count: usize,
+    /// Their uids, as many as were asked for and there is room for.
+    pub(crate) uids: Vec<Box<str>>,
+}
+
 /// The way back to who asks.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
@@ -64,6 +73,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub(crate) enum Question {
     Publish(Publication, Reply<Receipt>),
     Read(Reading, Reply<MessagePage>),
+    /// Asks who is in a channel, with at most so many names.
+    Members(Box<str>, usize, Reply<MemberList>),
 }
 
 impl Question {
@@ -71,7 +82,7 @@ impl Question {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Publish(publication, _) => publication.run.pinned(),
-            Self::Read(..) => 0,
+            Self::Read(..) | Self::Members(..) => 0,
         }
     }
 }
@@ -111,6 +122,23 @@ impl Shard {
             .await
     }
 
+    /// Returns who is in a channel, with at most `names` names. A channel that there is not has no members.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stopping`]. It is neither counted nor logged here.
+    pub(crate) async fn members(
+        self: &Rc<Self>,
+        channel: &str,
+        names: usize,
+    ) -> Result<MemberList, Refusal> {
+        let owner = self.common.owner(channel);
+        let question = |reply| Question::Members(channel.into(), names, reply);
+        self.ask_owner(owner, question).await
+    }
+
     async fn ask_owner<T>(
         self: &Rc<Self>,
         owner: ShardId,
@@ -135,6 +163,9 @@ impl Shard {
             Question::Read(reading, reply) => {
                 // Nobody waits for it when the connection is gone.
                 let _ = reply.send(self.read_for(&reading));
+            }
+            Question::Members(channel, names, reply) => {
+                self.list_members_for(&channel, names, reply);
             }
         }
     }

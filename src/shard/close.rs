@@ -97,6 +97,7 @@ impl Shard {
             turn::spend(LOOKED_AT);
             if let Some(room) = registry.room(at) {
                 room.channel.trim(now);
+                room.trim_presence(now);
             }
             let room = close_if_expired(&mut registry, at, now);
             if let Some(since) = room.and_then(|room| room.channel.idle_since()) {

@@ -14,6 +14,7 @@ use super::limits::{LimitReached, Permit};
 use super::links::received_resync::ReceivedResync;
 use super::mailbox::Weigh;
 use super::parked::Parked;
+use super::presence::NamedMembers;
 use super::refusal::Refusal;
 use super::stream::{StreamReader, StreamWriter, sides};
 use crate::access::Rights;
@@ -47,8 +48,10 @@ pub(crate) enum Request {
     },
     /// A relay member has been tested, and its client is there.
     Alive { session: SessionId },
-    /// Somebody without a seat publishes, or reads.
+    /// Somebody without a seat publishes, reads, or wants to know who is there.
     Ask(Box<Question>),
+    /// Names of relay members, which the owner has asked for.
+    Named(Box<NamedMembers>),
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
     Through { shard: ShardId },
     /// Some relay member on that shard is over its high-water mark, or none is any more.
@@ -77,6 +80,8 @@ pub(crate) enum Delivery {
     },
     /// Everything has come that was published before it was asked for.
     Through,
+    /// The owner wants to know the uids of the members there.
+    NameMembers { channel: ChannelId },
     /// Another connection wants the place of the member. Its client is to be tested.
     Test {
         channel: ChannelId,
@@ -102,6 +107,7 @@ impl Weigh for Request {
             Self::Join(arrival) => arrival.weight(),
             Self::Publish { run, .. } => run.pinned(),
             Self::Ask(question) => question.weight(),
+            Self::Named(named) => named.weight(),
             Self::Leave { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }
@@ -120,6 +126,7 @@ impl Weigh for Delivery {
             Self::Adopt(adoption) => adoption.early.weight(),
             Self::Refuse { .. }
             | Self::Through
+            | Self::NameMembers { .. }
             | Self::Test { .. }
             | Self::Evict { .. }
             | Self::Pause { .. } => 0,

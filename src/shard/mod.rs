@@ -40,6 +40,7 @@ pub(crate) mod message;
 mod parked;
 pub(crate) mod pause;
 pub(crate) mod pending_join;
+pub(crate) mod presence;
 mod publish;
 pub(crate) mod refusal;
 mod registry;

@@ -33,6 +33,7 @@ impl Shard {
                 session,
                 uid,
             } => self.test_relayed(channel, session, &uid),
+            Delivery::NameMembers { channel } => self.name_members(channel),
             Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
             Delivery::Evict {
                 channel,

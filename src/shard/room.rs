@@ -10,6 +10,7 @@ use super::limits::{ChannelPermit, Unneeded};
 use super::links::Links;
 use super::message::ChannelName;
 use super::pause::Pause;
+use super::presence::Presence;
 use super::session::Session;
 use crate::channel::{Channel, FreedSeat, SessionId};
 use crate::protocol::Cid;
@@ -29,6 +30,8 @@ pub(super) struct Room {
     pub(super) pressed: Vec<ShardId>,
     /// Its links with other servers.
     pub(super) links: Links,
+    /// Who is in it, while somebody wants to know.
+    pub(super) presence: Option<Box<Presence>>,
     /// The uids that only one session each may have, if there was one.
     reserved: Option<Box<ReservedUids>>,
     /// `true` while new members stay on the shard that accepted them.
@@ -63,6 +66,7 @@ impl Room {
             pause: Rc::default(),
             pressed: Vec::new(),
             links: Links::default(),
+            presence: None,
             reserved: None,
             is_spreading: false,
             is_announcing: false,
@@ -80,7 +84,9 @@ impl Room {
     ) -> Option<FreedSeat<Rc<Session>>> {
         self.links.left(session);
         self.release_uid(session);
-        self.channel.leave(cid, session, now)
+        let freed = self.channel.leave(cid, session, now)?;
+        self.member_left(&freed);
+        Some(freed)
     }
 
     /// Returns its members on this shard.

@@ -48,6 +48,9 @@ impl Shard {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
             None => Some(self.seat_local(at, arrival, Role::Client, now)?),
         };
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.member_joined(session, &uid, spread_to);
+        }
         self.after_joining(at, &uid, cid);
         if let Some(run) = publishes {
             self.publish_in(at, session, run, now);
@@ -68,6 +71,9 @@ impl Shard {
         let (cid, uid) = (arrival.identity.cid, arrival.identity.uid.clone());
         self.deliver_collected(at, now);
         let newcomer = self.seat_local(at, arrival, Role::Downstream, now)?;
+        if let Some(room) = self.registry.borrow_mut().room(at) {
+            room.server_joined();
+        }
         self.after_joining(at, &uid, cid);
         let seated = self.compare(at, newcomer, *brought, now);
         self.announce_soon(at);
@@ -155,6 +161,9 @@ impl Shard {
         if let Some(key) = session.key.get() {
             room.channel.local.replay(key, joined.replay);
         }
+        if let Some(freed) = &joined.replaced {
+            room.member_left(freed);
+        }
         self.flush_soon(registry, Home::Owned(at));
         if let Some(freed) = joined.replaced {
             self.evict(at, freed, None);
@@ -189,6 +198,9 @@ impl Shard {
             .join(identity.cid, identity.session, announcement, now, place);
         let joined = joined.map_err(|_| Refusal::CidInUse)?;
         turn::spend_each(joined.replay.len());
+        if let Some(freed) = &joined.replaced {
+            room.member_left(freed);
+        }
         let adoption = Adoption {
             socket,
             identity,

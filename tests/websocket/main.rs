@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod api_access;
 mod api_clients;
+mod api_members;
 mod api_positions;
 #[path = "../common/mod.rs"]
 mod common;

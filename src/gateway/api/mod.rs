@@ -1,9 +1,10 @@
-//! Channels over HTTP: publishing with a receipt, and reading what was published.
+//! Channels over HTTP: publishing with a receipt, reading what was published, and asking who is there.
 //!
 //! | route | file |
 //! | --- | --- |
 //! | `POST /channels/{channel}/messages` | `publish` |
 //! | `GET /channels/{channel}/messages` | `read` |
+//! | `GET /channels/{channel}/members` | `members` |
 //!
 //! A new resource is a variant of [`Resource`](route::Resource) with its methods, and an arm of `Caller::respond`.
 //!
@@ -12,6 +13,7 @@
 
 mod body;
 mod cors;
+mod members;
 mod message_lines;
 mod problem;
 mod publish;
@@ -20,12 +22,14 @@ mod route;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 use self::problem::Problem;
 use self::route::{Resource, Route};
@@ -39,6 +43,8 @@ pub(super) use self::route::is_route;
 
 /// The uid of who names none.
 const DEFAULT_UID: &str = "http";
+/// Entries of a list that is asked for without a limit.
+const DEFAULT_LIMIT: usize = 100;
 
 /// Who asks, and over which connection.
 pub(super) struct Caller<'a> {
@@ -103,6 +109,11 @@ impl Caller<'_> {
                 let names = self.admit(request, channel)?;
                 self.publish(request, &names, body).await
             }
+            (Resource::Members, &Method::GET | &Method::HEAD) => {
+                self.check_host(request)?;
+                let names = self.admit(request, channel)?;
+                self.members(request, &names).await
+            }
             _ => Err(Problem::bad_method(resource.methods())),
         }
     }
@@ -162,6 +173,22 @@ impl Caller<'_> {
         Ok(names)
     }
 
+    /// Waits for the answer of a channel, within `frame_deadline`.
+    async fn answer_of<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Problem> {
+        if !self.shard.is_running() {
+            return Err(Refusal::Stopping.into());
+        }
+        let deadline = self.shard.common.settings.limits.frame_deadline;
+        let answer = timeout(deadline, answer).await.map_err(|_| {
+            let detail = "the channel did not answer within frame_deadline";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })?;
+        Ok(answer?)
+    }
+
     /// Counts and logs a problem, and returns the response.
     fn tell(&self, problem: Problem) -> Response<Bytes> {
         let response = problem.response();
@@ -200,6 +227,22 @@ fn query<'a>(request: &HttpRequest<'a>, name: &str) -> Option<&'a str> {
     pairs
         .find(|(found, _)| *found == name)
         .map(|(_, value)| value)
+}
+
+/// Returns how many entries a request asks for at most.
+fn limit(request: &HttpRequest<'_>, allowed: RangeInclusive<usize>) -> Result<usize, Problem> {
+    let Some(limit) = query(request, "limit") else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    // Parsing alone would let a sign through.
+    let is_digits = limit.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = is_digits.then(|| limit.parse().ok()).flatten();
+    limit
+        .filter(|limit| allowed.contains(limit))
+        .ok_or_else(|| {
+            let (least, most) = (allowed.start(), allowed.end());
+            Problem::bad_request(format!("limit is a number from {least} to {most}"))
+        })
 }
 
 fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Problem> {

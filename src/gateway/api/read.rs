@@ -3,21 +3,18 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
-use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::{Caller, Names, query};
+use super::{Caller, Names, limit, query};
 use crate::gateway::encoded_message::EncodedMessage;
 use crate::gateway::response::json;
 use crate::protocol::{Position, frames, is_presence};
 use crate::shard::ask::{MessagePage, Reading};
-use crate::shard::refusal::Refusal;
 use crate::shard::turn;
 use crate::websocket::HttpRequest;
 
-/// Messages of one answer: as many as there may be, and as many as there are if nothing is said.
-const MAX_LIMIT: usize = 1000;
-const DEFAULT_LIMIT: usize = 100;
+/// Most messages of one answer.
+const MAX_MESSAGES: usize = 1000;
 
 /// The answer.
 #[derive(Serialize)]
@@ -36,21 +33,13 @@ impl Caller<'_> {
         request: &HttpRequest<'_>,
         names: &Names<'_>,
     ) -> Result<Response<Bytes>, Problem> {
-        if !self.shard.is_running() {
-            return Err(Refusal::Stopping.into());
-        }
         let reading = Reading {
             channel: names.channel.as_ref().into(),
             since: since(request)?,
-            limit: limit(request)?,
+            limit: limit(request, 1..=MAX_MESSAGES)?,
             peer: self.client,
         };
-        let deadline = self.shard.common.settings.limits.frame_deadline;
-        let page = timeout(deadline, self.shard.read_messages(reading)).await;
-        let page = page.map_err(|_| {
-            let detail = "the channel did not answer within frame_deadline";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        })??;
+        let page = self.answer_of(self.shard.read_messages(reading)).await?;
         Ok(answer(&page))
     }
 }
@@ -65,18 +54,6 @@ fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
         .parse()
         .map_err(|bad| Problem::bad_request(format!("since: {bad}")))?;
     Ok(Some(position))
-}
-
-fn limit(request: &HttpRequest<'_>) -> Result<usize, Problem> {
-    let Some(limit) = query(request, "limit") else {
-        return Ok(DEFAULT_LIMIT);
-    };
-    // Parsing alone would let a sign through.
-    let is_digits = limit.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = is_digits.then(|| limit.parse().ok()).flatten();
-    limit
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {MAX_LIMIT}")))
 }
 
 fn answer(page: &MessagePage) -> Response<Bytes> {
