@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::numbered::Numbers;
 use super::run::FrameRun;
-use crate::protocol::{frame_len, frames};
+use crate::protocol::{NOTICE_MAGIC, Notice, Position, frame_len, frames, is_presence};
 
 /// The encoding of a queue: the units that it is made of, none of which may be torn apart, and how frames
 /// become such units.
@@ -13,14 +14,50 @@ use crate::protocol::{frame_len, frames};
 #[derive(Debug)]
 pub struct Encoding {
     unit_len: fn(&[u8]) -> Option<usize>,
-    encode: fn(&Bytes) -> (Bytes, u32),
+    encode: fn(&Bytes, Option<Position>) -> (Bytes, u32),
+    notices: Option<NoticeEncoding>,
+}
+
+/// How a queue holds the notices for a member that has asked for positions.
+#[derive(Debug)]
+pub(crate) struct NoticeEncoding {
+    /// Makes the unit of a notice about the channel of that name.
+    pub(crate) encode: fn(&Notice, &str) -> Bytes,
+    /// Tells what a whole unit is that is left out.
+    pub(crate) read: fn(&[u8]) -> Unit,
+}
+
+/// A unit of a queue, as far as it matters to who counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// A message, which has an offset.
+    Message,
+    /// A hint of presence, which has none.
+    Hint,
+    /// A notice.
+    Notice(Notice),
 }
 
 /// Frames, unchanged.
-pub static FRAMES: Encoding = Encoding::new(frame_len, |run| {
+pub static FRAMES: Encoding = Encoding::new(frame_len, |run, _| {
     let count = u32::try_from(frames(run).count());
     (run.clone(), count.unwrap_or(u32::MAX))
+})
+.with_notices(NoticeEncoding {
+    encode: |notice, _| notice.encode(),
+    read: read_frame,
 });
+
+fn read_frame(frame: &[u8]) -> Unit {
+    if frame.first() == Some(&NOTICE_MAGIC) {
+        return Notice::decode(frame).map_or(Unit::Hint, Unit::Notice);
+    }
+    if is_presence(frame) {
+        Unit::Hint
+    } else {
+        Unit::Message
+    }
+}
 
 impl PartialEq for Encoding {
     fn eq(&self, other: &Self) -> bool {
@@ -34,12 +71,25 @@ impl Encoding {
     /// Creates an encoding.
     ///
     /// `unit_len` returns the length of the unit at the start of a slice, `None` if its head is cut.
-    /// `encode` makes units of whole frames, and returns how many units there are.
+    /// `encode` makes units of whole frames, and returns how many units there are. It is told the position of the
+    /// first message among them, if the channel is numbered.
     pub(crate) const fn new(
         unit_len: fn(&[u8]) -> Option<usize>,
-        encode: fn(&Bytes) -> (Bytes, u32),
+        encode: fn(&Bytes, Option<Position>) -> (Bytes, u32),
     ) -> Self {
-        Self { unit_len, encode }
+        Self {
+            unit_len,
+            encode,
+            notices: None,
+        }
+    }
+
+    /// Adds the form of notices: members whose queues are in this encoding may ask for positions.
+    pub(crate) const fn with_notices(self, notices: NoticeEncoding) -> Self {
+        Self {
+            notices: Some(notices),
+            ..self
+        }
     }
 
     /// Returns the length of the unit at the start of `bytes`; `None` if its head is cut.
@@ -47,15 +97,22 @@ impl Encoding {
         (self.unit_len)(bytes)
     }
 
-    /// Encodes whole frames. Returns the units, and how many there are.
-    pub(super) fn encode(&self, frames: &Bytes) -> (Bytes, u32) {
-        (self.encode)(frames)
+    /// Encodes whole frames, the first message of which has the position `first`. Returns the units, and how many
+    /// there are.
+    pub(super) fn encode(&self, frames: &Bytes, first: Option<Position>) -> (Bytes, u32) {
+        (self.encode)(frames, first)
+    }
+
+    /// Returns the form of its notices; `None` if its members cannot ask for positions.
+    pub(super) fn notices(&'static self) -> Option<&'static NoticeEncoding> {
+        self.notices.as_ref()
     }
 }
 
 /// A run in every encoding that was asked for, each made once however many members take it.
 pub(super) struct EncodedRun<'a> {
     run: &'a FrameRun,
+    numbers: Option<Numbers>,
     /// The first encoding besides [`FRAMES`]. Most channels have no other.
     first: Option<Encoded>,
     /// Any others.
@@ -70,9 +127,10 @@ struct Encoded {
 }
 
 impl<'a> EncodedRun<'a> {
-    pub(super) const fn new(run: &'a FrameRun) -> Self {
+    pub(super) const fn new(run: &'a FrameRun, numbers: Option<Numbers>) -> Self {
         Self {
             run,
+            numbers,
             first: None,
             more: Vec::new(),
         }
@@ -96,7 +154,7 @@ impl<'a> EncodedRun<'a> {
         if let Some(known) = others.find(|encoded| encoded.encoding == encoding) {
             return known.units.clone();
         }
-        let units = encoding.encode(self.run.bytes());
+        let units = self.encode(self.run.bytes(), encoding);
         let encoded = Encoded {
             encoding,
             units: units.clone(),
@@ -108,11 +166,16 @@ impl<'a> EncodedRun<'a> {
         units
     }
 
-    /// Like [`EncodedRun::get`], without the first `skip` bytes of the run. It is encoded for each caller.
+    /// Like [`EncodedRun::get`], without the first `skip` bytes of the run, in which there is no message. It is
+    /// encoded for each caller.
     pub(super) fn get_behind(&self, skip: usize, encoding: &Encoding) -> (Bytes, u32) {
         if skip >= self.run.bytes().len() {
             return (Bytes::new(), 0);
         }
-        encoding.encode(&self.run.bytes().slice(skip..))
+        self.encode(&self.run.bytes().slice(skip..), encoding)
+    }
+
+    fn encode(&self, frames: &Bytes, encoding: &Encoding) -> (Bytes, u32) {
+        encoding.encode(frames, self.numbers.map(|numbers| numbers.first()))
     }
 }

@@ -3,20 +3,22 @@
 mod slow;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-#[cfg(feature = "server")]
-use super::encoding::Encoding;
-use super::encoding::{EncodedRun, FRAMES};
+use super::encoding::{EncodedRun, Encoding};
 use super::member::{Member, SessionId};
 use super::members::{MemberKey, Members};
 use super::merger::Merger;
+use super::numbered::Numbers;
+use super::resume::Resumed;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 #[cfg(feature = "server")]
 use super::settings::SlowPolicy;
+use crate::protocol::Notice;
 use slow::low_water;
 pub use slow::{SlowReason, Verdict};
 
@@ -82,8 +84,7 @@ impl<T> Default for Fanout<T> {
 impl<T> Fanout<T> {
     /// Adds a member, whose queue is made of frames. The first `skip` bytes of the next run are not for it.
     pub fn insert(&mut self, session: SessionId, handle: T, skip: u32) -> MemberKey {
-        let member = Member::new(session, handle, skip, &FRAMES);
-        self.members.insert(member)
+        self.members.insert(Member::new(session, handle, skip))
     }
 
     /// Removes a member; `None` when `key` is not (or no longer) that of `session`.
@@ -149,7 +150,7 @@ impl<T> Fanout<T> {
         };
         let before = member.outbox.cost();
         for run in runs {
-            member.outbox.push_history(run, member.encoding);
+            member.outbox.push_history(run, &mut member.form);
         }
         member.replay += member.outbox.cost() - before;
         if !member.dirty && !member.outbox.is_empty() {
@@ -158,18 +159,51 @@ impl<T> Fanout<T> {
         }
     }
 
-    /// Queues `run` for every member but `except`. Returns the number of frames over all members.
-    pub fn deliver(&mut self, run: &FrameRun, except: SessionId) -> usize {
-        let mut encoded = EncodedRun::new(run);
+    /// Tells a member that has asked for positions what it is told first, and queues what it has missed, like
+    /// [`replay`](Self::replay). From now on it gets notices where something is left out for it. `channel` is the name
+    /// of the channel.
+    ///
+    /// Nothing may have been queued for it, and its encoding has to be one with notices.
+    pub fn resume(
+        &mut self,
+        key: MemberKey,
+        channel: &Rc<str>,
+        resumed: &Resumed,
+        missed: impl IntoIterator<Item = Bytes>,
+    ) {
+        if let Some(member) = self.members.get_mut(key) {
+            let wants_members = resumed.members.is_some();
+            let welcome = member.form.track(channel, resumed.welcome, wants_members);
+            debug_assert!(welcome.is_some(), "its encoding has notices");
+            member.outbox.push(welcome.unwrap_or_default());
+            member.replay += member.outbox.cost();
+        }
+        self.replay(key, missed);
+    }
+
+    /// Queues `run`, whose messages have these numbers, for every member but `except`. That one gets a receipt for
+    /// it, if it has asked for positions. Returns the number of frames over all members.
+    pub fn deliver(
+        &mut self,
+        run: &FrameRun,
+        except: SessionId,
+        numbers: Option<Numbers>,
+    ) -> usize {
+        let mut encoded = EncodedRun::new(run, numbers);
         let mut merger = Merger::default();
         let mut count = 0;
         for (key, member) in self.members.iter_mut() {
             if member.session == except {
+                if numbers.is_some_and(|numbers| member.confirm(numbers, &mut merger))
+                    && !std::mem::replace(&mut member.dirty, true)
+                {
+                    self.dirty.push_back(key);
+                }
                 continue;
             }
             let (bytes, frames) = match std::mem::take(&mut member.skip) {
-                0 => encoded.get(member.encoding),
-                skip => encoded.get_behind(skip as usize, member.encoding),
+                0 => encoded.get(member.form.encoding),
+                skip => encoded.get_behind(skip as usize, member.form.encoding),
             };
             if bytes.is_empty() {
                 continue;
@@ -186,6 +220,42 @@ impl<T> Fanout<T> {
             self.round.runs += 1;
         }
         count
+    }
+
+    /// Queues a notice for the members that want to know who is there. It is made once for each encoding. Returns how
+    /// many there are.
+    pub fn notify(&mut self, notice: &Notice) -> usize {
+        let mut made: Vec<(&'static Encoding, Bytes)> = Vec::new();
+        let mut merger = Merger::default();
+        let mut count = 0;
+        for (key, member) in self.members.iter_mut() {
+            let (encoding, tracking) = (member.form.encoding, &member.form.tracking);
+            let Some(tracking) = tracking.as_ref().filter(|tracking| tracking.wants_members) else {
+                continue;
+            };
+            let known = made.iter().find(|(known, _)| *known == encoding);
+            let unit = known.map_or_else(|| tracking.encode(notice), |(_, unit)| unit.clone());
+            if known.is_none() {
+                made.push((encoding, unit.clone()));
+            }
+            member.outbox.push_merging(unit, &mut merger);
+            count += 1;
+            if !std::mem::replace(&mut member.dirty, true) {
+                self.dirty.push_back(key);
+            }
+        }
+        count
+    }
+
+    /// Queues a notice for one member, if it has asked for positions.
+    pub fn notify_one(&mut self, key: MemberKey, notice: &Notice) {
+        let Some(member) = self.members.get_mut(key) else {
+            return;
+        };
+        if let Some(tracking) = &member.form.tracking {
+            member.outbox.push(tracking.encode(notice));
+            self.mark_dirty(key);
+        }
     }
 
     /// Lists a member as dirty again: not all that is queued for it could be written.
@@ -233,7 +303,7 @@ impl<T> Fanout<T> {
             return;
         };
         let before = member.outbox.cost();
-        member.outbox.advance(n, member.encoding);
+        member.outbox.advance(n, &mut member.form);
         let written = before - member.outbox.cost();
         member.replay = member.replay.saturating_sub(written);
         if let Some(stall) = &mut member.stall {
@@ -253,7 +323,7 @@ impl<T> Fanout<T> {
     pub(crate) fn set_encoding(&mut self, key: MemberKey, encoding: &'static Encoding) {
         if let Some(member) = self.members.get_mut(key) {
             debug_assert!(member.outbox.is_empty(), "its encoding is chosen first");
-            member.encoding = encoding;
+            member.form.encoding = encoding;
         }
     }
 

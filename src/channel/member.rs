@@ -2,11 +2,17 @@
 
 use std::time::Instant;
 
+#[cfg(feature = "server")]
 use super::encoding::Encoding;
+use super::encoding::FRAMES;
+use super::form::Form;
+use super::merger::Merger;
+use super::numbered::Numbers;
 #[cfg(feature = "server")]
 use super::outbox::Dropped;
 use super::outbox::Outbox;
 use super::settings::SlowPolicy;
+use crate::protocol::Notice;
 
 /// Identifies one session for the lifetime of a broker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,8 +39,8 @@ pub struct Member<T> {
     pub(super) skip: u32,
     /// Set while it is listed as dirty.
     pub(super) dirty: bool,
-    /// The encoding of its queue.
-    pub(super) encoding: &'static Encoding,
+    /// The form of its queue.
+    pub(super) form: Form,
     /// Its own policy, which replaces that of the channel.
     pub(super) policy: Option<SlowPolicy>,
     /// Set while its socket is full. Boxed, because few are at a time and every member has room for it.
@@ -51,13 +57,9 @@ pub(super) struct Stall {
 }
 
 impl<T> Member<T> {
-    /// Creates a member with nothing queued. The first `skip` bytes of the next run are not for it.
-    pub(super) fn new(
-        session: SessionId,
-        handle: T,
-        skip: u32,
-        encoding: &'static Encoding,
-    ) -> Self {
+    /// Creates a member with nothing queued, whose queue is made of frames. The first `skip` bytes of the next run
+    /// are not for it.
+    pub(super) fn new(session: SessionId, handle: T, skip: u32) -> Self {
         Self {
             session,
             handle,
@@ -65,7 +67,7 @@ impl<T> Member<T> {
             replay: 0,
             skip,
             dirty: false,
-            encoding,
+            form: Form::from(&FRAMES),
             policy: None,
             stall: None,
             over_since: None,
@@ -81,13 +83,28 @@ impl<T> Member<T> {
     /// Returns the encoding of its queue.
     #[cfg(feature = "server")]
     pub(crate) fn encoding(&self) -> &'static Encoding {
-        self.encoding
+        self.form.encoding
     }
 
     /// Drops what is queued for it, but for the rest of a unit that is partly written.
     #[cfg(feature = "server")]
     pub(crate) fn drop_all(&mut self) -> Dropped {
-        self.outbox.drop_oldest(0, self.encoding)
+        self.outbox.drop_oldest(0, &mut self.form)
+    }
+
+    /// Queues a receipt for what the member itself has published, if it has asked for positions and messages are
+    /// among it. Returns `true` if so.
+    pub(super) fn confirm(&mut self, numbers: Numbers, merger: &mut Merger) -> bool {
+        let tracking = self.form.tracking.as_ref().filter(|_| numbers.count > 0);
+        let Some(tracking) = tracking else {
+            return false;
+        };
+        let receipt = tracking.encode(&Notice::Receipt {
+            count: numbers.count.into(),
+            position: numbers.last(),
+        });
+        self.outbox.push_merging(receipt, merger);
+        true
     }
 
     /// Returns the cost of what is queued besides its history, see [`Outbox::cost`].

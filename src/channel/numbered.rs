@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::history::PageLimit;
+use super::member::SessionId;
 use super::owner::Channel;
-use super::publishers::{PublisherId, Publishers};
+use super::present::PresentPublishers;
+use super::publishers::{Published, PublisherId, Publishers};
 use super::run::FrameRun;
-use crate::protocol::{Epoch, Position};
+use crate::protocol::{Cid, Epoch, Position};
 
 /// A channel that is used without a seat is idle since its last use, give or take this.
 const TOUCH: Duration = Duration::from_secs(1);
@@ -21,13 +23,56 @@ pub(super) struct Numbered {
     newest: u64,
     /// The publishers that are remembered.
     pub(super) publishers: Publishers,
+    /// The publishers that have a seat.
+    pub(super) present: PresentPublishers,
+    /// Number of publishers that were forgotten before their time and are not counted yet.
+    forgotten: usize,
+}
+
+/// The numbers of the messages of a run that was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// The order in which offsets count.
+    pub epoch: Epoch,
+    /// Offset of the newest message: the last of the run, if it has any.
+    pub newest: u64,
+    /// Number of messages in the run; hints of presence are none.
+    pub count: u32,
+}
+
+impl Numbers {
+    /// Returns the position of the first message.
+    pub(super) fn first(self) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset: self.newest + 1 - u64::from(self.count),
+        }
+    }
+
+    /// Returns the position of the last message.
+    pub(super) fn last(self) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset: self.newest,
+        }
+    }
 }
 
 impl Numbered {
-    /// Gives the messages of a run the next offsets. Returns the offset of the last.
-    pub(super) fn advance(&mut self, run: &FrameRun) -> u64 {
-        self.newest += run.messages() as u64;
-        self.newest
+    /// Gives the messages of a run that is stored the next offsets, and counts them for the publisher whose session has
+    /// sent it.
+    pub(super) fn advance(&mut self, run: Option<&FrameRun>, from: SessionId) -> Numbers {
+        let count = u32::try_from(run.map_or(0, FrameRun::messages)).unwrap_or(u32::MAX);
+        let before = self.newest;
+        self.newest += u64::from(count);
+        if count > 0 {
+            self.present.published(from, (before + 1, self.newest));
+        }
+        Numbers {
+            epoch: self.epoch,
+            newest: self.newest,
+            count,
+        }
     }
 }
 
@@ -42,15 +87,6 @@ pub struct Receipt {
     pub last: u64,
     /// `true` if they were published again, and have the place that they had before.
     pub is_repeat: bool,
-}
-
-/// A receipt that was recorded.
-#[derive(Clone, Copy, Debug)]
-pub struct Confirmed {
-    /// The receipt.
-    pub receipt: Receipt,
-    /// Number of publishers that were forgotten before their time for this one.
-    pub forgotten: usize,
 }
 
 /// Messages that follow a position, as far as they are kept and there is room for them.
@@ -69,6 +105,16 @@ pub struct MessagePage {
     pub missed: Option<u64>,
 }
 
+impl MessagePage {
+    /// Returns the position to go on from.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset: self.next,
+        }
+    }
+}
+
 impl<T> Channel<T> {
     /// Numbers the messages from now on, unless they are numbered. `epoch` is called for the first position that is
     /// asked for. Returns the position of the newest message.
@@ -79,6 +125,8 @@ impl<T> Channel<T> {
                 epoch: epoch(),
                 newest: history.number(),
                 publishers: Publishers::new(history.memory()),
+                present: PresentPublishers::default(),
+                forgotten: 0,
             })
         });
         let (epoch, offset) = (numbered.epoch, numbered.newest);
@@ -106,6 +154,7 @@ impl<T> Channel<T> {
         let numbered = self.numbered.as_ref()?;
         let publishers = &numbered.publishers;
         let published = publishers.get(publisher, now, &self.settings)?;
+        let published = (published.count > 0).then_some(published)?;
         Some(Receipt {
             epoch: numbered.epoch,
             first: published.first,
@@ -122,27 +171,67 @@ impl<T> Channel<T> {
         before: Position,
         publisher: Option<PublisherId>,
         now: Instant,
-    ) -> Option<Confirmed> {
+    ) -> Option<Receipt> {
         let numbered = self.numbered.as_mut()?;
         let (first, last) = (before.offset + 1, numbered.newest);
         if numbered.epoch != before.epoch || last < first {
             return None;
         }
-        let publishers = &mut numbered.publishers;
-        let mut forgotten = 0;
-        if let Some(publisher) = publisher {
-            forgotten = publishers.record(publisher, (first, last), now, &self.settings);
-            self.history.trim(now, &self.settings);
-            forgotten += publishers.keep_within_memory();
-        }
         let epoch = numbered.epoch;
-        let receipt = Receipt {
+        if let Some(publisher) = publisher {
+            let publishers = &numbered.publishers;
+            let before = publishers.get(publisher, now, &self.settings);
+            let mut published = before.unwrap_or_default();
+            published.add((first, last));
+            self.remember(publisher, published, now);
+        }
+        Some(Receipt {
             epoch,
             first,
             last,
             is_repeat: false,
+        })
+    }
+
+    /// Remembers what a publisher has published. Where memory is short, the oldest frames of the history go for that.
+    fn remember(&mut self, publisher: PublisherId, published: Published, now: Instant) {
+        let Some(numbered) = &mut self.numbered else {
+            return;
         };
-        Some(Confirmed { receipt, forgotten })
+        let publishers = &mut numbered.publishers;
+        let forgotten = publishers.remember(publisher, published, now, &self.settings);
+        self.history.trim(now, &self.settings);
+        numbered.forgotten += forgotten + publishers.keep_within_memory();
+    }
+
+    /// Gives a publisher that has taken a seat back what is known of it. Returns how many messages of it have their
+    /// place; `None` if it is not known.
+    pub(super) fn seat_publisher(
+        &mut self,
+        publisher: PublisherId,
+        seat: (Cid, SessionId),
+        now: Instant,
+    ) -> Option<u64> {
+        let numbered = self.numbered.as_mut()?;
+        let known = numbered.publishers.take(publisher, now, &self.settings);
+        let published = known.unwrap_or_default();
+        numbered.present.join(publisher, seat, published);
+        known.map(|known| known.count)
+    }
+
+    /// Remembers the publisher whose session ends, if it is one's.
+    pub(super) fn unseat_publisher(&mut self, session: SessionId, now: Instant) {
+        let numbered = self.numbered.as_mut();
+        let left = numbered.and_then(|numbered| numbered.present.leave(session));
+        if let Some((publisher, published)) = left {
+            self.remember(publisher, published, now);
+        }
+    }
+
+    /// Returns how many publishers were forgotten before their time since this was asked last.
+    pub fn take_forgotten(&mut self) -> usize {
+        let numbered = self.numbered.as_mut();
+        numbered.map_or(0, |numbered| std::mem::take(&mut numbered.forgotten))
     }
 
     /// Returns what follows a position, or all that is kept if there is none; `None` if messages are not numbered.

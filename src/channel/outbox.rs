@@ -5,7 +5,11 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::encoding::{Encoding, FRAMES};
+#[cfg(feature = "server")]
+use super::encoding::Encoding;
+use super::encoding::FRAMES;
+use super::form::Form;
+use super::left_out::LeftOut;
 use super::merger::Merger;
 
 /// Frames, or what they were encoded as, that were taken out of a queue unsent.
@@ -87,11 +91,11 @@ impl Outbox {
     /// Appends frames of a history, before anything else is queued. They are encoded run by
     /// run, each when it is its turn to be written: a joiner costs its shard no more at once than a
     /// run does, and no memory for what it has not read.
-    pub(super) fn push_history(&mut self, frames: Bytes, encoding: &Encoding) {
-        if encoding == &FRAMES {
+    pub(super) fn push_history(&mut self, frames: Bytes, form: &mut Form) {
+        if form.encoding == &FRAMES {
             self.push(frames);
         } else if self.first.is_empty() {
-            self.push(encoding.encode(&frames).0);
+            self.push(form.encode_history(&frames));
         } else if !frames.is_empty() {
             self.cost += frames.len() + ENTRY_COST;
             self.rest.get_or_insert_default().push_back(frames);
@@ -156,44 +160,53 @@ impl Outbox {
             .count()
     }
 
-    /// Takes `n` written bytes off the front of a queue of `encoding`.
-    pub fn advance(&mut self, n: usize, encoding: &Encoding) {
+    /// Takes `n` written bytes off the front of a queue of that form.
+    pub fn advance(&mut self, n: usize, form: &mut Form) {
         debug_assert!(n <= self.bytes(), "wrote more than was queued");
         self.cost -= n;
         self.written += n;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();
-            self.pop(encoding);
+            self.pop(form);
         }
     }
 
     /// Takes the first run out; its bytes are counted by the caller.
-    fn pop(&mut self, encoding: &Encoding) {
+    fn pop(&mut self, form: &mut Form) {
         self.first = Bytes::new();
-        while self.first.is_empty()
-            && let Some(rest) = &mut self.rest
-        {
-            if let Some(next) = rest.pop_front() {
-                self.cost -= ENTRY_COST;
-                self.first = next;
-            }
-            if rest.is_empty() {
-                self.rest = None;
-                self.small = 0;
-            } else if self.small as usize > rest.len() {
-                self.small -= 1;
-            }
+        while self.first.is_empty() && self.next_run() {
             if self.unencoded > 0 {
                 self.unencoded -= 1;
-                let (encoded, _) = encoding.encode(&self.first);
+                let encoded = form.encode_history(&self.first);
                 self.cost = self.cost - self.first.len() + encoded.len();
                 self.first = encoded;
             }
         }
     }
 
+    /// Makes the run behind the first the first. Returns `false` if there is none.
+    fn next_run(&mut self) -> bool {
+        let Some(rest) = &mut self.rest else {
+            return false;
+        };
+        if let Some(next) = rest.pop_front() {
+            self.cost -= ENTRY_COST;
+            self.first = next;
+        }
+        if rest.is_empty() {
+            self.rest = None;
+            self.small = 0;
+        } else if self.small as usize > rest.len() {
+            self.small -= 1;
+        }
+        true
+    }
+
     /// Puts a run in front of the first; its bytes are counted by the caller.
     fn push_front(&mut self, run: Bytes) {
+        if run.is_empty() {
+            return;
+        }
         let second = std::mem::replace(&mut self.first, run);
         if !second.is_empty() {
             self.rest.get_or_insert_default().push_front(second);
@@ -227,33 +240,27 @@ impl Outbox {
     }
 
     /// Drops the oldest whole units until what is queued costs at most `keep` bytes. A unit of which a
-    /// part has been written stays, even if the rest of it is more than that: the member must get it.
-    pub fn drop_oldest(&mut self, keep: usize, encoding: &Encoding) -> Dropped {
-        let mut dropped = Dropped::default();
-        let begun = self.take_begun_unit(encoding);
+    /// part has been written stays, even if the rest of it is more than that: the member must get it. A member that has
+    /// asked for positions is told in their place what they were, in notices that are a part of those bytes.
+    pub fn drop_oldest(&mut self, keep: usize, form: &mut Form) -> Dropped {
+        let begun = self.take_begun_unit(form);
         let rest = begun.as_ref().map_or(0, |unit| unit.len() - self.written);
         let entry = begun.as_ref().map_or(0, |_| ENTRY_COST);
         let keep = keep.saturating_sub(rest + entry);
-        if self.unencoded > 0 && self.cost > keep {
-            self.drop_history(encoding, &mut dropped);
-        }
-        while self.cost > keep {
-            let run = &mut self.first;
-            let over = self.cost - keep;
-            let (mut cut, mut count) = (0, 0);
-            while cut < over && cut < run.len() {
-                cut += encoding.unit_len(&run[cut..]).unwrap_or(run.len() - cut);
-                count += 1;
+        let mut left_out = LeftOut::new(&*form);
+        let mut room = 0;
+        loop {
+            self.leave_out(keep.saturating_sub(room), &mut left_out);
+            let notices = left_out.notices();
+            let cost = notices.len() + ENTRY_COST;
+            if notices.is_empty() || cost <= room || self.is_empty() {
+                self.cost += notices.len();
+                self.push_front(notices);
+                break;
             }
-            if cut == run.len() {
-                self.pop(encoding);
-            } else {
-                *run = run.slice(cut..);
-            }
-            self.cost -= cut;
-            dropped.bytes += cut;
-            dropped.frames += count;
+            room = cost;
         }
+        let dropped = left_out.dropped;
         if let Some(unit) = begun {
             self.cost += rest;
             self.push_front(unit);
@@ -261,17 +268,33 @@ impl Outbox {
         dropped
     }
 
-    /// Drops what is left of a history that has not all been encoded, as a whole: it is the oldest.
-    fn drop_history(&mut self, encoding: &Encoding, dropped: &mut Dropped) {
-        let mut count = |run: &Bytes, encoding: &Encoding| {
-            let mut at = 0;
-            while at < run.len() {
-                at += encoding.unit_len(&run[at..]).unwrap_or(run.len() - at);
-                dropped.frames += 1;
+    /// Takes the oldest units out until the others cost at most `keep` bytes.
+    fn leave_out(&mut self, keep: usize, left_out: &mut LeftOut<'_>) {
+        if self.unencoded > 0 && self.cost > keep {
+            self.leave_history_out(left_out);
+        }
+        while self.cost > keep {
+            let over = self.cost - keep;
+            let mut cut = 0;
+            while cut < over && cut < self.first.len() {
+                cut += left_out.add_first_of(&self.first[cut..]);
             }
-            dropped.bytes += run.len();
-        };
-        count(&self.first, encoding);
+            self.cost -= cut;
+            if cut == self.first.len() {
+                self.first = Bytes::new();
+                self.next_run();
+            } else {
+                self.first = self.first.slice(cut..);
+            }
+        }
+    }
+
+    /// Takes what is left of a history out that has not all been encoded, as a whole: it is the oldest.
+    fn leave_history_out(&mut self, left_out: &mut LeftOut<'_>) {
+        let mut at = 0;
+        while at < self.first.len() {
+            at += left_out.add_first_of(&self.first[at..]);
+        }
         self.cost -= self.first.len();
         self.first = Bytes::new();
         let unencoded = std::mem::take(&mut self.unencoded) as usize;
@@ -280,26 +303,26 @@ impl Outbox {
             .iter_mut()
             .flat_map(|rest| rest.drain(..unencoded))
         {
-            count(&run, &FRAMES);
+            left_out.add_history(&run);
             self.cost -= run.len() + ENTRY_COST;
         }
-        self.pop(encoding);
+        self.next_run();
     }
 
     /// Takes the partly written unit off the front, as a run of its own that starts at the
     /// unit's start; `written` then counts within it. `None` at a boundary.
-    fn take_begun_unit(&mut self, encoding: &Encoding) -> Option<Bytes> {
+    fn take_begun_unit(&mut self, form: &mut Form) -> Option<Bytes> {
         let run = &mut self.first;
         let mut start = 0;
         while start < self.written {
-            let end = start + encoding.unit_len(&run[start..])?;
+            let end = start + form.encoding.unit_len(&run[start..])?;
             if end > self.written {
                 let unit = run.slice(start..end);
                 *run = run.slice(end..);
                 self.cost -= end - self.written;
                 self.written -= start;
                 if run.is_empty() {
-                    self.pop(encoding);
+                    self.pop(form);
                 }
                 return Some(unit);
             }

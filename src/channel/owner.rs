@@ -11,7 +11,8 @@ use super::fanout::Fanout;
 use super::history::{History, Origin};
 use super::member::{Member, SessionId};
 use super::members::MemberKey;
-use super::numbered::Numbered;
+use super::numbered::{Numbered, Numbers};
+use super::resume::Resumed;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::Cid;
@@ -55,10 +56,21 @@ pub struct FreedSeat<T> {
 pub struct Joined<T> {
     /// History for the new member, oldest first; what is published from now on follows it.
     pub replay: Vec<Bytes>,
+    /// Set if it has asked for positions: the history is then what follows the one that it knows.
+    pub resumed: Option<Resumed>,
     /// Bytes at the start of the next run that are not for the new member.
     pub skip: u32,
     /// The half-closed session whose connection id it took over, already removed; disconnect it.
     pub replaced: Option<FreedSeat<T>>,
+}
+
+/// Outcome of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Number of frames that were queued over all members on this shard.
+    pub deliveries: usize,
+    /// The numbers of the run's messages, if the channel is numbered.
+    pub numbers: Option<Numbers>,
 }
 
 /// A channel: connection ids, one order, history, and the members that live on this shard.
@@ -181,7 +193,7 @@ impl<T> Channel<T> {
         now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
-        let mut joined = self.join_without_history(cid, session, announcement, place)?;
+        let mut joined = self.join_without_history(cid, session, announcement, now, place)?;
         joined.replay = self.history.replay(now, &self.settings);
         Ok(joined)
     }
@@ -197,11 +209,12 @@ impl<T> Channel<T> {
         cid: Cid,
         session: SessionId,
         announcement: Option<&[u8]>,
+        now: Instant,
         place: impl FnOnce(&mut Fanout<T>, u32) -> Place,
     ) -> Result<Joined<T>, CidInUse> {
         let replaced = match self.seats.get(&cid) {
             Some(seat) if !seat.half_closed => return Err(CidInUse),
-            Some(&seat) => Some(self.free_seat(cid, seat)),
+            Some(&seat) => Some(self.free_seat(cid, seat, now)),
             None => None,
         };
         if let (Some(frame), false) = (announcement, self.is_empty()) {
@@ -226,6 +239,7 @@ impl<T> Channel<T> {
         self.idle_since = None;
         Ok(Joined {
             replay: Vec::new(),
+            resumed: None,
             skip,
             replaced,
         })
@@ -234,7 +248,7 @@ impl<T> Channel<T> {
     /// Gives up the seat of `cid`; `None` if it is not `session`'s.
     pub fn leave(&mut self, cid: Cid, session: SessionId, now: Instant) -> Option<FreedSeat<T>> {
         let seat = *self.seats.get(&cid).filter(|s| s.session == session)?;
-        let freed = self.free_seat(cid, seat);
+        let freed = self.free_seat(cid, seat, now);
         self.begin_idle(now);
         Some(freed)
     }
@@ -245,7 +259,7 @@ impl<T> Channel<T> {
         let seats: Vec<_> = self.seats.iter().map(|(&cid, &seat)| (cid, seat)).collect();
         let freed = seats
             .into_iter()
-            .map(|(cid, seat)| self.free_seat(cid, seat));
+            .map(|(cid, seat)| self.free_seat(cid, seat, now));
         let freed = freed.collect();
         self.begin_idle(now);
         freed
@@ -267,8 +281,9 @@ impl<T> Channel<T> {
         }
     }
 
-    fn free_seat(&mut self, cid: Cid, seat: Seat) -> FreedSeat<T> {
+    fn free_seat(&mut self, cid: Cid, seat: Seat, now: Instant) -> FreedSeat<T> {
         self.seats.remove(&cid);
+        self.unseat_publisher(seat.session, now);
         self.half_closed -= usize::from(seat.half_closed);
         let member = match seat.place {
             Place::Local(key) => self.local.remove(key, seat.session),
@@ -296,8 +311,9 @@ impl<T> Channel<T> {
         self.announcements.take()
     }
 
-    /// Gives `run` the next place in the channel's order: queues it for the local members but `from`, and stores
-    /// what is to be `stored` of it, with its origin. Returns how many frames were queued over all members.
+    /// Gives `run` the next place in the channel's order: numbers its messages, if somebody has asked for positions,
+    /// queues it for the local members but `from`, and stores what is to be `stored` of it, with its origin. What is
+    /// not stored has no messages: `stored` is all of `run` but for hints of presence.
     ///
     /// The caller commits what [`Channel::take_collected`] returns first, and sends the same runs, in the same
     /// order, to each of [`Channel::relays`].
@@ -307,14 +323,19 @@ impl<T> Channel<T> {
         from: SessionId,
         stored: Option<(&FrameRun, Origin)>,
         now: Instant,
-    ) -> usize {
+    ) -> Committed {
         debug_assert!(!self.has_collected(), "announcements go first");
-        let deliveries = self.local.deliver(run, from);
+        let numbered = self.numbered.as_mut();
+        let numbers = numbered.map(|numbered| numbered.advance(stored.map(|(run, _)| run), from));
+        let deliveries = self.local.deliver(run, from, numbers);
         if let Some((run, origin)) = stored {
-            let end = self.numbered.as_mut().map_or(0, |n| n.advance(run));
+            let end = numbers.map_or(0, |numbers| numbers.newest);
             self.history.push(run, origin, end, now, &self.settings);
         }
-        deliveries
+        Committed {
+            deliveries,
+            numbers,
+        }
     }
 
     /// Lets go what of the history is too old.

@@ -15,7 +15,7 @@ const COST: usize = 192;
 pub struct PublisherId(pub u64);
 
 /// Messages of one publisher that have taken their place in a channel's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// How many there are.
     pub count: u64,
@@ -25,6 +25,17 @@ pub struct Published {
     pub first_end: u64,
     /// Offset of the last.
     pub last: u64,
+}
+
+impl Published {
+    /// Counts messages that have the offsets from `first` to `last`.
+    pub(super) fn add(&mut self, (first, last): (u64, u64)) {
+        if self.count == 0 {
+            (self.first, self.first_end) = (first, last);
+        }
+        self.count += last + 1 - first;
+        self.last = last;
+    }
 }
 
 /// What is remembered of one publisher.
@@ -75,32 +86,20 @@ impl Publishers {
         is_young.then_some(known.published)
     }
 
-    /// Records that messages of `publisher` have the offsets from `first` to `last`. Returns how many publishers were
-    /// forgotten before their time, because there may not be more.
-    pub fn record(
+    /// Remembers what a publisher has published. Returns how many publishers were forgotten before their time, because
+    /// there may not be more.
+    pub fn remember(
         &mut self,
         publisher: PublisherId,
-        (first, last): (u64, u64),
+        published: Published,
         now: Instant,
         settings: &ChannelSettings,
     ) -> usize {
-        let before = self.get(publisher, now, settings);
         self.forget(publisher);
         self.trim(now, settings);
-        let count = last + 1 - first;
-        let published = match before {
-            Some(before) => Published {
-                count: before.count + count,
-                last,
-                ..before
-            },
-            None => Published {
-                count,
-                first,
-                first_end: last,
-                last,
-            },
-        };
+        if settings.publishers_limit == 0 {
+            return 0;
+        }
         self.next_serial += 1;
         let serial = self.next_serial;
         let (at, known) = (now, &mut self.known);
@@ -115,6 +114,18 @@ impl Publishers {
         self.by_age.insert(serial, publisher);
         self.account.set(self.cost());
         self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit)
+    }
+
+    /// Forgets what `publisher` has published, and returns it; `None` if it is not known, or not any more.
+    pub(super) fn take(
+        &mut self,
+        publisher: PublisherId,
+        now: Instant,
+        settings: &ChannelSettings,
+    ) -> Option<Published> {
+        let published = self.get(publisher, now, settings);
+        self.forget(publisher);
+        published
     }
 
     /// Forgets the oldest until the others fit into the memory. Returns how many were forgotten.

@@ -13,10 +13,10 @@ use crate::websocket::{
 };
 
 /// A WebSocket message for the body of each frame.
-static BODIES: Encoding = Encoding::new(server_frame_len, |run| bodies_run(run));
+static BODIES: Encoding = Encoding::new(server_frame_len, |run, _| bodies_run(run));
 
 /// A WebSocket message for what the message of each frame says. Hints of presence are left out.
-static PAYLOADS: Encoding = Encoding::new(server_frame_len, |run| payloads_run(run));
+static PAYLOADS: Encoding = Encoding::new(server_frame_len, |run, _| payloads_run(run));
 
 /// Mles v1 over WebSocket.
 pub(super) static V1: Framing = Framing {

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use crate::access::{Proof, Rights};
 use crate::channel::FrameRun;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, ResyncLimits, frame_len, is_resync,
-    resync_join, resync_link,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, ResumeRequest, ResyncLimits, frame_len,
+    is_resync, resync_join, resync_link, take_resume,
 };
 use crate::settings::Limits;
 use crate::shard::input::{Frames, Input, Next};
@@ -134,6 +134,7 @@ fn arrival<S>(
         join: entry.join,
         is_silent: entry.is_silent,
         resync: entry.resync,
+        resume: entry.resume,
         gateway: None,
         early,
     }
@@ -261,9 +262,11 @@ struct JoinRequest {
     channel: Box<str>,
     rights: Rights,
     is_silent: bool,
-    /// The join frame: the first frame itself, or the first in a resync.
+    /// The join frame: the first frame itself, without what it says of positions, or the first in a resync.
     join: Bytes,
     resync: Option<Box<ReceivedResync>>,
+    /// Set if the client asks for positions.
+    resume: Option<Box<ResumeRequest>>,
 }
 
 /// Checks the names and the key of a first frame. Nothing else of a resync is read yet.
@@ -271,12 +274,12 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
-    let join = if is_resync {
+    let (join, resume) = if is_resync {
         let joining = resync_join(&body, resync_limits(&common.settings.limits))?;
         // A buffer of its own: it may outlive the resync.
-        Bytes::copy_from_slice(joining)
+        (Bytes::copy_from_slice(joining), None)
     } else {
-        first.clone()
+        without_resume(first, header)?
     };
     let inner = FrameHeader::decode(&join)?.ok_or(Refusal::LeftInside)?;
     let message = Message::decode(&join[HEADER_LEN..])?;
@@ -299,7 +302,23 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
         is_silent: message.message.is_empty(),
         join,
         resync: None,
+        resume,
     })
+}
+
+/// Takes the wish for positions out of a first frame.
+fn without_resume(
+    first: &Bytes,
+    header: FrameHeader,
+) -> Result<(Bytes, Option<Box<ResumeRequest>>), Refusal> {
+    let (body, request) = take_resume(&first[HEADER_LEN..])?;
+    let Some(request) = request else {
+        return Ok((first.clone(), None));
+    };
+    let body_len = body.len();
+    let header = FrameHeader { body_len, ..header };
+    let join = [&header.encode()[..], &body].concat();
+    Ok((join.into(), Some(Box::new(request))))
 }
 
 fn resync_limits(limits: &Limits) -> ResyncLimits {

@@ -27,7 +27,7 @@ use super::room::Room;
 use super::{BrokerPhase, Shard, turn};
 use crate::channel::{FrameRun, PageLimit, PublisherId};
 pub(crate) use crate::channel::{MessagePage, Receipt};
-use crate::protocol::{Cid, Epoch, FrameHeader, HEADER_LEN, Message, Position};
+use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Message, Position};
 
 /// Most bytes of frames in a page, unless one message is longer.
 const PAGE_BYTES: usize = 1 << 20;
@@ -249,10 +249,7 @@ impl Shard {
         let at = self.find_or_open(name, peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
-        if room.channel.newest().is_none() {
-            turn::spend_each(room.channel.history().frames());
-            room.channel.number(|| Epoch(rand::random()));
-        }
+        room.number();
         let was_idle = room.used(now);
         drop(registry);
         if was_idle {

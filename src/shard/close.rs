@@ -98,6 +98,8 @@ impl Shard {
             if let Some(room) = registry.room(at) {
                 room.channel.trim(now);
                 room.trim_presence(now);
+                let forgotten = room.channel.take_forgotten();
+                self.stats().publishers_forgotten.add(forgotten as u64);
             }
             let room = close_if_expired(&mut registry, at, now);
             if let Some(since) = room.and_then(|room| room.channel.idle_since()) {

@@ -163,6 +163,7 @@ impl Shard {
         if !self.is_running() {
             return Err(Refusal::Stopping);
         }
+        self.end_ghost(arrival, now)?;
         let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;

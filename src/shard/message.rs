@@ -18,8 +18,8 @@ use super::presence::NamedMembers;
 use super::refusal::Refusal;
 use super::stream::{StreamReader, StreamWriter, sides};
 use crate::access::Rights;
-use crate::channel::{FrameRun, SessionId};
-use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello};
+use crate::channel::{FrameRun, Resumed, SessionId};
+use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, ResumeRequest};
 
 /// From a relay or an accepting shard to the owner of a channel.
 #[derive(Debug)]
@@ -72,6 +72,8 @@ pub(crate) enum Delivery {
         channel: ChannelId,
         except: SessionId,
         run: FrameRun,
+        /// Number of messages in it, if the channel is numbered.
+        messages: u32,
     },
     /// A session whose connection stays there is refused a seat.
     Refuse {
@@ -178,6 +180,8 @@ pub(crate) struct Arrival<S> {
     pub(crate) is_silent: bool,
     /// The history that a server has sent instead of a mere join frame.
     pub(crate) resync: Option<Box<ReceivedResync>>,
+    /// Set for a client that asks for positions. The join frame does not say so.
+    pub(crate) resume: Option<Box<ResumeRequest>>,
     /// Set for a session that a gateway opens for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -205,6 +209,7 @@ impl<S> Arrival<S> {
             join: self.join,
             is_silent: self.is_silent,
             resync: self.resync,
+            resume: self.resume,
             gateway: self.gateway,
             early: self.early,
         })
@@ -239,6 +244,8 @@ pub(crate) struct Adoption {
     pub(crate) id: ChannelId,
     pub(crate) channel: Box<str>,
     pub(crate) replay: Vec<Bytes>,
+    /// Set if it has asked for positions.
+    pub(crate) resumed: Option<Box<Resumed>>,
     pub(crate) skip: u32,
     /// `true` while the channel's publishers have to pause.
     pub(crate) is_paused: bool,

@@ -45,6 +45,7 @@ mod publish;
 pub(crate) mod refusal;
 mod registry;
 mod relay;
+mod resume;
 mod room;
 mod seat;
 mod sequence;

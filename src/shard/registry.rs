@@ -14,7 +14,8 @@ use super::message::ChannelName;
 use super::pause::Pause;
 use super::room::Room;
 use super::session::Session;
-use crate::channel::{Channel, ChannelSettings, Fanout, History, HistoryMemory};
+use crate::channel::{Channel, ChannelSettings, Fanout, History, HistoryMemory, Numbers};
+use crate::protocol::Position;
 
 /// A channel that another shard owns and that has members here.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Relay {
     pub(super) name: ChannelName,
     /// The members on this shard, and what is queued for each.
     pub(super) local: Fanout<Rc<Session>>,
+    /// The position of the newest message that has come, once a member here has asked for positions.
+    pub(super) position: Option<Position>,
     /// The settings of the channel.
     pub(super) settings: Arc<ChannelSettings>,
     /// Pauses the publishers among the members on this shard.
@@ -36,6 +39,18 @@ pub(super) struct Relay {
 }
 
 impl Relay {
+    /// Returns the numbers of the messages in the next run, which has so many; `None` if nobody here wants to know.
+    #[inline]
+    pub(super) fn count(&mut self, messages: u32) -> Option<Numbers> {
+        let position = self.position.as_mut()?;
+        position.offset += u64::from(messages);
+        Some(Numbers {
+            epoch: position.epoch,
+            newest: position.offset,
+            count: messages,
+        })
+    }
+
     /// Returns its members.
     pub(super) fn local_members(&mut self) -> LocalMembers<'_> {
         LocalMembers {
@@ -167,6 +182,7 @@ impl Registry {
                 id,
                 name: name.into(),
                 local: Fanout::default(),
+                position: None,
                 settings: settings(),
                 pause: Rc::default(),
                 is_pressed: false,

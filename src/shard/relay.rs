@@ -21,7 +21,8 @@ impl Shard {
                 channel,
                 except,
                 run,
-            } => self.pass_on(channel, except, &run),
+                messages,
+            } => self.pass_on(channel, except, &run, messages),
             Delivery::Refuse { session, why } => {
                 let parked = self.parked.borrow_mut().remove(&session);
                 if let Some(parked) = parked {
@@ -57,12 +58,13 @@ impl Shard {
     }
 
     /// Queues a run that the owner has committed for the members here.
-    fn pass_on(&self, channel: ChannelId, except: SessionId, run: &FrameRun) {
+    fn pass_on(&self, channel: ChannelId, except: SessionId, run: &FrameRun, messages: u32) {
         let mut registry = self.registry.borrow_mut();
         let Some((at, relay, dirty)) = registry.relay_and_dirty(channel) else {
             return;
         };
-        let deliveries = relay.local.deliver(run, except);
+        let numbers = relay.count(messages);
+        let deliveries = relay.local.deliver(run, except, numbers);
         self.count_deliveries(relay.local.len(), deliveries);
         dirty.list(Home::Relayed(at), relay.local_members());
         if relay.local.is_ahead() {
@@ -95,6 +97,7 @@ impl Shard {
             id,
             channel,
             replay,
+            resumed,
             skip,
             is_paused,
             early,
@@ -137,7 +140,13 @@ impl Shard {
         let key = session.enter(&mut relay.local, skip);
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(replay.len());
-        relay.local.replay(key, replay);
+        match resumed {
+            Some(resumed) => {
+                relay.position = Some(resumed.welcome.position);
+                relay.local.resume(key, &relay.name, &resumed, replay);
+            }
+            None => relay.local.replay(key, replay),
+        }
         self.flush_soon(registry, Home::Relayed(at));
         self.begin(session.clone(), then);
         // Before that, what its channel has published since then may still be on its way.

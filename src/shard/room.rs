@@ -12,7 +12,7 @@ use super::message::ChannelName;
 use super::pause::Pause;
 use super::presence::Presence;
 use super::session::Session;
-use crate::channel::{Channel, FreedSeat, SessionId};
+use crate::channel::{Channel, FreedSeat, Place, SessionId};
 use crate::protocol::Cid;
 
 /// A channel that this shard owns.
@@ -84,8 +84,24 @@ impl Room {
     ) -> Option<FreedSeat<Rc<Session>>> {
         self.links.left(session);
         self.release_uid(session);
+        self.channel.has_ended(session);
         let freed = self.channel.leave(cid, session, now)?;
         self.member_left(&freed);
+        Some(freed)
+    }
+
+    /// Gives up the seat of a session whose publisher has come back. What it has published on another shard and is
+    /// on its way is left out.
+    pub(super) fn overtake(
+        &mut self,
+        cid: Cid,
+        session: SessionId,
+        now: Instant,
+    ) -> Option<FreedSeat<Rc<Session>>> {
+        let freed = self.leave(cid, session, now)?;
+        if let Place::Relay(_) = freed.seat.place {
+            self.channel.overtake(session);
+        }
         Some(freed)
     }
 

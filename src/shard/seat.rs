@@ -127,6 +127,7 @@ impl Shard {
             identity,
             join,
             is_silent,
+            resume,
             early,
             ..
         } = arrival;
@@ -145,21 +146,27 @@ impl Shard {
         };
         let session = Session::new(writer, identity, seating);
         let place = |local: &mut _, skip| Place::Local(session.enter(local, skip));
-        let channel = &mut room.channel;
-        // A server is told what it lacks when what it has brought is compared.
-        let joined = if role == Role::Downstream {
-            channel.join_without_history(cid, id, announcement, place)
-        } else {
-            channel.join(cid, id, announcement, now, place)
+        let joined = match role {
+            // A server is told what it lacks when what it has brought is compared.
+            Role::Downstream => {
+                let channel = &mut room.channel;
+                channel.join_without_history(cid, id, announcement, now, place)
+            }
+            _ => room.join((cid, id), resume.as_deref(), announcement, now, place),
         };
         let joined = joined.map_err(|_| {
             session.phase.set(SessionPhase::Over);
             Refusal::CidInUse
         })?;
+        self.count_resumed(resume.as_deref(), &joined);
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_each(joined.replay.len());
         if let Some(key) = session.key.get() {
-            room.channel.local.replay(key, joined.replay);
+            let local = &mut room.channel.local;
+            match &joined.resumed {
+                Some(resumed) => local.resume(key, &room.name, resumed, joined.replay),
+                None => local.replay(key, joined.replay),
+            }
         }
         if let Some(freed) = &joined.replaced {
             room.member_left(freed);
@@ -184,6 +191,7 @@ impl Shard {
             channel,
             join,
             is_silent,
+            resume,
             early,
             ..
         } = arrival;
@@ -193,10 +201,10 @@ impl Shard {
         let announces = is_silent && room.channel.settings().announce_joins;
         let announcement = announces.then_some(&join[..]);
         let place = |_: &mut _, _| Place::Relay(shard.0);
-        let joined = room
-            .channel
-            .join(identity.cid, identity.session, announcement, now, place);
+        let seat = (identity.cid, identity.session);
+        let joined = room.join(seat, resume.as_deref(), announcement, now, place);
         let joined = joined.map_err(|_| Refusal::CidInUse)?;
+        self.count_resumed(resume.as_deref(), &joined);
         turn::spend_each(joined.replay.len());
         if let Some(freed) = &joined.replaced {
             room.member_left(freed);
@@ -207,6 +215,7 @@ impl Shard {
             id: room.id,
             channel,
             replay: joined.replay,
+            resumed: joined.resumed.map(Box::new),
             skip: joined.skip,
             is_paused: room.pause.is_on(),
             early,

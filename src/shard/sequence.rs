@@ -39,7 +39,7 @@ use super::message::Delivery;
 use super::refusal::Refusal;
 use super::room::Room;
 use super::{Shard, turn};
-use crate::channel::{FrameRun, Origin, PublisherId, SessionId};
+use crate::channel::{Committed, FrameRun, Origin, PublisherId, SessionId};
 use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.
@@ -127,6 +127,10 @@ impl Shard {
             self.stats().orphaned_frames.add(run.frames() as u64);
             return;
         };
+        if room.channel.is_overtaken(from) {
+            self.stats().orphaned_frames.add(run.frames() as u64);
+            return;
+        }
         let source = Source::Member;
         let proposed = Proposed { run, from, source };
         let outcome = self.take_in(room, dirty, &proposed, now);
@@ -159,14 +163,11 @@ impl Shard {
         let proposed = Proposed { run, from, source };
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
         is_suspect |= self.commit(room, &proposed, now);
-        let confirmed = room.channel.confirm(before, publisher, now);
+        let receipt = room.channel.confirm(before, publisher, now);
+        let forgotten = room.channel.take_forgotten() as u64;
         let outcome = self.tend_members(room, dirty, is_suspect);
         drop(registry);
-        let receipt = confirmed.map(|confirmed| {
-            let forgotten = confirmed.forgotten as u64;
-            self.stats().publishers_forgotten.add(forgotten);
-            confirmed.receipt
-        });
+        self.stats().publishers_forgotten.add(forgotten);
         let no_message = || Refusal::Fault("nothing of it is a message".into());
         let _ = reply.send(receipt.ok_or_else(no_message));
         self.after_commit(at, outcome, now);
@@ -213,9 +214,9 @@ impl Shard {
         let Some(run) = room.channel.take_collected() else {
             return false;
         };
-        let deliveries = room.channel.commit(&run, SessionId::NONE, None, now);
-        self.count_deliveries(room.channel.local.len(), deliveries);
-        self.relay(room, &run, SessionId::NONE);
+        let committed = room.channel.commit(&run, SessionId::NONE, None, now);
+        self.count_deliveries(room.channel.local.len(), committed.deliveries);
+        self.relay(room, &run, SessionId::NONE, committed);
         room.links.passed(&run, SessionId::NONE, now)
     }
 
@@ -236,20 +237,22 @@ impl Shard {
         let stored = stored.as_deref();
         let origin = proposed.source.origin();
         let kept = stored.map(|run| (run, origin));
-        let deliveries = room.channel.commit(run, from, kept, now);
-        self.count_deliveries(room.channel.local.len(), deliveries);
-        self.relay(room, run, from);
+        let committed = room.channel.commit(run, from, kept, now);
+        self.count_deliveries(room.channel.local.len(), committed.deliveries);
+        self.relay(room, run, from, committed);
         room.links.committed(proposed, stored, now)
     }
 
     /// Sends a run to each shard that relays the channel.
     #[inline]
-    fn relay(&self, room: &Room, run: &FrameRun, except: SessionId) {
+    fn relay(&self, room: &Room, run: &FrameRun, except: SessionId, committed: Committed) {
+        let messages = committed.numbers.map_or(0, |numbers| numbers.count);
         for shard in room.channel.relays() {
             let delivery = Delivery::Run {
                 channel: room.id,
                 except,
                 run: run.clone(),
+                messages,
             };
             self.deliver_to(ShardId(shard), delivery);
         }

@@ -111,6 +111,10 @@ counters! {
     half_closed_evicted,
     /// Channels that nobody needed, freed before their time to make room for others.
     channels_evicted,
+    /// Sessions that came back with a position and got everything behind it.
+    resumed,
+    /// Sessions that came back with a position of which not everything behind it was kept any more, and were told so.
+    resumed_partly,
     /// Publishers, or idempotency keys, that channels have forgotten before their time: there were too many, or
     /// no memory.
     publishers_forgotten,

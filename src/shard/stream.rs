@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 use super::framing::Framing;
 use super::layered::Layered;
-use crate::channel::{Encoding, FRAMES, Outbox, SessionId};
+use crate::channel::{Encoding, FRAMES, Form, Outbox, SessionId};
 
 /// Longest time for which a connection stays open so that the last bytes sent arrive.
 const LINGER: Duration = Duration::from_millis(500);
@@ -123,10 +123,11 @@ impl StreamWriter {
     pub(super) async fn write_all(&self, frames: Bytes) -> io::Result<()> {
         let mut outbox = Outbox::default();
         outbox.push(frames);
+        let mut form = Form::from(&FRAMES);
         while !(outbox.is_empty() && self.is_clear()) {
             match self.try_write(SessionId::NONE, &outbox) {
                 Ok(n) => {
-                    outbox.advance(n, &FRAMES);
+                    outbox.advance(n, &mut form);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable(SessionId::NONE).await?;

@@ -20,6 +20,7 @@ mod listening;
 mod make_room;
 mod order;
 mod proxy_header;
+mod resume;
 mod silent_connections;
 mod slow_member;
 mod takeover;

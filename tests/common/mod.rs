@@ -21,6 +21,7 @@ pub const SILENCE: Duration = Duration::from_millis(150);
 /// A deadline that no test reaches.
 pub const LONG: Duration = Duration::from_secs(3600);
 
+pub mod asker;
 pub mod bystanders;
 pub mod http;
 pub mod slow;

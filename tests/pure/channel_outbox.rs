@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use mles::channel::{ENTRY_COST, FRAMES, Merger, Outbox};
+use mles::channel::{ENTRY_COST, FRAMES, Form, Merger, Outbox};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -95,18 +95,18 @@ proptest! {
                 }
                 Op::Write(share) => {
                     let n = naive.queued().len() * usize::from(share) / 256;
-                    outbox.advance(n, &FRAMES);
+                    outbox.advance(n, &mut Form::from(&FRAMES));
                     naive.write(n);
                 }
                 Op::WriteFrames(count) => {
                     let len: usize = naive.frames.iter().take(count).map(Bytes::len).sum();
                     let n = len.saturating_sub(naive.written);
-                    outbox.advance(n, &FRAMES);
+                    outbox.advance(n, &mut Form::from(&FRAMES));
                     naive.write(n);
                 }
                 Op::Drop(share) => {
                     let keep = outbox.cost() * usize::from(share) / 256;
-                    let dropped = outbox.drop_oldest(keep, &FRAMES);
+                    let dropped = outbox.drop_oldest(keep, &mut Form::from(&FRAMES));
                     let (bytes, last) = naive.drop_oldest(dropped.frames);
                     prop_assert_eq!(dropped.bytes, bytes);
                     // As many as have to go, and no more.
@@ -132,7 +132,7 @@ proptest! {
             }
         }
         let left = naive.frames.len() - usize::from(naive.written > 0);
-        prop_assert_eq!(outbox.drop_oldest(0, &FRAMES).frames, left);
+        prop_assert_eq!(outbox.drop_oldest(0, &mut Form::from(&FRAMES)).frames, left);
         naive.drop_oldest(left);
         prop_assert_eq!(peek(&outbox, 10_000), naive.queued());
     }
@@ -145,8 +145,8 @@ fn the_rest_of_a_begun_frame_counts_against_what_is_kept() {
     let mut outbox = Outbox::default();
     outbox.push(large.clone());
     outbox.push(small.clone());
-    outbox.advance(1, &FRAMES);
-    let dropped = outbox.drop_oldest(small.len(), &FRAMES);
+    outbox.advance(1, &mut Form::from(&FRAMES));
+    let dropped = outbox.drop_oldest(small.len(), &mut Form::from(&FRAMES));
     assert_eq!(dropped.frames, 1);
     assert_eq!(outbox.bytes(), large.len() - 1);
 }
@@ -164,7 +164,7 @@ fn small_runs_cost_little_more_than_their_bytes() {
     assert_eq!(outbox.bytes(), bytes);
     assert!(outbox.cost() < bytes + bytes / 8, "{}", outbox.cost());
     outbox.push(large.clone());
-    outbox.advance(bytes, &FRAMES);
+    outbox.advance(bytes, &mut Form::from(&FRAMES));
     let single = outbox.single().unwrap();
     assert_eq!(single.as_ptr(), large.as_ptr(), "it is not copied");
 }
@@ -181,6 +181,6 @@ fn a_few_runs_are_shared_however_small() {
         let mut slices = [IoSlice::new(&[])];
         assert_eq!(outbox.slices(&mut slices), 1);
         assert_eq!(slices[0].as_ptr(), frame.as_ptr());
-        outbox.advance(frame.len(), &FRAMES);
+        outbox.advance(frame.len(), &mut Form::from(&FRAMES));
     }
 }

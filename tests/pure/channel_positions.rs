@@ -306,9 +306,8 @@ fn publish_once(world: &mut World, publisher: PublisherId) -> (Receipt, usize) {
     }
     let before = world.number();
     world.publish(2);
-    let confirmed = world.channel.confirm(before, Some(publisher), world.now);
-    let confirmed = confirmed.unwrap();
-    (confirmed.receipt, confirmed.forgotten)
+    let receipt = world.channel.confirm(before, Some(publisher), world.now);
+    (receipt.unwrap(), world.channel.take_forgotten())
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl World {
     fn deliver(&mut self, payloads: &[usize], except: Option<usize>) {
         let made = self.frames.frames(payloads);
         let except = except.map_or(SessionId::NONE, |at| SessionId(at as u64 + 1));
-        let count = self.fanout.deliver(&run(&made), except);
+        let count = self.fanout.deliver(&run(&made), except, None);
         let limit = match self.settings.slow_policy {
             SlowPolicy::Backpressure => self.settings.queue_bytes / 2,
             SlowPolicy::Disconnect | SlowPolicy::DropOldest => self.settings.queue_bytes,
@@ -359,7 +359,7 @@ fn a_history_larger_than_the_queue_makes_nobody_slow() {
         let mut fanout = Fanout::default();
         let key = fanout.insert(SessionId(1), (), 0);
         fanout.replay(key, [run(&frames.frames(&[100; 50])).bytes().clone()]);
-        fanout.deliver(&run(&frames.frames(&[8])), SessionId::NONE);
+        fanout.deliver(&run(&frames.frames(&[8])), SessionId::NONE, None);
         let verdict = fanout.enforce(key, Instant::now(), &settings);
         assert_eq!(verdict, Verdict::Keep, "{policy:?}");
         assert!(!fanout.is_pressed());
@@ -390,7 +390,7 @@ fn dirty_members_are_listed_once() {
     let keys = [1, 2].map(|conn| fanout.insert(SessionId(conn), (), 0));
     assert!(!fanout.is_dirty());
     for _ in 0..3 {
-        fanout.deliver(&run(&frames.frames(&[8])), SessionId(1));
+        fanout.deliver(&run(&frames.frames(&[8])), SessionId(1), None);
     }
     assert!(fanout.is_dirty());
     assert_eq!(all_dirty(&mut fanout), [keys[1]]);
@@ -409,7 +409,7 @@ fn publishers_pause_while_writing_does_not_keep_up() {
         let keys = [1, 2].map(|conn| fanout.insert(SessionId(conn), (), 0));
         let mut runs = 0;
         while !fanout.is_pressed() {
-            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE);
+            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE, None);
             runs += 1;
             assert!(runs <= 65, "more runs than one write takes");
         }
@@ -418,7 +418,7 @@ fn publishers_pause_while_writing_does_not_keep_up() {
         assert_eq!(fanout.next_dirty(), Some(keys[0]));
         assert!(!fanout.is_pressed());
         while !fanout.is_pressed() {
-            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE);
+            fanout.deliver(&run(&frames.frames(&[payload])), SessionId::NONE, None);
         }
         assert_eq!(all_dirty(&mut fanout), [keys[1], keys[0]]);
         assert!(!fanout.is_pressed());
@@ -443,6 +443,7 @@ fn members_that_are_behind_share_what_is_merged() {
             } else {
                 SessionId::NONE
             },
+            None,
         );
         sent.push(frame);
     }

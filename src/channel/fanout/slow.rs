@@ -88,7 +88,7 @@ impl<T> Fanout<T> {
                 // What is left of the history fits the limit now.
                 member.replay = 0;
                 let (outbox, keep) = (&mut member.outbox, settings.queue_bytes);
-                Verdict::Dropped(outbox.drop_oldest(keep, member.encoding))
+                Verdict::Dropped(outbox.drop_oldest(keep, &mut member.form))
             }
             SlowPolicy::Backpressure => {
                 if member.over_since.is_none() {

@@ -158,6 +158,7 @@ impl WsConnection {
             join: join.into(),
             is_silent: new.is_silent,
             resync: None,
+            resume: None,
             gateway: Some(Gateway {
                 is_sole: new.is_sole,
             }),

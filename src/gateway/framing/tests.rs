@@ -97,11 +97,11 @@ proptest! {
         let (mut joiner, key) = member(encoding, &history);
         let (mut there, early) = member(encoding, &[]);
         for frames in &history {
-            there.deliver(&run(frames), SessionId::NONE);
+            there.deliver(&run(frames), SessionId::NONE, None);
         }
         for frames in &live {
-            joiner.deliver(&run(frames), SessionId::NONE);
-            there.deliver(&run(frames), SessionId::NONE);
+            joiner.deliver(&run(frames), SessionId::NONE, None);
+            there.deliver(&run(frames), SessionId::NONE, None);
         }
         prop_assert_eq!(written(&mut joiner, key, &shares), written(&mut there, early, &shares));
     }
@@ -132,7 +132,7 @@ fn a_history_that_was_not_read_is_dropped_before_what_came_live() {
     fanout.wrote(key, 1, Instant::now(), &settings);
     let live: Vec<_> = (0..20).map(|_| frames.frame(100)).collect();
     for frame in &live {
-        fanout.deliver(&run(std::slice::from_ref(frame)), SessionId::NONE);
+        fanout.deliver(&run(std::slice::from_ref(frame)), SessionId::NONE, None);
     }
     let verdict = fanout.enforce(key, Instant::now(), &settings);
     let Verdict::Dropped(dropped) = verdict else {

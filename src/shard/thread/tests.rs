@@ -65,6 +65,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
         id: CHANNEL,
         channel: "room".into(),
         replay: Vec::new(),
+        resumed: None,
         skip: 0,
         is_paused: false,
         early,
@@ -111,6 +112,7 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
         channel: CHANNEL,
         except: SessionId::NONE,
         run: FrameRun::exact(frame("bob"), 1),
+        messages: 0,
     });
     to_relay.send(Delivery::Through);
     let mut got = Vec::new();

@@ -18,7 +18,7 @@ impl World {
                     self.session_mut(conn).key = Some(key);
                 }
                 Some(Delivery::Run { except, run }) => {
-                    relay.fanout.deliver(&run, except);
+                    relay.fanout.deliver(&run, except, None);
                 }
                 Some(Delivery::Evict(conn)) => {
                     let session = self.session_mut(conn);

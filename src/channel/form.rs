@@ -1,0 +1,87 @@
+//! The form of one member's queue.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::encoding::{Encoding, NoticeEncoding};
+use crate::protocol::{Epoch, MessageCounter, Notice, Position, Welcome, frames};
+
+/// The form of one member's queue: its encoding, and what has to be known where the member has asked for positions.
+#[derive(Debug)]
+pub struct Form {
+    pub(super) encoding: &'static Encoding,
+    /// Set if the member has asked for positions.
+    pub(super) tracking: Option<Box<Tracking>>,
+}
+
+/// What is known of a member that has asked for positions. The client counts, so there is no position of it here.
+#[derive(Debug)]
+pub(super) struct Tracking {
+    pub(super) notices: &'static NoticeEncoding,
+    /// The order in which offsets count.
+    epoch: Epoch,
+    /// Name of the channel.
+    channel: Rc<str>,
+    /// Set if it wants to know who is there.
+    pub(super) wants_members: bool,
+    /// Offset of the last message of its history that is encoded.
+    encoded: u64,
+}
+
+impl From<&'static Encoding> for Form {
+    fn from(encoding: &'static Encoding) -> Self {
+        Self {
+            encoding,
+            tracking: None,
+        }
+    }
+}
+
+impl Form {
+    /// Makes it that of a member that has asked for positions, and returns what that is told first; `None` if the
+    /// encoding has no notices.
+    pub(super) fn track(
+        &mut self,
+        channel: &Rc<str>,
+        welcome: Welcome,
+        wants_members: bool,
+    ) -> Option<Bytes> {
+        let notices = self.encoding.notices()?;
+        let tracking = self.tracking.insert(Box::new(Tracking {
+            notices,
+            epoch: welcome.position.epoch,
+            channel: channel.clone(),
+            wants_members,
+            encoded: welcome.position.offset.saturating_sub(welcome.replay),
+        }));
+        Some(tracking.encode(&Notice::Welcome(welcome)))
+    }
+
+    /// Encodes the next frames of the member's history.
+    pub(super) fn encode_history(&mut self, run: &Bytes) -> Bytes {
+        let first = self.tracking.as_mut().map(|tracking| {
+            let offset = tracking.encoded + 1;
+            tracking.encoded += messages(run);
+            Position {
+                epoch: tracking.epoch,
+                offset,
+            }
+        });
+        self.encoding.encode(run, first).0
+    }
+}
+
+impl Tracking {
+    pub(super) fn encode(&self, notice: &Notice) -> Bytes {
+        (self.notices.encode)(notice, &self.channel)
+    }
+}
+
+/// Returns the number of messages among whole frames.
+pub(super) fn messages(run: &[u8]) -> u64 {
+    let mut counter = MessageCounter::default();
+    frames(run)
+        .filter(|frame| counter.is_message(frame))
+        .count() as u64
+}

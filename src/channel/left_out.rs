@@ -1,0 +1,119 @@
+//! What is taken out of a queue unsent, and how a member that has asked for positions is told.
+
+use bytes::{Bytes, BytesMut};
+
+use super::encoding::{FRAMES, Unit};
+use super::form::{Form, Tracking, messages};
+use super::outbox::Dropped;
+use crate::protocol::{Notice, Position};
+
+/// The units that are left out of a queue, from its front on.
+///
+/// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
+/// and a gap for what was behind it. Notices that were there are left out like messages, and are part of the new
+/// ones, so that nothing is told twice, and there are never more. Its welcome stays.
+pub(super) struct LeftOut<'a> {
+    form: &'a Form,
+    pub(super) dropped: Dropped,
+    welcome: Option<Bytes>,
+    /// Messages of others before the last receipt.
+    before: u64,
+    /// The receipts as one: how many messages of the member itself, and the position of the last.
+    own: Option<(u64, Position)>,
+    /// Messages behind the last receipt.
+    after: u64,
+    /// Set if a notice about members is among them.
+    members: bool,
+}
+
+impl<'a> LeftOut<'a> {
+    pub(super) fn new(form: &'a Form) -> Self {
+        Self {
+            form,
+            dropped: Dropped::default(),
+            welcome: None,
+            before: 0,
+            own: None,
+            after: 0,
+            members: false,
+        }
+    }
+
+    /// Leaves the unit at the start of `run` out. Returns its length.
+    pub(super) fn add_first_of(&mut self, run: &[u8]) -> usize {
+        let len = self.form.encoding.unit_len(run).unwrap_or(run.len());
+        match &self.form.tracking {
+            Some(tracking) => self.add(tracking, &run[..len]),
+            None => self.count(1, len),
+        }
+        len
+    }
+
+    /// Leaves frames of a history out that are not encoded yet.
+    pub(super) fn add_history(&mut self, run: &Bytes) {
+        let (mut at, mut frames) = (0, 0);
+        while at < run.len() {
+            at += FRAMES.unit_len(&run[at..]).unwrap_or(run.len() - at);
+            frames += 1;
+        }
+        self.count(frames, run.len());
+        if self.form.tracking.is_some() {
+            self.after += messages(run);
+        }
+    }
+
+    fn count(&mut self, frames: usize, bytes: usize) {
+        self.dropped.frames += frames;
+        self.dropped.bytes += bytes;
+    }
+
+    fn add(&mut self, tracking: &Tracking, unit: &[u8]) {
+        let notice = match (tracking.notices.read)(unit) {
+            Unit::Notice(notice) => notice,
+            Unit::Hint => return self.count(1, unit.len()),
+            Unit::Message => {
+                self.after += 1;
+                return self.count(1, unit.len());
+            }
+        };
+        match notice {
+            Notice::Welcome(_) => self.welcome = Some(Bytes::copy_from_slice(unit)),
+            Notice::Receipt { count, position } => {
+                self.before += std::mem::take(&mut self.after);
+                let before = self.own.map_or(0, |(count, _)| count);
+                self.own = Some((before + count, position));
+            }
+            Notice::Gap { missed, members } => {
+                self.after += missed;
+                self.members |= members;
+            }
+            Notice::Members { .. } | Notice::Changes { .. } => self.members = true,
+        }
+    }
+
+    /// Returns the notices that tell of it; empty for a member that has not asked for positions.
+    pub(super) fn notices(&self) -> Bytes {
+        let Some(tracking) = &self.form.tracking else {
+            return Bytes::new();
+        };
+        let mut out = BytesMut::new();
+        out.extend_from_slice(self.welcome.as_deref().unwrap_or_default());
+        let mut put = |notice: &Notice| out.extend_from_slice(&tracking.encode(notice));
+        if self.before > 0 {
+            put(&Notice::Gap {
+                missed: self.before,
+                members: false,
+            });
+        }
+        if let Some((count, position)) = self.own {
+            put(&Notice::Receipt { count, position });
+        }
+        if self.after > 0 || self.members {
+            put(&Notice::Gap {
+                missed: self.after,
+                members: self.members,
+            });
+        }
+        out.freeze()
+    }
+}

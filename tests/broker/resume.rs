@@ -1,0 +1,250 @@
+//! Sessions that ask for positions, over TCP: what they get, and that others get nothing of it.
+
+use mles::protocol::{Cid, Epoch, Key, Keyring, Position, ResumeRequest};
+use mles::{Broker, Settings};
+
+use crate::common::asker::{Asker, Event};
+use crate::common::{Client, settings, start, wait_until};
+
+/// On its owner's shard, and as a relay member where the connection was accepted.
+const SPREAD: [usize; 2] = [100, 0];
+
+const ASK: ResumeRequest = ResumeRequest {
+    since: None,
+    publisher: None,
+    members: None,
+};
+
+fn spreading(spread_threshold: usize) -> Broker {
+    start(Settings {
+        spread_threshold,
+        ..settings()
+    })
+}
+
+fn since(position: Position) -> ResumeRequest {
+    ResumeRequest {
+        since: Some(position),
+        ..ASK
+    }
+}
+
+fn publisher(id: u64) -> ResumeRequest {
+    ResumeRequest {
+        publisher: Some(id),
+        ..ASK
+    }
+}
+
+#[test]
+fn a_session_that_comes_back_gets_what_it_has_missed_and_nothing_twice() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        // Before anybody asks there are no numbers; the first who does gets the history as before.
+        alice.send(b"1");
+        wait_until("it is published", || broker.stats().frames_in == 1);
+        let mut bob = Asker::join(&broker, "bob", "room", ASK);
+        assert!(bob.welcome.recovered);
+        assert_eq!((bob.welcome.missed, bob.welcome.replay), (Some(0), 1));
+        assert_eq!(bob.message(), (1, "1".into()));
+        alice.send(b"2");
+        assert_eq!(bob.message(), (2, "2".into()));
+        let known = bob.position;
+        bob.client.reset();
+        wait_until("he is gone", || broker.stats().connections == 1);
+        for n in 3..=7 {
+            alice.send(format!("{n}").as_bytes());
+        }
+        wait_until("all are published", || broker.stats().frames_in == 7);
+        let mut bob = Asker::join(&broker, "bob", "room", since(known));
+        assert!(bob.welcome.recovered);
+        assert_eq!((bob.welcome.missed, bob.welcome.published), (Some(0), None));
+        alice.send(b"8");
+        for n in 3..=8 {
+            assert_eq!(bob.message(), (n, n.to_string()));
+        }
+        assert_eq!(broker.stats().resumed, 1);
+        assert_eq!(broker.stats().resumed_partly, 0);
+    }
+}
+
+#[test]
+fn own_messages_are_receipts_at_their_place() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let mut alice = Asker::join(&broker, "alice", "room", ASK);
+        let mut bob = Asker::join(&broker, "bob", "room", ASK);
+        alice.send(b"1");
+        assert_eq!(alice.receipt(), (1, 1));
+        assert_eq!(bob.message(), (1, "1".into()));
+        bob.send(b"2");
+        assert_eq!(bob.receipt(), (1, 2));
+        assert_eq!(alice.message(), (2, "2".into()));
+        // A hint of presence has no place.
+        alice.send(b"");
+        alice.send(b"3");
+        assert_eq!(alice.receipt(), (1, 3));
+        assert_eq!(bob.message(), (3, "3".into()));
+        assert_eq!(alice.position, bob.position);
+        let client = Client::on(
+            Client::connect(&broker),
+            &Keyring::default(),
+            "carol",
+            "room",
+            None,
+        );
+        let mut carol = Asker::on(client, b"4", ASK);
+        for n in 1..=3 {
+            assert_eq!(carol.message(), (n, n.to_string()));
+        }
+        assert_eq!(carol.receipt(), (1, 4));
+        assert_eq!(bob.message(), (4, "4".into()));
+    }
+}
+
+#[test]
+fn what_is_gone_is_told_with_its_number() {
+    for threshold in SPREAD {
+        let mut settings = settings();
+        settings.channels.default.history_frames = 3;
+        settings.spread_threshold = threshold;
+        let broker = start(settings);
+        let mut bob = Asker::join(&broker, "bob", "room", ASK);
+        let known = bob.position;
+        for n in 1..=10 {
+            bob.send(format!("{n}").as_bytes());
+            assert_eq!(bob.receipt(), (1, n));
+        }
+        let mut late = Asker::join(&broker, "late", "room", since(known));
+        assert!(!late.welcome.recovered);
+        assert_eq!((late.welcome.missed, late.welcome.replay), (Some(7), 3));
+        for n in 8..=10 {
+            assert_eq!(late.message(), (n, n.to_string()));
+        }
+        let foreign = Position {
+            epoch: Epoch(known.epoch.0 ^ 1),
+            offset: 10,
+        };
+        let beyond = Position {
+            epoch: known.epoch,
+            offset: 11,
+        };
+        for unknown in [foreign, beyond] {
+            let mut lost = Asker::join(&broker, "lost", "room", since(unknown));
+            assert!(!lost.welcome.recovered);
+            assert_eq!((lost.welcome.missed, lost.welcome.replay), (None, 3));
+            assert_eq!(lost.message(), (8, "8".into()));
+            lost.client.reset();
+            wait_until("it is gone", || broker.stats().connections == 2);
+        }
+        assert_eq!(broker.stats().resumed_partly, 3);
+    }
+}
+
+/// Neither fellow members nor the history see a byte of it.
+#[test]
+fn others_get_the_same_bytes_as_without() {
+    let seen = |asks: bool| {
+        let broker = start(settings());
+        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        let mut client = Client::on(
+            Client::connect(&broker),
+            &Keyring::default(),
+            "bob",
+            "room",
+            Some(Cid(7)),
+        );
+        // A broker without a secret takes any.
+        client.key = Key(9);
+        let mut bob = if asks {
+            let request = ResumeRequest {
+                since: Some(Position {
+                    epoch: Epoch(1),
+                    offset: 2,
+                }),
+                publisher: Some(3),
+                members: Some(4),
+            };
+            Asker::on(client, b"I join", request).client
+        } else {
+            client.send(b"I join");
+            client
+        };
+        let mut seen = vec![alice.receive().raw];
+        bob.send(b"hello");
+        seen.push(alice.receive().raw);
+        let mut late = Client::join(&broker, "late", "room");
+        seen.push(late.receive().raw);
+        seen.push(late.receive().raw);
+        alice.receive();
+        alice.assert_silent();
+        late.assert_silent();
+        seen
+    };
+    assert_eq!(seen(true), seen(false));
+}
+
+#[test]
+fn a_publisher_is_told_how_many_of_its_messages_have_their_place() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let mut watcher = Asker::join(&broker, "watcher", "room", ASK);
+        let mut bob = Asker::join(&broker, "bob", "room", publisher(1));
+        assert_eq!(bob.welcome.published, None);
+        for n in 1..=5 {
+            bob.send(format!("{n}").as_bytes());
+            assert_eq!(watcher.message().0, n);
+        }
+        // He is back under another connection id while his old session is still there.
+        let mut again = Asker::join_as(&broker, ("bob", Cid(77)), "room", publisher(1));
+        assert_eq!(again.welcome.published, Some(5));
+        while let Some(event) = bob.try_next(crate::common::PATIENCE) {
+            assert!(matches!(event, Event::Receipt(1, _)), "{event:?}");
+        }
+        again.send(b"6");
+        assert_eq!(watcher.message(), (6, "6".into()));
+        // And under the same.
+        let once_more = Asker::join_as(&broker, ("bob", Cid(77)), "room", publisher(1));
+        assert_eq!(once_more.welcome.published, Some(6));
+        once_more.client.reset();
+        wait_until("all are gone", || broker.stats().connections == 1);
+        let other = Asker::join(&broker, "bob", "room", publisher(2));
+        assert_eq!(other.welcome.published, None);
+        let back = Asker::join_as(&broker, ("bob", Cid(78)), "room", publisher(1));
+        assert_eq!(back.welcome.published, Some(6));
+        assert_eq!(broker.stats().replaced, 2);
+    }
+}
+
+#[test]
+fn a_join_with_a_wrong_wish_is_refused() {
+    let broker = start(settings());
+    let mut bob = Client::on(
+        Client::connect(&broker),
+        &Keyring::default(),
+        "bob",
+        "room",
+        None,
+    );
+    let good = mles::protocol::encode_resume_join(
+        bob.cid,
+        bob.key,
+        &mles::protocol::Message {
+            uid: "bob",
+            channel: "room",
+            message: b"",
+        },
+        &since(Position {
+            epoch: Epoch(1),
+            offset: 2,
+        }),
+    )
+    .unwrap();
+    let at = good.windows(2).position(|pair| pair == b":2").unwrap();
+    let mut bad = good;
+    bad[at] = b';';
+    std::io::Write::write_all(&mut bob.stream, &bad).unwrap();
+    bob.assert_closed();
+    assert_eq!(broker.stats().refused, 1);
+}
