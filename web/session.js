@@ -1,8 +1,9 @@
 // One channel's connection: a WebSocket of its own that joins, is refused, breaks and comes back.
 
-import { MAX_BODY, decode, encode } from "./cbor.js";
-import { joinKey } from "./siphash.js";
+import { decodeBody, encodeBody, joinKey } from "./mles.js";
 
+/** The largest body that a frame can carry, in bytes. */
+const MAX_BODY = 0xff_ffff;
 const SUBPROTOCOL = "mles-websocket";
 const FIRST_WAIT = 500; // milliseconds
 const LONGEST_WAIT = 30_000;
@@ -104,7 +105,7 @@ export class Session {
       throw new Error("Not connected. Your message stays here until you are back.");
     }
     const { uid, channel } = this.#identity;
-    const body = encode({ uid, channel, message });
+    const body = encodeBody({ uid, channel, message });
     if (body.length > MAX_BODY) {
       throw new Error("The message is too long: the limit is 16 MiB.");
     }
@@ -116,7 +117,7 @@ export class Session {
     this.#open = true;
     this.#on.begin(took);
     const { uid, channel } = this.#identity;
-    this.#socket.send(encode({ uid, channel, message: new Uint8Array() }));
+    this.#socket.send(encodeBody({ uid, channel, message: new Uint8Array() }));
     this.#timer = setTimeout(() => this.#accepted(), ACCEPTED_AFTER + took);
   }
 
@@ -126,7 +127,7 @@ export class Session {
       if (typeof data === "string") {
         throw new Error("text instead of bytes");
       }
-      body = decode(new Uint8Array(data));
+      body = decodeBody(new Uint8Array(data));
     } catch (error) {
       console.warn(`left out what the server sent: ${error.message}`);
       return;

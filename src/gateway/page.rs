@@ -1,7 +1,10 @@
-//! The page for browsers, which is part of the program.
+//! The page for browsers, and the module that it and other pages use. Both are part of the program.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue,
+    REFERRER_POLICY,
+};
 use http::{Method, Response, StatusCode};
 
 use super::refusal::Rejection;
@@ -17,8 +20,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const TYPES: &str = "application/typescript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
+
+/// How the paths of the module and of its types begin.
+const MODULE: &str = "/mles.";
 
 /// A file of the page.
 #[derive(Debug)]
@@ -41,7 +48,6 @@ macro_rules! files {
 static FILES: &[File] = files![
     "/" HTML "index.html",
     "/app.js" SCRIPT "app.js",
-    "/cbor.js" SCRIPT "cbor.js",
     "/elements.js" SCRIPT "elements.js",
     "/feed.js" SCRIPT "feed.js",
     "/history.js" SCRIPT "history.js",
@@ -49,9 +55,10 @@ static FILES: &[File] = files![
     "/invitation.js" SCRIPT "invitation.js",
     "/links.js" SCRIPT "links.js",
     "/log.js" SCRIPT "log.js",
+    "/mles.d.ts" TYPES "mles.d.ts",
+    "/mles.js" SCRIPT "mles.js",
     "/room.js" SCRIPT "room.js",
     "/session.js" SCRIPT "session.js",
-    "/siphash.js" SCRIPT "siphash.js",
     "/store.js" SCRIPT "store.js",
     "/text.js" SCRIPT "text.js",
     "/theme.js" SCRIPT "theme.js",
@@ -100,6 +107,13 @@ fn response(path: &str, is_served: bool) -> Response<Bytes> {
     ] {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
+    }
+    if path.starts_with(MODULE) {
+        // Pages of others import it. It holds no secret: every server has the same.
+        let anyone = HeaderValue::from_static("*");
+        response
+            .headers_mut()
+            .insert(ACCESS_CONTROL_ALLOW_ORIGIN, anyone);
     }
     response
 }

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { BodyError, decode, encode } from "../../web/cbor.js";
+import { decodeBody as decode, encodeBody as encode } from "../../web/mles.js";
+import { parse } from "./support/cbor.mjs";
 import { body } from "./support/v1.mjs";
 
 const VECTORS = JSON.parse(readFileSync(new URL("../data/vectors-v1.json", import.meta.url), "utf8"));
@@ -83,13 +84,23 @@ const REFUSED = {
 
 for (const [what, hex] of Object.entries(REFUSED)) {
   test(`${what} is refused`, () => {
-    assert.throws(() => decode(bytes(hex)), BodyError);
+    assert.throws(() => decode(bytes(hex)), Error);
   });
 }
 
 test("no beginning of a message is a message", () => {
   const whole = encode({ uid: "alice", channel: "room", message: bytes("68656c6c6f") });
   for (let end = 0; end < whole.length; end += 1) {
-    assert.throws(() => decode(whole.subarray(0, end)), BodyError, `${end} bytes`);
+    assert.throws(() => decode(whole.subarray(0, end)), Error, `${end} bytes`);
   }
+});
+
+test("the first body asks for positions", () => {
+  const publisher = new Uint8Array([0, 1, 2, 3, 4, 5, 6, 255]);
+  const first = { uid: "alice", channel: "room", message: new Uint8Array() };
+  const parsed = (resume) => parse(encode({ ...first, resume })).resume;
+  assert.deepEqual(parsed({ publisher }), { publisher: 0x0001_0203_0405_06ffn });
+  const since = "00000000000000ff:18446744073709551615";
+  const all = { since, publisher, members: 1_000 };
+  assert.deepEqual(parsed(all), { since, publisher: 0x0001_0203_0405_06ffn, members: 1_000n });
 });

@@ -354,6 +354,6 @@ withPage("a name can be changed from where it is shown", {}, async (page, gatewa
   await page.getByRole("button", { name: "You are alice. Change your name" }).click();
   await enter(page, "alicia", "room");
   await say(page, "it is me");
-  await gateway.until(() => gateway.history.get("room")?.length === 1);
+  await gateway.until(() => gateway.kept("room").length === 1);
   await page.getByRole("button", { name: "You are alicia. Change your name" }).waitFor();
 });

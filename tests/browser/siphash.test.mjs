@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { hex, joinKey, siphash } from "../../web/siphash.js";
+import { joinKey, siphash } from "../../web/mles.js";
 
 const VECTORS = JSON.parse(readFileSync(new URL("../data/vectors-v1.json", import.meta.url), "utf8"));
 
@@ -11,7 +11,7 @@ test("hashes are those of the reference library", () => {
   assert.ok(VECTORS.hashes.length > 0);
   for (const { strings, siphash: wanted } of VECTORS.hashes) {
     const bytes = Buffer.concat(strings.flatMap((text) => [Buffer.from(text), Buffer.from([0xff])]));
-    assert.equal(hex(siphash(bytes)), wanted, strings.join("|"));
+    assert.equal(siphash(bytes), wanted, strings.join("|"));
   }
 });
 
@@ -27,7 +27,7 @@ const HASHES = [
 
 test("hashes are those of another implementation", () => {
   for (const [text, wanted] of HASHES) {
-    assert.equal(hex(siphash(new TextEncoder().encode(text))), wanted, text);
+    assert.equal(siphash(new TextEncoder().encode(text)), wanted, text);
   }
 });
 
@@ -37,5 +37,5 @@ test("the key of a join is the hash of key, name and channel, each with its end 
 });
 
 test("a hash has all of its digits", () => {
-  assert.equal(hex(0x1fn), "000000000000001f");
+  assert.match(siphash(new TextEncoder().encode("640")), /^00[0-9a-f]{14}$/);
 });

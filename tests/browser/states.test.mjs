@@ -2,7 +2,7 @@
 // is replayed. The server is a stand-in that does these on command.
 
 import assert from "node:assert/strict";
-import { joinKey } from "../../web/siphash.js";
+import { joinKey } from "../../web/mles.js";
 import { screenshot } from "./support/browser.mjs";
 import { enter, join, messages, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
 import { usePages } from "./support/pages.mjs";
@@ -118,7 +118,7 @@ withPage("a break is survived without a message lost or shown twice", async (pag
 withPage("a message that the server does not take is not lost silently", async (page, gateway) => {
   await enter(page, "alice", "room");
   await say(page, "far too much");
-  await gateway.until(() => gateway.history.get("room")?.length === 1);
+  await gateway.until(() => gateway.kept("room").length === 1);
   gateway.closeAll(1009, "");
   await page.getByText(/^Disconnected at .*: The message was too large for the server\.$/).waitFor();
   await settled(page);
@@ -129,7 +129,7 @@ withPage("a server that has forgotten everything hides nothing", async (page, ga
   gateway.say("bob", "room", "one");
   gateway.say("bob", "room", "two");
   await shows(page, ["bob: one", "bob: two"]);
-  gateway.history.clear();
+  gateway.forget();
   gateway.closeAll(1001, "the server is stopping");
   await waitForState(page, "waiting");
   await settled(page);

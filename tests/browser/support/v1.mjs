@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
-import { siphash } from "../../../web/siphash.js";
+import { siphash } from "../../../web/mles.js";
 
 const HEADER = 16;
 
@@ -31,9 +31,7 @@ export function body(uid, channel, message) {
 /** The key of a header: the hash of strings with one byte 0xff behind each. */
 function keyOf(...strings) {
   const end = Buffer.from([0xff]);
-  const key = Buffer.alloc(8);
-  key.writeBigUInt64BE(siphash(Buffer.concat(strings.flatMap((s) => [Buffer.from(s), end]))));
-  return key;
+  return Buffer.from(siphash(Buffer.concat(strings.flatMap((s) => [Buffer.from(s), end]))), "hex");
 }
 
 /** A session of one (uid, channel) pair. */
