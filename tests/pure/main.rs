@@ -14,6 +14,7 @@ mod channel_presence;
 mod channel_slow;
 mod frames;
 mod protocol_body;
+mod protocol_extensions;
 mod protocol_key;
 mod protocol_link;
 mod protocol_message_kind;

@@ -9,6 +9,7 @@
 )]
 mod documents;
 mod programs;
+mod protocol;
 #[cfg(target_os = "linux")]
 mod reader;
 #[cfg(target_os = "linux")]
@@ -23,7 +24,7 @@ use self::documents::{blocks, code_spans, markdown};
 use crate::program::{mles, taken};
 
 /// Languages of fenced blocks, and who checks them.
-const LANGUAGES: [(&str, &str); 8] = [
+const LANGUAGES: [(&str, &str); 14] = [
     ("sh", "this module"),
     ("toml", "this module"),
     ("ini", "this module"),
@@ -31,6 +32,12 @@ const LANGUAGES: [(&str, &str); 8] = [
     ("rust", "this module"),
     ("nginx", "tests/websocket/proxies.rs"),
     ("haproxy", "tests/websocket/proxies.rs"),
+    ("frame", "protocol"),
+    ("body", "protocol"),
+    ("siphash", "protocol"),
+    ("tcp", "protocol"),
+    ("websocket", "protocol"),
+    ("http", "protocol"),
     ("text", "nobody: figures and formulas"),
 ];
 
