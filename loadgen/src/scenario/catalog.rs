@@ -11,7 +11,7 @@ use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, 
 pub(crate) enum ScenarioName {
     /// 1 publisher → 10 subscribers, 64 bytes, pipelined
     Fanout,
-    /// The same, one message in flight
+    /// 1 publisher → 10 subscribers, 64 bytes, one message in flight
     FanoutUnbatched,
     /// Eight of the former beside each other
     #[value(name = "fanout-unbatched-x8")]

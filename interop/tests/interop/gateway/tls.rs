@@ -108,7 +108,7 @@ fn a_certificate_that_is_not_trusted_is_refused(library: Library) {
     );
 }
 
-/// Whether OpenSSL is there; if not, says that the running test is skipped.
+/// Returns `true` if OpenSSL is there; if not, says that the running test is skipped.
 pub(super) fn has_openssl() -> bool {
     let output = Command::new("openssl").arg("version").output();
     let has = output.is_ok_and(|output| output.status.success());

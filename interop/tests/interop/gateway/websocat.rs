@@ -22,7 +22,7 @@ struct Websocat {
 }
 
 impl Websocat {
-    /// Whether it is there; if not, says that the running test is skipped.
+    /// Returns `true` if it is there; if not, says that the running test is skipped.
     fn is_installed() -> bool {
         let installed = in_python("bin/websocat").is_file();
         if !installed {

@@ -16,7 +16,7 @@ pub(crate) struct ChatClient {
 }
 
 impl ChatClient {
-    /// Whether `mles-client` is there; if not, says that the running test is skipped.
+    /// Returns `true` if `mles-client` is there; if not, says that the running test is skipped.
     pub(crate) fn is_installed() -> bool {
         let installed = binary().is_file();
         if !installed {

@@ -16,7 +16,7 @@ pub(crate) struct ChatV2 {
 }
 
 impl ChatV2 {
-    /// Whether it is there; if not, says that the running test is skipped.
+    /// Returns `true` if it is there; if not, says that the running test is skipped.
     pub(crate) fn is_installed() -> bool {
         let installed = binary().is_file();
         if !installed {
@@ -33,7 +33,7 @@ impl ChatV2 {
         Self::start_with(server, server.secrets(), uid, channel, passphrase)
     }
 
-    /// The same with other secrets than the server's.
+    /// Starts a client with other secrets than the server's.
     pub(crate) fn start_with(
         server: &Server,
         secrets: Secrets,

@@ -57,7 +57,7 @@ impl Listeners {
         arguments.collect()
     }
 
-    /// The same with the ports they got, if `line` tells them all.
+    /// Returns the listeners with the ports they got, if `line` tells them all.
     pub(super) fn told_in(&self, line: &str) -> Option<Self> {
         let listeners = self.0.iter().map(|&(listener, _)| {
             let (before, _) = line.split_once(listener.told())?;

@@ -102,7 +102,7 @@ pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
-/// Whether there is an IPv6 loopback; if not, says that the running test is skipped.
+/// Returns `true` if there is an IPv6 loopback; if not, says that the running test is skipped.
 pub(crate) fn has_ipv6() -> bool {
     let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
     if let Err(error) = &bound {

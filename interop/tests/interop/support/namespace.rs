@@ -32,7 +32,7 @@ impl Namespace {
         is_made.then(|| Self(Arc::new(name)))
     }
 
-    /// The same command inside.
+    /// Returns a command that runs inside.
     pub(crate) fn inside(&self, command: &Command) -> Command {
         let mut inside = Command::new("ip");
         inside.args(["netns", "exec", &self.0.0]);

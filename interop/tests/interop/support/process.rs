@@ -116,7 +116,7 @@ impl Process {
         self.wait_for_line_until(Instant::now() + DEADLINE, index)
     }
 
-    /// The same with another deadline.
+    /// Waits until it has printed more than `index` lines or `end` has come, and returns that one.
     pub(crate) fn wait_for_line_until(&self, end: Instant, index: usize) -> String {
         let what = format!("line {index}");
         let mut lines = self.output.lines();

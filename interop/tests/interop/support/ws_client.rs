@@ -26,7 +26,7 @@ pub(crate) enum Library {
 }
 
 impl Library {
-    /// Whether it is there; if not, says that the running test is skipped.
+    /// Returns `true` if it is there; if not, says that the running test is skipped.
     pub(crate) fn is_installed(self) -> bool {
         let (file, why) = match self {
             Self::Python => (
