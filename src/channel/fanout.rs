@@ -8,11 +8,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+#[cfg(feature = "server")]
+use super::encoding::NOTHING;
 use super::encoding::{EncodedRun, Encoding};
 use super::member::{Member, SessionId};
 use super::members::{MemberKey, Members};
 use super::merger::Merger;
 use super::numbered::Numbers;
+#[cfg(feature = "server")]
+use super::outbox::{Dropped, Outbox};
 use super::resume::Resumed;
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
@@ -332,6 +336,20 @@ impl<T> Fanout<T> {
         if let Some(member) = self.members.get_mut(key) {
             member.policy = Some(policy);
         }
+    }
+
+    /// Drops all that is queued for a member, and queues nothing for it from now on: its connection takes nothing.
+    pub(crate) fn mute(&mut self, key: MemberKey) -> Dropped {
+        let Some(member) = self.members.get_mut(key) else {
+            return Dropped::default();
+        };
+        let dropped = member.drop_all();
+        (member.outbox, member.replay) = (Outbox::default(), 0);
+        member.form = (&NOTHING).into();
+        if member.over_since.take().is_some() {
+            self.over -= 1;
+        }
+        dropped
     }
 
     /// Leaves the first `bytes` bytes of the next run out for a member.

@@ -74,7 +74,8 @@ impl Shard {
     /// Lets one client go: our side is closed as soon as its queue is empty.
     pub(super) fn finish(self: &Rc<Self>, session: &Rc<Session>) {
         match session.phase.get() {
-            SessionPhase::Over => return,
+            // It ends when what has come is read.
+            SessionPhase::Over | SessionPhase::Unwritable => return,
             SessionPhase::Joined | SessionPhase::HalfClosed | SessionPhase::Finishing => {
                 session.phase.set(SessionPhase::Finishing);
             }

@@ -11,7 +11,7 @@ use super::Shard;
 use super::ended::Ended;
 use super::ids::Home;
 use super::registry::Registry;
-use super::session::{Session, SessionPhase};
+use super::session::{Role, Session, SessionPhase};
 use super::turn;
 use crate::channel::{ChannelSettings, FRAMES, Fanout, MemberKey, Verdict};
 
@@ -125,7 +125,11 @@ impl Shard {
                     local.mark_dirty(key);
                     return None;
                 }
-                Wrote::Failed(error) => return Some((session.clone(), Some(Ended::ByPeer(error)))),
+                Wrote::Failed(error) => {
+                    let session = session.clone();
+                    let ended = self.after_failure(local, key, &session, error)?;
+                    return Some((session, Some(ended)));
+                }
                 Wrote::Full => {}
             }
         }
@@ -133,6 +137,29 @@ impl Shard {
         let session = local.at(key)?.handle.clone();
         let ended = self.enforce(local, key, &session, settings, now)?;
         Some((session, Some(ended)))
+    }
+
+    /// Returns why a member whose connection has failed has to go at once; `None` if its client may have sent
+    /// something before that, which is in the socket and has not been read. A session that reads ends when it comes to
+    /// the end of that. Until then nothing is queued for it.
+    fn after_failure(
+        &self,
+        local: &mut Fanout<Rc<Session>>,
+        key: MemberKey,
+        session: &Session,
+        error: io::Error,
+    ) -> Option<Ended> {
+        let is_reading = matches!(
+            session.phase.get(),
+            SessionPhase::Joined | SessionPhase::Unwritable
+        );
+        if session.role != Role::Client || !is_reading {
+            return Some(Ended::ByPeer(error));
+        }
+        session.phase.set(SessionPhase::Unwritable);
+        let unsent = local.mute(key);
+        self.stats().dropped_frames.add(unsent.frames as u64);
+        None
     }
 
     /// Applies the policy to a member whose socket is full. Returns why it has to go, if it does.
@@ -219,14 +246,31 @@ impl Shard {
                         None
                     }
                     Wrote::Full => None,
-                    Wrote::Failed(error) => Some(Ended::ByPeer(error)),
+                    Wrote::Failed(error) => return self.fail(&session, key, error),
                 },
-                Ok(Err(error)) => Some(Ended::ByPeer(error)),
+                Ok(Err(error)) => return self.fail(&session, key, error),
                 Err(_elapsed) => self.overdue(&session, key),
             };
             if let Some(ended) = ended {
                 return self.end(&session, ended);
             }
+        }
+    }
+
+    /// Ends a session whose connection has failed, at once or when what it has sent is read.
+    fn fail(self: &Rc<Self>, session: &Rc<Session>, key: MemberKey, error: io::Error) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(members) = registry.local_members(session.home) else {
+            return;
+        };
+        if members.local.get(key, session.id).is_none() {
+            return;
+        }
+        let ended = self.after_failure(members.local, key, session, error);
+        drop(registry);
+        self.update_pressure(session.home);
+        if let Some(ended) = ended {
+            self.end(session, ended);
         }
     }
 

@@ -72,7 +72,7 @@ impl Shard {
             }
             match session.phase.get() {
                 SessionPhase::Over | SessionPhase::HalfClosed => return false,
-                SessionPhase::Joined | SessionPhase::Finishing => {}
+                SessionPhase::Joined | SessionPhase::Unwritable | SessionPhase::Finishing => {}
             }
             let waited = begun.elapsed();
             if has_ended {

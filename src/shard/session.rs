@@ -24,6 +24,8 @@ pub(super) enum SessionPhase {
     Joined,
     /// A member whose client has closed its sending side.
     HalfClosed,
+    /// A member whose connection takes nothing any more. What its client sent before that is still read.
+    Unwritable,
     /// The broker is stopping: the member gets what is queued, then our side is closed.
     Finishing,
     /// No member any more; its socket is shut down.

@@ -193,6 +193,7 @@ impl SessionTask {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, error);
                 Some(Ended::ByPeer(error))
             }
+            SessionPhase::Unwritable => Some(Ended::ByPeer(io::ErrorKind::ConnectionReset.into())),
             SessionPhase::Over | SessionPhase::Finishing => Some(Ended::Stopping),
             SessionPhase::Joined | SessionPhase::HalfClosed => {
                 self.shard.half_close(&self.session);
