@@ -28,4 +28,5 @@ mod client_tls;
 mod common;
 mod docs;
 mod fake_server;
+mod independent_client;
 mod program;
