@@ -5,8 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::encoding::{Encoding, NoticeEncoding};
-use super::resume::Resumed;
-use crate::protocol::{Epoch, MessageCounter, Notice, Position, frames};
+use crate::protocol::{Epoch, MessageCounter, Notice, Position, Welcome, frames};
 
 /// The form of one member's queue: its encoding, and what has to be known where the member has asked for positions.
 #[derive(Debug)]
@@ -24,21 +23,10 @@ pub(super) struct Tracking {
     epoch: Epoch,
     /// Name of the channel.
     channel: Rc<str>,
-    /// How it wants to know who is there.
-    pub(super) watching: Watching,
+    /// Set if it wants to know who is there.
+    pub(super) wants_members: bool,
     /// Offset of the last message of its history that is encoded.
     encoded: u64,
-}
-
-/// How a member wants to know who is in the channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watching {
-    /// Not at all.
-    No,
-    /// It waits for the list, with so many names at most.
-    Waits { names: usize },
-    /// It has the list, and is told what changes.
-    Follows,
 }
 
 impl From<&'static Encoding> for Form {
@@ -53,17 +41,18 @@ impl From<&'static Encoding> for Form {
 impl Form {
     /// Makes it that of a member that has asked for positions, and returns what that is told first; `None` if the
     /// encoding has no notices.
-    pub(super) fn track(&mut self, channel: &Rc<str>, resumed: &Resumed) -> Option<Bytes> {
+    pub(super) fn track(
+        &mut self,
+        channel: &Rc<str>,
+        welcome: Welcome,
+        wants_members: bool,
+    ) -> Option<Bytes> {
         let notices = self.encoding.notices()?;
-        let (welcome, names) = (resumed.welcome, resumed.members);
-        let waits = |names| Watching::Waits {
-            names: usize::try_from(names).unwrap_or(usize::MAX),
-        };
         let tracking = self.tracking.insert(Box::new(Tracking {
             notices,
             epoch: welcome.position.epoch,
             channel: channel.clone(),
-            watching: names.map_or(Watching::No, waits),
+            wants_members,
             encoded: welcome.position.offset.saturating_sub(welcome.replay),
         }));
         Some(tracking.encode(&Notice::Welcome(welcome)))

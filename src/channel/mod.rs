@@ -43,6 +43,8 @@ mod run;
 mod settings;
 
 pub use encoding::{Encoding, FRAMES};
+#[cfg(feature = "server")]
+pub(crate) use encoding::{NoticeEncoding, Unit};
 pub use fanout::{Fanout, SlowReason, Verdict};
 pub use form::Form;
 pub use history::{History, Origin, Page, PageLimit};
@@ -53,7 +55,7 @@ pub use merger::Merger;
 pub use numbered::{MessagePage, Numbers, Receipt};
 pub use outbox::{Dropped, ENTRY_COST, Outbox};
 pub use owner::{Channel, CidInUse, Committed, FreedSeat, Joined, Place, Seat};
-pub use presence::{Difference, MemberNews, NameLimit, PendingChanges};
+pub use presence::{Difference, NameLimit, PendingChanges};
 pub use publishers::{Published, PublisherId, Publishers};
 pub use resume::Resumed;
 pub use run::FrameRun;

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::framing;
-use crate::access::RequestProof;
+use super::upgrade::UpgradeTerms;
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::shard::allowance::evicted;
 use crate::shard::frame_deadline::FrameDeadline;
@@ -42,6 +42,7 @@ use crate::shard::turn;
 use crate::shard::{BrokerPhase, Shard};
 use crate::websocket::{Assembly, WsFrameError, max_payload, scan};
 use closing::Closing;
+pub(super) use closing::FAREWELL;
 use intake::IncomingRun;
 
 /// A WebSocket connection whose handshake is over.
@@ -50,8 +51,8 @@ pub(crate) struct UpgradedConnection {
     pub(crate) layered: Rc<Layered>,
     /// Address of the client.
     pub(crate) peer: SocketAddr,
-    /// The proof that the request for the upgrade has given.
-    pub(crate) proof: RequestProof,
+    /// The terms of the upgrade.
+    pub(super) terms: UpgradeTerms,
     /// Bytes that came behind the handshake.
     pub(crate) early: Bytes,
     /// Time by which its first session must have joined.
@@ -68,6 +69,8 @@ struct WsSession {
     key: Key,
     /// The encoded `uid` and `channel` pairs that its bodies begin with.
     names: Rc<BodyPrefix>,
+    /// Set if its client asks for positions.
+    asks: bool,
 }
 
 /// The sessions of a connection.
@@ -100,8 +103,8 @@ struct WsConnection {
     reader: StreamReader,
     /// Address of the client.
     peer: SocketAddr,
-    /// The proof that the request for the upgrade has given.
-    proof: RequestProof,
+    /// The terms of the upgrade.
+    terms: UpgradeTerms,
     /// Bytes of a frame that has not come as a whole.
     input: Input,
     /// State between the fragments of a message.
@@ -133,7 +136,7 @@ impl Shard {
             reader: StreamReader::Layered(upgraded.layered.clone()),
             layered: upgraded.layered,
             peer: upgraded.peer,
-            proof: upgraded.proof,
+            terms: upgraded.terms,
             input: Input::default(),
             assembly: Assembly::default(),
             incoming: IncomingRun::default(),

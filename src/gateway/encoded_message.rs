@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::protocol::{HEADER_LEN, Message, MessageKind};
+use crate::protocol::{HEADER_LEN, Message, MessageKind, frames};
 
 /// A message with its place: text, or what is none in base64.
 #[derive(Debug, Serialize)]
@@ -17,19 +17,36 @@ pub(super) struct EncodedMessage<'a> {
     base64: Option<String>,
 }
 
+/// Returns the messages of a run whose first has the offset `first`, each with its own. Bodies that are no messages have
+/// one as well, and nothing else. Hints of presence are left out.
+pub(super) fn encoded_messages(
+    first: u64,
+    run: &[u8],
+) -> impl Iterator<Item = (u64, Option<EncodedMessage<'_>>)> {
+    let bodies = frames(run).filter_map(|frame| frame.get(HEADER_LEN..));
+    let messages = bodies.map(|body| Message::decode_with_kind(body).ok());
+    let numbered = messages.filter(|message| {
+        let is_hint = |(message, kind): &(Message<'_>, _)| {
+            message.message.is_empty() && *kind == MessageKind::None
+        };
+        !message.as_ref().is_some_and(is_hint)
+    });
+    (first..).zip(numbered).map(|(offset, message)| {
+        let encoded = message.map(|(message, kind)| EncodedMessage::new(offset, message, kind));
+        (offset, encoded)
+    })
+}
+
 impl<'a> EncodedMessage<'a> {
-    /// Returns the message in a whole frame; `None` if its body is none.
-    pub(super) fn of_frame(offset: u64, frame: &'a [u8]) -> Option<Self> {
-        let body = frame.get(HEADER_LEN..)?;
-        let (message, kind) = Message::decode_with_kind(body).ok()?;
+    fn new(offset: u64, message: Message<'a>, kind: MessageKind) -> Self {
         let text = std::str::from_utf8(message.message);
         let text = text.ok().filter(|_| kind != MessageKind::Binary);
         let base64 = text.is_none().then(|| STANDARD.encode(message.message));
-        Some(Self {
+        Self {
             offset,
             uid: message.uid,
             text,
             base64,
-        })
+        }
     }
 }

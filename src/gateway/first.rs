@@ -15,20 +15,20 @@ use bytes::Bytes;
 use http::Method;
 use tokio::time::timeout;
 
+use super::api::{self, Caller, EventsRequest};
 use super::connection::UpgradedConnection;
 use super::forwarded::forwarded_for;
 use super::head::RequestHead;
 use super::http_connection;
 use super::refusal::Rejection;
 use super::response::encode_last;
-use super::upgrade::accept;
-use crate::access::RequestProof;
+use super::upgrade::{UpgradeTerms, accept};
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::pending_join::PendingJoin;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::{StreamReader, see_off};
-use crate::websocket::parse;
+use crate::websocket::{HttpRequest, parse};
 
 /// How long a client that was too slow may take to let the answer in.
 const LATE: Duration = Duration::from_millis(100);
@@ -36,8 +36,10 @@ const LATE: Duration = Duration::from_millis(100);
 /// The outcome of the first request.
 enum FirstOutcome {
     /// It is upgraded to WebSocket, and these bytes came behind the request.
-    Upgraded(RequestProof, Bytes),
-    /// It asks for something else, and begins with these bytes.
+    Upgraded(UpgradeTerms, Bytes),
+    /// It gets a stream of events.
+    Events(Box<EventsRequest>),
+    /// It asks for something else, or may not have that, and begins with these bytes.
     Other(Bytes),
     /// It was refused.
     Refused(Refusal),
@@ -54,16 +56,19 @@ pub(crate) async fn serve(shard: &Rc<Shard>, layered: Layered, pending: PendingJ
     let peer = client.get();
     let note = |refusal: &Refusal| shard.note_refusal(peer, Attempt::Request, refusal);
     match answered {
-        Ok(Ok(FirstOutcome::Upgraded(proof, early))) => {
+        Ok(Ok(FirstOutcome::Upgraded(terms, early))) => {
             let permit = pending.permit;
             return shard.serve_websocket(UpgradedConnection {
                 layered,
                 peer,
-                proof,
+                terms,
                 early,
                 deadline,
                 permit,
             });
+        }
+        Ok(Ok(FirstOutcome::Events(request))) => {
+            return shard.serve_events(layered, pending.permit, request);
         }
         Ok(Ok(FirstOutcome::Other(early))) => {
             return Box::pin(http_connection::serve(shard, layered, pending, early)).await;
@@ -106,7 +111,7 @@ enum Progress {
 
 /// Reads a request, and answers it if it is not to be passed on.
 async fn answer(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     layered: &Layered,
     reader: &mut StreamReader,
     pending: &PendingJoin,
@@ -130,8 +135,12 @@ async fn answer(
         let is_private = layered.is_encrypted() || pending.is_near(settings);
         let accepted = match accept(&shard.common.access, &request, is_private) {
             Ok(None) => {
+                let events = events(shard, &request, pending, is_private);
                 drop(request);
-                return Ok(FirstOutcome::Other(head.take()));
+                return Ok(match events {
+                    Some(events) => FirstOutcome::Events(events),
+                    None => FirstOutcome::Other(head.take()),
+                });
             }
             Ok(Some(accepted)) => Ok(accepted),
             Err(rejection) => Err(rejection),
@@ -145,10 +154,10 @@ async fn answer(
             break rejected(Refusal::LimitReached(full).into(), has_body);
         }
         break match accepted {
-            Ok((proof, response)) => {
+            Ok((terms, response)) => {
                 let early = Bytes::copy_from_slice(&head.bytes()[len..]);
                 let answer = encode_last(&response, true);
-                (answer, FirstOutcome::Upgraded(proof, early))
+                (answer, FirstOutcome::Upgraded(terms, early))
             }
             Err(rejection) => rejected(rejection, has_body),
         };
@@ -157,6 +166,29 @@ async fn answer(
     progress.set(Progress::Answering);
     layered.write_all(answer.into()).await?;
     Ok(outcome)
+}
+
+/// Returns the event stream that a request asks for, if it may have it.
+fn events(
+    shard: &Rc<Shard>,
+    request: &HttpRequest<'_>,
+    pending: &PendingJoin,
+    is_private: bool,
+) -> Option<Box<EventsRequest>> {
+    let settings = &shard.common.settings;
+    if !(settings.websocket.http && api::is_route(request.path)) {
+        return None;
+    }
+    let client = forwarded_for(request.forwarded_for(), pending.peer, &settings.proxies);
+    let caller = Caller {
+        shard,
+        client,
+        is_private,
+        permit: &pending.permit,
+    };
+    let events = caller.events_request(request)?;
+    pending.assign(settings, client).ok()?;
+    Some(events)
 }
 
 fn rejected(rejection: Rejection, has_body: bool) -> (Vec<u8>, FirstOutcome) {

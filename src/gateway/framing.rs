@@ -5,32 +5,63 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::channel::Encoding;
+use crate::channel::{Encoding, NoticeEncoding, Unit};
 use crate::shard::ended::{Ended, slow_text};
 use crate::shard::framing::Framing;
 use crate::websocket::{
-    CloseCode, Opcode, bodies_run, close_frame, payloads_run, server_frame, server_frame_len,
+    CloseCode, Opcode, bodies_run, body_notice, close_frame, holds_hint, marked_notice,
+    marked_payloads_run, payloads_run, read_body_notice, read_marked_notice, server_frame,
+    server_frame_len,
 };
 
 /// A WebSocket message for the body of each frame.
-static BODIES: Encoding = Encoding::new(server_frame_len, |run, _| bodies_run(run));
+static BODIES: Encoding =
+    Encoding::new(server_frame_len, |run, _| bodies_run(run)).with_notices(NoticeEncoding {
+        encode: body_notice,
+        read: read_body_message,
+    });
 
 /// A WebSocket message for what the message of each frame says. Hints of presence are left out.
 static PAYLOADS: Encoding = Encoding::new(server_frame_len, |run, _| payloads_run(run));
 
+/// A WebSocket message like that of [`PAYLOADS`] with a mark in front, which tells it from a notice.
+static MARKED_PAYLOADS: Encoding =
+    Encoding::new(server_frame_len, |run, _| marked_payloads_run(run)).with_notices(
+        NoticeEncoding {
+            encode: |notice, _| marked_notice(notice),
+            read: |message| read_marked_notice(message).map_or(Unit::Message, Unit::Notice),
+        },
+    );
+
 /// Mles v1 over WebSocket.
 pub(super) static V1: Framing = Framing {
     encoding: &BODIES,
-    ping,
+    ping: Some(ping),
     close,
 };
 
 /// Mles v2.
 pub(super) static V2: Framing = Framing {
     encoding: &PAYLOADS,
-    ping,
+    ping: Some(ping),
     close,
 };
+
+/// Mles v2 for clients that ask for positions.
+pub(super) static V2_RESUME: Framing = Framing {
+    encoding: &MARKED_PAYLOADS,
+    ping: Some(ping),
+    close,
+};
+
+/// Tells what a WebSocket message of v1 is.
+fn read_body_message(message: &[u8]) -> Unit {
+    match read_body_notice(message) {
+        Some(notice) => Unit::Notice(notice),
+        None if holds_hint(message) => Unit::Hint,
+        None => Unit::Message,
+    }
+}
 
 /// Returns an empty ping.
 pub(super) fn ping() -> Bytes {
@@ -38,13 +69,18 @@ pub(super) fn ping() -> Bytes {
 }
 
 fn close(ended: &Ended) -> Option<Bytes> {
-    let (code, reason) = match ended {
-        Ended::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
-        Ended::Slow(reason) => (CloseCode::SLOW, slow_text(*reason)),
-        Ended::Replaced => (CloseCode::DUPLICATE, "a new session took its place"),
-        // The task of the connection says why it has ended the session.
-        Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => return None,
-        Ended::Overdrawn | Ended::Overdue | Ended::LetGo(_) => return None,
-    };
+    let (code, reason) = reason(ended)?;
     Some(close_frame(code, reason))
+}
+
+/// Returns why the connection of a session is closed that has ended; `None` if the client does not need to be told.
+pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, &'static str)> {
+    match ended {
+        Ended::Stopping => Some((CloseCode::GOING_AWAY, "the server is stopping")),
+        Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason))),
+        Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place")),
+        // The task of the connection says why it has ended the session.
+        Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => None,
+        Ended::Overdrawn | Ended::Overdue | Ended::LetGo(_) => None,
+    }
 }

@@ -1,9 +1,10 @@
-//! HTTP on the WebSocket listeners: the page, channels over HTTP, and WebSocket sessions of both protocol versions.
+//! HTTP on the WebSocket listeners: the page, channels over HTTP, event streams, and WebSocket sessions of both protocol
+//! versions.
 //!
-//! [`serve`] reads the first request of a new connection. It upgrades the connection to WebSocket and starts the task
-//! that serves its sessions, or leaves it to [`http_connection`], which answers its requests until one of them is
-//! an upgrade. What members are sent is encoded by the channel core and written by the shard, with what [`framing`]
-//! gives them.
+//! [`serve`] reads the first request of a new connection. It upgrades the connection to WebSocket, or begins the event
+//! stream that is asked for, and starts the task that serves its sessions; any other it leaves to [`http_connection`],
+//! which answers requests until one of them is such a one. What members are sent is encoded by the channel core and
+//! written by the shard, with what [`framing`] and [`events`] give them.
 //!
 //! Invariants:
 //!
@@ -19,11 +20,13 @@
 mod api;
 mod connection;
 mod encoded_message;
+mod events;
 mod first;
 mod forwarded;
 mod framing;
 mod head;
 mod http_connection;
+mod new_session;
 mod page;
 mod refusal;
 mod response;

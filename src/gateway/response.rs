@@ -9,7 +9,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::websocket::{BadRequest, Offer, PROTOCOL, Upgrade};
+use crate::websocket::{BadRequest, Offer, Upgrade};
 
 /// The methods that the page has.
 const PAGE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -95,8 +95,8 @@ pub(super) fn switching(upgrade: &Upgrade<'_>) -> Response<Bytes> {
     if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if upgrade.offer == Offer::Mles {
-        let protocol = HeaderValue::from_static(PROTOCOL);
+    if let Offer::Ours(subprotocol) = upgrade.offer {
+        let protocol = HeaderValue::from_static(subprotocol.name());
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     response
@@ -104,9 +104,33 @@ pub(super) fn switching(upgrade: &Upgrade<'_>) -> Response<Bytes> {
 
 /// Encodes the last response in HTTP that a connection gets, without the body if it answers HEAD.
 pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8> {
-    let (status, body) = (response.status(), response.body());
+    let body = response.body();
+    let mut out = start(response);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        put(&mut out, &CONTENT_LENGTH, body.len().to_string().as_bytes());
+        if !response.headers().contains_key(CONNECTION) {
+            put(&mut out, &CONNECTION, b"close");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    if has_body {
+        out.extend_from_slice(body);
+    }
+    out
+}
+
+/// Encodes the head of a response whose body ends with the connection.
+pub(super) fn encode_head(response: &Response<Bytes>) -> Vec<u8> {
+    let mut out = start(response);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Encodes the status and the headers of a response, without the line that ends the head.
+fn start(response: &Response<Bytes>) -> Vec<u8> {
+    let status = response.status();
     // No head is longer, as a rule.
-    let mut out = Vec::with_capacity(512 + body.len());
+    let mut out = Vec::with_capacity(512 + response.body().len());
     for part in [
         "HTTP/1.1 ",
         status.as_str(),
@@ -116,24 +140,18 @@ pub(super) fn encode_last(response: &Response<Bytes>, has_body: bool) -> Vec<u8>
     ] {
         out.extend_from_slice(part.as_bytes());
     }
-    let mut put = |name: &HeaderName, value: &[u8]| {
-        put_name(&mut out, name);
-        for part in [b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
-    };
     for (name, value) in response.headers() {
-        put(name, value.as_bytes());
-    }
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        put(&CONTENT_LENGTH, body.len().to_string().as_bytes());
-        put(&CONNECTION, b"close");
-    }
-    out.extend_from_slice(b"\r\n");
-    if has_body {
-        out.extend_from_slice(body);
+        put(&mut out, name, value.as_bytes());
     }
     out
+}
+
+/// Appends a header.
+fn put(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    put_name(out, name);
+    for part in [b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Appends the name of a header with the capitals that it is known by: some clients know no others.
@@ -159,6 +177,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
     use super::*;
+    use crate::websocket::Subprotocol;
 
     fn encoded(response: &Response<Bytes>, has_body: bool) -> String {
         String::from_utf8(encode_last(response, has_body)).unwrap()
@@ -187,7 +206,7 @@ mod tests {
             auth: Vec::new(),
             bearer: None,
         };
-        let with = encoded(&switching(&upgrade(Offer::Mles)), true);
+        let with = encoded(&switching(&upgrade(Offer::Ours(Subprotocol::Mles))), true);
         assert_eq!(
             with,
             "HTTP/1.1 101 Switching Protocols\r\n\
@@ -197,6 +216,8 @@ mod tests {
              Sec-WebSocket-Protocol: mles-websocket\r\n\
              \r\n"
         );
+        let resume = encoded(&switching(&upgrade(Offer::Ours(Subprotocol::Resume))), true);
+        assert!(resume.contains("Protocol: mles-websocket.resume\r\n"));
         let without = encoded(&switching(&upgrade(Offer::Nothing)), true);
         assert!(!without.contains("Protocol:"));
     }

@@ -7,9 +7,18 @@ use super::refusal::Rejection;
 use super::response::switching;
 use crate::access::{Access, Credentials, RequestProof};
 use crate::shard::refusal::Refusal;
-use crate::websocket::{HttpRequest, Offer};
+use crate::websocket::{HttpRequest, Offer, Subprotocol};
 
-/// Accepts a request for an upgrade: returns what it proves, and the response. `None` if it asks for something
+/// The facts about a client that its request for an upgrade has told.
+#[derive(Debug)]
+pub(super) struct UpgradeTerms {
+    /// What it has proved.
+    pub(super) proof: RequestProof,
+    /// The subprotocol that is spoken.
+    pub(super) subprotocol: Subprotocol,
+}
+
+/// Accepts a request for an upgrade: returns what it has told, and the response. `None` if it asks for something
 /// else.
 ///
 /// `is_private`: nobody on the way can read it.
@@ -17,14 +26,18 @@ pub(super) fn accept(
     access: &Access,
     request: &HttpRequest<'_>,
     is_private: bool,
-) -> Result<Option<(RequestProof, Response<Bytes>)>, Rejection> {
+) -> Result<Option<(UpgradeTerms, Response<Bytes>)>, Rejection> {
     let Some(upgrade) = request.upgrade()? else {
         return Ok(None);
     };
-    if upgrade.offer == Offer::Others {
-        let why = "the only subprotocol here is mles-websocket";
-        return Err(Refusal::Fault(why.to_owned()).into());
-    }
+    let subprotocol = match upgrade.offer {
+        Offer::Ours(subprotocol) => subprotocol,
+        Offer::Nothing => Subprotocol::Mles,
+        Offer::Others => {
+            let why = "the subprotocols here are mles-websocket and mles-websocket.resume";
+            return Err(Refusal::Fault(why.to_owned()).into());
+        }
+    };
     let credentials = Credentials {
         origin: upgrade.origin,
         host: request.host,
@@ -33,7 +46,8 @@ pub(super) fn accept(
         is_private,
     };
     let proof = access.request(&credentials).map_err(Refusal::from)?;
-    Ok(Some((proof, switching(&upgrade))))
+    let terms = UpgradeTerms { proof, subprotocol };
+    Ok(Some((terms, switching(&upgrade))))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //! a gap moves it on by what is missed.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cbor;
 use super::header::{HEADER_LEN, MAX_BODY_LEN};
@@ -27,7 +27,7 @@ use super::reader::CborReader;
 pub const NOTICE_MAGIC: u8 = b'N';
 
 /// A message of the server to a client that has asked for positions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// The client has joined. First on its session.
@@ -44,7 +44,7 @@ pub enum Notice {
         /// Number of messages.
         missed: u64,
         /// Set if changes of members were left out as well: the names that the client knows are not complete.
-        #[serde(skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "is_false")]
         members: bool,
     },
     /// Who is there. Behind the welcome, for a client that wants to know.
@@ -66,7 +66,7 @@ pub enum Notice {
 }
 
 /// The answer to the wish for positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The position from which live messages count.
     pub position: Position,

@@ -10,8 +10,8 @@ use crate::channel::Encoding;
 pub(crate) struct Framing {
     /// The encoding of the queues of all sessions.
     pub(crate) encoding: &'static Encoding,
-    /// Makes a message that every client answers at once.
-    pub(crate) ping: fn() -> Bytes,
+    /// Makes a message that every client answers at once; `None` if there is no such message.
+    pub(crate) ping: Option<fn() -> Bytes>,
     /// Makes the message that closes a connection whose session has ended; `None` if the client does not
     /// need to be told why.
     pub(crate) close: fn(&Ended) -> Option<Bytes>,

@@ -145,9 +145,14 @@ impl Layered {
         self.progress.get()
     }
 
+    /// Keeps bytes that go out before anything else is written, in the place of others that nobody has begun to write.
+    pub(crate) fn hold(&self, bytes: Bytes) {
+        self.out.borrow_mut().rest = bytes;
+    }
+
     /// Writes bytes before anything else is written. Not cancel safe: a part of them may be written.
     pub(crate) async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
-        self.out.borrow_mut().rest = bytes;
+        self.hold(bytes);
         self.flushed().await
     }
 

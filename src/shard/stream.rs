@@ -168,13 +168,15 @@ impl StreamWriter {
 
     /// Returns `true` if the client answers pings.
     pub(super) fn has_pings(&self) -> bool {
-        self.framing().is_some()
+        self.framing().is_some_and(|framing| framing.ping.is_some())
     }
 
     /// Sends a ping, if the client answers that.
     pub(super) fn ping(&self) {
-        if let (Some(layered), Some(framing)) = (self.layered(), self.framing()) {
-            layered.ping((framing.ping)());
+        if let (Some(layered), Some(framing)) = (self.layered(), self.framing())
+            && let Some(ping) = framing.ping
+        {
+            layered.ping(ping());
         }
     }
 

@@ -284,6 +284,17 @@ pub(crate) fn server_frame_len(buf: &[u8]) -> Option<usize> {
     head_len(payload_len).checked_add(payload_len)
 }
 
+/// Returns the opcode and the payload of the frame of ours at the start of `buf`. `None` if it is cut off.
+pub(crate) fn split_server_frame(buf: &[u8]) -> Option<(Opcode, &[u8])> {
+    let frame = buf.get(..server_frame_len(buf)?)?;
+    let head = match frame[1] {
+        LEN_16 => 4,
+        LEN_64 => 10,
+        _ => 2,
+    };
+    Some((Opcode::read(frame[0] & OPCODE)?, &frame[head..]))
+}
+
 /// Returns a whole frame of ours.
 pub(crate) fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(head_len(payload.len()) + payload.len());

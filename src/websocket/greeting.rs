@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::close_code::CloseCode;
+use crate::protocol::{BadPosition, ResumeRequest};
 
 /// The first message of a v2 client.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,14 +37,28 @@ pub(crate) enum GreetingError {
     /// `auth` is no number in hex.
     #[error("auth must be 1 to 16 hex digits")]
     Auth,
+    /// `publisher` is no number in hex.
+    #[error("publisher must be 1 to 16 hex digits")]
+    Publisher,
+    /// `since` is no position.
+    #[error("since: {0}")]
+    Since(#[from] BadPosition),
+    /// What asks for positions has other types.
+    #[error("resume, since, publisher or members: {0}")]
+    Resume(serde_json::Error),
 }
 
 impl GreetingError {
     /// Returns the code to close the connection with.
     pub(crate) const fn code(&self) -> CloseCode {
         match self {
-            Self::NoObject | Self::Json(_) | Self::Name { .. } => CloseCode::POLICY,
             Self::Auth => CloseCode::AUTH,
+            Self::NoObject
+            | Self::Json(_)
+            | Self::Name { .. }
+            | Self::Publisher
+            | Self::Since(_)
+            | Self::Resume(_) => CloseCode::POLICY,
         }
     }
 }
@@ -77,7 +92,7 @@ impl<'a> Greeting<'a> {
                 return Err(GreetingError::Name { name });
             }
         }
-        let auth = auth.map(|auth| parse_auth(&auth).ok_or(GreetingError::Auth));
+        let auth = auth.map(|auth| parse_hex(&auth).ok_or(GreetingError::Auth));
         Ok(Self {
             uid,
             channel,
@@ -86,8 +101,38 @@ impl<'a> Greeting<'a> {
     }
 }
 
-/// Parses a key in hex: 1–16 digits of either case.
-pub(crate) fn parse_auth(hex: &str) -> Option<u64> {
+/// The wish for positions in a greeting, as it is encoded.
+#[derive(Deserialize)]
+struct EncodedResume<'a> {
+    /// Says no more than the subprotocol does, in whose greeting it stands.
+    #[serde(rename = "resume")]
+    _resume: Option<bool>,
+    #[serde(borrow)]
+    since: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    publisher: Option<Cow<'a, str>>,
+    members: Option<u64>,
+}
+
+/// Reads the wish for positions in a greeting that was read before. Each key may be missing.
+///
+/// # Errors
+///
+/// See [`GreetingError`].
+pub(crate) fn parse_resume(text: &str) -> Result<ResumeRequest, GreetingError> {
+    let encoded: EncodedResume<'_> = serde_json::from_str(text).map_err(GreetingError::Resume)?;
+    let publisher = encoded
+        .publisher
+        .map(|publisher| parse_hex(&publisher).ok_or(GreetingError::Publisher));
+    Ok(ResumeRequest {
+        since: encoded.since.map(|since| since.parse()).transpose()?,
+        publisher: publisher.transpose()?,
+        members: encoded.members,
+    })
+}
+
+/// Parses a number in hex: 1–16 digits of either case.
+pub(crate) fn parse_hex(hex: &str) -> Option<u64> {
     // Parsing alone would let a sign through.
     let is_hex = hex.len() <= 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u64::from_str_radix(hex, 16).ok()).flatten()
@@ -95,7 +140,10 @@ pub(crate) fn parse_auth(hex: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
     use super::*;
+    use crate::protocol::{Epoch, Position};
 
     fn error(text: &str) -> GreetingError {
         Greeting::parse(text).expect_err(text)
@@ -163,12 +211,65 @@ mod tests {
 
     #[test]
     fn auth_is_hex() {
-        assert_eq!(parse_auth("0"), Some(0));
-        assert_eq!(parse_auth("FFFFffffFFFFffff"), Some(u64::MAX));
+        assert_eq!(parse_hex("0"), Some(0));
+        assert_eq!(parse_hex("FFFFffffFFFFffff"), Some(u64::MAX));
         for auth in ["", "g", "+1", "-1", "0x1", " 1", "1 ", "00000000000000001"] {
-            assert_eq!(parse_auth(auth), None, "{auth}");
+            assert_eq!(parse_hex(auth), None, "{auth}");
             let text = format!(r#"{{"uid":"u","channel":"c","auth":"{auth}"}}"#);
-            assert!(matches!(error(&text), GreetingError::Auth));
+            let found = error(&text);
+            assert!(matches!(found, GreetingError::Auth));
+            assert_eq!(found.code(), CloseCode::AUTH);
+        }
+    }
+
+    #[test]
+    fn a_wish_for_positions_is_read() {
+        let position = Position {
+            epoch: Epoch(0xAB),
+            offset: 7,
+        };
+        let since = r#""since":"00000000000000ab:7""#;
+        for (text, expected) in [
+            (String::new(), ResumeRequest::default()),
+            (
+                r#","resume":true,"more":1"#.to_owned(),
+                ResumeRequest::default(),
+            ),
+            (
+                format!(r#",{since},"publisher":"fF","members":9"#),
+                ResumeRequest {
+                    since: Some(position),
+                    publisher: Some(255),
+                    members: Some(9),
+                },
+            ),
+        ] {
+            let text = format!(r#"{{"uid":"u","channel":"c"{text}}}"#);
+            assert!(Greeting::parse(&text).is_ok());
+            assert_eq!(parse_resume(&text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_wish_for_positions_is_refused_in_words() {
+        for (text, words) in [
+            (r#""since":"x""#, "since: not a position"),
+            (r#""since":"00000000000000ab:07""#, "since: not a position"),
+            (
+                r#""since":7"#,
+                "resume, since, publisher or members: invalid type",
+            ),
+            (
+                r#""publisher":"-1""#,
+                "publisher must be 1 to 16 hex digits",
+            ),
+            (r#""publisher":1"#, "invalid type"),
+            (r#""members":-1"#, "invalid value"),
+            (r#""resume":"yes""#, "invalid type"),
+        ] {
+            let found = parse_resume(&format!("{{{text}}}")).expect_err(text);
+            assert!(found.to_string().contains(words), "{found}");
+            assert_eq!(found.code(), CloseCode::POLICY, "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `assembly` | follows messages over their fragments |
 //! | `greeting` | reads the first message of Mles v2 |
 //! | `payload` | turns Mles frames into messages of both versions, and messages of v2 into Mles frames |
+//! | `notice` | notices as messages of both versions |
 //! | `close`, `close_code`, `error` | why a connection ends, as codes and in words |
 //!
 //! Own framing and not a library's, because the libraries own buffers and messages: here one
@@ -31,6 +32,7 @@ mod error;
 mod frame;
 mod greeting;
 mod handshake;
+mod notice;
 mod payload;
 
 pub(crate) use assembly::{Assembly, Kind, Part};
@@ -41,9 +43,12 @@ pub(crate) use frame::{
     FrameHead, Opcode, client_frames, close_frame, scan, server_frame, server_frame_len,
     unmask_into,
 };
-pub(crate) use greeting::{Greeting, GreetingError};
+pub(crate) use greeting::{Greeting, GreetingError, parse_resume};
 pub(crate) use handshake::{
-    BadRequest, Hosts, HttpRequest, MAX_HEAD, Offer, PROTOCOL, Upgrade, host_allowed,
+    BadRequest, Hosts, HttpRequest, MAX_HEAD, Offer, Subprotocol, Upgrade, host_allowed,
     origin_allowed, parse,
 };
-pub(crate) use payload::{bodies_run, max_payload, payloads_run, put_message_start};
+pub(crate) use notice::{body_notice, marked_notice, read_body_notice, read_marked_notice};
+pub(crate) use payload::{
+    bodies_run, holds_hint, marked_payloads_run, max_payload, payloads_run, put_message_start,
+};

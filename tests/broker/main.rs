@@ -19,7 +19,6 @@ mod limits;
 mod listening;
 mod make_room;
 mod order;
-mod presence;
 mod proxy_header;
 mod resume;
 mod silent_connections;

@@ -23,6 +23,7 @@ pub const LONG: Duration = Duration::from_secs(3600);
 
 pub mod asker;
 pub mod bystanders;
+pub mod events;
 pub mod http;
 pub mod slow;
 pub mod tls_proxy;

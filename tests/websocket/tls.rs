@@ -13,8 +13,11 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsConnector;
 
+use crate::common::events::Events;
+use crate::common::http::Http;
 use crate::common::websocket::{BINARY, CLOSE, Got, TEXT, Ws, body, close, hello, quiet};
 use crate::common::{Client, LONG, start, wait_until};
+use crate::events::EVENTS;
 
 /// A broker with a certificate of its own, and where it can be had without TLS.
 struct World {
@@ -123,6 +126,31 @@ fn both_versions_are_spoken() {
     v1.assert_closed(1000);
     v2.raw(b"\xFF\xFF");
     v2.assert_closed(1002);
+}
+
+/// Event streams, on a new connection and on one that was used.
+#[test]
+fn events_are_streamed() {
+    let world = World::new(|_| {});
+    let mut used = Http::connect(world.at);
+    assert_eq!(used.ask("GET /", "").status, 200);
+    let mut streams = [
+        Events::open(world.at, EVENTS, ""),
+        Events::ask_on(used.stream, EVENTS, ""),
+    ];
+    let mut alice = world.v2("alice");
+    for message in ["hi".to_owned(), "x".repeat(20_000), "y".repeat(3 << 20)] {
+        alice.send(TEXT, message.as_bytes());
+        for events in &mut streams {
+            let event = match events.next() {
+                welcome if welcome.name == "welcome" => events.next(),
+                event => event,
+            };
+            assert!(event.data["text"] == message);
+        }
+    }
+    drop(streams);
+    wait_until("they are gone", || world.broker.stats().connections == 1);
 }
 
 /// Answers to pings that are not read for long: the last one comes although nothing else does.

@@ -7,8 +7,9 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Mles-Uid");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Mles-Uid",
+);
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("Retry-After");
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

@@ -1,9 +1,10 @@
-//! Channels over HTTP: publishing with a receipt, reading what was published, and asking who is there.
+//! Channels over HTTP: publishing with a receipt, reading what was published, event streams, and asking who is there.
 //!
 //! | route | file |
 //! | --- | --- |
 //! | `POST /channels/{channel}/messages` | `publish` |
 //! | `GET /channels/{channel}/messages` | `read` |
+//! | `GET /channels/{channel}/events` | `events` |
 //! | `GET /channels/{channel}/members` | `members` |
 //!
 //! A new resource is a variant of [`Resource`](route::Resource) with its methods, and an arm of `Caller::respond`.
@@ -13,6 +14,7 @@
 
 mod body;
 mod cors;
+mod events;
 mod members;
 mod message_lines;
 mod problem;
@@ -24,6 +26,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -33,12 +36,13 @@ use tokio::time::timeout;
 
 use self::problem::Problem;
 use self::route::{Resource, Route};
-use crate::access::{Credentials, Denied, Proof};
+use crate::access::{Credentials, Denied, Proof, Rights};
 use crate::shard::Shard;
 use crate::shard::limits::Permit;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::websocket::HttpRequest;
 
+pub(super) use self::events::EventsRequest;
 pub(super) use self::route::is_route;
 
 /// The uid of who names none.
@@ -63,29 +67,46 @@ struct Names<'a> {
     channel: Cow<'a, str>,
 }
 
+/// The answer to a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// A response, which is whole.
+    Response(Response<Bytes>),
+    /// A stream of events, if its session gets a seat.
+    Events(Box<EventsRequest>),
+}
+
+impl From<Response<Bytes>> for Answer {
+    fn from(response: Response<Bytes>) -> Self {
+        Self::Response(response)
+    }
+}
+
+/// The session that a request would have if it had one.
+struct Admitted<'a> {
+    names: Names<'a>,
+    rights: Rights,
+}
+
 impl Caller<'_> {
     /// Answers a request to the API.
-    pub(super) async fn answer(
-        &self,
-        request: &HttpRequest<'_>,
-        body: Incoming,
-    ) -> Response<Bytes> {
+    pub(super) async fn answer(&self, request: &HttpRequest<'_>, body: Incoming) -> Answer {
         let origin = match self.check_origin(request) {
             Ok(origin) => origin,
-            Err(problem) => return self.tell(problem),
+            Err(problem) => return self.tell(problem).into(),
         };
         let answer = if request.method == Method::OPTIONS {
             let options =
                 |route: Route<'_>| cors::options(origin.is_some(), route.resource.methods());
-            Route::find(request.path).map(options)
+            Route::find(request.path).map(options).map(Answer::from)
         } else {
             self.respond(request, body).await
         };
-        let mut response = answer.unwrap_or_else(|problem| self.tell(problem));
-        if let Some(origin) = origin {
-            cors::allow(origin, &mut response);
+        let mut answer = answer.unwrap_or_else(|problem| self.tell(problem).into());
+        if let (Some(origin), Answer::Response(response)) = (origin, &mut answer) {
+            cors::allow(origin, response);
         }
-        response
+        answer
     }
 
     /// Answers a request that there is no room for.
@@ -93,29 +114,34 @@ impl Caller<'_> {
         self.tell(refusal.into())
     }
 
-    async fn respond(
-        &self,
-        request: &HttpRequest<'_>,
-        body: Incoming,
-    ) -> Result<Response<Bytes>, Problem> {
-        let Route { channel, resource } = Route::find(request.path)?;
-        match (resource, &request.method) {
+    async fn respond(&self, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
+        let route = Route::find(request.path)?;
+        let response = match (route.resource, &request.method) {
             (Resource::Messages, &Method::GET | &Method::HEAD) => {
                 self.check_host(request)?;
-                let names = self.admit(request, channel)?;
-                self.read(request, &names).await
+                let names = self.admit(request, route.channel)?.names;
+                self.read(request, &names).await?
             }
             (Resource::Messages, &Method::POST) => {
-                let names = self.admit(request, channel)?;
-                self.publish(request, &names, body).await
+                let names = self.admit(request, route.channel)?.names;
+                self.publish(request, &names, body).await?
             }
             (Resource::Members, &Method::GET | &Method::HEAD) => {
                 self.check_host(request)?;
-                let names = self.admit(request, channel)?;
-                self.members(request, &names).await
+                let names = self.admit(request, route.channel)?.names;
+                self.members(request, &names).await?
             }
-            _ => Err(Problem::bad_method(resource.methods())),
-        }
+            (Resource::Events, &Method::GET) => {
+                let events = self.begin_events(request, route)?;
+                return Ok(Answer::Events(Box::new(events)));
+            }
+            (Resource::Events, &Method::HEAD) => {
+                self.begin_events(request, route)?;
+                events::head()
+            }
+            (resource, _) => return Err(Problem::bad_method(resource.methods())),
+        };
+        Ok(response.into())
     }
 
     /// Refuses a request to read by a name that somebody may have made to lead here: a browser does not say whose page
@@ -141,7 +167,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'a>,
         channel: Cow<'a, str>,
-    ) -> Result<Names<'a>, Problem> {
+    ) -> Result<Admitted<'a>, Problem> {
         let names = Names {
             uid: uid(request)?,
             channel,
@@ -162,15 +188,15 @@ impl Caller<'_> {
             &names.uid,
             &names.channel,
         );
-        match joined {
-            Ok(_) => {}
+        let rights = match joined {
+            Ok(rights) => rights,
             Err(denied @ Denied::WrongAuth { .. }) if bearer.is_none() && auth.is_empty() => {
                 return Err(Problem::no_key(denied));
             }
             Err(denied) => return Err(denied.into()),
-        }
+        };
         self.permit.join().map_err(Refusal::LetGo)?;
-        Ok(names)
+        Ok(Admitted { names, rights })
     }
 
     /// Waits for the answer of a channel, within `frame_deadline`.
@@ -234,15 +260,19 @@ fn limit(request: &HttpRequest<'_>, allowed: RangeInclusive<usize>) -> Result<us
     let Some(limit) = query(request, "limit") else {
         return Ok(DEFAULT_LIMIT);
     };
-    // Parsing alone would let a sign through.
-    let is_digits = limit.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = is_digits.then(|| limit.parse().ok()).flatten();
-    limit
+    decimal(limit)
         .filter(|limit| allowed.contains(limit))
         .ok_or_else(|| {
             let (least, most) = (allowed.start(), allowed.end());
             Problem::bad_request(format!("limit is a number from {least} to {most}"))
         })
+}
+
+/// Parses a number without a sign.
+fn decimal<T: FromStr>(text: &str) -> Option<T> {
+    // Parsing alone would let a sign through.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
 }
 
 fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Problem> {

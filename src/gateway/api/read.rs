@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::{Caller, Names, limit, query};
-use crate::gateway::encoded_message::EncodedMessage;
+use crate::gateway::encoded_message::{EncodedMessage, encoded_messages};
 use crate::gateway::response::json;
-use crate::protocol::{Position, frames, is_presence};
+use crate::protocol::Position;
 use crate::shard::ask::{MessagePage, Reading};
 use crate::shard::turn;
 use crate::websocket::HttpRequest;
@@ -44,7 +44,7 @@ impl Caller<'_> {
     }
 }
 
-fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
+pub(super) fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
     let Some(since) = query(request, "since") else {
         return Ok(None);
     };
@@ -73,14 +73,10 @@ fn answer(page: &MessagePage) -> Response<Bytes> {
     response
 }
 
-/// Returns the messages of a page, each with its offset. Bodies that are no messages have one as well, and are left
-/// out.
+/// Returns the messages of a page. Bodies that are no messages are left out.
 fn messages(page: &MessagePage) -> Vec<EncodedMessage<'_>> {
-    let numbered = page.runs.iter().flat_map(|(first, run)| {
-        let stored = frames(run).filter(|frame| !is_presence(frame));
-        (*first..).zip(stored)
-    });
-    let messages = numbered.filter_map(|(offset, frame)| EncodedMessage::of_frame(offset, frame));
+    let runs = page.runs.iter();
+    let messages = runs.flat_map(|(first, run)| encoded_messages(*first, run));
     turn::spend_each(page.runs.len());
-    messages.collect()
+    messages.filter_map(|(_, message)| message).collect()
 }

@@ -15,6 +15,8 @@ const ROOT: &str = "/channels";
 pub(super) enum Resource {
     /// What was published, and what is to be.
     Messages,
+    /// The stream of what is published.
+    Events,
     /// Who is there.
     Members,
 }
@@ -32,6 +34,7 @@ impl Resource {
     fn of_name(name: &str) -> Option<Self> {
         match name {
             "messages" => Some(Self::Messages),
+            "events" => Some(Self::Events),
             "members" => Some(Self::Members),
             _ => None,
         }
@@ -41,6 +44,7 @@ impl Resource {
     pub(super) const fn methods(self) -> &'static str {
         match self {
             Self::Messages => "GET, HEAD, POST, OPTIONS",
+            Self::Events => "GET, HEAD, OPTIONS",
             Self::Members => "GET, HEAD, OPTIONS",
         }
     }
@@ -60,8 +64,8 @@ impl<'a> Route<'a> {
     /// There is nothing, or the name of the channel is not UTF-8.
     pub(super) fn find(path: &'a str) -> Result<Self, Problem> {
         let (channel, resource) = split(path).ok_or_else(|| {
-            let detail = "there is nothing here: the paths are /channels/{channel}/messages and \
-                          /channels/{channel}/members";
+            let detail = "there is nothing here: the paths are /channels/{channel}/messages, \
+                          /channels/{channel}/events and /channels/{channel}/members";
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
         let channel = decode(channel, "the channel")?;

@@ -15,7 +15,7 @@ use crate::shard::stream::see_off;
 use crate::websocket::{CloseCode, GreetingError, MessageError, WsFrameError, close_frame};
 
 /// How long a connection is kept for its socket to take what was said last.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(in crate::gateway) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -62,6 +62,12 @@ impl Closing {
     pub(crate) fn too_many_sessions(limit: usize) -> Self {
         let why = format!("more than {limit} (uid, channel) pairs on one session");
         Self::Fault(CloseCode::POLICY, why)
+    }
+
+    pub(crate) fn not_alone() -> Self {
+        let why = "positions are for one session of a connection in each channel: open another \
+                   connection for the next uid";
+        Self::Fault(CloseCode::POLICY, why.to_owned())
     }
 
     /// Returns what the client is told; `None` if it is gone or has been told.

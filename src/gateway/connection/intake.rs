@@ -211,12 +211,11 @@ impl WsConnection {
             self.incoming.head_last(start);
             return Ok(());
         }
-        let message = match Message::decode(body) {
-            Ok(message) => message,
-            Err(error) => {
-                self.incoming.bytes.truncate(start);
-                return Err(Closing::bad_body(&error));
-            }
+        let Ok(message) = Message::decode(body) else {
+            // It may ask for positions, as a first body may. If it does not, that is the place to say what is wrong.
+            let tail = self.incoming.bytes.split_off(start);
+            self.publish_incoming();
+            return Box::pin(self.join_pair(tail)).await;
         };
         let is_next = self
             .incoming

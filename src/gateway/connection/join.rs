@@ -1,5 +1,6 @@
 //! How the sessions of a WebSocket connection join.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -7,30 +8,17 @@ use super::closing::Closing;
 use super::{WsConnection, WsSession, WsSessions};
 use crate::access::{Proof, Rights};
 use crate::gateway::framing;
-use crate::protocol::{BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, Message, encode_frame};
+use crate::gateway::new_session::NewSession;
+use crate::protocol::{BodyPrefix, HEADER_LEN, Message, take_resume};
 use crate::shard::Shard;
-use crate::shard::message::{Arrival, Early, Gateway, Identity};
 use crate::shard::refusal::Refusal;
-use crate::websocket::{Greeting, Kind};
+use crate::websocket::{Greeting, Kind, Subprotocol, parse_resume};
 
 /// Longest greeting of a v2 client, in bytes: two long names and a hash.
 const MAX_GREETING: usize = 4096;
 
 /// Most sessions of one connection: some work is done for each of them with every read.
 const MAX_SESSIONS: usize = 1000;
-
-/// A session that wants to join, and may.
-struct NewSession {
-    uid: Box<str>,
-    channel: Box<str>,
-    rights: Rights,
-    /// The whole join frame; connection id and key are filled in.
-    join: Vec<u8>,
-    /// Set if the join frame has an empty message.
-    is_silent: bool,
-    /// Set if no other v2 session may have its uid.
-    is_sole: bool,
-}
 
 impl WsConnection {
     /// Takes the first message, which decides which protocol is spoken.
@@ -48,10 +36,17 @@ impl WsConnection {
 
     /// Joins as a (uid, channel) pair of Mles v1. `join` is its first body behind room for a header.
     pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), Closing> {
-        let message = Message::decode(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
+        let (body, resume) = take_resume(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
+        let message = Message::decode(&body).map_err(|e| Closing::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
-        let proof = Proof::Request(&self.proof);
+        let is_silent = message.message.is_empty();
+        let proof = Proof::Request(&self.terms.proof);
         let rights = self.check(proof, &uid, &channel)?;
+        self.check_alone(&channel, resume.is_some())?;
+        let join = match body {
+            Cow::Borrowed(_) => join,
+            Cow::Owned(body) => [&[0; HEADER_LEN], &body[..]].concat(),
+        };
         let sessions = self.sessions.iter().count();
         if sessions > 0 && !self.shard.is_running() {
             // The others get what is queued for them, and then the end.
@@ -62,16 +57,31 @@ impl WsConnection {
             return Err(Closing::too_many_sessions(MAX_SESSIONS));
         }
         let joined = self.join(NewSession {
+            peer: self.peer,
             uid: uid.clone(),
             channel: channel.clone(),
             rights,
-            is_silent: message.message.is_empty(),
+            join: Some(join),
+            is_silent,
             is_sole: false,
-            join,
+            resume: resume.map(Box::new),
         });
         let session = joined.await?;
         if let WsSessions::Many(sessions) = &mut self.sessions {
             sessions.entry(channel).or_default().insert(uid, session);
+        }
+        Ok(())
+    }
+
+    /// Checks that a session that asks for positions is alone in its channel. Neither a notice nor a message says for
+    /// which of several sessions of a connection it is, so their client could not count.
+    fn check_alone(&self, channel: &str, asks: bool) -> Result<(), Closing> {
+        let WsSessions::Many(sessions) = &self.sessions else {
+            return Ok(());
+        };
+        let mut others = sessions.get(channel).into_iter().flat_map(HashMap::values);
+        if others.any(|other| asks || other.asks) {
+            return Err(Closing::not_alone());
         }
         Ok(())
     }
@@ -86,25 +96,27 @@ impl WsConnection {
         let greeting = Greeting::parse(text)?;
         let (uid, channel): (Box<str>, Box<str>) = (greeting.uid.into(), greeting.channel.into());
         let proof = Proof::Greeting {
-            request: &self.proof,
+            request: &self.terms.proof,
             auth: greeting.auth,
         };
         let rights = self.check(proof, &uid, &channel)?;
-        let message = Message {
-            uid: &uid,
-            channel: &channel,
-            message: &[],
+        let resume = match self.terms.subprotocol {
+            Subprotocol::Mles => None,
+            Subprotocol::Resume => Some(Box::new(parse_resume(text)?)),
         };
-        let join = encode_frame(Cid(0), Key(0), &message);
-        let join = join.map_err(|error| Closing::bad_body(&error))?.to_vec();
-        self.layered.set_framing(&framing::V2);
+        self.layered.set_framing(match self.terms.subprotocol {
+            Subprotocol::Mles => &framing::V2,
+            Subprotocol::Resume => &framing::V2_RESUME,
+        });
         let joined = self.join(NewSession {
+            peer: self.peer,
             uid,
             channel,
             rights,
-            join,
+            join: None,
             is_silent: true,
             is_sole: true,
+            resume,
         });
         self.sessions = WsSessions::One(joined.await?);
         Ok(())
@@ -132,38 +144,9 @@ impl WsConnection {
             let joined = self.permit.join();
             joined.map_err(|why| Closing::Refused(Refusal::LetGo(why)))?;
         }
-        let access = &shard.common.access;
-        let key = access.session_key(self.peer, &new.uid, &new.channel);
         let names = Rc::new(BodyPrefix::new(&new.uid, &new.channel));
-        let cid = Cid(rand::random());
-        let mut join = new.join;
-        let header = FrameHeader {
-            body_len: join.len() - HEADER_LEN,
-            cid,
-            key,
-        };
-        join[..HEADER_LEN].copy_from_slice(&header.encode());
-        let arrival = Arrival {
-            socket: self.layered.clone(),
-            origin: shard.id,
-            identity: Identity {
-                session: limiter.next_session(),
-                cid,
-                peer: self.peer,
-                uid: new.uid,
-                rights: new.rights,
-                permit,
-            },
-            channel: new.channel,
-            join: join.into(),
-            is_silent: new.is_silent,
-            resync: None,
-            resume: None,
-            gateway: Some(Gateway {
-                is_sole: new.is_sole,
-            }),
-            early: Early::default(),
-        };
+        let asks = new.resume.is_some();
+        let (arrival, key) = new.arrive(&shard, &self.layered, permit);
         let session = shard
             .join_in_place(arrival)
             .await
@@ -176,6 +159,7 @@ impl WsConnection {
             session,
             key,
             names,
+            asks,
         })
     }
 

@@ -75,6 +75,7 @@ impl Write for HttpIo {
         turn::spend(turn::SYSTEM_CALL);
         turn::spend_bytes(buf.len());
         let connection = &self.connection;
+        connection.writes();
         let written = connection.layered.poll_write(cx, buf);
         connection.sent(written.is_pending());
         written
@@ -84,6 +85,10 @@ impl Write for HttpIo {
         let connection = &self.connection;
         let flushed = connection.layered.poll_flushed(cx);
         connection.sent(flushed.is_pending());
+        // The library flushes when it has passed on all that it had.
+        if flushed.is_ready() {
+            connection.flushed();
+        }
         flushed
     }
 

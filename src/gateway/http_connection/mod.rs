@@ -40,9 +40,10 @@ use tokio::time::{Instant, sleep_until};
 
 use self::head_memory::HeadMemory;
 use self::io::HttpIo;
+use super::api::EventsRequest;
 use super::connection::UpgradedConnection;
 use super::first::tell_late;
-use crate::access::RequestProof;
+use super::upgrade::UpgradeTerms;
 use crate::shard::allowance::Overdrawn;
 use crate::shard::layered::Layered;
 use crate::shard::limits::{LimitReached, Stage};
@@ -73,12 +74,22 @@ enum Phase {
 enum End {
     /// Its last response has gone out, or it is gone.
     Over(hyper::Result<()>),
+    /// What follows is none of HTTP's business.
+    Taken,
     /// It has to make room.
     LetGo(LimitReached),
     /// The memory for its head was needed for others.
     Overdrawn,
     /// Its deadline has passed.
     Overdue,
+}
+
+/// The use of a connection after its last request.
+enum NextUse {
+    /// It is upgraded, and the response says so.
+    WebSocket(UpgradeTerms),
+    /// It is the response: a stream of events.
+    Events(Box<EventsRequest>),
 }
 
 /// A connection on which HTTP is spoken: what its task, its socket and its requests share.
@@ -93,12 +104,15 @@ struct HttpConnection {
     has_changed: Cell<bool>,
     /// Set while the socket takes no more of a response.
     is_blocked: Cell<bool>,
+    /// Set once everything that the library has written is in the socket.
+    is_flushed: Cell<bool>,
     head: HeadMemory,
     /// Set when there was no memory for the head.
     is_overdrawn: Cell<bool>,
-    /// Client of the last request, and what it has proved, if it is upgraded.
+    /// Client of the last request.
     client: Cell<SocketAddr>,
-    upgraded: RefCell<Option<RequestProof>>,
+    /// Set by the request that is the last one here.
+    next_use: RefCell<Option<NextUse>>,
 }
 
 /// Serves a connection whose first request has begun with `early` and is no upgrade.
@@ -130,8 +144,8 @@ pub(super) async fn serve(
         .await;
     let behind = http.into_parts().read_buf;
     drop(task);
-    if let Some(proof) = connection.upgraded.take() {
-        return connection.upgrade(proof, behind);
+    if let Some(next_use) = connection.next_use.take() {
+        return connection.pass_on(next_use, behind);
     }
     connection.note(end).await;
     layered.shut_down_write();
@@ -151,9 +165,10 @@ impl HttpConnection {
             pending,
             has_changed: Cell::new(false),
             is_blocked: Cell::new(false),
+            is_flushed: Cell::new(true),
             head: HeadMemory::new(shard.clone()),
             is_overdrawn: Cell::new(false),
-            upgraded: RefCell::default(),
+            next_use: RefCell::default(),
         }
     }
 
@@ -183,6 +198,7 @@ impl HttpConnection {
                 advanced = advanced => match advanced {
                     Some(_) if self.is_overdrawn.get() => return End::Overdrawn,
                     Some(result) => return End::Over(result),
+                    None if self.is_taken() => return End::Taken,
                     None => {}
                 },
                 () = self.head.evicted() => return End::Overdrawn,
@@ -253,7 +269,7 @@ impl HttpConnection {
     /// connection.
     fn end_request(&self) {
         let is_of_proxy = self.pending.may_serve_others(&self.shard.common.settings);
-        if is_of_proxy && self.upgraded.borrow().is_none() {
+        if is_of_proxy && self.next_use.borrow().is_none() {
             self.pending.permit.unassign();
         }
         self.enter(Phase::Answering);
@@ -268,18 +284,48 @@ impl HttpConnection {
         }
     }
 
-    /// Goes on as a WebSocket connection: `behind` has come behind the request.
-    fn upgrade(self: Rc<Self>, proof: RequestProof, behind: Bytes) {
-        let deadline = Instant::now() + self.shard.common.settings.limits.join_deadline;
+    /// Records that the library had something to write.
+    fn writes(&self) {
+        self.is_flushed.set(false);
+    }
+
+    /// Records that everything that the library has written is in the socket.
+    fn flushed(&self) {
+        self.is_flushed.set(true);
+        if self.is_taken() {
+            self.has_changed.set(true);
+        }
+    }
+
+    /// Returns `true` once the library has no more to do with the connection: a stream of events is to follow, and the
+    /// responses before it have gone out.
+    fn is_taken(&self) -> bool {
+        self.is_flushed.get() && matches!(*self.next_use.borrow(), Some(NextUse::Events(_)))
+    }
+
+    /// Passes the connection on: `behind` has come behind the request.
+    fn pass_on(self: Rc<Self>, next_use: NextUse, behind: Bytes) {
         let shard = self.shard.clone();
         // What else has it belongs to the library, which is done.
         let Some(connection) = Rc::into_inner(self) else {
             return;
         };
+        match next_use {
+            NextUse::WebSocket(terms) => connection.upgrade(&shard, terms, behind),
+            NextUse::Events(request) => {
+                let permit = connection.pending.permit;
+                shard.serve_events(connection.layered, permit, request);
+            }
+        }
+    }
+
+    fn upgrade(self, shard: &Rc<Shard>, terms: UpgradeTerms, behind: Bytes) {
+        let deadline = Instant::now() + shard.common.settings.limits.join_deadline;
+        let connection = self;
         shard.serve_websocket(UpgradedConnection {
             layered: connection.layered,
             peer: connection.client.get(),
-            proof,
+            terms,
             early: behind,
             deadline,
             permit: connection.pending.permit,
@@ -290,7 +336,7 @@ impl HttpConnection {
     async fn note(&self, end: End) {
         let peer = self.client.get();
         let refusal = match end {
-            End::Over(Ok(())) => return,
+            End::Over(Ok(())) | End::Taken => return,
             // The client has been told by the library.
             End::Over(Err(error)) if error.is_parse() => {
                 Refusal::Fault(format!("not an HTTP request: {error}"))

@@ -8,8 +8,8 @@ use http::header::{CONNECTION, HeaderValue};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::{HttpConnection, Request, Response};
-use crate::gateway::api::{self, Caller};
+use super::{HttpConnection, NextUse, Request, Response};
+use crate::gateway::api::{self, Answer, Caller, EventsRequest};
 use crate::gateway::forwarded::forwarded_for;
 use crate::gateway::page;
 use crate::gateway::refusal::Rejection;
@@ -56,16 +56,26 @@ impl HttpConnection {
                 permit: &self.pending.permit,
             };
             return Ok(match assigned {
-                Ok(()) => caller.answer(request, body).await,
+                Ok(()) => match caller.answer(request, body).await {
+                    Answer::Response(response) => response,
+                    Answer::Events(events) => self.pass_on_for(events).await,
+                },
                 Err(refusal) => caller.refuse(refusal),
             });
         }
         assigned?;
-        if let Some((proof, response)) = accept(&common.access, request, is_private)? {
-            self.upgraded.replace(Some(proof));
+        if let Some((terms, response)) = accept(&common.access, request, is_private)? {
+            self.next_use.replace(Some(NextUse::WebSocket(terms)));
             return Ok(response);
         }
         page::answer(&common.access, settings.websocket.page, request)
+    }
+
+    /// Passes the connection on for a stream of events. The library never gets a response to that.
+    async fn pass_on_for<T>(&self, events: Box<EventsRequest>) -> T {
+        self.next_use.replace(Some(NextUse::Events(events)));
+        self.has_changed.set(true);
+        std::future::pending().await
     }
 
     /// Counts and logs that a request is refused, and returns the response. Nothing more is taken from who is

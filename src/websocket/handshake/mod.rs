@@ -6,4 +6,4 @@ mod upgrade;
 
 pub(crate) use origin::{Hosts, host_allowed, origin_allowed};
 pub(crate) use request::{BadRequest, HttpRequest, MAX_HEAD, parse};
-pub(crate) use upgrade::{Offer, PROTOCOL, Upgrade};
+pub(crate) use upgrade::{Offer, Subprotocol, Upgrade};

@@ -9,11 +9,9 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 
-use super::super::greeting::parse_auth;
+use super::super::greeting::parse_hex;
 use super::request::{BadRequest, HttpRequest};
 
-/// The subprotocol, as it is registered.
-pub(crate) const PROTOCOL: &str = "mles-websocket";
 /// Appended to the key before it is hashed (RFC 6455).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Length of the key, in bytes.
@@ -21,13 +19,32 @@ const KEY_LEN: usize = 16;
 /// Most numbers in `auth`.
 const MAX_AUTH: usize = 64;
 
+/// A subprotocol that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subprotocol {
+    /// Messages as they are.
+    Mles,
+    /// What the server sends in Mles v2 begins with a character that tells messages from notices.
+    Resume,
+}
+
+impl Subprotocol {
+    /// Returns the name that it is offered by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Mles => "mles-websocket",
+            Self::Resume => "mles-websocket.resume",
+        }
+    }
+}
+
 /// Subprotocols that a client offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
     /// None: it takes what it gets.
     Nothing,
-    /// [`PROTOCOL`], and perhaps others.
-    Mles,
+    /// This one, which is chosen, and perhaps others.
+    Ours(Subprotocol),
     /// Others only.
     Others,
 }
@@ -114,13 +131,16 @@ impl<'a> HttpRequest<'a> {
     }
 
     fn offer(&self) -> Offer {
-        let mut offered = self.items("Sec-WebSocket-Protocol").peekable();
-        if offered.peek().is_none() {
-            Offer::Nothing
-        } else if offered.any(|protocol| protocol == PROTOCOL) {
-            Offer::Mles
-        } else {
-            Offer::Others
+        let offers = |subprotocol: Subprotocol| {
+            let mut offered = self.items("Sec-WebSocket-Protocol");
+            offered.any(|name| name == subprotocol.name())
+        };
+        // Who offers both falls back to the plain one where a server has no other.
+        let ours = [Subprotocol::Resume, Subprotocol::Mles];
+        match ours.into_iter().find(|&ours| offers(ours)) {
+            Some(subprotocol) => Offer::Ours(subprotocol),
+            None if self.items("Sec-WebSocket-Protocol").next().is_none() => Offer::Nothing,
+            None => Offer::Others,
         }
     }
 }
@@ -142,7 +162,7 @@ fn auth(query: &str) -> Result<Vec<u64>, BadRequest> {
             if numbers.len() == MAX_AUTH {
                 return Err(BadRequest::Auth);
             }
-            numbers.push(parse_auth(number).ok_or(BadRequest::Auth)?);
+            numbers.push(parse_hex(number).ok_or(BadRequest::Auth)?);
         }
     }
     Ok(numbers)

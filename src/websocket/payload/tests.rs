@@ -86,6 +86,33 @@ fn v2_members_get_no_hints_and_nothing_that_is_no_message() {
     assert_eq!(payloads_run(&v1(b"")), (Bytes::new(), 0));
 }
 
+/// Every message has its place, also one that is none of v2.
+#[test]
+fn marked_payloads_are_as_many_as_there_are_messages() {
+    let gap = (TEXT, LEFT_OUT.as_bytes().to_vec());
+    let run = [
+        v1(b""),
+        raw(b"no cbor"),
+        v1(b"x"),
+        v2(Kind::Binary, b"!"),
+        v2(Kind::Text, b""),
+        v1(&[b'y'; 125]),
+        raw(b"\xA3\x63uid"),
+    ];
+    let (bytes, count) = marked_payloads_run(&run.concat());
+    let expected = [
+        gap.clone(),
+        (TEXT, b"=x".to_vec()),
+        (BINARY, b"=!".to_vec()),
+        (TEXT, b"=".to_vec()),
+        (TEXT, [&b"="[..], &[b'y'; 125]].concat()),
+        gap,
+    ];
+    assert_eq!(sent(&bytes), expected);
+    assert_eq!(count, 6);
+    assert_eq!(marked_payloads_run(&v1(b"")), (Bytes::new(), 0));
+}
+
 #[test]
 fn the_largest_payload_fits() {
     let names = BodyPrefix::new("alice", "room");
@@ -156,5 +183,9 @@ proptest! {
         let expected = each.into_iter().flat_map(|(bytes, _)| bytes).collect::<Vec<_>>();
         prop_assert_eq!(bytes, expected);
         prop_assert_eq!(count, counts);
+        let messages = frames.iter().filter(|frame| !is_presence(frame)).count();
+        let (bytes, count) = marked_payloads_run(&frames.concat());
+        prop_assert_eq!(count as usize, messages);
+        prop_assert_eq!(sent(&bytes).len(), messages);
     }
 }

@@ -152,6 +152,9 @@ impl<'a> Reader<'a> {
         if is_server(&command.text) {
             running.wait_until_said("listen");
         }
+        if is_event_stream(&command.text) {
+            running.wait_for_line("event: welcome");
+        }
         self.running.push(running);
     }
 
@@ -259,5 +262,11 @@ fn is_server(command: &str) -> bool {
 
 /// Returns `true` for a command that does not end by itself.
 fn goes_on(command: &str) -> bool {
-    is_server(command) || matches!(words(command)[..], ["mles", "sub" | "chat", ..])
+    is_server(command)
+        || is_event_stream(command)
+        || matches!(words(command)[..], ["mles", "sub" | "chat", ..])
+}
+
+fn is_event_stream(command: &str) -> bool {
+    matches!(words(command)[..], ["curl", "-N", ..])
 }

@@ -157,12 +157,31 @@ fn offered_protocols_are_found_however_they_are_listed() {
             "Sec-WebSocket-Protocol: mles-websocket",
         ],
     ] {
-        assert_eq!(offer(headers), Offer::Mles, "{headers:?}");
+        assert_eq!(
+            offer(headers),
+            Offer::Ours(Subprotocol::Mles),
+            "{headers:?}"
+        );
+    }
+    for headers in [
+        &["Sec-WebSocket-Protocol: mles-websocket.resume"] as &[&str],
+        &["Sec-WebSocket-Protocol: mles-websocket, mles-websocket.resume"],
+        &[
+            "Sec-WebSocket-Protocol: mles-websocket.resume",
+            "Sec-WebSocket-Protocol: mles-websocket",
+        ],
+    ] {
+        assert_eq!(
+            offer(headers),
+            Offer::Ours(Subprotocol::Resume),
+            "{headers:?}"
+        );
     }
     for headers in [
         &["Sec-WebSocket-Protocol: chat"] as &[&str],
         &["Sec-WebSocket-Protocol: MLES-websocket"],
         &["Sec-WebSocket-Protocol: mles-websocket2, mles"],
+        &["Sec-WebSocket-Protocol: mles-websocket.resumed"],
         &["Sec-WebSocket-Protocol:"],
     ] {
         assert_eq!(offer(headers), Offer::Others, "{headers:?}");

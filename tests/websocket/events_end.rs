@@ -1,0 +1,177 @@
+//! How event streams end: slow clients under each policy, and a server that stops.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use mles::Broker;
+use mles::channel::{ChannelSettings, SlowPolicy};
+
+use crate::common::events::Events;
+use crate::common::slow::{MANY, QUEUE, message, number, publish_until_held, send_many};
+use crate::common::websocket::{address, settings};
+use crate::common::{Client, LONG, start, wait_until};
+use crate::events::EVENTS;
+
+fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -> Broker {
+    let mut settings = settings();
+    settings.channels.default = ChannelSettings {
+        history_frames: 0,
+        slow_policy,
+        queue_bytes,
+        write_deadline,
+        ..settings.channels.default
+    };
+    start(settings)
+}
+
+/// A stream of which the welcome was read, and a publisher and a member that reads over TCP.
+fn open(broker: &Broker) -> (Events, [Client; 2]) {
+    let mut slow = Events::open(address(broker), EVENTS, "");
+    slow.data("welcome");
+    let others = ["alice", "reader"].map(|uid| Client::join_and_wait(broker, uid, "room"));
+    (slow, others)
+}
+
+fn number_of(text: &serde_json::Value) -> usize {
+    number(text["text"].as_str().unwrap().as_bytes())
+}
+
+#[test]
+fn drop_oldest_tells_how_many_are_gone() {
+    let broker = with(SlowPolicy::DropOldest, QUEUE, LONG);
+    let (mut slow, [mut alice, mut reader]) = open(&broker);
+    send_many(&mut alice, &mut reader);
+    let (mut expected, mut missed) = (0, 0);
+    while expected < MANY {
+        let event = slow.next();
+        if event.name == "gap" {
+            let gap = event.data["missed"].as_u64().unwrap();
+            missed += gap;
+            expected += usize::try_from(gap).unwrap();
+            continue;
+        }
+        assert_eq!(number_of(&event.data), expected);
+        expected += 1;
+        assert_eq!(event.data["offset"], expected);
+    }
+    assert!(missed > 0);
+    let stats = broker.stats();
+    assert_eq!(
+        (stats.dropped_frames, stats.slow_disconnects),
+        (missed, 0),
+        "{stats}"
+    );
+    alice.send(&message(MANY));
+    assert_eq!(number_of(&slow.data("message")), MANY);
+}
+
+#[test]
+fn disconnect_ends_the_stream_and_says_why() {
+    let broker = with(SlowPolicy::Disconnect, QUEUE, LONG);
+    let (mut slow, [mut alice, mut reader]) = open(&broker);
+    let reading = std::thread::spawn({
+        let stats = broker.stop_handle();
+        move || {
+            wait_until("it is slow", || stats.stats().slow_disconnects == 1);
+            for expected in 0.. {
+                let event = slow.next();
+                if event.name == "close" {
+                    slow.assert_end();
+                    return (expected, event);
+                }
+                assert_eq!(number_of(&event.data), expected);
+            }
+            unreachable!()
+        }
+    });
+    send_many(&mut alice, &mut reader);
+    let (got, event) = reading.join().unwrap();
+    assert!((1..MANY).contains(&got), "{got}");
+    let reason = event.data["reason"].as_str().unwrap();
+    assert!(reason.contains("queue_bytes"), "{reason}");
+    // It is to come back at once.
+    assert_eq!((event.id, event.retry), (None, None));
+    wait_until("it is gone", || broker.stats().connections == 2);
+}
+
+#[test]
+fn disconnect_at_write_deadline() {
+    let broker = with(SlowPolicy::DropOldest, 64 << 20, Duration::from_millis(300));
+    let (_slow, [mut alice, mut reader]) = open(&broker);
+    send_many(&mut alice, &mut reader);
+    wait_until("it is disconnected", || {
+        broker.stats().slow_disconnects == 1
+    });
+    wait_until("it is gone", || broker.stats().connections == 2);
+}
+
+#[test]
+fn backpressure_waits_for_a_stream() {
+    let broker = with(SlowPolicy::Backpressure, QUEUE, LONG);
+    let mut slow = Events::open(address(&broker), EVENTS, "");
+    slow.data("welcome");
+    let mut alice = Client::join_and_wait(&broker, "alice", "room");
+    let next = |i| alice.frame(&message(i)).to_vec();
+    let (sent, rest) = publish_until_held(&alice.stream, next);
+    let reading = std::thread::spawn(move || {
+        for i in 0..sent {
+            assert_eq!(number_of(&slow.data("message")), i);
+        }
+        slow
+    });
+    alice.stream.write_all(&rest).unwrap();
+    let mut slow = reading.join().unwrap();
+    alice.send(&message(sent));
+    assert_eq!(number_of(&slow.data("message")), sent);
+    let stats = broker.stats();
+    assert_eq!((stats.slow_disconnects, stats.dropped_frames), (0, 0));
+}
+
+/// What was queued comes first, and the client is told to come back later, each at another time.
+#[test]
+fn a_stop_ends_streams_with_all_that_was_queued() {
+    const STREAMS: usize = 10;
+    let mut settings = settings();
+    settings.channels.default.history_frames = 0;
+    settings.drain_deadline = LONG;
+    let broker = start(settings);
+    let mut streams: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let mut events = Events::open(address(&broker), EVENTS, "");
+            events.data("welcome");
+            events
+        })
+        .collect();
+    let mut alice = Client::join_and_wait(&broker, "alice", "room");
+    let before = broker.stats().deliveries;
+    for i in 0..100 {
+        alice.send(&message(i));
+    }
+    wait_until("all is queued", || {
+        broker.stats().deliveries >= before + 100 * STREAMS as u64
+    });
+    alice.reset();
+    let stopping = std::thread::spawn(move || broker.stop());
+    let mut waits: Vec<_> = streams
+        .iter_mut()
+        .map(|events| {
+            for i in 0..100 {
+                assert_eq!(number_of(&events.data("message")), i);
+            }
+            let close = events.next();
+            assert_eq!(close.name, "close");
+            assert_eq!(close.data["reason"], "the server is stopping");
+            events.assert_end();
+            close.retry.unwrap()
+        })
+        .collect();
+    assert!(
+        waits.iter().all(|wait| (1000..5000).contains(wait)),
+        "{waits:?}"
+    );
+    waits.sort_unstable();
+    waits.dedup();
+    assert!(waits.len() > 1);
+    let stats = stopping.join().unwrap().unwrap();
+    assert_eq!(stats.dropped_frames, 0, "{stats}");
+}
