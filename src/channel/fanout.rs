@@ -1,6 +1,7 @@
 //! The members of a channel that live on one shard, and what is queued for each.
 
 mod slow;
+mod watching;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -8,9 +9,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::encoding::EncodedRun;
 #[cfg(feature = "server")]
-use super::encoding::NOTHING;
-use super::encoding::{EncodedRun, Encoding};
+use super::encoding::{Encoding, NOTHING};
 use super::member::{Member, SessionId};
 use super::members::{MemberKey, Members};
 use super::merger::Merger;
@@ -22,7 +23,6 @@ use super::run::FrameRun;
 use super::settings::ChannelSettings;
 #[cfg(feature = "server")]
 use super::settings::SlowPolicy;
-use crate::protocol::Notice;
 use slow::low_water;
 pub use slow::{SlowReason, Verdict};
 
@@ -176,8 +176,7 @@ impl<T> Fanout<T> {
         missed: impl IntoIterator<Item = Bytes>,
     ) {
         if let Some(member) = self.members.get_mut(key) {
-            let wants_members = resumed.members.is_some();
-            let welcome = member.form.track(channel, resumed.welcome, wants_members);
+            let welcome = member.form.track(channel, resumed);
             debug_assert!(welcome.is_some(), "its encoding has notices");
             member.outbox.push(welcome.unwrap_or_default());
             member.replay += member.outbox.cost();
@@ -224,42 +223,6 @@ impl<T> Fanout<T> {
             self.round.runs += 1;
         }
         count
-    }
-
-    /// Queues a notice for the members that want to know who is there. It is made once for each encoding. Returns how
-    /// many there are.
-    pub fn notify(&mut self, notice: &Notice) -> usize {
-        let mut made: Vec<(&'static Encoding, Bytes)> = Vec::new();
-        let mut merger = Merger::default();
-        let mut count = 0;
-        for (key, member) in self.members.iter_mut() {
-            let (encoding, tracking) = (member.form.encoding, &member.form.tracking);
-            let Some(tracking) = tracking.as_ref().filter(|tracking| tracking.wants_members) else {
-                continue;
-            };
-            let known = made.iter().find(|(known, _)| *known == encoding);
-            let unit = known.map_or_else(|| tracking.encode(notice), |(_, unit)| unit.clone());
-            if known.is_none() {
-                made.push((encoding, unit.clone()));
-            }
-            member.outbox.push_merging(unit, &mut merger);
-            count += 1;
-            if !std::mem::replace(&mut member.dirty, true) {
-                self.dirty.push_back(key);
-            }
-        }
-        count
-    }
-
-    /// Queues a notice for one member, if it has asked for positions.
-    pub fn notify_one(&mut self, key: MemberKey, notice: &Notice) {
-        let Some(member) = self.members.get_mut(key) else {
-            return;
-        };
-        if let Some(tracking) = &member.form.tracking {
-            member.outbox.push(tracking.encode(notice));
-            self.mark_dirty(key);
-        }
     }
 
     /// Lists a member as dirty again: not all that is queued for it could be written.

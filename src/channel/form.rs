@@ -5,7 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::encoding::{Encoding, NoticeEncoding};
-use crate::protocol::{Epoch, MessageCounter, Notice, Position, Welcome, frames};
+use super::resume::Resumed;
+use crate::protocol::{Epoch, MessageCounter, Notice, Position, frames};
 
 /// The form of one member's queue: its encoding, and what has to be known where the member has asked for positions.
 #[derive(Debug)]
@@ -23,10 +24,21 @@ pub(super) struct Tracking {
     epoch: Epoch,
     /// Name of the channel.
     channel: Rc<str>,
-    /// Set if it wants to know who is there.
-    pub(super) wants_members: bool,
+    /// How it wants to know who is there.
+    pub(super) watching: Watching,
     /// Offset of the last message of its history that is encoded.
     encoded: u64,
+}
+
+/// How a member wants to know who is in the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watching {
+    /// Not at all.
+    No,
+    /// It waits for the list, with so many names at most.
+    Waits { names: usize },
+    /// It has the list, and is told what changes.
+    Follows,
 }
 
 impl From<&'static Encoding> for Form {
@@ -41,18 +53,17 @@ impl From<&'static Encoding> for Form {
 impl Form {
     /// Makes it that of a member that has asked for positions, and returns what that is told first; `None` if the
     /// encoding has no notices.
-    pub(super) fn track(
-        &mut self,
-        channel: &Rc<str>,
-        welcome: Welcome,
-        wants_members: bool,
-    ) -> Option<Bytes> {
+    pub(super) fn track(&mut self, channel: &Rc<str>, resumed: &Resumed) -> Option<Bytes> {
         let notices = self.encoding.notices()?;
+        let (welcome, names) = (resumed.welcome, resumed.members);
+        let waits = |names| Watching::Waits {
+            names: usize::try_from(names).unwrap_or(usize::MAX),
+        };
         let tracking = self.tracking.insert(Box::new(Tracking {
             notices,
             epoch: welcome.position.epoch,
             channel: channel.clone(),
-            wants_members,
+            watching: names.map_or(Watching::No, waits),
             encoded: welcome.position.offset.saturating_sub(welcome.replay),
         }));
         Some(tracking.encode(&Notice::Welcome(welcome)))

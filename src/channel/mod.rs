@@ -55,7 +55,7 @@ pub use merger::Merger;
 pub use numbered::{MessagePage, Numbers, Receipt};
 pub use outbox::{Dropped, ENTRY_COST, Outbox};
 pub use owner::{Channel, CidInUse, Committed, FreedSeat, Joined, Place, Seat};
-pub use presence::{Difference, NameLimit, PendingChanges};
+pub use presence::{Difference, MemberNews, NameLimit, PendingChanges};
 pub use publishers::{Published, PublisherId, Publishers};
 pub use resume::Resumed;
 pub use run::FrameRun;

@@ -15,6 +15,14 @@ pub struct NameLimit {
     pub bytes: usize,
 }
 
+impl Difference {
+    /// Returns `true` if nothing has changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.joined.is_empty() && self.left.is_empty()
+    }
+}
+
 impl NameLimit {
     /// Takes `name` into account. Returns `false` if there is no room for it.
     pub fn admit(&mut self, name: &str) -> bool {
@@ -34,6 +42,27 @@ pub struct Difference {
     pub joined: Vec<Box<str>>,
     /// The uids of members that have left, in order.
     pub left: Vec<Box<str>>,
+}
+
+/// What those who watch a channel are told at one time.
+#[derive(Clone, Debug, Default)]
+pub struct MemberNews {
+    /// Number of members.
+    pub count: usize,
+    /// What has changed for those who have been told before.
+    pub changes: Difference,
+    /// Who is there, changes included, for those who have not; `None` if there are none.
+    pub list: Option<Vec<Box<str>>>,
+}
+
+impl MemberNews {
+    /// Returns the bytes that its names take.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let changes = self.changes.joined.iter().chain(&self.changes.left);
+        let names = changes.chain(self.list.iter().flatten());
+        names.map(|uid| uid.len() + NAME_COST).sum()
+    }
 }
 
 /// Changes that have still to be told to those who watch a channel.

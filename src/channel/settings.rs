@@ -36,6 +36,8 @@ pub struct ChannelSettings {
     pub slow_policy: SlowPolicy,
     /// Set to send a join frame with an empty message to the other members.
     pub announce_joins: bool,
+    /// Time over which changes of members are collected before those who watch are told.
+    pub presence_interval: Duration,
     /// Time for which a channel without members keeps its history before it is freed.
     pub idle_ttl: Duration,
     /// Most publishers, or idempotency keys, that are remembered so that what is published again is not there twice;
@@ -55,6 +57,7 @@ impl Default for ChannelSettings {
             write_deadline: Duration::from_secs(10),
             slow_policy: SlowPolicy::Disconnect,
             announce_joins: true,
+            presence_interval: Duration::from_millis(200),
             idle_ttl: Duration::from_secs(600),
             publishers_limit: 10_000,
             publishers_age: Duration::from_secs(300),

@@ -154,6 +154,8 @@ options! {
         slow_policy: settings.channels.default.slow_policy => OneOf::SLOW_POLICY;
         /// Announce joins to the other members
         announce_joins: settings.channels.default.announce_joins => Switch;
+        /// Time over which changes of members are collected before the clients that watch are told
+        presence_interval: settings.channels.default.presence_interval => Time(BLINK..=HOUR);
         /// Time that a channel without members keeps its history and its positions
         idle_ttl: settings.channels.default.idle_ttl => Time(Duration::ZERO..=YEAR);
         /// Number of idempotency keys that a channel remembers; 0 remembers none

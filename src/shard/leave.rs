@@ -91,10 +91,11 @@ impl Shard {
             .unwrap_or_default()
     }
 
-    /// Does what follows when a session has left a room: a join may wait for its place, and a link or the room
-    /// may not be needed any more.
+    /// Does what follows when a session has left a room: a join may wait for its place, others may watch, and a link or
+    /// the room may not be needed any more.
     pub(super) fn after_leaving(self: &Rc<Self>, at: u32, session: SessionId, now: Instant) {
         self.has_given_way(session);
+        self.tell_members_soon(at);
         self.close_link_later(at);
         self.close_or_update_need(at, now);
     }

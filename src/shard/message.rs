@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustls::Connection;
@@ -18,7 +19,7 @@ use super::presence::NamedMembers;
 use super::refusal::Refusal;
 use super::stream::{StreamReader, StreamWriter, sides};
 use crate::access::Rights;
-use crate::channel::{FrameRun, Resumed, SessionId};
+use crate::channel::{FrameRun, MemberNews, Resumed, SessionId};
 use crate::protocol::{Cid, FrameError, FrameHeader, LinkHello, ResumeRequest};
 
 /// From a relay or an accepting shard to the owner of a channel.
@@ -84,6 +85,11 @@ pub(crate) enum Delivery {
     Through,
     /// The owner wants to know the uids of the members there.
     NameMembers { channel: ChannelId },
+    /// What those who watch a channel there are told about its members.
+    TellMembers {
+        channel: ChannelId,
+        news: Arc<MemberNews>,
+    },
     /// Another connection wants the place of the member. Its client is to be tested.
     Test {
         channel: ChannelId,
@@ -126,6 +132,7 @@ impl Weigh for Delivery {
             Self::Run { run, .. } => run.pinned(),
             // The replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight(),
+            Self::TellMembers { news, .. } => news.weight(),
             Self::Refuse { .. }
             | Self::Through
             | Self::NameMembers { .. }

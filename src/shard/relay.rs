@@ -35,6 +35,7 @@ impl Shard {
                 uid,
             } => self.test_relayed(channel, session, &uid),
             Delivery::NameMembers { channel } => self.name_members(channel),
+            Delivery::TellMembers { channel, news } => self.tell_relayed_members(channel, &news),
             Delivery::Through => self.behind.set(self.behind.get().saturating_sub(1)),
             Delivery::Evict {
                 channel,

@@ -43,6 +43,7 @@ impl Shard {
         };
         let (session, cid) = (arrival.identity.session, arrival.identity.cid);
         let uid = arrival.identity.uid.clone();
+        let names = arrival.resume.as_ref().and_then(|resume| resume.members);
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
         let newcomer = match spread_to {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
@@ -51,6 +52,10 @@ impl Shard {
         if let Some(room) = self.registry.borrow_mut().room(at) {
             room.member_joined(session, &uid, spread_to);
         }
+        if let Some(names) = names {
+            self.watch_members(at, session, spread_to, names);
+        }
+        self.tell_members_soon(at);
         self.after_joining(at, &uid, cid);
         if let Some(run) = publishes {
             self.publish_in(at, session, run, now);

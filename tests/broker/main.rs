@@ -19,6 +19,7 @@ mod limits;
 mod listening;
 mod make_room;
 mod order;
+mod presence;
 mod proxy_header;
 mod resume;
 mod silent_connections;

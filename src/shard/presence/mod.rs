@@ -1,8 +1,8 @@
-//! Who is in a channel, for those who want to know.
+//! Who is in a channel, for those who want to know: they ask, or they watch.
 //!
 //! The owner of a channel knows its members by their connection ids, and the uids only of those on its own shard. Names
 //! of the others are kept from the first question on: the owner asks each shard with members once, and from then on
-//! follows who comes and leaves. When nobody has asked for [`KEPT`], the names are let go.
+//! follows who comes and leaves. When nobody watches and nobody has asked for [`KEPT`], the names are let go.
 //!
 //! Invariants:
 //!
@@ -14,6 +14,7 @@
 //! * A name costs up to 60 bytes and the uid, for each member on another shard.
 
 mod relayed;
+mod watching;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -27,22 +28,15 @@ use super::room::Room;
 use super::session::{Role, Session};
 use super::{Shard, turn};
 use crate::channel::{FreedSeat, NameLimit, SessionId};
-pub(super) use relayed::NamedMembers;
+pub(crate) use relayed::NamedMembers;
+use watching::Watchers;
 
 /// Time for which names are kept when nobody asks any more: who asks now and then makes no shard name its members anew.
 const KEPT: Duration = Duration::from_secs(10);
 /// Most names in a list.
 pub(crate) const MAX_NAMES: usize = 1000;
-/// Most bytes of names in a list, unless a single one is longer.
+/// Most bytes of names in a list, unless a single one is longer. It is no longer than a frame may be, either.
 const MAX_BYTES: usize = 256 << 10;
-
-/// Returns the bounds of a list of `names` names, if that is not too many.
-fn limit_to(names: usize) -> NameLimit {
-    NameLimit {
-        names: names.min(MAX_NAMES),
-        bytes: MAX_BYTES,
-    }
-}
 
 /// The members of one channel, as its owner knows them while somebody wants to know.
 #[derive(Debug)]
@@ -53,8 +47,10 @@ pub(super) struct Presence {
     servers: usize,
     /// Shards that have been asked, and have not named all of their members yet.
     awaited: Vec<ShardId>,
-    /// Those who wait for that, each with the names that it wants at most.
-    waiting: Vec<(usize, Reply<MemberList>)>,
+    /// Those who wait for that, each with the bounds of its list.
+    waiting: Vec<(NameLimit, Reply<MemberList>)>,
+    /// Sessions that are told who comes and leaves.
+    watchers: Watchers,
     /// When somebody last asked.
     asked_at: Instant,
 }
@@ -73,7 +69,7 @@ impl Shard {
             let _ = reply.send(Ok(MemberList::default()));
             return;
         };
-        let to_ask = room.ask_for_members(names, reply);
+        let to_ask = room.ask_for_members(self.limit_names(names), reply);
         let channel = room.id;
         drop(registry);
         for shard in to_ask {
@@ -82,10 +78,20 @@ impl Shard {
     }
 
     /// Takes in names that another shard has sent.
-    pub(super) fn on_named(&self, named: NamedMembers) {
+    pub(super) fn on_named(self: &Rc<Self>, named: NamedMembers) {
         turn::spend_each(named.members.len());
-        if let Some(room) = self.registry.borrow_mut().room_of(named.channel) {
+        let channel = named.channel;
+        if let Some(room) = self.registry.borrow_mut().room_of(channel) {
             room.take_names(named);
+        }
+        self.tell_members_soon(channel.index);
+    }
+
+    /// Returns the bounds of a list of `names` names.
+    fn limit_names(&self, names: usize) -> NameLimit {
+        NameLimit {
+            names: names.min(MAX_NAMES),
+            bytes: MAX_BYTES.min(self.common.settings.limits.max_frame / 2),
         }
     }
 }
@@ -93,9 +99,9 @@ impl Shard {
 impl Room {
     /// Answers who asks for the members now, or keeps the question until all are known by name. Returns the shards that
     /// have to be asked for names.
-    fn ask_for_members(&mut self, names: usize, reply: Reply<MemberList>) -> Vec<ShardId> {
+    fn ask_for_members(&mut self, limit: NameLimit, reply: Reply<MemberList>) -> Vec<ShardId> {
         let count = self.count_members();
-        if count == 0 || names == 0 {
+        if count == 0 || limit.names == 0 {
             let uids = Vec::new();
             // Nobody waits for it when the connection is gone.
             let _ = reply.send(Ok(MemberList { count, uids }));
@@ -104,9 +110,9 @@ impl Room {
         let to_ask = self.know_members();
         match &mut self.presence {
             Some(presence) if !presence.awaited.is_empty() => {
-                presence.waiting.push((names, reply));
+                presence.waiting.push((limit, reply));
             }
-            _ => _ = reply.send(Ok(self.list_members(names))),
+            _ => _ = reply.send(Ok(self.list_members(limit))),
         }
         to_ask
     }
@@ -124,6 +130,7 @@ impl Room {
             servers: self.count_servers(),
             awaited: awaited.clone(),
             waiting: Vec::new(),
+            watchers: Watchers::default(),
             asked_at: now,
         }));
         awaited
@@ -152,8 +159,8 @@ impl Room {
             return;
         };
         if presence.awaited.is_empty() || self.channel.is_empty() {
-            for (names, reply) in std::mem::take(&mut presence.waiting) {
-                let _ = reply.send(Ok(self.list_members(names)));
+            for (limit, reply) in std::mem::take(&mut presence.waiting) {
+                let _ = reply.send(Ok(self.list_members(limit)));
             }
         }
     }
@@ -165,6 +172,9 @@ impl Room {
         };
         if relay.is_some() {
             presence.relayed.insert(session, uid.into());
+        }
+        if presence.is_watched() {
+            presence.watchers.changes.join(uid);
         }
     }
 
@@ -180,10 +190,21 @@ impl Room {
         let Some(presence) = &mut self.presence else {
             return;
         };
-        match &freed.member {
-            Some(member) if member.handle.role == Role::Downstream => presence.servers -= 1,
-            Some(_) => {}
-            None => _ = presence.relayed.remove(&freed.seat.session),
+        let session = freed.seat.session;
+        let relayed = presence.relayed.remove(&session);
+        let uid = match &freed.member {
+            Some(member) if member.handle.role == Role::Downstream => {
+                presence.servers -= 1;
+                None
+            }
+            Some(member) => Some(&*member.handle.uid),
+            None => relayed.as_deref(),
+        };
+        if let Some(uid) = uid.filter(|_| presence.is_watched()) {
+            presence.watchers.changes.leave(uid);
+        }
+        if presence.watchers.leave(session) {
+            presence.asked_at = Instant::now();
         }
         if self.channel.is_empty() {
             self.answer_those_who_wait();
@@ -194,7 +215,7 @@ impl Room {
     pub(super) fn trim_presence(&mut self, now: Instant) {
         let is_spent = self.presence.as_ref().is_some_and(|presence| {
             let is_asked = now.saturating_duration_since(presence.asked_at) < KEPT;
-            !is_asked && presence.awaited.is_empty()
+            !is_asked && presence.awaited.is_empty() && presence.watchers.is_empty()
         });
         if is_spent {
             self.presence = None;
@@ -202,17 +223,22 @@ impl Room {
     }
 
     /// Returns the number of members, and so many of their uids.
-    fn list_members(&self, names: usize) -> MemberList {
-        let mut limit = limit_to(names);
-        let here = self.channel.local.iter().map(|(_, member)| &*member.handle);
-        let here = here.filter(|session| session.role == Role::Client);
-        let here = here.map(|session| &session.uid);
-        let elsewhere = self.presence.iter().flat_map(|p| p.relayed.values());
-        let uids = here.chain(elsewhere).take_while(|uid| limit.admit(uid));
-        let uids: Vec<_> = uids.cloned().collect();
+    fn list_members(&self, mut limit: NameLimit) -> MemberList {
+        let presence = self.presence.iter();
+        let uids = presence.flat_map(|presence| self.uids(presence));
+        let uids = uids.take_while(|uid| limit.admit(uid)).map(Box::from);
+        let uids: Vec<_> = uids.collect();
         turn::spend_each(uids.len());
         let count = self.count_members();
         MemberList { count, uids }
+    }
+
+    /// Returns the uids of all members that are known by name.
+    fn uids<'a>(&'a self, presence: &'a Presence) -> impl Iterator<Item = &'a str> + 'a {
+        let here = self.channel.local.iter().map(|(_, member)| &*member.handle);
+        let here = here.filter(|session| session.role == Role::Client);
+        let here = here.map(|session| &*session.uid);
+        here.chain(presence.relayed.values().map(|uid| &**uid))
     }
 
     fn count_members(&self) -> usize {
