@@ -80,6 +80,9 @@ impl Response {
 
     /// Returns the body, or of a stream without an end the first `shown` bytes.
     fn body(&mut self, head: &str, shown: usize) -> Vec<u8> {
+        if header(head, "Content-Type") == Some("text/event-stream") {
+            return self.take(shown);
+        }
         if header(head, "Transfer-Encoding") != Some("chunked") {
             let length = header(head, "Content-Length").unwrap_or("0");
             return self.take(length.parse().unwrap());
