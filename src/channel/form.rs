@@ -38,7 +38,9 @@ pub(super) enum Watching {
     /// It waits for the list, with so many names at most.
     Waits { names: usize },
     /// It has the list, and is told what changes.
-    Follows,
+    Follows { names: usize },
+    /// It was too slow for some of that, and needs the list anew.
+    Lost { names: usize },
 }
 
 impl From<&'static Encoding> for Form {
@@ -67,6 +69,15 @@ impl Form {
             encoded: welcome.position.offset.saturating_sub(welcome.replay),
         }));
         Some(tracking.encode(&Notice::Welcome(welcome)))
+    }
+
+    /// Records that notices about members were left out.
+    pub(super) fn lose_members(&mut self) {
+        if let Some(tracking) = &mut self.tracking
+            && let Watching::Follows { names } = tracking.watching
+        {
+            tracking.watching = Watching::Lost { names };
+        }
     }
 
     /// Encodes the next frames of the member's history.

@@ -23,7 +23,7 @@ pub(super) struct LeftOut<'a> {
     /// Messages behind the last receipt.
     after: u64,
     /// Set if a notice about members is among them.
-    members: bool,
+    pub(super) members: bool,
 }
 
 impl<'a> LeftOut<'a> {

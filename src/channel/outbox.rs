@@ -260,7 +260,10 @@ impl Outbox {
             }
             room = cost;
         }
-        let dropped = left_out.dropped;
+        let (dropped, members) = (left_out.dropped, left_out.members);
+        if members {
+            form.lose_members();
+        }
         if let Some(unit) = begun {
             self.cost += rest;
             self.push_front(unit);

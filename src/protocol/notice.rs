@@ -47,16 +47,17 @@ pub enum Notice {
         #[serde(default, skip_serializing_if = "is_false")]
         members: bool,
     },
-    /// Who is there. Behind the welcome, for a client that wants to know.
+    /// Who is there. Behind the welcome, for a client that wants to know, and once more when it has caught up after a gap
+    /// in which changes were left out.
     Members {
         /// Number of members.
         count: u64,
-        /// Their uids, as many as the client wants at most.
+        /// Their uids, one for each member, as many as the client wants at most.
         uids: Vec<Box<str>>,
     },
     /// Who has come and left since the last such notice.
     Changes {
-        /// Number of members now.
+        /// Number of members now. Names that there was no room for come with the next changes.
         count: u64,
         /// The uids of members that have come.
         joined: Vec<Box<str>>,

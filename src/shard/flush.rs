@@ -240,7 +240,7 @@ impl Shard {
             let ended = match timeout_at(deadline.into(), session.writer.writable(session.id)).await
             {
                 Ok(Ok(())) => match self.resume_write(&session, key) {
-                    Wrote::All => return,
+                    Wrote::All => return self.caught_up(&session, key),
                     Wrote::Some => {
                         self.yield_turn().await;
                         None

@@ -147,6 +147,7 @@ impl Shard {
                 self.has_given_way(session);
             }
             Request::Ask(question) => self.answer(*question),
+            Request::ListMembers { channel, names } => self.list_members_anew(channel, names),
             Request::Named(named) => self.on_named(*named),
             Request::Free { channel } => self.free_channel(channel),
             Request::Alive { session } => self.refuse_waiting(session),

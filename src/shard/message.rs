@@ -51,6 +51,8 @@ pub(crate) enum Request {
     Alive { session: SessionId },
     /// Somebody without a seat publishes, reads, or wants to know who is there.
     Ask(Box<Question>),
+    /// A relay member that watches was too slow for some of the news: it needs the list anew, with so many names.
+    ListMembers { channel: ChannelId, names: usize },
     /// Names of relay members, which the owner has asked for.
     Named(Box<NamedMembers>),
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
@@ -117,6 +119,7 @@ impl Weigh for Request {
             Self::Ask(question) => question.weight(),
             Self::Named(named) => named.weight(),
             Self::Leave { .. }
+            | Self::ListMembers { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }
             | Self::Alive { .. }

@@ -84,6 +84,8 @@ impl Watcher {
                 }
                 self.uids.extend(joined.iter().map(|uid| uid.to_string()));
             }
+            // The list comes anew.
+            Event::Gap { members, .. } => self.has_list &= !members,
             other => assert!(matches!(other, Event::Message(..)), "{other:?}"),
         }
         true
@@ -346,39 +348,41 @@ fn servers_are_not_told_about() {
     assert_eq!((ann.notices, ann.told), (2, 2));
 }
 
-/// Notices are dropped like messages, and the gap says so.
+/// Notices are dropped like messages, and the gap says so. Who has caught up gets the list anew.
 #[test]
-fn who_is_too_slow_is_told_that_names_are_missing() {
-    let mut settings = settings(2, 100);
-    settings.channels.default.slow_policy = SlowPolicy::DropOldest;
-    settings.channels.default.queue_bytes = QUEUE;
-    settings.limits.max_frame = QUEUE;
-    let broker = start(settings);
-    let mut slow = Watcher::join(&broker, "slow", "room", 10);
-    slow.expect_these(&["slow"]);
-    let mut publisher = Client::join_and_wait(&broker, "publisher", "room");
-    let mut reader = Watcher::join(&broker, "reader", "room", 10);
-    reader.expect_these(&["publisher", "reader", "slow"]);
-    for i in 0..MANY {
-        if i == MANY / 2 {
-            let _member = Client::join_and_wait(&broker, "new", "room");
-            while !reader.uids.contains(&"new".to_owned()) {
+fn who_was_too_slow_is_told_anew_who_is_there() {
+    for threshold in [100, 0] {
+        let mut settings = settings(2, threshold);
+        settings.channels.default.slow_policy = SlowPolicy::DropOldest;
+        settings.channels.default.queue_bytes = QUEUE;
+        settings.limits.max_frame = QUEUE;
+        let broker = start(settings);
+        let mut slow = Watcher::join(&broker, "slow", "room", 10);
+        slow.expect_these(&["slow"]);
+        let mut publisher = Client::join_and_wait(&broker, "publisher", "room");
+        let mut reader = Watcher::join(&broker, "reader", "room", 10);
+        reader.expect_these(&["publisher", "reader", "slow"]);
+        let mut send = |reader: &mut Watcher, i| {
+            publisher.send(&message(i));
+            let before = reader.asker.position.offset;
+            while reader.asker.position.offset == before {
                 assert!(reader.next(PATIENCE));
             }
+        };
+        (0..MANY / 2).for_each(|i| send(&mut reader, i));
+        let _new = Client::join_and_wait(&broker, "new", "room");
+        reader.expect_these(&["new", "publisher", "reader", "slow"]);
+        (MANY / 2..MANY).for_each(|i| send(&mut reader, i));
+        let (mut has_lost, end) = (false, reader.asker.position);
+        while slow.asker.position != end {
+            assert!(slow.next(PATIENCE));
+            has_lost |= !slow.has_list;
         }
-        publisher.send(&message(i));
-        let before = reader.asker.position.offset;
-        while reader.asker.position.offset == before {
-            assert!(reader.next(PATIENCE));
+        assert!(has_lost, "a gap says that names are missing");
+        slow.expect_these(&["new", "publisher", "reader", "slow"]);
+        let _last = Client::join_and_wait(&broker, "zoe", "room");
+        for watcher in [&mut slow, &mut reader] {
+            watcher.expect_these(&["new", "publisher", "reader", "slow", "zoe"]);
         }
     }
-    let mut gaps = Vec::new();
-    while slow.asker.position != reader.asker.position {
-        match slow.asker.next() {
-            Event::Gap { members, .. } => gaps.push(members),
-            Event::Message(..) | Event::Members(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(gaps.contains(&true), "{gaps:?}");
 }

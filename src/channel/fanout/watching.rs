@@ -5,6 +5,8 @@ use bytes::Bytes;
 use super::Fanout;
 use crate::channel::encoding::Encoding;
 use crate::channel::form::{Tracking, Watching};
+#[cfg(feature = "server")]
+use crate::channel::members::MemberKey;
 use crate::channel::merger::Merger;
 use crate::channel::presence::MemberNews;
 use crate::protocol::Notice;
@@ -34,6 +36,18 @@ impl<T> Fanout<T> {
         }
         count
     }
+
+    /// Has a member that was too slow for some of the news wait for the list once more. Returns how many names it wants
+    /// at most; `None` if it has lost nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn list_anew(&mut self, key: MemberKey) -> Option<usize> {
+        let tracking = self.members.get_mut(key)?.form.tracking.as_mut()?;
+        let Watching::Lost { names } = tracking.watching else {
+            return None;
+        };
+        tracking.watching = Watching::Waits { names };
+        Some(names)
+    }
 }
 
 /// The notices that were made of some news: by their encoding, and by the names in a list.
@@ -47,11 +61,11 @@ impl Notices<'_> {
     fn next_for(&mut self, tracking: &mut Tracking, encoding: &'static Encoding) -> Option<Bytes> {
         match (tracking.watching, &self.news.list) {
             (Watching::Waits { names }, Some(list)) => {
-                tracking.watching = Watching::Follows;
+                tracking.watching = Watching::Follows { names };
                 let names = names.min(list.len());
                 Some(self.get(tracking, encoding, Some(names)))
             }
-            (Watching::Follows, _) if !self.news.changes.is_empty() => {
+            (Watching::Follows { .. }, _) if !self.news.changes.is_empty() => {
                 Some(self.get(tracking, encoding, None))
             }
             _ => None,

@@ -5,6 +5,8 @@
 //! message in their queues like any other. On other shards they come behind the adoption of who waits for the list, so
 //! the list and the changes follow one another without a gap or an overlap.
 //!
+//! Who is too slow for some of the news gets nothing more of them, and the list anew once it has caught up.
+//!
 //! News have at most as many names as a list. What there is no room for comes with the next; the count is right in each.
 
 use std::collections::HashMap;
@@ -13,10 +15,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Presence;
-use crate::channel::{MemberNews, NameLimit, PendingChanges, SessionId};
+use crate::channel::{MemberKey, MemberNews, NameLimit, PendingChanges, SessionId};
 use crate::shard::ids::{ChannelId, Home, ShardId};
-use crate::shard::message::Delivery;
+use crate::shard::message::{Delivery, Request};
 use crate::shard::room::Room;
+use crate::shard::session::Session;
 use crate::shard::{Shard, turn};
 
 /// The sessions that watch a channel, and what they have still to be told.
@@ -37,6 +40,13 @@ pub(super) struct Watchers {
 impl Watchers {
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Has the list made for somebody who waits for it.
+    fn want_list(&mut self, names: usize) {
+        if !self.is_empty() {
+            self.list = self.list.max(Some(names));
+        }
     }
 
     /// Forgets a session that has left. Returns `true` if it was the last one that has watched.
@@ -79,14 +89,47 @@ impl Shard {
         if let Some(presence) = &mut room.presence {
             let watchers = &mut presence.watchers;
             watchers.places.insert(session, relay);
-            let names = usize::try_from(names).unwrap_or(usize::MAX);
-            watchers.list = watchers.list.max(Some(names));
+            watchers.want_list(usize::try_from(names).unwrap_or(usize::MAX));
         }
         let channel = room.id;
         drop(registry);
         for shard in to_ask {
             self.deliver_to(shard, Delivery::NameMembers { channel });
         }
+    }
+
+    /// A member that was slow has taken all that was queued for it. If it has lost news about members, it waits for the
+    /// list now.
+    pub(in crate::shard) fn caught_up(self: &Rc<Self>, session: &Session, key: MemberKey) {
+        let mut registry = self.registry.borrow_mut();
+        let members = registry.local_members(session.home);
+        let members = members.filter(|members| members.local.get(key, session.id).is_some());
+        let Some(names) = members.and_then(|members| members.local.list_anew(key)) else {
+            return;
+        };
+        let channel = match session.home {
+            Home::Owned(at) => registry.room(at).map(|room| room.id),
+            Home::Relayed(at) => registry.relay_at(at).map(|relay| relay.id),
+        };
+        drop(registry);
+        match channel {
+            Some(channel) if channel.owner == self.id => self.list_members_anew(channel, names),
+            Some(channel) => {
+                self.request(channel.owner, Request::ListMembers { channel, names });
+            }
+            None => {}
+        }
+    }
+
+    /// Has somebody who waits for the list, with at most `names` names, told with the next news.
+    pub(in crate::shard) fn list_members_anew(self: &Rc<Self>, channel: ChannelId, names: usize) {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room_of(channel);
+        if let Some(presence) = room.and_then(|room| room.presence.as_mut()) {
+            presence.watchers.want_list(names);
+        }
+        drop(registry);
+        self.tell_members_soon(channel.index);
     }
 
     /// Has those who watch a room told what is new, when it is time. To be called after members have come or left.
