@@ -21,6 +21,7 @@ mod fairness;
 mod hostile;
 mod http;
 mod keep_alive;
+mod members;
 mod order;
 mod protocol_case;
 mod proxies;

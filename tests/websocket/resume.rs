@@ -30,7 +30,7 @@ fn text(text: &str) -> Marked {
 
 impl Ws {
     /// Opens a v2 session of the resuming subprotocol, with more keys in its greeting.
-    fn resume(broker: &Broker, uid: &str, keys: &str) -> Self {
+    pub fn resume(broker: &Broker, uid: &str, keys: &str) -> Self {
         let mut ws = Self::open_resuming(broker);
         ws.send(TEXT, greeting(uid, keys).as_bytes());
         ws
@@ -62,7 +62,7 @@ impl Ws {
         }
     }
 
-    fn notice(&mut self, name: &str) -> Value {
+    pub fn notice(&mut self, name: &str) -> Value {
         match self.marked() {
             Marked::Notice(notice) if !notice[name].is_null() => notice[name].clone(),
             got => panic!("{got:?} instead of {name}"),
@@ -77,7 +77,7 @@ impl Ws {
     }
 
     /// The next notice of a v1 session, which is text.
-    fn body_notice(&mut self, channel: &str, name: &str) -> Value {
+    pub fn body_notice(&mut self, channel: &str, name: &str) -> Value {
         match self.message() {
             Got::Text(json) => {
                 let notice: Value = serde_json::from_str(&json).unwrap();
@@ -99,7 +99,7 @@ fn since(position: &str) -> String {
 }
 
 /// A first body of v1 with a wish for positions.
-fn resume_body(uid: &str, channel: &str, message: &[u8], request: &ResumeRequest) -> Vec<u8> {
+pub fn resume_body(uid: &str, channel: &str, message: &[u8], request: &ResumeRequest) -> Vec<u8> {
     let message = Message {
         uid,
         channel,
