@@ -351,7 +351,8 @@ class Publisher:
         self.come_back()
 
     def come_back(self):
-        self.session = self.join(self.id)
+        since = {} if self.session is None else {"since": str(self.session.position)}
+        self.session = self.join({"publisher": self.id, **since})
         published = self.session.expect("welcome")[1].get("published")
         assert published is not None or self.confirmed == 0, "the server has forgotten this publisher"
         self.confirm((published or 0) - self.confirmed)
@@ -426,6 +427,24 @@ class Trial:
             seen.append(subscriber.expect("message")[2:])
         assert seen == [(f"{n}".encode(), n + 1) for n in range(sent)], seen
 
+    def a_subscriber_misses_nothing_over_websocket(self):
+        publisher = self.join("pub", "resumed v2")
+        subscriber = self.join_v2("sub", "resumed v2", resume=True)
+        subscriber.expect("welcome")
+        seen, sent = [], 0
+        for _ in range(10):
+            for _ in range(random.randrange(1, 9)):
+                publisher.publish(f"!{sent}".encode())
+                sent += 1
+            while len(seen) < sent and random.random() < 0.8:
+                seen.append(subscriber.expect("message")[2:])
+            subscriber.cut()
+            subscriber = self.join_v2("sub", "resumed v2", since=str(subscriber.position))
+            assert subscriber.expect("welcome")[1]["missed"] == 0
+        while len(seen) < sent:
+            seen.append(subscriber.expect("message")[2:])
+        assert seen == [(f"!{n}".encode(), n + 1) for n in range(sent)], seen
+
     def a_foreign_position_is_told(self):
         subscriber = self.join("other", "resumed", {"since": "0123456789abcdef:3"})
         welcome = subscriber.expect("welcome")[1]
@@ -434,9 +453,19 @@ class Trial:
         assert str(subscriber.position) == welcome["position"]
 
     def a_publisher_doubles_nothing(self):
-        watcher = self.join("watcher", "published", {})
+        self.publish_again("published", lambda wishes: self.join("pub", "published", wishes))
+
+    def a_publisher_doubles_nothing_over_websocket(self):
+        def join(wishes):
+            wishes["publisher"] = f"{wishes['publisher']:x}"
+            return self.join_v2("pub", "published v2", **wishes)
+
+        self.publish_again("published v2", join)
+
+    def publish_again(self, channel, join):
+        watcher = self.join("watcher", channel, {})
         watcher.expect("welcome")
-        publisher = Publisher(lambda id: self.join("pub", "published", {"publisher": id}))
+        publisher = Publisher(join)
         sent = 0
         for _ in range(10):
             for _ in range(random.randrange(1, 9)):
@@ -460,6 +489,41 @@ class Trial:
         assert page["messages"] == [{"offset": 2, "uid": "sub", "base64": "/w=="}], page
         assert page["next"] == str(subscriber.position)
 
+    def an_event_stream_goes_on_behind_the_last_event(self):
+        publisher = self.join("pub", "events", {})
+        publisher.expect("welcome")
+        for n in range(9):
+            publisher.publish(f"{n}".encode())
+            publisher.expect("receipt")
+        seen, last = [], ""
+        for count in (4, 5):
+            connection = http.client.HTTPConnection(self.websocket, timeout=PATIENCE)
+            headers = {"Authorization": f"Bearer {self.secret}", "Last-Event-ID": last}
+            connection.request("GET", "/channels/events/events", headers=headers)
+            events = self.events(connection.getresponse())
+            name, last, welcome = next(events)
+            assert name == "welcome" and welcome["missed"] == 0, welcome
+            for _ in range(count):
+                name, last, message = next(events)
+                assert name == "message" and last.endswith(f":{message['offset']}"), name
+                seen.append(message["text"])
+            connection.close()
+        assert seen == [f"{n}" for n in range(9)], seen
+
+    @staticmethod
+    def events(response):
+        """Yields name, id and data of each event."""
+        assert response.getheader("Content-Type") == "text/event-stream"
+        last, fields = "", {}
+        while line := response.readline().decode():
+            name, _, value = line.rstrip("\n").partition(":")
+            if name:  # Else it is a comment, or the end.
+                fields[name] = value.removeprefix(" ")
+            elif "data" in fields:
+                last = fields.get("id", last)
+                yield fields.get("event", "message"), last, json.loads(fields["data"])
+                fields = {}
+
     def ask(self, method, channel, query, body=None, headers=None):
         connection = http.client.HTTPConnection(self.websocket, timeout=PATIENCE)
         headers = {"Authorization": f"Bearer {self.secret}", **(headers or {})}
@@ -481,7 +545,10 @@ def main():
         "a_wrong_key_is_refused",
         "a_subscriber_misses_nothing",
         "a_foreign_position_is_told",
+        "a_subscriber_misses_nothing_over_websocket",
         "a_publisher_doubles_nothing",
+        "a_publisher_doubles_nothing_over_websocket",
+        "an_event_stream_goes_on_behind_the_last_event",
         "http_goes_on_where_tcp_has_stopped",
     ]:
         getattr(trial, name)()
