@@ -36,10 +36,10 @@ mod numbered;
 mod outbox;
 mod owner;
 mod presence;
-mod present;
 mod publishers;
 mod resume;
 mod run;
+mod seated_publishers;
 mod settings;
 
 pub use encoding::{Encoding, FRAMES};

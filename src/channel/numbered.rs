@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::history::PageLimit;
 use super::member::SessionId;
 use super::owner::Channel;
-use super::present::PresentPublishers;
 use super::publishers::{Published, PublisherId, Publishers};
 use super::run::FrameRun;
+use super::seated_publishers::SeatedPublishers;
 use crate::protocol::{Cid, Epoch, Position};
 
 /// A channel that is used without a seat is idle since its last use, give or take this.
@@ -24,7 +24,7 @@ pub(super) struct Numbered {
     /// The publishers that are remembered.
     pub(super) publishers: Publishers,
     /// The publishers that have a seat.
-    pub(super) present: PresentPublishers,
+    pub(super) seated: SeatedPublishers,
     /// Number of publishers that were forgotten before their time and are not counted yet.
     forgotten: usize,
 }
@@ -66,7 +66,7 @@ impl Numbered {
         let before = self.newest;
         self.newest += u64::from(count);
         if count > 0 {
-            self.present.published(from, (before + 1, self.newest));
+            self.seated.published(from, (before + 1, self.newest));
         }
         Numbers {
             epoch: self.epoch,
@@ -125,7 +125,7 @@ impl<T> Channel<T> {
                 epoch: epoch(),
                 newest: history.number(),
                 publishers: Publishers::new(history.memory()),
-                present: PresentPublishers::default(),
+                seated: SeatedPublishers::default(),
                 forgotten: 0,
             })
         });
@@ -215,14 +215,14 @@ impl<T> Channel<T> {
         let numbered = self.numbered.as_mut()?;
         let known = numbered.publishers.take(publisher, now, &self.settings);
         let published = known.unwrap_or_default();
-        numbered.present.join(publisher, seat, published);
+        numbered.seated.join(publisher, seat, published);
         known.map(|known| known.count)
     }
 
     /// Remembers the publisher whose session ends, if it is one's.
     pub(super) fn unseat_publisher(&mut self, session: SessionId, now: Instant) {
         let numbered = self.numbered.as_mut();
-        let left = numbered.and_then(|numbered| numbered.present.leave(session));
+        let left = numbered.and_then(|numbered| numbered.seated.leave(session));
         if let Some((publisher, published)) = left {
             self.remember(publisher, published, now);
         }

@@ -66,7 +66,7 @@ impl<T> Channel<T> {
     /// Returns the connection id and the session that a publisher has in the channel.
     #[must_use]
     pub fn holder(&self, publisher: PublisherId) -> Option<(Cid, SessionId)> {
-        self.numbered.as_ref()?.present.holder(publisher)
+        self.numbered.as_ref()?.seated.holder(publisher)
     }
 
     /// Records that the publisher of a session on another shard, which has lost its seat, has come back. What the
@@ -74,7 +74,7 @@ impl<T> Channel<T> {
     /// ended](Channel::has_ended).
     pub fn overtake(&mut self, session: SessionId) {
         if let Some(numbered) = &mut self.numbered {
-            numbered.present.overtake(session);
+            numbered.seated.overtake(session);
         }
     }
 
@@ -83,13 +83,13 @@ impl<T> Channel<T> {
     #[must_use]
     pub fn is_overtaken(&self, session: SessionId) -> bool {
         let numbered = self.numbered.as_ref();
-        numbered.is_some_and(|numbered| numbered.present.is_overtaken(session))
+        numbered.is_some_and(|numbered| numbered.seated.is_overtaken(session))
     }
 
     /// Records that nothing more comes from a session on another shard.
     pub fn has_ended(&mut self, session: SessionId) {
         if let Some(numbered) = &mut self.numbered {
-            numbered.present.has_ended(session);
+            numbered.seated.has_ended(session);
         }
     }
 }

@@ -22,6 +22,8 @@ mod order;
 mod presence;
 mod proxy_header;
 mod resume;
+mod resume_publishers;
+mod resume_slow;
 mod silent_connections;
 mod slow_member;
 mod takeover;

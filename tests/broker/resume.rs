@@ -3,7 +3,7 @@
 use mles::protocol::{Cid, Epoch, Key, Keyring, Position, ResumeRequest};
 use mles::{Broker, Settings};
 
-use crate::common::asker::{Asker, Event};
+use crate::common::asker::Asker;
 use crate::common::{Client, settings, start, wait_until};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
@@ -25,13 +25,6 @@ fn spreading(spread_threshold: usize) -> Broker {
 fn since(position: Position) -> ResumeRequest {
     ResumeRequest {
         since: Some(position),
-        ..ASK
-    }
-}
-
-fn publisher(id: u64) -> ResumeRequest {
-    ResumeRequest {
-        publisher: Some(id),
         ..ASK
     }
 }
@@ -183,38 +176,6 @@ fn others_get_the_same_bytes_as_without() {
         seen
     };
     assert_eq!(seen(true), seen(false));
-}
-
-#[test]
-fn a_publisher_is_told_how_many_of_its_messages_have_their_place() {
-    for threshold in SPREAD {
-        let broker = spreading(threshold);
-        let mut watcher = Asker::join(&broker, "watcher", "room", ASK);
-        let mut bob = Asker::join(&broker, "bob", "room", publisher(1));
-        assert_eq!(bob.welcome.published, None);
-        for n in 1..=5 {
-            bob.send(format!("{n}").as_bytes());
-            assert_eq!(watcher.message().0, n);
-        }
-        // He is back under another connection id while his old session is still there.
-        let mut again = Asker::join_as(&broker, ("bob", Cid(77)), "room", publisher(1));
-        assert_eq!(again.welcome.published, Some(5));
-        while let Some(event) = bob.try_next(crate::common::PATIENCE) {
-            assert!(matches!(event, Event::Receipt(1, _)), "{event:?}");
-        }
-        again.send(b"6");
-        assert_eq!(watcher.message(), (6, "6".into()));
-        // And under the same.
-        let once_more = Asker::join_as(&broker, ("bob", Cid(77)), "room", publisher(1));
-        assert_eq!(once_more.welcome.published, Some(6));
-        once_more.client.reset();
-        wait_until("all are gone", || broker.stats().connections == 1);
-        let other = Asker::join(&broker, "bob", "room", publisher(2));
-        assert_eq!(other.welcome.published, None);
-        let back = Asker::join_as(&broker, ("bob", Cid(78)), "room", publisher(1));
-        assert_eq!(back.welcome.published, Some(6));
-        assert_eq!(broker.stats().replaced, 2);
-    }
 }
 
 #[test]

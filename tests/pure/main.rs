@@ -11,6 +11,7 @@ mod channel_model;
 mod channel_outbox;
 mod channel_positions;
 mod channel_presence;
+mod channel_resume;
 mod channel_slow;
 mod frames;
 mod protocol_body;

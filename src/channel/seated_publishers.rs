@@ -9,7 +9,7 @@ use crate::protocol::Cid;
 /// The publishers that have a session in a channel, which is never forgotten while it lasts; and the sessions that
 /// such a publisher has left behind.
 #[derive(Debug, Default)]
-pub(super) struct PresentPublishers {
+pub(super) struct SeatedPublishers {
     by_session: HashMap<SessionId, (PublisherId, Published)>,
     holders: HashMap<PublisherId, (Cid, SessionId)>,
     /// Sessions that have lost their seat to a new one of the same publisher, and live on other shards: what they have
@@ -17,7 +17,7 @@ pub(super) struct PresentPublishers {
     overtaken: HashSet<SessionId>,
 }
 
-impl PresentPublishers {
+impl SeatedPublishers {
     /// Adds a publisher and its session.
     pub(super) fn join(
         &mut self,

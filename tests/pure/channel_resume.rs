@@ -1,0 +1,536 @@
+//! What a member that has asked for positions is sent, against the list of all messages.
+
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mles::channel::{
+    Channel, ChannelSettings, Difference, FrameRun, History, HistoryMemory, MemberKey, MemberNews,
+    Origin, Place, PublisherId, SessionId, SlowPolicy, Verdict,
+};
+use mles::protocol::{
+    Cid, Epoch, Key, Message, NOTICE_MAGIC, Notice, Position, ResumeRequest, Welcome, encode_frame,
+    frame_len, is_presence,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::frames::{Frames, run};
+
+const EPOCH: Epoch = Epoch(0xABC);
+/// The connection id of the member that asks, and what it calls itself as a publisher.
+const CID: Cid = Cid(7);
+const PUBLISHER: u64 = 77;
+const OTHER: SessionId = SessionId(1);
+
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Message(usize),
+    Hint,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A run of somebody else, or of the member itself.
+    Publish(Vec<Item>, bool),
+    /// Small runs of somebody else, or of both by turns.
+    PublishSmall(usize, bool),
+    /// The socket takes so many 256ths of what is queued, and nothing more.
+    Write(u8),
+    /// The socket takes all.
+    Drain,
+    /// Others join, which is announced.
+    Announce(usize),
+    /// Changes of members are told.
+    Notify,
+    /// It is cut off and comes back, knowing what it has read, or nothing.
+    Return(bool),
+    /// Let milliseconds pass.
+    Pass(u64),
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    prop_oneof![5 => (0..400_usize).prop_map(Item::Message), 1 => Just(Item::Hint)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (vec(item(), 1..12), any::<bool>()).prop_map(|(items, own)| Op::Publish(items, own)),
+        4 => (1..70_usize, any::<bool>()).prop_map(|(count, both)| Op::PublishSmall(count, both)),
+        6 => any::<u8>().prop_map(Op::Write),
+        1 => Just(Op::Drain),
+        1 => (1..4_usize).prop_map(Op::Announce),
+        1 => Just(Op::Notify),
+        1 => any::<bool>().prop_map(Op::Return),
+        1 => (0..40_u64).prop_map(Op::Pass),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = ChannelSettings> {
+    let policy = prop_oneof![
+        4 => Just(SlowPolicy::DropOldest),
+        1 => Just(SlowPolicy::Disconnect),
+        1 => Just(SlowPolicy::Backpressure),
+    ];
+    let frames = prop_oneof![Just(0_usize), 1..20_usize, Just(1000)];
+    let age = prop_oneof![3 => Just(None), 1 => (1..60_u64).prop_map(Some)];
+    (policy, 0..6000_usize, frames, age).prop_map(|(slow_policy, queue_bytes, frames, age)| {
+        ChannelSettings {
+            slow_policy,
+            queue_bytes,
+            history_frames: frames,
+            history_age: age.map(Duration::from_millis),
+            ..ChannelSettings::default()
+        }
+    })
+}
+
+fn hint() -> Bytes {
+    let message = Message {
+        uid: "u",
+        channel: "c",
+        message: &[],
+    };
+    encode_frame(Cid(1), Key(2), &message).unwrap()
+}
+
+/// A message in the channel's order.
+struct Logged {
+    frame: Bytes,
+    is_own: bool,
+}
+
+/// A channel with a member that has asked for positions, what its client has read, and the truth.
+struct World {
+    channel: Channel<()>,
+    name: Rc<str>,
+    made: Frames,
+    log: Vec<Logged>,
+    session: SessionId,
+    key: MemberKey,
+    now: Instant,
+    next_cid: u32,
+    /// Input of the client that is no whole frame yet.
+    input: Vec<u8>,
+    /// The position of the last that the client knows.
+    known: Position,
+    /// Own messages that receipts on this session have told of.
+    confirmed: u64,
+    /// Offset of the newest message when this session began.
+    began: u64,
+    /// Messages that gaps have told of.
+    missed: u64,
+    /// Frames that the channel says it has dropped, on this session.
+    dropped: u64,
+    /// Set if changes of members have been left out, and the client was not told yet.
+    owes_members: bool,
+}
+
+impl World {
+    fn new(settings: ChannelSettings) -> Self {
+        let now = Instant::now();
+        let history = History::new(HistoryMemory::new(usize::MAX));
+        let mut channel = Channel::new(Arc::new(settings), history, now);
+        channel.number(|| EPOCH);
+        // The channel is never empty, so announcements are collected.
+        let place = |local: &mut mles::channel::Fanout<()>, skip| {
+            Place::Local(local.insert(OTHER, (), skip))
+        };
+        let joined = channel.join(Cid(1), OTHER, None, now, place).unwrap();
+        assert!(joined.replay.is_empty());
+        let mut world = Self {
+            channel,
+            name: "c".into(),
+            made: Frames::default(),
+            log: Vec::new(),
+            session: OTHER,
+            key: first_key(),
+            now,
+            next_cid: 100,
+            input: Vec::new(),
+            known: Position {
+                epoch: EPOCH,
+                offset: 0,
+            },
+            confirmed: 0,
+            began: 0,
+            missed: 0,
+            dropped: 0,
+            owes_members: false,
+        };
+        world.join(None).unwrap();
+        world
+    }
+
+    /// The member joins, on a new session.
+    fn join(&mut self, since: Option<Position>) -> Result<(), TestCaseError> {
+        self.session = SessionId(self.session.0 + 1);
+        let session = self.session;
+        let mut key = None;
+        let place = |local: &mut mles::channel::Fanout<()>, skip| {
+            Place::Local(*key.insert(local.insert(session, (), skip)))
+        };
+        let request = ResumeRequest {
+            since,
+            publisher: Some(PUBLISHER),
+            members: Some(1),
+        };
+        let announcement = hint();
+        let joined = self.channel.join_resuming(
+            (CID, session),
+            &request,
+            Some(&announcement),
+            self.now,
+            place,
+        );
+        let joined = joined.unwrap();
+        let resumed = joined.resumed.unwrap();
+        self.key = key.unwrap();
+        self.channel
+            .local
+            .resume(self.key, &self.name, &resumed, joined.replay);
+        let welcome = resumed.welcome;
+        let own = self.log.iter().filter(|logged| logged.is_own).count() as u64;
+        let known = (session.0 > 2).then_some(own);
+        prop_assert_eq!(welcome.published, known);
+        prop_assert_eq!(welcome.position.offset, self.log.len() as u64);
+        let begin = welcome.position.offset - welcome.replay;
+        match since {
+            Some(since) => prop_assert_eq!(welcome.missed, Some(begin - since.offset)),
+            None => prop_assert_eq!(welcome.missed, Some(0)),
+        }
+        prop_assert_eq!(welcome.recovered, welcome.missed == Some(0));
+        self.input.clear();
+        (self.confirmed, self.missed, self.dropped) = (0, 0, 0);
+        self.owes_members = false;
+        self.began = self.log.len() as u64;
+        Ok(())
+    }
+
+    /// Everything is read that has come, and the session is over; it comes back.
+    fn come_back(&mut self, knows: bool) -> Result<(), TestCaseError> {
+        self.channel.leave(CID, self.session, self.now).unwrap();
+        let known = self.known;
+        self.join(knows.then_some(known))
+    }
+
+    fn commit(&mut self, frames: &[Bytes], is_own: bool) {
+        if let Some(collected) = self.channel.take_collected() {
+            self.channel
+                .commit(&collected, SessionId::NONE, None, self.now);
+        }
+        let run = run(frames);
+        let from = if is_own { self.session } else { OTHER };
+        let stored = Some((&run, Origin::Member));
+        let committed = self.channel.commit(&run, from, stored, self.now);
+        let messages = frames.iter().filter(|frame| !is_presence(frame));
+        self.log.extend(messages.map(|frame| Logged {
+            frame: frame.clone(),
+            is_own,
+        }));
+        let numbers = committed.numbers.unwrap();
+        assert_eq!(numbers.newest, self.log.len() as u64);
+    }
+
+    fn outbox_len(&self) -> usize {
+        let member = self.channel.local.get(self.key, self.session).unwrap();
+        member.outbox.bytes()
+    }
+
+    /// What is written next.
+    fn queued(&self) -> Vec<u8> {
+        let member = self.channel.local.get(self.key, self.session).unwrap();
+        let mut slices = [IoSlice::new(&[]); 64];
+        let count = member.outbox.slices(&mut slices);
+        let slices = slices[..count].iter();
+        slices.flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    /// The socket takes `n` bytes, which the client reads.
+    fn write(&mut self, n: usize) -> Result<(), TestCaseError> {
+        let mut left = n;
+        while left > 0 {
+            let ready = self.queued();
+            let taken = ready.len().min(left);
+            self.input.extend_from_slice(&ready[..taken]);
+            let (local, settings) = self.channel.local_and_settings();
+            local.wrote(self.key, taken, self.now, settings);
+            left -= taken;
+        }
+        while let Some(len) = frame_len(&self.input).filter(|&len| len <= self.input.len()) {
+            let frame: Vec<u8> = self.input.drain(..len).collect();
+            self.read(&frame)?;
+        }
+        Ok(())
+    }
+
+    /// The client reads a frame, and counts.
+    fn read(&mut self, frame: &[u8]) -> Result<(), TestCaseError> {
+        if frame[0] != NOTICE_MAGIC {
+            if !is_presence(frame) {
+                self.known.offset += 1;
+                let logged = &self.log[usize::try_from(self.known.offset).unwrap() - 1];
+                prop_assert_eq!(frame, &logged.frame[..]);
+                // Its own messages come from the history only.
+                prop_assert!(!logged.is_own || self.known.offset <= self.began);
+            }
+            return Ok(());
+        }
+        match Notice::decode(frame).unwrap() {
+            Notice::Welcome(Welcome {
+                position, replay, ..
+            }) => {
+                self.known = position;
+                self.known.offset -= replay;
+            }
+            Notice::Receipt { count, position } => {
+                let last = usize::try_from(position.offset).unwrap();
+                prop_assert_eq!(position.epoch, EPOCH);
+                prop_assert!(self.log[last - 1].is_own);
+                self.known = position;
+                self.confirmed += count;
+                let since = usize::try_from(self.began).unwrap();
+                let own = self.log[since..last].iter().filter(|l| l.is_own).count();
+                prop_assert_eq!(self.confirmed, own as u64);
+            }
+            Notice::Gap { missed, members } => {
+                self.known.offset += missed;
+                self.missed += missed;
+                prop_assert!(missed > 0 || members);
+                if members {
+                    prop_assert!(self.owes_members);
+                    self.owes_members = false;
+                }
+            }
+            Notice::Members { .. } | Notice::Changes { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The socket is full: the policy acts.
+    fn enforce(&mut self) -> Result<(), TestCaseError> {
+        let (now, key) = (self.now, self.key);
+        let (local, settings) = self.channel.local_and_settings();
+        local.set_stalled(key, true, now);
+        match local.enforce(key, now, settings) {
+            Verdict::Keep => {}
+            Verdict::Dropped(dropped) => {
+                self.dropped += dropped.frames as u64;
+                self.owes_members = true;
+            }
+            Verdict::Disconnect(_) => return self.come_back(true),
+        }
+        let (local, _) = self.channel.local_and_settings();
+        local.set_stalled(key, false, now);
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), TestCaseError> {
+        self.write(self.outbox_len())?;
+        prop_assert!(self.input.is_empty());
+        prop_assert_eq!(self.known.offset, self.log.len() as u64);
+        prop_assert!(self.missed <= self.dropped);
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), TestCaseError> {
+        match op {
+            Op::Publish(items, is_own) => {
+                let frames: Vec<_> = items
+                    .iter()
+                    .map(|item| match item {
+                        Item::Message(len) => self.made.frame(*len),
+                        Item::Hint => hint(),
+                    })
+                    .collect();
+                self.commit(&frames, *is_own);
+            }
+            Op::PublishSmall(count, both) => {
+                for n in 0..*count {
+                    let frame = self.made.frame(8);
+                    self.commit(&[frame], *both && n % 2 == 0);
+                }
+            }
+            Op::Write(share) => {
+                self.write(self.outbox_len() * usize::from(*share) / 256)?;
+                self.enforce()?;
+            }
+            Op::Drain => self.drain()?,
+            Op::Announce(count) => {
+                for _ in 0..*count {
+                    self.next_cid += 1;
+                    let (cid, session) = (Cid(self.next_cid), SessionId(self.next_cid.into()));
+                    let place = |_: &mut mles::channel::Fanout<()>, _| Place::Relay(1);
+                    let joined = self
+                        .channel
+                        .join(cid, session, Some(&hint()), self.now, place);
+                    joined.unwrap();
+                }
+            }
+            Op::Notify => {
+                let news = MemberNews {
+                    count: 2,
+                    changes: Difference {
+                        joined: vec!["somebody".into()],
+                        left: Vec::new(),
+                    },
+                    list: Some(vec!["u".into(), "somebody".into()]),
+                };
+                self.channel.local.tell_members(&news);
+            }
+            Op::Return(knows) => self.come_back(*knows)?,
+            Op::Pass(ms) => self.now += Duration::from_millis(*ms),
+        }
+        Ok(())
+    }
+}
+
+/// The key of the first member of a fan-out.
+fn first_key() -> MemberKey {
+    mles::channel::Fanout::default().insert(OTHER, (), 0)
+}
+
+proptest! {
+    /// Whatever is left out, a client that counts knows the position of every message that it gets, and of the last.
+    #[test]
+    fn who_counts_knows_the_position_of_every_message(
+        settings in settings(),
+        ops in vec(op(), 1..80),
+    ) {
+        let mut world = World::new(settings);
+        for op in &ops {
+            world.step(op)?;
+        }
+        world.drain()?;
+    }
+}
+
+fn drop_oldest(queue_bytes: usize) -> World {
+    World::new(ChannelSettings {
+        slow_policy: SlowPolicy::DropOldest,
+        queue_bytes,
+        ..ChannelSettings::default()
+    })
+}
+
+/// However often something is dropped, three notices are all that tell of it.
+#[test]
+fn what_is_left_out_is_told_in_three_notices_at_most() {
+    let mut world = drop_oldest(3000);
+    world.drain().unwrap();
+    for n in 0..1000 {
+        let frame = world.made.frame(100);
+        world.commit(&[frame], n % 3 == 0);
+        world.enforce().unwrap();
+        assert!(world.outbox_len() <= 3000);
+    }
+    let queued = world.queued();
+    let (mut at, mut notices) = (0, Vec::new());
+    while queued[at] == NOTICE_MAGIC {
+        let len = frame_len(&queued[at..]).unwrap();
+        notices.push(Notice::decode(&queued[at..at + len]).unwrap());
+        at += len;
+    }
+    assert!(
+        matches!(
+            notices[..],
+            [
+                Notice::Gap { .. },
+                Notice::Receipt { .. },
+                Notice::Gap { .. },
+                ..
+            ] | [Notice::Gap { .. }, Notice::Receipt { .. }, ..]
+        ),
+        "{notices:?}"
+    );
+    assert!(notices.len() <= 4, "{notices:?}");
+    world.drain().unwrap();
+    assert_eq!(world.missed, world.dropped);
+}
+
+/// A welcome is never dropped: nothing else says where to begin to count.
+#[test]
+fn the_welcome_of_a_slow_member_stays() {
+    let mut world = drop_oldest(500);
+    for _ in 0..50 {
+        let frame = world.made.frame(100);
+        world.commit(&[frame], false);
+    }
+    world.come_back(false).unwrap();
+    for _ in 0..50 {
+        let frame = world.made.frame(100);
+        world.commit(&[frame], false);
+    }
+    world.enforce().unwrap();
+    assert!(world.dropped >= 90, "{}", world.dropped);
+    world.known.offset = 12345;
+    world.drain().unwrap();
+}
+
+#[test]
+fn members_that_have_not_asked_get_no_notice() {
+    let mut world = drop_oldest(usize::MAX);
+    let (frames, own) = (world.made.frames(&[8; 3]), world.made.frame(8));
+    world.commit(&frames, false);
+    world.commit(&[own], true);
+    let (_, other) = world
+        .channel
+        .local
+        .iter()
+        .find(|(_, member)| member.session == OTHER)
+        .unwrap();
+    // Of two runs one was its own, and of notices there are none.
+    let expected = [&hint()[..], &world.log[3].frame].concat();
+    let mut slices = [IoSlice::new(&[]); 4];
+    let count = other.outbox.slices(&mut slices);
+    let queued = slices[..count]
+        .iter()
+        .flat_map(|slice| slice.iter().copied());
+    assert_eq!(queued.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_publisher_is_remembered_while_it_has_a_session_and_after() {
+    let mut world = drop_oldest(usize::MAX);
+    let age = world.channel.settings().publishers_age;
+    let frame = world.made.frame(8);
+    world.commit(&[frame], true);
+    world.now += age * 2;
+    world.channel.trim(world.now);
+    world.come_back(true).unwrap();
+    assert_eq!(
+        world.channel.holder(PublisherId(PUBLISHER)),
+        Some((CID, world.session))
+    );
+    world.channel.leave(CID, world.session, world.now).unwrap();
+    assert_eq!(world.channel.holder(PublisherId(PUBLISHER)), None);
+    assert!(world.channel.publishers_cost() > 0);
+    world.now += age + Duration::from_millis(1);
+    world.channel.trim(world.now);
+    assert_eq!(world.channel.publishers_cost(), 0);
+}
+
+/// What a session has sent before it knows that it is replaced is told from what others send.
+#[test]
+fn a_session_is_overtaken_until_it_has_ended() {
+    let mut world = drop_oldest(usize::MAX);
+    let (ghost, other) = (SessionId(1000), SessionId(1001));
+    world.channel.overtake(ghost);
+    assert!(world.channel.is_overtaken(ghost));
+    assert!(!world.channel.is_overtaken(other));
+    world.channel.has_ended(other);
+    assert!(world.channel.is_overtaken(ghost));
+    world.channel.has_ended(ghost);
+    assert!(!world.channel.is_overtaken(ghost));
+}
+
+#[test]
+fn a_run_without_messages_is_no_receipt() {
+    let mut world = drop_oldest(usize::MAX);
+    world.drain().unwrap();
+    world.commit(&[hint()], true);
+    assert_eq!(world.outbox_len(), 0);
+    assert_eq!(FrameRun::exact(hint(), 1).messages(), 0);
+}
