@@ -144,11 +144,13 @@ impl<'a> Subscriptions<'a> {
                 subscription.set_state(ConnectionState::Down);
                 self.told.lost(self.guide.words(&error), retry_in);
             }
+            Event::Gap { missed } => say(format_args!("mles: {}", gap_in_words(missed))),
             Event::Reconnected => {
                 let until = Instant::now() + PROVEN;
                 subscription.set_state(ConnectionState::Back(until));
                 self.proven.as_mut().reset(until);
             }
+            Event::Confirmed { .. } | Event::Unconfirmed { .. } => {}
         }
         None
     }
@@ -177,6 +179,15 @@ impl<'a> Subscriptions<'a> {
         if self.list.iter().all(is_up) {
             self.told.back();
         }
+    }
+}
+
+/// Returns a gap in words.
+fn gap_in_words(missed: Option<u64>) -> String {
+    match missed {
+        Some(1) => "1 message is missing here".to_owned(),
+        Some(count) => format!("{count} messages are missing here"),
+        None => "messages may be missing here: the server is another, or was restarted".to_owned(),
     }
 }
 

@@ -1,19 +1,28 @@
-//! A session without a runtime, over [`std::net::TcpStream`], and TLS on top of it.
+//! A session for programs without a runtime.
 
-use std::io::{self, Read as _, Write as _};
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use super::admission::{Admission, ConnectionEnd};
-use super::blocking_stream::{BlockingStream, is_listening};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
 use super::error::Error;
-use super::frame_buffer::FrameBuffer;
-use super::identity::{Names, SessionIdentity};
+use super::event::Event;
+use super::identity::Names;
 use super::options::SessionOptions;
 use super::received::Received;
+use super::session::Session;
+use crate::protocol::Position;
 
 /// A membership of one channel, over a connection of its own, for programs without a runtime.
 ///
-/// It does not reconnect. A message is written before [`publish`](Self::publish) returns.
+/// Everything happens in its calls, on the calling thread: a session that reconnects does so while one of them waits. A
+/// message is written before [`publish`](Self::publish) returns.
+///
+/// # Panics
+///
+/// Every method that waits panics in a task of an async runtime, which must not block: use [`Session`] there.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), mles::client::Error> {
@@ -27,19 +36,14 @@ use super::received::Received;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct BlockingSession {
-    stream: BlockingStream,
-    names: Names,
-    identity: SessionIdentity,
-    /// The frame that is being written; kept for its memory.
-    outgoing: Vec<u8>,
-    buffer: FrameBuffer,
-    admission: Admission,
-    /// How long it may take to find out if a server still listens.
-    patience: Duration,
-    over: bool,
+    session: Session,
+    read_timeout: Option<Duration>,
+    runtime: CallerRuntime,
 }
+
+/// A runtime that runs on the calling thread, and only during a call.
+struct CallerRuntime(Option<Runtime>);
 
 impl BlockingSession {
     pub(super) fn open(
@@ -47,75 +51,81 @@ impl BlockingSession {
         names: Names,
         first: &[u8],
     ) -> Result<Self, Error> {
-        let (mut stream, info) = BlockingStream::connect(options)?;
-        let identity = SessionIdentity::new(&options.keyring, options.cid, &names, info.local);
-        let mut join = Vec::new();
-        identity.encode_into(&names, first, &mut join)?;
-        let join_timeout = Some(options.join_timeout);
-        stream.socket().set_write_timeout(join_timeout)?;
-        stream.write_all(&join)?;
-        stream.flush()?;
-        stream.socket().set_write_timeout(None)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = CallerRuntime(Some(runtime));
+        let session = runtime.run(Session::open(options, names, first))?;
         Ok(Self {
-            stream,
-            names,
-            identity,
-            outgoing: Vec::new(),
-            buffer: FrameBuffer::new(options.max_frame),
-            admission: Admission::new(options.join_timeout, &info),
-            patience: options.connect_timeout,
-            over: false,
+            session,
+            read_timeout: None,
+            runtime,
         })
     }
 
-    /// Publishes a message; blocks while the server does not read.
+    /// Publishes a message; blocks while the server does not read. A session that reconnects also waits while there is
+    /// no connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Message`] when it is too large: nothing was done. [`Error::Io`] when the connection
-    /// is gone, or the sending side was finished.
+    /// As for [`Publisher::publish`](super::Publisher::publish).
     pub fn publish(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.outgoing.clear();
-        self.identity
-            .encode_into(&self.names, message.as_ref(), &mut self.outgoing)?;
-        self.stream.write_all(&self.outgoing)?;
-        Ok(self.stream.flush()?)
+        self.runtime.run(self.session.publish(message))
     }
 
-    /// Sets how long [`recv`](Self::recv) waits for bytes. The default is no timeout.
+    /// Publishes a message, and waits until the server has given it its place in the order of the channel. Returns its
+    /// position; see [`Publisher::publish_confirmed`](super::Publisher::publish_confirmed).
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the system refuses, as it does a timeout of zero.
+    /// As for [`Publisher::publish_confirmed`](super::Publisher::publish_confirmed).
+    pub fn publish_confirmed(&mut self, message: impl AsRef<[u8]>) -> Result<Position, Error> {
+        self.runtime.run(self.session.publish_confirmed(message))
+    }
+
+    /// Sets how long [`recv`](Self::recv) and [`next_event`](Self::next_event) wait. The default is no timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] for a timeout of zero.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        Ok(self.stream.socket().set_read_timeout(timeout)?)
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::Io(io::ErrorKind::InvalidInput.into()));
+        }
+        self.read_timeout = timeout;
+        Ok(())
     }
 
     /// Waits for the next message: the history first, then live ones. Returns `None` when the server has
-    /// closed the session. Malformed messages are skipped.
+    /// closed the session. Malformed messages are skipped, as are all events that are no messages.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] after the read timeout: the call can be repeated. The session is over after
-    /// any other: [`Error::Refused`], [`Error::Received`], [`Error::Cut`] and [`Error::Io`].
+    /// As for [`next_event`](Self::next_event).
     pub fn recv(&mut self) -> Result<Option<Received>, Error> {
-        while !self.over {
-            match self.next_message() {
-                Ok(Some(message)) => return Ok(Some(message)),
-                Ok(None) => self.over = true,
-                Err(Error::TimedOut) => return Err(Error::TimedOut),
-                Err(error) => {
-                    self.over = true;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(None)
+        let received = self.session.recv();
+        self.runtime.run_within(self.read_timeout, received)
+    }
+
+    /// Waits for the next event. Returns `None` when the server has closed the session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] after the read timeout: the call can be repeated. Otherwise as for
+    /// [`Subscriber::next_event`](super::Subscriber::next_event).
+    pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        let event = self.session.next_event();
+        self.runtime.run_within(self.read_timeout, event)
     }
 
     /// Returns an iterator over the messages that [`recv`](Self::recv) returns.
     pub fn messages(&mut self) -> impl Iterator<Item = Result<Received, Error>> {
         std::iter::from_fn(|| self.recv().transpose())
+    }
+
+    /// Returns the position up to which this session has got everything; see
+    /// [`Subscriber::position`](super::Subscriber::position).
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.session.position()
     }
 
     /// Closes the sending side. The session goes on receiving, unless the server ends it then, as the
@@ -125,59 +135,44 @@ impl BlockingSession {
     ///
     /// [`Error::Io`] when the connection is gone.
     pub fn finish(&mut self) -> Result<(), Error> {
-        self.stream.finish()?;
-        self.admission.finished();
-        Ok(())
+        self.runtime.run(self.session.finish())
     }
+}
 
-    fn next_message(&mut self) -> Result<Option<Received>, Error> {
-        loop {
-            while let Some(frame) = self.buffer.next_frame()? {
-                if let Ok(message) = Received::new(frame) {
-                    return Ok(Some(message));
-                }
-            }
-            match self.read() {
-                Ok(0) => {
-                    self.ended(Ok(()))?;
-                    return if self.buffer.is_mid_frame() {
-                        Err(Error::Cut)
-                    } else {
-                        Ok(None)
-                    };
-                }
-                Ok(_) => self.admission.heard(),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    // Which of the two a timeout is depends on the system.
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        return Err(Error::TimedOut);
-                    }
-                    _ => return self.ended(Err(error)).map(|()| None),
-                },
-            }
+impl CallerRuntime {
+    fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match &self.0 {
+            Some(runtime) => runtime.block_on(call),
+            None => Err(Error::Closed),
         }
     }
 
-    /// Returns what the end of the connection means: an error unless it is an orderly one.
-    fn ended(&self, how: io::Result<()>) -> Result<(), Error> {
-        match self.admission.ended(how) {
-            ConnectionEnd::Plain(how) => how,
-            ConnectionEnd::Early(end) => {
-                let is_listening = is_listening(end.server(), self.patience);
-                end.resolve(is_listening)
-            }
+    fn run_within<T>(
+        &self,
+        limit: Option<Duration>,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(limit) = limit else {
+            return self.run(call);
+        };
+        self.run(async { timeout(limit, call).await.unwrap_or(Err(Error::TimedOut)) })
+    }
+}
+
+impl Drop for CallerRuntime {
+    fn drop(&mut self) {
+        // Waiting for a look-up of a name that is under way is not worth it, and not allowed in a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
+}
 
-    fn read(&mut self) -> io::Result<usize> {
-        let space = self.buffer.space();
-        let (start, end) = (space.len(), space.capacity());
-        space.resize(end, 0);
-        let read = self.stream.read(&mut space[start..]);
-        let len = *read.as_ref().unwrap_or(&0);
-        space.truncate(start + len);
-        self.buffer.filled(len);
-        read
+impl fmt::Debug for BlockingSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingSession")
+            .field("session", &self.session)
+            .field("read_timeout", &self.read_timeout)
+            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use super::identity::{CidChoice, Names};
 use super::options::SessionOptions;
 use super::reconnect::Reconnect;
 use super::session::Session;
-use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN};
+use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN, Position};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 
@@ -98,9 +98,38 @@ impl Client {
         self
     }
 
-    /// Makes async sessions reconnect after their connection was lost; off by default. The first join
+    /// Asks for positions: received messages have one ([`Received::position`]), gaps are told
+    /// ([`Event::Gap`]), and messages can be confirmed ([`Publisher::publish_confirmed`]). Off by default. Sessions
+    /// that reconnect ask by themselves.
+    ///
+    /// A server that does not give positions ignores this.
+    ///
+    /// [`Received::position`]: super::Received::position
+    /// [`Event::Gap`]: super::Event::Gap
+    /// [`Publisher::publish_confirmed`]: super::Publisher::publish_confirmed
+    #[must_use]
+    pub fn positions(mut self) -> Self {
+        self.options.positions = true;
+        self
+    }
+
+    /// Begins sessions behind `position`, where an earlier session or program has stopped, and asks for positions. What
+    /// came since then is received first. If not all of it can be had, an [`Event::Gap`](super::Event::Gap) comes
+    /// before it.
+    ///
+    /// A position belongs to one channel: to join several, clone the client for each. In another channel, and after
+    /// a restart of the server, the whole history is received behind a gap.
+    #[must_use]
+    pub fn since(mut self, position: Position) -> Self {
+        self.options.since = Some(position);
+        self
+    }
+
+    /// Makes sessions reconnect after their connection was lost; off by default. The first join
     /// need not find a server either: [`join`](Self::join) then returns a session that goes on trying.
-    /// Blocking sessions do not reconnect.
+    ///
+    /// Where the server gives positions, a session goes on exactly where it was: each message is received once, or told
+    /// as missing, and published once. See [`Reconnect`].
     #[must_use]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.options.reconnect = Some(reconnect);

@@ -62,6 +62,16 @@ pub enum Error {
     /// The session's sending side was finished before.
     #[error("the sending side is finished")]
     Finished,
+    /// The session does not ask for positions, or the server does not give them: nothing can be confirmed.
+    #[error("the server does not confirm messages: it gives no positions")]
+    NoPositions,
+    /// An empty message only announces its sender, and has no place that could be confirmed.
+    #[error("an empty message only announces its sender and cannot be confirmed")]
+    Empty,
+    /// The session ended, or another server took over, before the receipt of a message came: it may have taken its
+    /// place or not.
+    #[error("the message was sent, but not confirmed: it may have been published or not")]
+    Unconfirmed,
     /// A blocking call took longer than its timeout; it can be repeated.
     #[error("timed out")]
     TimedOut,

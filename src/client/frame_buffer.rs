@@ -2,12 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::{BodyCheck, FrameError, HEADER_LEN, Stop, frame_len, scan};
+use crate::protocol::{BodyCheck, FrameError, HEADER_LEN, NOTICE_MAGIC, Stop, frame_len, scan};
 
 /// Least and most bytes of one read. Between them the size follows the traffic: small messages that the
 /// user keeps pin little memory, and a flood costs few reads.
 const MIN_READ: usize = 4 << 10;
 const MAX_READ: usize = 256 << 10;
+/// Longest body of a notice, if the user's limit for frames is smaller.
+const MAX_NOTICE: usize = 64 << 10;
 
 /// Bytes that were read and not yet taken as frames.
 ///
@@ -24,6 +26,8 @@ pub(super) struct FrameBuffer {
     /// Size of the next read.
     read_size: usize,
     max_body: usize,
+    /// Set if frames may be notices.
+    takes_notices: bool,
 }
 
 impl FrameBuffer {
@@ -35,7 +39,14 @@ impl FrameBuffer {
             need: HEADER_LEN,
             read_size: MIN_READ,
             max_body: max_frame - HEADER_LEN,
+            takes_notices: false,
         }
+    }
+
+    /// Takes notices too, which the server sends to a client that has asked for them.
+    pub(super) const fn with_notices(mut self) -> Self {
+        self.takes_notices = true;
+        self
     }
 
     /// Returns the next whole frame, if it has come.
@@ -53,6 +64,9 @@ impl FrameBuffer {
     }
 
     fn scan(&mut self) -> Result<(), FrameError> {
+        if self.takes_notices && self.rest.first() == Some(&NOTICE_MAGIC) {
+            return self.scan_notice();
+        }
         let found = scan(&self.rest, self.max_body, &BodyCheck::Off);
         if found.run.len > 0 {
             self.run = self.rest.split_to(found.run.len).freeze();
@@ -62,6 +76,24 @@ impl FrameBuffer {
             Stop::Bad(error) if self.run.is_empty() => return Err(error),
             Stop::Partial { need } => self.need = need,
             Stop::End | Stop::Bad(_) => self.need = HEADER_LEN,
+        }
+        Ok(())
+    }
+
+    /// Takes one notice, once it has come as a whole.
+    fn scan_notice(&mut self) -> Result<(), FrameError> {
+        self.need = frame_len(&self.rest).unwrap_or(HEADER_LEN);
+        let limit = self.max_body.max(MAX_NOTICE);
+        if self.need > HEADER_LEN + limit {
+            return Err(FrameError::TooLong {
+                len: self.need - HEADER_LEN,
+                limit,
+                at: 1,
+            });
+        }
+        if self.rest.len() >= self.need.max(HEADER_LEN) {
+            self.run = self.rest.split_to(self.need).freeze();
+            self.need = HEADER_LEN;
         }
         Ok(())
     }
@@ -99,13 +131,6 @@ impl FrameBuffer {
     /// Returns `true` if a part of a frame has come.
     pub(super) fn is_mid_frame(&self) -> bool {
         !self.rest.is_empty()
-    }
-
-    /// Forgets everything: the next bytes are those of another connection.
-    pub(super) fn clear(&mut self) {
-        self.run = Bytes::new();
-        self.rest = BytesMut::new();
-        self.need = HEADER_LEN;
     }
 }
 

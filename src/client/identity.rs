@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::protocol::{
-    BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message,
+    BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message, ResumeRequest,
+    encode_resume_join,
 };
 
 /// Where a session's connection id comes from.
@@ -27,20 +28,20 @@ pub(super) struct Names {
 impl Names {
     /// Returns the length in bytes of the largest message that fits into a frame with these names.
     pub(super) fn max_message(&self) -> usize {
-        let body_len = |message: &[u8]| {
-            let (uid, channel) = (&self.uid, &self.channel);
-            Message {
-                uid,
-                channel,
-                message,
-            }
-            .body_len()
-        };
         // The length of a message is encoded in 1, 2, 3 or 5 bytes; that of none in 1.
-        let room = (MAX_BODY_LEN + 1).saturating_sub(body_len(b""));
+        let room = (MAX_BODY_LEN + 1).saturating_sub(self.message(b"").body_len());
         let fitting = [(5, usize::MAX), (3, 0xFFFF), (2, 0xFF), (1, 23)]
             .map(|(head, longest)| room.saturating_sub(head).min(longest));
         fitting.into_iter().max().unwrap_or_default()
+    }
+
+    /// Returns a message of these names.
+    fn message<'a>(&'a self, message: &'a [u8]) -> Message<'a> {
+        Message {
+            uid: &self.uid,
+            channel: &self.channel,
+            message,
+        }
     }
 }
 
@@ -68,6 +69,26 @@ impl SessionIdentity {
         Self { cid, key }
     }
 
+    /// Encodes the first frame of a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLong`] when the message does not fit into a frame.
+    pub(super) fn encode_join(
+        &self,
+        names: &Names,
+        first: &[u8],
+        request: Option<&ResumeRequest>,
+    ) -> Result<Vec<u8>, BodyError> {
+        if let Some(request) = request {
+            let message = names.message(first);
+            return encode_resume_join(self.cid, self.key, &message, request);
+        }
+        let mut join = Vec::new();
+        self.encode_into(names, first, &mut join)?;
+        Ok(join)
+    }
+
     /// Writes the identity into the header of a whole frame.
     pub(super) fn stamp(&self, frame: &mut [u8]) {
         let header = FrameHeader::decode(frame).ok().flatten();
@@ -92,11 +113,7 @@ impl SessionIdentity {
         message: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), BodyError> {
-        let message = Message {
-            uid: &names.uid,
-            channel: &names.channel,
-            message,
-        };
+        let message = names.message(message);
         let body_len = message.body_len();
         if body_len > MAX_BODY_LEN {
             return Err(BodyError::TooLong {

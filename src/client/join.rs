@@ -16,6 +16,7 @@ use super::identity::{Names, SessionIdentity};
 use super::options::SessionOptions;
 use super::socket::ConnectInfo;
 use super::transport;
+use crate::protocol::ResumeRequest;
 
 /// A connection on which the join was sent.
 pub(super) struct JoinedConnection {
@@ -42,7 +43,7 @@ pub(super) enum ReadOutcome {
     End(ConnectionEnd),
 }
 
-/// Connects and sends the join, which carries the message `first`.
+/// Connects and sends the join, which carries the message `first` and what is asked for.
 ///
 /// # Errors
 ///
@@ -51,12 +52,12 @@ pub(super) async fn join(
     options: &SessionOptions,
     names: &Names,
     first: &[u8],
+    request: Option<&ResumeRequest>,
 ) -> Result<JoinedConnection, Error> {
     let (reader, mut writer, info) = transport::connect(options).await?;
     // Over TLS, too, it is this address that the server sees.
     let identity = SessionIdentity::new(&options.keyring, options.cid, names, info.local);
-    let mut join = Vec::new();
-    identity.encode_into(names, first, &mut join)?;
+    let join = identity.encode_join(names, first, request)?;
     let sent = async {
         writer.write_all(&join).await?;
         writer.flush().await

@@ -22,13 +22,16 @@
 //!
 //! # What to know about the protocol
 //!
-//! * A server never answers a join. It sends the history if there is one, or it closes the
+//! * A server answers a join only to clients that ask for positions ([`Client::positions`], [`Client::reconnect`]), and
+//!   only if it gives them. Otherwise it never answers. It sends the history if there is one, or it closes the
 //!   connection. If it closes it within two seconds, before anything came, and goes on listening, the
 //!   first call that notices returns [`Error::Refused`]. Any other close is the end of the session.
 //! * A server does not send a member its own messages, except as part of the history.
 //! * A session that publishes must also be read from: a server disconnects members whose queue is full.
 //!   See [`Subscriber::drain`].
-//! * Messages are delivered at most once. What was written when a connection broke may be lost.
+//! * Without positions, messages are delivered at most once: what was written when a connection broke may be lost.
+//!   Sessions that reconnect to a server with positions deliver and publish each message exactly once, or tell what is
+//!   missing.
 //!
 //! # Invariants
 //!
@@ -42,18 +45,18 @@
 
 mod admission;
 mod blocking_session;
-mod blocking_stream;
 mod builder;
 mod error;
+mod event;
 mod frame_buffer;
 mod halves;
 mod identity;
+mod inbound;
 mod join;
 mod options;
 mod publisher;
 mod received;
 mod reconnect;
-mod reconnector;
 mod replay;
 mod session;
 mod socket;
@@ -62,18 +65,20 @@ mod subscriber;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_halves;
+mod tracked;
 mod transport;
 mod write_buffer;
 
 pub use blocking_session::BlockingSession;
 pub use builder::Client;
 pub use error::Error;
+pub use event::Event;
 pub use publisher::Publisher;
 pub use received::Received;
 pub use reconnect::Reconnect;
 pub use session::Session;
-pub use subscriber::{Event, Subscriber};
+pub use subscriber::Subscriber;
 
-pub use crate::protocol::{Cid, DEFAULT_PORT, Key, Keyring};
+pub use crate::protocol::{BadPosition, Cid, DEFAULT_PORT, Epoch, Key, Keyring, Position};
 #[cfg(feature = "tls")]
 pub use crate::tls::{ClientTls, ClientTlsOptions, HandshakeError, TlsError};

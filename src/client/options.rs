@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::identity::CidChoice;
 use super::reconnect::Reconnect;
-use crate::protocol::{Keyring, MAX_FRAME_LEN};
+use crate::protocol::{Keyring, MAX_FRAME_LEN, Position};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 
@@ -25,7 +25,11 @@ pub(super) struct SessionOptions {
     pub(super) join_timeout: Duration,
     /// Set to reset connections that are dropped, instead of closing them.
     pub(super) reset_on_drop: bool,
-    /// How async sessions reconnect, if they do.
+    /// Set to ask for positions, as sessions do that reconnect.
+    pub(super) positions: bool,
+    /// Where a session begins.
+    pub(super) since: Option<Position>,
+    /// How sessions reconnect, if they do.
     pub(super) reconnect: Option<Reconnect>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
@@ -42,10 +46,17 @@ impl SessionOptions {
             connect_timeout: Duration::from_secs(5),
             join_timeout: Duration::from_secs(5),
             reset_on_drop: false,
+            positions: false,
+            since: None,
             reconnect: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// Returns `true` if sessions ask for positions.
+    pub(super) const fn asks_for_positions(&self) -> bool {
+        self.positions || self.since.is_some() || self.reconnect.is_some()
     }
 
     /// Returns the error for a server that could not be connected to.

@@ -1,18 +1,16 @@
 //! The sending half of a session.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 
 use super::error::Error;
 use super::halves::WriteHalf;
 use super::identity::{Names, SessionIdentity};
-use super::reconnector::ReconnectHandle;
+use super::tracked::{Core, TrackedHandle};
 use super::write_buffer::WriteBuffer;
-use crate::protocol::{BodyCheck, MAX_BODY_LEN, Stop, scan};
+use crate::protocol::{BodyCheck, MAX_BODY_LEN, Position, Stop, scan};
 
 /// The sending half of a session.
 ///
@@ -20,6 +18,11 @@ use crate::protocol::{BodyCheck, MAX_BODY_LEN, Stop, scan};
 /// session that reconnects it also waits while there is no connection, and reconnects itself: the
 /// [`Subscriber`](super::Subscriber) need not be polled for that. Once the subscriber is dropped the
 /// session does not reconnect, and writing fails.
+///
+/// In a session that reconnects to a server with positions, each message is published exactly once. What is not
+/// confirmed is kept, up to 1 MiB, and sent again after a reconnect if the server has not got it. While that much is on
+/// its way publishing waits for receipts. It reads them itself, but they come behind messages: while 1 MiB of those are
+/// not taken from the subscriber nothing more is read.
 ///
 /// Dropping the publisher tells the server that nothing more will come, as [`finish`](Self::finish)
 /// does, but what was queued and not flushed is lost.
@@ -31,29 +34,45 @@ use crate::protocol::{BodyCheck, MAX_BODY_LEN, Stop, scan};
 /// under way goes on with the next call of either half.
 #[derive(Debug)]
 pub struct Publisher {
-    names: Names,
-    identity: SessionIdentity,
-    buffer: WriteBuffer,
-    connection: CurrentConnection,
+    engine: Engine,
     finished: bool,
 }
 
+#[derive(Debug)]
+enum Engine {
+    /// One connection, to itself.
+    Plain(Box<PlainWriter>),
+    /// A session that asks for positions.
+    Tracked(TrackedHandle),
+}
+
+/// The sending side of one connection.
+#[derive(Debug)]
+struct PlainWriter {
+    names: Names,
+    identity: SessionIdentity,
+    buffer: WriteBuffer,
+    /// Gone once the sending side is finished.
+    half: Option<WriteHalf>,
+}
+
 impl Publisher {
-    pub(super) fn new(
-        names: Names,
-        identity: SessionIdentity,
-        writer: Option<WriteHalf>,
-        reconnector: Option<ReconnectHandle>,
-    ) -> Self {
-        Self {
+    pub(super) fn plain(names: Names, identity: SessionIdentity, half: WriteHalf) -> Self {
+        Self::new(Engine::Plain(Box::new(PlainWriter {
             names,
             identity,
             buffer: WriteBuffer::default(),
-            connection: CurrentConnection {
-                writer,
-                version: 0,
-                reconnector,
-            },
+            half: Some(half),
+        })))
+    }
+
+    pub(super) const fn tracked(handle: TrackedHandle) -> Self {
+        Self::new(Engine::Tracked(handle))
+    }
+
+    const fn new(engine: Engine) -> Self {
+        Self {
+            engine,
             finished: false,
         }
     }
@@ -70,6 +89,46 @@ impl Publisher {
         self.flush().await
     }
 
+    /// Publishes a message, after those that were queued before, and waits until the server has given it its place in
+    /// the order of the channel. Returns its position.
+    ///
+    /// This takes a round trip. To have many messages confirmed, [`feed`](Self::feed) them and count
+    /// [`Event::Confirmed`](super::Event::Confirmed) of the other half, which tells of each message, also of those that
+    /// this method has published.
+    ///
+    /// If the server had to leave something out for this session because it read too slowly, or no longer has what
+    /// came while the session was away, the position may be a later one than the message's own, but never an earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPositions`] when the session does not ask for positions, or the server does not give them;
+    /// [`Error::Empty`] when the message is empty: nothing was done. [`Error::Unconfirmed`] when the session has ended,
+    /// or another server has taken over, before the receipt came: the message may have taken its place or not. Otherwise
+    /// as for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for all methods: when the future is dropped, the message was taken as a whole or not at all. If it was taken
+    /// it is published all the same, and its receipt comes as an event only.
+    pub async fn publish_confirmed(
+        &mut self,
+        message: impl AsRef<[u8]>,
+    ) -> Result<Position, Error> {
+        self.check_open()?;
+        let Engine::Tracked(handle) = &self.engine else {
+            return Err(Error::NoPositions);
+        };
+        let message = message.as_ref();
+        if message.is_empty() {
+            return Err(Error::Empty);
+        }
+        if !poll_fn(|cx| handle.poll(cx, Core::has_positions)).await? {
+            return Err(Error::NoPositions);
+        }
+        poll_fn(|cx| handle.poll(cx, |core| core.push_awaited(message))).await?;
+        poll_fn(|cx| handle.poll(cx, Core::confirmation)).await
+    }
+
     /// Queues a message, so that one write can carry many. The next [`flush`](Self::flush) sends it, or
     /// the next call once 64 KiB are queued.
     ///
@@ -78,12 +137,13 @@ impl Publisher {
     /// As for [`publish`](Self::publish).
     pub async fn feed(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
         self.check_open()?;
-        if self.buffer.is_full() {
-            self.flush().await?;
+        let message = message.as_ref();
+        match &mut self.engine {
+            Engine::Plain(writer) => writer.feed(message).await,
+            Engine::Tracked(handle) => {
+                poll_fn(|cx| handle.poll(cx, |core| core.push(message))).await
+            }
         }
-        self.identity
-            .encode_into(&self.names, message.as_ref(), self.buffer.frames())?;
-        Ok(())
     }
 
     /// Encodes a message as [`publish`](Self::publish) would. [`publish_frames`](Self::publish_frames)
@@ -96,14 +156,21 @@ impl Publisher {
     ///
     /// [`Error::Message`] when it is too large.
     pub fn encode(&self, message: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        let mut frame = Vec::new();
-        self.identity
-            .encode_into(&self.names, message.as_ref(), &mut frame)?;
-        Ok(frame)
+        let message = message.as_ref();
+        match &self.engine {
+            Engine::Plain(writer) => {
+                let mut frame = Vec::new();
+                writer
+                    .identity
+                    .encode_into(&writer.names, message, &mut frame)?;
+                Ok(frame)
+            }
+            Engine::Tracked(handle) => Ok(handle.with(|core| core.outgoing().encode(message))?),
+        }
     }
 
-    /// Publishes encoded frames that stand back to back, after those that were queued before. They are
-    /// not copied, and one write sends them if the connection takes them.
+    /// Publishes encoded frames that stand back to back, after those that were queued before. Unless the session asks
+    /// for positions they are not copied, and one write sends them if the connection takes them.
     ///
     /// # Errors
     ///
@@ -112,18 +179,13 @@ impl Publisher {
     pub async fn publish_frames(&mut self, frames: &[u8]) -> Result<(), Error> {
         self.check_open()?;
         check_run(frames)?;
-        if frames.is_empty() {
-            return self.flush().await;
-        }
-        let written = loop {
-            self.flush().await?;
-            match self.connection.write(frames).await? {
-                WriteOutcome::Wrote(len) => break len,
-                WriteOutcome::Renewed(identity) => self.identity = identity,
+        match &mut self.engine {
+            Engine::Plain(writer) => writer.publish_frames(frames).await,
+            Engine::Tracked(handle) => {
+                poll_fn(|cx| handle.poll(cx, |core| core.push_frames(frames))).await?;
+                poll_fn(|cx| handle.poll(cx, Core::flush)).await
             }
-        };
-        self.buffer.queue_rest(frames, written);
-        self.flush().await
+        }
     }
 
     /// Writes what is queued.
@@ -132,16 +194,10 @@ impl Publisher {
     ///
     /// [`Error::Io`] and [`Error::Closed`] when the connection is gone.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        while !self.buffer.is_empty() {
-            match self.connection.write(self.buffer.unwritten()).await? {
-                WriteOutcome::Wrote(len) => self.buffer.advance(len),
-                WriteOutcome::Renewed(identity) => {
-                    self.identity = identity;
-                    self.buffer.rewind(identity);
-                }
-            }
+        match &mut self.engine {
+            Engine::Plain(writer) => writer.flush().await,
+            Engine::Tracked(handle) => poll_fn(|cx| handle.poll(cx, Core::flush)).await,
         }
-        self.connection.flush().await
     }
 
     /// Writes what is queued and closes the sending side. Does nothing if that was done before.
@@ -158,8 +214,11 @@ impl Publisher {
         }
         self.flush().await?;
         self.finished = true;
-        // Dropping the writer closes the sending side, as does dropping a later connection's one.
-        self.connection = CurrentConnection::default();
+        match &mut self.engine {
+            // Dropping the half closes the sending side.
+            Engine::Plain(writer) => writer.half = None,
+            Engine::Tracked(handle) => handle.with(Core::finish),
+        }
         Ok(())
     }
 
@@ -172,109 +231,51 @@ impl Publisher {
     }
 }
 
+impl PlainWriter {
+    async fn feed(&mut self, message: &[u8]) -> Result<(), Error> {
+        if self.buffer.is_full() {
+            self.flush().await?;
+        }
+        self.identity
+            .encode_into(&self.names, message, self.buffer.frames())?;
+        Ok(())
+    }
+
+    async fn publish_frames(&mut self, frames: &[u8]) -> Result<(), Error> {
+        self.flush().await?;
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let written = write(&mut self.half, frames).await?;
+        self.buffer.queue_rest(&frames[written..]);
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        while !self.buffer.is_empty() {
+            let len = write(&mut self.half, self.buffer.unwritten()).await?;
+            self.buffer.advance(len);
+        }
+        // TLS may still hold something of what was written.
+        if let Some(half) = &mut self.half {
+            half.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a part of `bytes`. Cancel safe: a dropped future has written nothing.
+async fn write(half: &mut Option<WriteHalf>, bytes: &[u8]) -> Result<usize, Error> {
+    let Some(half) = half else {
+        return Err(Error::Closed);
+    };
+    Ok(poll_fn(|cx| Pin::new(&mut *half).poll_write(cx, bytes)).await?)
+}
+
 fn check_run(frames: &[u8]) -> Result<(), Error> {
     match scan(frames, MAX_BODY_LEN, &BodyCheck::Off).stop {
         Stop::End => Ok(()),
         Stop::Bad(error) => Err(Error::Frames(error.to_string())),
         Stop::Partial { .. } => Err(Error::Frames("the last one is cut off".to_owned())),
-    }
-}
-
-/// The result of a write.
-enum WriteOutcome {
-    /// The present connection has taken this many bytes.
-    Wrote(usize),
-    /// Nothing was written: there is a new connection with this identity.
-    Renewed(SessionIdentity),
-}
-
-/// The present connection, and the source of the next one in a session that reconnects.
-#[derive(Debug, Default)]
-struct CurrentConnection {
-    writer: Option<WriteHalf>,
-    /// The number of the connection, as the reconnector counts.
-    version: u64,
-    reconnector: Option<ReconnectHandle>,
-}
-
-impl CurrentConnection {
-    /// Writes a part of `bytes`. Cancel safe: a dropped future has written nothing.
-    async fn write(&mut self, bytes: &[u8]) -> Result<WriteOutcome, Error> {
-        poll_fn(|cx| self.poll_write(bytes, cx)).await
-    }
-
-    /// Sends what TLS still holds of what was written. Cancel safe: the next flush sends the rest.
-    async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush(cx)).await
-    }
-
-    fn poll_write(
-        &mut self,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<WriteOutcome, Error>> {
-        loop {
-            if self.is_outdated() {
-                let identity = ready!(self.poll_renew(cx))?;
-                return Poll::Ready(Ok(WriteOutcome::Renewed(identity)));
-            }
-            let Some(writer) = &mut self.writer else {
-                return Poll::Ready(Err(Error::Closed));
-            };
-            match Pin::new(writer).poll_write(cx, bytes) {
-                Poll::Ready(Ok(len)) => return Poll::Ready(Ok(WriteOutcome::Wrote(len))),
-                Poll::Ready(Err(error)) => self.lost(error)?,
-                Poll::Pending if self.is_present(cx) => return Poll::Pending,
-                Poll::Pending => {}
-            }
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // What a lost connection held is lost, be it here or in the system.
-        while !self.is_outdated()
-            && let Some(writer) = &mut self.writer
-        {
-            match Pin::new(writer).poll_flush(cx) {
-                Poll::Ready(Ok(())) => break,
-                Poll::Ready(Err(error)) => self.lost(error)?,
-                Poll::Pending if self.is_present(cx) => return Poll::Pending,
-                Poll::Pending => {}
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Returns `true` if another connection has taken the place of this one, or is going to.
-    fn is_outdated(&self) -> bool {
-        let handle = self.reconnector.as_ref();
-        handle.is_some_and(|handle| handle.version() != self.version)
-    }
-
-    /// Returns `true` if the connection is the present one; if so, the task is woken when that changes.
-    fn is_present(&self, cx: &Context<'_>) -> bool {
-        let handle = self.reconnector.as_ref();
-        handle.is_none_or(|handle| handle.is_current(self.version, cx))
-    }
-
-    /// Reports the end of the connection; an error if the session does not reconnect.
-    fn lost(&mut self, error: io::Error) -> Result<(), Error> {
-        let error = Error::Io(error);
-        match &self.reconnector {
-            Some(handle) => handle.lost(self.version, error),
-            None => Err(error),
-        }
-    }
-
-    /// Takes the next connection, and reconnects if need be.
-    fn poll_renew(&mut self, cx: &Context<'_>) -> Poll<Result<SessionIdentity, Error>> {
-        self.writer = None;
-        let Some(handle) = &self.reconnector else {
-            return Poll::Ready(Err(Error::Closed));
-        };
-        let (writer, version) = ready!(handle.poll_writer(cx))?;
-        self.version = version;
-        self.writer = Some(writer.half);
-        Poll::Ready(Ok(writer.identity))
     }
 }

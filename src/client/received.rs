@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Message};
+use crate::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Message, Position};
 
 /// A message as it was received, in one checked frame.
 ///
@@ -18,6 +18,7 @@ pub struct Received {
     uid: Range<usize>,
     channel: Range<usize>,
     message: Range<usize>,
+    position: Option<Position>,
 }
 
 impl Received {
@@ -29,9 +30,23 @@ impl Received {
                 channel: range_in(&frame, message.channel.as_bytes()),
                 message: range_in(&frame, message.message),
                 frame,
+                position: None,
             }),
             Err(error) => Err((frame, error)),
         }
+    }
+
+    /// Returns the message with its position.
+    pub(super) fn with_position(mut self, position: Option<Position>) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Returns the position of the message in the order of its channel. `None` for a hint of presence, which has none,
+    /// in sessions that do not ask for positions, and of servers that do not give them.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        self.position
     }
 
     /// Returns the uid of the sender.

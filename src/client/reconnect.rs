@@ -9,7 +9,14 @@ use std::time::Duration;
 /// jitter. The join is repeated with the same connection id and an empty message, for as long as it
 /// takes.
 ///
-/// Frames of the replayed history that were delivered before are not delivered again. As v1 frames have
+/// A server that gives positions sends exactly what was missed, or says how much cannot be had
+/// ([`Event::Gap`](super::Event::Gap)). Messages that this session has published itself meanwhile are not delivered: they
+/// are recognised by its connection id and uid. What it has published is not lost either: the server says how much of it
+/// has taken its place, and the session sends the rest again. If it cannot say so, as after a restart, that is told as
+/// [`Event::Unconfirmed`](super::Event::Unconfirmed), and nothing is published twice.
+///
+/// Of other servers the whole history is replayed, and messages that were on their way are lost. Frames that were
+/// delivered before are not delivered again. As v1 frames have
 /// no numbers, they are recognised by comparing bytes, in order, with the last frames that were
 /// delivered. This has two limits. A server that keeps a longer history than
 /// [`remember`](Self::remember) says repeats the older part. And if a server comes back with a shorter

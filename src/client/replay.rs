@@ -57,7 +57,7 @@ impl ReplayMatcher {
 
     /// Begins to match the frames of a new connection.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.end_matching();
+        self.end();
         self.matching = Some(Matching {
             known: self.delivered.len(),
             passed: 0,
@@ -75,7 +75,7 @@ impl ReplayMatcher {
         let quiet = now.saturating_duration_since(matching.last) > QUIET;
         matching.last = now;
         if quiet || now.saturating_duration_since(matching.since) > LONGEST {
-            self.end_matching();
+            self.end();
         }
         self.matching.is_some()
     }
@@ -109,18 +109,20 @@ impl ReplayMatcher {
                 matching.passed += skipped + 1;
                 matching.matched = true;
                 if matching.passed == matching.known {
-                    self.end_matching();
+                    self.end();
                 }
             }
-            None if matching.matched => self.end_matching(),
+            None if matching.matched => self.end(),
             None => {}
         }
         found.is_some()
     }
 
-    fn end_matching(&mut self) {
-        self.matching = None;
-        self.trim();
+    /// Ends the match: what comes from now on was not delivered before.
+    pub(super) fn end(&mut self) {
+        if self.matching.take().is_some() {
+            self.trim();
+        }
     }
 
     fn trim(&mut self) {

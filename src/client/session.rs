@@ -8,14 +8,18 @@ use futures_core::Stream;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::error::Error;
+use super::event::Event;
+use super::frame_buffer::FrameBuffer;
 use super::identity::Names;
+use super::inbound::Inbound;
 use super::join::{JoinedConnection, join};
 use super::options::SessionOptions;
 use super::publisher::Publisher;
 use super::received::Received;
-use super::reconnector::{ReconnectingSession, start};
 use super::socket::ConnectInfo;
-use super::subscriber::{Event, Reconnection, Subscriber};
+use super::subscriber::Subscriber;
+use super::tracked;
+use crate::protocol::Position;
 use crate::tcp_info::{TcpInfo, TcpInspector};
 
 /// The time in which a server may close a session whose end of stream it has read.
@@ -39,32 +43,19 @@ impl Session {
         names: Names,
         first: &[u8],
     ) -> Result<Self, Error> {
-        let attempt = join(options, &names, first).await;
-        let Some(reconnect) = &options.reconnect else {
-            let JoinedConnection { reader, writer } = attempt?;
+        if options.asks_for_positions() {
+            let (sending, receiving) = tracked::open(options, &names, first).await?;
             return Ok(Self {
-                publisher: Publisher::new(names, writer.identity, Some(writer.half), None),
-                subscriber: Subscriber::new(Some(reader), options, None),
+                publisher: Publisher::tracked(sending),
+                subscriber: Subscriber::tracked(receiving),
             });
-        };
-        let attempt = match attempt {
-            Err(error) if error.is_final() => return Err(error),
-            attempt => attempt,
-        };
-        let ReconnectingSession {
-            sending,
-            receiving,
-            identity,
-            connection,
-        } = start(options, reconnect, &names, first, attempt);
-        let (reader, writer) = connection
-            .map(|JoinedConnection { reader, writer }| (reader, writer.half))
-            .unzip();
-        let reconnection =
-            Reconnection::new(receiving, reconnect, &names, identity.cid, reader.is_some());
+        }
+        let JoinedConnection { reader, writer } = join(options, &names, first, None).await?;
+        let buffer = FrameBuffer::new(options.max_frame);
+        let inbound = Inbound::new(reader, buffer, options.connect_timeout);
         Ok(Self {
-            publisher: Publisher::new(names, identity, writer, Some(sending)),
-            subscriber: Subscriber::new(reader, options, Some(reconnection)),
+            publisher: Publisher::plain(names, writer.identity, writer.half),
+            subscriber: Subscriber::plain(inbound),
         })
     }
 
@@ -80,6 +71,28 @@ impl Session {
     /// dropped, the next call sends it.
     pub async fn publish(&mut self, message: impl AsRef<[u8]>) -> Result<(), Error> {
         self.publisher.publish(message).await
+    }
+
+    /// Publishes a message and waits for its position; see [`Publisher::publish_confirmed`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publisher::publish_confirmed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Publisher::publish_confirmed`].
+    pub async fn publish_confirmed(
+        &mut self,
+        message: impl AsRef<[u8]>,
+    ) -> Result<Position, Error> {
+        self.publisher.publish_confirmed(message).await
+    }
+
+    /// Returns the position up to which this session has got everything; see [`Subscriber::position`].
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.subscriber.position()
     }
 
     /// Waits for the next message; see [`Subscriber::recv`].

@@ -29,7 +29,6 @@ mod verifier;
 mod watch;
 
 #[cfg(feature = "client")]
-pub(crate) use client::explain_handshake_error;
 #[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explain_io_error;
 pub use client::{ClientTls, ClientTlsOptions};

@@ -193,7 +193,7 @@ async fn a_session_comes_back() {
     let back = event().await.unwrap();
     assert!(matches!(back, Some(Event::Reconnected)), "{back:?}");
     let mut peer = accepting.await.unwrap();
-    assert_eq!(peer.read_frame().body, body("alice", "news", b""));
+    assert_eq!(peer.read_join().0.body, body("alice", "news", b""));
     session.publish("again").await.unwrap();
     assert_eq!(peer.read_frame().body, body("alice", "news", b"again"));
     peer.send(&frame("bob", "news", "two"));

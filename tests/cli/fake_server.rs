@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mles::client::{Client, Session};
+use mles::protocol::{ResumeRequest, take_resume};
 
 pub(crate) use crate::common::PATIENCE;
 
@@ -103,6 +104,15 @@ impl Peer {
             key: u64::from_be_bytes(header[8..].try_into().unwrap()),
             body,
         }
+    }
+
+    /// The first frame of a client that asks for positions, without the key, and what it asks for.
+    pub(crate) fn read_join(&mut self) -> (RawFrame, ResumeRequest) {
+        let mut frame = self.read_frame();
+        let (body, request) = take_resume(&frame.body).unwrap();
+        let body = body.into_owned();
+        frame.body = body;
+        (frame, request.expect("it asks for nothing"))
     }
 
     /// Asserts that the client has closed its sending side and sent nothing more.

@@ -21,11 +21,14 @@ mod cli_serve;
 mod cli_sub;
 mod cli_tls;
 mod client_blocking;
+mod client_positions;
 mod client_reconnect;
+mod client_resume;
 mod client_session;
 mod client_tls;
 #[path = "../common/mod.rs"]
 mod common;
+mod cutting_proxy;
 mod docs;
 mod fake_server;
 mod independent_client;
