@@ -271,8 +271,8 @@ impl<T> Fanout<T> {
         };
         let before = member.outbox.cost();
         member.outbox.advance(n, &mut member.form);
-        let written = before - member.outbox.cost();
-        member.replay = member.replay.saturating_sub(written);
+        // It costs more where the next run of a history is longer in its encoding than as frames.
+        member.replay = (member.replay + member.outbox.cost()).saturating_sub(before);
         if let Some(stall) = &mut member.stall {
             stall.progress = now;
         }

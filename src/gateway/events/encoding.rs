@@ -16,7 +16,7 @@ use crate::shard::ended::Ended;
 use crate::shard::framing::Framing;
 
 /// Event streams. A client answers nothing, so there are no pings.
-pub(super) static EVENTS: Framing = Framing {
+pub(in crate::gateway) static EVENTS: Framing = Framing {
     encoding: &ENCODING,
     ping: None,
     close,

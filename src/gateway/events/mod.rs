@@ -23,7 +23,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::encoding::{COMMENT, EVENTS};
+use self::encoding::COMMENT;
+pub(super) use self::encoding::EVENTS;
 use super::api::EventsRequest;
 use super::connection::FAREWELL;
 use super::response::{encode_head, encode_last};

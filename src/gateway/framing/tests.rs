@@ -9,9 +9,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::{
-    ChannelSettings, Fanout, FrameRun, MemberKey, SessionId, SlowPolicy, Verdict,
+    ChannelSettings, Fanout, FrameRun, MemberKey, Numbers, Resumed, SessionId, SlowPolicy, Verdict,
 };
-use crate::protocol::{Cid, Key, Message, encode_frame};
+use crate::gateway::events;
+use crate::protocol::{Cid, Epoch, Key, Message, Position, Welcome, encode_frame};
 
 /// Makes frames that are all different.
 #[derive(Default)]
@@ -79,7 +80,75 @@ fn written(fanout: &mut Fanout<()>, key: MemberKey, shares: &[u8]) -> Vec<u8> {
     all
 }
 
+const EPOCH: Epoch = Epoch(0xE);
+
+/// Has a member ask for positions that is sent `missed` first, which end at `newest`.
+fn resume(fanout: &mut Fanout<()>, key: MemberKey, missed: &[Vec<Bytes>], newest: usize) {
+    let position = Position {
+        epoch: EPOCH,
+        offset: newest as u64,
+    };
+    let resumed = Resumed {
+        welcome: Welcome {
+            position,
+            replay: missed.iter().map(|frames| frames.len() as u64).sum(),
+            recovered: true,
+            missed: Some(0),
+            published: None,
+        },
+        members: None,
+    };
+    let runs = missed.iter().map(|frames| frames.concat().into());
+    fanout.resume(key, &"c".into(), &resumed, runs);
+}
+
+fn numbers(newest: usize, count: usize) -> Option<Numbers> {
+    Some(Numbers {
+        epoch: EPOCH,
+        newest: newest as u64,
+        count: u32::try_from(count).unwrap(),
+    })
+}
+
 proptest! {
+    /// Messages have the positions in the history that they had live.
+    #[test]
+    fn who_resumes_gets_what_was_missed_as_if_it_had_been_there(
+        encoding in 0..3_usize,
+        history in vec(vec(0..300_usize, 1..20), 0..20),
+        live in vec(vec(0..300_usize, 1..5), 0..40),
+        shares in vec(any::<u8>(), 1..8),
+    ) {
+        let encoding = [&BODIES, &MARKED_PAYLOADS, events::EVENTS.encoding][encoding];
+        let mut frames = Frames::default();
+        let mut all = |runs: Vec<Vec<usize>>| -> Vec<Vec<Bytes>> {
+            runs.iter().map(|payloads| frames.frames(payloads)).collect()
+        };
+        let (history, live) = (all(history), all(live));
+        let missed = history.iter().map(Vec::len).sum();
+        let (mut joiner, key) = member(encoding, &[]);
+        let (mut there, early) = member(encoding, &[]);
+        resume(&mut joiner, key, &history, missed);
+        resume(&mut there, early, &[], 0);
+        let mut newest = 0;
+        for frames in history.iter().chain(&live) {
+            newest += frames.len();
+            let numbers = numbers(newest, frames.len());
+            there.deliver(&run(frames), SessionId::NONE, numbers);
+            if newest > missed {
+                joiner.deliver(&run(frames), SessionId::NONE, numbers);
+            }
+        }
+        let without_welcome = |all: Vec<u8>| {
+            let end_of_event = || all.windows(2).position(|two| two == b"\n\n").unwrap() + 2;
+            let is_stream = encoding == events::EVENTS.encoding;
+            let end = if is_stream { end_of_event() } else { server_frame_len(&all).unwrap() };
+            all[end..].to_vec()
+        };
+        let (joiner, there) = (written(&mut joiner, key, &shares), written(&mut there, early, &shares));
+        prop_assert_eq!(without_welcome(joiner), without_welcome(there));
+    }
+
     /// Its history is encoded while it is written, and is what it would have got had it been there.
     #[test]
     fn a_joiner_over_websocket_gets_its_history_as_if_it_had_been_there(
