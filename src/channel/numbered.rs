@@ -204,17 +204,28 @@ impl<T> Channel<T> {
         numbered.forgotten += forgotten + publishers.keep_within_memory();
     }
 
-    /// Gives a publisher that has taken a seat back what is known of it. Returns how many messages of it have their
-    /// place; `None` if it is not known.
+    /// Gives a publisher that has taken a seat, and goes on from the position `since`, back what is known of it.
+    /// Returns how many messages of it have their place; `None` if it is not known, and counting begins anew.
+    ///
+    /// Whoever goes on from before the place where counting began has not had the welcome in which it did. Messages of
+    /// its own that it has no receipt for may be older still, and were forgotten: then the count would be too low.
     pub(super) fn seat_publisher(
         &mut self,
         publisher: PublisherId,
+        since: Option<Position>,
         seat: (Cid, SessionId),
         now: Instant,
     ) -> Option<u64> {
         let numbered = self.numbered.as_mut()?;
+        let (epoch, newest) = (numbered.epoch, numbered.newest);
         let known = numbered.publishers.take(publisher, now, &self.settings);
-        let published = known.unwrap_or_default();
+        let known = known.filter(|known| {
+            since.is_some_and(|since| since.epoch == epoch && since.offset >= known.since)
+        });
+        let published = known.unwrap_or(Published {
+            since: newest,
+            ..Published::default()
+        });
         numbered.seated.join(publisher, seat, published);
         known.map(|known| known.count)
     }

@@ -23,8 +23,8 @@ pub struct Published {
     pub first: u64,
     /// Offset of the last of those that came first, together.
     pub first_end: u64,
-    /// Offset of the last.
-    pub last: u64,
+    /// Offset of the newest message of the channel when counting began.
+    pub since: u64,
 }
 
 impl Published {
@@ -34,7 +34,6 @@ impl Published {
             (self.first, self.first_end) = (first, last);
         }
         self.count += last + 1 - first;
-        self.last = last;
     }
 }
 

@@ -46,14 +46,16 @@ impl<T> Channel<T> {
         let position = page.position();
         let first = page.runs.first();
         let replay = first.map_or(0, |(first, _)| position.offset + 1 - first);
-        let publisher = request.publisher.map(PublisherId);
+        let published = request.publisher.and_then(|publisher| {
+            let seat = (cid, session);
+            self.seat_publisher(PublisherId(publisher), request.since, seat, now)
+        });
         let welcome = Welcome {
             position,
             replay,
             recovered: page.is_recovered,
             missed: page.missed,
-            published: publisher
-                .and_then(|publisher| self.seat_publisher(publisher, (cid, session), now)),
+            published,
         };
         joined.replay = page.runs.into_iter().map(|(_, run)| run).collect();
         joined.resumed = Some(Resumed {
