@@ -134,6 +134,7 @@ impl Shard {
         let name = room.name.clone();
         let idle = room.channel.idle_since().map(|since| now - since);
         let freed = room.channel.free_all_seats(now);
+        freed.iter().for_each(|freed| room.member_left(freed));
         drop(registry);
         for freed in freed {
             self.evict(at, freed, Some(LimitReached::Channels));

@@ -218,6 +218,15 @@ fn everyone_who_watches_knows_who_is_there() {
     }
 }
 
+/// Joins with so many sessions on one connection, whose uids begin with `prefix`.
+fn join_many(broker: &Broker, prefix: &str, count: usize) -> Ws {
+    let mut ws = Ws::open(address(broker));
+    for i in 0..count {
+        ws.send(BINARY, &body(&format!("{prefix}{i}"), "room", b""));
+    }
+    ws
+}
+
 /// However many come, who watches is told once for each interval at most.
 #[test]
 fn a_crowd_costs_few_notices() {
@@ -233,13 +242,7 @@ fn a_crowd_costs_few_notices() {
     }
     let began = Instant::now();
     let connections: Vec<_> = (0..4)
-        .map(|connection| {
-            let mut ws = Ws::open(address(&broker));
-            for i in 0..500 {
-                ws.send(BINARY, &body(&format!("{connection} {i}"), "room", b""));
-            }
-            ws
-        })
+        .map(|connection| join_many(&broker, &format!("{connection} "), 500))
         .collect();
     for watcher in &mut watchers {
         while watcher.uids.len() < 2003 {
@@ -262,6 +265,70 @@ fn a_crowd_costs_few_notices() {
             "{}",
             watcher.notices
         );
+    }
+}
+
+/// Those who watch are many as well, and all want the list.
+#[test]
+fn a_crowd_that_watches_costs_few_notices() {
+    let mut settings = settings(4, 6);
+    settings.channels.default.presence_interval = Duration::from_millis(300);
+    let broker = start(settings);
+    let mut first = Watcher::join(&broker, "first", "room", 1000);
+    first.expect_these(&["first"]);
+    let began = Instant::now();
+    let mut crowd: Vec<_> = (0..100)
+        .map(|i| Watcher::join(&broker, &format!("{i}"), "room", 1000))
+        .collect();
+    let mut expected: Vec<_> = (0..100).map(|i| i.to_string()).collect();
+    expected.push("first".to_owned());
+    expected.sort();
+    for watcher in crowd.iter_mut().chain([&mut first]) {
+        watcher.expect(&expected);
+    }
+    let intervals = began.elapsed().as_millis() / 300;
+    assert!(first.notices as u128 <= intervals + 1, "{}", first.notices);
+}
+
+/// The next news have the rest, and whoever gets the list in between is told what the others have been told.
+#[test]
+fn names_that_find_no_room_come_later() {
+    const EACH: usize = 150;
+    let mut settings = settings(2, 1000);
+    settings.channels.default.presence_interval = Duration::from_millis(300);
+    // Names may take half of it: a list of these has room for about 180.
+    settings.limits.max_frame = 4096;
+    let broker = start(settings);
+    let mut ann = Watcher::join(&broker, "ann", "room", 1000);
+    let leaving = join_many(&broker, "b", EACH);
+    let named = |prefix: &str| {
+        (0..EACH)
+            .map(|i| format!("{prefix}{i}"))
+            .collect::<Vec<_>>()
+    };
+    let with = |names: Vec<String>, others: &[&str]| {
+        let others = others.iter().map(|uid| uid.to_string());
+        let mut all: Vec<_> = names.into_iter().chain(others).collect();
+        all.sort();
+        all
+    };
+    ann.expect(&with(named("b"), &["ann"]));
+    // Names are told in order: after this one comes the first again.
+    let zoe = Client::join_and_wait(&broker, "zoe", "room");
+    ann.expect(&with(named("b"), &["ann", "zoe"]));
+    drop(leaving);
+    let _joining = join_many(&broker, "c", EACH);
+    wait_until("all have come", || {
+        broker.stats().joined == 2 + 2 * EACH as u64
+    });
+    let mut bob = Watcher::join(&broker, "bob", "room", 1000);
+    for watcher in [&mut ann, &mut bob] {
+        watcher.expect(&with(named("c"), &["ann", "bob", "zoe"]));
+    }
+    // It stays right with what comes next.
+    zoe.reset();
+    for watcher in [&mut ann, &mut bob] {
+        watcher.expect(&with(named("c"), &["ann", "bob"]));
     }
 }
 

@@ -11,7 +11,7 @@
 //! * Nobody is answered before all shards that were asked have named their members. Who comes after the question was
 //!   sent is known from the join.
 //! * Servers below are no members here. Half-closed sessions are.
-//! * A name costs up to 60 bytes and the uid, for each member on another shard.
+//! * A name costs up to 80 bytes and the uid, for each member on another shard.
 
 mod relayed;
 mod watching;
