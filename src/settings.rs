@@ -172,12 +172,13 @@ pub struct WebSocketSettings {
     pub origins: Vec<String>,
     /// Serve the page at `/`.
     pub page: bool,
-    /// Serve channels over HTTP under `/channels`: publishing, and reading what was published.
+    /// Serve channels over HTTP under `/channels`: publishing, reading what was published, and event streams.
     pub http: bool,
     /// Largest message in bytes, put together from its fragments. Where it is larger than
     /// [`Limits::max_frame`], that counts.
     pub max_message: usize,
-    /// A client that has sent nothing for this long is pinged.
+    /// A client that has sent nothing for this long is pinged. Event streams get a comment as often, and at least every
+    /// 15 seconds.
     pub ping_interval: Duration,
     /// The session of a client that has sent nothing for this long, answers to pings included, ends.
     pub ping_timeout: Duration,

@@ -116,7 +116,7 @@ options! {
         ws_origin: settings.websocket.origins => WebOrigins;
         /// Serve the chat page at /
         ws_page: settings.websocket.page => Switch;
-        /// Publish and read channels by HTTP requests under /channels
+        /// Publish, read and stream channels by HTTP requests under /channels
         ws_http: settings.websocket.http => Switch;
         /// Largest message, with all its fragments; at most max_frame
         ws_max_message: settings.websocket.max_message => Size(FRAME);

@@ -71,10 +71,8 @@ impl Events {
         let head = events.take_to(b"\r\n\r\n").expect("a head");
         events.head = head.to_lowercase();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        assert!(
-            head.contains("\r\nContent-Type: text/event-stream\r\n"),
-            "{head}"
-        );
+        let content_type = "\r\ncontent-type: text/event-stream\r\n";
+        assert!(events.head.contains(content_type), "{head}");
         events
     }
 

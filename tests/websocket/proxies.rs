@@ -4,6 +4,7 @@
 //! Skipped, by name, where those are not installed.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
+use crate::api::TEXT_PLAIN;
+use crate::common::events::Events;
 use crate::common::http::Http;
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, address, body, hello, quiet, request};
 use crate::common::{Client, Server as _, free_address, start, wait_until};
@@ -209,6 +212,33 @@ fn assert_knows_websocket_clients(broker: &Broker, one: SocketAddr, other: Socke
     Ws::open(one).join(broker, TEXT, hello("alice", "room").as_bytes());
 }
 
+/// Events pass one by one, and the client of the stream is known until it goes.
+fn assert_streams_events(broker: &Broker, one: SocketAddr, other: SocketAddr) {
+    let path = "/channels/stream/events";
+    let mut stream = Client::connect(&one);
+    // In this version proxies put no chunks around them.
+    let asks = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(asks.as_bytes()).unwrap();
+    let mut events = Events::on(stream);
+    events.data("welcome");
+    for text in ["one", "two", "three"] {
+        let mut http = Http::connect(other);
+        let answer = http.post("/channels/stream/messages", TEXT_PLAIN, text);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(events.text(), text);
+    }
+    let refused = Ws::ask(one, &request("/", "")).unwrap_err();
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let left = broker.stats().left;
+    drop(events);
+    // A proxy may only find out when there is something to pass on.
+    wait_until("it has gone", || {
+        let path = "/channels/stream/messages";
+        Http::connect(other).post(path, TEXT_PLAIN, "more");
+        broker.stats().left > left
+    });
+}
+
 #[test]
 fn nginx_passes_websocket_on_and_its_clients_are_known() {
     let broker = behind();
@@ -220,7 +250,9 @@ fn nginx_passes_websocket_on_and_its_clients_are_known() {
     ) else {
         return;
     };
-    assert_knows_websocket_clients(&broker, nginx.from(ONE, at), nginx.from(OTHER, at));
+    let (one, other) = (nginx.from(ONE, at), nginx.from(OTHER, at));
+    assert_streams_events(&broker, one, other);
+    assert_knows_websocket_clients(&broker, one, other);
 }
 
 #[test]
@@ -246,7 +278,9 @@ fn nginx_may_keep_connections_and_upgrade_them_later() {
     }
     let accepted = broker.stats().accepted;
     assert!(accepted <= 4, "{accepted} connections");
-    assert_knows_websocket_clients(&broker, one, nginx.from(OTHER, at));
+    let other = nginx.from(OTHER, at);
+    assert_streams_events(&broker, one, other);
+    assert_knows_websocket_clients(&broker, one, other);
 }
 
 #[test]
@@ -278,7 +312,9 @@ fn haproxy_passes_everything_on_and_its_clients_are_known() {
     [alice, bob, third].into_iter().for_each(Client::reset);
     wait_until("they have gone", || broker.stats().left == 2);
 
-    assert_knows_websocket_clients(&broker, haproxy.from(ONE, web), haproxy.from(OTHER, web));
+    let (one, other) = (haproxy.from(ONE, web), haproxy.from(OTHER, web));
+    assert_streams_events(&broker, one, other);
+    assert_knows_websocket_clients(&broker, one, other);
 }
 
 /// Checks by TCP with a PROXY header, and by HTTP.
