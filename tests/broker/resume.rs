@@ -4,7 +4,7 @@ use mles::protocol::{Cid, Epoch, Key, Keyring, Position, ResumeRequest};
 use mles::{Broker, Settings};
 
 use crate::common::asker::Asker;
-use crate::common::{Client, settings, start, wait_until};
+use crate::common::{Client, PATIENCE, settings, start, wait_until};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
 const SPREAD: [usize; 2] = [100, 0];
@@ -133,6 +133,60 @@ fn what_is_gone_is_told_with_its_number() {
             wait_until("it is gone", || broker.stats().connections == 2);
         }
         assert_eq!(broker.stats().resumed_partly, 3);
+    }
+}
+
+/// Nothing was received before the break, and nothing is gone.
+#[test]
+fn who_was_alone_and_has_missed_nothing_is_told_so() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let bob = Asker::join(&broker, "bob", "room", ASK);
+        assert_eq!((bob.welcome.position.offset, bob.welcome.replay), (0, 0));
+        let known = bob.position;
+        bob.client.reset();
+        wait_until("he is gone", || broker.stats().connections == 0);
+        let bob = Asker::join(&broker, "bob", "room", since(known));
+        assert_eq!((bob.welcome.recovered, bob.welcome.missed), (true, Some(0)));
+        assert_eq!(bob.position, known);
+    }
+}
+
+#[test]
+fn a_half_closed_session_counts_on() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let mut bob = Asker::join(&broker, "bob", "room", ASK);
+        bob.send(b"1");
+        bob.client.finish();
+        assert_eq!(bob.receipt(), (1, 1));
+        wait_until("his end is seen", || broker.stats().half_closed == 1);
+        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        alice.send(b"2");
+        assert_eq!(bob.message(), (2, "2".into()));
+    }
+}
+
+/// What a client has sent before a stop is confirmed before the connection is closed.
+#[test]
+fn a_stop_confirms_what_has_its_place() {
+    for threshold in SPREAD {
+        let broker = spreading(threshold);
+        let mut alice = Asker::join(&broker, "alice", "room", ASK);
+        let mut bob = Asker::join(&broker, "bob", "room", ASK);
+        for n in 0..500 {
+            bob.send(format!("{n}").as_bytes());
+        }
+        wait_until("all are taken in", || broker.stats().frames_in == 500);
+        broker.stop().unwrap();
+        for n in 0..500 {
+            assert_eq!(alice.message(), (n + 1, n.to_string()));
+        }
+        assert_eq!(alice.try_next(PATIENCE), None);
+        while bob.position.offset < 500 {
+            bob.receipt();
+        }
+        assert_eq!(bob.try_next(PATIENCE), None);
     }
 }
 

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mles::client::{Client, ClientTls, Error, HandshakeError, Keyring, Session};
+use mles::protocol::{
+    HEADER_LEN, Message, Notice, ResumeRequest, encode_frame, encode_resume_join, frame_len,
+    is_presence,
+};
 use mles::{Broker, ListenerKind, Settings, StartError, TlsSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::common::tls_proxy::{Authority, Pair};
 use crate::common::{self, PATIENCE, settings};
@@ -349,6 +354,68 @@ async fn a_member_that_does_not_read_is_let_go_and_harms_nobody() {
         matches!(ended, Ok(()) | Err(Error::Io(_) | Error::Cut)),
         "{ended:?}"
     );
+}
+
+/// The next frame that is no announcement.
+async fn next_frame(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {
+    loop {
+        let mut frame = vec![0; HEADER_LEN];
+        stream.read_exact(&mut frame).await.unwrap();
+        frame.resize(frame_len(&frame).unwrap(), 0);
+        stream.read_exact(&mut frame[HEADER_LEN..]).await.unwrap();
+        if !is_presence(&frame) {
+            return frame;
+        }
+    }
+}
+
+/// On the shard that accepted them, which owns some of their channels.
+#[tokio::test]
+async fn sessions_over_tls_get_positions() {
+    let authority = Authority::new();
+    let broker = Broker::start(with_tls(&authority.localhost())).unwrap();
+    let connector = TlsConnector::from(authority.client().config().clone());
+    for room in 0..8 {
+        let (uid, channel) = ("bob", &*format!("room {room}"));
+        let mut since = None;
+        for offset in [0, 1] {
+            let address = address_of(&broker, ListenerKind::MlesTls);
+            let stream = TcpStream::connect(address).await.unwrap();
+            let local = stream.local_addr().unwrap();
+            let key = Keyring::new(Some("secret".to_owned()), None);
+            let key = key.session_key(local, uid, channel);
+            let name = "localhost".try_into().unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            let frame = |message| Message {
+                uid,
+                channel,
+                message,
+            };
+            let request = ResumeRequest {
+                since,
+                publisher: Some(1),
+                members: None,
+            };
+            let join = encode_resume_join(key.cid(), key, &frame(b""), &request).unwrap();
+            stream.write_all(&join).await.unwrap();
+            let welcome = timeout(PATIENCE, next_frame(&mut stream)).await.unwrap();
+            let Some(Notice::Welcome(welcome)) = Notice::decode(&welcome) else {
+                panic!("{welcome:?}");
+            };
+            assert_eq!(welcome.position.offset, offset);
+            assert_eq!((welcome.recovered, welcome.missed), (true, Some(0)));
+            assert_eq!(welcome.published, (offset > 0).then_some(offset));
+            let message = encode_frame(key.cid(), key, &frame(b"hello")).unwrap();
+            stream.write_all(&message).await.unwrap();
+            let receipt = timeout(PATIENCE, next_frame(&mut stream)).await.unwrap();
+            let Some(Notice::Receipt { count: 1, position }) = Notice::decode(&receipt) else {
+                panic!("{receipt:?}");
+            };
+            assert_eq!(position.offset, offset + 1);
+            since = Some(position);
+        }
+    }
+    assert_eq!(broker.stats().resumed, 8);
 }
 
 #[tokio::test]

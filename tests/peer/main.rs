@@ -15,6 +15,7 @@ mod late_frames;
 mod linked_servers;
 mod links;
 mod loops;
+mod positions;
 mod proxy_faults;
 mod resync;
 mod slow_links;
