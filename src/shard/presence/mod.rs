@@ -14,6 +14,8 @@
 //! * A name costs up to 80 bytes and the uid, for each member on another shard.
 
 mod relayed;
+#[cfg(all(test, not(mles_loom)))]
+mod tests;
 mod watching;
 
 use std::collections::HashMap;
