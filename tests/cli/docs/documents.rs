@@ -86,19 +86,25 @@ pub(super) fn blocks(file: &str) -> Vec<Block> {
     blocks
 }
 
-/// Returns what stands between backticks in the sentences of a document.
-pub(super) fn code_spans(file: &str) -> Vec<String> {
-    let mut prose = String::new();
+/// Returns the lines of a document that are in no block.
+pub(super) fn prose(text: &str) -> Vec<&str> {
     let mut in_block = false;
-    for line in read(file).lines() {
+    let mut lines = Vec::new();
+    for line in text.lines() {
         if line.starts_with("```") {
             in_block = !in_block;
         } else if !in_block {
-            prose.push_str(line);
-            prose.push(' ');
+            lines.push(line);
         }
     }
-    let spans = prose.split('`').skip(1).step_by(2);
+    lines
+}
+
+/// Returns what stands between backticks in the sentences of a document.
+pub(super) fn code_spans(file: &str) -> Vec<String> {
+    let text = read(file);
+    let sentences = prose(&text).join(" ");
+    let spans = sentences.split('`').skip(1).step_by(2);
     spans.map(str::to_owned).collect()
 }
 

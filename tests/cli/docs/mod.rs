@@ -8,6 +8,7 @@
     allow(dead_code, reason = "commands run on Linux alone")
 )]
 mod documents;
+mod links;
 mod programs;
 mod protocol;
 #[cfg(target_os = "linux")]

@@ -59,7 +59,11 @@ impl Notes {
     fn frame(&mut self, frame: &[u8], indent: usize) {
         let (header, body) = frame.split_at(HEADER_LEN);
         let len = body.len();
-        assert_eq!(header[1..4], (len as u32).to_be_bytes()[1..], "length");
+        assert_eq!(
+            header[1..4],
+            u32::try_from(len).unwrap().to_be_bytes()[1..],
+            "length"
+        );
         let key = u64::from_be_bytes(*header.last_chunk().unwrap());
         let none = if header[4..8] == [0; 4] { ": 0" } else { "" };
         let magic = format!("'{}'", char::from(header[0]));

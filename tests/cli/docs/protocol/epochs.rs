@@ -12,7 +12,7 @@ pub(super) struct Epochs {
 
 impl Epochs {
     /// Returns what a client has to send where the document shows `bytes`.
-    pub(super) fn to_real(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn as_sent(&self, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
         for (shown, real) in &self.pairs {
             replace(&mut out, shown, real);
@@ -22,7 +22,7 @@ impl Epochs {
 
     /// Returns what the document has to show where `got` has come, if it shows `expected`. An epoch that is shown for
     /// the first time stands for that which has come in its place.
-    pub(super) fn to_shown(&mut self, expected: &[u8], got: &[u8]) -> Vec<u8> {
+    pub(super) fn match_shown(&mut self, expected: &[u8], got: &[u8]) -> Vec<u8> {
         for at in epochs_in(expected) {
             let shown = &expected[at..at + LEN];
             let is_known = self.pairs.iter().any(|(known, _)| known == shown);

@@ -140,7 +140,7 @@ impl World {
             panic!("{} is no client over TCP", step.client);
         };
         let frame = unhex(&without_spaces(&step.rest)).expect("hex");
-        stream.write_all(&self.epochs.to_real(&frame)).unwrap();
+        stream.write_all(&self.epochs.as_sent(&frame)).unwrap();
     }
 
     fn receive_frame(&mut self, step: &Step<'_>, place: &str) {
@@ -158,7 +158,7 @@ impl World {
         let expected = unhex(&without_spaces(&step.rest)).expect(place);
         let mut got = vec![0; expected.len()];
         stream.read_exact(&mut got).expect(place);
-        let got = self.epochs.to_shown(&expected, &got);
+        let got = self.epochs.match_shown(&expected, &got);
         assert_eq!(hex(&got), hex(&expected), "{place}");
     }
 
@@ -193,7 +193,7 @@ impl World {
             "close" => (CLOSE, websocket::close(payload.parse().expect(place), "")),
             _ => panic!("{place}: an unknown kind of message"),
         };
-        let payload = self.epochs.to_real(&payload);
+        let payload = self.epochs.as_sent(&payload);
         self.websocket(step).send(first, &payload);
         first == TEXT || first == BINARY
     }
@@ -213,7 +213,7 @@ impl World {
             "binary" => unhex(&without_spaces(payload)).expect(place),
             _ => payload.as_bytes().to_vec(),
         };
-        let shown = self.epochs.to_shown(&expected, &bytes);
+        let shown = self.epochs.match_shown(&expected, &bytes);
         let readable = |bytes: &[u8]| match kind {
             "binary" => hex(bytes),
             _ => String::from_utf8_lossy(bytes).into_owned(),

@@ -17,7 +17,7 @@ pub(super) fn play(server: SocketAddr, block: &Block, epochs: &mut Epochs) {
     let (request, response) = block.text.split_at(at);
     let mut stream = Client::connect(&server);
     stream
-        .write_all(&epochs.to_real(as_sent(request, place).as_bytes()))
+        .write_all(&epochs.as_sent(as_sent(request, place).as_bytes()))
         .unwrap();
 
     let (head, body) = response.split_once("\n\n").unwrap_or((response, ""));
@@ -27,7 +27,7 @@ pub(super) fn play(server: SocketAddr, block: &Block, epochs: &mut Epochs) {
     };
     let got_head = received.head();
     let got_body = received.body(&got_head, body.len());
-    let got_body = epochs.to_shown(body.as_bytes(), &got_body);
+    let got_body = epochs.match_shown(body.as_bytes(), &got_body);
     let got_body = String::from_utf8(got_body).unwrap();
     let is_same = got_head.lines().next() == head.lines().next()
         && headers(&got_head) == headers(head)
