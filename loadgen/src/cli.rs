@@ -4,6 +4,7 @@ mod events;
 mod host;
 mod latency;
 mod output;
+mod publish;
 mod report_files;
 mod throughput;
 mod value;
@@ -18,10 +19,11 @@ use crate::broker::{Broker, Client, Programs, Table};
 use crate::command::{Compare, Selection, Start};
 use crate::null_relay::{self, NullRelay};
 use crate::scenario::{Amount, Idle, Load, ScenarioName, ScenarioOptions, Seed, Timing};
-use events::{ConnectStormArgs, HistoryJoinArgs, SlowReaderArgs};
+use events::{ConnectStormArgs, HistoryJoinArgs, ReconnectStormArgs, SlowReaderArgs};
 use host::Host;
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
 use output::{CourseFileArgs, FileArgs, LossArgs};
+use publish::PublishArgs;
 use report_files::DiffArgs;
 pub(crate) use report_files::RenderArgs;
 use throughput::ThroughputArgs;
@@ -31,6 +33,9 @@ use value::duration;
 ///
 /// Messages are numbered, and every subscriber checks that each arrives once and in order. The exit
 /// code is 1 if any is lost, duplicated or reordered, unless --allow-loss is given.
+///
+/// Subscribers of mles-resume, mles-v2-resume and mles-events ask for positions and count them; a run
+/// fails if what the server says does not fit.
 ///
 /// CPU time is that of all threads of the broker, user and kernel, measured between two moments at
 /// which no message is in flight. The column `exact` counts the runs in which every message arrived
@@ -75,12 +80,28 @@ pub(crate) enum Command {
     /// Messages are sent one at a time: the next is sent once all subscribers have the last. Payloads
     /// are `Hello World!` after a stamp of 8 bytes, and 1.6 MB (1,600,000 bytes, stamp included).
     Seed(SeedArgs),
+    /// Publish to a running broker and wait until each message is confirmed
+    ///
+    /// Each connection is kept, and sends the next message when one of those in flight is confirmed: by
+    /// the reply to PUBLISH (Redis), by the answer to a PING behind the message (NATS), by the response to a
+    /// POST (mles-http), or by a receipt (mles-resume, mles-v2-resume). A time counts from before a message is
+    /// sent until it is confirmed. One subscriber checks what arrives.
+    Publish(PublishArgs),
     /// Connect many clients at once to a running broker
     ///
     /// A connection is timed from `connect` until its first message. The channel gets a message every
     /// millisecond while somebody waits, and later one every tenth of the longest wait. The latency of
     /// another channel is measured meanwhile. The exit code is 1 if any connection fails.
     ConnectStorm(ConnectStormArgs),
+    /// Cut many clients off a running broker at once, and let them come back
+    ///
+    /// They subscribe to channels on which messages go on. After the cut each connects again at a moment of its own
+    /// within --spread, and asks for what it missed with the brokers that can do that: mles-resume,
+    /// mles-v2-resume and mles-events. The server must keep what is published in that time. With other brokers
+    /// clients just subscribe again; what they lose is counted, and is no failure. The latency of another
+    /// channel is measured for as long before and meanwhile. The exit code is 1 if any client does not come
+    /// back, or one that resumes does not have every message once and in order.
+    ReconnectStorm(ReconnectStormArgs),
     /// Join channels that have a history, on a running Mles server
     ///
     /// A join is timed from `connect` until the whole history has arrived, complete and in order. The

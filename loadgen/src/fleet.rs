@@ -17,7 +17,9 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use thiserror::Error;
 
-use crate::adapter::{Adapter, MAX_CARRY, Publication, Role, Scanner, Session, WireError};
+use crate::adapter::{
+    Adapter, MAX_CARRY, PositionCount, Publication, Role, Scanner, Session, WireError,
+};
 use crate::alarm::Alarm;
 use crate::interrupt::Interrupt;
 use crate::payload::PayloadHeader;
@@ -206,33 +208,86 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        stream.set_nodelay(true)?;
+        let id = LinkId(self.links.len());
         let local = stream.local_addr()?;
-        let outbox = self.adapter.hello(&Session {
+        let session = Session {
             local,
             role,
             number,
             channel,
-        })?;
+            since: None,
+        };
+        let link = self.begin(stream, id, &session)?;
+        self.links.push(link);
+        self.flush(id)?;
+        Ok((id, local))
+    }
+
+    /// Connects again where a connection was closed, and asks for what follows the position that it had come
+    /// to, where the protocol can do that. Does not wait for the connection; if it does not come about, a later
+    /// turn fails. `number` is that of the session before.
+    ///
+    /// # Errors
+    /// As [`Fleet::open`].
+    pub(crate) fn reconnect(
+        &mut self,
+        id: LinkId,
+        number: u32,
+        channel: &str,
+    ) -> Result<(), FleetError> {
+        let stream = mio::net::TcpStream::connect(self.broker);
+        let stream = stream.map_err(|source| self.no_connection(source))?;
+        let session = Session {
+            local: stream.local_addr()?,
+            role: self.links[id.0].role,
+            number,
+            channel,
+            since: self.positions(id).at(),
+        };
+        self.links[id.0] = self.begin(stream, id, &session)?;
+        self.flush(id)?;
+        Ok(())
+    }
+
+    /// Returns a connection whose hello is to be sent.
+    fn begin(
+        &self,
+        stream: mio::net::TcpStream,
+        id: LinkId,
+        session: &Session<'_>,
+    ) -> Result<Link<M>, FleetError> {
+        stream.set_nodelay(true)?;
+        let outbox = self.adapter.hello(session)?;
         let mut stream = match &self.connector {
             None => Stream::Plain(stream),
             Some(connector) => Stream::Tls(Box::new(connector.connect(stream)?)),
         };
-        let id = LinkId(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
             .register(&mut stream, Token(id.0), interest)?;
-        let scanner = Scanner::default();
-        self.links.push(Link {
+        Ok(Link {
             stream: Some(stream),
-            role,
-            scanner,
+            role: session.role,
+            scanner: Scanner::default(),
             outbox,
             written: 0,
-        });
-        self.flush(id)?;
-        Ok((id, local))
+        })
+    }
+
+    /// Returns how many of the messages sent on a connection the broker has confirmed.
+    pub(crate) fn confirmed(&self, id: LinkId) -> u64 {
+        self.links[id.0].scanner.confirmed()
+    }
+
+    /// Returns `true` if those who receive ask for positions.
+    pub(crate) fn counts_positions(&self) -> bool {
+        self.adapter.counts_positions()
+    }
+
+    /// Returns a connection's count of positions.
+    pub(crate) fn positions(&self, id: LinkId) -> &PositionCount {
+        self.links[id.0].scanner.positions()
     }
 
     /// Returns the message that `session`, opened here, publishes.

@@ -85,8 +85,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Throughput(args) => Box::new(sensible(args.resolve())),
         Command::Latency(args) => Box::new(sensible(args.resolve())),
         Command::Sweep(args) => Box::new(sensible(args.resolve())),
+        Command::Publish(args) => Box::new(sensible(args.resolve())),
         Command::Seed(args) => Box::new(args.resolve()),
         Command::ConnectStorm(args) => Box::new(args.resolve()),
+        Command::ReconnectStorm(args) => Box::new(sensible(args.resolve())),
         Command::HistoryJoin(args) => Box::new(args.resolve()),
         Command::SlowReader(args) => Box::new(sensible(args.resolve())),
         Command::Compare(args) => match planned(sensible(args.resolve()))? {

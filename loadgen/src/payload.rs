@@ -4,7 +4,13 @@
 //! when it was due and when it was sent as well: [`TimedStamp`], in the payload itself, so that a
 //! subscriber needs no table to look a message up in.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::verify::Stamp;
+
+/// Length of the longest header.
+const LONGEST: usize = TimedStamp::LEN;
 
 /// The first [`PayloadHeader::LEN`] bytes of a payload.
 pub(crate) trait PayloadHeader: Copy {
@@ -16,6 +22,15 @@ pub(crate) trait PayloadHeader: Copy {
 
     /// Returns the header at the start of `payload`; `None` when it has not come whole.
     fn read(payload: &[u8]) -> Option<Self>;
+
+    /// Returns the header at the start of a payload that is base64; `None` when it has not come whole, or
+    /// is none.
+    fn read_base64(payload: &[u8]) -> Option<Self> {
+        let mut header = [0; 3 * LONGEST.div_ceil(3)];
+        let letters = payload.get(..4 * Self::LEN.div_ceil(3))?;
+        let len = STANDARD.decode_slice(letters, &mut header).ok()?;
+        Self::read(&header[..len])
+    }
 
     /// Writes it to the start of `payload`.
     ///
@@ -113,5 +128,22 @@ mod tests {
         );
         assert_eq!(TimedStamp::read(&payload[..TimedStamp::LEN - 1]), None);
         assert!(TimedStamp::probe().stamp().is_probe());
+    }
+
+    #[test]
+    fn headers_are_read_from_base64_too() {
+        let stamp = Stamp::new(3, 0x0102_0304);
+        let header = TimedStamp {
+            stamp,
+            intended: 5,
+            sent: 6,
+        };
+        let mut payload = [0xFB; TimedStamp::LEN + 5];
+        header.write(&mut payload);
+        let text = STANDARD.encode(payload);
+        assert_eq!(TimedStamp::read_base64(text.as_bytes()), Some(header));
+        assert_eq!(Stamp::read_base64(text.as_bytes()), Some(stamp));
+        assert_eq!(Stamp::read_base64(&text.as_bytes()[..11]), None);
+        assert_eq!(Stamp::read_base64(b"{}{}{}{}{}{}"), None);
     }
 }

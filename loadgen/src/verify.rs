@@ -73,6 +73,15 @@ impl Tally {
             && [self.lost, self.duplicated, self.reordered, self.foreign] == [0; 4]
     }
 
+    /// Returns the tally as if nothing that was lost had been due.
+    pub(crate) fn without_losses(&self) -> Self {
+        Self {
+            expected: self.expected - self.lost,
+            lost: 0,
+            ..*self
+        }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.expected += other.expected;
         self.delivered += other.delivered;

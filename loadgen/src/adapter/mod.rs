@@ -9,13 +9,16 @@
 //! head differs from the one before it.
 
 mod over_tls;
+mod positions;
 mod scanner;
 
 use std::net::SocketAddr;
 
+use mles::protocol::Position;
 use thiserror::Error;
 
 pub(crate) use over_tls::OverTls;
+pub(crate) use positions::{PositionCount, PositionNotice};
 #[cfg(test)]
 pub(crate) use scanner::tests::{assert_scans, payload, session};
 pub(crate) use scanner::{MAX_CARRY, Scanner};
@@ -29,6 +32,19 @@ pub(crate) enum Role {
     Subscriber,
     /// Does both on one connection, where [`Adapter::is_duplex`]. What it sends need not come back.
     Member,
+    /// Sends, and has each message confirmed, where the broker does that. What else it receives is
+    /// drained and not counted.
+    ConfirmedPublisher,
+}
+
+impl Role {
+    /// Returns `true` if the connection receives messages that count.
+    pub(crate) fn is_receiving(self) -> bool {
+        match self {
+            Self::Subscriber | Self::Member => true,
+            Self::Publisher | Self::ConfirmedPublisher => false,
+        }
+    }
 }
 
 /// Everything that an adapter needs to know about one connection.
@@ -42,6 +58,8 @@ pub(crate) struct Session<'a> {
     pub(crate) number: u32,
     /// The channel, subject or topic.
     pub(crate) channel: &'a str,
+    /// The position to go on from; `None` for a session that is new.
+    pub(crate) since: Option<Position>,
 }
 
 /// A message as it goes over the wire, with the place to write stamps to.
@@ -68,6 +86,10 @@ pub(crate) enum Head {
     Control { len: usize },
     /// Something of `len` bytes that [`Adapter::pong`] answers.
     Ping { len: usize },
+    /// The broker's word, of `len` bytes, that it has a message which was published on this connection.
+    Confirm { len: usize },
+    /// A notice about positions, of `len` bytes. A receipt confirms messages too.
+    Notice { len: usize, notice: PositionNotice },
 }
 
 /// Bytes from a broker that make no sense, or say no.
@@ -124,6 +146,16 @@ pub(crate) trait Adapter {
     /// Returns the answer to [`Head::Ping`]; nothing for protocols without.
     fn pong(&self) -> &'static [u8] {
         b""
+    }
+
+    /// Returns `true` if those who receive ask for positions, and count them.
+    fn counts_positions(&self) -> bool {
+        false
+    }
+
+    /// Returns `true` if payloads are base64 when they are delivered.
+    fn is_base64(&self) -> bool {
+        false
     }
 
     /// Returns `true` if all bytes go through TLS.

@@ -22,6 +22,14 @@ impl<A: Adapter> Adapter for OverTls<A> {
         self.0.pong()
     }
 
+    fn counts_positions(&self) -> bool {
+        self.0.counts_positions()
+    }
+
+    fn is_base64(&self) -> bool {
+        self.0.is_base64()
+    }
+
     fn is_over_tls(&self) -> bool {
         true
     }

@@ -6,7 +6,7 @@
 //! forty bytes, the header read, the rest skipped. Payload bytes are never copied; at most a head
 //! and a header are carried from one read to the next.
 
-use super::{Adapter, Head, WireError};
+use super::{Adapter, Head, PositionCount, PositionNotice, WireError};
 use crate::payload::PayloadHeader;
 
 /// Where one connection is in its stream. Every payload begins with a header of type `M`.
@@ -22,6 +22,9 @@ pub(crate) struct Scanner<M> {
     open: Option<M>,
     /// Bytes too few to tell what they begin; to be put before the next that are read.
     carry: Vec<u8>,
+    /// Messages published on this connection that the broker has confirmed.
+    confirmed: u64,
+    positions: PositionCount,
 }
 
 /// The longest head, header included, or control line, that is carried from one read to the next.
@@ -35,6 +38,8 @@ impl<M> Default for Scanner<M> {
             skip: 0,
             open: None,
             carry: Vec::new(),
+            confirmed: 0,
+            positions: PositionCount::default(),
         }
     }
 }
@@ -45,11 +50,22 @@ impl<M: PayloadHeader> Scanner<M> {
         &self.carry
     }
 
+    /// Returns how many messages published on this connection the broker has confirmed.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Returns the session's count of positions.
+    pub(crate) fn positions(&self) -> &PositionCount {
+        &self.positions
+    }
+
     /// Walks through `received`, which begins with [`Scanner::carry`], and calls `deliver` for each
     /// message that is complete. Returns how many pings there were to answer.
     ///
     /// # Errors
-    /// What the adapter says, a payload not of `payload_len` bytes, or a head over [`MAX_CARRY`].
+    /// What the adapter says, a payload not of `payload_len` bytes, a head over [`MAX_CARRY`], or a position that
+    /// does not fit.
     pub(crate) fn scan(
         &mut self,
         adapter: &dyn Adapter,
@@ -59,6 +75,12 @@ impl<M: PayloadHeader> Scanner<M> {
     ) -> Result<usize, WireError> {
         let mut rest = self.finish_open(received, &mut deliver);
         let mut pings = 0;
+        let is_base64 = adapter.is_base64();
+        let payload_len = if is_base64 {
+            base64_len(payload_len)
+        } else {
+            payload_len
+        };
         while !rest.is_empty() {
             let begins_alike = !self.head.is_empty() && rest.starts_with(&self.head);
             if !begins_alike {
@@ -70,6 +92,16 @@ impl<M: PayloadHeader> Scanner<M> {
                     }
                     Head::Ping { len } => {
                         pings += 1;
+                        rest = self.pass(rest, len);
+                        continue;
+                    }
+                    Head::Confirm { len } => {
+                        self.confirmed += 1;
+                        rest = self.pass(rest, len);
+                        continue;
+                    }
+                    Head::Notice { len, notice } => {
+                        self.note(notice)?;
                         rest = self.pass(rest, len);
                         continue;
                     }
@@ -87,13 +119,20 @@ impl<M: PayloadHeader> Scanner<M> {
                     }
                 }
             }
-            let Some(header) = M::read(&rest[self.head.len()..]) else {
+            let behind = &rest[self.head.len()..];
+            let header = if is_base64 {
+                M::read_base64(behind)
+            } else {
+                M::read(behind)
+            };
+            let Some(header) = header else {
                 break;
             };
             let whole = self.head.len() + self.body;
             if rest.len() < whole {
                 self.open = Some(header);
             } else {
+                self.positions.count();
                 deliver(header);
             }
             rest = self.pass(rest, whole);
@@ -113,9 +152,17 @@ impl<M: PayloadHeader> Scanner<M> {
         if self.skip == 0
             && let Some(header) = self.open.take()
         {
+            self.positions.count();
             deliver(header);
         }
         &received[skipped..]
+    }
+
+    fn note(&mut self, notice: PositionNotice) -> Result<(), WireError> {
+        if let PositionNotice::Receipt { count, .. } = notice {
+            self.confirmed += count;
+        }
+        self.positions.note(notice)
     }
 
     /// Passes `len` bytes, some of which may not have come yet.
@@ -124,6 +171,11 @@ impl<M: PayloadHeader> Scanner<M> {
         self.skip = len - here;
         &rest[here..]
     }
+}
+
+/// Returns the length of `payload_len` bytes as base64.
+fn base64_len(payload_len: usize) -> usize {
+    4 * payload_len.div_ceil(3)
 }
 
 #[cfg(test)]
@@ -199,6 +251,7 @@ pub(crate) mod tests {
             role: Role::Publisher,
             number,
             channel: "lg.0",
+            since: None,
         }
     }
 }

@@ -42,6 +42,10 @@ pub(super) const LEFT: &str = "M-4.8,0L3.6,-4.6L3.6,4.6z";
 pub(super) const RIGHT: &str = "M4.8,0L-3.6,-4.6L-3.6,4.6z";
 pub(super) const HOURGLASS: &str = "M-4.2,-4.6h8.4l-8.4,9.2h8.4z";
 pub(super) const BOW_TIE: &str = "M-4.6,-4.2l9.2,8.4v-8.4l-9.2,8.4z";
+pub(super) const NOTCH: &str = "M-4,-4h8v8h-8l3,-4z";
+pub(super) const STAIRS: &str = "M-4.5,4.5v-3h3v-3h3v-3h3v9z";
+pub(super) const ARROW: &str = "M-4.8,-1.5h4v-3l5.6,4.5l-5.6,4.5v-3h-4z";
+pub(super) const SLASH: &str = "M-4.8,4.5l5.6,-9h4l-5.6,9z";
 
 #[cfg(test)]
 mod tests {

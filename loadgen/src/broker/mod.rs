@@ -93,6 +93,14 @@ brokers! {
     MlesTls "mles-tls": mles::TLS;
     /// Mles v2 over WebSocket and TLS.
     MlesWss "mles-wss": mles::WEBSOCKET_TLS;
+    /// Mles v1 for sessions that ask for positions.
+    MlesResume "mles-resume": mles::TCP_WITH_POSITIONS;
+    /// Mles v2 over WebSocket for sessions that ask for positions.
+    MlesV2Resume "mles-v2-resume": mles::WEBSOCKET_V2_WITH_POSITIONS;
+    /// Mles to event streams (server-sent events), published as v2 over WebSocket.
+    MlesEvents "mles-events": mles::EVENTS;
+    /// Mles published with HTTP requests, subscribed to as v2 over WebSocket.
+    MlesHttp "mles-http": mles::HTTP;
     /// The NATS client protocol, core publish/subscribe.
     Nats "nats": nats::NATS, nats::NatsLibrary;
     /// The NATS client protocol, as nats-server 2.15 speaks it.
@@ -135,6 +143,16 @@ impl Broker {
     /// Returns why a subscriber that stops reading cannot be measured on this broker, if it cannot.
     pub(crate) fn why_no_slow_reader(self) -> Option<&'static str> {
         self.row().why_no_slow_reader
+    }
+
+    /// Returns why publishers cannot have each message confirmed by this broker, if they cannot.
+    pub(crate) fn why_no_confirmation(self) -> Option<&'static str> {
+        self.row().why_no_confirmation
+    }
+
+    /// Returns `true` if a subscriber that comes back gets what it missed.
+    pub(crate) fn resumes(self) -> bool {
+        self.row().resumes
     }
 
     /// Returns about how many small messages it delivers in a second.

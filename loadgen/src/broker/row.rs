@@ -23,6 +23,10 @@ pub(super) struct Row {
     pub(super) history: HistorySupport,
     /// Why a subscriber that stops reading cannot be measured on it, if it cannot.
     pub(super) why_no_slow_reader: Option<&'static str>,
+    /// Why publishers cannot have each message confirmed, if they cannot.
+    pub(super) why_no_confirmation: Option<&'static str>,
+    /// `true` if a subscriber that comes back gets what it missed.
+    pub(super) resumes: bool,
     /// About how many small messages it delivers in a second, to tell how long a run is going to take.
     pub(super) pace: f64,
     /// The tables it has a column in.
@@ -49,6 +53,10 @@ pub(crate) enum Table {
     Brokers,
     /// mles over WebSocket and TLS, beside plain TCP and the server mles 2.9.4
     Gateway,
+    /// mles for sessions that ask for positions, beside those that do not, and event streams
+    Positions,
+    /// Publishers that wait until each message is confirmed, over HTTP and otherwise
+    Publish,
 }
 
 impl Table {

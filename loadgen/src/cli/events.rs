@@ -1,15 +1,17 @@
 //! Arguments of the commands in which something happens to a broker that runs already:
-//! `connect-storm`, `history-join` and `slow-reader`.
+//! `connect-storm`, `reconnect-storm`, `history-join` and `slow-reader`.
 
 use clap::Args;
 
 use super::invalid;
 use super::latency::TargetArgs;
 use super::output::{LossArgs, TimesFileArgs};
-use super::value::{duration, payload_of, rate};
+use super::value::{count, duration, payload_of, rate};
 use crate::command::SingleBroker;
 use crate::payload::TimedStamp;
-use crate::scenario::{Amount, ConnectStorm, HistoryJoin, Load, ScenarioName, SlowReader, Timing};
+use crate::scenario::{
+    Amount, ConnectStorm, HistoryJoin, Load, ReconnectStorm, ScenarioName, SlowReader, Timing,
+};
 use crate::verify::Stamp;
 
 #[derive(Debug, Args)]
@@ -28,6 +30,42 @@ pub(crate) struct ConnectStormArgs {
     in_flight: usize,
     /// Messages per second on another channel, whose latency is measured meanwhile
     #[arg(long, default_value_t = ConnectStorm::default().bystander_rate, value_parser = rate)]
+    #[arg(value_name = "RATE")]
+    #[arg(help_heading = "Load")]
+    bystander_rate: f64,
+    #[command(flatten)]
+    pub(super) loss: LossArgs,
+    #[command(flatten)]
+    pub(super) output: TimesFileArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconnectStormArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Clients on all channels together [default: 10000, or as many as this process may have open]
+    #[arg(long, value_parser = count, value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
+    clients: Option<usize>,
+    /// Channels, which the clients are spread over
+    #[arg(long, default_value_t = ReconnectStorm::default().channels, value_parser = count)]
+    #[arg(value_name = "COUNT")]
+    #[arg(help_heading = "Load")]
+    channels: usize,
+    /// Messages per second on all channels together
+    #[arg(long, default_value_t = ReconnectStorm::default().rate, value_parser = rate)]
+    #[arg(help_heading = "Load")]
+    rate: f64,
+    /// Size of each message in bytes, or such as 64KiB; at least 8 bytes
+    #[arg(long, default_value = "64", value_parser = payload_of::<Stamp>, value_name = "SIZE")]
+    #[arg(help_heading = "Load")]
+    payload: usize,
+    /// Time within which all come back, such as 10s or 500ms; as long is measured before
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = "Load")]
+    spread: f64,
+    /// Messages per second on another channel, whose latency is measured
+    #[arg(long, default_value_t = ReconnectStorm::default().bystander_rate, value_parser = rate)]
     #[arg(value_name = "RATE")]
     #[arg(help_heading = "Load")]
     bystander_rate: f64,
@@ -114,6 +152,28 @@ impl ConnectStormArgs {
     }
 }
 
+impl ReconnectStormArgs {
+    /// Returns the command's settings.
+    ///
+    /// # Errors
+    /// There is no time to come back in.
+    pub(crate) fn resolve(self) -> Result<SingleBroker, clap::Error> {
+        if self.spread == 0.0 {
+            return Err(invalid("--spread must be over 0"));
+        }
+        let default = ReconnectStorm::default();
+        let load = Load::Reconnect(ReconnectStorm {
+            clients: self.clients.unwrap_or(default.clients),
+            channels: self.channels,
+            payload: self.payload,
+            rate: self.rate,
+            spread_seconds: self.spread,
+            bystander_rate: self.bystander_rate,
+        });
+        Ok(one(self.target, ScenarioName::ReconnectStorm, load))
+    }
+}
+
 impl HistoryJoinArgs {
     pub(crate) fn resolve(self) -> SingleBroker {
         let load = Load::History(HistoryJoin {
@@ -155,13 +215,4 @@ fn one(target: TargetArgs, named: ScenarioName, load: Load) -> SingleBroker {
         measured: Amount::Seconds(0.0),
     };
     target.resolve(vec![(named.name(), load)], unused)
-}
-
-/// Reads a number over 0 that is no mistake.
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=1_000_000) => Ok(number),
-        Ok(_) => Err("must be between 1 and 1000000".to_owned()),
-        Err(error) => Err(format!("{error}")),
-    }
 }

@@ -120,6 +120,8 @@ impl Command {
             Self::Throughput(args) => args.output.paths(),
             Self::Idle(args) => args.output.paths(),
             Self::Seed(args) => args.output.paths(),
+            Self::Publish(args) => args.output.paths(),
+            Self::ReconnectStorm(args) => args.output.paths(),
             Self::ConnectStorm(args) => args.output.paths(),
             Self::HistoryJoin(args) => args.output.paths(),
             Self::SlowReader(args) => args.output.paths(),
@@ -136,6 +138,8 @@ impl Command {
         let loss = match self {
             Self::Throughput(args) => &args.loss,
             Self::Seed(args) => &args.loss,
+            Self::Publish(args) => &args.loss,
+            Self::ReconnectStorm(args) => &args.loss,
             Self::ConnectStorm(args) => &args.loss,
             Self::HistoryJoin(args) => &args.loss,
             Self::SlowReader(args) => &args.loss,

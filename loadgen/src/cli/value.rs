@@ -66,6 +66,15 @@ fn with_unit(text: &str, most: f64) -> Result<f64, String> {
     }
 }
 
+/// Reads a number over 0 that is no mistake.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        Ok(_) => Err("must be between 1 and 1000000".to_owned()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 /// Reads a rate in messages per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1e8)

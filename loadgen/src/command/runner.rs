@@ -59,6 +59,14 @@ impl<'a> Runner<'a> {
                 let outcome = slow.run(broker, target, interrupt)?;
                 RunResult::SlowReader(Box::new(outcome))
             }
+            Load::Reconnect(storm) => {
+                let outcome = storm.run(broker, target, interrupt)?;
+                RunResult::Reconnect(Box::new(outcome))
+            }
+            Load::Publish(publish) => {
+                let outcome = publish.run(broker, target, self.timing, interrupt)?;
+                RunResult::Publish(Box::new(outcome))
+            }
             Load::Seed(seed) => RunResult::Seed(Box::new(seed.run(broker, target, interrupt)?)),
         };
         Ok(Run::new(scenario, broker, round, result))

@@ -1,5 +1,5 @@
-//! `loadgen throughput`, `latency`, `seed`, `connect-storm`, `history-join` and `slow-reader`: loads on one
-//! broker that runs already.
+//! `loadgen throughput`, `latency`, `publish`, `seed`, `connect-storm`, `reconnect-storm`, `history-join`
+//! and `slow-reader`: loads on one broker that runs already.
 
 use super::runner::Runner;
 use super::{CommandError, Measure};

@@ -10,7 +10,7 @@
 use super::RunResult;
 use crate::distribution::Distribution;
 use crate::process::CpuTime;
-use crate::scenario::{SlowReaderOutcome, StormOutcome};
+use crate::scenario::{PublishOutcome, ReconnectOutcome, SlowReaderOutcome, StormOutcome};
 use crate::verify::Tally;
 use crate::watch::Slice;
 
@@ -95,6 +95,8 @@ pub(super) struct Times<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimesOf {
     /// Many of them, on a schedule: percentiles say it all, and one late one is all of the deviation.
+    ///
+    /// Those of publishers that wait for each answer are as many.
     Schedule,
     /// Some hundreds of samples, one at a time: mean and deviation, as they were published first.
     Samples,
@@ -146,6 +148,8 @@ impl RunResult {
             }
             Self::Storm(outcome) => figures.extend(storm_figures(outcome)),
             Self::SlowReader(outcome) => figures.extend(slow_reader_figures(outcome)),
+            Self::Publish(outcome) => figures.extend(publish_figures(outcome)),
+            Self::Reconnect(outcome) => figures.extend(reconnect_figures(outcome)),
             Self::Seed(_) | Self::History(_) | Self::Failed(_) => {}
         }
         figures
@@ -159,7 +163,9 @@ impl RunResult {
             Self::Storm(outcome) => (&outcome.connect, TimesOf::Samples),
             Self::History(outcome) => (&outcome.times, TimesOf::Samples),
             Self::SlowReader(outcome) => (&outcome.after, TimesOf::Schedule),
-            Self::Fanout(_) | Self::Idle(_) | Self::Failed(_) => return None,
+            Self::Publish(outcome) => (&outcome.times, TimesOf::Schedule),
+            Self::Reconnect(outcome) if outcome.resumes => (&outcome.resume, TimesOf::Samples),
+            Self::Fanout(_) | Self::Idle(_) | Self::Reconnect(_) | Self::Failed(_) => return None,
         };
         Some(Times { distribution, of })
     }
@@ -215,7 +221,6 @@ impl Times<'_> {
 
 /// Returns the figures of connections all at once.
 fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
-    let (before, during) = (&outcome.bystander_before, &outcome.bystander_during);
     let rate = outcome.connected as f64 / outcome.seconds;
     let key = ("connections_per_second", "connections per second");
     let mut figures = vec![Figure::higher(key.0, key.1, "/s", rate).in_bars()];
@@ -226,19 +231,63 @@ fn storm_figures(outcome: &StormOutcome) -> Vec<Figure> {
     }
     let key = ("failed_connections", "connections that failed");
     figures.push(Figure::lower(key.0, key.1, "", outcome.failed as f64));
-    let key = ("bystander_p99_before_us", "bystander's p99 before");
-    figures.push(Figure::told(key.0, key.1, "µs", micros(before, 99.0)));
-    let key = ("bystander_p99_us", "bystander's p99 meanwhile");
-    figures.push(Figure::lower(key.0, key.1, "µs", micros(during, 99.0)).in_bars());
-    let key = ("bystander_max_us", "bystander's max meanwhile");
-    figures.push(Figure::told(key.0, key.1, "µs", micros(during, 100.0)));
-    let key = (
-        "bystander_lag_p99_us",
-        "loadgen's lag p99 for the bystander",
-    );
-    let lag = micros(&outcome.bystander_lag, 99.0);
-    figures.push(Figure::told(key.0, key.1, "µs", lag));
+    let (before, during) = (&outcome.bystander_before, &outcome.bystander_during);
+    figures.extend(bystander_figures(before, during, &outcome.bystander_lag));
     figures
+}
+
+/// Returns the figures of clients that were cut off and came back; the times until they were come by themselves.
+fn reconnect_figures(outcome: &ReconnectOutcome) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    if let Some(cpu) = outcome.server_cpu_per_client() {
+        let key = (
+            "server_us_per_client",
+            "server CPU per client that came back",
+        );
+        let cpu = cpu / NANOSECONDS_PER_MICROSECOND;
+        figures.push(Figure::lower(key.0, key.1, "µs", cpu).in_bars());
+    }
+    let key = ("lost_messages", "deliveries lost");
+    figures.push(Figure::lower(key.0, key.1, "", outcome.tally.lost as f64));
+    let key = ("failed_clients", "clients that did not come back");
+    figures.push(Figure::lower(key.0, key.1, "", outcome.failed as f64));
+    let key = ("recovered_clients", "clients that got all they had missed");
+    figures.push(Figure::told(key.0, key.1, "", outcome.recovered as f64));
+    let key = ("replayed_messages", "messages sent again");
+    figures.push(Figure::told(key.0, key.1, "", outcome.replayed as f64));
+    let (before, during) = (&outcome.bystander_before, &outcome.bystander_during);
+    for (key, name, times) in [
+        ("bystander_p50_before_us", "bystander's p50 before", before),
+        ("bystander_p50_us", "bystander's p50 meanwhile", during),
+    ] {
+        figures.push(Figure::told(key, name, "µs", micros(times, 50.0)));
+    }
+    let key = ("bystander_max_before_us", "bystander's max before");
+    figures.push(Figure::told(key.0, key.1, "µs", micros(before, 100.0)));
+    figures.extend(bystander_figures(before, during, &outcome.bystander_lag));
+    figures
+}
+
+/// Returns what a bystander's latencies before and during a storm come to, and this program's lag for them.
+fn bystander_figures(
+    before: &Distribution,
+    during: &Distribution,
+    lag: &Distribution,
+) -> [Figure; 4] {
+    let lag_name = "loadgen's lag p99 for the bystander";
+    let [p99_before, p99, lag] = [before, during, lag].map(|it| micros(it, 99.0));
+    let max = micros(during, 100.0);
+    [
+        Figure::told(
+            "bystander_p99_before_us",
+            "bystander's p99 before",
+            "µs",
+            p99_before,
+        ),
+        Figure::lower("bystander_p99_us", "bystander's p99 meanwhile", "µs", p99).in_bars(),
+        Figure::told("bystander_max_us", "bystander's max meanwhile", "µs", max),
+        Figure::told("bystander_lag_p99_us", lag_name, "µs", lag),
+    ]
 }
 
 /// Returns the figures of a subscriber that stops reading; the others' latencies afterwards come by themselves.
@@ -267,6 +316,24 @@ fn slow_reader_figures(outcome: &SlowReaderOutcome) -> Vec<Figure> {
     }
     let key = ("unsent_messages", "messages that could not be sent");
     figures.push(Figure::lower(key.0, key.1, "", outcome.unsent as f64));
+    figures
+}
+
+/// Returns the figures of publishing with confirmation; the times come by themselves.
+fn publish_figures(outcome: &PublishOutcome) -> Vec<Figure> {
+    let rate = outcome.times.count() as f64 / outcome.seconds;
+    let key = ("messages_per_second", "messages per second");
+    let mut figures = vec![Figure::higher(key.0, key.1, "/s", rate).in_bars()];
+    let micros = |cpu| per_delivery(cpu, &outcome.tally) / NANOSECONDS_PER_MICROSECOND;
+    if let Some(cpu) = outcome.server_cpu {
+        let key = ("server_us_per_message", "server CPU per published message");
+        figures.push(Figure::lower(key.0, key.1, "µs", micros(cpu)).in_bars());
+    }
+    let key = (
+        "loadgen_us_per_message",
+        "loadgen CPU per published message",
+    );
+    figures.push(Figure::told(key.0, key.1, "µs", micros(outcome.tool_cpu)));
     figures
 }
 

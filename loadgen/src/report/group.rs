@@ -6,8 +6,8 @@ use super::{Report, Run, RunResult};
 use crate::broker::Broker;
 use crate::distribution::Distribution;
 use crate::scenario::{
-    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, SeedOutcome, SlowReaderOutcome,
-    StormOutcome,
+    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, PublishOutcome, ReconnectOutcome,
+    SeedOutcome, SlowReaderOutcome, StormOutcome,
 };
 
 /// The runs of one scenario over one broker.
@@ -42,6 +42,8 @@ outcomes! {
     Storm: storms -> StormOutcome,
     History: histories -> HistoryOutcome,
     SlowReader: slow_readers -> SlowReaderOutcome,
+    Publish: publishes -> PublishOutcome,
+    Reconnect: reconnects -> ReconnectOutcome,
 }
 
 impl<'a> Group<'a> {

@@ -6,8 +6,8 @@ use super::figure::{Figure, Times};
 use crate::broker::Broker;
 use crate::process::CpuTime;
 use crate::scenario::{
-    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, SeedOutcome, SlowReaderOutcome,
-    StormOutcome,
+    FanoutOutcome, HistoryOutcome, IdleOutcome, LatencyOutcome, PublishOutcome, ReconnectOutcome,
+    SeedOutcome, SlowReaderOutcome, StormOutcome,
 };
 use crate::verify::Tally;
 
@@ -47,6 +47,10 @@ pub(crate) enum RunResult {
     /// A subscriber stopped reading.
     #[serde(rename = "slow-reader")]
     SlowReader(Box<SlowReaderOutcome>),
+    /// Messages were published and confirmed.
+    Publish(Box<PublishOutcome>),
+    /// Clients were cut off and came back.
+    Reconnect(Box<ReconnectOutcome>),
     /// It could not be brought to its end.
     Failed(String),
 }
@@ -109,6 +113,13 @@ impl Run {
                 let failed = outcome.failed;
                 troubles.push(format!("{failed} of {all} connections failed: {reasons}"));
             }
+            RunResult::Reconnect(outcome) => troubles.extend(reconnect_troubles(outcome)),
+            RunResult::Publish(outcome) if outcome.unconfirmed > 0 => {
+                let (unconfirmed, all) = (outcome.unconfirmed, outcome.messages);
+                troubles.push(format!(
+                    "{unconfirmed} of {all} messages were not confirmed"
+                ));
+            }
             _ => {}
         }
         (!troubles.is_empty()).then(|| troubles.join("; "))
@@ -118,17 +129,46 @@ impl Run {
 impl Run {
     /// Describes what was not delivered once and in order; `None` when everything was.
     pub(super) fn inexact(&self) -> Option<String> {
-        let tally = self.result.tally().filter(|tally| !tally.is_clean())?;
-        Some(format!(
-            "{} of {} delivered; {} lost, {} duplicated, {} reordered, {} foreign",
-            tally.delivered,
-            tally.expected,
-            tally.lost,
-            tally.duplicated,
-            tally.reordered,
-            tally.foreign
-        ))
+        let tally = self.result.tally()?;
+        let is_expected = match &self.result {
+            RunResult::Reconnect(it) => !it.resumes && tally.without_losses().is_clean(),
+            _ => false,
+        };
+        (!tally.is_clean() && !is_expected).then(|| what_came(tally))
     }
+}
+
+fn what_came(tally: &Tally) -> String {
+    format!(
+        "{} of {} delivered; {} lost, {} duplicated, {} reordered, {} foreign",
+        tally.delivered,
+        tally.expected,
+        tally.lost,
+        tally.duplicated,
+        tally.reordered,
+        tally.foreign
+    )
+}
+
+/// Returns what went wrong when clients were cut off and came back, besides their deliveries.
+fn reconnect_troubles(outcome: &ReconnectOutcome) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if outcome.failed > 0 {
+        let (failed, all) = (outcome.failed, outcome.clients);
+        let reasons = outcome.reasons.join(", ");
+        troubles.push(format!(
+            "{failed} of {all} clients did not come back: {reasons}"
+        ));
+    }
+    if outcome.resumes && outcome.recovered < outcome.returned {
+        let partly = outcome.returned - outcome.recovered;
+        troubles.push(format!("{partly} clients were told that messages are gone"));
+    }
+    if !outcome.bystander_tally.is_clean() {
+        let came = what_came(&outcome.bystander_tally);
+        troubles.push(format!("at the bystander {came}"));
+    }
+    troubles
 }
 
 impl RunResult {
@@ -148,7 +188,12 @@ impl RunResult {
             Self::Seed(outcome) => outcome.partial,
             Self::History(outcome) => outcome.partial,
             Self::SlowReader(outcome) => outcome.partial,
-            Self::Fanout(_) | Self::Idle(_) | Self::Storm(_) | Self::Failed(_) => false,
+            Self::Fanout(_)
+            | Self::Idle(_)
+            | Self::Storm(_)
+            | Self::Publish(_)
+            | Self::Reconnect(_)
+            | Self::Failed(_) => false,
         }
     }
 
@@ -157,6 +202,8 @@ impl RunResult {
         match self {
             Self::Storm(it) => Some(&it.tally),
             Self::SlowReader(it) => Some(&it.tally),
+            Self::Publish(it) => Some(&it.tally),
+            Self::Reconnect(it) => Some(&it.tally),
             _ => self.cost().map(|(tally, ..)| tally),
         }
     }
@@ -169,7 +216,12 @@ impl RunResult {
             Self::Latency(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
             Self::Seed(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
             Self::History(it) => Some((&it.tally, it.server_cpu, it.tool_cpu)),
-            Self::Idle(_) | Self::Storm(_) | Self::SlowReader(_) | Self::Failed(_) => None,
+            Self::Idle(_)
+            | Self::Storm(_)
+            | Self::SlowReader(_)
+            | Self::Publish(_)
+            | Self::Reconnect(_)
+            | Self::Failed(_) => None,
         }
     }
 }
@@ -177,8 +229,44 @@ impl RunResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Report;
+    use crate::report::{Report, sample};
     use crate::scenario::{Amount, Timing};
+
+    #[test]
+    fn losses_are_expected_only_where_nobody_resumes() {
+        let trouble = |change: fn(&mut ReconnectOutcome)| {
+            let mut result = sample::reconnect(1);
+            if let RunResult::Reconnect(outcome) = &mut result {
+                change(outcome);
+            }
+            let run = Run::new("reconnect-storm", Broker::Redis, 1, result);
+            run.trouble().unwrap_or_default()
+        };
+        fn lose(outcome: &mut ReconnectOutcome) {
+            outcome.tally.delivered -= 10;
+            outcome.tally.lost += 10;
+        }
+        assert_eq!(trouble(|_| {}), "");
+        assert!(trouble(lose).contains("10 lost"));
+        let unable = |outcome: &mut ReconnectOutcome| {
+            (outcome.resumes, outcome.recovered) = (false, 0);
+            lose(outcome);
+        };
+        assert_eq!(trouble(unable), "");
+        let doubled = |outcome: &mut ReconnectOutcome| {
+            outcome.resumes = false;
+            lose(outcome);
+            outcome.tally.duplicated = 1;
+        };
+        assert!(trouble(doubled).contains("1 duplicated"));
+        assert!(trouble(|it| it.recovered = 999).starts_with("1 clients were told"));
+        let failed = |outcome: &mut ReconnectOutcome| {
+            (outcome.returned, outcome.recovered, outcome.failed) = (998, 998, 2);
+        };
+        assert!(trouble(failed).starts_with("2 of 1000 clients did not come back"));
+        let beside = |outcome: &mut ReconnectOutcome| outcome.bystander_tally.lost = 1;
+        assert!(trouble(beside).starts_with("at the bystander"));
+    }
 
     #[test]
     fn what_a_sweep_excuses_is_no_failure() {

@@ -9,8 +9,9 @@ use crate::distribution::Distribution;
 use crate::process::{CpuTime, Memory, Provenance};
 use crate::scenario::{
     Amount, ConnectStorm, Fanout, FanoutOutcome, HistoryJoin, HistoryOutcome, Idle, IdleOutcome,
-    IdlePoint, Latency, LatencyOutcome, Load, MemoryPoint, Seed, SeedOutcome, SlowReader,
-    SlowReaderOutcome, StormOutcome, Timing,
+    IdlePoint, Latency, LatencyOutcome, Load, MemoryPoint, Publish, PublishOutcome,
+    ReconnectOutcome, ReconnectStorm, Seed, SeedOutcome, SlowReader, SlowReaderOutcome,
+    StormOutcome, Timing,
 };
 use crate::verify::Tally;
 use crate::watch::Slice;
@@ -37,6 +38,11 @@ pub(super) fn report() -> Report {
         ("connect-storm", Load::Storm(ConnectStorm::default())),
         ("history-join", Load::History(HistoryJoin::default())),
         ("slow-reader", Load::SlowReader(SlowReader::default())),
+        ("publish", Load::Publish(Publish::default())),
+        (
+            "reconnect-storm",
+            Load::Reconnect(ReconnectStorm::default()),
+        ),
     ];
     report.scenarios = loads.map(|(name, load)| (name.to_owned(), load)).into();
     for (broker, scale) in [(Broker::Mles, 1), (Broker::Nats, 3)] {
@@ -58,6 +64,8 @@ pub(super) fn report() -> Report {
             push("connect-storm", storm(scale));
             push("history-join", history(scale));
             push("slow-reader", slow_reader(scale));
+            push("publish", publish(scale));
+            push("reconnect-storm", reconnect(scale));
         }
     }
     report.skipped.insert(Broker::Redis, EVIL.to_owned());
@@ -179,6 +187,43 @@ fn slow_reader(scale: u64) -> RunResult {
         partial: false,
         tally: tally(2000),
         server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(2_000_000),
+    }))
+}
+
+/// Returns a second of messages that are confirmed within `scale` ms.
+fn publish(scale: u64) -> RunResult {
+    RunResult::Publish(Box::new(PublishOutcome {
+        messages: 1000,
+        unconfirmed: 0,
+        seconds: 1.0,
+        times: times(scale),
+        tally: tally(1000),
+        server_cpu: Some(cpu(scale * 5_000_000)),
+        tool_cpu: cpu(2_000_000),
+    }))
+}
+
+/// Returns a thousand clients that are back after up to `scale` ms each.
+pub(super) fn reconnect(scale: u64) -> RunResult {
+    RunResult::Reconnect(Box::new(ReconnectOutcome {
+        clients: 1000,
+        returned: 1000,
+        failed: 0,
+        reasons: Vec::new(),
+        resumes: true,
+        recovered: 1000,
+        replayed: 5000,
+        seconds: 10.0,
+        resume: times(scale),
+        bystander_before: times(1),
+        bystander_during: times(scale),
+        bystander_lag: times(1),
+        bystander_tally: tally(20_000),
+        tally: tally(100_000),
+        server_cpu: Some(cpu(scale * 100_000_000)),
+        server_cpu_before: Some(cpu(10_000_000)),
+        seconds_before: 10.0,
         tool_cpu: cpu(2_000_000),
     }))
 }

@@ -34,6 +34,18 @@ pub(super) fn title(load: &Load) -> String {
             counted(load.history, "message"),
             size(load.payload)
         ),
+        Load::Reconnect(load) => format!(
+            "{} on {}, all cut off at once, and back within {} s",
+            counted(load.all_clients(), "client"),
+            counted(load.channels, "channel"),
+            load.spread_seconds
+        ),
+        Load::Publish(load) => format!(
+            "{}, {}, {} not confirmed at most for each",
+            fan(load.connections.into(), 1),
+            size(load.payload),
+            counted(load.in_flight, "message")
+        ),
         Load::SlowReader(load) => format!(
             "{} messages/s of {} to {}, and to one that stops reading",
             thousands(load.rate),
@@ -70,6 +82,13 @@ pub(super) fn settings(load: &Load) -> String {
         )],
         Load::Storm(load) => vec![format!(
             "meanwhile {} messages/s on another channel",
+            thousands(load.bystander_rate)
+        )],
+        Load::Publish(_) => Vec::new(),
+        Load::Reconnect(load) => vec![format!(
+            "{} messages/s of {} on all channels together, {} messages/s on another",
+            thousands(load.rate),
+            size(load.payload),
             thousands(load.bystander_rate)
         )],
         Load::History(load) => vec![format!("{} at a time", counted(load.in_flight, "join"))],

@@ -4,7 +4,7 @@
 //! does not delay it; what is left of that is its lag.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use super::open_loop::OpenLoop;
@@ -20,8 +20,6 @@ use crate::verify::Tally;
 
 /// Bytes of each message.
 const PAYLOAD: usize = 32;
-/// How long the bystander is watched before the load.
-const BEFORE: Duration = Duration::from_secs(1);
 /// Time before that, so that nobody wakes for the first time when it counts.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// A time that is longer than any load.
@@ -52,6 +50,8 @@ pub(super) struct Bystander<'a> {
     pub(super) broker: Broker,
     pub(super) target: &'a Target,
     pub(super) rate: f64,
+    /// How long the bystander is watched before the load.
+    pub(super) before: Duration,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -89,7 +89,7 @@ impl Bystander<'_> {
         self.phase(&mut open_loop, WARM_UP)?;
         // Nobody waits for it when the load has failed.
         let _ = told.send(Stage::Before);
-        let before = self.phase(&mut open_loop, BEFORE)?;
+        let before = self.phase(&mut open_loop, self.before)?;
         let _ = told.send(Stage::Ready);
         let during = self.phase(&mut open_loop, FOREVER)?;
         open_loop.topology().linger()?;
@@ -121,6 +121,18 @@ impl Bystander<'_> {
 pub(super) fn wait(stages: &Receiver<Stage>, stage: Stage) -> Result<(), ScenarioError> {
     match stages.recv() {
         Ok(reached) if reached == stage => Ok(()),
+        _ => Err(FleetError::Interrupted.into()),
+    }
+}
+
+/// Says whether the bystander has come to `stage`, for a load that goes on until then.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) fn has_reached(stages: &Receiver<Stage>, stage: Stage) -> Result<bool, ScenarioError> {
+    match stages.try_recv() {
+        Ok(reached) if reached == stage => Ok(true),
+        Err(TryRecvError::Empty) => Ok(false),
         _ => Err(FleetError::Interrupted.into()),
     }
 }

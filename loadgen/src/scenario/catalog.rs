@@ -4,7 +4,10 @@ use clap::ValueEnum;
 
 use crate::broker::Table;
 
-use super::{ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Seed, SlowReader};
+use super::{
+    ConnectStorm, Fanout, HistoryJoin, Idle, Latency, Load, Mode, Publish, ReconnectStorm, Seed,
+    SlowReader,
+};
 
 /// Scenarios by name, as `compare` runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,10 +44,17 @@ pub(crate) enum ScenarioName {
     Latency,
     /// 2000 connections, 50 at a time, each timed until its first message
     ConnectStorm,
+    /// 10,000 clients (or as many as may be open) that are all cut off at once and come back within 10 s,
+    /// while messages go on
+    ReconnectStorm,
     /// 500 joins to channels with a history of 100 messages of 64 bytes, timed until all is there
     HistoryJoin,
     /// 2500 messages of 4 KiB a second to 5 subscribers, and to a sixth that stops reading
     SlowReader,
+    /// 50 publishers, each with one message that is not confirmed, 64 bytes
+    Publish,
+    /// The same, each with 16 of them
+    PublishPipelined,
     /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
     Seed,
 }
@@ -71,6 +81,14 @@ impl ScenarioName {
                 Self::Large,
                 Self::Idle,
             ],
+            Table::Positions => &[
+                Self::Fanout,
+                Self::FanoutUnbatched,
+                Self::Fanout100,
+                Self::Fanout1000,
+                Self::Idle,
+            ],
+            Table::Publish => &[Self::Publish, Self::PublishPipelined],
             Table::Gateway => &[Self::Fanout, Self::Fanout100, Self::Fanout1000, Self::Idle],
         }
     }
@@ -102,7 +120,13 @@ impl ScenarioName {
             Self::NToN => Load::Fanout(Preset::NToN.load()),
             Self::Zipf => Load::Fanout(Preset::Zipf.load()),
             Self::ConnectStorm => Load::Storm(ConnectStorm::default()),
+            Self::ReconnectStorm => Load::Reconnect(ReconnectStorm::default()),
             Self::HistoryJoin => Load::History(HistoryJoin::default()),
+            Self::Publish => Load::Publish(Publish::default()),
+            Self::PublishPipelined => Load::Publish(Publish {
+                in_flight: PIPELINE,
+                ..Publish::default()
+            }),
             Self::SlowReader => Load::SlowReader(SlowReader::default()),
             Self::Idle => Load::Idle(Idle::default()),
             Self::Fanout => fanout(|_| {}),
@@ -117,6 +141,8 @@ impl ScenarioName {
     }
 }
 
+/// Messages that a publisher has in flight where it pipelines requests.
+const PIPELINE: usize = 16;
 /// The window of each of ten publishers of one channel: together they have about as much under way as
 /// one has alone, so that slow brokers are not busy with the last window long after the time is up.
 const SHARED_WINDOW: usize = 32 << 10;

@@ -54,3 +54,11 @@ impl CpuMeter {
         }
     }
 }
+
+/// Returns the CPU time, in nanoseconds, that a window took beyond what another took for as long. Both have their
+/// length in seconds.
+pub(super) fn beyond(window: (CpuTime, f64), other: (CpuTime, f64)) -> f64 {
+    let ((during, seconds), (before, seconds_before)) = (window, other);
+    let quiet = before.nanoseconds as f64 / seconds_before * seconds;
+    (during.nanoseconds as f64 - quiet).max(0.0)
+}

@@ -37,6 +37,7 @@ impl Load {
                 let each = usize::from(load.publishers) + load.subscribers;
                 timed + connecting(load.channels * each)
             }
+            Self::Publish(load) => timed + connecting(load.connections.into()),
             Self::Idle(load) => {
                 let readings = load.counts.len() + 1;
                 let last = load.counts.last().copied().unwrap_or_default();
@@ -49,6 +50,10 @@ impl Load {
             }
             // A second before it, for the bystander alone.
             Self::Storm(load) => 1.0 + load.connections as f64 / JOINS_PER_SECOND,
+            // As long before as in the storm.
+            Self::Reconnect(load) => {
+                2.0 * load.spread_seconds + 1.0 + connecting(load.all_clients())
+            }
             Self::History(load) => load.joiners as f64 / JOINS_PER_SECOND,
             Self::SlowReader(load) => load.before_seconds + load.after_seconds,
         };

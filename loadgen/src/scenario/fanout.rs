@@ -204,6 +204,7 @@ impl Fanout {
             publishers: self.publishers,
             subscribers: self.subscribers,
             members: self.members,
+            is_confirmed: false,
             payload: self.payload,
         }
     }

@@ -14,7 +14,9 @@ mod idle;
 mod lag;
 mod latency;
 mod open_loop;
+mod publish;
 mod publisher;
+mod reconnect;
 mod recorder;
 mod seed;
 mod slow_reader;
@@ -44,6 +46,8 @@ pub(crate) use idle::IdlePoint;
 pub(crate) use idle::{Idle, IdleOutcome};
 pub(crate) use lag::LagBound;
 pub(crate) use latency::{Latency, LatencyOutcome};
+pub(crate) use publish::{Publish, PublishOutcome};
+pub(crate) use reconnect::{ReconnectOutcome, ReconnectStorm};
 pub(crate) use seed::{Seed, SeedOutcome};
 #[cfg(test)]
 pub(crate) use slow_reader::MemoryPoint;
@@ -82,6 +86,9 @@ pub(crate) enum ScenarioError {
          Mles says no more when the key is wrong (--key)"
     )]
     NotLetIn(Role),
+    /// Subscribers that ask for positions were told some that are not right.
+    #[error("positions do not fit the messages: {0}")]
+    Positions(String),
     /// The warm-up lost messages: there is no use in measuring.
     #[error("messages went astray in the warm-up: {0:?}")]
     WarmUp(Tally),
@@ -122,6 +129,7 @@ impl Load {
                 HistorySupport::Messages | HistorySupport::MessagesAndJoins => None,
             },
             Self::SlowReader(_) => broker.why_no_slow_reader(),
+            Self::Publish(_) => broker.why_no_confirmation(),
             _ => None,
         }
     }
@@ -130,13 +138,17 @@ impl Load {
     pub(crate) fn history(&self, broker: Broker) -> usize {
         match self {
             Self::History(load) => load.kept_by(broker),
+            Self::Reconnect(load) => load.kept_by(broker),
             _ => 0,
         }
     }
 
     /// Returns `true` if the broker's process has to be a new one for each run.
     pub(crate) fn needs_new_process(&self) -> bool {
-        matches!(self, Self::Idle(_) | Self::SlowReader(_))
+        matches!(
+            self,
+            Self::Idle(_) | Self::SlowReader(_) | Self::Reconnect(_)
+        )
     }
 
     /// Returns the client that speaks with the broker.
@@ -145,7 +157,12 @@ impl Load {
             Self::Fanout(fanout) => fanout.client,
             Self::Latency(latency) => latency.client,
             Self::Seed(seed) => seed.client,
-            Self::Idle(_) | Self::Storm(_) | Self::History(_) | Self::SlowReader(_) => Client::Lean,
+            Self::Idle(_)
+            | Self::Storm(_)
+            | Self::History(_)
+            | Self::SlowReader(_)
+            | Self::Publish(_)
+            | Self::Reconnect(_) => Client::Lean,
         }
     }
 
@@ -181,4 +198,8 @@ pub(crate) enum Load {
     /// A subscriber that stops reading.
     #[serde(rename = "slow-reader")]
     SlowReader(SlowReader),
+    /// Publishers that have each message confirmed.
+    Publish(Publish),
+    /// Clients that are all cut off at once and come back.
+    Reconnect(ReconnectStorm),
 }

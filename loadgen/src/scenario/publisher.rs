@@ -13,6 +13,8 @@ pub(super) struct Publisher {
     pub(super) index: u16,
     /// Messages handed to its outbox so far; the number of the next one.
     pub(super) sent: u64,
+    /// Probes handed to its outbox so far.
+    pub(super) probes: u64,
     pub(super) publication: Publication,
 }
 
@@ -32,8 +34,13 @@ impl Publisher {
         self.sent += 1;
     }
 
-    /// Appends a message that is not counted.
-    pub(super) fn append(&self, outbox: &mut Vec<u8>, header: impl PayloadHeader) {
+    /// Appends a message that only asks who hears it.
+    pub(super) fn probe(&mut self, outbox: &mut Vec<u8>, header: impl PayloadHeader) {
+        self.append(outbox, header);
+        self.probes += 1;
+    }
+
+    fn append(&self, outbox: &mut Vec<u8>, header: impl PayloadHeader) {
         let payload = outbox.len() + self.publication.payload_at;
         outbox.extend_from_slice(&self.publication.bytes);
         header.write(&mut outbox[payload..]);

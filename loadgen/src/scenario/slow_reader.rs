@@ -228,7 +228,7 @@ fn admit_slow(
     let opened = topology
         .fleet
         .open_narrow(Role::Subscriber, number, &name, RECEIVE_BUFFER)?;
-    let publisher = &topology.publishers[0];
+    let publisher = &mut topology.publishers[0];
     let start = Instant::now();
     let mut is_there = false;
     while !is_there {
@@ -239,7 +239,7 @@ fn admit_slow(
                 seconds: HEAR_DEADLINE.as_secs(),
             });
         }
-        publisher.append(topology.fleet.outbox(publisher.link), TimedStamp::probe());
+        publisher.probe(topology.fleet.outbox(publisher.link), TimedStamp::probe());
         topology.fleet.flush(publisher.link)?;
         let next = Instant::now() + PROBE_EVERY;
         while let Some(left) = next.checked_duration_since(Instant::now()) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::bystander::{Bystander, Stage, wait};
-use super::cpu_meter::CpuMeter;
+use super::cpu_meter::{CpuMeter, beyond};
 use super::topology::{STALL, Shape, Topology, session_number};
 use super::{ScenarioError, Target};
 use crate::adapter::Role;
@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(1);
 const TICKS_PER_WAIT: u32 = 10;
 /// Connections served before messages are sent again.
 const TURN_CONNECTIONS: usize = 32;
+/// How long the bystander is watched before.
+const BEFORE: Duration = Duration::from_secs(1);
 /// Reasons for failures that are kept.
 const REASONS: usize = 3;
 
@@ -92,8 +94,7 @@ impl StormOutcome {
     /// Returns the broker's CPU time in nanoseconds for each connection, without what the bystander takes.
     pub(crate) fn server_cpu_per_connection(&self) -> Option<f64> {
         let (during, before) = self.server_cpu.zip(self.server_cpu_before)?;
-        let quiet = before.nanoseconds as f64 / self.seconds_before * self.seconds;
-        let storm = (during.nanoseconds as f64 - quiet).max(0.0);
+        let storm = beyond((during, self.seconds), (before, self.seconds_before));
         Some(storm / self.connected.max(1) as f64)
     }
 }
@@ -121,6 +122,7 @@ impl ConnectStorm {
             broker,
             target,
             rate: self.bystander_rate,
+            before: BEFORE,
             interrupt,
         };
         let load = |stages: &Receiver<Stage>| {
@@ -246,8 +248,8 @@ impl<'a> Storm<'a> {
             done = Some(waiting.channel);
             let pause = (now - waiting.since) / TICKS_PER_WAIT;
             self.next_tick[waiting.channel] = now + pause.max(TICK);
-            let publisher = &self.topology.publishers[waiting.channel];
-            publisher.append(self.topology.fleet.outbox(publisher.link), Stamp::probe());
+            let publisher = &mut self.topology.publishers[waiting.channel];
+            publisher.probe(self.topology.fleet.outbox(publisher.link), Stamp::probe());
             self.topology.fleet.flush(publisher.link)?;
         }
         Ok(())

@@ -45,6 +45,8 @@ pub(super) struct Shape {
     /// `true` if subscriber and publisher n of a channel are one client, on one connection where the
     /// protocol can do that. Their numbers must be the same, and over 1.
     pub(super) members: bool,
+    /// `true` if publishers have each message confirmed.
+    pub(super) is_confirmed: bool,
     /// Bytes.
     pub(super) payload: usize,
 }
@@ -57,7 +59,16 @@ impl Shape {
             publishers: 1,
             subscribers: 1,
             members: false,
+            is_confirmed: false,
             payload,
+        }
+    }
+
+    fn publisher_role(&self) -> Role {
+        if self.is_confirmed {
+            Role::ConfirmedPublisher
+        } else {
+            Role::Publisher
         }
     }
 }
@@ -74,6 +85,8 @@ struct Opened {
 /// A connection that receives one channel, with its account.
 pub(super) struct Subscriber {
     pub(super) channel: usize,
+    /// Number of its session.
+    number: u32,
     pub(super) verifier: Verifier,
 }
 
@@ -130,7 +143,11 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
                     true => Verifier::of_member(publishers, index),
                     false => Verifier::new(publishers),
                 };
-                self.subscribers.push(Subscriber { channel, verifier });
+                self.subscribers.push(Subscriber {
+                    channel,
+                    number: opened.number,
+                    verifier,
+                });
                 if one_connection {
                     members.push(opened);
                 }
@@ -145,7 +162,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
             for index in 0..shape.publishers {
                 let opened = match members.next() {
                     Some(member) => member,
-                    None => self.open(Role::Publisher, channel)?,
+                    None => self.open(shape.publisher_role(), channel)?,
                 };
                 let publication = self.publication(&opened, channel, &payload)?;
                 let link = opened.link;
@@ -154,6 +171,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
                     channel,
                     index,
                     sent: 0,
+                    probes: 0,
                     publication,
                 });
             }
@@ -196,16 +214,77 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
         Ok(())
     }
 
-    /// Goes on receiving for a while after the last message that was due: a duplicate comes late.
+    /// Goes on receiving for a while after the last message that was due: a duplicate comes late. Then checks the
+    /// positions that subscribers have counted, where they have.
     ///
     /// # Errors
-    /// A connection fails.
+    /// A connection fails, or [`ScenarioError::Positions`].
     pub(super) fn linger(&mut self) -> Result<(), ScenarioError> {
         let end = Instant::now() + LINGER;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             self.serve(left, |_, _| {})?;
         }
+        self.check_positions()
+    }
+
+    /// Checks that subscribers who count positions have all come to the same in their channel, behind as many
+    /// messages as were sent there. Who has missed a message is told by the tally, and is not asked.
+    fn check_positions(&mut self) -> Result<(), ScenarioError> {
+        if !self.fleet.counts_positions() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        // The last receipt of a member may come later than the last message of the others.
+        while let Some(misfit) = self.misfit() {
+            if !self.tally().is_clean() {
+                return Ok(());
+            }
+            if start.elapsed() > HEAR_DEADLINE {
+                return Err(ScenarioError::Positions(misfit));
+            }
+            self.serve(TURN, |_, _| {})?;
+        }
         Ok(())
+    }
+
+    /// Returns the first thing that is wrong with the positions that were counted, in words.
+    fn misfit(&self) -> Option<String> {
+        let mut place = 0;
+        for (publishers, subscribers) in self.by_channel() {
+            let links = place..place + subscribers.len();
+            place = links.end;
+            // Their last probes may be under way.
+            if publishers.iter().any(|it| it.probes > 0 && it.sent == 0) {
+                continue;
+            }
+            let sent: u64 = publishers.iter().map(|it| it.sent).sum();
+            let probes: u64 = publishers.iter().map(|it| it.probes).sum();
+            let mut first = None;
+            for link in links.map(LinkId) {
+                let Some(at) = self.fleet.positions(link).at() else {
+                    return Some("a subscriber was told none".to_owned());
+                };
+                if !(sent..=sent + probes).contains(&at.offset) {
+                    return Some(format!("{at} behind {sent} messages and {probes} probes"));
+                }
+                if *first.get_or_insert(at) != at {
+                    return Some(format!("{at} of one subscriber, {first:?} of another"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Connects a subscriber again that was closed; it goes on where it had come to, where the protocol can do that.
+    ///
+    /// # Errors
+    /// The connection cannot be begun.
+    pub(super) fn reconnect(&mut self, place: usize) -> Result<(), ScenarioError> {
+        let Subscriber {
+            channel, number, ..
+        } = self.subscribers[place];
+        let name = &self.channels[channel];
+        Ok(self.fleet.reconnect(LinkId(place), number, name)?)
     }
 
     /// Returns `true` if every subscriber has the last message of each of its channel's publishers.
@@ -281,6 +360,7 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
             role,
             number,
             channel,
+            since: None,
         };
         Ok(self.fleet.publication(&session, payload)?)
     }
@@ -317,11 +397,11 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
         let asking = 1 + u16::from(self.shape.members);
         let firsts = self
             .publishers
-            .iter()
+            .iter_mut()
             .filter(|publisher| publisher.index < asking);
         for publisher in firsts.filter(|publisher| deaf[publisher.channel] > 0) {
             if self.fleet.flush(publisher.link)? {
-                publisher.append(self.fleet.outbox(publisher.link), M::probe());
+                publisher.probe(self.fleet.outbox(publisher.link), M::probe());
                 self.fleet.flush(publisher.link)?;
             }
         }

@@ -16,6 +16,9 @@ test_brokers! {
     mles: "mles",
     mles_ws: "mles-ws",
     mles_v2: "mles-v2",
+    mles_resume: "mles-resume",
+    mles_v2_resume: "mles-v2-resume",
+    mles_http: "mles-http",
     nats: "nats",
     nats_2_15: "nats-2.15",
     redis: "redis",
@@ -26,13 +29,15 @@ test_brokers! {
     null: "null",
 }
 
-// What stands between would have to speak TLS; the key of the reference depends on the client's address.
+// What stands between would have to speak TLS; the key of the reference depends on the client's address. An event that
+// is missing is found out at the next, by its position.
 test_brokers! {
     [
         delivers_every_message_once,
         tells_publishers_and_channels_apart,
         takes_memory_for_idle_subscribers,
     ] for
+    mles_events: "mles-events",
     mles_tls: "mles-tls",
     mles_wss: "mles-wss",
     reference_v2: "reference-v2",
@@ -40,7 +45,17 @@ test_brokers! {
 }
 
 /// Those that only the lean client speaks with.
-const WITHOUT_LIBRARY: [&str; 5] = ["mles-ws", "mles-v2", "mles-tls", "mles-wss", "reference-v2"];
+const WITHOUT_LIBRARY: [&str; 9] = [
+    "mles-ws",
+    "mles-v2",
+    "mles-tls",
+    "mles-wss",
+    "mles-resume",
+    "mles-v2-resume",
+    "mles-events",
+    "mles-http",
+    "reference-v2",
+];
 
 fn delivers_every_message_once(broker: &str) {
     let scenarios = "fanout,fanout-unbatched-x8,large";

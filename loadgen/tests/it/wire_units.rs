@@ -22,8 +22,9 @@ impl Unit {
 /// Returns the unit at the start of `bytes`; `None` when it has not come whole.
 pub fn unit(broker: &str, bytes: &[u8]) -> Option<Unit> {
     let (len, tail) = match broker {
-        "mles" | "null" => (mles(bytes)?, 0),
-        "mles-ws" | "mles-v2" => (websocket(bytes)?, 0),
+        "mles" | "mles-resume" | "null" => (mles(bytes)?, 0),
+        "mles-ws" | "mles-v2" | "mles-v2-resume" => (websocket(bytes)?, 0),
+        "mles-http" => (http(bytes)?, 0),
         "nats" | "nats-2.15" => (nats(bytes)?, 2),
         "redis" | "valkey" => (redis(bytes)?, 2),
         "mosquitto" | "rabbitmq-mqtt" => (mqtt(bytes)?, 0),
@@ -48,6 +49,20 @@ fn websocket(bytes: &[u8]) -> Option<usize> {
         127 => Some(10 + number(bytes.get(2..10)?)),
         len => Some(2 + usize::from(*len)),
     }
+}
+
+/// Returns the length of a response with its body, or of a frame.
+fn http(bytes: &[u8]) -> Option<usize> {
+    let len = websocket(bytes)?;
+    if !bytes.starts_with(b"HTTP") {
+        return Some(len);
+    }
+    let head = std::str::from_utf8(&bytes[..len]).ok()?;
+    let body = head
+        .lines()
+        .find_map(|it| it.strip_prefix("Content-Length: "));
+    let body: usize = body.map_or(Some(0), |body| body.parse().ok())?;
+    Some(len + body)
 }
 
 fn nats(bytes: &[u8]) -> Option<usize> {

@@ -10,6 +10,9 @@ use crate::process::{Place, Recipe, Version, words};
 /// What this project's server takes for clients on its own machine where `tcp_congestion` is not set.
 const LOOPBACK_CONGESTION: &str = "reno";
 
+/// What one address may have, for the scenario of most clients: all are on loopback.
+const CONNECTIONS: &str = "20000";
+
 /// The listener of this project's server that clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
@@ -35,9 +38,11 @@ impl Listener {
 
     fn settings(self) -> &'static str {
         if self.is_tls() {
-            "no history but in history-join; no key, anyone may join; a certificate made for the run"
+            "no history but in history-join; no key, anyone may join; max_connections_per_address raised to 20000; a \
+             certificate made for the run"
         } else {
-            "no history but in history-join; no key, anyone may join"
+            "no history but in history-join, and in reconnect-storm for those that resume; no key, anyone may join; \
+             max_connections_per_address raised to 20000"
         }
     }
 }
@@ -52,6 +57,7 @@ pub(super) fn mles(
     let (listen, history) = (place.listen(), programs.history.to_string());
     let mut args = words(&["serve", listener.option(), &listen]);
     args.extend(words(&["--history-limit", &history, "--allow-anonymous"]));
+    args.extend(words(&["--max-connections-per-address", CONNECTIONS]));
     if listener != Listener::Tcp {
         args.extend(words(&["--listen", "none"]));
     }

@@ -3,15 +3,22 @@
 mod adapter;
 mod body;
 mod certificate;
+mod events;
+mod http;
 mod launch;
 mod library;
+mod notice;
 mod websocket;
 
-use super::look::{BAR, CIRCLE, CROSS, FRAME, LEFT, Look, RIGHT, RING};
+use super::look::{
+    ARROW, BAR, CIRCLE, CROSS, FRAME, LEFT, Look, NOTCH, RIGHT, RING, SLASH, STAIRS,
+};
 use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
 use crate::adapter::OverTls;
 use adapter::MlesAdapter;
+use events::EventsAdapter;
+use http::HttpAdapter;
 use launch::Listener;
 pub(super) use library::MlesLibrary;
 use websocket::WebSocketAdapter;
@@ -28,9 +35,25 @@ pub(super) const TCP: Row = Row {
     launch: |program, place, programs| launch::mles(Listener::Tcp, program, place, programs),
     history: HistorySupport::Messages,
     why_no_slow_reader: None,
+    why_no_confirmation: Some(
+        "Mles v1 confirms messages to sessions that ask for positions only (mles-resume)",
+    ),
+    resumes: false,
     pace: 20e6,
-    tables: &[Table::Brokers, Table::Gateway],
+    tables: &[Table::Brokers, Table::Gateway, Table::Positions],
     look: Look::new(["#0b62c4", "#5aa9ff"], "none", CIRCLE),
+};
+
+/// Sessions that ask for positions.
+pub(super) const TCP_WITH_POSITIONS: Row = Row {
+    adapter: |payload_len, keyring| {
+        Box::new(MlesAdapter::with_positions(payload_len, keyring.clone()))
+    },
+    why_no_confirmation: None,
+    resumes: true,
+    tables: &[Table::Positions, Table::Publish],
+    look: Look::new(["#1f8a9c", "#63cfdf"], "3 3", NOTCH),
+    ..TCP
 };
 
 pub(super) const WEBSOCKET_V1: Row = Row {
@@ -43,8 +66,42 @@ pub(super) const WEBSOCKET_V1: Row = Row {
 
 pub(super) const WEBSOCKET_V2: Row = Row {
     adapter: |_, _| Box::new(WebSocketAdapter::V2),
+    why_no_confirmation: Some(
+        "Mles v2 confirms messages to sessions that ask for positions only (mles-v2-resume)",
+    ),
+    tables: &[Table::Gateway, Table::Positions],
     look: Look::new(["#3f4fc0", "#99a6ff"], "7 2 2 2", FRAME),
     ..WEBSOCKET_V1
+};
+
+/// Sessions that ask for positions.
+pub(super) const WEBSOCKET_V2_WITH_POSITIONS: Row = Row {
+    adapter: |_, _| Box::new(WebSocketAdapter::V2WithPositions),
+    why_no_confirmation: None,
+    resumes: true,
+    tables: &[Table::Positions, Table::Publish],
+    look: Look::new(["#6a3fc0", "#bb99ff"], "7 2 2 2 2 2", STAIRS),
+    ..WEBSOCKET_V2
+};
+
+/// Subscribers with event streams.
+pub(super) const EVENTS: Row = Row {
+    adapter: |payload_len, _| Box::new(EventsAdapter::new(payload_len)),
+    why_no_confirmation: Some("its publishers are those of mles-v2, which are told nothing"),
+    resumes: true,
+    tables: &[Table::Positions],
+    look: Look::new(["#4d7a3a", "#a3d18c"], "1.5 2", ARROW),
+    ..WEBSOCKET_V2
+};
+
+/// Publishers with HTTP requests.
+pub(super) const HTTP: Row = Row {
+    adapter: |_, _| Box::new(HttpAdapter),
+    why_no_confirmation: None,
+    pace: 100e3,
+    tables: &[Table::Publish],
+    look: Look::new(["#b0457a", "#f59ac4"], "5 1.5", SLASH),
+    ..WEBSOCKET_V2
 };
 
 pub(super) const TLS: Row = Row {

@@ -7,18 +7,26 @@
 mod frame;
 
 use mles::protocol::Message;
+use serde_json::json;
 
 use super::body::Bodies;
-use crate::adapter::{Adapter, Head, Publication, Session, WireError, line};
+use super::http::{END_OF_HEAD, ResponseHead};
+use super::notice;
+use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
 use frame::{BINARY, CLOSE, EMPTY_PONG, PING, ServerHead, TEXT, client_frame};
 
-/// Asks for the only subprotocol that there is. The key is the one of RFC 6455: it protects nothing.
+/// The key is the one of RFC 6455: it protects nothing. The names of subprotocols follow.
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                       Sec-WebSocket-Protocol: mles-websocket\r\n\r\n";
-const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
-const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+                       Sec-WebSocket-Protocol: ";
+const PLAIN: &str = "mles-websocket";
+const WITH_POSITIONS: &str = "mles-websocket.resume, mles-websocket";
+/// What begins a payload, where the server was asked for positions.
+const PAYLOAD: u8 = b'=';
+/// What begins a notice there.
+const NOTICE: u8 = b'!';
+const SWITCHING: u16 = 101;
 
 /// Mles over WebSocket, without a shared key.
 pub(super) enum WebSocketAdapter {
@@ -26,6 +34,9 @@ pub(super) enum WebSocketAdapter {
     V1(Bodies),
     /// Each message but the first is a payload.
     V2,
+    /// The same for sessions that ask for positions: a character before each message of the server tells payloads
+    /// and notices apart. Publishers that want no message confirmed do not ask.
+    V2WithPositions,
 }
 
 impl WebSocketAdapter {
@@ -38,21 +49,31 @@ impl WebSocketAdapter {
 
 impl Adapter for WebSocketAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
-        let first = match self {
-            Self::V1(_) => client_frame(BINARY, &body(session, b"")),
-            Self::V2 => {
-                let (uid, channel) = (uid(session), session.channel);
-                let greeting = serde_json::json!({ "uid": uid, "channel": channel });
-                client_frame(TEXT, greeting.to_string().as_bytes())
+        let (uid, channel) = (uid(session), session.channel);
+        let greeting = match (self, session.since) {
+            (Self::V1(_), _) => {
+                return Ok(upgrade(PLAIN, &client_frame(BINARY, &body(session, b""))));
             }
+            (Self::V2WithPositions, Some(since)) if session.role != Role::Publisher => {
+                json!({ "uid": uid, "channel": channel, "since": since })
+            }
+            (Self::V2WithPositions, None) if session.role != Role::Publisher => {
+                json!({ "uid": uid, "channel": channel, "resume": true })
+            }
+            (Self::V2 | Self::V2WithPositions, _) => json!({ "uid": uid, "channel": channel }),
         };
-        Ok([UPGRADE.as_bytes(), &first].concat())
+        let first = client_frame(TEXT, greeting.to_string().as_bytes());
+        let protocols = match (self, session.role) {
+            (Self::V2WithPositions, Role::Publisher) | (Self::V1(_) | Self::V2, _) => PLAIN,
+            (Self::V2WithPositions, _) => WITH_POSITIONS,
+        };
+        Ok(upgrade(protocols, &first))
     }
 
     fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let bytes = match self {
             Self::V1(_) => client_frame(BINARY, &body(session, payload)),
-            Self::V2 => client_frame(BINARY, payload),
+            Self::V2 | Self::V2WithPositions => client_frame(BINARY, payload),
         };
         Ok(Publication {
             payload_at: bytes.len() - payload.len(),
@@ -62,7 +83,7 @@ impl Adapter for WebSocketAdapter {
 
     fn head(&self, received: &[u8]) -> Result<Head, WireError> {
         // No frame begins with the H of HTTP.
-        if received[0] == SWITCHING[0] {
+        if received[0] == b'H' {
             return switched(received);
         }
         let Some(head) = ServerHead::read(received)? else {
@@ -76,6 +97,7 @@ impl Adapter for WebSocketAdapter {
         let len = start.saturating_add(payload_len);
         match (self, opcode) {
             (Self::V1(bodies), BINARY) => bodies.head(received, start, len),
+            (Self::V2WithPositions, BINARY | TEXT) => prefixed(received, &head),
             (Self::V2, BINARY) => Ok(Head::Delivery {
                 head: start,
                 payload: payload_len,
@@ -93,22 +115,46 @@ impl Adapter for WebSocketAdapter {
         }
     }
 
+    fn counts_positions(&self) -> bool {
+        matches!(self, Self::V2WithPositions)
+    }
+
     fn pong(&self) -> &'static [u8] {
         EMPTY_PONG
     }
 }
 
+/// Reads a message of a server that may have been asked for positions. Publishers, who have not, are sent nothing
+/// that they would read.
+fn prefixed(received: &[u8], head: &ServerHead) -> Result<Head, WireError> {
+    let (start, len) = (head.len, head.len.saturating_add(head.payload_len));
+    match received.get(start) {
+        None if head.payload_len == 0 => Err(WireError::unexpected(received)),
+        None => Ok(Head::Partial),
+        Some(&PAYLOAD) if head.opcode == BINARY => Ok(Head::Delivery {
+            head: start + 1,
+            payload: head.payload_len - 1,
+            tail: 0,
+        }),
+        Some(&NOTICE) => match received.get(start + 1..len) {
+            None => Ok(Head::Partial),
+            Some(text) => Ok(notice::head(len, notice::from_json(text)?)),
+        },
+        Some(_) => Ok(Head::Control { len }),
+    }
+}
+
+/// Returns the request to switch to one of `protocols`, and what goes out behind it.
+fn upgrade(protocols: &str, first: &[u8]) -> Vec<u8> {
+    [UPGRADE.as_bytes(), protocols.as_bytes(), END_OF_HEAD, first].concat()
+}
+
 /// Reads the answer to the request.
 fn switched(received: &[u8]) -> Result<Head, WireError> {
-    let end = received
-        .windows(END_OF_HEAD.len())
-        .position(|bytes| bytes == END_OF_HEAD);
-    match end {
+    match ResponseHead::read(received)? {
         None => Ok(Head::Partial),
-        Some(end) if received.starts_with(SWITCHING) => Ok(Head::Control {
-            len: end + END_OF_HEAD.len(),
-        }),
-        Some(_) => Err(WireError::refused(line(received).unwrap_or_default())),
+        Some(response) if response.status == SWITCHING => Ok(Head::Control { len: response.len }),
+        Some(response) => Err(response.refused(b"")),
     }
 }
 
@@ -141,12 +187,72 @@ fn uid(session: &Session<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use mles::protocol::Notice;
+
+    use super::super::notice::{sample_position, sample_welcome};
     use super::frame::server_frame;
     use super::*;
     use crate::adapter::{assert_scans, payload, session};
 
-    const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    pub(in super::super) const ANSWER: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+    /// Returns a server's frame with a binary message.
+    pub(in super::super) fn binary(payload: &[u8]) -> Vec<u8> {
+        server_frame(BINARY, payload)
+    }
+
+    #[test]
+    fn payloads_among_notices_at_every_cut() {
+        for len in [16, 124, 125, 200] {
+            let message = |sequence| {
+                let payload = payload(len, sequence);
+                server_frame(BINARY, &[b"=", payload.as_slice()].concat())
+            };
+            let notice = |notice: &Notice| {
+                let json = serde_json::to_string(notice).expect("it has no other keys");
+                server_frame(TEXT, format!("!{json}").as_bytes())
+            };
+            let stream = [
+                ANSWER,
+                &notice(&Notice::Welcome(sample_welcome())),
+                &message(0),
+                &server_frame(PING, b""),
+                &notice(&Notice::Receipt {
+                    count: 2,
+                    position: sample_position(3),
+                }),
+                &message(1),
+                &server_frame(TEXT, b"=text of somebody else"),
+            ]
+            .concat();
+            assert_scans(&WebSocketAdapter::V2WithPositions, len, &stream, 2, 1);
+        }
+    }
+
+    #[test]
+    fn those_who_come_back_say_how_far_they_had_come() {
+        let position = sample_position(9);
+        let hello = |role, since| {
+            let session = Session {
+                role,
+                since,
+                ..session(1)
+            };
+            let hello = WebSocketAdapter::V2WithPositions.hello(&session);
+            String::from_utf8_lossy(&hello.expect("fits")).into_owned()
+        };
+        let back = hello(Role::Subscriber, Some(position));
+        assert!(
+            back.contains(&format!("\"since\":\"{position}\"")),
+            "{back}"
+        );
+        let new = hello(Role::ConfirmedPublisher, None);
+        assert!(new.contains("\"resume\":true"), "{new}");
+        let publisher = hello(Role::Publisher, None);
+        assert!(!publisher.contains("resume"), "{publisher}");
+    }
 
     #[test]
     fn bodies_behind_the_answer_among_pings_and_announcements_at_every_cut() {

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1, QoS 0 only: CONNECT, SUBSCRIBE, PUBLISH and the acknowledgements of the first two.
 
-use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
+use crate::adapter::{Adapter, Head, Publication, Session, WireError};
 
 const CONNACK: u8 = 0x20;
 const PUBLISH_QOS_0: u8 = 0x30;
@@ -21,7 +21,7 @@ impl Adapter for MqttAdapter {
         let clean_session = [4, 0x02, 0, 0];
         let connect = [string("MQTT")?, clean_session.to_vec(), string(&client)?].concat();
         let mut bytes = packet(0x10, &[&connect])?;
-        if session.role != Role::Publisher {
+        if session.role.is_receiving() {
             let id = [0, 1];
             let qos = [0];
             bytes.extend(packet(SUBSCRIBE, &[&id, &string(session.channel)?, &qos])?);

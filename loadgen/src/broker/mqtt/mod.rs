@@ -30,6 +30,8 @@ pub(super) const MOSQUITTO: Row = Row {
     },
     history: HistorySupport::None("MQTT keeps one retained message for each topic, no history"),
     why_no_slow_reader: None,
+    why_no_confirmation: Some("at QoS 0, MQTT confirms nothing"),
+    resumes: false,
     pace: 150e3,
     tables: &[Table::Brokers],
     look: Look::new(["#7a3db8", "#c39bff"], "9 3 2 3", UP),

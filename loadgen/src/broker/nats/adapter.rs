@@ -8,13 +8,14 @@ const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"
 const CONNECT_WITHOUT_ECHO: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadgen\",\"version\":\"0\",\
      \"protocol\":1,\"echo\":false}\r\n";
 
-/// Core NATS, no headers, no JetStream.
+/// Core NATS, no headers, no JetStream. Messages that are to be confirmed have a `PING` behind them, which is
+/// answered when they have been taken: so do NATS' own clients when they flush.
 pub(super) struct NatsAdapter;
 
 impl Adapter for NatsAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         Ok(match session.role {
-            Role::Publisher => CONNECT.to_owned(),
+            Role::Publisher | Role::ConfirmedPublisher => CONNECT.to_owned(),
             Role::Subscriber => format!("{CONNECT}SUB {} 1\r\n", session.channel),
             Role::Member => format!("{CONNECT_WITHOUT_ECHO}SUB {} 1\r\n", session.channel),
         }
@@ -23,9 +24,13 @@ impl Adapter for NatsAdapter {
 
     fn publication(&self, session: &Session<'_>, payload: &[u8]) -> Result<Publication, WireError> {
         let head = format!("PUB {} {}\r\n", session.channel, payload.len());
+        let end = match session.role {
+            Role::ConfirmedPublisher => b"\r\nPING\r\n".as_slice(),
+            Role::Publisher | Role::Subscriber | Role::Member => b"\r\n",
+        };
         Ok(Publication {
             payload_at: head.len(),
-            bytes: [head.as_bytes(), payload, b"\r\n"].concat(),
+            bytes: [head.as_bytes(), payload, end].concat(),
         })
     }
 
@@ -47,7 +52,8 @@ impl Adapter for NatsAdapter {
                 })
             }
             b"PING" => Ok(Head::Ping { len }),
-            b"INFO" | b"PONG" | b"+OK" => Ok(Head::Control { len }),
+            b"PONG" => Ok(Head::Confirm { len }),
+            b"INFO" | b"+OK" => Ok(Head::Control { len }),
             b"-ERR" => Err(WireError::refused(line)),
             _ => Err(WireError::unexpected(line)),
         }

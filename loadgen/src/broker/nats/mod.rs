@@ -27,8 +27,10 @@ pub(super) const NATS: Row = Row {
     },
     history: HistorySupport::None("core NATS keeps no history; JetStream is another protocol"),
     why_no_slow_reader: None,
+    why_no_confirmation: None,
+    resumes: false,
     pace: 5e6,
-    tables: &[Table::Brokers],
+    tables: &[Table::Brokers, Table::Publish],
     look: Look::new(["#b8540a", "#ff9d4d"], "9 3", SQUARE),
 };
 

@@ -8,7 +8,7 @@ use super::frame::{
     BODY, FRAME_HEAD, FRAME_MAX, FRAME_OVERHEAD, Frame, HEADER, HEARTBEAT, METHOD, Method, PIECE,
     array, frame, method, short_string,
 };
-use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError};
+use crate::adapter::{Adapter, Head, Publication, Session, WireError};
 
 const PROTOCOL: &[u8] = b"AMQP\x00\x00\x09\x01";
 
@@ -75,7 +75,7 @@ impl Adapter for AmqpAdapter {
         let kind = b"\x06fanout".as_slice();
         let declare = [RESERVED, &exchange, kind, &[EXCHANGE_AUTO_DELETE], NO_TABLE];
         method(&mut bytes, CHANNEL, EXCHANGE_DECLARE, &declare)?;
-        if session.role != Role::Publisher {
+        if session.role.is_receiving() {
             subscription(&mut bytes, &exchange)?;
         }
         Ok(bytes)
@@ -189,7 +189,7 @@ fn refusal(close: &[u8]) -> WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{assert_scans, payload, session};
+    use crate::adapter::{Role, assert_scans, payload, session};
 
     fn sent(kind: u8, payload: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();

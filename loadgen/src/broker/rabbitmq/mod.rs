@@ -24,6 +24,10 @@ pub(super) const AMQP: Row = Row {
     launch: |program, place, _| Ok(launch::amqp(program, place)),
     history: HistorySupport::None("a queue begins when it is bound, without a history"),
     why_no_slow_reader: None,
+    why_no_confirmation: Some(
+        "publisher confirms are another mode of AMQP, which is not used here",
+    ),
+    resumes: false,
     pace: 200e3,
     tables: &[Table::Brokers],
     look: Look::new(["#00796b", "#3fd0bc"], "14 4", DOWN),

@@ -2,14 +2,14 @@
 
 use crate::adapter::{Adapter, Head, Publication, Role, Session, WireError, decimal, line};
 
-/// Redis; a publisher's `:receivers` replies are drained, they cannot be turned off.
+/// Redis; a publisher's `:receivers` replies cannot be turned off: they confirm its messages.
 pub(super) struct RedisAdapter;
 
 impl Adapter for RedisAdapter {
     fn hello(&self, session: &Session<'_>) -> Result<Vec<u8>, WireError> {
         let channel = session.channel;
         Ok(match session.role {
-            Role::Publisher => Vec::new(),
+            Role::Publisher | Role::ConfirmedPublisher => Vec::new(),
             Role::Subscriber | Role::Member => format!(
                 "*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{channel}\r\n",
                 channel.len()
@@ -41,7 +41,7 @@ impl Adapter for RedisAdapter {
             return Ok(Head::Partial);
         };
         match first[0] {
-            b':' => Ok(Head::Control { len: first.len() }),
+            b':' => Ok(Head::Confirm { len: first.len() }),
             b'-' => Err(WireError::refused(first)),
             b'*' if first == b"*3\r\n" => push(received),
             _ => Err(WireError::unexpected(first)),

@@ -18,8 +18,10 @@ pub(super) const REDIS: Row = Row {
     launch: |program, place, _| Ok(launch(program, place, SETTINGS)),
     history: HistorySupport::None("Redis' publish/subscribe keeps no history"),
     why_no_slow_reader: None,
+    why_no_confirmation: None,
+    resumes: false,
     pace: 5e6,
-    tables: &[Table::Brokers],
+    tables: &[Table::Brokers, Table::Publish],
     look: Look::new(["#b3123f", "#ff7a96"], "2.5 2.5", DIAMOND),
 };
 

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_page_needs_nothing_else() {
         let html = html(&sample::report());
-        for foreign in ["http:", "https:", "src=", "url(", "@import", "//"] {
+        for foreign in ["http:/", "https:", "src=", "url(", "@import", "//"] {
             assert!(!html.contains(foreign), "{foreign}");
         }
         assert_eq!(html.matches("Content-Security-Policy").count(), 1);
@@ -211,9 +211,9 @@ mod tests {
     fn every_broker_is_in_every_plot() {
         let html = html(&sample::report());
         let plots: Vec<&str> = html.split("<figure").skip(1).collect();
-        // By percentile for latency, seed, storm, history and slow reader, and three courses of the
-        // latency.
-        assert_eq!(plots.len(), 8);
+        // By percentile for latency, seed, both storms, history, slow reader and publish, and three courses of
+        // the latency.
+        assert_eq!(plots.len(), 10);
         for plot in plots {
             let plot = plot.split("</figure>").next().unwrap_or_default();
             for broker in ["mles", "nats"] {
@@ -231,6 +231,9 @@ mod tests {
             "server_us_per_connection",
             "bystander_p99_us",
             "memory_growth_mib",
+            "messages_per_second",
+            "server_us_per_message",
+            "server_us_per_client",
         ] {
             assert_eq!(
                 html.matches(&format!("section id=\"{key}\"")).count(),
@@ -292,8 +295,8 @@ mod tests {
         assert!(!html.contains("<tr class=\"b-mles pale\""));
         let (summary, _) = html.split_once("Legend").expect("it follows");
         let p99 = summary.matches("<strong>p99</strong>: <span class=\"part\">mles ");
-        // Of seeds, storms, joins and slow readers, but not of latencies.
-        assert_eq!(p99.count(), 4, "{summary}");
+        // Of seeds, storms, joins, slow readers and publishers, but not of latencies.
+        assert_eq!(p99.count(), 6, "{summary}");
         assert!(
             summary.contains("<strong>nats</strong>: <span class=\"part\">no round counts"),
             "{summary}"

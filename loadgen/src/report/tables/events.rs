@@ -1,12 +1,12 @@
-//! Tables of scenarios in which something happens to a broker: many connect, many join a history, one
-//! stops reading. Percentiles of several rounds are those of all their times together.
+//! Tables of scenarios in which something happens to a broker: many connect, many come back, many join a
+//! history, one stops reading. Percentiles of several rounds are those of all their times together.
 
 use super::grid::{Grid, by_group, micros, millis, millis_of, spread_cells};
 use crate::distribution::Distribution;
 use crate::report::RunResult;
 use crate::report::group::{Group, merged};
 use crate::report::spread::Spread;
-use crate::scenario::{SlowReaderOutcome, StormOutcome};
+use crate::scenario::{ReconnectOutcome, SlowReaderOutcome, StormOutcome};
 
 const BYTES_PER_MEBIBYTE: f64 = 1_048_576.0;
 
@@ -55,6 +55,73 @@ pub(super) fn storm(groups: &[Group<'_>]) -> Option<Grid> {
             cpu_range,
             micros(&before, 99.0),
             micros(&during, 99.0),
+            micros(&during, 100.0),
+            micros(&lag, 99.0),
+            group.exact(),
+        ])
+    })
+}
+
+/// Returns the table of clients that were cut off and came back: times in milliseconds, but the bystander's.
+pub(super) fn reconnect(groups: &[Group<'_>]) -> Option<Grid> {
+    let columns = [
+        "back",
+        "failed",
+        "recovered",
+        "lost",
+        "p50 ms",
+        "p99",
+        "max",
+        "server µs/client",
+        "(min–max)",
+        "bystander p50 µs before",
+        "during",
+        "p99 before",
+        "during",
+        "max before",
+        "during",
+        "its lag p99",
+        "exact",
+    ];
+    by_group(groups, columns, |group| {
+        let storms = || group.reconnects();
+        // A run with clients that failed does not count, but they are not to be passed over.
+        let all = || {
+            group.runs.iter().filter_map(|run| match &run.result {
+                RunResult::Reconnect(outcome) => Some(outcome),
+                _ => None,
+            })
+        };
+        let of = |part: fn(&ReconnectOutcome) -> &Distribution| merged(storms().map(part));
+        let resume = of(|it| &it.resume)?;
+        let time = |percent| match resume.count() {
+            0 => "–".to_owned(),
+            _ => millis(&resume, percent),
+        };
+        let recovered = match storms().any(|it| it.resumes) {
+            true => sum(storms().map(|it| it.recovered)),
+            false => "–".to_owned(),
+        };
+        let before = of(|it| &it.bystander_before)?;
+        let during = of(|it| &it.bystander_during)?;
+        let lag = of(|it| &it.bystander_lag)?;
+        let cpu = storms().filter_map(ReconnectOutcome::server_cpu_per_client);
+        let [cpu, cpu_range] = spread_cells(Spread::of(cpu), 1);
+        Some([
+            sum(all().map(|it| it.returned)),
+            sum(all().map(|it| it.failed)),
+            recovered,
+            sum(all().map(|it| it.tally.lost)),
+            time(50.0),
+            time(99.0),
+            time(100.0),
+            cpu,
+            cpu_range,
+            micros(&before, 50.0),
+            micros(&during, 50.0),
+            micros(&before, 99.0),
+            micros(&during, 99.0),
+            micros(&before, 100.0),
             micros(&during, 100.0),
             micros(&lag, 99.0),
             group.exact(),
@@ -152,6 +219,8 @@ mod tests {
             (storm(&groups), "| nats", ["295.0", "2000"]),
             (history(&groups), "| nats", ["0.1500", "2000"]),
             (slow_reader(&groups), "| nats", ["1.5", "3.0"]),
+            // 300 ms without 10 ms that as long a time takes, over 1000 clients.
+            (reconnect(&groups), "| nats", ["290.0", "2000"]),
         ] {
             let table = table.expect("it was run").to_string();
             let line = table.lines().find(|line| line.contains(broker));

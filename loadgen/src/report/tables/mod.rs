@@ -63,8 +63,16 @@ pub(super) fn tables(groups: &[Group<'_>]) -> Vec<(&'static str, Grid)> {
         ),
         ("Latency in an open loop, µs", latency::open_loop(groups)),
         ("Time until all have a message, ms", latency::seed(groups)),
+        (
+            "Publishing with confirmation, µs",
+            throughput::publish(groups),
+        ),
         ("Memory of idle subscribers", throughput::idle(groups)),
         ("Connections all at once", events::storm(groups)),
+        (
+            "Clients cut off all at once, and back",
+            events::reconnect(groups),
+        ),
         ("Joins to channels with a history", events::history(groups)),
         (
             "Beside a subscriber that stops reading",

@@ -1,10 +1,11 @@
-//! Tables of closed loops and of idle subscribers. Figures of several rounds are their medians.
+//! Tables of closed loops, confirmed publishing and idle subscribers. Figures of several rounds are their medians.
 
-use super::grid::{Grid, by_group, spread_cells};
-use crate::report::group::Group;
+use super::grid::{Grid, by_group, micros, spread_cells};
+use crate::report::figure::per_delivery;
+use crate::report::group::{Group, merged};
 use crate::report::quantity::{self, thousands};
 use crate::report::spread::Spread;
-use crate::scenario::{FanoutOutcome, IdleOutcome};
+use crate::scenario::{FanoutOutcome, IdleOutcome, PublishOutcome};
 
 /// Returns the table of closed loops: deliveries a second, and CPU time for each.
 pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Grid> {
@@ -35,6 +36,48 @@ pub(super) fn fanout(groups: &[Group<'_>]) -> Option<Grid> {
                 quantity::ratio(cpu.median / first.median)
             }),
             tool.map_or(String::new(), |tool| format!("{:.4}", tool.median / 1e3)),
+            group.exact(),
+        ])
+    })
+}
+
+/// Returns the table of publishing with confirmation: times in microseconds.
+pub(super) fn publish(groups: &[Group<'_>]) -> Option<Grid> {
+    let columns = [
+        "messages/s",
+        "(min–max)",
+        "p50 µs",
+        "p99",
+        "p99.9",
+        "max",
+        "server µs/message",
+        "(min–max)",
+        "loadgen µs",
+        "exact",
+    ];
+    by_group(groups, columns, |group| {
+        let times = merged(group.publishes().map(|it| &it.times))?;
+        let rate = |it: &PublishOutcome| it.times.count() as f64 / it.seconds;
+        let rate = Spread::of(group.publishes().map(rate))?;
+        let server = group
+            .publishes()
+            .filter_map(|it| Some((it, it.server_cpu?)));
+        let server = server.map(|(it, cpu)| per_delivery(cpu, &it.tally));
+        let [cpu, cpu_range] = spread_cells(Spread::of(server), 3);
+        let tool = group
+            .publishes()
+            .map(|it| per_delivery(it.tool_cpu, &it.tally));
+        let tool = Spread::of(tool);
+        Some([
+            thousands(rate.median),
+            format!("({}–{})", thousands(rate.min), thousands(rate.max)),
+            micros(&times, 50.0),
+            micros(&times, 99.0),
+            micros(&times, 99.9),
+            micros(&times, 100.0),
+            cpu,
+            cpu_range,
+            tool.map_or(String::new(), |tool| format!("{:.3}", tool.median / 1e3)),
             group.exact(),
         ])
     })
