@@ -62,7 +62,7 @@ impl Notices<'_> {
         match (tracking.watching, &self.news.list) {
             (Watching::Waits { names }, Some(list)) => {
                 tracking.watching = Watching::Follows { names };
-                let names = names.min(list.len());
+                let names = list_len(names, list.len());
                 Some(self.get(tracking, encoding, Some(names)))
             }
             (Watching::Follows { .. }, _) if !self.news.changes.is_empty() => {
@@ -101,5 +101,37 @@ impl Notices<'_> {
             joined: changes.joined,
             left: changes.left,
         }
+    }
+}
+
+/// Returns how many of `all` names a member is told that wants `names` at most. Where it cannot have all, the number is
+/// rounded down, so that a crowd in which each wants another number costs a few lists and not one each.
+fn list_len(names: usize, all: usize) -> usize {
+    match names {
+        _ if names >= all => all,
+        0..10 => names,
+        10..100 => names - names % 10,
+        _ => names - names % 100,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::list_len;
+
+    #[test]
+    fn a_crowd_with_all_wishes_costs_few_lists() {
+        for all in [0, 3, 10, 55, 1000, 5000] {
+            let wishes = (0..=1000).map(|names| (names, list_len(names, all)));
+            assert!(wishes.clone().all(|(names, len)| len <= names.min(all)));
+            let whole = wishes.clone().filter(|(names, _)| *names >= all);
+            assert!(whole.clone().all(|(_, len)| len == all));
+            let lists: BTreeSet<_> = wishes.map(|(_, len)| len).collect();
+            assert!(lists.len() <= 30, "{lists:?}");
+        }
+        let kept = [1, 5, 20, 50, 100, 500, 1000];
+        assert_eq!(kept.map(|names| list_len(names, 5000)), kept);
     }
 }
