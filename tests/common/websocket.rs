@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use mles::channel::{ChannelSettings, SlowPolicy};
 use mles::protocol::Message;
 use mles::{Broker, ListenerKind, Settings};
 
@@ -34,6 +35,22 @@ pub fn quiet() -> Settings {
     let mut settings = settings();
     settings.channels.default.history_frames = 0;
     settings
+}
+
+/// A broker without a history, whose channels have that policy and those limits for slow members.
+pub fn with_policy(
+    slow_policy: SlowPolicy,
+    queue_bytes: usize,
+    write_deadline: Duration,
+) -> Broker {
+    let mut settings = quiet();
+    settings.channels.default = ChannelSettings {
+        slow_policy,
+        queue_bytes,
+        write_deadline,
+        ..settings.channels.default
+    };
+    super::start(settings)
 }
 
 /// Where a broker in this process listens for WebSocket.

@@ -4,25 +4,13 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mles::Broker;
-use mles::channel::{ChannelSettings, SlowPolicy};
+use mles::channel::SlowPolicy;
 
 use crate::common::events::Events;
 use crate::common::slow::{MANY, QUEUE, message, number, publish_until_held, send_many};
-use crate::common::websocket::{address, settings};
+use crate::common::websocket::{address, settings, with_policy};
 use crate::common::{Client, LONG, start, wait_until};
 use crate::events::EVENTS;
-
-fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -> Broker {
-    let mut settings = settings();
-    settings.channels.default = ChannelSettings {
-        history_frames: 0,
-        slow_policy,
-        queue_bytes,
-        write_deadline,
-        ..settings.channels.default
-    };
-    start(settings)
-}
 
 /// A stream of which the welcome was read, and a publisher and a member that reads over TCP.
 fn open(broker: &Broker) -> (Events, [Client; 2]) {
@@ -38,7 +26,7 @@ fn number_of(text: &serde_json::Value) -> usize {
 
 #[test]
 fn drop_oldest_tells_how_many_are_gone() {
-    let broker = with(SlowPolicy::DropOldest, QUEUE, LONG);
+    let broker = with_policy(SlowPolicy::DropOldest, QUEUE, LONG);
     let (mut slow, [mut alice, mut reader]) = open(&broker);
     send_many(&mut alice, &mut reader);
     let (mut expected, mut missed) = (0, 0);
@@ -67,7 +55,7 @@ fn drop_oldest_tells_how_many_are_gone() {
 
 #[test]
 fn disconnect_ends_the_stream_and_says_why() {
-    let broker = with(SlowPolicy::Disconnect, QUEUE, LONG);
+    let broker = with_policy(SlowPolicy::Disconnect, QUEUE, LONG);
     let (mut slow, [mut alice, mut reader]) = open(&broker);
     let reading = std::thread::spawn({
         let stats = broker.stop_handle();
@@ -96,7 +84,7 @@ fn disconnect_ends_the_stream_and_says_why() {
 
 #[test]
 fn disconnect_at_write_deadline() {
-    let broker = with(SlowPolicy::DropOldest, 64 << 20, Duration::from_millis(300));
+    let broker = with_policy(SlowPolicy::DropOldest, 64 << 20, Duration::from_millis(300));
     let (_slow, [mut alice, mut reader]) = open(&broker);
     send_many(&mut alice, &mut reader);
     wait_until("it is disconnected", || {
@@ -107,7 +95,7 @@ fn disconnect_at_write_deadline() {
 
 #[test]
 fn backpressure_waits_for_a_stream() {
-    let broker = with(SlowPolicy::Backpressure, QUEUE, LONG);
+    let broker = with_policy(SlowPolicy::Backpressure, QUEUE, LONG);
     let mut slow = Events::open(address(&broker), EVENTS, "");
     slow.data("welcome");
     let mut alice = Client::join_and_wait(&broker, "alice", "room");

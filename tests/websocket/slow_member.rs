@@ -14,20 +14,10 @@ use crate::common::bystanders::Bystanders;
 use crate::common::slow::{
     MANY, QUEUE, message, number, publish_until_held, read_to_last, send_many,
 };
-use crate::common::websocket::{BINARY, Got, PONG, TEXT, Ws, address, body, frame, settings};
+use crate::common::websocket::{
+    BINARY, Got, PONG, TEXT, Ws, address, body, frame, settings, with_policy,
+};
 use crate::common::{Client, LONG, PATIENCE, is_timeout, start, wait_until};
-
-fn with(slow_policy: SlowPolicy, queue_bytes: usize, write_deadline: Duration) -> Broker {
-    let mut settings = settings();
-    settings.channels.default = ChannelSettings {
-        history_frames: 0,
-        slow_policy,
-        queue_bytes,
-        write_deadline,
-        ..settings.channels.default
-    };
-    start(settings)
-}
 
 /// The number of a message of either version, and in which channel it was, for v1.
 fn read(got: &Got) -> (String, usize) {
@@ -59,7 +49,7 @@ fn open(broker: &Broker, is_v2: bool, uid: &str) -> Ws {
 #[test]
 fn disconnect_at_queue_bytes_says_so() {
     for is_v2 in [false, true] {
-        let broker = with(SlowPolicy::Disconnect, QUEUE, LONG);
+        let broker = with_policy(SlowPolicy::Disconnect, QUEUE, LONG);
         let good = Bystanders::start(&broker);
         let [mut alice, mut reader] = join_two(&broker);
         let mut slow = open(&broker, is_v2, "slow");
@@ -94,7 +84,7 @@ fn disconnect_at_queue_bytes_says_so() {
 #[test]
 fn disconnect_at_write_deadline() {
     for policy in [SlowPolicy::Disconnect, SlowPolicy::DropOldest] {
-        let broker = with(policy, 64 << 20, Duration::from_millis(300));
+        let broker = with_policy(policy, 64 << 20, Duration::from_millis(300));
         let [mut alice, mut reader] = join_two(&broker);
         let _slow = [open(&broker, false, "slow"), open(&broker, true, "slow")];
         send_many(&mut alice, &mut reader);
@@ -108,7 +98,7 @@ fn disconnect_at_write_deadline() {
 #[test]
 fn drop_oldest_keeps_the_newest_messages_whole() {
     for is_v2 in [false, true] {
-        let broker = with(SlowPolicy::DropOldest, QUEUE, LONG);
+        let broker = with_policy(SlowPolicy::DropOldest, QUEUE, LONG);
         let good = Bystanders::start(&broker);
         let [mut alice, mut reader] = join_two(&broker);
         let mut slow = open(&broker, is_v2, "slow");
@@ -127,7 +117,7 @@ fn drop_oldest_keeps_the_newest_messages_whole() {
 #[test]
 fn backpressure_waits_for_a_websocket_member() {
     for is_v2 in [false, true] {
-        let broker = with(SlowPolicy::Backpressure, QUEUE, LONG);
+        let broker = with_policy(SlowPolicy::Backpressure, QUEUE, LONG);
         let good = Bystanders::start(&broker);
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
         let mut slow = open(&broker, is_v2, "slow");
@@ -196,7 +186,7 @@ fn backpressure_holds_a_websocket_publisher() {
 #[test]
 fn members_on_one_connection_take_turns() {
     const EACH: usize = 1200;
-    let broker = with(SlowPolicy::Disconnect, 1 << 30, LONG);
+    let broker = with_policy(SlowPolicy::Disconnect, 1 << 30, LONG);
     for channels in [["one", "two"], ["two", "one"]] {
         let mut ws = Ws::open(address(&broker));
         for channel in channels {
@@ -237,7 +227,7 @@ fn a_crowd_on_one_connection_gets_everything() {
         message.resize(10_000, b'.');
         message
     };
-    let broker = with(SlowPolicy::Disconnect, 1 << 30, LONG);
+    let broker = with_policy(SlowPolicy::Disconnect, 1 << 30, LONG);
     let names: Vec<_> = (0..CHANNELS).map(|i| format!("room {i}")).collect();
     let (mut slow, mut alice) = (Ws::open(address(&broker)), Ws::open(address(&broker)));
     for name in &names {
@@ -276,7 +266,7 @@ fn a_crowd_on_one_connection_gets_everything() {
 /// A member that goes takes the others on its connection along, and no other.
 #[test]
 fn one_slow_member_ends_its_connection_only() {
-    let broker = with(SlowPolicy::Disconnect, QUEUE, LONG);
+    let broker = with_policy(SlowPolicy::Disconnect, QUEUE, LONG);
     let mut ws = Ws::open(address(&broker));
     ws.join(&broker, BINARY, &body("slow", "room", b""));
     ws.join(&broker, BINARY, &body("slow", "elsewhere", b""));
