@@ -1,15 +1,19 @@
 //! How event streams end: slow clients under each policy, and a server that stops.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mles::Broker;
 use mles::channel::SlowPolicy;
+use mles::protocol::Position;
 
 use crate::common::events::Events;
 use crate::common::slow::{MANY, QUEUE, message, number, publish_until_held, send_many};
 use crate::common::websocket::{address, settings, with_policy};
-use crate::common::{Client, LONG, start, wait_until};
+use crate::common::{Client, LONG, PATIENCE, Rng, is_timeout, reset, start, wait_until};
 use crate::events::EVENTS;
 
 /// A stream of which the welcome was read, and a publisher and a member that reads over TCP.
@@ -162,4 +166,84 @@ fn a_stop_ends_streams_with_all_that_was_queued() {
     assert!(waits.len() > 1);
     let stats = stopping.join().unwrap().unwrap();
     assert_eq!(stats.dropped_frames, 0, "{stats}");
+}
+
+/// Streams that begin and end in every way while the server stops: nothing panics, and no message is there twice.
+#[test]
+fn a_stop_in_the_middle_of_everything() {
+    let mut rng = Rng::seeded();
+    for _ in 0..5 {
+        let mut settings = settings();
+        settings.shards = Some(3);
+        // Whoever comes back finds all that it has missed.
+        settings.channels.default.history_frames = 100_000;
+        settings.websocket.ping_interval = Duration::from_millis(20);
+        let broker = start(settings);
+        let at = address(&broker);
+        let over = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..6)
+            .map(|_| {
+                let (rng, over) = (Rng(rng.below(usize::MAX) as u64), over.clone());
+                std::thread::spawn(move || visit_until(rng, &over, at))
+            })
+            .collect();
+        wait_until("there is life", || broker.stats().deliveries > 500);
+        broker.stop().unwrap();
+        over.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+}
+
+fn visit_until(mut rng: Rng, over: &AtomicBool, at: SocketAddr) {
+    let mut last = String::new();
+    while !over.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(at) else {
+            continue;
+        };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let post = "POST /channels/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+        let get =
+            format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n");
+        let asks = post.repeat(rng.below(3)) + &get + &"noise".repeat(rng.below(2));
+        let part = asks.len() - rng.below(2) * rng.below(asks.len());
+        if stream.write_all(&asks.as_bytes()[..part]).is_ok() && part == asks.len() {
+            read_some(&mut rng, &mut stream, &mut last);
+        }
+        if rng.below(2) == 0 {
+            reset(stream);
+        }
+    }
+}
+
+/// Reads some events of a stream, each of which is behind the one before.
+fn read_some(rng: &mut Rng, stream: &mut TcpStream, last: &mut String) {
+    let mut all = Vec::new();
+    for _ in 0..rng.below(20) {
+        let mut chunk = [0; 1000];
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => all.extend_from_slice(&chunk[..n]),
+            Err(error) if is_timeout(&error) => panic!("neither a comment nor an end"),
+            Err(_) => break,
+        }
+    }
+    let text = String::from_utf8(all).unwrap();
+    let Some((_, events)) = text.split_once("Content-Type: text/event-stream\r\n") else {
+        return;
+    };
+    let ids = events.split_inclusive("\n\n").filter_map(|event| {
+        let is_whole = event.ends_with("\n\n") && !event.contains("event: ");
+        is_whole.then(|| event.lines().find_map(|line| line.strip_prefix("id: ")))?
+    });
+    for id in ids {
+        let (before, now) = (last.parse(), id.parse::<Position>().unwrap());
+        let is_next = |before: Position| now.offset == before.offset + 1;
+        assert!(
+            before.is_ok_and(is_next) || last.is_empty(),
+            "{last}, then {id}"
+        );
+        *last = id.to_owned();
+    }
 }

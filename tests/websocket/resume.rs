@@ -424,6 +424,20 @@ fn v1_sessions_ask_in_their_first_body() {
     assert_eq!(late.message(), Got::Binary(body("bob", "room", b"hello")));
 }
 
+/// The subprotocol is one of v2: in v1 it is the first body that asks.
+#[test]
+fn v1_over_the_resuming_subprotocol_is_as_it_was() {
+    let broker = start(settings());
+    let mut bob = Ws::open_resuming(&broker);
+    bob.join(&broker, BINARY, &body("bob", "room", b""));
+    let mut alice = Ws::v1(&broker, "alice", "room");
+    alice.send(BINARY, &body("alice", "room", b"hello"));
+    assert_eq!(bob.message(), Got::Binary(body("alice", "room", b"hello")));
+    bob.send(BINARY, &body("bob", "room", b"back"));
+    assert_eq!(alice.payload(), b"back");
+    bob.assert_silent();
+}
+
 /// A notice and a message name the channel, and not for which session of a connection they are.
 #[test]
 fn one_session_of_a_connection_asks_in_a_channel() {
