@@ -25,6 +25,7 @@ const TIB: u64 = 1 << 40;
 const FRAME: RangeInclusive<u64> = 64..=MAX_FRAME_LEN as u64;
 /// No deadline is shorter: timers are not much finer.
 const BLINK: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 /// As humantime counts it: messages say "1year".
 const YEAR: Duration = Duration::from_secs(31_557_600);
@@ -155,7 +156,7 @@ options! {
         /// Announce joins to the other members
         announce_joins: settings.channels.default.announce_joins => Switch;
         /// Time over which changes of members are collected before the clients that watch are told
-        presence_interval: settings.channels.default.presence_interval => Time(BLINK..=HOUR);
+        presence_interval: settings.channels.default.presence_interval => Time(BLINK..=MINUTE);
         /// Time that a channel without members keeps its history and its positions
         idle_ttl: settings.channels.default.idle_ttl => Time(Duration::ZERO..=YEAR);
         /// Number of idempotency keys that a channel remembers; 0 remembers none
