@@ -1,6 +1,8 @@
 //! The Mles v1 wire: frame header, body codec, keys, resync messages, links between servers,
 //! positions and notices, and the frame scanner.
 //!
+//! `docs/PROTOCOL.md` describes the wire for those who write a client or a server.
+//!
 //! Pure functions over byte slices. Nothing here reads a socket or a clock, allocates by a length
 //! that a peer announced, or panics on bytes that came from outside. What a peer sent wrong comes
 //! back as an error that says what was wrong and at which byte.
