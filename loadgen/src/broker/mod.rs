@@ -9,7 +9,7 @@
 //! # Equivalence
 //! All are started so that they do the same work, deliver to who is there and keep nothing: loopback only,
 //! no TLS (but where it is what is compared), no authentication that costs more than the join, no
-//! persistence, no history (but in the scenario about it), no acknowledgements, `TCP_NODELAY` on, logs to
+//! persistence, no history and no acknowledgements (but in the scenarios about them), `TCP_NODELAY` on, logs to
 //! a file. Everything else is the broker's default, its threads included.
 
 mod client;

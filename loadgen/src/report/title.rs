@@ -41,7 +41,7 @@ pub(super) fn title(load: &Load) -> String {
             load.spread_seconds
         ),
         Load::Publish(load) => format!(
-            "{}, {}, {} not confirmed at most for each",
+            "{}, {}, {} in flight for each publisher",
             fan(load.connections.into(), 1),
             size(load.payload),
             counted(load.in_flight, "message")

@@ -51,9 +51,9 @@ pub(crate) enum ScenarioName {
     HistoryJoin,
     /// 2500 messages of 4 KiB a second to 5 subscribers, and to a sixth that stops reading
     SlowReader,
-    /// 50 publishers, each with one message that is not confirmed, 64 bytes
+    /// 50 publishers that wait until each message is confirmed, 64 bytes
     Publish,
-    /// The same, each with 16 of them
+    /// The same, each with 16 messages in flight
     PublishPipelined,
     /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
     Seed,

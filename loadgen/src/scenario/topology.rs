@@ -19,7 +19,9 @@ use crate::verify::{Tally, Verifier};
 
 /// How long subscribers may take to hear a probe.
 pub(super) const HEAR_DEADLINE: Duration = Duration::from_secs(30);
-/// Time between two probes.
+/// So many probes are sent in the time that was waited so far, at most.
+const PROBES_PER_WAIT: u32 = 10;
+/// Time between two probes, at least.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// Connections opened before the fleet is served in between.
 const OPEN_AT_ONCE: usize = 32;
@@ -385,7 +387,8 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
                 });
             }
             self.send_probes(&deaf)?;
-            let next = Instant::now() + PROBE_EVERY;
+            // Many members make a probe long, and a broker that is behind is not to be given more.
+            let next = Instant::now() + PROBE_EVERY.max(start.elapsed() / PROBES_PER_WAIT);
             while Instant::now() < next {
                 self.turn(next.saturating_duration_since(Instant::now()), &mut touched)?;
             }
