@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::common::events::Events;
 use crate::common::websocket::{BINARY, Ws, address, settings};
 use crate::common::{Client, start};
-use crate::resume::resume_body;
+use crate::resuming::resume_body;
 
 /// Who watches is told the same over every transport.
 #[test]
