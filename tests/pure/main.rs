@@ -23,3 +23,4 @@ mod protocol_resume;
 mod protocol_resync;
 mod protocol_scan;
 mod protocol_vectors;
+mod vectors;

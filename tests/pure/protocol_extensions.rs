@@ -9,30 +9,14 @@ use mles::protocol::{
 };
 use serde_json::Value;
 
+use crate::vectors::{text, unhex, vectors};
+
+const FILE: &str = include_str!("../data/vectors-extensions.json");
+
 const LIMITS: ResyncLimits = ResyncLimits {
     max_frames: 100,
     max_body: MAX_BODY_LEN,
 };
-
-/// The part of the vectors file called `name`; never empty.
-fn vectors(name: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("../data/vectors-extensions.json")).unwrap();
-    let part = all[name].as_array().unwrap().clone();
-    assert!(!part.is_empty());
-    part
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2));
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
-}
 
 /// An unsigned integer, if it is there.
 fn uint(value: &Value) -> Option<u64> {
@@ -218,7 +202,7 @@ fn check_notice(frame: &[u8], (name, value): (&str, &Value)) {
 
 #[test]
 fn frames_are_what_their_values_encode_to() {
-    for vector in vectors("frames") {
+    for vector in vectors(FILE, "frames") {
         let frame = unhex(text(&vector, "frame_hex"));
         let body = &vector["body"];
         let cid = Cid(u32::from_str_radix(text(&vector, "cid"), 16).unwrap());
@@ -250,7 +234,7 @@ fn frames_are_what_their_values_encode_to() {
 
 #[test]
 fn bodies_are_what_their_values_encode_to() {
-    for vector in vectors("bodies") {
+    for vector in vectors(FILE, "bodies") {
         let body = unhex(text(&vector, "body_hex"));
         let value = &vector["body"];
         let (payload, _) = payload(&value["message"]);
@@ -269,7 +253,7 @@ fn bodies_are_what_their_values_encode_to() {
 #[test]
 fn keys_are_hashes_of_strings_with_ends() {
     let mut keys = 0;
-    for vector in vectors("siphash") {
+    for vector in vectors(FILE, "siphash") {
         let strings = vector["strings"].as_array().unwrap();
         let strings = strings.iter().map(|string| string.as_str().unwrap());
         if text(&vector, "input_hex").contains("ff") {

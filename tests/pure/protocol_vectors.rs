@@ -10,25 +10,9 @@ use mles::protocol::{
 };
 use serde_json::Value;
 
-/// The part of the vectors file called `name`; never empty.
-fn vectors(name: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("../data/vectors-v1.json")).unwrap();
-    let part = all[name].as_array().unwrap().clone();
-    assert!(!part.is_empty());
-    part
-}
+use crate::vectors::{text, unhex, vectors};
 
-fn str_of<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2));
-    (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect()
-}
+const FILE: &str = include_str!("../data/vectors-v1.json");
 
 /// A payload, written in hex or as `07 x 65536`.
 fn payload(spec: &str) -> Vec<u8> {
@@ -46,34 +30,34 @@ fn encode(message: &Message<'_>) -> Vec<u8> {
 
 #[test]
 fn addresses() {
-    for vector in vectors("addresses") {
-        let addr: SocketAddr = str_of(&vector, "socket_addr").parse().unwrap();
-        assert_eq!(address_string(addr), str_of(&vector, "hash_string"));
+    for vector in vectors(FILE, "addresses") {
+        let addr: SocketAddr = text(&vector, "socket_addr").parse().unwrap();
+        assert_eq!(address_string(addr), text(&vector, "hash_string"));
     }
 }
 
 #[test]
 fn hashes() {
-    for vector in vectors("hashes") {
+    for vector in vectors(FILE, "hashes") {
         let strings = vector["strings"].as_array().unwrap();
         let key = Key::from_parts(strings.iter().map(|s| s.as_str().unwrap()));
-        assert_eq!(format!("{:016x}", key.0), str_of(&vector, "siphash"));
-        assert_eq!(format!("{:08x}", key.cid().0), str_of(&vector, "cid"));
+        assert_eq!(format!("{:016x}", key.0), text(&vector, "siphash"));
+        assert_eq!(format!("{:08x}", key.cid().0), text(&vector, "cid"));
     }
 }
 
 #[test]
 fn messages() {
-    for vector in vectors("messages") {
-        let payload = payload(str_of(&vector, "message_hex"));
+    for vector in vectors(FILE, "messages") {
+        let payload = payload(text(&vector, "message_hex"));
         let message = Message {
-            uid: str_of(&vector, "uid"),
-            channel: str_of(&vector, "channel"),
+            uid: text(&vector, "uid"),
+            channel: text(&vector, "channel"),
             message: &payload,
         };
         let body = encode(&message);
-        let whole = unhex(str_of(&vector, "cbor_hex"));
-        let beginning = unhex(str_of(&vector, "cbor_prefix_hex"));
+        let whole = unhex(text(&vector, "cbor_hex"));
+        let beginning = unhex(text(&vector, "cbor_prefix_hex"));
         assert_eq!(body.len() as u64, vector["cbor_len"].as_u64().unwrap());
         assert_eq!(message.body_len(), body.len());
         assert_eq!(body[..beginning.len()], beginning);
@@ -88,16 +72,16 @@ fn messages() {
 
 #[test]
 fn whole_frames() {
-    for vector in vectors("frames") {
-        let frame = unhex(str_of(&vector, "frame_hex"));
-        let (uid, channel) = (str_of(&vector, "uid"), str_of(&vector, "channel"));
+    for vector in vectors(FILE, "frames") {
+        let frame = unhex(text(&vector, "frame_hex"));
+        let (uid, channel) = (text(&vector, "uid"), text(&vector, "channel"));
         let secrets = vector["keys"].as_array().unwrap();
         let secrets = secrets.iter().map(|secret| secret.as_str().unwrap());
         let key = Key::from_parts(secrets.chain([uid, channel]));
         let message = Message {
             uid,
             channel,
-            message: str_of(&vector, "message").as_bytes(),
+            message: text(&vector, "message").as_bytes(),
         };
         assert_eq!(encode_frame(key.cid(), key, &message).unwrap(), frame);
 
@@ -118,12 +102,12 @@ fn whole_frames() {
 
 #[test]
 fn resync() {
-    let all: Value = serde_json::from_str(include_str!("../data/vectors-v1.json")).unwrap();
-    let body = Bytes::from(unhex(str_of(&all["resync"], "cbor_hex")));
-    let nested: Vec<_> = vectors("frames")
+    let all: Value = serde_json::from_str(FILE).unwrap();
+    let body = Bytes::from(unhex(text(&all["resync"], "cbor_hex")));
+    let nested: Vec<_> = vectors(FILE, "frames")
         .iter()
         .map(|frame| NestedFrame {
-            frame: unhex(str_of(frame, "frame_hex")).into(),
+            frame: unhex(text(frame, "frame_hex")).into(),
             seq: None,
         })
         .collect();
