@@ -4,16 +4,12 @@ import { $ } from "./elements.js";
 import { watchInput } from "./input.js";
 import { Room, describe } from "./room.js";
 import * as store from "./store.js";
-import { count } from "./text.js";
+import { count, nameOf } from "./text.js";
 import { setUpTheme } from "./theme.js";
 
 /** The server of the page is the server of the channels. */
 function serverAddress() {
-  const url = new URL("./", location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.hash = "";
-  url.search = "";
-  return url.href;
+  return new URL("./", location.href).href;
 }
 
 /** What the first view says: to who comes, and to who has to give a key. */
@@ -82,7 +78,9 @@ function showRoom(room) {
   fitText();
   hint("");
   room.setCurrent(true);
+  $("here").open = false;
   showState();
+  showMembers();
   showNewer();
   showTitle();
   if (matchMedia("(pointer: fine)").matches) {
@@ -126,6 +124,7 @@ function roomChanged(room, what) {
       hint(""); // what could not be sent can be
     }
     showState();
+    showMembers();
     showNewer();
     if (document.visibilityState === "visible" && room.unread > 0) {
       room.read();
@@ -158,6 +157,32 @@ function showState() {
   $("banner-text").textContent = state.reason ?? "";
   $("enter-key").hidden = !state.needsKey;
   $("send").setAttribute("aria-disabled", String(state.name !== "joined"));
+}
+
+/** Shows who is there, if it is known: how many, and their names when asked. */
+function showMembers() {
+  const { members } = current;
+  $("here").hidden = members === null;
+  if (members === null) {
+    return;
+  }
+  $("here-count").textContent = members.count === 1 ? "Only you here" : `${count(members.count)} here`;
+  const uids = [...new Set(members.uids)].sort((a, b) => a.localeCompare(b));
+  const names = uids.map((uid) => {
+    const name = document.createElement("bdi");
+    name.textContent = nameOf(uid);
+    return [name, uid === identity.uid ? " (you)" : ""];
+  });
+  const unnamed = members.count - members.uids.length;
+  if (unnamed > 0) {
+    names.push([`and ${count(unnamed)} more`]);
+  }
+  const items = names.map((content) => {
+    const item = document.createElement("li");
+    item.append(...content);
+    return item;
+  });
+  $("here-names").replaceChildren(...items);
 }
 
 function showNewer() {
@@ -261,8 +286,6 @@ function typed(event) {
 
 function listen() {
   addEventListener("hashchange", route);
-  addEventListener("online", () => rooms.forEach((room) => room.hurry()));
-  addEventListener("offline", () => rooms.forEach((room) => room.interrupt()));
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") {
       rooms.forEach((room) => room.hurry());
@@ -285,6 +308,17 @@ function listen() {
   $("newer").addEventListener("click", () => {
     current.log.toEnd();
     $("text").focus();
+  });
+  document.addEventListener("click", ({ target }) => {
+    if (!$("here").contains(target)) {
+      $("here").open = false;
+    }
+  });
+  $("here").addEventListener("keydown", ({ key }) => {
+    if (key === "Escape" && $("here").open) {
+      $("here").open = false;
+      $("here").firstElementChild.focus();
+    }
   });
   $("skip").addEventListener("click", (event) => {
     event.preventDefault(); // a channel could be called like that

@@ -1,9 +1,12 @@
 // The messages of one channel on the page. Whatever came from outside becomes text nodes.
 
-import { KEPT, KEPT_BYTES } from "./feed.js";
 import { linked } from "./links.js";
-import { count, fold, hexDump, hueOf, textOf, timeElement } from "./text.js";
+import { count, fold, hexDump, hueOf, nameOf, textOf, timeElement } from "./text.js";
 
+/** How many messages of a channel are kept. */
+const KEPT = 1_000;
+/** How many bytes of messages are kept, if that is less: long ones are large in the page. */
+const KEPT_BYTES = 8 << 20;
 const BATCH = 30; // milliseconds for which rows are collected before the page changes
 const NEAR_END = 48; // pixels from the end within which it follows what comes
 const GROUP = 5 * 60_000; // milliseconds within which messages of one sender stand together
@@ -61,9 +64,12 @@ export class Log {
     this.element.setAttribute("aria-busy", String(busy));
   }
 
-  /** Shows `{ uid, message, own }`; without `at` it is not known when it was sent. */
-  add(entry, at) {
-    this.#queue({ entry, at });
+  /**
+   * Shows `{ uid, message, own }`; without `at` it is not known when it was sent. With `sent`, a promise, it is pale until
+   * that is settled, and says why if it is rejected.
+   */
+  add(entry, at, sent = null) {
+    this.#queue({ entry, at, sent });
   }
 
   /** Shows a line between the messages. */
@@ -166,7 +172,7 @@ export class Log {
   }
 
   /** The element for an item; null if an earlier one takes it in. */
-  #row({ entry, at, note }) {
+  #row({ entry, at, sent, note }) {
     if (note) {
       this.#last = null;
       this.#arrivals = null;
@@ -184,7 +190,21 @@ export class Log {
       Boolean(last.at) === Boolean(at) &&
       (!at || at - last.at < GROUP);
     this.#last = { entry, at };
-    return messageRow(entry, at, together);
+    const row = messageRow(entry, at, together);
+    if (sent) this.#followUp(row, sent);
+    return row;
+  }
+
+  /** Shows what becomes of a message of one's own. */
+  async #followUp(row, sent) {
+    row.classList.add("unconfirmed");
+    try {
+      await sent;
+    } catch (error) {
+      row.querySelector(".bubble").append(make("p", "failed", explain(error)));
+      if (this.#follows) this.toEnd();
+    }
+    row.classList.remove("unconfirmed");
   }
 
   /** An empty message tells that someone has joined; several in a row share a line. */
@@ -211,8 +231,10 @@ export class Log {
   }
 }
 
-function nameOf(uid) {
-  return uid.trim() || "(no name)";
+/** Why a message may not be with the others, for who has written it. */
+function explain({ code, message }) {
+  const isOpen = code === "unconfirmed" || code === "closed" || code === "refused";
+  return isOpen ? "It is not known whether the others got this." : `Not delivered. ${message}`;
 }
 
 function messageRow({ uid, message, own }, at, together) {

@@ -1,13 +1,15 @@
 // One channel on the page: its session, what was said, and its place in the list of channels.
 
-import { Feed } from "./feed.js";
 import { Log } from "./log.js";
-import { Session } from "./session.js";
+import { Channel } from "./mles.js";
 import { invitation } from "./invitation.js";
-import { timeElement } from "./text.js";
+import { count, timeElement } from "./text.js";
 
 /** What the list says about states other than joined. */
 const STATES = { joining: "joining", waiting: "not connected", refused: "not joined" };
+/** How many of those who are there are named. */
+const NAMED = 100;
+const WRONG_KEY = 4401;
 
 /** A channel that the reader is in. */
 export class Room {
@@ -18,80 +20,77 @@ export class Room {
   unread = 0;
   /** What has been typed and not been sent. */
   draft = "";
+  /** `name` is joining, joined, waiting or refused, and `until` is when the next attempt is made. */
+  state = { name: "joining" };
   #link;
   #badge;
   #condition;
-  #session = null;
-  #feed;
+  #address;
+  #identity;
+  /** Its member of the channel, by the module that is there for everyone. */
+  #member = null;
+  #position = null;
   #joinedBefore = false;
-  #uid;
+  /** Whether a replay has a line before it. */
+  #isReplayNoted = false;
   #changed;
 
   /**
-   * `changed(room, what)` is called when its `state`, `unread` or `newer` is another; `leave()` when the reader
-   * wants to leave it while it is shown.
+   * `changed(room, what)` is called when its `state`, `members`, `unread` or `newer` is another; `leave()` when the
+   * reader wants to leave it while it is shown.
    */
   constructor(channel, changed, leave) {
     this.channel = channel;
     this.#changed = changed;
     this.log = new Log(invitation(channel), channel, () => changed(this, "newer"));
-    this.#feed = new Feed(
-      (entries, isHistory) => this.#show(entries, isHistory),
-      () => this.#settled(),
-    );
     this.#makeItem(leave);
-  }
-
-  get state() {
-    return this.#session.state;
   }
 
   get href() {
     return `#${encodeURIComponent(this.channel)}`;
   }
 
-  /** Joins, or joins again as someone else. `address` is the URL of the server. */
-  join(address, { uid, key }) {
-    this.#session?.stop();
-    this.#uid = uid;
-    this.#session = new Session(address, { uid, channel: this.channel, key }, {
-      begin: (took) => {
-        this.log.busy = true;
-        this.#feed.begin(uid, took);
-      },
-      end: () => this.#feed.end(),
-      message: (entry) => this.#feed.take(entry),
-      state: (state) => this.#stateChanged(state),
-    });
-    this.#session.start();
+  /** Who is there, as the module has it; null if it is not known. */
+  get members() {
+    return this.#member.members;
   }
 
+  /** Joins, or joins again as someone else. `address` is the URL of the server. */
+  join(address, identity) {
+    this.#address = address;
+    this.#identity = identity;
+    this.#start();
+  }
+
+  /** Tries again, whatever was planned. */
   retry() {
-    this.#session.start();
+    if (this.state.name === "refused") {
+      this.#start();
+    } else {
+      this.hurry();
+    }
   }
 
   hurry() {
-    this.#session.hurry();
-  }
-
-  interrupt() {
-    this.#session.interrupt();
+    this.#member.reconnect();
   }
 
   leave() {
-    this.#session.stop();
+    this.#member.close();
     this.item.remove();
     this.log.element.remove();
   }
 
   /** Publishes `text` and shows it: a server does not send it back. Throws an Error. */
   send(text) {
+    if (this.state.name !== "joined") {
+      throw new Error("Not connected. Your message stays here until you are back.");
+    }
     const message = new TextEncoder().encode(text);
-    this.#session.send(message);
-    this.#feed.sent({ uid: this.#uid, message, own: true });
+    const sent = this.#member.publish(message);
+    this.log.add({ uid: this.#identity.uid, message, own: true }, new Date(), sent);
     this.log.toEnd();
   }
-
   /** Marks it in the list as the one that is shown, or not. */
   setCurrent(current) {
     this.log.element.hidden = !current;
@@ -110,21 +109,91 @@ export class Room {
     this.#count(-this.unread);
   }
 
-  #show(entries, isHistory) {
-    const at = isHistory ? null : new Date();
-    if (isHistory && entries.some(({ message }) => message.length > 0)) {
-      // A server does not say when they were sent.
+  #start() {
+    this.#position = this.#member?.position ?? this.#position;
+    this.#member?.close();
+    const { uid, key } = this.#identity;
+    const { channel } = this;
+    this.#member = new Channel({ url: this.#address, channel, uid, key, since: this.#position, members: NAMED });
+    this.#follow(this.#member);
+  }
+
+  async #follow(member) {
+    try {
+      for await (const event of member) {
+        if (member !== this.#member) return;
+        this.#take(event);
+      }
+    } catch ({ message, closeCode }) {
+      if (member === this.#member) {
+        this.#setState({ name: "refused", reason: message, needsKey: closeCode === WRONG_KEY });
+      }
+    }
+  }
+
+  #take(event) {
+    switch (event.type) {
+      case "connecting":
+        // Why the connection before is gone stays true until this one is there.
+        this.#setState({ name: "joining", reason: this.state.reason });
+        break;
+      case "disconnected":
+        this.#setState({ name: "waiting", reason: event.reason, until: event.retryAt });
+        break;
+      case "joined":
+        this.#joined(event);
+        break;
+      case "message":
+        this.#show(event);
+        break;
+      case "presence":
+        this.log.add({ uid: event.uid, message: new Uint8Array() }, new Date());
+        break;
+      case "gap":
+        this.#noteMissing(event.missed, "this browser was too slow");
+        break;
+      case "live":
+        this.#settled();
+        break;
+      case "members":
+        this.#changed(this, "members");
+        break;
+    }
+  }
+
+  #joined({ replay, recovered, missed }) {
+    this.log.busy = true;
+    this.#isReplayNoted = false;
+    this.#setState({ name: "joined" });
+    if (recovered === false) {
+      this.#noteMissing(missed, "the server no longer has them");
+    }
+    if (replay === null) {
+      this.#settled(); // where a history ends is not known
+    }
+  }
+
+  /** One line that says how many messages are gone. */
+  #noteMissing(missed, why) {
+    const what = missed === null ? "Messages may be missing here" : `${count(missed, "message")} missing here`;
+    this.log.note(`${what}: ${why}.`);
+  }
+
+  #show({ uid, data: message, replayed, own: isShown }) {
+    if (isShown) {
+      return; // since it was sent; its receipt was lost
+    }
+    // A server does not say when they were sent.
+    const at = replayed ? null : new Date();
+    if (replayed && !this.#isReplayNoted) {
+      this.#isReplayNoted = true;
       this.log.note(this.#joinedBefore ? "While you were away" : "Before you joined");
     }
-    for (const entry of entries) {
-      // Anyone can have this name. What is said in it now, and not here, is someone else's.
-      const own = entry.own ?? (isHistory && entry.uid === this.#uid);
-      this.log.add({ ...entry, own }, at);
-    }
-    const news = entries.filter((entry) => entry.message.length > 0 && !entry.own);
+    // Anyone can have this name. What is said in it now, and not here, is someone else's.
+    this.log.add({ uid, message, own: Boolean(replayed) && uid === this.#identity.uid }, at);
     // What was there before one came is no news; what was missed is.
-    if (!isHistory || this.#joinedBefore) {
-      this.#count(news.length);
+    if (!replayed || this.#joinedBefore) {
+      this.#count(1);
     }
   }
 
@@ -135,12 +204,13 @@ export class Room {
     this.log.settled();
   }
 
-  #stateChanged(state) {
-    const broke = this.#link.dataset.state === "joined" && state.name !== "joined";
+  #setState(state) {
+    const broke = this.state.name === "joined" && state.name !== "joined";
     if (broke && state.reason) {
       // It may be the answer to what was said last.
       this.log.note("Disconnected at ", timeElement(new Date()), ": ", state.reason);
     }
+    this.state = state;
     this.#link.dataset.state = state.name;
     this.#condition.textContent = STATES[state.name] ? `, ${STATES[state.name]}` : "";
     this.#changed(this, "state");

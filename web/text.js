@@ -45,9 +45,15 @@ export function hexDump(bytes) {
 
 const numbers = new Intl.NumberFormat("en");
 
-/** `5 bytes`, `1 byte`. */
-export function count(number, what) {
-  return `${numbers.format(number)} ${what}${number === 1 ? "" : "s"}`;
+/** `5 bytes`, `1 byte`; `1,000` without `what`. */
+export function count(number, what = "") {
+  const digits = numbers.format(number);
+  return what ? `${digits} ${what}${number === 1 ? "" : "s"}` : digits;
+}
+
+/** What is shown for a uid. */
+export function nameOf(uid) {
+  return uid.trim() || "(no name)";
 }
 
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });

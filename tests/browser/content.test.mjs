@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { screenshot, strangers } from "./support/browser.mjs";
+import { member } from "./support/channels.mjs";
 import { enter, join, messages, say, settled, shows, violations, waitForState } from "./support/chat.mjs";
 import { usePages } from "./support/pages.mjs";
 
@@ -10,8 +11,8 @@ const withAnyPage = usePages();
 
 /** A test with a server and a page of it; nothing may go wrong in the page. */
 function withPage(name, options, body) {
-  withAnyPage(name, options, async (page, gateway, visit) => {
-    await body(page, gateway);
+  withAnyPage(name, options, async (page, gateway, visit, t) => {
+    await body(page, gateway, t);
     assert.deepEqual(visit.trouble, []);
     assert.deepEqual(strangers(visit.requests, gateway.address), []);
   });
@@ -168,6 +169,7 @@ withPage("everything can be done with the keyboard", {}, async (page, gateway) =
   const stops = [
     "Messages in room",
     "Leave",
+    "Only you here",
     "Theme: automatic",
     "You are alice. Change your name",
     "Join a channel",
@@ -191,6 +193,12 @@ withPage("everything can be done with the keyboard", {}, async (page, gateway) =
     await press("Shift+Tab");
   }
   await press("Enter", "Tab");
+  assert.equal(await focused(), "Only you here");
+  await press("Enter");
+  await page.getByText("alice (you)").waitFor();
+  await press("Escape");
+  assert.equal(await page.getByText("alice (you)").isVisible(), false);
+  await press("Tab");
   assert.equal(await focused(), "Leave");
   await press("Enter");
   await page.getByRole("heading", { name: "room", exact: true }).waitFor();
@@ -219,7 +227,7 @@ for (const colorScheme of ["light", "dark"]) {
 
 const PHONE = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
 
-withPage("a phone has room for everything", PHONE, async (page, gateway) => {
+withPage("a phone has room for everything", PHONE, async (page, gateway, t) => {
   const fits = async () => {
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= 360, `${width} pixels wide`);
@@ -232,6 +240,12 @@ withPage("a phone has room for everything", PHONE, async (page, gateway) => {
   gateway.say("bob", channel, Buffer.alloc(64, 0xff));
   await page.getByText("binary, 64 bytes").waitFor();
   await fits();
+  await member(t, gateway.address, { uid: "bob-with-a-name-that-is-rather-long-too", channel });
+  await page.getByText("2 here").click();
+  await page.locator(".here li", { hasText: "bob-with-a-name-that-is-rather-long-too" }).waitFor();
+  await fits();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-phone-here");
   gateway.closeAll(4408, "too slow: 1,048,576 bytes were waiting for it");
   await waitForState(page, "waiting");
   await fits();
@@ -246,6 +260,32 @@ withPage("a phone has room for everything", PHONE, async (page, gateway) => {
   assert.equal(tops.filter((y) => y < 56).length, 4, `one row above: ${tops}`);
   await screenshot(page, "page-phone");
   assert.deepEqual(await violations(page), []);
+});
+
+withPage("who is here is said by number, and by name when asked", {}, async (page, gateway, t) => {
+  const people = (uid) => member(t, gateway.address, { uid });
+  await enter(page, "alice", "room");
+  const here = page.locator(".here");
+  await here.getByText("Only you here").waitFor();
+  const bob = await people("bob");
+  await people(MARKUP);
+  await people("bob"); // in another tab
+  await here.getByText("4 here").click();
+  await here.getByText("alice (you)").waitFor();
+  const names = () => here.locator("li").allTextContents();
+  assert.deepEqual(await names(), [MARKUP, "alice (you)", "bob"]);
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-here");
+  bob.close();
+  await here.getByText("3 here").waitFor();
+  await page.getByRole("textbox", { name: "Message to room" }).click();
+  assert.equal(await here.locator("ul").isVisible(), false);
+  gateway.notify("room", { changes: { count: 5_003, joined: [], left: [] } });
+  await here.getByText("5,003 here").click();
+  await here.getByText("and 5,000 more").waitFor();
+  gateway.closeAll(1001, "the server is stopping");
+  await waitForState(page, "waiting");
+  assert.equal(await here.isVisible(), false, "nobody knows");
 });
 
 withPage("nothing moves for those who want that", { reducedMotion: "reduce" }, async (page, gateway) => {

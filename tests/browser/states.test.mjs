@@ -191,3 +191,91 @@ withPage("what was missed stands behind a line that says so", async (page, gatew
   await page.getByText("While you were away", { exact: true }).waitFor();
   assert.equal(await page.getByText("Before you joined", { exact: true }).count(), 0);
 });
+
+withPage("how many messages are gone is said in one line, where they were", async (page, gateway) => {
+  gateway.keeps = 2;
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "one");
+  await shows(page, ["bob: one"]);
+  const { port } = gateway;
+  await gateway.stop();
+  await waitForState(page, "waiting");
+  ["two", "three", "four", "five", "six"].forEach((text) => gateway.say("bob", "room", text));
+  await gateway.start(port);
+  await shows(page, ["bob: one", "bob: five", "bob: six"]);
+  await page.getByText(/^Back at /).waitFor();
+  const lines = await page.locator(".log > :not([hidden])").allTextContents();
+  assert.deepEqual(lines.slice(-5, -3), ["3 messages missing here: the server no longer has them.", "While you were away"]);
+  gateway.notify("room", { gap: { missed: 1 } });
+  gateway.say("bob", "room", "eight");
+  await page.getByText("1 message missing here: this browser was too slow.").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-missing");
+});
+
+withPage("one's own message is shown once, wherever the connection broke", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.hasReceipts = false;
+  await say(page, "taken");
+  await page.locator(".message.unconfirmed").waitFor();
+  await gateway.until(() => gateway.kept("room").length === 1);
+  await page.waitForFunction(() => {
+    const [bubble] = document.querySelectorAll(".unconfirmed .bubble");
+    return getComputedStyle(bubble).opacity < 1;
+  });
+  await screenshot(page, "page-unconfirmed");
+  const { port } = gateway;
+  await gateway.stop();
+  await waitForState(page, "waiting");
+  gateway.say("bob", "room", "meanwhile");
+  gateway.hasReceipts = true;
+  await gateway.start(port);
+  await settled(page);
+  await shows(page, ["You: taken", "bob: meanwhile"]);
+  assert.equal(await page.locator(".unconfirmed, .failed").count(), 0);
+  assert.deepEqual(gateway.kept("room"), ["taken", "meanwhile"]);
+});
+
+withPage("what may not have arrived says so, and what cannot says why", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.hasReceipts = false;
+  await say(page, "who knows");
+  await gateway.until(() => gateway.kept("room").length === 1);
+  gateway.forget();
+  gateway.hasReceipts = true;
+  gateway.cut();
+  await page.getByText("It is not known whether the others got this.").waitFor();
+  await settled(page);
+  gateway.longest = 10;
+  await say(page, "much too long");
+  await page.getByText("Not delivered. The message was too large for the server.").waitFor();
+  await settled(page);
+  await say(page, "short");
+  await gateway.until(() => gateway.kept("room").at(-1) === "short");
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "page-failed");
+});
+
+withPage("a server without positions has a page all the same", async (page, gateway) => {
+  gateway.hasPositions = false;
+  gateway.say("bob", "room", "one");
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "two");
+  await shows(page, ["bob: one", "bob: two"]);
+  await say(page, "three");
+  await gateway.until(() => gateway.kept("room").length === 3);
+  assert.equal(await page.locator(".here, .unconfirmed").filter({ visible: true }).count(), 0);
+});
+
+withPage("who tries again after a refusal misses nothing", async (page, gateway) => {
+  await enter(page, "alice", "room");
+  gateway.say("bob", "room", "one");
+  await shows(page, ["bob: one"]);
+  gateway.refuse = () => [1008, "not today"];
+  gateway.cut();
+  await waitForState(page, "refused");
+  gateway.say("bob", "room", "two");
+  gateway.refuse = () => null;
+  await page.getByRole("button", { name: "Try now" }).click();
+  await shows(page, ["bob: one", "bob: two"]);
+});

@@ -15,8 +15,8 @@ export function useBrowser() {
 }
 
 /**
- * Makes a function that defines a test with a server and a page of it: `body` gets the page, the server
- * and the visit.
+ * Makes a function that defines a test with a server and a page of it: `body` gets the page, the server,
+ * the visit and the context of the test.
  */
 export function usePages() {
   const browser = useBrowser();
@@ -28,6 +28,6 @@ export function usePages() {
         await visit.close();
         await gateway.stop();
       });
-      await body(visit.page, gateway, visit);
+      await body(visit.page, gateway, visit, t);
     });
 }
