@@ -185,6 +185,7 @@ impl Outbox {
     }
 
     /// Makes the run behind the first the first. Returns `false` if there is none.
+    #[inline]
     fn next_run(&mut self) -> bool {
         let Some(rest) = &mut self.rest else {
             return false;

@@ -56,9 +56,27 @@ pub(crate) struct MessageCounter<'a>(MessageReader<'a>);
 
 impl<'a> MessageCounter<'a> {
     /// Returns `true` if a whole frame has an offset in its channel: it is no hint of presence.
+    #[inline]
     pub(crate) fn is_message(&mut self, frame: &'a [u8]) -> bool {
         let body = frame.get(HEADER_LEN..).unwrap_or_default();
+        if !self.0.before.is_empty()
+            && let Some(rest) = body.strip_prefix(self.0.before)
+            && is_short(rest)
+        {
+            return true;
+        }
         let is_hint = |(message, kind): (&[u8], _)| message.is_empty() && kind == MessageKind::None;
         !self.0.read(body).is_ok_and(is_hint)
+    }
+}
+
+/// Returns `true` if `message` is a byte string and nothing else, of 1 to 255 bytes in the shortest encoding, as most
+/// messages are.
+#[inline]
+fn is_short(message: &[u8]) -> bool {
+    match message {
+        [head @ 0x41..=0x57, rest @ ..] => rest.len() == usize::from(head & 0x1F),
+        [0x58, len @ 1..=0xFF, rest @ ..] => rest.len() == usize::from(*len),
+        _ => false,
     }
 }

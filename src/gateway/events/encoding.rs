@@ -58,7 +58,7 @@ fn encode_run(run: &Bytes, first: Option<Position>) -> (Bytes, u32) {
         match message {
             Some(message) => {
                 out.extend_from_slice(b"data: ");
-                let _ = serde_json::to_writer(&mut out, &message);
+                message.append_to(&mut out);
                 out.extend_from_slice(b"\n\n");
             }
             None => out.extend_from_slice(LEFT_OUT.as_bytes()),
