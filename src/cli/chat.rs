@@ -14,8 +14,8 @@ use super::interrupt::{reader_gone, run_client};
 use super::output::print;
 use super::refusal::RefusalGuide;
 use super::stdin_lines::StdinLines;
-use super::subscriptions::Subscriptions;
-use crate::client::{Publisher, Received, Reconnect};
+use super::subscriptions::{Arrival, Subscriptions};
+use crate::client::{Publisher, Reconnect};
 use crate::escape::escape_for_terminal;
 
 /// The time that a chat that ends waits for messages on their way, and for a refusal.
@@ -31,6 +31,9 @@ Examples:
 Each line is published. The history of the channel and what others say are printed as `NAME: TEXT`, and \
 who joins as `* NAME joined`. /quit or the end of the input (Ctrl-D) ends it. Unless the server checks \
 names (check_names), anyone who may join can use any name.
+
+With --reconnect, what was said meanwhile is printed when the connection is back, and what you said arrives once. A line that \
+begins with `*` tells how many messages the server could not bring.
 
 {CLIENT_EXIT_CODES}"))]
 pub(super) struct ChatArgs {
@@ -67,7 +70,7 @@ async fn chat(args: ChatArgs, guide: &RefusalGuide) -> Result<(), CommandFailure
     let lines = StdinLines::new(client.max_message(&args.channel));
     let mut session = client.join(&args.channel).await?;
     let (publisher, subscriber) = session.halves();
-    let mut subscriptions = Subscriptions::new([subscriber], guide);
+    let mut subscriptions = Subscriptions::new([(args.channel.as_str(), subscriber)], guide);
     let said = tokio::select! {
         said = say(publisher, lines) => said,
         failure = hear(&mut subscriptions) => return Err(failure),
@@ -109,8 +112,8 @@ async fn hear(subscriptions: &mut Subscriptions<'_>) -> CommandFailure {
     loop {
         match subscriptions.next(|| Ok(())).await {
             Err(failure) => return failure,
-            Ok(message) => {
-                if let Err(error) = show(&message) {
+            Ok(arrival) => {
+                if let Err(error) = show(&arrival) {
                     return CommandFailure::Output(error);
                 }
             }
@@ -118,7 +121,11 @@ async fn hear(subscriptions: &mut Subscriptions<'_>) -> CommandFailure {
     }
 }
 
-fn show(message: &Received) -> io::Result<()> {
+fn show(arrival: &Arrival) -> io::Result<()> {
+    let message = match arrival {
+        Arrival::Message(message) => message,
+        Arrival::Gap(gap) => return print(&format!("* {gap}\n")),
+    };
     let uid = escape_for_terminal(message.uid().as_bytes());
     print(&if message.is_announcement() {
         format!("* {uid} joined\n")

@@ -27,6 +27,12 @@ pub(crate) enum CommandFailure {
         received: u64,
         count: u64,
     },
+    /// The session ended before all messages were confirmed.
+    Unconfirmed {
+        cause: Box<CommandFailure>,
+        confirmed: u64,
+        sent: u64,
+    },
     /// Reading the standard input failed.
     Input(io::Error),
     /// Reading a file failed.
@@ -43,6 +49,7 @@ impl CommandFailure {
             Self::TimedOut { .. } => exit::TIMED_OUT,
             Self::Session(_)
             | Self::ClosedByServer
+            | Self::Unconfirmed { .. }
             | Self::Input(_)
             | Self::File(..)
             | Self::Output(_) => exit::FAILED,
@@ -66,6 +73,15 @@ impl fmt::Display for CommandFailure {
             ),
             Self::Session(error) => f.write_str(&explained(error)),
             Self::ClosedByServer => f.write_str("the server closed the connection"),
+            Self::Unconfirmed {
+                cause,
+                confirmed,
+                sent,
+            } => write!(
+                f,
+                "{cause}; {confirmed} of {sent} message{} confirmed, the rest may have been published or not",
+                if *sent == 1 { " was" } else { "s were" }
+            ),
             Self::Input(error) => write!(f, "cannot read standard input: {error}"),
             Self::File(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Output(error) => f.write_str(&cannot_write(error)),

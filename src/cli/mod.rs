@@ -26,6 +26,7 @@ mod output;
 mod overview;
 mod printer;
 mod publish;
+mod receipts;
 mod refusal;
 mod serve;
 mod signals;

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use humantime::format_rfc3339_millis;
 use serde::Serialize;
 
-use super::output::Patient;
+use super::output::{Patient, say};
+use super::subscriptions::Gap;
 use super::template::{Placeholder, Template};
-use crate::client::Received;
+use crate::client::{Position, Received};
 use crate::escape::escape_for_terminal;
 
 /// The form of a line for each message.
@@ -42,9 +43,26 @@ struct JsonMessage<'a> {
     channel: &'a str,
     uid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_b64: Option<String>,
+}
+
+/// A hole in a channel, as a JSON object.
+#[derive(Serialize)]
+struct JsonGap<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    channel: &'a str,
+    gap: JsonMissed,
+}
+
+#[derive(Serialize)]
+struct JsonMissed {
+    /// `null` if it is not known.
+    missed: Option<u64>,
 }
 
 impl Printer {
@@ -56,6 +74,15 @@ impl Printer {
             has_time,
             is_terminal: out.is_terminal(),
             out: BufWriter::with_capacity(64 << 10, Patient(out)),
+        }
+    }
+
+    /// Returns `true` if positions are printed.
+    pub(super) fn has_positions(&self) -> bool {
+        match &self.form {
+            MessageForm::Json => true,
+            MessageForm::Template(template) => template.shows(Placeholder::Position),
+            MessageForm::Content | MessageForm::Named => false,
         }
     }
 
@@ -81,6 +108,24 @@ impl Printer {
             }
             MessageForm::Template(template) => template.write(out, show)?,
         }
+        out.write_all(b"\n")
+    }
+
+    /// Tells that messages are missing here: in JSON where they would be, otherwise on standard error.
+    pub(super) fn print_gap(&mut self, gap: &Gap) -> io::Result<()> {
+        let Self { out, form, .. } = self;
+        if !matches!(form, MessageForm::Json) {
+            // What came before it is seen before it.
+            out.flush()?;
+            say(format_args!("mles: {gap}"));
+            return Ok(());
+        }
+        let gap = JsonGap {
+            time: (self.has_time).then(|| now().to_string()),
+            channel: &gap.channel,
+            gap: JsonMissed { missed: gap.missed },
+        };
+        serde_json::to_writer(&mut *out, &gap)?;
         out.write_all(b"\n")
     }
 
@@ -116,6 +161,10 @@ fn write(
         Placeholder::Base64 => write!(out, "{}", BASE64.encode(content)),
         Placeholder::Length => write!(out, "{}", content.len()),
         Placeholder::Time => write!(out, "{}", now()),
+        Placeholder::Position => match message.position() {
+            Some(position) => write!(out, "{position}"),
+            None => Ok(()),
+        },
     }
 }
 
@@ -125,6 +174,7 @@ fn json(message: &Received, time: Option<String>) -> JsonMessage<'_> {
         time,
         channel: message.channel(),
         uid: message.uid(),
+        position: message.position(),
         message: text,
         message_b64: text.is_none().then(|| BASE64.encode(message.message())),
     }

@@ -15,6 +15,7 @@ use super::exit::CLIENT_EXIT_CODES;
 use super::failure::CommandFailure;
 use super::interrupt::run_client;
 use super::output::say;
+use super::receipts::Receipts;
 use super::stdin_lines::StdinLines;
 use super::whole_input::read_whole;
 use crate::client::{Client, Error, Publisher, Session};
@@ -36,10 +37,12 @@ Examples:
   mles pub photos --file cat.jpg
   tail -f /var/log/syslog | mles pub logs --uid web1
   date | mles pub news --stdin
+  mles pub news hello --confirm
   mles pub news -- --looks-like-an-option
 
-The server does not confirm messages. Success means that all of them were sent, and that the server \
-did not refuse the join meanwhile. An empty message is how a join is announced; subscribers do not \
+Success means that all messages were sent, and that the server did not refuse the join meanwhile. With \
+--confirm it means that the server has given each of them its place in the channel; their positions are printed, one on a \
+line, in the order of the messages. If it fails, messages that were not confirmed may have been published or not. An empty message is how a join is announced; subscribers do not \
 print it.
 
 {CLIENT_EXIT_CODES}")
@@ -78,6 +81,10 @@ pub(super) struct PubArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = MESSAGES)]
     interval: Option<Duration>,
 
+    /// Wait until the server has confirmed each message, and print its position
+    #[arg(long, conflicts_with = "allow_empty", help_heading = MESSAGES)]
+    confirm: bool,
+
     /// Publish empty messages too; empty lines are skipped otherwise
     #[arg(long, help_heading = MESSAGES)]
     allow_empty: bool,
@@ -108,20 +115,28 @@ pub(super) fn run(args: PubArgs) -> ExitCode {
 async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     let source = Source::of(&args)?;
     let pace = Pace::new(args.interval);
-    let client = args.connect.client()?.random_cid();
+    let mut client = args.connect.client()?.random_cid();
+    let receipts = Receipts::new(args.confirm);
+    if args.confirm {
+        client = client.positions();
+    }
     let (channel, linger) = (args.channel.as_str(), args.linger);
     let limit = client.max_message(channel);
     let messages = match source {
         Source::Lines => {
-            return publish_lines(&client, channel, args.allow_empty, pace, linger).await;
+            let lines = publish_lines(&client, channel, args.allow_empty, pace, linger, &receipts);
+            return receipts.explain(lines.await);
         }
         Source::Whole(path) => vec![read_whole(path, limit).await?],
         Source::Arguments(messages) => messages,
     };
     check(&messages, limit, args.allow_empty)?;
     let count = args.count.unwrap_or(1);
-    let session = publish_all(&client, channel, &messages, count, pace).await?;
-    close(session, linger).await
+    let published = async {
+        let session = publish_all(&client, channel, &messages, count, pace, &receipts).await?;
+        close(session, linger).await
+    };
+    receipts.explain(published.await)
 }
 
 /// Ends a session when all is published, and notices a refusal.
@@ -228,17 +243,20 @@ async fn publish_all(
     messages: &[Vec<u8>],
     count: u64,
     mut pace: Pace,
+    receipts: &Receipts,
 ) -> Result<Session, CommandFailure> {
     let first = messages.first().map_or(&[][..], Vec::as_slice);
     // The first message travels with the join, so that nothing is announced.
     let mut session = client.join_with(channel, first).await?;
+    receipts.expect(1);
     pace.begin();
-    while_draining(&mut session, async |publisher| {
+    while_receiving(&mut session, receipts, async |publisher| {
         for round in 0..count {
             let sent = usize::from(round == 0);
             for message in messages.iter().skip(sent) {
                 pace.wait(publisher).await?;
                 publisher.feed(message).await?;
+                receipts.expect(1);
             }
         }
         Ok(publisher.flush().await?)
@@ -254,6 +272,7 @@ async fn publish_lines(
     may_be_empty: bool,
     mut pace: Pace,
     linger: Option<Duration>,
+    receipts: &Receipts,
 ) -> Result<(), CommandFailure> {
     if io::stdin().is_terminal() {
         say("mles: each line is published as a message; Ctrl-D ends");
@@ -266,10 +285,11 @@ async fn publish_lines(
     // Nothing is sent to the server before there is a message.
     if let Some(first) = input.next().await? {
         let mut session = client.join_with(channel, first).await?;
+        receipts.expect(1);
         pace.begin();
         let mut read = Ok(());
-        while_draining(&mut session, async |publisher| {
-            read = forward(&mut input, publisher, &mut pace).await?;
+        while_receiving(&mut session, receipts, async |publisher| {
+            read = forward(&mut input, publisher, &mut pace, receipts).await?;
             Ok(())
         })
         .await?;
@@ -330,6 +350,7 @@ async fn forward(
     input: &mut MessageLines,
     publisher: &mut Publisher,
     pace: &mut Pace,
+    receipts: &Receipts,
 ) -> Result<Result<(), CommandFailure>, CommandFailure> {
     loop {
         let next = match input.try_next() {
@@ -343,6 +364,7 @@ async fn forward(
             Ok(Some(message)) => {
                 pace.wait(publisher).await?;
                 publisher.feed(message).await?;
+                receipts.expect(1);
             }
             Ok(None) => return Ok(Ok(())),
             Err(failure) => {
@@ -353,24 +375,28 @@ async fn forward(
     }
 }
 
-/// Publishes while received messages are dropped, and stops when the session ends.
-async fn while_draining(
+/// Publishes while what is received is dropped, and stops when the session ends. Returns once the messages are confirmed
+/// that have to be.
+async fn while_receiving(
     session: &mut Session,
+    receipts: &Receipts,
     publishing: impl AsyncFnOnce(&mut Publisher) -> Result<(), CommandFailure>,
 ) -> Result<(), CommandFailure> {
     let (publisher, subscriber) = session.halves();
+    let published = async {
+        receipts.are_offered(publisher).await?;
+        publishing(publisher).await
+    };
     let published = tokio::select! {
-        published = publishing(publisher) => published,
-        ended = subscriber.drain() => {
-            ended?;
-            return Err(CommandFailure::ClosedByServer);
-        }
+        published = published => published,
+        ended = receipts.take_all(subscriber) => return ended,
     };
     match published {
+        Ok(()) => receipts.take_rest(subscriber).await,
         // The receiving side knows why the connection is gone.
-        Err(CommandFailure::Session(Error::Io(error))) => {
+        Err(CommandFailure::Session(error @ (Error::Io(_) | Error::Closed))) => {
             subscriber.drain().await?;
-            Err(Error::Io(error).into())
+            Err(error.into())
         }
         published => published,
     }

@@ -14,9 +14,9 @@ use super::history_end::HistoryEnd;
 use super::interrupt::{reader_gone, run_client};
 use super::printer::{MessageForm, Printer};
 use super::refusal::RefusalGuide;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Arrival, Subscriptions};
 use super::template::Template;
-use crate::client::Reconnect;
+use crate::client::{Position, Reconnect};
 
 /// The heading of the options that say how messages are printed.
 const OUTPUT: &str = "Output";
@@ -30,15 +30,21 @@ Examples:
   mles sub news --count 1 --timeout 5s
   mles sub news --format '{{time}} {{uid}}: {{message}}'
   mles sub news --json | jq -r .message
+  mles sub news --since 0123456789abcdef:42
 
 The recent history of a channel comes first. Each message is followed by a line end. On a terminal, \
 control characters and bytes that are not UTF-8 are escaped.
 
 With --json, a line is an object with \"channel\", \"uid\" and \"message\", or \"message_b64\" (base64) \
-where the message is not UTF-8.
+where the message is not UTF-8, and with \"position\" if the server gives one. Where messages are missing, it is \
+{{\"channel\":\"news\",\"gap\":{{\"missed\":3}}}}, with null if their number is not known. Otherwise a gap is a line on \
+standard error.
 
-In --format, {{channel}} {{uid}} {{message}} {{hex}} {{base64}} {{length}} {{time}} stand for what they \
+In --format, {{channel}} {{uid}} {{message}} {{hex}} {{base64}} {{length}} {{time}} {{position}} stand for what they \
 say, {{{{ is a brace, and \\n \\t \\0 \\\\ are as usual. The time is that of arrival here, in UTC.
+
+A position is where a message stands in its channel. --since goes on behind the one of the last message that was \
+printed, in an earlier run for example: what came since then is printed, after a gap if not all of it can be had.
 
 With --no-history, a second connection joins for a moment, because a server announces joins in the order \
 of messages: what comes before that is history. What is published between the two joins, usually a few \
@@ -63,8 +69,12 @@ pub(super) struct SubArgs {
     #[arg(long)]
     no_history: bool,
 
-    /// Reconnect whenever the connection is lost, print nothing twice, and wait for a server that is not
-    /// up yet
+    /// Begin behind this position, as --json or {position} has printed it; for one channel
+    #[arg(long, value_name = "POSITION", conflicts_with = "no_history")]
+    since: Option<Position>,
+
+    /// Reconnect whenever the connection is lost, print what was missed and nothing twice, and wait for a
+    /// server that is not up yet
     #[arg(long)]
     reconnect: bool,
 
@@ -116,6 +126,11 @@ pub(super) fn run(args: SubArgs) -> ExitCode {
 }
 
 async fn subscribe(mut args: SubArgs, guide: &RefusalGuide) -> Result<(), CommandFailure> {
+    let channel = &args.channels[0];
+    if args.since.is_some() && args.channels.iter().any(|other| other != channel) {
+        let text = "--since is a position of one channel: run a command for each";
+        return Err(CommandFailure::Usage(text.to_owned()));
+    }
     let mut printer = Printer::new(args.form(), args.timestamps);
     let (count, limit) = (args.count, args.timeout);
     let mut left = count;
@@ -146,11 +161,16 @@ async fn follow(
     left: &mut Option<u64>,
 ) -> Result<(), CommandFailure> {
     let once = args.connect.client()?.reset_on_drop();
-    let client = if args.reconnect {
-        once.clone().reconnect(Reconnect::default())
-    } else {
-        once.clone()
-    };
+    let mut client = once.clone();
+    if printer.has_positions() {
+        client = client.positions();
+    }
+    if let Some(position) = args.since {
+        client = client.since(position);
+    }
+    if args.reconnect {
+        client = client.reconnect(Reconnect::default());
+    }
     let mut sessions = Vec::with_capacity(args.channels.len());
     let mut histories = Vec::new();
     for (i, channel) in args.channels.iter().enumerate() {
@@ -158,14 +178,22 @@ async fn follow(
         if args.channels[..i].contains(channel) {
             continue;
         }
-        sessions.push(client.join(channel).await?);
+        sessions.push((channel.as_str(), client.join(channel).await?));
         histories.push(args.no_history.then(|| HistoryEnd::find(&once, channel)));
     }
-    let subscribers = sessions.iter_mut().map(|session| session.halves().1);
+    let subscribers = sessions
+        .iter_mut()
+        .map(|(channel, session)| (*channel, session.halves().1));
     let mut subscriptions = Subscriptions::new(subscribers, guide);
     subscriptions.without_history(histories);
     while *left != Some(0) {
-        let message = subscriptions.next(|| printer.flush()).await?;
+        let message = match subscriptions.next(|| printer.flush()).await? {
+            Arrival::Message(message) => message,
+            Arrival::Gap(gap) => {
+                printer.print_gap(&gap).map_err(CommandFailure::Output)?;
+                continue;
+            }
+        };
         if args.joins || !message.is_announcement() {
             printer.print(&message).map_err(CommandFailure::Output)?;
             *left = left.map(|left| left - 1);

@@ -1,5 +1,6 @@
 //! Receiving from sessions, and telling the user when connections are lost and back.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -14,6 +15,7 @@ use super::history_end::HistoryEnd;
 use super::output::say;
 use super::refusal::RefusalGuide;
 use crate::client::{Event, Received, Subscriber};
+use crate::escape::escape_for_terminal;
 
 /// A server that refuses a join does so within this time. Only then is a connection said to be back.
 const PROVEN: Duration = Duration::from_millis(2500);
@@ -32,8 +34,22 @@ pub(super) struct Subscriptions<'a> {
     proven: Pin<Box<Sleep>>,
 }
 
+/// What a session has brought.
+pub(super) enum Arrival {
+    Message(Received),
+    Gap(Gap),
+}
+
+/// A hole in a channel.
+pub(super) struct Gap {
+    pub(super) channel: String,
+    /// Number of messages, if it is known.
+    pub(super) missed: Option<u64>,
+}
+
 /// A session, and the state of its connection.
 struct Subscription<'a> {
+    channel: &'a str,
     subscriber: &'a mut Subscriber,
     state: ConnectionState,
     /// Present where the history is left out.
@@ -55,10 +71,11 @@ struct Told(Vec<String>);
 
 impl<'a> Subscriptions<'a> {
     pub(super) fn new(
-        subscribers: impl IntoIterator<Item = &'a mut Subscriber>,
+        subscribers: impl IntoIterator<Item = (&'a str, &'a mut Subscriber)>,
         guide: &'a RefusalGuide,
     ) -> Self {
-        let subscription = |subscriber| Subscription {
+        let subscription = |(channel, subscriber)| Subscription {
+            channel,
             subscriber,
             state: ConnectionState::Up,
             history: None,
@@ -79,7 +96,7 @@ impl<'a> Subscriptions<'a> {
         }
     }
 
-    /// Waits for the next message of any session. Calls `flush` before each wait.
+    /// Waits for the next message of any session, or a gap. Calls `flush` before each wait.
     ///
     /// # Errors
     ///
@@ -91,13 +108,13 @@ impl<'a> Subscriptions<'a> {
     pub(super) async fn next(
         &mut self,
         mut flush: impl FnMut() -> io::Result<()>,
-    ) -> Result<Received, CommandFailure> {
+    ) -> Result<Arrival, CommandFailure> {
         poll_fn(|cx| {
             loop {
                 match self.poll_event(cx)? {
                     Poll::Ready(event) => {
-                        if let Some(message) = self.taken(event) {
-                            return Poll::Ready(Ok(message));
+                        if let Some(arrival) = self.taken(event) {
+                            return Poll::Ready(Ok(arrival));
                         }
                     }
                     Poll::Pending if self.has_proven(cx) => {}
@@ -124,8 +141,8 @@ impl<'a> Subscriptions<'a> {
         Ok(Poll::Pending)
     }
 
-    /// Returns the message, if the event is one; tells the user of others.
-    fn taken(&mut self, event: Event) -> Option<Received> {
+    /// Returns the message or the gap, if the event is one; tells the user of others.
+    fn taken(&mut self, event: Event) -> Option<Arrival> {
         let subscription = &mut self.list[self.turn];
         match event {
             Event::Message(message) => {
@@ -135,7 +152,7 @@ impl<'a> Subscriptions<'a> {
                 }
                 let history = self.list[self.turn].history.as_ref();
                 let is_old = history.is_some_and(|history| history.is_before(&message));
-                return (!is_old).then_some(message);
+                return (!is_old).then_some(Arrival::Message(message));
             }
             Event::Malformed { error, .. } => {
                 say(format_args!("mles: skipped a malformed message: {error}"));
@@ -144,13 +161,20 @@ impl<'a> Subscriptions<'a> {
                 subscription.set_state(ConnectionState::Down);
                 self.told.lost(self.guide.words(&error), retry_in);
             }
-            Event::Gap { missed } => say(format_args!("mles: {}", gap_in_words(missed))),
+            Event::Gap { missed } => {
+                let channel = subscription.channel.to_owned();
+                return Some(Arrival::Gap(Gap { channel, missed }));
+            }
+            Event::Unconfirmed { count } => say(format_args!(
+                "mles: WARNING: it is not known if what was said before the connection was lost has arrived ({})",
+                messages(count)
+            )),
             Event::Reconnected => {
                 let until = Instant::now() + PROVEN;
                 subscription.set_state(ConnectionState::Back(until));
                 self.proven.as_mut().reset(until);
             }
-            Event::Confirmed { .. } | Event::Unconfirmed { .. } => {}
+            Event::Confirmed { .. } => {}
         }
         None
     }
@@ -182,13 +206,22 @@ impl<'a> Subscriptions<'a> {
     }
 }
 
-/// Returns a gap in words.
-fn gap_in_words(missed: Option<u64>) -> String {
-    match missed {
-        Some(1) => "1 message is missing here".to_owned(),
-        Some(count) => format!("{count} messages are missing here"),
-        None => "messages may be missing here: the server is another, or was restarted".to_owned(),
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channel = escape_for_terminal(self.channel.as_bytes());
+        match self.missed {
+            Some(count) => write!(f, "{} missing here on \"{channel}\"", messages(count)),
+            None => write!(
+                f,
+                "messages may be missing here on \"{channel}\": the server does not know what came before"
+            ),
+        }
     }
+}
+
+/// Returns a number of messages in words.
+fn messages(count: u64) -> String {
+    format!("{count} message{}", if count == 1 { "" } else { "s" })
 }
 
 impl Subscription<'_> {

@@ -20,10 +20,12 @@ pub(super) enum Placeholder {
     Length,
     /// The time of arrival.
     Time,
+    /// The position in the order of the channel; nothing where there is none.
+    Position,
 }
 
 impl Placeholder {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 8] = [
         ("channel", Self::Channel),
         ("uid", Self::Uid),
         ("message", Self::Message),
@@ -31,6 +33,7 @@ impl Placeholder {
         ("base64", Self::Base64),
         ("length", Self::Length),
         ("time", Self::Time),
+        ("position", Self::Position),
     ];
 }
 
@@ -45,6 +48,11 @@ enum Part {
 }
 
 impl Template {
+    /// Returns `true` if the template shows this value.
+    pub(super) fn shows(&self, value: Placeholder) -> bool {
+        self.0.contains(&Part::Value(value))
+    }
+
     /// Writes the text, and has `show` write each value.
     pub(super) fn write<W: Write>(
         &self,

@@ -115,18 +115,34 @@ impl Publisher {
         message: impl AsRef<[u8]>,
     ) -> Result<Position, Error> {
         self.check_open()?;
-        let Engine::Tracked(handle) = &self.engine else {
-            return Err(Error::NoPositions);
-        };
         let message = message.as_ref();
         if message.is_empty() {
             return Err(Error::Empty);
         }
-        if !poll_fn(|cx| handle.poll(cx, Core::has_positions)).await? {
+        let has_positions = self.has_positions().await?;
+        let Engine::Tracked(handle) = &self.engine else {
+            return Err(Error::NoPositions);
+        };
+        if !has_positions {
             return Err(Error::NoPositions);
         }
         poll_fn(|cx| handle.poll(cx, |core| core.push_awaited(message))).await?;
         poll_fn(|cx| handle.poll(cx, Core::confirmation)).await
+    }
+
+    /// Waits until it is known whether the server gives positions, and so confirms messages. The server says so when it
+    /// has let the session in; one that says nothing is given about two seconds.
+    ///
+    /// In a session that reconnects this is about the present connection, or the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::Closed`] when the connection is gone.
+    pub async fn has_positions(&mut self) -> Result<bool, Error> {
+        match &self.engine {
+            Engine::Plain(_) => Ok(false),
+            Engine::Tracked(handle) => poll_fn(|cx| handle.poll(cx, Core::has_positions)).await,
+        }
     }
 
     /// Queues a message, so that one write can carry many. The next [`flush`](Self::flush) sends it, or

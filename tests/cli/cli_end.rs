@@ -81,13 +81,8 @@ fn a_refusal_is_tried_again_and_told_once() {
     let server = FakeServer::start();
     let (mut mles, mut told) = coming_back(&server.address(), "sub");
     for _ in 0..3 {
-        assert!(
-            server
-                .accept()
-                .read_frame()
-                .body
-                .ends_with(&body("", "news", b"")[6..])
-        );
+        let (join, _) = server.accept().read_join();
+        assert!(join.body.ends_with(&body("", "news", b"")[6..]));
     }
     let mut peer = server.accept();
     peer.read_frame();

@@ -15,6 +15,7 @@ mod cli_keys;
 mod cli_leaving;
 mod cli_output;
 mod cli_peer;
+mod cli_positions;
 mod cli_proxies;
 mod cli_pub;
 mod cli_serve;

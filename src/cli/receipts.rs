@@ -1,0 +1,116 @@
+//! Receipts of `mles pub --confirm`.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+
+use super::failure::CommandFailure;
+use super::output::print;
+use crate::client::{Error, Event, Position, Publisher, Subscriber};
+
+/// Counts receipts and prints positions, if the user wants messages confirmed.
+pub(super) struct Receipts {
+    is_wanted: bool,
+    /// Number of messages that were taken to be sent.
+    sent: Cell<u64>,
+    confirmed: Cell<u64>,
+}
+
+impl Receipts {
+    pub(super) const fn new(is_wanted: bool) -> Self {
+        Self {
+            is_wanted,
+            sent: Cell::new(0),
+            confirmed: Cell::new(0),
+        }
+    }
+
+    /// Notes that so many more messages are to be confirmed.
+    pub(super) fn expect(&self, count: u64) {
+        self.sent.set(self.sent.get() + count);
+    }
+
+    /// Fails if receipts are wanted and the server gives none.
+    pub(super) async fn are_offered(
+        &self,
+        publisher: &mut Publisher,
+    ) -> Result<(), CommandFailure> {
+        if self.is_wanted && !publisher.has_positions().await? {
+            return Err(Error::NoPositions.into());
+        }
+        Ok(())
+    }
+
+    /// Receives until the session ends, which is a failure.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was received was printed.
+    pub(super) async fn take_all(&self, subscriber: &mut Subscriber) -> Result<(), CommandFailure> {
+        while let Some(event) = subscriber.next_event().await? {
+            self.take(&event)?;
+        }
+        Err(CommandFailure::ClosedByServer)
+    }
+
+    /// Receives until all messages are confirmed that were sent, if that is wanted.
+    pub(super) async fn take_rest(
+        &self,
+        subscriber: &mut Subscriber,
+    ) -> Result<(), CommandFailure> {
+        while self.is_wanted && self.confirmed.get() < self.sent.get() {
+            let event = subscriber.next_event().await?;
+            self.take(&event.ok_or(CommandFailure::ClosedByServer)?)?;
+        }
+        Ok(())
+    }
+
+    /// Says how many messages were confirmed, if others were not.
+    pub(super) fn explain(&self, result: Result<(), CommandFailure>) -> Result<(), CommandFailure> {
+        match result {
+            Err(cause @ (CommandFailure::Session(_) | CommandFailure::ClosedByServer))
+                if self.sent.get() > self.confirmed.get()
+                    && self.is_wanted
+                    && !is_plain(&cause) =>
+            {
+                Err(CommandFailure::Unconfirmed {
+                    cause: Box::new(cause),
+                    confirmed: self.confirmed.get(),
+                    sent: self.sent.get(),
+                })
+            }
+            result => result,
+        }
+    }
+
+    fn take(&self, event: &Event) -> Result<(), CommandFailure> {
+        if let Event::Confirmed { count, position } = event
+            && self.is_wanted
+        {
+            self.confirmed.set(self.confirmed.get() + count);
+            print(&positions(*count, *position)).map_err(CommandFailure::Output)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns `true` if nothing was published: the join was refused.
+const fn is_plain(cause: &CommandFailure) -> bool {
+    matches!(
+        cause,
+        CommandFailure::Session(Error::Refused { .. } | Error::Message(_))
+    )
+}
+
+/// Returns lines with the positions of `count` messages, of which the last is at `last`.
+fn positions(count: u64, last: Position) -> String {
+    let mut lines = String::new();
+    for behind in (0..count).rev() {
+        let position = Position {
+            epoch: last.epoch,
+            offset: last.offset.saturating_sub(behind),
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(lines, "{position}");
+    }
+    lines
+}
