@@ -172,8 +172,17 @@ impl Outbox {
     }
 
     /// Takes the first run out; its bytes are counted by the caller.
+    #[inline]
     fn pop(&mut self, form: &mut Form) {
         self.first = Bytes::new();
+        // The queue of a member that keeps up has no other.
+        if self.rest.is_some() {
+            self.pop_rest(form);
+        }
+    }
+
+    /// Makes the next run that is not empty the first, and encodes it if need be.
+    fn pop_rest(&mut self, form: &mut Form) {
         while self.first.is_empty() && self.next_run() {
             if self.unencoded > 0 {
                 self.unencoded -= 1;
