@@ -246,6 +246,7 @@ withPage("a phone has room for everything", PHONE, async (page, gateway, t) => {
   await fits();
   assert.deepEqual(await violations(page), []);
   await screenshot(page, "page-phone-here");
+  gateway.refuse = () => [1013, "too slow: 1,048,576 bytes were waiting for it"];
   gateway.closeAll(4408, "too slow: 1,048,576 bytes were waiting for it");
   await waitForState(page, "waiting");
   await fits();
@@ -283,6 +284,7 @@ withPage("who is here is said by number, and by name when asked", {}, async (pag
   gateway.notify("room", { changes: { count: 5_003, joined: [], left: [] } });
   await here.getByText("5,003 here").click();
   await here.getByText("and 5,000 more").waitFor();
+  gateway.refuse = () => [1013, "the server is full"];
   gateway.closeAll(1001, "the server is stopping");
   await waitForState(page, "waiting");
   assert.equal(await here.isVisible(), false, "nobody knows");
@@ -292,6 +294,7 @@ withPage("nothing moves for those who want that", { reducedMotion: "reduce" }, a
   await enter(page, "alice", "room");
   gateway.say("bob", "room", "hello");
   await shows(page, ["bob: hello"]);
+  gateway.refuse = () => [1013, "the server is full"];
   gateway.closeAll(1001, "the server is stopping");
   await waitForState(page, "waiting");
   assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
