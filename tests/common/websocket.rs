@@ -297,7 +297,7 @@ fn is_hint(body: &[u8]) -> bool {
 
 /// Takes a whole frame of the broker off the front. It must be what we promise: whole messages,
 /// no mask, no reserved bits, the shortest length.
-fn take_frame(pending: &mut Vec<u8>) -> Option<Got> {
+pub fn take_frame(pending: &mut Vec<u8>) -> Option<Got> {
     let (&first, &second) = (pending.first()?, pending.get(1)?);
     let (head, len) = match second {
         126 => (

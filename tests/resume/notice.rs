@@ -1,0 +1,63 @@
+//! Notices as they are on the wire, read by nothing that the server is made of.
+
+use mles::protocol::Position;
+use serde::{Deserialize, Deserializer};
+
+/// What a server tells between the messages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Notice {
+    Welcome(Welcome),
+    Receipt(Receipt),
+    Gap(Gap),
+    Members(Members),
+    Changes(Changes),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Welcome {
+    #[serde(deserialize_with = "position")]
+    pub position: Position,
+    pub replay: u64,
+    pub recovered: bool,
+    pub missed: Option<u64>,
+    pub published: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    pub count: u64,
+    #[serde(deserialize_with = "position")]
+    pub position: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    pub missed: u64,
+    #[serde(default)]
+    pub members: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Members {
+    pub count: u64,
+    pub uids: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    pub count: u64,
+    pub joined: Vec<String>,
+    pub left: Vec<String>,
+}
+
+/// Reads a position that is text.
+pub fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,221 @@
+//! A member that asks for positions.
+
+use std::collections::BTreeMap;
+
+use mles::protocol::{Epoch, Position};
+
+use super::order::Order;
+use super::watcher::Watcher;
+use super::{Facts, Oracle};
+use crate::counter::Counter;
+use crate::log::Event;
+use crate::notice::{Gap, Receipt, Welcome};
+use crate::payload::{Body, Tag};
+
+#[derive(Default)]
+pub(super) struct Member {
+    counter: Counter,
+    /// What its last join has said.
+    since: Option<Position>,
+    floor: Option<Position>,
+    /// Messages that come before live ones.
+    replay: u64,
+    is_behind_gap: bool,
+    watcher: Watcher,
+    /// What it was told that it has published, and at which position.
+    published: Vec<(Position, u64)>,
+}
+
+impl Oracle<'_> {
+    pub(super) fn see_member(&mut self, actor: usize, event: &Event) -> Result<(), String> {
+        let history = self.facts.history;
+        let member = self.members.entry(actor).or_default();
+        let was_behind_gap = std::mem::take(&mut member.is_behind_gap);
+        match event {
+            Event::Join { since, floor } => {
+                if *since != member.counter.position() {
+                    return Err("it does not count by the rule".to_owned());
+                }
+                (member.since, member.floor) = (*since, *floor);
+            }
+            Event::Welcome(welcome) => {
+                member.welcome(welcome, history)?;
+                match member.since {
+                    Some(_) if welcome.recovered => self.tally.resumed += 1,
+                    Some(_) if welcome.missed.is_some() => self.tally.resumed_partly += 1,
+                    Some(_) => self.tally.in_new_epochs += 1,
+                    None => {}
+                }
+            }
+            Event::Message { body, told } => {
+                let position = member.message()?;
+                if told.is_some_and(|told| told != position) {
+                    return Err(format!("{told:?} where {position} is due"));
+                }
+                self.tally.messages += 1;
+                self.place(position, *body)?;
+            }
+            Event::Receipt { receipt, tags } => {
+                let before = member.receipt(receipt, tags)?;
+                self.tally.receipts += tags.len();
+                // Behind a gap only the place of the last is known.
+                let first = if was_behind_gap { tags.len() - 1 } else { 0 };
+                let offsets = before.offset + 1 + first as u64..;
+                let order = self.order(before.epoch);
+                tags.iter().for_each(|tag| order.confirm(*tag));
+                for (offset, tag) in offsets.zip(&tags[first..]) {
+                    order.place(offset, Body::Tagged(*tag))?;
+                }
+            }
+            Event::Gap(gap) => {
+                let before = member.gap(gap)?;
+                self.tally.gaps += 1;
+                self.see_gap(actor, before, gap)?;
+            }
+            Event::Placed(tags) => {
+                let position = member.counter.position().ok_or("placed before a welcome")?;
+                self.tally.found_placed += tags.len();
+                let order = self.order(position.epoch);
+                tags.iter().for_each(|tag| order.confirm(*tag));
+            }
+            Event::Members(members) => member.watcher.members(members)?,
+            Event::Changes(changes) => member.watcher.changes(changes)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Where nothing is dropped, a gap is there for what a transport cannot carry, and for nothing else.
+    fn see_gap(&mut self, actor: usize, before: Position, gap: &Gap) -> Result<(), String> {
+        if self.facts.drops {
+            return Ok(());
+        }
+        if !self.facts.actors[actor].skips_junk {
+            return Err("a gap, where nobody drops anything".to_owned());
+        }
+        let order = self.order(before.epoch);
+        let mut offsets = before.offset + 1..=before.offset + gap.missed;
+        offsets.try_for_each(|offset| order.leave_out(offset))
+    }
+}
+
+impl Member {
+    fn welcome(&mut self, welcome: &Welcome, history: usize) -> Result<(), String> {
+        let Position { epoch, offset } = welcome.position;
+        let start = offset.checked_sub(welcome.replay);
+        let start = start.ok_or("more is replayed than there is")?;
+        let known = self.since.filter(|since| since.epoch == epoch);
+        let expected = match (self.since, known) {
+            (None, _) => (true, Some(0)),
+            (Some(_), None) => (false, None),
+            (Some(_), Some(since)) if since.offset > offset => {
+                return Err(format!("the order ends before {since}, which was told"));
+            }
+            (Some(_), Some(since)) => match start.checked_sub(since.offset) {
+                Some(missed) => (missed == 0, Some(missed)),
+                None => return Err(format!("it begins again at {start}, before {since}")),
+            },
+        };
+        if (welcome.recovered, welcome.missed) != expected {
+            return Err(format!("recovered and missed have to be {expected:?}"));
+        }
+        let behind = known.map_or(offset, |since| offset - since.offset);
+        let kept = behind.min(history as u64);
+        if welcome.replay != kept {
+            return Err(format!(
+                "{} messages are replayed where {kept} are kept",
+                welcome.replay
+            ));
+        }
+        if self
+            .floor
+            .is_some_and(|floor| floor.epoch == epoch && floor.offset > offset)
+        {
+            return Err(format!("it ends before {:?}, which was known", self.floor));
+        }
+        self.replay = welcome.replay;
+        self.counter.welcome(welcome);
+        self.watcher.lose();
+        let published = welcome.published;
+        self.published
+            .extend(published.map(|published| (welcome.position, published)));
+        Ok(())
+    }
+
+    fn message(&mut self) -> Result<Position, String> {
+        self.replay = self.replay.saturating_sub(1);
+        let position = self.counter.message();
+        position.ok_or_else(|| "a message before any welcome".to_owned())
+    }
+
+    /// Returns the position before the messages, if nothing lies between them.
+    fn receipt(&mut self, receipt: &Receipt, tags: &[Tag]) -> Result<Position, String> {
+        let count = receipt.count;
+        if tags.is_empty() || tags.len() as u64 != count {
+            return Err(format!(
+                "a receipt for {count} where {} were sent",
+                tags.len()
+            ));
+        }
+        if self.replay > 0 {
+            return Err(format!("a receipt before {} old messages", self.replay));
+        }
+        let before = self
+            .counter
+            .position()
+            .ok_or("a receipt before any welcome")?;
+        let due = Position {
+            offset: before.offset + count,
+            ..before
+        };
+        if receipt.position != due {
+            return Err(format!(
+                "a receipt at {} where {due} is due",
+                receipt.position
+            ));
+        }
+        self.counter.receipt(receipt);
+        Ok(before)
+    }
+
+    /// Returns the position before the gap.
+    fn gap(&mut self, gap: &Gap) -> Result<Position, String> {
+        if gap.missed == 0 && !gap.members {
+            return Err("a gap of nothing".to_owned());
+        }
+        let before = self.counter.position().ok_or("a gap before any welcome")?;
+        self.replay = self.replay.saturating_sub(gap.missed);
+        self.is_behind_gap = true;
+        if gap.members {
+            self.watcher.lose();
+        }
+        self.counter.gap(gap);
+        Ok(before)
+    }
+
+    /// A welcome counts as many messages of a publisher as there are at or before its position.
+    pub(super) fn check_published(
+        &self,
+        actor: usize,
+        orders: &BTreeMap<u64, Order>,
+        last: Epoch,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        for (position, published) in &self.published {
+            let order = &orders[&position.epoch.0];
+            let known = order.count_up_to(actor, position.offset);
+            let is_whole = position.epoch == last && order.is_whole(facts.history);
+            let is_true = if facts.forgets {
+                *published <= known || !is_whole
+            } else {
+                *published == known || *published > known && !is_whole
+            };
+            if !is_true {
+                return Err(format!(
+                    "published: {published} at {position}, and {known} are there"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

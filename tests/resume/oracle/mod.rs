@@ -1,0 +1,254 @@
+//! Judges what the actors of a run have seen. It knows the promises, and nothing of how they are kept:
+//!
+//! * In one epoch a place has one message, for all who see it, and a message has one place.
+//! * A client that counts by the rule knows the place of each message that it gets.
+//! * What was confirmed is there, in the order in which its publisher sent it.
+//! * A welcome says exactly what is missing, and what is missing is not kept any more.
+//! * A gap is told where something was left out, and nowhere else.
+//! * Who has the names of all members has those of all after each change.
+
+mod member;
+mod order;
+mod plain;
+mod watcher;
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+
+use mles::protocol::{Epoch, Position};
+
+use crate::log::{Entry, Event, Page};
+use crate::payload::{Body, Tag};
+use member::Member;
+use order::Order;
+use plain::PlainMember;
+
+/// What is known of a run besides the log.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Most messages that the server keeps.
+    pub history: usize,
+    /// Set if members that are slow lose messages.
+    pub drops: bool,
+    /// Set if publishers are forgotten before they are done.
+    pub forgets: bool,
+    pub actors: Vec<ActorFacts>,
+    /// The actor that reads everything at the end.
+    pub last_reader: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct ActorFacts {
+    pub name: String,
+    /// Set if its transport cannot carry a body that is no message.
+    pub skips_junk: bool,
+    /// Set if its messages have their places in the order in which it sends them: it goes on when it has a receipt.
+    pub keeps_order: bool,
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Index of the entry that shows it; `None` if only all of them do.
+    pub at: Option<usize>,
+    pub what: String,
+}
+
+/// What a run was made of: whether it can have shown anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub epochs: usize,
+    pub messages: usize,
+    pub receipts: usize,
+    pub resumed: usize,
+    pub resumed_partly: usize,
+    pub in_new_epochs: usize,
+    pub gaps: usize,
+    pub found_placed: usize,
+    pub doubtful: usize,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.epochs += other.epochs;
+        self.messages += other.messages;
+        self.receipts += other.receipts;
+        self.resumed += other.resumed;
+        self.resumed_partly += other.resumed_partly;
+        self.in_new_epochs += other.in_new_epochs;
+        self.gaps += other.gaps;
+        self.found_placed += other.found_placed;
+        self.doubtful += other.doubtful;
+    }
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} epochs, {} messages seen, {} with receipts; resumed: {} whole, {} partly, {} in a \
+             new epoch; {} gaps told, {} messages found placed at a welcome, {} doubtful",
+            self.epochs,
+            self.messages,
+            self.receipts,
+            self.resumed,
+            self.resumed_partly,
+            self.in_new_epochs,
+            self.gaps,
+            self.found_placed,
+            self.doubtful,
+        )
+    }
+}
+
+/// Judges a whole run.
+pub fn judge(facts: &Facts, log: &[Entry]) -> Result<Tally, Fault> {
+    let mut oracle = Oracle {
+        facts,
+        orders: BTreeMap::new(),
+        members: BTreeMap::new(),
+        plain: BTreeMap::new(),
+        epoch: None,
+        tally: Tally::default(),
+    };
+    for (at, entry) in log.iter().enumerate() {
+        let seen = oracle.see(entry);
+        seen.map_err(|what| Fault { at: Some(at), what })?;
+    }
+    let judged = oracle.end();
+    judged.map_err(|what| Fault { at: None, what })?;
+    oracle.tally.epochs = oracle.orders.len();
+    Ok(oracle.tally)
+}
+
+struct Oracle<'a> {
+    facts: &'a Facts,
+    /// By epoch.
+    orders: BTreeMap<u64, Order>,
+    /// Those that ask for positions, by actor.
+    members: BTreeMap<usize, Member>,
+    plain: BTreeMap<usize, PlainMember>,
+    /// That of the server that was started last.
+    epoch: Option<Epoch>,
+    tally: Tally,
+}
+
+impl Oracle<'_> {
+    fn order(&mut self, epoch: Epoch) -> &mut Order {
+        self.orders.entry(epoch.0).or_default()
+    }
+
+    fn place(&mut self, position: Position, body: Body) -> Result<(), String> {
+        self.order(position.epoch).place(position.offset, body)
+    }
+
+    fn see(&mut self, entry: &Entry) -> Result<(), String> {
+        let actor = entry.actor;
+        match &entry.event {
+            Event::Page(page) => return self.see_page(actor, page),
+            Event::Posted { tags, first, last } => {
+                if first.offset + tags.len() as u64 != last.offset + 1 {
+                    return Err(format!("{} messages from {first} to {last}", tags.len()));
+                }
+                self.tally.receipts += tags.len();
+                for (offset, tag) in (first.offset..).zip(tags) {
+                    let order = self.order(first.epoch);
+                    order.place(offset, Body::Tagged(*tag))?;
+                    order.confirm(*tag);
+                }
+                return Ok(());
+            }
+            Event::Server(epoch) => self.epoch = Some(*epoch),
+            Event::PlainJoin => {
+                let epoch = self.epoch.ok_or("no server has started")?;
+                self.plain.entry(actor).or_default().join(epoch);
+            }
+            Event::PlainMessage(body) => self.plain.entry(actor).or_default().message(*body)?,
+            Event::End(_) => {}
+            Event::Fault(what) => return Err(what.clone()),
+            Event::Doubtful(tags) => {
+                self.tally.doubtful += tags.len();
+                if !self.facts.forgets && !tags.is_empty() {
+                    return Err("its publisher was forgotten, and should not be".to_owned());
+                }
+            }
+            asking => return self.see_member(actor, asking),
+        }
+        Ok(())
+    }
+
+    fn see_page(&mut self, actor: usize, page: &Page) -> Result<(), String> {
+        let Position { epoch, offset: end } = page.next;
+        let known = page.since.filter(|since| since.epoch == epoch);
+        let floor = page.floor.filter(|floor| floor.epoch == epoch);
+        let start = match (page.since, known) {
+            (Some(_), Some(since)) => since.offset + page.missed.ok_or("missed is not known")?,
+            (Some(_), None) if page.missed.is_some() => {
+                return Err("missed is known across epochs".to_owned());
+            }
+            // All that is kept.
+            _ => page
+                .messages
+                .first()
+                .map_or(end, |(first, _)| first.offset - 1),
+        };
+        let is_recovered = page.since.is_none() || known.is_some() && page.missed == Some(0);
+        if page.is_recovered != is_recovered {
+            return Err(format!(
+                "recovered: {}, missed: {:?}",
+                page.is_recovered, page.missed
+            ));
+        }
+        if start > end || end - start > page.limit as u64 && !page.messages.is_empty() {
+            return Err(format!(
+                "{} messages where at most {} were asked for",
+                end - start,
+                page.limit
+            ));
+        }
+        if end == start && floor.is_some_and(|floor| floor.offset > end) {
+            return Err(format!("it ends before {floor:?}, which was known"));
+        }
+        let mut next = start + 1;
+        for (position, body) in &page.messages {
+            if position.epoch != epoch || !(next..=end).contains(&position.offset) {
+                return Err(format!(
+                    "{position} is not between {start} and {end}, in order"
+                ));
+            }
+            let order = self.order(epoch);
+            (next..position.offset).try_for_each(|offset| order.leave_out(offset))?;
+            order.place(position.offset, *body)?;
+            next = position.offset + 1;
+            if actor == self.facts.last_reader {
+                self.order(epoch).read.insert(position.offset);
+            }
+        }
+        let is_last = actor == self.facts.last_reader;
+        let order = self.order(epoch);
+        (next..=end).try_for_each(|offset| order.leave_out(offset))?;
+        if is_last {
+            order.newest = Some(end);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let last = self.orders.iter().find(|(_, order)| order.newest.is_some());
+        let (&last, order) = last.ok_or("nothing was read at the end")?;
+        order.check_end(self.facts.history)?;
+        let keeps_order = |tag: &Tag| self.facts.actors[tag.actor].keeps_order;
+        for order in self.orders.values() {
+            order.check_publishers(keeps_order)?;
+        }
+        for (actor, member) in &self.members {
+            let checked = member.check_published(*actor, &self.orders, Epoch(last), self.facts);
+            checked.map_err(|what| format!("actor {actor}: {what}"))?;
+        }
+        for (actor, plain) in &self.plain {
+            let checked = plain.check(&self.orders, Epoch(last), self.facts);
+            checked.map_err(|what| format!("plain actor {actor}: {what}"))?;
+        }
+        Ok(())
+    }
+}

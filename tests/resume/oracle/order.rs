@@ -1,0 +1,119 @@
+//! The order of one epoch, as far as somebody has seen it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::payload::{Body, Tag};
+
+#[derive(Default)]
+pub(super) struct Order {
+    /// What is at each offset.
+    at: BTreeMap<u64, Body>,
+    places: HashMap<Tag, u64>,
+    /// Where a client was told that there is nothing for it.
+    left_out: BTreeSet<u64>,
+    /// Messages whose publishers know that they have a place.
+    confirmed: HashSet<Tag>,
+    /// The offsets that were read at the end.
+    pub(super) read: BTreeSet<u64>,
+    /// The newest offset, as it was read at the end; `None` for an epoch that was over by then.
+    pub(super) newest: Option<u64>,
+}
+
+impl Order {
+    /// Somebody has seen a message at an offset.
+    pub(super) fn place(&mut self, offset: u64, body: Body) -> Result<(), String> {
+        if body == Body::Torn {
+            return Err(format!("the message at {offset} is none that was sent"));
+        }
+        if self.left_out.contains(&offset) && body != Body::Junk {
+            return Err(format!(
+                "{body:?} at {offset}, which was left out for others"
+            ));
+        }
+        let before = self.at.insert(offset, body);
+        if before.is_some_and(|before| before != body) {
+            return Err(format!("{body:?} at {offset}, where {before:?} was"));
+        }
+        if let Body::Tagged(tag) = body {
+            let before = self.places.insert(tag, offset);
+            if before.is_some_and(|before| before != offset) {
+                return Err(format!(
+                    "{tag:?} is at {before:?} and at {offset}: it is doubled"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody was told that there is nothing at an offset that its transport can carry.
+    pub(super) fn leave_out(&mut self, offset: u64) -> Result<(), String> {
+        self.left_out.insert(offset);
+        match self.at.get(&offset) {
+            Some(body @ Body::Tagged(_)) => Err(format!("{body:?} was left out at {offset}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The publisher was told that the message has a place.
+    pub(super) fn confirm(&mut self, tag: Tag) {
+        self.confirmed.insert(tag);
+    }
+
+    pub(super) fn place_of(&self, tag: Tag) -> Option<u64> {
+        self.places.get(&tag).copied()
+    }
+
+    /// Returns how many messages of an actor are known to be at or before an offset.
+    pub(super) fn count_up_to(&self, actor: usize, offset: u64) -> u64 {
+        let up_to = self.at.range(..=offset).map(|(_, body)| body);
+        let own = up_to.filter(|body| matches!(body, Body::Tagged(tag) if tag.actor == actor));
+        own.count() as u64
+    }
+
+    /// Returns `true` if everything that has a place is known.
+    pub(super) fn is_whole(&self, history: usize) -> bool {
+        self.newest.is_some_and(|newest| newest <= history as u64)
+    }
+
+    /// What was read at the end is what others have seen.
+    pub(super) fn check_end(&self, history: usize) -> Result<(), String> {
+        let newest = self.newest.unwrap_or_default();
+        let oldest = 1 + newest.saturating_sub(history as u64);
+        let seen = self
+            .at
+            .range(oldest..)
+            .filter(|(_, body)| **body != Body::Junk);
+        if let Some(lost) = seen.clone().find(|(offset, _)| !self.read.contains(offset)) {
+            return Err(format!("{lost:?} has been seen, and is gone"));
+        }
+        let is_kept = |tag: &&Tag| {
+            let place = self.place_of(**tag);
+            place.is_some_and(|place| place < oldest || self.read.contains(&place))
+        };
+        let lost = |tag: &&Tag| {
+            !is_kept(tag) && (self.is_whole(history) || self.place_of(**tag).is_some())
+        };
+        match self.confirmed.iter().find(lost) {
+            Some(lost) => Err(format!("{lost:?} was confirmed, and is not there")),
+            None => Ok(()),
+        }
+    }
+
+    /// What somebody publishes has its place in the order in which it was sent.
+    pub(super) fn check_publishers(
+        &self,
+        keeps_order: impl Fn(&Tag) -> bool,
+    ) -> Result<(), String> {
+        let mut last = HashMap::new();
+        for (offset, body) in &self.at {
+            if let Body::Tagged(tag) = body
+                && keeps_order(tag)
+                && let Some(before) = last.insert(tag.actor, tag.number)
+                && before >= tag.number
+            {
+                return Err(format!("{tag:?} at {offset} comes behind number {before}"));
+            }
+        }
+        Ok(())
+    }
+}
