@@ -34,8 +34,9 @@ pub enum Event {
     Confirmed {
         /// Number of messages that are confirmed by this.
         count: u64,
-        /// The position of the last of them. The others are right before it, each at the position before the next, or
-        /// earlier where a [`Gap`](Self::Gap) comes before this event.
+        /// The position of the last of them. The others are right before it, each at the position before the next.
+        /// All of them may be earlier where a [`Gap`](Self::Gap) comes before this event, or an
+        /// [`Unconfirmed`](Self::Unconfirmed) behind it.
         position: Position,
     },
     /// It cannot be known whether messages of this session have taken their place. They were on their way when the
