@@ -28,7 +28,6 @@ mod verifier;
 #[cfg(feature = "server")]
 mod watch;
 
-#[cfg(feature = "client")]
 #[cfg(any(feature = "client", all(test, feature = "server")))]
 pub(crate) use client::explain_io_error;
 pub use client::{ClientTls, ClientTlsOptions};
