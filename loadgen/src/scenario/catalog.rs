@@ -53,7 +53,7 @@ pub(crate) enum ScenarioName {
     SlowReader,
     /// 50 publishers that wait until each message is confirmed, 64 bytes
     Publish,
-    /// The same, each with 16 messages in flight
+    /// 50 publishers with 16 messages each in flight, each confirmed, 64 bytes
     PublishPipelined,
     /// 1 publisher → 100 subscribers, time until all have it, `Hello World!` and 1.6 MB
     Seed,

@@ -1,6 +1,5 @@
 //! The connection of a session that asks for positions, and what waits for its halves.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep, sleep_until};
 
+use super::inbox::Inbox;
 use super::outgoing::{Outcome, Outgoing};
 use super::tracker::{Offer, Tracker};
 use crate::backoff::{Backoff, jittered};
@@ -24,12 +24,6 @@ use crate::client::options::SessionOptions;
 use crate::client::reconnect::Reconnect;
 use crate::protocol::Position;
 
-/// Most losses that wait for the receiving half; the oldest are left out.
-const MAX_LOSSES: usize = 16;
-/// Once this much waits for the receiving half, nothing is read before it has taken some.
-const MAX_INBOX: usize = 1 << 20;
-/// What an event counts besides its frame.
-const EVENT_COST: usize = 128;
 /// How long a server that has given positions before may take to say that it does so again.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -48,9 +42,8 @@ pub(in crate::client) struct Core {
     joined_at: Instant,
     link: Link,
     tracker: Tracker,
-    /// What the receiving half has not taken, each with the position before it.
-    inbox: VecDeque<(Event, Option<Position>)>,
-    inbox_bytes: usize,
+    /// What the receiving half has not taken.
+    inbox: Inbox,
     /// Events of a step; empty between steps, and kept for its memory.
     told: Vec<Event>,
     /// The reason for which the session is over; the receiving half takes it.
@@ -95,8 +88,7 @@ impl Core {
             joined_at: Instant::now(),
             link: Link::Over,
             tracker,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
+            inbox: Inbox::default(),
             told: Vec::new(),
             end: None,
             write_error: None,
@@ -142,7 +134,7 @@ impl Core {
             return;
         };
         let retry_in = jittered(backoff.next_ceiling());
-        self.forget_old_news();
+        self.inbox.forget_old_losses();
         self.tell(Event::Disconnected { error, retry_in });
         self.silence = None;
         let (options, names) = (self.options.clone(), self.names.clone());
@@ -194,7 +186,7 @@ impl Core {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_full = self.inbox_bytes >= MAX_INBOX;
+        let is_full = self.inbox.is_full();
         let Link::Up { inbound, .. } = &mut self.link else {
             return false;
         };
@@ -292,60 +284,9 @@ impl Core {
 
     /// Keeps an event for the receiving half, with the position before it.
     fn tell_at(&mut self, event: Event, before: Option<Position>) {
-        if !self.has_receiver {
-            return;
+        if self.has_receiver {
+            self.inbox.push(event, before);
         }
-        if let Event::Confirmed { count, position } = event
-            && self.is_told_with_last(count, position)
-        {
-            return;
-        }
-        self.inbox_bytes += cost(&event);
-        self.inbox.push_back((event, before));
-    }
-
-    /// Adds receipts to those that were told last, if they follow them: nobody may listen.
-    fn is_told_with_last(&mut self, count: u64, position: Position) -> bool {
-        let is_loss =
-            |event: &Event| matches!(event, Event::Disconnected { .. } | Event::Reconnected);
-        let last = self.inbox.iter_mut().rfind(|(event, _)| !is_loss(event));
-        let Some((
-            Event::Confirmed {
-                count: told,
-                position: last,
-            },
-            _,
-        )) = last
-        else {
-            return false;
-        };
-        if last.epoch != position.epoch || last.offset + count != position.offset {
-            return false;
-        }
-        *told += count;
-        *last = position;
-        true
-    }
-
-    /// Forgets connections that have come and gone before anybody was told, and the oldest losses.
-    fn forget_old_news(&mut self) {
-        let is_loss = |(event, _): &(Event, _)| matches!(event, Event::Disconnected { .. });
-        let losses = self.inbox.iter().filter(|entry| is_loss(entry)).count();
-        let mut excess = (losses + 1).saturating_sub(MAX_LOSSES);
-        let mut forgotten = 0;
-        self.inbox.retain(|entry| {
-            let is_old = match entry.0 {
-                Event::Reconnected => true,
-                Event::Disconnected { .. } if excess > 0 => {
-                    excess -= 1;
-                    true
-                }
-                _ => false,
-            };
-            forgotten += usize::from(is_old);
-            !is_old
-        });
-        self.inbox_bytes -= forgotten * EVENT_COST;
     }
 
     /// Drops the sending side once there is nothing more to send, which tells the server so.
@@ -368,8 +309,7 @@ impl Core {
     ///
     /// Once: the reason for which the session is over.
     pub(in crate::client) fn next_event(&mut self) -> Option<Result<Option<Event>, Error>> {
-        if let Some((event, _)) = self.inbox.pop_front() {
-            self.inbox_bytes -= cost(&event);
+        if let Some(event) = self.inbox.pop() {
             return Some(Ok(Some(event)));
         }
         if !matches!(self.link, Link::Over) {
@@ -380,14 +320,7 @@ impl Core {
 
     /// Returns the position before the next message, or hole, that waits for the receiving half.
     pub(in crate::client) fn position(&self) -> Option<Position> {
-        let is_place = |event: &Event| {
-            matches!(
-                event,
-                Event::Message(_) | Event::Malformed { .. } | Event::Gap { .. }
-            )
-        };
-        let next = self.inbox.iter().find(|(event, _)| is_place(event));
-        next.map_or(self.tracker.position(), |(_, before)| *before)
+        self.inbox.position().unwrap_or(self.tracker.position())
     }
 
     /// Returns the connection, if there is one.
@@ -409,8 +342,7 @@ impl Core {
     /// Notes that nobody takes events any more.
     pub(in crate::client) fn receiver_dropped(&mut self) {
         self.has_receiver = false;
-        self.inbox.clear();
-        self.inbox_bytes = 0;
+        self.inbox = Inbox::default();
         self.stop_reconnecting();
     }
 
@@ -526,13 +458,4 @@ impl Core {
             _ => Ok(()),
         }
     }
-}
-
-fn cost(event: &Event) -> usize {
-    EVENT_COST
-        + match event {
-            Event::Message(message) => message.frame().len(),
-            Event::Malformed { frame, .. } => frame.len(),
-            _ => 0,
-        }
 }

@@ -8,10 +8,11 @@
 //! a half that is no longer polled does not hold up the other; what waits for a half has a bound, and the core reads
 //! nothing more while it is reached.
 //!
-//! [`tracker`] and [`outgoing`] are pure.
+//! [`tracker`], [`outgoing`] and [`inbox`] are pure.
 
 mod core;
 mod handle;
+mod inbox;
 mod outgoing;
 mod tracker;
 

@@ -17,7 +17,7 @@ use crate::client::received::Received;
 use crate::client::replay::ReplayMatcher;
 use crate::protocol::{Cid, NOTICE_MAGIC, Notice, Position, ResumeRequest, Welcome, is_presence};
 
-/// Whether the server of the present connection gives positions.
+/// What is known of whether the server of the present connection gives positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
     /// Not known yet.

@@ -34,7 +34,7 @@ pub(super) enum WebSocketAdapter {
     V1(Bodies),
     /// Each message but the first is a payload.
     V2,
-    /// The same for sessions that ask for positions: a character before each message of the server tells payloads
+    /// Version 2 with positions: a character before each message of the server tells payloads
     /// and notices apart. Publishers that want no message confirmed do not ask.
     V2WithPositions,
 }
