@@ -37,6 +37,8 @@ pub(super) const STAND_INS: &[StandIn] = &[
     row("cargo install --locked --path .", COMPILES, Instead::Plan),
     row("cargo build", COMPILES, Instead::Plan),
     row("cargo test", COMPILES, Instead::Plan),
+    row("MLES_TEST_SEEDS=100 cargo test", COMPILES, Instead::Plan),
+    row("MLES_TEST_SEED=7 cargo test", COMPILES, Instead::Plan),
     row("cargo bench", COMPILES, Instead::Plan),
     row("cargo run --example", COMPILES, Instead::Plan),
     row("cargo run --release", COMPILES, Instead::Plan),
