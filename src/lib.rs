@@ -55,6 +55,8 @@ pub mod tls;
 mod websocket;
 
 #[cfg(feature = "server")]
+pub use access::Permissions;
+#[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
@@ -66,7 +68,7 @@ pub use peer::{LinkCounts, LinkState, LinkStatus};
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings, Settings, TlsSettings,
+    Limits, ListenerKind, NameCheck, NamedKey, PeerSettings, ProxySettings, Settings, TlsSettings,
     WebSocketSettings,
 };
 #[cfg(feature = "server")]

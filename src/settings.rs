@@ -1,5 +1,6 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -251,6 +252,42 @@ impl ProxySettings {
     }
 }
 
+/// A key with a name: a secret that clients of one kind share.
+///
+/// `Debug` never shows the secret.
+#[derive(Clone)]
+pub struct NamedKey {
+    name: String,
+    secret: String,
+}
+
+impl NamedKey {
+    /// Creates a key. The name is for rules and the log; `default`, `anonymous` and `token` are taken.
+    #[must_use]
+    pub const fn new(name: String, secret: String) -> Self {
+        Self { name, secret }
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what session keys are made from with it.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(Some(self.secret.clone()), None)
+    }
+}
+
+impl fmt::Debug for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedKey")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -261,8 +298,11 @@ pub struct Settings {
     /// Bind each shard's thread to one core. Only where the cores are reserved for the broker: next to another
     /// busy program a thread that may not move waits for its core.
     pub pin: bool,
-    /// The keys that joins are checked with.
+    /// The key named `default`, or what keys are made from clients' addresses with. Joins are checked with it and with
+    /// [`keys`](Self::keys), and links to upstreams show it.
     pub keyring: Keyring,
+    /// Further keys that joins are checked with, each with a name of its own.
+    pub keys: Vec<NamedKey>,
     /// Listen beyond loopback even without a secret: then anyone who can reach the broker may join.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
@@ -290,6 +330,7 @@ impl Default for Settings {
             shards: None,
             pin: false,
             keyring: Keyring::default(),
+            keys: Vec::new(),
             allow_anonymous: false,
             spread_threshold: 512,
             drain_deadline: Duration::from_secs(10),

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::permissions::Permissions;
+
 /// Reason for which a client may not join, or not even ask to. Names in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Denied {
@@ -43,6 +45,27 @@ pub(crate) enum Denied {
          it to \"channel\" or \"off\" if this one is yours"
     )]
     ChecksSenders,
+    /// What the client has proved does not let it do this.
+    #[error("{holder} has no {} for uid {uid} and channel {channel}", right_named(*.right))]
+    NoRight {
+        /// What it lacks; empty if it has no right at all.
+        right: Permissions,
+        /// What it has proved.
+        holder: String,
+        /// The uid.
+        uid: String,
+        /// The channel.
+        channel: String,
+    },
+    /// The key that a session has joined with does not count any more.
+    #[error("the key {name} is not in force any more")]
+    KeyRevoked {
+        /// Name of the key.
+        name: String,
+    },
+    /// A session has joined without a key, and now one is needed.
+    #[error("a key is needed by now")]
+    KeyNeeded,
     /// The secret in an HTTP request is not the one that all clients share.
     #[error("wrong key")]
     WrongSecret,
@@ -78,7 +101,18 @@ impl Denied {
         match self {
             Self::Origin { .. } => Self::ORIGIN.to_owned(),
             Self::Host { .. } => Self::HOST.to_owned(),
+            Self::NoRight { right, .. } => format!("no {} in this channel", right_named(*right)),
+            Self::KeyRevoked { .. } => "its key is not in force any more".to_owned(),
             _ => self.to_string(),
         }
+    }
+}
+
+/// Returns the words for a right that is missing.
+fn right_named(right: Permissions) -> String {
+    if right.is_empty() {
+        "right at all".to_owned()
+    } else {
+        format!("{right} right")
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Access;
+use super::rights::Entry;
 use crate::settings::{ListenerKind, Settings};
 
 /// Reason for which a listener must not be opened.
@@ -30,8 +31,8 @@ pub(crate) fn check_listener(
     if is_open && !is_near && !settings.allow_anonymous {
         return Err(ListenerFault::Unprotected);
     }
-    let needs_shared = kind.is_web() && !access.is_open_to_web();
-    if needs_shared && access.keyring.uses_address() {
+    let needs_shared = kind.is_web() && !access.admits_anonymous(Entry::Web);
+    if needs_shared && !access.keys.has_shared() {
         return Err(ListenerFault::NoWebSocketKey);
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Rights: who may join which channel, and as what. Decided once for each session, at its join, and for
-//! all transports alike.
+//! Rights: who may join which channel, and what for. Decided once for each session, at its join, and for
+//! all transports alike; and again when the settings change.
 //!
 //! [`Access`] is made from the settings for keys, names and servers. A transport passes a client's
 //! [`Proof`] to [`Access::join`] and gets [`Rights`], or [`Denied`] with the reason.
@@ -8,31 +8,44 @@
 //!
 //! * Pure: no I/O, no clock.
 //! * A key is looked at only in here, and before anything else that a stranger could learn from.
-//! * What is secret is compared in the same time whichever bytes differ.
+//! * What is secret is compared in the same time whichever bytes differ, and whichever key fits.
 //!
 //! It must not know sessions, channels, or how somebody is told.
 
 mod denied;
+mod grant;
+mod keys;
 mod listener;
+mod permissions;
 mod proof;
+mod rights;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::channel::SlowPolicy;
 use crate::escape::Escaped;
-use crate::protocol::{BodyCheck, BodyPrefix, Key, Keyring};
+use crate::protocol::{Key, Keyring};
 use crate::settings::{NameCheck, Settings};
 use crate::websocket::{Hosts, host_allowed, origin_allowed};
 pub(crate) use denied::Denied;
+pub(crate) use grant::{DEFAULT_KEY, Grant, Subject};
+use keys::Keys;
 pub(crate) use listener::{ListenerFault, check_listener};
+pub use permissions::Permissions;
 pub(crate) use proof::{Credentials, Proof, RequestProof};
+use rights::Entry;
+pub(crate) use rights::Rights;
 
-/// Rules that decide who may join, and as what.
+/// Rules that decide who may join, and what for.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
+    keys: Keys,
+    /// The secrets that this server shows at its upstream.
     keyring: Keyring,
     /// Set if joins over WebSocket need no key.
     trusts_web: bool,
@@ -43,50 +56,10 @@ pub(crate) struct Access {
     names: NameCheck,
 }
 
-/// Rights of one session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rights {
-    /// Names that its frames must carry.
-    names: NameCheck,
-    /// Slow-member policy that replaces the channel's for it.
-    pub(crate) slow_policy: Option<SlowPolicy>,
-}
-
-impl Rights {
-    /// Rights of the session with a server that this one has as its upstream. It carries frames of
-    /// many uids, and notices.
-    pub(crate) const UPSTREAM: Self = Self::of_server(NameCheck::Off);
-
-    /// Rights of a client whose frames are not checked.
-    #[cfg(test)]
-    pub(crate) const CLIENT: Self = Self {
-        names: NameCheck::Off,
-        slow_policy: None,
-    };
-
-    /// A link has no use for a gap that only a new resync closes, and members must not wait for
-    /// another server.
-    const fn of_server(names: NameCheck) -> Self {
-        Self {
-            names,
-            slow_policy: Some(SlowPolicy::Disconnect),
-        }
-    }
-
-    /// Returns the check of the bodies that follow the join; `None` if they may hold anything.
-    pub(crate) fn body_check(&self, uid: &str, channel: &str) -> Option<BodyCheck> {
-        let prefix = || BodyPrefix::new(uid, channel);
-        match self.names {
-            NameCheck::Off => None,
-            NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
-            NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
-        }
-    }
-}
-
 impl Access {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
+            keys: Keys::new(settings),
             keyring: settings.keyring.clone(),
             trusts_web: settings.websocket.trust,
             origins: settings.websocket.origins.clone(),
@@ -96,7 +69,8 @@ impl Access {
         }
     }
 
-    /// Decides whether a client at `address` that shows `proof` may join `channel` as `uid`.
+    /// Decides whether a client at `address` that shows `proof` may join `channel` as `uid` at the time `now`, and what
+    /// it may do there.
     ///
     /// # Errors
     ///
@@ -107,43 +81,124 @@ impl Access {
         address: SocketAddr,
         uid: &str,
         channel: &str,
+        now: SystemTime,
     ) -> Result<Rights, Denied> {
         self.check_names(uid, channel)?;
-        let client = Rights {
-            names: self.names,
-            slow_policy: None,
+        let by_key = |key| {
+            self.keys
+                .of_session_key(key, address, uid, channel)
+                .cloned()
         };
-        let may_join = |key| self.is_open() || self.keyring.verify(key, address, uid, channel);
-        match proof {
-            Proof::Key(key) if may_join(key) => Ok(client),
-            Proof::Resync { nested, outer } if may_join(nested) || may_join(outer) => {
-                self.server_below()
+        let (entry, grant) = match proof {
+            Proof::Key(key) => (Entry::Frame, by_key(key)),
+            // Both are tried, whichever is right.
+            Proof::Resync { nested, outer } => {
+                let outer = by_key(outer);
+                (Entry::Resync, by_key(nested).or(outer))
             }
-            Proof::Key(_) | Proof::Resync { .. } => Err(Denied::WrongKey {
-                uid: Escaped(uid).to_string(),
-                channel: Escaped(channel).to_string(),
-                uses_address: self.keyring.uses_address(),
-            }),
-            Proof::Request(request) if request.allows(&self.keyring, uid, channel) => Ok(client),
-            Proof::Greeting { request, auth }
-                if request.allows(&self.keyring, uid, channel)
-                    || proof::is_v2_auth(&self.keyring, auth, uid, channel) =>
-            {
-                Ok(client)
+            Proof::Request(request) => (Entry::Web, self.by_request(request, uid, channel)),
+            Proof::Greeting { request, auth } => {
+                let by_auth = auth.and_then(|auth| self.keys.of_v2_auth(auth, uid, channel));
+                let by_request = self.by_request(request, uid, channel);
+                (Entry::Web, by_request.or_else(|| by_auth.cloned()))
             }
-            Proof::Request(_) | Proof::Greeting { .. } => Err(Denied::WrongAuth {
-                uid: Escaped(uid).to_string(),
-                channel: Escaped(channel).to_string(),
-            }),
+        };
+        if grant.is_none() && !self.admits_anonymous(entry) {
+            return Err(self.nothing_proved(entry, uid, channel));
+        }
+        self.rights(entry, grant, uid, channel, now)
+    }
+
+    /// Decides anew about a session that has joined `channel` as `uid` with `rights`, after the settings have changed
+    /// or some time has passed.
+    ///
+    /// # Errors
+    ///
+    /// It must end; see [`Denied`].
+    pub(crate) fn refresh(
+        &self,
+        rights: &Rights,
+        uid: &str,
+        channel: &str,
+        now: SystemTime,
+    ) -> Result<Rights, Denied> {
+        let entry = rights.entry;
+        if entry == Entry::Upstream {
+            return Ok(rights.clone());
+        }
+        let grant = match rights.grant() {
+            None if self.admits_anonymous(entry) => None,
+            None => return Err(Denied::KeyNeeded),
+            Some(grant) => Some(self.again(grant)?),
+        };
+        self.rights(entry, grant, uid, channel, now)
+    }
+
+    /// Returns what a client has proved that has proved `grant` before.
+    fn again(&self, grant: &Grant) -> Result<Arc<Grant>, Denied> {
+        match grant {
+            Grant::Key(key) => self
+                .keys
+                .again(grant)
+                .cloned()
+                .ok_or_else(|| Denied::KeyRevoked {
+                    name: key.name().to_owned(),
+                }),
+        }
+    }
+
+    /// Returns what a client has proved by its HTTP request. A secret that has changed since does not count.
+    fn by_request(&self, request: &RequestProof, uid: &str, channel: &str) -> Option<Arc<Grant>> {
+        let by_hashes = self.keys.of_hashes(&request.hashes, uid, channel);
+        let by_secret = request.grant.as_deref().map(|grant| self.again(grant).ok());
+        by_secret.flatten().or_else(|| by_hashes.cloned())
+    }
+
+    /// Returns the rights of a session whose client has proved `grant`, or nothing where nothing has to be proved.
+    fn rights(
+        &self,
+        entry: Entry,
+        grant: Option<Arc<Grant>>,
+        _uid: &str,
+        _channel: &str,
+        _now: SystemTime,
+    ) -> Result<Rights, Denied> {
+        let rights = Rights {
+            entry,
+            names: self.names,
+            permissions: Permissions::ALL,
+            slow_policy: None,
+            grant,
+        };
+        match entry {
+            Entry::Resync => self.server_below(rights),
+            _ => Ok(rights),
         }
     }
 
     /// Returns the rights of a server below. Under `sender` it has none: nobody can tell whether it passes
-    /// on what its members have sent.
-    const fn server_below(&self) -> Result<Rights, Denied> {
+    /// on what its members have sent. A link has no use for a gap that only a new resync closes, and members must not
+    /// wait for another server.
+    fn server_below(&self, rights: Rights) -> Result<Rights, Denied> {
         match self.names {
             NameCheck::Sender => Err(Denied::ChecksSenders),
-            names => Ok(Rights::of_server(names)),
+            NameCheck::Off | NameCheck::Channel => Ok(Rights {
+                slow_policy: Some(SlowPolicy::Disconnect),
+                ..rights
+            }),
+        }
+    }
+
+    /// Returns the reason to deny a join that has proved nothing.
+    fn nothing_proved(&self, entry: Entry, uid: &str, channel: &str) -> Denied {
+        let (uid, channel) = (Escaped(uid).to_string(), Escaped(channel).to_string());
+        match entry {
+            Entry::Web => Denied::WrongAuth { uid, channel },
+            Entry::Frame | Entry::Resync | Entry::Upstream => Denied::WrongKey {
+                uid,
+                channel,
+                uses_address: self.keys.uses_address(),
+            },
         }
     }
 
@@ -170,14 +225,27 @@ impl Access {
     /// Its client may not even ask to join; see [`Denied`].
     pub(crate) fn request(&self, shown: &Credentials<'_>) -> Result<RequestProof, Denied> {
         self.check_origin(shown.origin, shown.host)?;
-        if self.is_open_to_web() {
-            return Ok(RequestProof::Any);
-        }
-        match shown.bearer {
-            Some(_) if !shown.is_private => Err(Denied::KeyInClear),
-            Some(bearer) if self.keyring.is_shared(bearer) => Ok(RequestProof::Any),
-            Some(_) => Err(Denied::WrongSecret),
-            None => Ok(RequestProof::Hashes(shown.auth.to_vec())),
+        let hashes = shown.auth.to_vec();
+        let Some(bearer) = shown.bearer else {
+            return Ok(RequestProof {
+                grant: None,
+                hashes,
+            });
+        };
+        let grant = if shown.is_private {
+            let grant = self.keys.of_secret(bearer).cloned();
+            grant.ok_or(Denied::WrongSecret)
+        } else {
+            Err(Denied::KeyInClear)
+        };
+        match grant {
+            Ok(grant) => Ok(RequestProof {
+                grant: Some(grant),
+                hashes,
+            }),
+            // Nothing has to be proved, whatever is shown.
+            Err(_) if self.admits_anonymous(Entry::Web) => Ok(RequestProof::default()),
+            Err(denied) => Err(denied),
         }
     }
 
@@ -215,21 +283,21 @@ impl Access {
         self.keyring.session_key(address, uid, channel)
     }
 
-    /// Returns `true` if joins over TCP and TLS need no key. Without a secret a key proves nothing, so whatever a
-    /// client shows is taken: that of its address, as v1 has it, or that of a secret which it has for other servers.
+    /// Returns `true` if there is no secret. A key proves nothing then, so whatever a client shows is taken: that of its
+    /// address, as v1 has it, or that of a secret which it has for other servers.
     const fn is_open(&self) -> bool {
-        !self.keyring.is_secret()
+        self.keys.is_empty()
     }
 
-    /// Returns `true` if joins over WebSocket need no key.
-    const fn is_open_to_web(&self) -> bool {
-        self.trusts_web || self.is_open()
+    /// Returns `true` if nothing has to be proved for a join of that form.
+    fn admits_anonymous(&self, entry: Entry) -> bool {
+        self.is_open() || entry == Entry::Web && self.trusts_web
     }
 
     /// Returns the hosts by which pages may be asked for. Where no key protects the channels, a
     /// browser that can reach this server must not be led here by a name of somebody else's.
-    const fn hosts(&self) -> Hosts {
-        if self.is_open_to_web() {
+    fn hosts(&self) -> Hosts {
+        if self.admits_anonymous(Entry::Web) {
             Hosts::Fixed
         } else {
             Hosts::Any

@@ -1,10 +1,12 @@
 //! The forms in which clients prove that they know a secret.
 
 use std::hash::Hasher as _;
+use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
-use crate::protocol::{Key, Keyring};
+use super::grant::Grant;
+use crate::protocol::Key;
 
 /// Proof that a client shows for its join.
 #[derive(Clone, Copy, Debug)]
@@ -45,34 +47,17 @@ pub(crate) struct Credentials<'a> {
     pub(crate) is_private: bool,
 }
 
-/// The names that a client may join with after its HTTP request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RequestProof {
-    /// Any: nothing has to be proved, or it has shown the secret itself.
-    Any,
-    /// Those that these are the session keys of.
-    Hashes(Vec<u64>),
-}
-
-impl RequestProof {
-    pub(super) fn allows(&self, keyring: &Keyring, uid: &str, channel: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Hashes(hashes) => keyring
-                .shared()
-                .is_some_and(|shared| hashes.contains(&Key::from_parts([shared, uid, channel]).0)),
-        }
-    }
-}
-
-/// Returns `true` if `auth` is what a v2 client says that knows the shared secret.
-pub(super) fn is_v2_auth(keyring: &Keyring, auth: Option<u64>, uid: &str, channel: &str) -> bool {
-    let shared = keyring.shared();
-    auth.is_some() && auth == shared.map(|shared| v2_auth(uid, channel, shared))
+/// What a client has proved with its HTTP request. It counts for every session that it opens from then on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestProof {
+    /// What it has proved whatever its names are: it has shown the secret itself.
+    pub(super) grant: Option<Arc<Grant>>,
+    /// Session keys: each counts for the names that it is made from.
+    pub(super) hashes: Vec<u64>,
 }
 
 /// SipHash-2-4 with an all-zero key over the bytes of the three, with nothing between them.
-fn v2_auth(uid: &str, channel: &str, key: &str) -> u64 {
+pub(super) fn v2_auth(uid: &str, channel: &str, key: &str) -> u64 {
     let mut hasher = SipHasher24::new();
     for part in [uid, channel, key] {
         hasher.write(part.as_bytes());

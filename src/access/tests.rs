@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::BodyCheck;
 use crate::settings::{ListenerKind, WebSocketSettings};
 
 const CLIENT: &str = "192.0.2.7:4711";
@@ -62,7 +63,27 @@ fn with_names(auth: Auth, names: NameCheck) -> Access {
 }
 
 fn join(access: &Access, proof: Proof<'_>) -> Result<Rights, Denied> {
-    access.join(proof, CLIENT.parse().unwrap(), "alice", "room")
+    join_as(access, proof, "alice", "room")
+}
+
+fn join_as(access: &Access, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Denied> {
+    access.join(
+        proof,
+        CLIENT.parse().unwrap(),
+        uid,
+        channel,
+        SystemTime::UNIX_EPOCH,
+    )
+}
+
+/// What a request has proved that has shown the secret itself.
+fn by_secret(access: &Access, secret: &str) -> RequestProof {
+    let grant = access.keys.of_secret(secret).cloned();
+    assert!(grant.is_some());
+    RequestProof {
+        grant,
+        hashes: Vec::new(),
+    }
 }
 
 /// The key that a client shows whose secrets are these.
@@ -158,10 +179,13 @@ fn a_wrong_key_is_told_before_the_check_of_senders() {
 #[test]
 fn over_websocket_the_shared_secret_counts_in_each_form() {
     let right = key(Some("secret"), None).0;
-    let hashes = |hashes: &[u64]| RequestProof::Hashes(hashes.to_vec());
+    let hashes = |hashes: &[u64]| RequestProof {
+        grant: None,
+        hashes: hashes.to_vec(),
+    };
     let v2_auth = 0x3f6a_98b0_4d69_b3e1;
     for (request, auth, is_taken, is_greeted) in [
-        (RequestProof::Any, None, true, true),
+        (by_secret(&access(SHARED), "secret"), None, true, true),
         (hashes(&[]), None, false, false),
         (hashes(&[right]), None, true, true),
         (hashes(&[1, right]), Some(1), true, true),
@@ -187,15 +211,19 @@ fn over_websocket_the_shared_secret_counts_in_each_form() {
 
 #[test]
 fn what_a_request_proves_depends_on_the_keys_of_the_broker() {
-    let none = RequestProof::Hashes(Vec::new());
+    let none = RequestProof::default();
+    let secret = || by_secret(&access(SHARED), "secret");
     for (auth, bearer, is_private, proved) in [
-        (NOTHING, None, false, Ok(RequestProof::Any)),
-        (NOTHING, Some("x"), false, Ok(RequestProof::Any)),
-        (ANYONE, None, false, Ok(RequestProof::Any)),
-        (TRUSTING, None, false, Ok(RequestProof::Any)),
-        (TRUSTING, Some("x"), false, Ok(RequestProof::Any)),
+        (NOTHING, None, false, Ok(none.clone())),
+        (NOTHING, Some("x"), false, Ok(none.clone())),
+        (ANYONE, None, false, Ok(none.clone())),
+        (TRUSTING, None, false, Ok(none.clone())),
+        (TRUSTING, Some("x"), false, Ok(none.clone())),
+        (TRUSTING, Some("x"), true, Ok(none.clone())),
+        (TRUSTING, Some("secret"), false, Ok(none.clone())),
+        (TRUSTING, Some("secret"), true, Ok(secret())),
         (SHARED, None, false, Ok(none.clone())),
-        (SHARED, Some("secret"), true, Ok(RequestProof::Any)),
+        (SHARED, Some("secret"), true, Ok(secret())),
         (SHARED, Some("x"), true, Err(Denied::WrongSecret)),
         (SHARED, Some("secret"), false, Err(Denied::KeyInClear)),
         (SHARED, Some("x"), false, Err(Denied::KeyInClear)),
@@ -230,13 +258,13 @@ fn a_name_at_the_limit_is_taken_and_a_longer_one_denied() {
         let denied = too_long.map(|(what, len, limit)| Denied::NameTooLong { what, len, limit });
         for proof in [
             Proof::Key(Key(1)),
-            Proof::Request(&RequestProof::Any),
+            Proof::Request(&RequestProof::default()),
             Proof::Greeting {
-                request: &RequestProof::Any,
+                request: &RequestProof::default(),
                 auth: None,
             },
         ] {
-            let joined = access.join(proof, CLIENT.parse().unwrap(), uid, channel);
+            let joined = join_as(&access, proof, uid, channel);
             assert_eq!(joined.err(), denied, "{uid} {channel} {proof:?}");
         }
         assert_eq!(access.check_names(uid, channel).err(), denied);
@@ -299,7 +327,6 @@ fn what_a_client_chose_is_escaped_and_not_told_back() {
     let text =
         "this origin is not allowed (--ws-origin): a page of https://\\\"\\tx at chat.example";
     assert_eq!(denied.to_string(), text);
-    let address = CLIENT.parse().unwrap();
-    let denied = access(SHARED).join(Proof::Key(Key(1)), address, "a\nb", "room");
+    let denied = join_as(&access(SHARED), Proof::Key(Key(1)), "a\nb", "room");
     assert!(denied.unwrap_err().to_string().contains("uid a\\nb and"));
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
@@ -291,13 +292,14 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
     } else {
         Proof::Key(header.key)
     };
+    let (uid, channel) = (message.uid, message.channel);
     let rights = common
         .access
-        .join(proof, peer, message.uid, message.channel)?;
+        .join(proof, peer, uid, channel, SystemTime::now())?;
     Ok(JoinRequest {
         cid: header.cid,
-        uid: message.uid.into(),
-        channel: message.channel.into(),
+        uid: uid.into(),
+        channel: channel.into(),
         rights,
         is_silent: message.message.is_empty(),
         join,

@@ -5,7 +5,7 @@
 //! guessed from it; only TLS helps against that.
 
 use std::fmt::{self, Write as _};
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::hash::Hasher as _;
 use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
@@ -64,19 +64,16 @@ impl Keyring {
         self.shared.as_deref()
     }
 
-    /// Returns `true` if `secret` is the one that all clients share. Takes the same time whichever bytes
-    /// differ: hashes under a random key are compared.
-    #[must_use]
-    pub fn is_shared(&self, secret: &str) -> bool {
-        let hasher = RandomState::new();
-        self.shared()
-            .is_some_and(|shared| hasher.hash_one(shared) == hasher.hash_one(secret))
-    }
-
     /// Returns `true` if there is a secret at all; without one a key proves nothing.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
         self.shared.is_some() || self.addr_key.is_some()
+    }
+
+    /// Returns `true` if `other` holds the same secrets. Not for what a client shows: it takes longer the more is right.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.shared == other.shared && self.addr_key == other.addr_key
     }
 
     /// Returns `true` if the client's address is part of the key: there is no shared secret.

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -187,6 +188,7 @@ impl Caller<'_> {
             self.client,
             &names.uid,
             &names.channel,
+            SystemTime::now(),
         );
         let rights = match joined {
             Ok(rights) => rights,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use super::closing::Closing;
 use super::{WsConnection, WsSession, WsSessions};
@@ -125,7 +126,7 @@ impl WsConnection {
     /// Checks that the client may join.
     fn check(&self, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Closing> {
         let access = &self.shard.common.access;
-        let rights = access.join(proof, self.peer, uid, channel);
+        let rights = access.join(proof, self.peer, uid, channel, SystemTime::now());
         rights.map_err(|denied| Closing::Refused(denied.into()))
     }
 
