@@ -55,7 +55,7 @@ pub mod tls;
 mod websocket;
 
 #[cfg(feature = "server")]
-pub use access::Permissions;
+pub use access::{AccessRule, BadPattern, NamePattern, Permissions, RuleHolder};
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::AccessRule;
 use crate::channel::ChannelRules;
 use crate::network::Network;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
@@ -303,6 +304,8 @@ pub struct Settings {
     pub keyring: Keyring,
     /// Further keys that joins are checked with, each with a name of its own.
     pub keys: Vec<NamedKey>,
+    /// What each key permits in which channel. Without rules, whoever may join may do everything.
+    pub rules: Vec<AccessRule>,
     /// Listen beyond loopback even without a secret: then anyone who can reach the broker may join.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
@@ -331,6 +334,7 @@ impl Default for Settings {
             pin: false,
             keyring: Keyring::default(),
             keys: Vec::new(),
+            rules: Vec::new(),
             allow_anonymous: false,
             spread_threshold: 512,
             drain_deadline: Duration::from_secs(10),

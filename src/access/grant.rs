@@ -28,6 +28,13 @@ pub(crate) enum Subject<'a> {
 }
 
 impl Grant {
+    /// Returns the name of the key that was shown, if it was one.
+    pub(crate) fn key_name(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key.name()),
+        }
+    }
+
     /// Returns who its client is.
     pub(crate) fn subject(&self) -> Subject<'_> {
         match self {
@@ -47,11 +54,6 @@ impl KeyGrant {
     /// Returns the name of the key.
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Returns the secret that the key is.
-    pub(super) fn keyring(&self) -> &Keyring {
-        &self.keyring
     }
 }
 

@@ -16,9 +16,11 @@ mod denied;
 mod grant;
 mod keys;
 mod listener;
+mod pattern;
 mod permissions;
 mod proof;
 mod rights;
+mod rules;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
@@ -36,15 +38,20 @@ pub(crate) use denied::Denied;
 pub(crate) use grant::{DEFAULT_KEY, Grant, Subject};
 use keys::Keys;
 pub(crate) use listener::{ListenerFault, check_listener};
+pub use pattern::{BadPattern, NamePattern};
 pub use permissions::Permissions;
+use proof::shows_no_key;
 pub(crate) use proof::{Credentials, Proof, RequestProof};
 use rights::Entry;
 pub(crate) use rights::Rights;
+use rules::Rules;
+pub use rules::{AccessRule, RuleHolder};
 
 /// Rules that decide who may join, and what for.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keys: Keys,
+    rules: Rules,
     /// The secrets that this server shows at its upstream.
     keyring: Keyring,
     /// Set if joins over WebSocket need no key.
@@ -56,10 +63,20 @@ pub(crate) struct Access {
     names: NameCheck,
 }
 
+/// What a client has shown for its join.
+struct Shown {
+    entry: Entry,
+    /// What it has proved by that.
+    grant: Option<Arc<Grant>>,
+    /// Set if it has not even tried to prove anything.
+    is_nothing: bool,
+}
+
 impl Access {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             keys: Keys::new(settings),
+            rules: Rules::new(&settings.rules),
             keyring: settings.keyring.clone(),
             trusts_web: settings.websocket.trust,
             origins: settings.websocket.origins.clone(),
@@ -84,26 +101,15 @@ impl Access {
         now: SystemTime,
     ) -> Result<Rights, Denied> {
         self.check_names(uid, channel)?;
-        let by_key = |key| {
-            self.keys
-                .of_session_key(key, address, uid, channel)
-                .cloned()
-        };
-        let (entry, grant) = match proof {
-            Proof::Key(key) => (Entry::Frame, by_key(key)),
-            // Both are tried, whichever is right.
-            Proof::Resync { nested, outer } => {
-                let outer = by_key(outer);
-                (Entry::Resync, by_key(nested).or(outer))
-            }
-            Proof::Request(request) => (Entry::Web, self.by_request(request, uid, channel)),
-            Proof::Greeting { request, auth } => {
-                let by_auth = auth.and_then(|auth| self.keys.of_v2_auth(auth, uid, channel));
-                let by_request = self.by_request(request, uid, channel);
-                (Entry::Web, by_request.or_else(|| by_auth.cloned()))
-            }
-        };
-        if grant.is_none() && !self.admits_anonymous(entry) {
+        let Shown {
+            entry,
+            grant,
+            is_nothing,
+        } = self.look_at(proof, address, uid, channel);
+        let may_enter = grant.is_some()
+            || self.needs_no_proof(entry)
+            || is_nothing && self.rules.admit_anonymous();
+        if !may_enter {
             return Err(self.nothing_proved(entry, uid, channel));
         }
         self.rights(entry, grant, uid, channel, now)
@@ -134,6 +140,39 @@ impl Access {
         self.rights(entry, grant, uid, channel, now)
     }
 
+    /// Finds out what a client has proved. All that it shows is looked at, whatever is right.
+    fn look_at(&self, proof: Proof<'_>, address: SocketAddr, uid: &str, channel: &str) -> Shown {
+        let by_key = |key| {
+            let grant = self.keys.of_session_key(key, address, uid, channel);
+            grant.cloned()
+        };
+        let (entry, grant, is_nothing) = match proof {
+            Proof::Key(key) => {
+                let is_nothing = Keyring::default().verify(key, address, uid, channel);
+                (Entry::Frame, by_key(key), is_nothing)
+            }
+            Proof::Resync { nested, outer } => {
+                let outer = by_key(outer);
+                (Entry::Resync, by_key(nested).or(outer), false)
+            }
+            Proof::Request(request) => {
+                let grant = self.by_request(request, uid, channel);
+                (Entry::Web, grant, request.is_empty())
+            }
+            Proof::Greeting { request, auth } => {
+                let by_auth = auth.and_then(|auth| self.keys.of_v2_auth(auth, uid, channel));
+                let grant = self.by_request(request, uid, channel);
+                let is_nothing = request.is_empty() && shows_no_key(auth, uid, channel);
+                (Entry::Web, grant.or_else(|| by_auth.cloned()), is_nothing)
+            }
+        };
+        Shown {
+            entry,
+            grant,
+            is_nothing,
+        }
+    }
+
     /// Returns what a client has proved that has proved `grant` before.
     fn again(&self, grant: &Grant) -> Result<Arc<Grant>, Denied> {
         match grant {
@@ -159,34 +198,57 @@ impl Access {
         &self,
         entry: Entry,
         grant: Option<Arc<Grant>>,
-        _uid: &str,
-        _channel: &str,
+        uid: &str,
+        channel: &str,
         _now: SystemTime,
     ) -> Result<Rights, Denied> {
+        let permissions = if self.rules.is_empty() {
+            Permissions::ALL
+        } else {
+            self.rules.permissions(grant.as_deref(), uid, channel)
+        };
         let rights = Rights {
             entry,
             names: self.names,
-            permissions: Permissions::ALL,
+            permissions,
             slow_policy: None,
             grant,
         };
         match entry {
-            Entry::Resync => self.server_below(rights),
-            _ => Ok(rights),
+            Entry::Resync => self.server_below(rights, uid, channel),
+            _ => Self::client(rights, uid, channel),
         }
     }
 
-    /// Returns the rights of a server below. Under `sender` it has none: nobody can tell whether it passes
-    /// on what its members have sent. A link has no use for a gap that only a new resync closes, and members must not
-    /// wait for another server.
-    fn server_below(&self, rights: Rights) -> Result<Rights, Denied> {
-        match self.names {
-            NameCheck::Sender => Err(Denied::ChecksSenders),
-            NameCheck::Off | NameCheck::Channel => Ok(Rights {
-                slow_policy: Some(SlowPolicy::Disconnect),
-                ..rights
-            }),
+    /// Returns the rights of a client. It must be permitted something, and cannot be a server.
+    fn client(rights: Rights, uid: &str, channel: &str) -> Result<Rights, Denied> {
+        let permissions = rights.permissions.without(Permissions::PEER);
+        if permissions.is_empty() {
+            return Err(rights.denied(Permissions::NONE, uid, channel));
         }
+        Ok(Rights {
+            permissions,
+            ..rights
+        })
+    }
+
+    /// Returns the rights of a server below: it needs the permission, and has all others with it. Under `sender` a
+    /// rule must give it: a server carries frames of many uids, and nobody can tell whether its members have sent
+    /// them.
+    fn server_below(&self, rights: Rights, uid: &str, channel: &str) -> Result<Rights, Denied> {
+        rights.require(Permissions::PEER, uid, channel)?;
+        let names = match self.names {
+            NameCheck::Sender if self.rules.is_empty() => return Err(Denied::ChecksSenders),
+            NameCheck::Sender => NameCheck::Channel,
+            names => names,
+        };
+        Ok(Rights {
+            names,
+            permissions: Permissions::ALL,
+            // It has no use for a gap that only a new resync closes, and members must not wait for another server.
+            slow_policy: Some(SlowPolicy::Disconnect),
+            ..rights
+        })
     }
 
     /// Returns the reason to deny a join that has proved nothing.
@@ -244,7 +306,7 @@ impl Access {
                 hashes,
             }),
             // Nothing has to be proved, whatever is shown.
-            Err(_) if self.admits_anonymous(Entry::Web) => Ok(RequestProof::default()),
+            Err(_) if self.needs_no_proof(Entry::Web) => Ok(RequestProof::default()),
             Err(denied) => Err(denied),
         }
     }
@@ -289,9 +351,14 @@ impl Access {
         self.keys.is_empty()
     }
 
-    /// Returns `true` if nothing has to be proved for a join of that form.
-    fn admits_anonymous(&self, entry: Entry) -> bool {
+    /// Returns `true` if nothing has to be proved for a join of that form: whatever its client shows is taken.
+    fn needs_no_proof(&self, entry: Entry) -> bool {
         self.is_open() || entry == Entry::Web && self.trusts_web
+    }
+
+    /// Returns `true` if clients that show no key may join in that form. Wrong ones may be refused all the same.
+    fn admits_anonymous(&self, entry: Entry) -> bool {
+        self.needs_no_proof(entry) || entry != Entry::Resync && self.rules.admit_anonymous()
     }
 
     /// Returns the hosts by which pages may be asked for. Where no key protects the channels, a

@@ -56,6 +56,18 @@ pub(crate) struct RequestProof {
     pub(super) hashes: Vec<u64>,
 }
 
+impl RequestProof {
+    /// Returns `true` if the request has not shown anything.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.grant.is_none() && self.hashes.is_empty()
+    }
+}
+
+/// Returns `true` if `auth` is what v2 clients say that know no key: nothing, or a hash of the names alone.
+pub(super) fn shows_no_key(auth: Option<u64>, uid: &str, channel: &str) -> bool {
+    auth.is_none_or(|auth| auth == v2_auth(uid, channel, ""))
+}
+
 /// SipHash-2-4 with an all-zero key over the bytes of the three, with nothing between them.
 pub(super) fn v2_auth(uid: &str, channel: &str, key: &str) -> u64 {
     let mut hasher = SipHasher24::new();

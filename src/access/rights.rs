@@ -79,12 +79,21 @@ impl Rights {
         if self.permits(wanted) {
             return Ok(());
         }
-        Err(Denied::NoRight {
-            right: wanted.without(self.permissions),
-            holder: self.holder(),
+        Err(self.denied(wanted.without(self.permissions), uid, channel))
+    }
+
+    /// Returns the reason to deny what needs `right`, which is missing.
+    pub(super) fn denied(&self, right: Permissions, uid: &str, channel: &str) -> Denied {
+        let holder = match self.grant() {
+            None => "anonymous".to_owned(),
+            Some(Grant::Key(key)) => format!("key {}", key.name()),
+        };
+        Denied::NoRight {
+            right,
+            holder,
             uid: Escaped(uid).to_string(),
             channel: Escaped(channel).to_string(),
-        })
+        }
     }
 
     /// Returns what the session may do.
@@ -104,9 +113,7 @@ impl Rights {
 
     /// Returns the name of the key that its client knows, if it has shown one.
     pub(crate) fn key_name(&self) -> Option<&str> {
-        match self.grant()? {
-            Grant::Key(key) => Some(key.name()),
-        }
+        self.grant()?.key_name()
     }
 
     /// Returns the check of the bodies that follow the join; `None` if they may hold anything.
@@ -116,14 +123,6 @@ impl Rights {
             NameCheck::Off => None,
             NameCheck::Channel => Some(BodyCheck::Channel(prefix())),
             NameCheck::Sender => Some(BodyCheck::Sender(prefix())),
-        }
-    }
-
-    /// Names whom the rights are given to, as the log has it.
-    fn holder(&self) -> String {
-        match self.grant() {
-            None => "nobody in particular (anonymous)".to_owned(),
-            Some(Grant::Key(key)) => format!("key {}", key.name()),
         }
     }
 }
