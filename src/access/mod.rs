@@ -35,7 +35,7 @@ use crate::protocol::{Key, Keyring};
 use crate::settings::{NameCheck, Settings};
 use crate::websocket::{Hosts, host_allowed, origin_allowed};
 pub(crate) use denied::Denied;
-pub(crate) use grant::{DEFAULT_KEY, Grant, Subject};
+pub(crate) use grant::{Grant, Subject};
 use keys::Keys;
 pub(crate) use listener::{ListenerFault, check_listener};
 pub use pattern::{BadPattern, NamePattern};
