@@ -20,6 +20,7 @@ use crate::peer::LinkStatus;
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
+use crate::shard::watchdog::Watchdog;
 use crate::shard::{BrokerPhase, Common, Shard};
 use crate::tls::{CertificateWatch, ServerTls, TlsError};
 pub use error::{BrokerError, StartError};
@@ -42,6 +43,7 @@ pub struct Broker {
     listeners: Vec<(ListenerKind, SocketAddr)>,
     tls: Option<Arc<ServerTls>>,
     _watch: Option<CertificateWatch>,
+    _watchdog: Watchdog,
 }
 
 impl Broker {
@@ -93,6 +95,7 @@ impl Broker {
         let watch = watch.map_err(StartError::Thread)?;
         let listeners = listening.addresses();
         let (common, seeds) = seeds(settings, peer_tls, shards);
+        let watchdog = Watchdog::start(common.clone()).map_err(StartError::Thread)?;
         let mut broker = Self {
             common,
             threads: Vec::new(),
@@ -100,6 +103,7 @@ impl Broker {
             listeners,
             tls,
             _watch: watch,
+            _watchdog: watchdog,
         };
         for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
             let setup = move |shard: &_| accept(shard, sockets);
@@ -140,6 +144,12 @@ impl Broker {
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats_of(&self.common)
+    }
+
+    /// Returns `true` while every shard turns its loop; see [`StopHandle::is_healthy`].
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.common.is_healthy()
     }
 
     /// Returns the status of each link to an upstream server, sorted by channel.
@@ -233,6 +243,13 @@ impl StopHandle {
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats_of(&self.common)
+    }
+
+    /// Returns `true` while every shard turns its loop. A shard that has not done so for a second, whose clients wait,
+    /// is reported in the log with the task that keeps it busy. A thread of the broker looks four times a second.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.common.is_healthy()
     }
 
     /// Returns the status of each link to an upstream server, sorted by channel.

@@ -13,6 +13,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         .map(|seed| spawn(common.clone(), seed, setup).unwrap());
     Broker {
         threads: threads.collect(),
+        _watchdog: Watchdog::start(common.clone()).unwrap(),
         common,
         addresses: Vec::new(),
         listeners: Vec::new(),

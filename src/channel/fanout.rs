@@ -241,6 +241,12 @@ impl<T> Fanout<T> {
         !self.dirty.is_empty()
     }
 
+    /// Returns the number of members that are listed as dirty.
+    #[must_use]
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Takes the next member off the list of dirty ones. It may have left since.
     pub fn next_dirty(&mut self) -> Option<MemberKey> {
         if self.round.left == 0 {

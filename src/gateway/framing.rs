@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::channel::{Encoding, NoticeEncoding, Unit};
 use crate::shard::ended::{Ended, slow_text};
 use crate::shard::framing::Framing;
+use crate::shard::labels::Transport;
 use crate::websocket::{
     CloseCode, Opcode, bodies_run, body_notice, close_frame, holds_hint, marked_notice,
     marked_payloads_run, payloads_run, read_body_notice, read_marked_notice, server_frame,
@@ -35,6 +36,7 @@ static MARKED_PAYLOADS: Encoding =
 
 /// Mles v1 over WebSocket.
 pub(super) static V1: Framing = Framing {
+    transport: Transport::WebSocket,
     encoding: &BODIES,
     ping: Some(ping),
     close,
@@ -42,6 +44,7 @@ pub(super) static V1: Framing = Framing {
 
 /// Mles v2.
 pub(super) static V2: Framing = Framing {
+    transport: Transport::WebSocket,
     encoding: &PAYLOADS,
     ping: Some(ping),
     close,
@@ -49,6 +52,7 @@ pub(super) static V2: Framing = Framing {
 
 /// Mles v2 for clients that ask for positions.
 pub(super) static V2_RESUME: Framing = Framing {
+    transport: Transport::WebSocket,
     encoding: &MARKED_PAYLOADS,
     ping: Some(ping),
     close,

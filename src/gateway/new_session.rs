@@ -59,6 +59,7 @@ impl NewSession {
                 uid: self.uid,
                 rights: self.rights,
                 permit,
+                transport: layered.transport(),
             },
             channel: self.channel,
             join: join.into(),

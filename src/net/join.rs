@@ -17,6 +17,7 @@ use crate::protocol::{
 };
 use crate::settings::Limits;
 use crate::shard::input::{Frames, Input, Next};
+use crate::shard::labels::Transport;
 use crate::shard::layered::Layered;
 use crate::shard::limits::Permit;
 use crate::shard::links::received_resync::ReceivedResync;
@@ -70,7 +71,8 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
     }
     match admit(shard, &join, &pending).await {
         Ok(entry) => {
-            let arrival = arrival(shard, layered, entry, early, pending);
+            let transport = layered.transport();
+            let arrival = arrival(shard, (layered, transport), entry, early, pending);
             shard.serve_in_place(arrival).await;
         }
         Err(refusal) => {
@@ -83,7 +85,11 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
 /// Sends a connection that can move to its channel's owner, if its first frame is accepted.
 async fn route(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pending: PendingJoin) {
     match admit(shard, &join, &pending).await {
-        Ok(entry) => shard.route(arrival(shard, socket, entry, early, pending)),
+        Ok(entry) => {
+            // What comes over TLS moves only for servers, whose sessions are links.
+            let socket = (socket, Transport::Tcp);
+            shard.route(arrival(shard, socket, entry, early, pending));
+        }
         Err(refusal) => {
             shard.note_refusal(pending.peer, Attempt::Join, &refusal);
             tell_server(shard, socket, pending.permit, &join, &refusal);
@@ -115,7 +121,7 @@ async fn admit(
 
 fn arrival<S>(
     shard: &Shard,
-    socket: S,
+    (socket, transport): (S, Transport),
     entry: JoinRequest,
     early: Early,
     pending: PendingJoin,
@@ -130,6 +136,7 @@ fn arrival<S>(
             uid: entry.uid,
             rights: entry.rights,
             permit: Some(pending.permit),
+            transport,
         },
         channel: entry.channel,
         join: entry.join,

@@ -141,6 +141,11 @@ impl Allowance {
         self.left += bytes;
     }
 
+    /// Returns the bytes that are used, and those that may be.
+    pub(crate) const fn usage(&self) -> (usize, usize) {
+        (self.total.saturating_sub(self.left), self.total)
+    }
+
     /// Bytes that nobody uses.
     #[cfg(test)]
     pub(crate) const fn left(&self) -> usize {

@@ -86,15 +86,18 @@ impl Shard {
         let Some(members) = registry.local_members(home) else {
             return;
         };
+        let mut written = 0;
         while turn::spent() < until
             && let Some(key) = members.local.next_dirty()
         {
+            written += 1;
             if let Some(ended) = self.flush_member(members.local, key, members.settings, now) {
                 done.push(ended);
             }
         }
         registry.had_its_turn(home);
         drop(registry);
+        self.has_written(home, written);
         for (session, ended) in done {
             match ended {
                 Some(ended) => self.end(&session, ended),
@@ -208,7 +211,9 @@ impl Shard {
             turn::spend(turn::SYSTEM_CALL);
             match writer.try_write(member.session, &member.outbox) {
                 Ok(n) => {
-                    self.stats().writes.add(1);
+                    let (stats, transport) = (self.stats(), member.handle.transport);
+                    stats.writes.of(transport).add(1);
+                    stats.bytes_out.of(transport).add(n as u64);
                     turn::spend_bytes(n);
                     if member.encoding() != &FRAMES {
                         // They were made of frames.
@@ -233,6 +238,7 @@ impl Shard {
 
     /// The task of a member whose socket is full. It ends when all is written or the member is gone.
     async fn write_when_ready(self: Rc<Self>, session: Rc<Session>, key: MemberKey) {
+        let _stalled = self.list_stalled(&session);
         loop {
             let Some(deadline) = self.stall_deadline(&session, key) else {
                 return;

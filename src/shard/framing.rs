@@ -3,11 +3,14 @@
 use bytes::Bytes;
 
 use super::ended::Ended;
+use super::labels::Transport;
 use crate::channel::Encoding;
 
 /// How a gateway's protocol carries sessions. The shard does not know what its bytes mean.
 #[derive(Debug)]
 pub(crate) struct Framing {
+    /// What it is to who operates the broker, without TLS.
+    pub(crate) transport: Transport,
     /// The encoding of the queues of all sessions.
     pub(crate) encoding: &'static Encoding,
     /// Makes a message that every client answers at once; `None` if there is no such message.

@@ -104,6 +104,7 @@ impl Shard {
         let clear = self.requests.iter().all(Outlet::is_clear);
         if clear && self.may_take_requests() {
             self.congestion.set(false);
+            self.stats().congested.set(0);
         }
     }
 
@@ -121,6 +122,7 @@ impl Shard {
                 session,
                 run,
             } => self.propose_relayed(channel, session, run),
+            Request::Follow { channel, read } => self.follow_on_owner(channel, read),
             Request::Leave {
                 channel,
                 cid,

@@ -20,6 +20,7 @@ use self::out::{Control, Out};
 use self::tls::{TlsProgress, TlsSocket, read_tls};
 use super::ended::Ended;
 use super::framing::Framing;
+use super::labels::Transport;
 use super::stream::with_slices;
 use super::turn;
 use crate::channel::{Outbox, SessionId};
@@ -74,6 +75,17 @@ impl Layered {
 
     pub(super) fn framing(&self) -> Option<&'static Framing> {
         self.framing.get()
+    }
+
+    /// Returns what carries its sessions.
+    pub(crate) fn transport(&self) -> Transport {
+        let framing = self.framing().map(|framing| framing.transport);
+        let transport = framing.unwrap_or(Transport::Tcp);
+        if self.is_encrypted() {
+            transport.encrypted()
+        } else {
+            transport
+        }
     }
 
     /// Makes the caller's task the one that sees the connection off. To be waited for.

@@ -39,10 +39,16 @@ impl Shard {
 
     fn report_end(self: &Rc<Self>, session: &Rc<Session>, ended: &Ended, unsent: Dropped) {
         if session.role == Role::Upstream {
+            self.stats().sessions.of(session.transport).sub(1);
             self.link_ended(session, ended, unsent);
         } else {
             self.report_member_end(session, ended, unsent);
         }
+    }
+
+    /// Counts a session of this shard, until its end is reported. It may have ended already.
+    pub(super) fn count_session(&self, session: &Session) {
+        self.stats().sessions.of(session.transport).add(1);
     }
 
     /// The broker is stopping and the session has got all that was queued for it: closes our side.
@@ -221,13 +227,14 @@ impl Shard {
 
     fn report_member_end(&self, session: &Session, ended: &Ended, unsent: Dropped) {
         let stats = self.stats();
+        stats.sessions.of(session.transport).sub(1);
         let counter = match ended {
             Ended::ByPeer(_) if session.is_contested.get() => &stats.replaced,
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
             Ended::Overdrawn => &stats.partials_evicted,
             Ended::Overdue => &stats.frames_overdue,
-            Ended::Slow(_) => &stats.slow_disconnects,
+            Ended::Slow(reason) => stats.slow_disconnects.of(*reason),
             Ended::Replaced => &stats.replaced,
             Ended::LetGo(_) => &stats.half_closed_evicted,
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustls::Connection;
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::ask::Question;
 use super::ids::{ChannelId, ShardId};
+use super::labels::Transport;
 use super::layered::Layered;
 use super::limits::{LimitReached, Permit};
 use super::links::received_resync::ReceivedResync;
@@ -33,6 +35,8 @@ pub(crate) enum Request {
         session: SessionId,
         run: FrameRun,
     },
+    /// A run is sampled that was sent before this.
+    Follow { channel: ChannelId, read: Instant },
     /// A relay member is gone.
     Leave {
         channel: ChannelId,
@@ -78,6 +82,8 @@ pub(crate) enum Delivery {
         /// Number of messages in it, if the channel is numbered.
         messages: u32,
     },
+    /// A run is sampled that was sent before this.
+    Follow { channel: ChannelId, read: Instant },
     /// A session whose connection stays there is refused a seat.
     Refuse {
         session: SessionId,
@@ -118,7 +124,8 @@ impl Weigh for Request {
             Self::Publish { run, .. } => run.pinned(),
             Self::Ask(question) => question.weight(),
             Self::Named(named) => named.weight(),
-            Self::Leave { .. }
+            Self::Follow { .. }
+            | Self::Leave { .. }
             | Self::ListMembers { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }
@@ -136,7 +143,8 @@ impl Weigh for Delivery {
             // The replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight(),
             Self::TellMembers { news, .. } => news.weight(),
-            Self::Refuse { .. }
+            Self::Follow { .. }
+            | Self::Refuse { .. }
             | Self::Through
             | Self::NameMembers { .. }
             | Self::Test { .. }
@@ -157,6 +165,8 @@ pub(crate) struct Identity {
     pub(crate) rights: Rights,
     /// Keeps the connection counted, unless what it lives in does that.
     pub(crate) permit: Option<Permit>,
+    /// What carries the session.
+    pub(crate) transport: Transport,
 }
 
 /// Input that arrived behind a join frame, before the session had its seat.

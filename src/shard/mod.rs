@@ -19,6 +19,7 @@
 pub(crate) mod allowance;
 pub(crate) mod ask;
 mod close;
+pub(crate) mod counter;
 mod dirty;
 mod drain;
 pub(crate) mod ended;
@@ -29,6 +30,8 @@ mod ids;
 mod inbox;
 pub(crate) mod input;
 mod join;
+pub(crate) mod labels;
+mod latency;
 pub(crate) mod layered;
 mod leave;
 pub(crate) mod limits;
@@ -47,6 +50,7 @@ mod registry;
 mod relay;
 mod resume;
 mod room;
+mod sampler;
 mod seat;
 mod sequence;
 pub(crate) mod session;
@@ -58,6 +62,7 @@ mod takeover;
 pub(crate) mod thread;
 pub(crate) mod turn;
 mod wake;
+pub(crate) mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -84,6 +89,7 @@ use crate::tls::ClientTls;
 use ids::ChannelId;
 pub(crate) use ids::ShardId;
 use input::Scratch;
+use latency::LatencySampler;
 use limits::Limiter;
 use links::Merging;
 pub(crate) use log_limiter::LogLimiter;
@@ -92,10 +98,12 @@ use message::{Delivery, Request};
 use parked::Parked;
 use pause::Pause;
 use registry::Registry;
+use sampler::StalledMembers;
 use stats::ShardStats;
 use takeover::Takeovers;
 use turn::Lane;
 use wake::Wake;
+use watchdog::{TaskKind, TurnMark};
 
 /// Lifecycle of a broker. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,6 +184,11 @@ impl Common {
             panicked: AtomicBool::new(false),
             settings,
         }
+    }
+
+    /// Returns `true` while every shard turns its loop.
+    pub(crate) fn is_healthy(&self) -> bool {
+        !self.stats.iter().any(|shard| shard.turn.is_stuck())
     }
 
     /// Returns the number of shards.
@@ -278,6 +291,10 @@ pub(crate) struct Shard {
     lane: Lane,
     /// Number of sessions with a running task.
     sessions: Cell<usize>,
+    /// Samples how long runs take.
+    latency: LatencySampler,
+    /// The members whose sockets are full.
+    stalled: StalledMembers,
 }
 
 impl Shard {
@@ -323,10 +340,11 @@ impl Shard {
     /// Runs a task on this shard. If it panics the broker stops: a shard that lost a task could
     /// serve its channels only in part.
     pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let kind = kind_of(&self.stats().turn, &task);
         let guard = PanicGuard {
             shard: self.clone(),
         };
-        tokio::task::spawn_local(Guarded { task, guard });
+        tokio::task::spawn_local(Guarded { task, guard, kind });
     }
 
     /// Sends to the owner of a channel. Only for other shards.
@@ -347,8 +365,14 @@ impl Shard {
         if !self.congestion.is_on() {
             self.congestion.set(true);
             self.stats().congestions.add(1);
+            self.stats().congested.set(1);
         }
     }
+}
+
+/// Returns the kind of `task`, for the watchdog.
+fn kind_of<F>(mark: &TurnMark, _task: &F) -> TaskKind {
+    mark.kind_of::<F>()
 }
 
 pin_project! {
@@ -357,6 +381,7 @@ pin_project! {
         #[pin]
         task: F,
         guard: PanicGuard,
+        kind: TaskKind,
     }
 }
 
@@ -365,9 +390,11 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
+        let stats = this.guard.shard.stats();
+        stats.turn.begin(*this.kind);
         turn::begin();
         let polled = this.task.poll(cx);
-        let stats = this.guard.shard.stats();
+        stats.turn.end();
         stats.longest_turn.raise(turn::spent().into());
         polled
     }

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::Shard;
 use super::allowance::Overdrawn;
+use super::labels::RefusalReason;
 use super::limits::LimitReached;
 use crate::access::Denied;
 use crate::escape::Escaped;
@@ -202,11 +203,11 @@ impl Shard {
         let stats = self.stats();
         let counter = match (attempt, refusal) {
             (_, Refusal::LetGo(_)) => &stats.joining_evicted,
-            (_, Refusal::LimitReached(_)) => &stats.turned_away,
+            (_, Refusal::LimitReached(limit)) => stats.turned_away.of(*limit),
             // An HTTP client still gets an answer: that its memory went was counted before.
-            (Attempt::Request, Refusal::Overdrawn) => &stats.refused,
+            (Attempt::Request, Refusal::Overdrawn) => stats.refused.of(RefusalReason::Memory),
             (_, Refusal::Overdrawn) => &stats.partials_evicted,
-            _ => &stats.refused,
+            _ => stats.refused.of(refusal.into()),
         };
         counter.add(1);
         if matches!(refusal, Refusal::CidInUse | Refusal::Duplicate) {

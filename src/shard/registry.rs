@@ -153,6 +153,11 @@ impl Registry {
         index(self.rooms.capacity())
     }
 
+    /// Returns the bytes of memory that histories take, and those that they may take.
+    pub(super) fn history_memory(&self) -> (usize, usize) {
+        (self.history.used(), self.history.allowed())
+    }
+
     /// Returns `true` while histories take more than three quarters of their memory. Then idle rooms
     /// are freed: a channel in use should not have to forget so that a forgotten one may remember.
     pub(super) fn is_short_of_memory(&self) -> bool {

@@ -23,6 +23,7 @@ impl Shard {
                 run,
                 messages,
             } => self.pass_on(channel, except, &run, messages),
+            Delivery::Follow { channel, read } => self.follow_on_relay(channel, read),
             Delivery::Refuse { session, why } => {
                 let parked = self.parked.borrow_mut().remove(&session);
                 if let Some(parked) = parked {

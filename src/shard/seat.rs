@@ -42,7 +42,7 @@ impl Shard {
             Socket::Parked(_) | Socket::Tls(_) => None,
         };
         let (session, cid) = (arrival.identity.session, arrival.identity.cid);
-        let uid = arrival.identity.uid.clone();
+        let (uid, transport) = (arrival.identity.uid.clone(), arrival.identity.transport);
         let names = arrival.resume.as_ref().and_then(|resume| resume.members);
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
         let newcomer = match spread_to {
@@ -58,7 +58,8 @@ impl Shard {
         self.tell_members_soon(at);
         self.after_joining(at, &uid, cid);
         if let Some(run) = publishes {
-            self.publish_in(at, session, run, now);
+            self.count_received(transport, &run);
+            self.propose_of_member(at, session, run, now);
         }
         self.announce_soon(at);
         Ok(newcomer)

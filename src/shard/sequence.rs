@@ -34,6 +34,7 @@ use std::time::Instant;
 use super::ask::{Receipt, Reply};
 use super::dirty::DirtyChannels;
 use super::ids::{ChannelId, Home, ShardId};
+use super::labels::Transport;
 use super::links::Compared;
 use super::message::Delivery;
 use super::refusal::Refusal;
@@ -158,7 +159,7 @@ impl Shard {
             let _ = reply.send(repeated.ok_or(Refusal::Stopping));
             return;
         };
-        self.count_received(&run);
+        self.count_received(Transport::Http, &run);
         let (from, source) = (SessionId::NONE, Source::Member);
         let proposed = Proposed { run, from, source };
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::ended::Ended;
 use super::ids::Home;
+use super::labels::Transport;
 use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
 use super::pause::Pause;
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
     pub(super) permit: Option<Permit>,
+    /// What carries it.
+    pub(super) transport: Transport,
 }
 
 /// A channel's part of a new session.
@@ -99,6 +102,7 @@ impl Session {
             uid,
             rights,
             permit,
+            transport,
         } = identity;
         debug_assert_ne!(session, SessionId::NONE);
         Rc::new(Self {
@@ -118,6 +122,10 @@ impl Session {
             writer,
             over: OnceCell::new(),
             permit,
+            transport: match seating.role {
+                Role::Client => transport,
+                Role::Downstream | Role::Upstream => Transport::Link,
+            },
         })
     }
 

@@ -14,11 +14,13 @@ use tokio::runtime::Builder;
 use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
+use super::latency::LatencySampler;
 use super::log_limiter::LogLimiter;
 use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
 use super::pause::Pause;
 use super::registry::Registry;
+use super::sampler::StalledMembers;
 use super::turn::Lane;
 use super::{BrokerPhase, Common, Shard};
 use crate::settings::Settings;
@@ -100,6 +102,7 @@ impl Seed {
     ///
     /// The system refuses what a runtime needs, or `setup` fails.
     pub(crate) fn run(self, setup: impl FnOnce(&Rc<Shard>) -> io::Result<()>) -> io::Result<()> {
+        let id = self.id;
         if let Some(core) = self.core
             && !core_affinity::set_for_current(core)
         {
@@ -113,16 +116,20 @@ impl Seed {
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build_local(Default::default())?;
-        runtime.block_on(async {
+        let common = self.common.clone();
+        let result = runtime.block_on(async {
             let (shard, inbox) = self.grow();
             shard.spawn(shard.clone().receive_forever(inbox));
             shard.spawn(shard.clone().flush_forever());
             shard.spawn(shard.clone().keep_lane_forever());
             shard.spawn(shard.clone().sweep_forever());
+            shard.spawn(shard.clone().sample_forever());
             setup(&shard)?;
             shard.live().await;
             Ok(())
-        })
+        });
+        common.stats[id.index()].turn.stop();
+        result
     }
 
     fn grow(self) -> (Rc<Shard>, Inbox) {
@@ -149,6 +156,8 @@ impl Seed {
             flusher: RefCell::new(None),
             lane: Lane::default(),
             sessions: Cell::new(0),
+            latency: LatencySampler::default(),
+            stalled: StalledMembers::default(),
             common: self.common,
         };
         (Rc::new(shard), self.inbox)

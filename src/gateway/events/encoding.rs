@@ -14,9 +14,11 @@ use crate::gateway::framing::reason;
 use crate::protocol::{Notice, Position};
 use crate::shard::ended::Ended;
 use crate::shard::framing::Framing;
+use crate::shard::labels::Transport;
 
 /// Event streams. A client answers nothing, so there are no pings.
 pub(in crate::gateway) static EVENTS: Framing = Framing {
+    transport: Transport::Events,
     encoding: &ENCODING,
     ping: None,
     close,

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::peer::link::SETTLE;
 use crate::shard::ids::ChannelId;
+use crate::shard::labels::Transport;
 use crate::shard::links::Compared;
 use crate::shard::links::received_resync::NewFrames;
 use crate::shard::message::{Arrival, Socket};
@@ -127,7 +128,7 @@ impl Shard {
                 self.stats().orphaned_frames.add(run.frames() as u64);
                 continue;
             };
-            self.count_received(&run);
+            self.count_received(Transport::Link, &run);
             let source = if is_late {
                 Source::Late { link, compared }
             } else {

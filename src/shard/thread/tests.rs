@@ -13,7 +13,9 @@ use crate::access::Rights;
 use crate::channel::{FrameRun, SessionId};
 use crate::protocol::{Cid, Key, Message, encode_frame};
 use crate::shard::ids::ChannelId;
+use crate::shard::labels::Transport;
 use crate::shard::message::{Adoption, Detached, Early, Identity, Socket};
+use crate::shard::watchdog::Watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CHANNEL: ChannelId = ChannelId {
@@ -61,6 +63,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
             uid: "alice".into(),
             rights: Rights::CLIENT,
             permit: None,
+            transport: Transport::Tcp,
         },
         id: CHANNEL,
         channel: "room".into(),
@@ -121,4 +124,35 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
 
     common.advance(BrokerPhase::Stopped);
     running.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_shard_that_is_kept_busy_is_found_and_forgiven() {
+    let settings = Settings {
+        pin: false,
+        ..Settings::default()
+    };
+    let (common, seeds) = seeds(settings, None, 1);
+    let [shard]: [Seed; 1] = seeds.try_into().ok().unwrap();
+    let watchdog = Watchdog::start(common.clone()).unwrap();
+    let wait_until = |common: &Common, is_healthy: bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while common.is_healthy() != is_healthy && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let busy = common.clone();
+    let running = thread::spawn(move || {
+        shard.run(|shard| {
+            shard.spawn(async move { wait_until(&busy, false) });
+            Ok(())
+        })
+    });
+    wait_until(&common, false);
+    assert!(common.stats[0].turn.stalls() > 0, "it was not found");
+    wait_until(&common, true);
+    assert!(common.is_healthy(), "it runs again");
+    common.advance(BrokerPhase::Stopped);
+    running.join().unwrap().unwrap();
+    drop(watchdog);
 }

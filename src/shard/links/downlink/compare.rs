@@ -15,6 +15,7 @@ use crate::protocol::{
 };
 use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
+use crate::shard::labels::Transport;
 use crate::shard::links::SeatedServer;
 use crate::shard::links::received_resync::{ReceivedResync, Runs};
 use crate::shard::room::Room;
@@ -113,11 +114,11 @@ impl Shard {
             downlinks.link_of(session.id)
         });
         let Some(link) = link else {
-            return self.publish_in(at, session.id, run, now);
+            return self.publish_in(at, session, run, now);
         };
         let publish = |run: Option<FrameRun>| {
             if let Some(run) = run {
-                self.publish_in(at, session.id, run, now);
+                self.publish_in(at, session, run, now);
             }
         };
         let (mut start, mut end, mut kept) = (0, 0, 0);
@@ -182,7 +183,7 @@ impl Shard {
         let (from, link) = (session.id, Some(link));
         let source = Source::Late { link, compared };
         for run in runs.finish() {
-            self.count_received(&run);
+            self.count_received(Transport::Link, &run);
             self.propose(at, Proposed { run, from, source }, now);
         }
         Ok(())

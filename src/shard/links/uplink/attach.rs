@@ -20,6 +20,7 @@ use crate::protocol::{
 };
 use crate::shard::Shard;
 use crate::shard::ids::{ChannelId, Home};
+use crate::shard::labels::Transport;
 use crate::shard::message::Early;
 use crate::shard::room::Room;
 use crate::shard::session::{Role, Session, SessionPhase};
@@ -82,6 +83,7 @@ impl Shard {
             uplink.begin(target, session.clone(), &opening, &room.name, now);
         }
         self.flush_soon(registry, Home::Owned(id.index));
+        self.count_session(&session);
         self.serve(session, reader, Early::default());
         Ok(())
     }
@@ -179,6 +181,7 @@ impl Shard {
             writer,
             over: OnceCell::new(),
             permit: None,
+            transport: Transport::Link,
         };
         (reader, Rc::new(session))
     }

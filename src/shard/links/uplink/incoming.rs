@@ -10,6 +10,7 @@ use crate::peer::status::LinkState;
 use crate::protocol::{FrameHeader, LinkNotice, frames, is_presence};
 use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
+use crate::shard::labels::Transport;
 use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::Session;
 use crate::shard::{LogLimiter, Shard};
@@ -55,7 +56,7 @@ impl Shard {
         let (from, target) = (session.id, sifted.target);
         let source = Source::Upstream(u8::try_from(target).unwrap_or(u8::MAX));
         for run in sifted.runs {
-            self.count_received(&run);
+            self.count_received(Transport::Link, &run);
             self.propose(at, Proposed { run, from, source }, now);
         }
         if sifted.is_echo {
