@@ -133,6 +133,8 @@ label! {
 pub(crate) enum RefusalReason {
     /// A wrong or missing key.
     Key,
+    /// No rule permits it.
+    Rights,
     /// The key was shown where others could read it.
     KeyInClear,
     /// The page's origin, or the name that the server was asked for by, is not allowed.
@@ -174,6 +176,7 @@ pub(crate) enum RefusalReason {
 label! {
     RefusalReason as "reason" {
         Key => "key",
+        Rights => "rights",
         KeyInClear => "key_in_clear",
         Origin => "origin",
         Name => "name",
@@ -232,6 +235,8 @@ impl From<&Denied> for RefusalReason {
             Denied::Origin { .. } | Denied::Host { .. } => Self::Origin,
             Denied::NameTooLong { .. } => Self::Name,
             Denied::ChecksSenders => Self::Sender,
+            Denied::NoRight { .. } => Self::Rights,
+            Denied::KeyRevoked { .. } | Denied::KeyNeeded => Self::Key,
         }
     }
 }
