@@ -55,7 +55,7 @@ pub mod tls;
 mod websocket;
 
 #[cfg(feature = "server")]
-pub use access::{AccessRule, BadPattern, NamePattern, Permissions, RuleHolder};
+pub use access::{AccessRule, BadKey, BadPattern, NamePattern, NamedKey, Permissions, RuleHolder};
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
@@ -68,7 +68,7 @@ pub use peer::{LinkCounts, LinkState, LinkStatus};
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    Limits, ListenerKind, NameCheck, NamedKey, PeerSettings, ProxySettings, Settings, TlsSettings,
+    Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings, Settings, TlsSettings,
     WebSocketSettings,
 };
 #[cfg(feature = "server")]

@@ -1,11 +1,10 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::access::AccessRule;
+use crate::access::{AccessRule, NamedKey};
 use crate::channel::ChannelRules;
 use crate::network::Network;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
@@ -250,42 +249,6 @@ impl ProxySettings {
     /// Returns `true` if a connection from that address may tell that its client has another.
     pub(crate) fn may_name_client(&self, kind: ListenerKind, ip: IpAddr) -> bool {
         (kind.is_web() || self.protocol.contains(&kind)) && self.trusts(ip)
-    }
-}
-
-/// A key with a name: a secret that clients of one kind share.
-///
-/// `Debug` never shows the secret.
-#[derive(Clone)]
-pub struct NamedKey {
-    name: String,
-    secret: String,
-}
-
-impl NamedKey {
-    /// Creates a key. The name is for rules and the log; `default`, `anonymous` and `token` are taken.
-    #[must_use]
-    pub const fn new(name: String, secret: String) -> Self {
-        Self { name, secret }
-    }
-
-    /// Returns the name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns what session keys are made from with it.
-    pub(crate) fn keyring(&self) -> Keyring {
-        Keyring::new(Some(self.secret.clone()), None)
-    }
-}
-
-impl fmt::Debug for NamedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamedKey")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
     }
 }
 

@@ -4,9 +4,6 @@ use std::fmt;
 
 use crate::protocol::Keyring;
 
-/// Name of the key that `key` or `key_file` sets, or `addr_key`.
-pub(crate) const DEFAULT_KEY: &str = "default";
-
 /// What the client of a session has proved. The session keeps it, so that a reload can tell whether it still counts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Grant {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-use super::grant::{DEFAULT_KEY, Grant, KeyGrant};
+use super::grant::{Grant, KeyGrant};
+use super::named_key::DEFAULT_KEY;
 use super::proof::v2_auth;
 use crate::protocol::{Key, Keyring};
 use crate::settings::Settings;

@@ -16,6 +16,7 @@ mod denied;
 mod grant;
 mod keys;
 mod listener;
+mod named_key;
 mod pattern;
 mod permissions;
 mod proof;
@@ -38,6 +39,9 @@ pub(crate) use denied::Denied;
 pub(crate) use grant::{Grant, Subject};
 use keys::Keys;
 pub(crate) use listener::{ListenerFault, check_listener};
+#[cfg(feature = "cli")]
+pub(crate) use named_key::{ANONYMOUS, DEFAULT_KEY, TOKEN, check_key_name};
+pub use named_key::{BadKey, NamedKey};
 pub use pattern::{BadPattern, NamePattern};
 pub use permissions::Permissions;
 use proof::shows_no_key;

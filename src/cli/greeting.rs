@@ -12,7 +12,8 @@ use crate::shard::stats::Stats;
 
 /// Says who may join.
 pub(super) fn access(settings: &Settings) -> &'static str {
-    if settings.keyring.is_secret() {
+    let has_key = settings.keyring.is_secret() || !settings.keys.is_empty();
+    if has_key {
         "a key is set"
     } else if settings.allow_anonymous {
         "no key is set: anyone who can reach it may join"

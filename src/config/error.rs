@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use super::model::LogFormat;
 use super::origin::ValueOrigin;
+use super::value::quoted;
+use crate::access::BadKey;
 
 /// Everything that is wrong with a configuration: at least one problem.
 #[derive(Debug, Error)]
@@ -82,8 +84,28 @@ pub(crate) enum Fault {
     },
     #[error("not UTF-8")]
     NotText,
-    #[error("this rule has no `pattern`; expected one such as \"telemetry.*\"")]
-    NoPattern,
+    #[error("this [[{table}]] has no `{key}`; expected one such as {example}")]
+    Missing {
+        table: &'static str,
+        key: &'static str,
+        example: &'static str,
+    },
+    #[error(transparent)]
+    KeyName(BadKey),
+    #[error("the key `{name}` is already in line {first}")]
+    SameKeyName { name: String, first: usize },
+    #[error("the key in {path} is that of `{twin}` too: each name needs a secret of its own")]
+    SameSecret { path: PathBuf, twin: String },
+    #[error("no key has the name that this rule is for; known: {0}")]
+    UnknownHolder(String),
+    #[error("`{key}` is {}, which is no pattern: {why}", quoted(.text))]
+    Pattern {
+        key: &'static str,
+        text: String,
+        why: String,
+    },
+    #[error("unknown right {} in `allow`; {hint}", quoted(.right))]
+    UnknownRight { right: String, hint: String },
     #[error("the pattern \"{pattern}\" is already in line {first}, and the first match applies")]
     SamePattern { pattern: String, first: usize },
     #[error(

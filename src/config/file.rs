@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::access::{ACCESS_RULES, KEYS, KeyTable, RuleTable};
 use super::assignment::Assignment;
 use super::error::{Fault, Problem};
 use super::option::{Opt, Section};
@@ -29,11 +30,13 @@ pub(super) struct Rule<'a> {
     pub(super) assignments: Vec<Assignment<'a>>,
 }
 
-/// The file as a layer: values for options, and rules for channels.
+/// The file as a layer: values for options, rules for channels, keys, and rules about rights.
 #[derive(Default)]
 pub(super) struct Layer<'a> {
     pub(super) assignments: Vec<Assignment<'a>>,
     pub(super) rules: Vec<Rule<'a>>,
+    pub(super) keys: Vec<KeyTable>,
+    pub(super) access_rules: Vec<RuleTable>,
 }
 
 /// A configuration file: its path, and its text.
@@ -42,8 +45,8 @@ pub(super) struct ConfigFile {
     text: String,
 }
 
-type TomlKey<'a> = &'a Spanned<DeString<'a>>;
-type TomlValue<'a> = &'a Spanned<DeValue<'a>>;
+pub(super) type TomlKey<'a> = &'a Spanned<DeString<'a>>;
+pub(super) type TomlValue<'a> = &'a Spanned<DeValue<'a>>;
 
 impl ConfigFile {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
@@ -88,6 +91,8 @@ impl ConfigFile {
             match section {
                 Some(section) => layer.assignments.extend(reader.section(section, value)),
                 None if name == RULES => layer.rules = reader.rules(value),
+                None if name == KEYS => layer.keys = reader.keys(value),
+                None if name == ACCESS_RULES => layer.access_rules = reader.access_rules(value),
                 None => reader.unknown_at_root(key),
             }
         }
@@ -105,7 +110,7 @@ impl ConfigFile {
 }
 
 /// Reads tables and collects what is wrong with them.
-struct TableReader<'s, 'p> {
+pub(super) struct TableReader<'s, 'p> {
     file: &'s ConfigFile,
     problems: &'p mut Vec<Problem>,
 }
@@ -162,7 +167,12 @@ impl TableReader<'_, '_> {
         let place = format!("in [[{RULES}]]");
         let assignments = self.assignments(Section::Channel, settings.into_iter(), &place);
         let Some((key, pattern)) = patterns.first() else {
-            self.problem(&value.span(), Fault::NoPattern);
+            let fault = Fault::Missing {
+                table: RULES,
+                key: PATTERN,
+                example: "\"telemetry.*\"",
+            };
+            self.problem(&value.span(), fault);
             return None;
         };
         match pattern.get_ref() {
@@ -190,12 +200,13 @@ impl TableReader<'_, '_> {
 
     fn unknown_at_root(&mut self, key: TomlKey<'_>) {
         let name: &str = key.get_ref();
-        let known = Section::ALL.into_iter().map(Section::name).chain([RULES]);
+        let known = Section::ALL.into_iter().map(Section::name);
+        let known = known.chain([RULES, KEYS, ACCESS_RULES]);
         let hint = elsewhere(name).unwrap_or_else(|| nearest(name, known.collect()));
         self.unknown_key(key, "outside of any section", hint);
     }
 
-    fn unknown_key(&mut self, key: TomlKey<'_>, place: &str, hint: String) {
+    pub(super) fn unknown_key(&mut self, key: TomlKey<'_>, place: &str, hint: String) {
         let fault = Fault::UnknownKey {
             key: key.get_ref().to_string(),
             place: place.to_owned(),
@@ -204,7 +215,7 @@ impl TableReader<'_, '_> {
         self.problem(&key.span(), fault);
     }
 
-    fn wrong_type(&mut self, key: &'static str, value: TomlValue<'_>, expected: &str) {
+    pub(super) fn wrong_type(&mut self, key: &'static str, value: TomlValue<'_>, expected: &str) {
         let fault = Fault::Value {
             key,
             found: RawValue::from(value.get_ref()).to_string(),
@@ -213,8 +224,12 @@ impl TableReader<'_, '_> {
         self.problem(&value.span(), fault);
     }
 
-    fn problem(&mut self, span: &Range<usize>, fault: Fault) {
-        let origin = self.file.origin(span);
+    pub(super) fn origin(&self, span: &Range<usize>) -> ValueOrigin {
+        self.file.origin(span)
+    }
+
+    pub(super) fn problem(&mut self, span: &Range<usize>, fault: Fault) {
+        let origin = self.origin(span);
         self.problems.push(Problem { origin, fault });
     }
 }
@@ -236,7 +251,7 @@ fn elsewhere(key: &str) -> Option<String> {
 }
 
 /// Says which of `known` was probably meant; all of them when none is similar.
-fn nearest(key: &str, known: Vec<&str>) -> String {
+pub(super) fn nearest(key: &str, known: Vec<&str>) -> String {
     let score = |known: &str| strsim::jaro_winkler(key, known);
     let best = known
         .iter()

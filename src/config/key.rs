@@ -61,7 +61,7 @@ impl KeySources {
 }
 
 /// Reads the key that stands in a file, alone on its first line.
-fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Secret, Fault> {
+pub(super) fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Secret, Fault> {
     let failed = |source| Fault::KeyFile {
         path: path.to_owned(),
         source,

@@ -12,6 +12,7 @@
 //!
 //! This module must not start anything, write anything, or show a secret.
 
+mod access;
 mod assignment;
 mod check;
 mod env;

@@ -45,6 +45,17 @@ pub(crate) struct Secrets {
     pub(crate) key_file: Option<PathBuf>,
     /// The key that is mixed with a client's address.
     pub(crate) addr_key: Option<Secret>,
+    /// Further keys, each with a name and a file.
+    pub(crate) keys: Vec<NamedKeyFile>,
+}
+
+/// A key with a name, and the file that holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedKeyFile {
+    /// Its name, for rules and the log.
+    pub(crate) name: String,
+    /// The file.
+    pub(crate) file: PathBuf,
 }
 
 /// A string that `Debug` never shows.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::access::{ACCESS_RULES, KEYS};
 use super::file::{PATTERN, RULES};
 use super::model::Config;
 use super::option::{Opt, Section};
@@ -9,6 +10,7 @@ use super::origin::ValueOrigins;
 use super::resolve::Resolved;
 use super::table::OPTIONS;
 use super::value::quoted;
+use crate::access::{ANONYMOUS, AccessRule, RuleHolder, TOKEN};
 use crate::channel::ChannelSettings;
 
 /// Displays a configuration as TOML, with the origin of each value. Secrets are replaced by
@@ -34,8 +36,34 @@ impl fmt::Display for AsToml<'_> {
             writeln!(f, "\n[[{RULES}]]\n{PATTERN} = {}", quoted(pattern))?;
             rule(config, settings, f)?;
         }
-        Ok(())
+        for key in &config.secrets.keys {
+            let file = quoted(key.file.display());
+            writeln!(
+                f,
+                "\n[[{KEYS}]]\nname = {}\nfile = {file}",
+                quoted(&key.name)
+            )?;
+        }
+        config
+            .settings
+            .rules
+            .iter()
+            .try_for_each(|rule| access_rule(rule, f))
     }
+}
+
+fn access_rule(rule: &AccessRule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "\n[[{ACCESS_RULES}]]")?;
+    match &rule.holder {
+        RuleHolder::Everybody => {}
+        RuleHolder::Key(name) => writeln!(f, "key = {}", quoted(name))?,
+        RuleHolder::Token => writeln!(f, "key = {}", quoted(TOKEN))?,
+        RuleHolder::Anonymous => writeln!(f, "key = {}", quoted(ANONYMOUS))?,
+    }
+    let allow: Vec<_> = rule.allow.names().map(quoted).collect();
+    writeln!(f, "uid = {}", quoted(&rule.uid))?;
+    writeln!(f, "channel = {}", quoted(&rule.channel))?;
+    writeln!(f, "allow = [{}]", allow.join(", "))
 }
 
 /// Writes a rule whole, with what it took over from `[channel]`.

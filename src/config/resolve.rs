@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::access::{apply_keys, apply_rules, keys_without_rights};
 use super::assignment::Assignment;
 use super::check::{check, check_rule};
 use super::env::Environment;
@@ -86,9 +87,19 @@ pub(super) fn resolve_with_file(
         problems.push(problem);
         None
     });
+    apply_keys(
+        &mut config,
+        layer.keys,
+        key.as_ref(),
+        &mut problems,
+        &mut warnings,
+    );
+    let has_default = key.is_some() || config.secrets.addr_key.is_some();
+    apply_rules(&mut config, layer.access_rules, has_default, &mut problems);
+    let has_shared = key.is_some() || !config.secrets.keys.is_empty();
     // Values that were refused have kept their defaults: checking those together would blame them.
     if problems.is_empty() {
-        check(&config, key.is_some(), &origins, &mut problems);
+        check(&config, has_shared, &origins, &mut problems);
     }
     ConfigError::check(problems, config.log.format)?;
 
@@ -97,6 +108,7 @@ pub(super) fn resolve_with_file(
         key.is_some(),
         &sources.environment,
     ));
+    warnings.extend(keys_without_rights(&config, has_default));
     config.settings.keyring = keyring(&config, key);
     Ok(Resolved {
         config,
@@ -198,7 +210,8 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
     if has_key && has_addr_key {
         warnings.push("addr_key has no effect: the shared key takes its place".to_owned());
     }
-    if config.settings.allow_anonymous && (has_key || has_addr_key) {
+    let has_named = !config.secrets.keys.is_empty();
+    if config.settings.allow_anonymous && (has_key || has_addr_key || has_named) {
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
     }
     warnings.extend(tls_warnings(&config.settings));

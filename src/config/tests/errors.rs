@@ -198,7 +198,7 @@ fn sections_and_rules_must_be_tables() {
     );
     assert_error(
         "\n[[channel_rule]]\nhistory_limit = 3",
-        "mles.toml:2: this rule has no `pattern`; expected one such as \"telemetry.*\"",
+        "mles.toml:2: this [[channel_rule]] has no `pattern`; expected one such as \"telemetry.*\"",
     );
     assert_error(
         "[[channel_rule]]\npattern = \"a\"\n[[channel_rule]]\npattern = \"a\"",
