@@ -1,5 +1,6 @@
 //! Tests of the configuration, through the same door that the program uses.
 
+mod access;
 mod errors;
 mod files;
 mod layers;
