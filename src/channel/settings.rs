@@ -77,6 +77,14 @@ pub struct ChannelRules {
 }
 
 impl ChannelRules {
+    /// Returns the shortest `idle_ttl` that any channel can have.
+    #[cfg(feature = "server")]
+    pub(crate) fn shortest_idle_ttl(&self) -> Duration {
+        let patterns = self.patterns.iter().map(|(_, settings)| settings);
+        let times = patterns.map(|settings| settings.idle_ttl);
+        times.fold(self.default.idle_ttl, Duration::min)
+    }
+
     /// Returns the longest `write_deadline` that any channel can have.
     #[cfg(feature = "server")]
     pub(crate) fn longest_write_deadline(&self) -> Duration {

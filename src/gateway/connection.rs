@@ -145,7 +145,7 @@ impl Shard {
             has_joined: false,
             deadline: upgraded.deadline,
             heard: now,
-            next_ping: now + self.common.settings.websocket.ping_interval,
+            next_ping: now + self.read_limits().ping_interval,
             frame_deadline: FrameDeadline::default(),
         });
         self.task_began();
@@ -184,12 +184,13 @@ impl WsConnection {
 
     /// Returns the largest message of a client, in bytes.
     fn max_message(&self) -> usize {
-        let max_body = self.shard.max_body();
+        let limits = self.shard.read_limits();
+        let max_body = limits.max_body;
         let fitting = match &self.sessions {
             WsSessions::One(member) => max_payload(max_body, &member.names),
             WsSessions::None | WsSessions::Many(_) => max_body,
         };
-        fitting.min(self.shard.common.settings.websocket.max_message)
+        fitting.min(limits.max_message)
     }
 
     fn frames(&self) -> ClientFrames {
@@ -333,13 +334,12 @@ impl WsConnection {
 
     /// Returns when [`WsConnection::check_alive`] or [`WsConnection::check_frame`] has something to do.
     fn due(&mut self) -> Instant {
-        let settings = &self.shard.common.settings;
-        let silent = self.heard + settings.websocket.ping_timeout;
+        let limits = self.shard.read_limits();
+        let silent = self.heard + limits.ping_timeout;
         let due = self.next_ping.min(silent);
         if self.has_joined() {
             let received = self.incoming.received(self.input.received());
-            let limit = settings.limits.frame_deadline;
-            let frame = self.frame_deadline.due(received, limit);
+            let frame = self.frame_deadline.due(received, limits.frame_deadline);
             frame.map_or(due, |frame| frame.min(due))
         } else {
             due.min(self.deadline)
@@ -357,15 +357,15 @@ impl WsConnection {
             let awaited = "join";
             return Err(Closing::Refused(Refusal::TooSlow { awaited }));
         }
-        let settings = &self.shard.common.settings.websocket;
-        if now.duration_since(self.heard) >= settings.ping_timeout {
+        let limits = self.shard.read_limits();
+        if now.duration_since(self.heard) >= limits.ping_timeout {
             return Err(Closing::Silent);
         }
-        if now.duration_since(self.heard) >= settings.ping_interval {
+        if now.duration_since(self.heard) >= limits.ping_interval {
             self.layered.ping(framing::ping());
-            self.next_ping = now + settings.ping_interval;
+            self.next_ping = now + limits.ping_interval;
         } else {
-            self.next_ping = self.heard + settings.ping_interval;
+            self.next_ping = self.heard + limits.ping_interval;
         }
         Ok(())
     }

@@ -118,7 +118,6 @@ async fn answer(
     client: &Cell<SocketAddr>,
     progress: &Cell<Progress>,
 ) -> io::Result<FirstOutcome> {
-    let settings = &shard.common.settings;
     let mut head = RequestHead::new(shard);
     let (answer, outcome) = loop {
         if head.read_on(reader).await?.is_err() {
@@ -132,8 +131,10 @@ async fn answer(
             Err(bad) => break rejected(bad.into(), !asks_for_head(head.bytes())),
         };
         let has_body = request.method != Method::HEAD;
+        let live = shard.common.live();
+        let settings = &live.settings;
         let is_private = layered.is_encrypted() || pending.is_near(settings);
-        let accepted = match accept(&shard.common.access, &request, is_private) {
+        let accepted = match accept(&live.access, &request, is_private) {
             Ok(None) => {
                 let events = events(shard, &request, pending, is_private);
                 drop(request);
@@ -175,7 +176,7 @@ fn events(
     pending: &PendingJoin,
     is_private: bool,
 ) -> Option<Box<EventsRequest>> {
-    let settings = &shard.common.settings;
+    let settings = shard.common.settings();
     if !(settings.websocket.http && api::is_route(request.path)) {
         return None;
     }
@@ -187,7 +188,7 @@ fn events(
         permit: &pending.permit,
     };
     let events = caller.events_request(request)?;
-    pending.assign(settings, client).ok()?;
+    pending.assign(&settings, client).ok()?;
     Some(events)
 }
 

@@ -37,7 +37,7 @@ impl NewSession {
         layered: &Rc<Layered>,
         permit: Option<Permit>,
     ) -> (Arrival<Rc<Layered>>, Key) {
-        let access = &shard.common.access;
+        let access = shard.common.access();
         let key = access.session_key(self.peer, &self.uid, &self.channel);
         let cid = Cid(rand::random());
         let mut join = self

@@ -102,9 +102,9 @@ async fn settle(shard: &Shard) {
 fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: SocketAddr) {
     shard.stats().accepted.add(1);
     let now = Instant::now();
-    let (limiter, proxies) = (&shard.common.limiter, &shard.common.settings.proxies);
+    let (limiter, settings) = (&shard.common.limiter, shard.common.settings());
     // Limits are for clients, so a proxy that names them counts for none.
-    let entered = if proxies.may_name_client(acceptor.kind(), peer.ip()) {
+    let entered = if settings.proxies.may_name_client(acceptor.kind(), peer.ip()) {
         limiter.enter_unnamed(now.into())
     } else {
         limiter.enter(peer.ip(), now.into())
@@ -115,13 +115,13 @@ fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: Socket
             return shard.note_refusal(peer, Attempt::Connect, &Refusal::LimitReached(full));
         }
     };
-    if let Err(error) = configure(&stream, peer, &shard.common.settings) {
+    if let Err(error) = configure(&stream, peer, &settings) {
         tracing::debug!(%peer, %error, "cannot set socket options");
     }
     let pending = PendingJoin {
         peer,
         hop: peer,
-        deadline: now + shard.common.settings.limits.join_deadline,
+        deadline: now + settings.limits.join_deadline,
         permit,
     };
     acceptor.accept(shard, stream, pending);

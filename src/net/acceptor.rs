@@ -84,7 +84,7 @@ async fn identified(
 ) -> Option<PendingJoin> {
     if !shard
         .common
-        .settings
+        .settings()
         .proxies
         .expects_header(kind, pending.hop.ip())
     {
@@ -94,7 +94,7 @@ async fn identified(
     let known = header.and_then(|header| header).and_then(|client| {
         pending.peer = client.unwrap_or(pending.hop);
         pending
-            .assign(&shard.common.settings, pending.peer)
+            .assign(&shard.common.settings(), pending.peer)
             .map_err(Refusal::LimitReached)
     });
     match known {

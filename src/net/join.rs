@@ -108,9 +108,10 @@ async fn admit(
     pending.permit.join().map_err(Refusal::LetGo)?;
     let body = first.slice(HEADER_LEN..);
     if is_resync(&body) {
-        let limits = resync_limits(&common.settings.limits);
+        let live = common.live_arc();
+        let limits = resync_limits(&live.settings.limits);
         let check = |message: &Message<'_>| {
-            let names = common.access.check_names(message.uid, message.channel);
+            let names = live.access.check_names(message.uid, message.channel);
             names.map_err(Refusal::from)
         };
         let resync = shard.read_resync(&body, limits, check);
@@ -280,10 +281,11 @@ struct JoinRequest {
 /// Checks the names and the key of a first frame. Nothing else of a resync is read yet.
 fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
+    let live = common.live();
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
     let (join, resume) = if is_resync {
-        let joining = resync_join(&body, resync_limits(&common.settings.limits))?;
+        let joining = resync_join(&body, resync_limits(&live.settings.limits))?;
         // A buffer of its own: it may outlive the resync.
         (Bytes::copy_from_slice(joining), None)
     } else {
@@ -300,7 +302,7 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
         Proof::Key(header.key)
     };
     let (uid, channel) = (message.uid, message.channel);
-    let rights = common
+    let rights = live
         .access
         .join(proof, peer, uid, channel, SystemTime::now())?;
     Ok(JoinRequest {

@@ -261,7 +261,7 @@ impl Shard {
     /// Sees to it that what is published in a room without members goes up as well, if this server has an
     /// upstream: with a link in the name of who publishes, that is closed when nobody has needed it for a while.
     fn link_for(self: &Rc<Self>, at: u32, run: &FrameRun) {
-        if self.common.settings.peer.upstreams.is_empty() {
+        if self.common.settings().peer.upstreams.is_empty() {
             return;
         }
         let mut registry = self.registry.borrow_mut();

@@ -27,16 +27,9 @@ const FREED: u32 = 32;
 impl Shard {
     /// Sweeps until the broker stops.
     pub(super) async fn sweep_forever(self: Rc<Self>) {
-        let channels = &self.common.settings.channels;
-        let settings = channels
-            .patterns
-            .iter()
-            .map(|(_, s)| s)
-            .chain([&channels.default]);
-        let shortest_ttl = settings.map(|s| s.idle_ttl).min().unwrap_or(LONGEST);
-        let mut ticks = tokio::time::interval((shortest_ttl / 4).clamp(SHORTEST, LONGEST));
         loop {
-            ticks.tick().await;
+            let ttl = self.common.settings().channels.shortest_idle_ttl();
+            tokio::time::sleep((ttl / 4).clamp(SHORTEST, LONGEST)).await;
             if !self.is_running() {
                 return;
             }

@@ -25,7 +25,7 @@ impl Shard {
     /// Lets all clients of this shard go, over half of the time allowed at most so that they do
     /// not come back all at once, and waits for them until that time is over.
     pub(super) async fn drain(self: &Rc<Self>) {
-        let allowed = self.common.settings.drain_deadline;
+        let allowed = self.common.settings().drain_deadline;
         let deadline = Instant::now() + allowed;
         self.catch_up(deadline).await;
         self.lets_go.set(true);

@@ -58,7 +58,8 @@ impl Shard {
             self.tcp_inspector.inspect(local, peer)
         };
         let before = look();
-        let _probed = Probed::new(session.writer.stream(), &self.common.settings);
+        let live = self.common.live_arc();
+        let _probed = Probed::new(session.writer.stream(), &live.settings);
         self.ask(session);
         let mut has_ended = false;
         let mut end = pin!(session.writer.ended());

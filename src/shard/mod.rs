@@ -36,6 +36,7 @@ pub(crate) mod layered;
 mod leave;
 pub(crate) mod limits;
 pub(crate) mod links;
+pub(crate) mod live;
 mod liveness;
 mod log_limiter;
 mod mailbox;
@@ -73,16 +74,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use pin_project_lite::pin_project;
 use tokio::sync::{Semaphore, watch};
-use wildmatch::WildMatch;
 
 use crate::access::Access;
 use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
-use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
@@ -92,6 +92,7 @@ use input::Scratch;
 use latency::LatencySampler;
 use limits::Limiter;
 use links::Merging;
+use live::{Live, LiveRef, ReadLimits};
 pub(crate) use log_limiter::LogLimiter;
 use mailbox::Outlet;
 use message::{Delivery, Request};
@@ -119,10 +120,8 @@ pub(crate) enum BrokerPhase {
 /// State that all shards of a broker share. The message path never touches it, counters aside.
 #[derive(Debug)]
 pub(crate) struct Common {
-    /// The configuration the broker was started with.
-    pub(crate) settings: Settings,
-    /// Decides who may join, and as what.
-    pub(crate) access: Access,
+    /// The settings in force.
+    live: ArcSwap<Live>,
     /// Counts connections and channels against their limits.
     pub(crate) limiter: Arc<Limiter>,
     /// The counters of each shard, by its index.
@@ -139,8 +138,6 @@ pub(crate) struct Common {
     digester: Digester,
     /// The memory for resyncs that are being read and merged.
     resyncs: Arc<Semaphore>,
-    /// Finds the settings of a channel by its name.
-    rules: Rules,
     /// Chooses the owner of a channel; keyed by a secret of this process.
     hasher: RandomState,
     /// Wakes each shard that sleeps, by its index.
@@ -151,24 +148,9 @@ pub(crate) struct Common {
     panicked: AtomicBool,
 }
 
-/// The settings of channels by name, with the patterns compiled.
-#[derive(Debug)]
-struct Rules {
-    default: Arc<ChannelSettings>,
-    patterns: Vec<(WildMatch, Arc<ChannelSettings>)>,
-}
-
 impl Common {
     fn new(settings: Settings, peer_tls: Option<ClientTls>, shards: usize) -> Self {
-        let patterns = settings.channels.patterns.iter();
-        let rules = Rules {
-            default: Arc::new(settings.channels.default.clone()),
-            patterns: patterns
-                .map(|(pattern, settings)| (WildMatch::new(pattern), Arc::new(settings.clone())))
-                .collect(),
-        };
         Self {
-            access: Access::new(&settings),
             limiter: Limiter::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
             phase: watch::Sender::new(BrokerPhase::Running),
@@ -177,18 +159,37 @@ impl Common {
             links: DashMap::new(),
             digester: Digester::default(),
             resyncs: links::received_resync::memory(settings.limits.max_frame),
-            rules,
             hasher: RandomState::new(),
             wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),
             undrained: AtomicUsize::new(shards),
             panicked: AtomicBool::new(false),
-            settings,
+            live: ArcSwap::from_pointee(Live::new(settings, 0)),
         }
     }
 
     /// Returns `true` while every shard turns its loop.
     pub(crate) fn is_healthy(&self) -> bool {
         !self.stats.iter().any(|shard| shard.turn.is_stuck())
+    }
+
+    /// Returns what is in force now, for one look. What waits meanwhile takes [`Self::live_arc`].
+    pub(crate) fn live(&self) -> Guard<Arc<Live>> {
+        self.live.load()
+    }
+
+    /// Returns what is in force now, to be kept for a while.
+    pub(crate) fn live_arc(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Returns the settings in force, for one look.
+    pub(crate) fn settings(&self) -> LiveRef<Settings> {
+        LiveRef::new(self.live(), |live| &live.settings)
+    }
+
+    /// Returns what decides who may join now, for one look.
+    pub(crate) fn access(&self) -> LiveRef<Access> {
+        LiveRef::new(self.live(), |live| &live.access)
     }
 
     /// Returns the number of shards.
@@ -233,14 +234,7 @@ impl Common {
 
     /// Returns the settings of the channel called `name`.
     fn channel_settings(&self, name: &str) -> Arc<ChannelSettings> {
-        let matching = self
-            .rules
-            .patterns
-            .iter()
-            .find(|(pattern, _)| pattern.matches(name));
-        matching
-            .map_or(&self.rules.default, |(_, settings)| settings)
-            .clone()
+        self.live().channel_settings(name)
     }
 
     /// Returns the shard that owns the channel called `name`. The hash is keyed by a secret of this
@@ -261,6 +255,8 @@ pub(crate) struct Shard {
     pub(crate) common: Arc<Common>,
     /// Limits how many log lines clients can cause.
     pub(crate) log: LogLimiter,
+    /// The limits that every read looks at.
+    read_limits: Cell<ReadLimits>,
     /// The channels that this shard owns or relays.
     registry: RefCell<Registry>,
     /// The read buffer of all members, and the memory for their incomplete frames.
@@ -303,9 +299,14 @@ impl Shard {
         &self.common.stats[self.id.index()]
     }
 
+    /// Returns the limits that every read looks at.
+    pub(crate) fn read_limits(&self) -> ReadLimits {
+        self.read_limits.get()
+    }
+
     /// Returns the size of the largest body that is accepted, in bytes.
     pub(crate) fn max_body(&self) -> usize {
-        self.common.settings.limits.max_frame - HEADER_LEN
+        self.read_limits.get().max_body
     }
 
     /// Returns the read buffer and allowance of connections that have not joined.

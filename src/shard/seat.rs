@@ -108,7 +108,7 @@ impl Shard {
     /// Returns the shard on which a new member of a hot channel stays, if that is not this one. The
     /// channel is hot from the threshold on, until it has shrunk to less than half of it.
     fn spread_to(&self, at: u32, origin: ShardId) -> Option<ShardId> {
-        let threshold = self.common.settings.spread_threshold;
+        let threshold = self.common.settings().spread_threshold;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at)?;
         let members = room.channel.len();

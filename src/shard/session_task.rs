@@ -139,7 +139,7 @@ impl SessionTask {
 
     /// Waits until a frame is overdue. To be polled when nothing more has come.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
-        let limit = self.shard.common.settings.limits.frame_deadline;
+        let limit = self.shard.read_limits().frame_deadline;
         let Some(received) = self.input.received() else {
             // The timer of a frame that is whole stays for the next.
             self.timer.take_if(|timer| timer.is_over());

@@ -15,6 +15,7 @@ use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
 use super::latency::LatencySampler;
+use super::live::ReadLimits;
 use super::log_limiter::LogLimiter;
 use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
@@ -133,7 +134,8 @@ impl Seed {
     }
 
     fn grow(self) -> (Rc<Shard>, Inbox) {
-        let limits = &self.common.settings.limits;
+        let settings = self.common.settings();
+        let limits = &settings.limits;
         // Half for the members, half for those that have not joined; in any case enough for one
         // frame that grows from one buffer into the next.
         let allowance = (limits.partial_bytes / self.common.shards() / 2).max(2 * limits.max_frame);
@@ -141,6 +143,7 @@ impl Seed {
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
+            read_limits: Cell::new(ReadLimits::new(&settings)),
             registry: RefCell::new(Registry::new(history)),
             scratch: RefCell::new(Scratch::new(allowance)),
             join_scratch: RefCell::new(Scratch::new(allowance)),

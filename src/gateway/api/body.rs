@@ -39,7 +39,7 @@ pub(super) async fn read_body(
     let mut deadline = FrameDeadline::default();
     let mut phase = shard.common.phase.subscribe();
     loop {
-        let limit = shard.common.settings.limits.frame_deadline;
+        let limit = shard.read_limits().frame_deadline;
         let due = deadline.due(Some(held.progress()), limit);
         let overdue = async {
             match due {

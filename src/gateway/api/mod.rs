@@ -149,7 +149,7 @@ impl Caller<'_> {
     /// asks for what its own server has, and under such a name it takes this server for that page's.
     fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), Problem> {
         if request.only("Origin")?.is_none() {
-            self.shard.common.access.check_host(request.host)?;
+            self.shard.common.access().check_host(request.host)?;
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Caller<'_> {
     /// Returns the origin of the page that asks, if it is one, and may.
     fn check_origin<'a>(&self, request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
         let origin = request.only("Origin")?;
-        let access = &self.shard.common.access;
+        let access = self.shard.common.access();
         access.check_origin(origin, request.host)?;
         Ok(origin)
     }
@@ -181,7 +181,7 @@ impl Caller<'_> {
             auth: &auth,
             is_private: self.is_private,
         };
-        let access = &self.shard.common.access;
+        let access = self.shard.common.access();
         let proof = access.request(&credentials)?;
         let joined = access.join(
             Proof::Request(&proof),
@@ -209,7 +209,7 @@ impl Caller<'_> {
         if !self.shard.is_running() {
             return Err(Refusal::Stopping.into());
         }
-        let deadline = self.shard.common.settings.limits.frame_deadline;
+        let deadline = self.shard.read_limits().frame_deadline;
         let answer = timeout(deadline, answer).await.map_err(|_| {
             let detail = "the channel did not answer within frame_deadline";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

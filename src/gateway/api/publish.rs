@@ -78,21 +78,22 @@ impl Caller<'_> {
             common.publisher_id(&names.uid, key)
         });
         let prefix = BodyPrefix::new(&names.uid, &names.channel);
-        let settings = &shard.common.settings;
-        let max_message =
-            max_payload(shard.max_body(), &prefix).min(settings.websocket.max_message);
+        let limits = shard.read_limits();
+        let max_message = max_payload(limits.max_body, &prefix).min(limits.max_message);
         let limit = match form {
             BodyForm::Message(_) => max_message,
-            BodyForm::Lines => settings.websocket.max_message,
+            BodyForm::Lines => limits.max_message,
         };
         let mut body = read_body(shard, body, limit).await?;
-        let access = &shard.common.access;
         let mut frames = Frames {
             bytes: Vec::new(),
             count: 0,
             holder: (
                 Cid(rand::random()),
-                access.session_key(self.client, &names.uid, &names.channel),
+                shard
+                    .common
+                    .access()
+                    .session_key(self.client, &names.uid, &names.channel),
             ),
             names: &prefix,
             max_message,
@@ -112,7 +113,7 @@ impl Caller<'_> {
             peer: self.client,
             idempotency,
         };
-        let deadline = settings.limits.frame_deadline;
+        let deadline = limits.frame_deadline;
         let receipt = tokio::select! {
             biased;
             receipt = timeout(deadline, shard.publish_confirmed(publication)) => receipt,

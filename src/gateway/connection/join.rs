@@ -125,7 +125,7 @@ impl WsConnection {
 
     /// Checks that the client may join.
     fn check(&self, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Closing> {
-        let access = &self.shard.common.access;
+        let access = self.shard.common.access();
         let rights = access.join(proof, self.peer, uid, channel, SystemTime::now());
         rights.map_err(|denied| Closing::Refused(denied.into()))
     }

@@ -107,22 +107,17 @@ impl EventStream {
     /// Waits until the stream ends, and sends a comment from time to time. Returns how the client has ended it; `None` if
     /// another part of the shard has ended the session.
     async fn wait_for_end(&mut self) -> Option<Ended> {
-        let interval = self
-            .shard
-            .common
-            .settings
-            .websocket
-            .ping_interval
-            .min(MOST_SILENCE);
+        let shard = self.shard.clone();
+        let interval = || shard.read_limits().ping_interval.min(MOST_SILENCE);
         let layered = self.layered.clone();
-        let mut next = Instant::now() + interval;
+        let mut next = Instant::now() + interval();
         loop {
             tokio::select! {
                 () = layered.over().notified() => return None,
                 end = poll_fn(|cx| self.poll_end(cx)) => return Some(Ended::ByPeer(end)),
                 () = sleep_until(next) => {
                     layered.ping(COMMENT);
-                    next += interval;
+                    next += interval();
                 }
             }
         }

@@ -218,7 +218,7 @@ impl HttpConnection {
     }
 
     fn enter(&self, phase: Phase) {
-        let settings = &self.shard.common.settings;
+        let settings = self.shard.common.settings();
         let limit = match phase {
             Phase::Waiting => Some(settings.websocket.ping_timeout),
             Phase::Reading => Some(settings.limits.join_deadline),
@@ -268,7 +268,7 @@ impl HttpConnection {
     /// Records that there is a response. Before the client can know: a proxy may send its next request on another
     /// connection.
     fn end_request(&self) {
-        let is_of_proxy = self.pending.may_serve_others(&self.shard.common.settings);
+        let is_of_proxy = self.pending.may_serve_others(&self.shard.common.settings());
         if is_of_proxy && self.next_use.borrow().is_none() {
             self.pending.permit.unassign();
         }
@@ -279,7 +279,7 @@ impl HttpConnection {
     fn sent(&self, is_blocked: bool) {
         self.is_blocked.set(is_blocked);
         if !is_blocked && self.phase.get() == Phase::Answering {
-            let limit = self.shard.common.settings.limits.frame_deadline;
+            let limit = self.shard.read_limits().frame_deadline;
             self.due.set(Some(Instant::now() + limit));
         }
     }
@@ -320,7 +320,7 @@ impl HttpConnection {
     }
 
     fn upgrade(self, shard: &Rc<Shard>, terms: UpgradeTerms, behind: Bytes) {
-        let deadline = Instant::now() + shard.common.settings.limits.join_deadline;
+        let deadline = Instant::now() + shard.common.settings().limits.join_deadline;
         let connection = self;
         shard.serve_websocket(UpgradedConnection {
             layered: connection.layered,

@@ -40,8 +40,8 @@ impl HttpConnection {
         request: &HttpRequest<'_>,
         body: Incoming,
     ) -> Result<http::Response<Bytes>, Rejection> {
-        let common = &self.shard.common;
-        let settings = &common.settings;
+        let live = self.shard.common.live_arc();
+        let settings = &live.settings;
         let forwarded = request.forwarded_for();
         let client = forwarded_for(forwarded, self.pending.peer, &settings.proxies);
         self.client.set(client);
@@ -64,11 +64,11 @@ impl HttpConnection {
             });
         }
         assigned?;
-        if let Some((terms, response)) = accept(&common.access, request, is_private)? {
+        if let Some((terms, response)) = accept(&live.access, request, is_private)? {
             self.next_use.replace(Some(NextUse::WebSocket(terms)));
             return Ok(response);
         }
-        page::answer(&common.access, settings.websocket.page, request)
+        page::answer(&live.access, settings.websocket.page, request)
     }
 
     /// Passes the connection on for a stream of events. The library never gets a response to that.

@@ -93,7 +93,7 @@ impl Shard {
     fn limit_names(&self, names: usize) -> NameLimit {
         NameLimit {
             names: names.min(MAX_NAMES),
-            bytes: MAX_BYTES.min(self.common.settings.limits.max_frame / 2),
+            bytes: MAX_BYTES.min(self.common.settings().limits.max_frame / 2),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Shard {
         line: Line,
     ) -> io::Result<()> {
         let (local, peer) = (line.stream.local_addr()?, line.stream.peer_addr()?);
-        if let Err(error) = configure(&line.stream, peer, &self.common.settings) {
+        if let Err(error) = configure(&line.stream, peer, &self.common.settings()) {
             tracing::debug!(%peer, %error, "cannot set socket options");
         }
         let now = Instant::now();
@@ -72,7 +72,7 @@ impl Shard {
         let Some(uplink) = room.links.uplink().filter(is_current) else {
             return Ok(());
         };
-        let access = &self.common.access;
+        let access = self.common.access();
         let key = access.session_key(local, &uplink.member.0, &room.name);
         let opening = self.opening(room, uplink, target, key, now)?;
         let (reader, session) = self.link_conn(line, peer, room, opening.cid);
@@ -98,7 +98,8 @@ impl Shard {
         key: Key,
         now: Instant,
     ) -> io::Result<Opening> {
-        let settings = &self.common.settings;
+        let live = self.common.live();
+        let settings = &live.settings;
         let (uid, cid) = &uplink.member;
         let cid = settings.peer.cid.unwrap_or(*cid);
         let join = Message {
@@ -115,8 +116,7 @@ impl Shard {
             frame: join,
             seq: None,
         }];
-        let access = &self.common.access;
-        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, access);
+        let is_taken = |nested: &NestedFrame| is_taken(&nested.frame, &room.name, &live.access);
         let sent = link.exchanged.max(link.old).min(link.offered);
         let is_fresh = |nested: &NestedFrame| nested.seq > Some(sent);
         let numbered: Vec<_> = numbered(entries, link, target).collect();

@@ -54,7 +54,8 @@ impl Shard {
 
     /// Connects to an upstream. If it was part of a ring before, that is found out first.
     async fn reach(self: &Rc<Self>, id: ChannelId, target: usize) -> Result<Line, LinkFailure> {
-        let peer = &self.common.settings.peer;
+        let live = self.common.live_arc();
+        let peer = &live.settings.peer;
         let unreachable = |error| self.unreachable(target, &error);
         let tls = self.common.peer_tls.as_ref();
         let connect = || connect(&peer.upstreams[target], peer.connect_timeout, tls);
@@ -69,7 +70,7 @@ impl Shard {
     }
 
     fn unreachable(&self, target: usize, error: &io::Error) -> LinkFailure {
-        let upstream = &self.common.settings.peer.upstreams[target];
+        let upstream = &self.common.settings().peer.upstreams[target];
         LinkFailure::Unreachable(format!("{upstream}: {error}"))
     }
 
@@ -138,13 +139,14 @@ impl Shard {
         drop(registry);
         let shard = self.clone();
         self.spawn(async move {
-            sleep(shard.common.settings.peer.linger).await;
+            let linger = shard.common.settings().peer.linger;
+            sleep(linger).await;
             shard.close_idle_uplink(id);
         });
     }
 
     fn close_idle_uplink(self: &Rc<Self>, id: ChannelId) {
-        let linger = self.common.settings.peer.linger;
+        let linger = self.common.settings().peer.linger;
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room_of(id) else {
             return;

@@ -63,7 +63,7 @@ impl Links {
         let Some(uplink) = self.uplink_mut() else {
             return;
         };
-        let max_frame = uplink.entry.common.settings.limits.max_frame;
+        let max_frame = uplink.entry.common.settings().limits.max_frame;
         let late = uplink.late(channel, run, compared);
         let late = late.filter(|(_, late)| late.len() <= max_frame);
         let digests = frames(run.bytes()).map(|frame| uplink.digester.digest(frame));

@@ -143,7 +143,8 @@ impl Uplink {
         member: (&str, Cid),
         history: usize,
     ) -> Self {
-        let peer = &common.settings.peer;
+        let settings = common.settings();
+        let peer = &settings.peer;
         let target = |_| UpstreamMemory {
             id: rand::random(),
             offered: 0,
@@ -243,7 +244,8 @@ impl Uplink {
 
     /// The name of the upstream in use, or to be tried next.
     fn upstream(&self) -> String {
-        let upstreams = &self.entry.common.settings.peer.upstreams;
+        let settings = self.entry.common.settings();
+        let upstreams = &settings.peer.upstreams;
         let name = upstreams.get(self.link.target()).map(ToString::to_string);
         name.unwrap_or_default()
     }
@@ -297,7 +299,7 @@ impl Links {
         member: (&str, Cid),
         history: usize,
     ) -> bool {
-        if common.settings.peer.upstreams.is_empty() {
+        if common.settings().peer.upstreams.is_empty() {
             return false;
         }
         let pair = self.0.get_or_insert_default();

@@ -94,8 +94,7 @@ impl Shard {
                 channel,
                 message: &[],
             };
-            let access = &self.common.access;
-            let key = access.session_key(local, uid, channel);
+            let key = self.common.access().session_key(local, uid, channel);
             encode_frame(cid, key, &message).map_err(io::Error::other)
         }) else {
             return Ok(None);
@@ -144,7 +143,7 @@ impl Shard {
     }
 
     fn scout_cid(&self, uplink: &Uplink) -> Cid {
-        self.common.settings.peer.cid.unwrap_or(uplink.member.1)
+        self.common.settings().peer.cid.unwrap_or(uplink.member.1)
     }
 
     /// Looks at the link of a channel, if it still has one.

@@ -1,0 +1,131 @@
+//! How a shard takes over new settings for what is open already.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::Shard;
+use super::ended::Ended;
+use super::ids::Home;
+use super::live::{Live, ReadLimits};
+use super::session::{Role, Session};
+use super::turn;
+use crate::settings::Limits;
+
+/// Units of a turn that looking for a channel's settings costs.
+const CHANNEL: u32 = 8;
+/// Units of a turn that deciding about a session's rights costs.
+const SESSION: u32 = 16;
+
+/// The memory of one shard, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShardMemory {
+    /// For incomplete frames: of members, and as much of connections that have not joined.
+    pub(super) partial: usize,
+    /// For the histories of all channels.
+    pub(super) history: usize,
+}
+
+impl ShardMemory {
+    /// Divides what `limits` allow among `shards`.
+    pub(super) fn new(limits: &Limits, shards: usize) -> Self {
+        // In any case enough for one frame that grows from one buffer into the next.
+        let partial = (limits.partial_bytes / shards / 2).max(2 * limits.max_frame);
+        let history = limits.history_bytes_total / shards;
+        Self { partial, history }
+    }
+}
+
+impl Shard {
+    /// Applies the settings in force to what is open: to the memory, to each channel, and to each session, which ends if
+    /// it has lost its rights. Others have their turn in between. Returns how many sessions have ended.
+    pub(crate) async fn apply_live(self: &Rc<Self>) -> u64 {
+        let live = self.common.live_arc();
+        self.generation.set(live.generation);
+        self.read_limits.set(ReadLimits::new(&live.settings));
+        self.resize_memory(&live.settings.limits);
+        let homes = self.registry.borrow().homes();
+        let mut ended = 0;
+        for home in homes {
+            self.apply_to_channel(home, &live);
+            ended += self.refresh_members(home, &live).await;
+            if turn::is_expensive() {
+                self.yield_turn().await;
+            }
+        }
+        ended
+    }
+
+    fn resize_memory(&self, limits: &Limits) {
+        let memory = ShardMemory::new(limits, self.common.shards());
+        for scratch in [&self.scratch, &self.join_scratch] {
+            scratch.borrow_mut().allowance.resize(memory.partial);
+        }
+        self.registry.borrow().set_history_bytes(memory.history);
+    }
+
+    fn apply_to_channel(&self, home: Home, live: &Live) {
+        turn::spend(CHANNEL);
+        let find = |name: &str| live.channel_settings(name);
+        let now = Instant::now();
+        let is_new = self.registry.borrow_mut().set_settings(home, find, now);
+        if is_new {
+            self.update_pressure(home);
+        }
+    }
+
+    /// Decides anew about the members of a channel. Returns how many have lost their rights.
+    async fn refresh_members(self: &Rc<Self>, home: Home, live: &Live) -> u64 {
+        let mut registry = self.registry.borrow_mut();
+        let members = registry.local_members(home);
+        let keys = members.map(|members| members.local.iter().map(|(key, _)| key).collect());
+        drop(registry);
+        let keys: Vec<_> = keys.unwrap_or_default();
+        let mut ended = 0;
+        for key in keys {
+            // The place may have become another session's, which does no harm.
+            let mut registry = self.registry.borrow_mut();
+            let Some(members) = registry.local_members(home) else {
+                return ended;
+            };
+            let pause_limit = members.settings.write_deadline;
+            let Some(session) = members.local.at(key).map(|member| member.handle.clone()) else {
+                continue;
+            };
+            drop(registry);
+            session.pause_limit.set(pause_limit);
+            ended += u64::from(self.refresh(&session, live));
+            turn::spend(SESSION);
+            if turn::is_expensive() {
+                self.yield_turn().await;
+            }
+        }
+        ended
+    }
+
+    /// Decides anew about a session that was on its way to its seat while the settings changed.
+    pub(super) fn refresh_if_late(self: &Rc<Self>, session: &Rc<Session>) {
+        if session.generation.get() != self.generation.get() {
+            let live = self.common.live_arc();
+            self.refresh(session, &live);
+        }
+    }
+
+    /// Decides anew about the rights of a session. Returns `true` if it has ended for that.
+    fn refresh(self: &Rc<Self>, session: &Rc<Session>, live: &Live) -> bool {
+        if session.role == Role::Upstream || session.is_over() {
+            return false;
+        }
+        let rights = session.rights.get();
+        match live.access.refresh(rights, &session.uid, &session.channel) {
+            Ok(rights) => {
+                session.rights.set(rights);
+                session.generation.set(live.generation);
+                false
+            }
+            Err(denied) => {
+                self.end(session, Ended::RightsLost(denied));
+                true
+            }
+        }
+    }
+}
