@@ -37,10 +37,12 @@ impl Shard {
             loop {
                 match self.receive(&inbox) {
                     Handled::Much => {
+                        self.has_backlog();
                         turn::yield_to_sockets(cx);
                         return Poll::<()>::Pending;
                     }
                     Handled::Nothing if wake.sleep(|| self.is_idle(&inbox)) => {
+                        self.stats().backlog_since.set(0);
                         return Poll::Pending;
                     }
                     Handled::Some | Handled::Nothing => {}
@@ -48,6 +50,14 @@ impl Shard {
             }
         })
         .await;
+    }
+
+    /// Records since when there were always messages to handle.
+    fn has_backlog(&self) {
+        let since = &self.stats().backlog_since;
+        if since.get() == 0 {
+            since.set(self.common.nanos().max(1));
+        }
     }
 
     /// Handles messages of each kind until there are no more or its part of a turn is used up.

@@ -75,6 +75,28 @@ pub(crate) struct Outlet<M> {
     kept: RefCell<VecDeque<M>>,
 }
 
+/// Shows any thread how full a mailbox is.
+#[derive(Debug)]
+pub(crate) struct MailboxMeter<M> {
+    /// A sender and not a receiver: what is queued has to go when the receiving shard ends.
+    queue: Sender<M>,
+    shared: Arc<Shared>,
+}
+
+#[cfg(not(mles_loom))]
+impl<M> MailboxMeter<M> {
+    /// Returns the number of messages in it.
+    pub(crate) fn messages(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Returns the bytes of frames that its messages keep alive.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = self.shared.bytes.load(Ordering::Relaxed);
+        usize::try_from(bytes).unwrap_or_default()
+    }
+}
+
 /// Makes a mailbox whose shard is woken through `wake`, and one outlet for each of `shards` senders.
 pub(crate) fn mailbox<M>(shards: usize, wake: &Arc<Wake>) -> (Mailbox<M>, Vec<Outlet<M>>) {
     let (tx, rx) = bounded(CAPACITY);
@@ -117,6 +139,16 @@ impl<M: Weigh> Mailbox<M> {
             if waiting.load(Ordering::Relaxed) && waiting.swap(false, Ordering::AcqRel) {
                 wake.notify();
             }
+        }
+    }
+}
+
+impl<M> Outlet<M> {
+    /// Returns a meter of the mailbox.
+    pub(crate) fn meter(&self) -> MailboxMeter<M> {
+        MailboxMeter {
+            queue: self.queue.clone(),
+            shared: self.shared.clone(),
         }
     }
 }

@@ -73,6 +73,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
@@ -94,7 +95,7 @@ use limits::Limiter;
 use links::Merging;
 use live::{Live, LiveRef, ReadLimits};
 pub(crate) use log_limiter::LogLimiter;
-use mailbox::Outlet;
+use mailbox::{MailboxMeter, Outlet};
 use message::{Delivery, Request};
 use parked::Parked;
 use pause::Pause;
@@ -115,6 +116,26 @@ pub(crate) enum BrokerPhase {
     Draining,
     /// Every shard returns at once.
     Stopped,
+}
+
+/// Meters of the mailboxes of all shards, by the shard's index.
+#[derive(Debug, Default)]
+struct MailboxMeters {
+    requests: Vec<MailboxMeter<Request>>,
+    deliveries: Vec<MailboxMeter<Delivery>>,
+}
+
+/// What waits in the mailboxes of a shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backlog {
+    /// Messages to it as the owner of channels.
+    pub(crate) requests: usize,
+    /// Messages to it as one that relays channels.
+    pub(crate) deliveries: usize,
+    /// Bytes of frames in all of them.
+    pub(crate) bytes: usize,
+    /// Time for which there were always some that it had not come to.
+    pub(crate) age: Duration,
 }
 
 /// State that all shards of a broker share. The message path never touches it, counters aside.
@@ -142,6 +163,10 @@ pub(crate) struct Common {
     hasher: RandomState,
     /// Wakes each shard that sleeps, by its index.
     wakes: Vec<Arc<Wake>>,
+    /// Show how full the mailboxes are.
+    meters: MailboxMeters,
+    /// When the broker was started.
+    started: Instant,
     /// Shards that still have sessions to let go.
     undrained: AtomicUsize,
     /// Set when a thread or task of the broker has panicked.
@@ -149,7 +174,13 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    fn new(settings: Settings, peer_tls: Option<ClientTls>, shards: usize) -> Self {
+    fn new(
+        settings: Settings,
+        peer_tls: Option<ClientTls>,
+        wakes: Vec<Arc<Wake>>,
+        meters: MailboxMeters,
+    ) -> Self {
+        let shards = wakes.len();
         Self {
             limiter: Limiter::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
@@ -160,7 +191,9 @@ impl Common {
             digester: Digester::default(),
             resyncs: links::received_resync::memory(settings.limits.max_frame),
             hasher: RandomState::new(),
-            wakes: (0..shards).map(|_| Arc::new(Wake::new())).collect(),
+            wakes,
+            meters,
+            started: Instant::now(),
             undrained: AtomicUsize::new(shards),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),
@@ -190,6 +223,31 @@ impl Common {
     /// Returns what decides who may join now, for one look.
     pub(crate) fn access(&self) -> LiveRef<Access> {
         LiveRef::new(self.live(), |live| &live.access)
+    }
+
+    /// Returns the nanoseconds since the broker was started.
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns how far each shard is behind with what others ask of it, by its index.
+    pub(crate) fn backlogs(&self) -> impl Iterator<Item = Backlog> {
+        let meters = self.meters.requests.iter().zip(&self.meters.deliveries);
+        meters
+            .zip(&self.stats)
+            .map(|((requests, deliveries), stats)| {
+                let since = stats.backlog_since.get();
+                Backlog {
+                    requests: requests.messages(),
+                    deliveries: deliveries.messages(),
+                    bytes: requests.bytes() + deliveries.bytes(),
+                    age: if since == 0 {
+                        Duration::ZERO
+                    } else {
+                        Duration::from_nanos(self.nanos().saturating_sub(since))
+                    },
+                }
+            })
     }
 
     /// Returns the number of shards.

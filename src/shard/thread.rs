@@ -23,7 +23,8 @@ use super::pause::Pause;
 use super::registry::Registry;
 use super::sampler::StalledMembers;
 use super::turn::Lane;
-use super::{BrokerPhase, Common, Shard};
+use super::wake::Wake;
+use super::{BrokerPhase, Common, MailboxMeters, Shard};
 use crate::settings::Settings;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
@@ -56,17 +57,20 @@ pub(crate) fn seeds(
         None
     };
     let cores = cores.unwrap_or_default();
-    let common = Arc::new(Common::new(settings, peer_tls, count));
+    let wakes: Vec<_> = (0..count).map(|_| Arc::new(Wake::new())).collect();
+    let mut meters = MailboxMeters::default();
     let mut requests: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut deliveries: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut inboxes = Vec::new();
-    for wake in &common.wakes {
+    for wake in &wakes {
         let (requests_in, outlets) = mailbox(count, wake);
+        meters.requests.extend(outlets.first().map(Outlet::meter));
         requests
             .iter_mut()
             .zip(outlets)
             .for_each(|(to, outlet)| to.push(outlet));
         let (deliveries_in, outlets) = mailbox(count, wake);
+        meters.deliveries.extend(outlets.first().map(Outlet::meter));
         deliveries
             .iter_mut()
             .zip(outlets)
@@ -76,6 +80,7 @@ pub(crate) fn seeds(
             deliveries: deliveries_in,
         });
     }
+    let common = Arc::new(Common::new(settings, peer_tls, wakes, meters));
     let seeds = (0..shards).zip(inboxes).zip(requests).zip(deliveries);
     let seeds = seeds.map(|(((id, inbox), requests), deliveries)| Seed {
         id: ShardId(id),
