@@ -19,3 +19,4 @@ mod keys;
 mod msgconn;
 mod our_client;
 mod peers;
+mod positions;

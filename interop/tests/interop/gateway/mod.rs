@@ -6,6 +6,7 @@
 
 mod chat_v2;
 mod closing;
+mod http;
 mod libraries;
 mod proxy;
 mod scan;

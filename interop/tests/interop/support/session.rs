@@ -98,6 +98,23 @@ impl Session {
         self.with_header(Msg::new(self.uid.clone(), self.channel.clone(), message).encode())
     }
 
+    /// Sends a message as [`send`](Self::send) does, and asks for positions in the same body. For a join.
+    pub(crate) fn send_asking(&mut self, message: &str) {
+        let frame = self.asking_frame(message);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// The frame that [`send_asking`](Self::send_asking) would send: the body of a reference client has one key more,
+    /// `"resume": {"publisher": 7}`.
+    pub(crate) fn asking_frame(&self, message: &str) -> Vec<u8> {
+        let message = message.as_bytes().to_vec();
+        let mut body = Msg::new(self.uid.clone(), self.channel.clone(), message).encode();
+        assert_eq!(body[0], 0xA3, "a map of three");
+        body[0] = 0xA4;
+        body.extend_from_slice(b"\x66resume\xA1\x69publisher\x07");
+        self.with_header(body)
+    }
+
     /// Sends a resync message, as a peer of the reference makes it of the frames in its history.
     pub(crate) fn send_resync(&mut self, history: &Vec<Vec<u8>>) {
         let frame = self.with_header(ResyncMsg::new(history).encode());
@@ -173,6 +190,25 @@ impl Session {
             frames.push(self.receive().expect("the session has ended"));
         }
         frames
+    }
+
+    /// The next frames, notices among them, up to the message `last`.
+    pub(crate) fn all_frames_until(&mut self, last: &str) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        loop {
+            let mut frame = vec![0; MsgHdr::get_hdrkey_len()];
+            assert!(self.fill(&mut frame), "the session has ended");
+            let len =
+                usize::from(frame[1]) << 16 | usize::from(frame[2]) << 8 | usize::from(frame[3]);
+            let mut body = vec![0; len];
+            assert!(len == 0 || self.fill(&mut body), "the session has ended");
+            let is_last = frame[0] == b'M' && Msg::decode(&body).get_message() == last.as_bytes();
+            frame.append(&mut body);
+            frames.push(frame);
+            if is_last {
+                return frames;
+            }
+        }
     }
 
     /// The texts of these frames; that of an announcement is empty.
