@@ -2,7 +2,8 @@
 //!
 //! Skipped, by name, where they are not installed.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use mles::Broker;
 use serde_json::{Value, json};
@@ -105,4 +106,77 @@ print(len(texts))
     };
     assert_eq!(printed.trim(), "21");
     assert_eq!(broker.stats().accepted, 1);
+}
+
+/// `curl -N` on the events of the room; killed when it is dropped.
+struct Curl {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Curl {
+    fn follow(broker: &Broker, last_event: Option<&str>) -> Self {
+        let url = format!("http://{}/channels/room/events", address(broker));
+        let mut command = Command::new("curl");
+        command.args(["-sS", "-N", "--fail", &url]);
+        if let Some(id) = last_event {
+            command.args(["-H", &format!("Last-Event-ID: {id}")]);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Waits for the next message, and returns its id and its text.
+    fn next(&mut self) -> (String, String) {
+        let mut id = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.lines.read_line(&mut line).unwrap(),
+                0,
+                "curl has ended"
+            );
+            if let Some(found) = line.strip_prefix("id: ") {
+                found.trim_end().clone_into(&mut id);
+            } else if let Some(data) = line.strip_prefix("data: ")
+                && let Ok(data) = serde_json::from_str::<Value>(data)
+                && let Some(text) = data["text"].as_str()
+            {
+                return (id, text.to_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Curl {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn curl_follows_events_and_goes_on_behind_the_last() {
+    const TEST: &str = "curl_follows_events_and_goes_on_behind_the_last";
+    let broker = start(settings());
+    if run(TEST, "curl", &["--version"]).is_none() {
+        return;
+    }
+    let mut bob = Ws::v2(&broker, "bob", "room");
+    bob.send(0x81, b"one");
+    bob.send(0x81, b"two");
+    let mut curl = Curl::follow(&broker, None);
+    assert_eq!(curl.next().1, "one");
+    let (second, text) = curl.next();
+    assert_eq!(text, "two");
+    bob.send(0x81, b"three");
+    assert_eq!(curl.next().1, "three");
+    drop(curl);
+    bob.send(0x81, b"four");
+    let mut curl = Curl::follow(&broker, Some(&second));
+    assert_eq!(curl.next().1, "three");
+    assert_eq!(curl.next().1, "four");
+    bob.send(0x81, b"five");
+    assert_eq!(curl.next().1, "five");
 }
