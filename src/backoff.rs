@@ -30,6 +30,12 @@ impl Backoff {
         ceiling
     }
 
+    /// Returns the longest ceiling.
+    #[cfg(feature = "client")]
+    pub(crate) const fn cap(&self) -> Duration {
+        self.cap
+    }
+
     /// Forgets all failures: the next wait is a short one.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;

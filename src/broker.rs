@@ -167,8 +167,8 @@ impl Broker {
         self.stop_handle().reload_certificates()
     }
 
-    /// Lets the clients go within `settings.drain_deadline` and returns the counters at the end. Blocks;
-    /// within a runtime use a blocking thread.
+    /// Lets the clients go within `settings.drain_deadline`, after `settings.drain_grace`, and returns the counters at the
+    /// end. Blocks; within a runtime use a blocking thread.
     ///
     /// # Errors
     ///
@@ -217,9 +217,10 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// Begins to let the clients go: no new ones, and each gets what is queued for it.
+    /// Begins to let the clients go: after `settings.drain_grace`, in which the broker is only not ready any more, no
+    /// new ones are let in, and each gets what is queued for it.
     pub fn drain(&self) {
-        self.common.advance(BrokerPhase::Draining);
+        self.common.begin_drain();
     }
 
     /// Stops at once.

@@ -273,7 +273,13 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
     pub spread_threshold: usize,
-    /// Longest time that a stop may take to send what is queued.
+    /// Time from the beginning of a stop for which new clients are still let in, while load balancers learn that this
+    /// server is not ready any more.
+    pub drain_grace: Duration,
+    /// Time over which a stop lets clients go, evenly. `None` lets 5,000 connections go per second and shard, or more if
+    /// half of `drain_deadline` needs that.
+    pub drain_period: Option<Duration>,
+    /// Longest time that a stop may take from there on to send what is queued.
     pub drain_deadline: Duration,
     /// Settings of channels: the default, and rules by the channel's name.
     pub channels: ChannelRules,
@@ -300,6 +306,8 @@ impl Default for Settings {
             rules: Vec::new(),
             allow_anonymous: false,
             spread_threshold: 512,
+            drain_grace: Duration::ZERO,
+            drain_period: None,
             drain_deadline: Duration::from_secs(10),
             channels: ChannelRules::default(),
             limits: Limits::default(),

@@ -17,7 +17,7 @@ export interface JoinOptions {
 
 /**
  * Joins a channel, and stays in it until `close()`: after a break it joins again by itself, waiting longer and longer
- * and for a random part of that.
+ * and for a random part of that, or as long as a server that stops has asked for.
  *
  * Rejects with a `MlesError` if the first attempt fails, and with a `TypeError` if the options are wrong. To go on trying
  * from the beginning, use `new Channel(options)`.

@@ -42,6 +42,9 @@ const REASONS = {
   [REFUSED.DUPLICATE]: "This name is already in the channel.",
 };
 
+/** What a server that stops says in its close about when to come back. */
+const RETRY_AFTER = /retry after (\d+) ms/;
+
 const utf8 = new TextEncoder();
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -205,7 +208,7 @@ export class Channel {
     });
     on("message", ({ data }) => (typeof data === "string" ? this.#takeText(data) : this.#takeBody(new Uint8Array(data))));
     on("error", () => {}); // a close follows
-    on("close", ({ code, reason }) => this.#closed(code, this.#explain(code, reason, isOpen)));
+    on("close", ({ code, reason }) => this.#closed(code, reason, isOpen));
     this.#timer = setTimeout(() => this.#retry("The server does not answer.", null), CONNECTED_WITHIN);
   }
 
@@ -228,13 +231,13 @@ export class Channel {
     } catch {
       notice = {};
     }
-    const { welcome, receipt, gap, members, changes } = notice ?? {};
+    const { welcome, receipt, gap, members, changes, stopping } = notice ?? {};
     if (welcome) this.#welcomed(welcome);
     else if (receipt) this.#receipt(receipt);
     else if (gap) this.#gap(gap);
     else if (members) this.#nameMembers(members);
     else if (changes) this.#changeMembers(changes);
-    else console.warn("mles: left out a text of the server that is no notice");
+    else if (!stopping) console.warn("mles: left out a text of the server that is no notice");
     // A receipt behind a gap gives the position of its last message only.
     this.#afterGap = Boolean(gap);
   }
@@ -351,7 +354,8 @@ export class Channel {
     this.#events.push({ type: "members", ...this.members, ...changes });
   }
 
-  #closed(code, reason) {
+  #closed(code, said, isOpen) {
+    const reason = this.#explain(code, said, isOpen);
     // The session before this one may linger until the server notices that it is gone.
     const isTaken = code === REFUSED.DUPLICATE && !this.#everJoined;
     if (FINAL.has(code) || isTaken) {
@@ -361,7 +365,8 @@ export class Channel {
       return;
     }
     if (code === CLOSE.TOO_BIG) this.#outbox.wasTooLarge();
-    this.#retry(reason, code);
+    const hint = code === CLOSE.STOPPING && RETRY_AFTER.exec(said);
+    this.#retry(reason, code, hint ? Number(hint[1]) : null);
   }
 
   /** Why the server has closed the connection, for a person. */
@@ -370,6 +375,7 @@ export class Channel {
       // A server says it in the words of the protocol.
       return this.#key ? "The server does not accept this key." : "This server needs a key.";
     }
+    if (code === CLOSE.STOPPING) return REASONS[code];
     if (said || REASONS[code]) return said || REASONS[code];
     if (isOpen) return "The connection broke.";
     // A browser does not tell a refusal to speak WebSocket from a server that is not there.
@@ -377,14 +383,18 @@ export class Channel {
     return `The server cannot be reached${globalThis.location ? orNot : ""}.`;
   }
 
-  /** Waits for the next attempt: exponentially longer, and for a random part of that, so that not all come at once. */
-  #retry(reason, code) {
+  /**
+   * Waits for the next attempt: as long as the server has asked for and up to a quarter more, else exponentially longer
+   * and for a random part of that, so that not all come at once.
+   */
+  #retry(reason, code, after = null) {
     if (this.#joinedAt !== null && Date.now() - this.#joinedAt > STABLE) {
       this.#attempts = 0;
     }
     this.#drop();
-    const wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#attempts);
-    this.#attempts += 1;
+    let wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#attempts);
+    if (after === null) this.#attempts += 1;
+    else wait = Math.min(LONGEST_WAIT, after * (1 + Math.random() / 4));
     this.#timer = setTimeout(() => this.#connect(), wait);
     this.#state = "waiting";
     this.#events.push({ type: "disconnected", reason, code, retryAt: Date.now() + wait });

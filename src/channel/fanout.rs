@@ -23,6 +23,8 @@ use super::run::FrameRun;
 use super::settings::ChannelSettings;
 #[cfg(feature = "server")]
 use super::settings::SlowPolicy;
+#[cfg(feature = "server")]
+use crate::protocol::Notice;
 use slow::low_water;
 pub use slow::{SlowReason, Verdict};
 
@@ -319,6 +321,18 @@ impl<T> Fanout<T> {
             self.over -= 1;
         }
         dropped
+    }
+
+    /// Queues a notice for a member, if it has asked for positions.
+    pub(crate) fn notify(&mut self, key: MemberKey, notice: &Notice) {
+        let Some(member) = self.members.get_mut(key) else {
+            return;
+        };
+        if let Some(tracking) = &member.form.tracking {
+            let notice = tracking.encode(notice);
+            member.outbox.push(notice);
+            self.mark_dirty(key);
+        }
     }
 
     /// Leaves the first `bytes` bytes of the next run out for a member.

@@ -11,7 +11,8 @@ use crate::protocol::{Notice, Position};
 ///
 /// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
 /// and a gap for what was behind it. Notices that were there are left out like messages, and are part of the new
-/// ones, so that nothing is told twice, and there are never more. Its welcome stays.
+/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so does that the server is
+/// stopping.
 pub(super) struct LeftOut<'a> {
     form: &'a Form,
     pub(super) dropped: Dropped,
@@ -24,6 +25,8 @@ pub(super) struct LeftOut<'a> {
     after: u64,
     /// Set if a notice about members is among them.
     pub(super) members: bool,
+    /// That the session is about to end, which stays.
+    stopping: Option<Bytes>,
 }
 
 impl<'a> LeftOut<'a> {
@@ -36,6 +39,7 @@ impl<'a> LeftOut<'a> {
             own: None,
             after: 0,
             members: false,
+            stopping: None,
         }
     }
 
@@ -88,6 +92,7 @@ impl<'a> LeftOut<'a> {
                 self.members |= members;
             }
             Notice::Members { .. } | Notice::Changes { .. } => self.members = true,
+            Notice::Stopping { .. } => self.stopping = Some(Bytes::copy_from_slice(unit)),
         }
     }
 
@@ -114,6 +119,7 @@ impl<'a> LeftOut<'a> {
                 members: self.members,
             });
         }
+        out.extend_from_slice(self.stopping.as_deref().unwrap_or_default());
         out.freeze()
     }
 }

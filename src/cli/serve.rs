@@ -44,7 +44,7 @@ Examples:
   mles serve --config /etc/mles/mles.toml
 
 Signals:
-  SIGINT, SIGTERM  stop: let the clients go within --drain-deadline; a second one stops at once
+  SIGINT, SIGTERM  stop: let the clients go over --drain-period; a second one stops at once
   SIGHUP           reload the certificates, as happens within seconds when their files change
   SIGUSR1          log the counters and the state of the links to upstreams
 

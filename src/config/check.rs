@@ -20,6 +20,11 @@ pub(super) fn check(
         let fault = Fault::PartialBelowFrame { partial, frame };
         report.add(&["partial_bytes", "max_frame"], fault);
     }
+    let (period, deadline) = (settings.drain_period, settings.drain_deadline);
+    if let Some(period) = period.filter(|period| *period > deadline) {
+        let fault = Fault::PeriodOverDeadline { period, deadline };
+        report.add(&["drain_period", "drain_deadline"], fault);
+    }
     let (backoff, max) = (settings.peer.backoff, settings.peer.backoff_max);
     if backoff > max {
         let fault = Fault::BackoffOverMax { backoff, max };

@@ -182,6 +182,14 @@ pub(crate) enum Fault {
          (--key-file, MLES_KEY or --key), listen on 127.0.0.1 only, or use --allow-anonymous"
     )]
     ListenWithoutKey(SocketAddr),
+    #[error(
+        "`drain_period` is {period:?}, more than the {deadline:?} of `drain_deadline`: clients would be cut off; \
+         raise `drain_deadline`"
+    )]
+    PeriodOverDeadline {
+        period: Duration,
+        deadline: Duration,
+    },
     #[error("`backoff` of [peer] is {backoff:?}, more than the {max:?} of `backoff_max`")]
     BackoffOverMax { backoff: Duration, max: Duration },
     #[error("both `key` and `key_file` are set; keep one of them")]

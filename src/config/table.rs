@@ -83,7 +83,12 @@ options! {
         /// Number of members from which a channel is spread over all shards, so that a busy channel
         /// uses every core
         spread_threshold: settings.spread_threshold => Integer(1..=MILLIONS);
-        /// Time that a stop may take to send what is queued
+        /// Time for which a stop still lets new clients in, while load balancers learn that this server
+        /// is not ready
+        drain_grace: settings.drain_grace => Time(Duration::ZERO..=HOUR);
+        /// Time over which a stop lets clients go, evenly; auto means as fast as 5,000 a second and shard
+        drain_period: settings.drain_period => Time(Duration::ZERO..=HOUR), or "auto";
+        /// Time that a stop may take to let clients go and to send what is queued
         drain_deadline: settings.drain_deadline => Time(Duration::ZERO..=HOUR);
         /// Address or network of a proxy to believe when it names its clients, by X-Forwarded-For or
         /// the PROXY protocol; can be repeated

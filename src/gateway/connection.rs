@@ -408,7 +408,7 @@ impl Outside {
             tokio::select! {
                 () = over => Closing::Ended,
                 why = told(self.ticket.as_deref()) => Closing::Refused(Refusal::LetGo(why)),
-                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => Closing::RefusedByChannel(Refusal::Stopping),
+                _ = phase.wait_for(|&phase| phase >= BrokerPhase::Draining) => Closing::RefusedByChannel(Refusal::Stopping),
             }
         })
         .await

@@ -6,6 +6,7 @@ mod tests;
 use bytes::Bytes;
 
 use crate::channel::{Encoding, NoticeEncoding, Unit};
+use crate::shard::drain::retry_after;
 use crate::shard::ended::{Ended, slow_text};
 use crate::shard::framing::Framing;
 use crate::shard::labels::Transport;
@@ -14,6 +15,9 @@ use crate::websocket::{
     marked_payloads_run, payloads_run, read_body_notice, read_marked_notice, server_frame,
     server_frame_len,
 };
+
+/// Why a session ends that is let go.
+pub(super) const STOPPING: &str = "the server is stopping";
 
 /// A WebSocket message for the body of each frame.
 static BODIES: Encoding =
@@ -74,13 +78,21 @@ pub(super) fn ping() -> Bytes {
 
 fn close(ended: &Ended) -> Option<Bytes> {
     let (code, reason) = reason(ended)?;
-    Some(close_frame(code, reason))
+    Some(match ended {
+        Ended::Stopping => close_frame(code, &stopping()),
+        _ => close_frame(code, reason),
+    })
+}
+
+/// Returns the reason in the close of a server that stops, which says when to come back.
+pub(super) fn stopping() -> String {
+    format!("{STOPPING}; retry after {} ms", retry_after())
 }
 
 /// Returns why the connection of a session is closed that has ended; `None` if the client does not need to be told.
 pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, &'static str)> {
     match ended {
-        Ended::Stopping => Some((CloseCode::GOING_AWAY, "the server is stopping")),
+        Ended::Stopping => Some((CloseCode::GOING_AWAY, STOPPING)),
         Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason))),
         Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place")),
         // The task of the connection says why it has ended the session.

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+use super::framing::{STOPPING, stopping};
 use super::response::{bad_request, text};
 use crate::access::Denied;
+use crate::shard::drain::retry_after;
 use crate::shard::refusal::{NO_MEMORY_FOR_REQUEST, Refusal};
 use crate::websocket::{BadRequest, CloseCode};
 
@@ -31,8 +33,13 @@ impl Rejection {
             Self::Refused(refusal) => {
                 let (status, reason) = for_http(refusal);
                 let mut response = text(status, &reason);
-                if status == StatusCode::UNAUTHORIZED {
-                    response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+                let headers = response.headers_mut();
+                match status {
+                    StatusCode::UNAUTHORIZED => _ = headers.insert(WWW_AUTHENTICATE, BEARER),
+                    StatusCode::SERVICE_UNAVAILABLE => {
+                        headers.insert(RETRY_AFTER, retry_seconds(refusal));
+                    }
+                    _ => {}
                 }
                 response
             }
@@ -60,6 +67,15 @@ impl From<Refusal> for Rejection {
     }
 }
 
+/// Returns the seconds after which it is worth trying again what was refused. Those whom a stop has refused come back one
+/// after the other.
+pub(super) fn retry_seconds(refusal: &Refusal) -> HeaderValue {
+    match refusal {
+        Refusal::Stopping => retry_after().div_ceil(1000).into(),
+        _ => HeaderValue::from_static("1"),
+    }
+}
+
 /// Returns the status of the answer to an HTTP client, and the reason in it.
 pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
     let (status, reason) = match refusal {
@@ -82,6 +98,7 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             StatusCode::SERVICE_UNAVAILABLE,
             "the members of the channel are behind",
         ),
+        Refusal::Stopping => (StatusCode::SERVICE_UNAVAILABLE, STOPPING),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())
@@ -110,7 +127,7 @@ pub(super) fn for_websocket(refusal: &Refusal) -> (CloseCode, Cow<'static, str>)
             "a session with this uid is in the channel",
         ),
         Refusal::TooManyChannels => (CloseCode::TRY_LATER, "the server has too many channels"),
-        Refusal::Stopping => (CloseCode::GOING_AWAY, "the server is stopping"),
+        Refusal::Stopping => return (CloseCode::GOING_AWAY, stopping().into()),
         _ => (CloseCode::INTERNAL, "the join failed"),
     };
     (code, reason.into())

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::acceptor::Acceptor;
 use crate::shard::pending_join::PendingJoin;
@@ -27,14 +27,23 @@ const TICK: Duration = Duration::from_millis(1);
 const SETTLE_TICKS: u32 = 50;
 /// Most connections on their way out while others are accepted.
 const MOST_GOING: usize = 32;
+/// Most connections that are still accepted when a stop has begun.
+const MOST_WAITING: usize = 1024;
 
 /// Accepts connections until the broker stops.
 pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, acceptor: Acceptor) {
     let mut phase = shard.common.phase.subscribe();
-    let running = phase.wait_for(|phase| *phase != BrokerPhase::Running);
+    let draining = phase.wait_for(|phase| *phase >= BrokerPhase::Draining);
     tokio::select! {
-        _ = running => {}
+        _ = draining => {}
         () = accept_all(&shard, &listener, &acceptor) => {}
+    }
+    // The kernel would reset those that wait; like this they are told that the broker is stopping, as far as they can be.
+    for _ in 0..MOST_WAITING {
+        let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await else {
+            return;
+        };
+        admit(&shard, &acceptor, stream, peer);
     }
 }
 

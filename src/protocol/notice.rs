@@ -11,6 +11,7 @@
 //! | `gap` | map of `missed` (unsigned) and `members` (boolean, may be missing) |
 //! | `members` | map of `count` (unsigned) and `uids` (array of text) |
 //! | `changes` | map of `count` (unsigned), `joined` and `left` (arrays of text) |
+//! | `stopping` | map of `retry` (unsigned) |
 //!
 //! A client counts: each message has the position behind that of the one before. A receipt gives a new position, and
 //! a gap moves it on by what is missed.
@@ -63,6 +64,12 @@ pub enum Notice {
         joined: Vec<Box<str>>,
         /// The uids of members that have left.
         left: Vec<Box<str>>,
+    },
+    /// The server is stopping, and is about to end this session. What is queued still comes.
+    Stopping {
+        /// Milliseconds after which the client is to come back, here or to another server. Each client is told another
+        /// time, so that they do not come all at once.
+        retry: u64,
     },
 }
 
@@ -154,6 +161,12 @@ impl Notice {
                     left: fields.left?,
                 }
             }
+            b"stopping" => {
+                fields.read(&mut reader)?;
+                Self::Stopping {
+                    retry: fields.retry?,
+                }
+            }
             _ => return None,
         };
         reader.end().ok()?;
@@ -174,6 +187,7 @@ struct Fields {
     uids: Option<Vec<Box<str>>>,
     joined: Option<Vec<Box<str>>>,
     left: Option<Vec<Box<str>>>,
+    retry: Option<u64>,
 }
 
 impl Fields {
@@ -190,6 +204,7 @@ impl Fields {
                 b"uids" => self.uids = Some(names(reader)?),
                 b"joined" => self.joined = Some(names(reader)?),
                 b"left" => self.left = Some(names(reader)?),
+                b"retry" => self.retry = Some(reader.unsigned().ok()?),
                 // Later versions may say more.
                 _ => reader.skip().ok()?,
             }

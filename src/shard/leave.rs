@@ -134,8 +134,9 @@ impl Shard {
         member.drop_all()
     }
 
+    /// Returns `true` until a stop keeps new clients out.
     pub(crate) fn is_running(&self) -> bool {
-        *self.common.phase.borrow() == BrokerPhase::Running
+        *self.common.phase.borrow() < BrokerPhase::Draining
     }
 
     /// Disconnects a half-closed session that has lost its seat: to a new session with its connection

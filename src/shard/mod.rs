@@ -21,7 +21,7 @@ pub(crate) mod ask;
 mod close;
 pub(crate) mod counter;
 mod dirty;
-mod drain;
+pub(crate) mod drain;
 pub(crate) mod ended;
 mod flush;
 pub(crate) mod frame_deadline;
@@ -112,6 +112,8 @@ use watchdog::{TaskKind, TurnMark};
 pub(crate) enum BrokerPhase {
     /// Clients are served.
     Running,
+    /// Clients are served, and new ones as well, but those who choose a server are told to choose another.
+    Unready,
     /// No one new is served; clients get what is queued for them and are let go.
     Draining,
     /// Every shard returns at once.
@@ -169,6 +171,8 @@ pub(crate) struct Common {
     started: Instant,
     /// Shards that still have sessions to let go.
     undrained: AtomicUsize,
+    /// Shards that still have clients, who may publish.
+    with_clients: AtomicUsize,
     /// Set when a thread or task of the broker has panicked.
     panicked: AtomicBool,
 }
@@ -195,6 +199,7 @@ impl Common {
             meters,
             started: Instant::now(),
             undrained: AtomicUsize::new(shards),
+            with_clients: AtomicUsize::new(shards),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),
         }
@@ -260,6 +265,26 @@ impl Common {
         if self.undrained.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.advance(BrokerPhase::Stopped);
         }
+    }
+
+    /// Records that one shard has let its clients go.
+    fn let_go(&self) {
+        self.with_clients.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Returns `true` if all shards have let their clients go.
+    fn has_let_go(&self) -> bool {
+        self.with_clients.load(Ordering::Acquire) == 0
+    }
+
+    /// Begins to let the clients go: after `drain_grace`, in which the broker is only not ready any more.
+    pub(crate) fn begin_drain(&self) {
+        let has_grace = !self.settings().drain_grace.is_zero();
+        self.advance(if has_grace {
+            BrokerPhase::Unready
+        } else {
+            BrokerPhase::Draining
+        });
     }
 
     /// Stops at once because a thread of this broker has panicked.

@@ -188,6 +188,14 @@ impl Session {
         }
     }
 
+    /// Returns a number that is the same for all sessions of a connection while they last.
+    pub(super) fn connection(&self) -> (usize, Option<SessionId>) {
+        match self.writer.layered() {
+            Some(layered) => (Rc::as_ptr(layered).addr(), None),
+            None => (0, Some(self.id)),
+        }
+    }
+
     /// Returns `true` if other sessions use its connection.
     pub(super) fn shares_its_connection(&self) -> bool {
         let layered = self.writer.layered();

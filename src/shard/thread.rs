@@ -175,7 +175,8 @@ impl Seed {
 impl Shard {
     /// Waits until the broker stops, and takes part in its draining.
     async fn live(self: &Rc<Self>) {
-        self.reached(BrokerPhase::Draining).await;
+        self.reached(BrokerPhase::Unready).await;
+        self.hold_out().await;
         tokio::select! {
             () = self.drain() => {}
             () = self.reached(BrokerPhase::Stopped) => return,

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::protocol::{Epoch, Position, Welcome};
 
-    fn notices() -> [(Notice, &'static str); 7] {
+    fn notices() -> [(Notice, &'static str); 8] {
         let position = Position {
             epoch: Epoch(0xAB),
             offset: 7,
@@ -124,6 +124,10 @@ mod tests {
                     left: names(&["b"]),
                 },
                 r#""changes":{"count":1,"joined":[],"left":["b"]}"#,
+            ),
+            (
+                Notice::Stopping { retry: 2310 },
+                r#""stopping":{"retry":2310}"#,
             ),
         ]
     }

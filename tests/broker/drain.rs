@@ -8,9 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mles::channel::SlowPolicy;
+use mles::protocol::ResumeRequest;
 use mles::{Broker, BrokerError, Settings, Stats};
 
-use crate::common::{Client, LONG, PATIENCE, Server as _, settings, start, wait_until};
+use crate::common::asker::{Asker, Event};
+use crate::common::{
+    Client, LONG, PATIENCE, SILENCE, Server as _, is_timeout, settings, start, wait_until,
+};
 
 fn draining_for(drain_deadline: Duration, spread_threshold: usize) -> Broker {
     start(Settings {
@@ -184,6 +188,106 @@ fn nobody_new_is_let_in() {
     assert_eq!(handle.stats().joined, 2);
     assert_gets_all(&mut members[1], 200);
     stopping.join().unwrap().unwrap();
+}
+
+/// Load balancers need some time to learn that the server is not ready any more.
+#[test]
+fn new_clients_are_let_in_during_the_grace() {
+    let broker = start(Settings {
+        drain_grace: LONG,
+        ..settings()
+    });
+    let mut alice = Client::join_and_wait(&broker, "alice", "room");
+    let handle = broker.stop_handle();
+    handle.drain();
+    let mut bob = Client::join_and_wait(&broker, "bob", "room");
+    bob.send(b"hello");
+    assert_eq!(alice.text(), "hello");
+    handle.abort();
+    broker.wait().unwrap();
+}
+
+#[test]
+fn when_the_grace_is_over_clients_are_let_go() {
+    let broker = start(Settings {
+        drain_grace: Duration::from_millis(50),
+        drain_deadline: LONG,
+        ..settings()
+    });
+    let mut members = members(&broker, 3);
+    let stopping = stop(broker);
+    members.iter_mut().for_each(assert_end);
+    stopping.join().unwrap().unwrap();
+}
+
+/// All are on the shard of their channel, which lets the first of them go at once.
+#[test]
+fn who_is_not_let_go_yet_is_served() {
+    let broker = start(Settings {
+        drain_period: Some(LONG),
+        drain_deadline: LONG,
+        ..settings()
+    });
+    let mut members = members(&broker, 6);
+    let handle = broker.stop_handle();
+    handle.drain();
+    wait_until("one is let go", || handle.stats().left == 1);
+    members.retain_mut(|member| {
+        loop {
+            match member.try_receive(SILENCE) {
+                Ok(None) => return false,
+                Ok(Some(_)) => {}
+                Err(error) => return is_timeout(&error),
+            }
+        }
+    });
+    assert_eq!(members.len(), 5);
+    members[0].send(b"hello");
+    for member in &mut members[1..] {
+        assert_eq!(member.text(), "hello");
+    }
+    handle.abort();
+    broker.wait().unwrap();
+}
+
+/// The time is another one for each, so that they do not come back all at once.
+#[test]
+fn who_asks_for_positions_is_told_when_to_come_back() {
+    const ASK: ResumeRequest = ResumeRequest {
+        since: None,
+        publisher: None,
+        members: None,
+    };
+    for spread_threshold in [100, 0] {
+        let broker = draining_for(LONG, spread_threshold);
+        let mut alice = Client::join_and_wait(&broker, "alice", "room");
+        let mut members: Vec<_> = (0..20)
+            .map(|i| Asker::join(&broker, &format!("member {i}"), "room", ASK))
+            .collect();
+        alice.send(b"before");
+        wait_until("it is queued", || broker.stats().deliveries >= 20);
+        let stopping = stop(broker);
+        let mut waits: Vec<_> = members
+            .iter_mut()
+            .map(|member| {
+                assert_eq!(member.message().1, "before");
+                let Event::Stopping(wait) = member.next() else {
+                    panic!("it is not told");
+                };
+                assert_eq!(member.try_next(PATIENCE), None);
+                wait
+            })
+            .collect();
+        assert_end(&mut alice);
+        stopping.join().unwrap().unwrap();
+        assert!(
+            waits.iter().all(|wait| (1000..5000).contains(wait)),
+            "{waits:?}"
+        );
+        waits.sort_unstable();
+        waits.dedup();
+        assert!(waits.len() > 1);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod announce;
 mod common;
 mod delivery;
 mod drain;
+mod drain_over;
 mod half_close;
 mod hostile;
 mod idle;

@@ -61,7 +61,7 @@ fn a_slow_member_knows_the_position_of_each_message_that_it_gets() {
                     assert!(!members);
                     missed += n;
                 }
-                Event::Members(notice) => panic!("{notice:?}"),
+                other => panic!("{other:?}"),
             }
         }
         assert!(missed > 0);

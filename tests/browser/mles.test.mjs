@@ -342,6 +342,26 @@ withGateway("attempts are further and further apart, for a random part of that",
   assert.deepEqual(waits.slice(0, 9), [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
 });
 
+withGateway("a server that stops says when to come back", async (gateway, { enter, t }) => {
+  const real = { now: Date.now, random: Math.random };
+  t.after(() => {
+    Date.now = real.now;
+    Math.random = real.random;
+  });
+  const alice = new Reader(await enter());
+  await alice.nth("live", 1);
+  Date.now = () => 0;
+  Math.random = () => 0.5;
+  for (const [said, wait] of [["; retry after 2000 ms", 2_250], ["; retry after 999999 ms", 30_000], ["", 250]]) {
+    const count = alice.all("disconnected").length;
+    gateway.closeAll(1001, `the server is stopping${said}`);
+    const { reason, code, retryAt } = await alice.nth("disconnected", count + 1);
+    assert.deepEqual([reason, code, retryAt], ["The server is stopping.", 1001, wait]);
+    alice.channel.reconnect();
+    await alice.nth("live", count + 2);
+  }
+});
+
 withGateway("a message that is too large is rejected, and no other", async (gateway, { enter }) => {
   gateway.longest = 10;
   const alice = await enter();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mles::client::{Client, Error, Event, Reconnect, Subscriber};
+use mles::protocol::Notice;
 use tokio::time::timeout;
 
 use crate::common::free_address;
@@ -322,6 +323,25 @@ async fn failed_attempts_are_told_and_go_on() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// The wait is the server's, and a random part of a quarter more, but not longer than the client's longest.
+#[tokio::test]
+async fn a_server_that_stops_says_when_to_come_back() {
+    let cap = Duration::from_millis(400);
+    for (retry, least, most) in [(40, 40, 50), (380, 380, 400), (u64::MAX, 400, 400)] {
+        let server = FakeServer::start();
+        let client = client(&server).reconnect(Reconnect::default().cap(cap));
+        let (session, mut peer) = server.join(&client).await;
+        let (_publisher, mut subscriber) = session.split();
+        peer.send(&Notice::Stopping { retry }.encode());
+        drop(peer);
+        let Event::Disconnected { retry_in, .. } = event(&mut subscriber).await else {
+            panic!("it is still connected");
+        };
+        let [least, most] = [least, most].map(Duration::from_millis);
+        assert!((least..=most).contains(&retry_in), "{retry}: {retry_in:?}");
     }
 }
 

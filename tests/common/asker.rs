@@ -21,6 +21,8 @@ pub enum Event {
     Gap { missed: u64, members: bool },
     /// A notice about members.
     Members(Notice),
+    /// The broker is stopping: the milliseconds after which it wants the client back.
+    Stopping(u64),
 }
 
 /// A session that has asked for positions.
@@ -108,6 +110,7 @@ impl Asker {
                 notice @ (Notice::Members { .. } | Notice::Changes { .. }) => {
                     Event::Members(notice)
                 }
+                Notice::Stopping { retry } => Event::Stopping(retry),
                 Notice::Welcome(welcome) => panic!("welcome once more: {welcome:?}"),
             });
         }

@@ -10,6 +10,7 @@ mod chain;
 mod common;
 mod downlink;
 mod downstream;
+mod drain;
 mod faults;
 mod late_frames;
 mod linked_servers;

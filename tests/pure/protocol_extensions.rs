@@ -194,6 +194,9 @@ fn check_notice(frame: &[u8], (name, value): (&str, &Value)) {
             joined: names(&value["joined"]),
             left: names(&value["left"]),
         },
+        "stopping" => Notice::Stopping {
+            retry: number(value, "retry"),
+        },
         other => panic!("no vector is checked that has {other}"),
     };
     assert_eq!(notice.encode(), frame);

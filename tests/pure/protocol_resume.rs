@@ -58,6 +58,7 @@ fn notice() -> impl Strategy<Value = Notice> {
             joined,
             left
         }),
+        any::<u64>().prop_map(|retry| Notice::Stopping { retry }),
     ]
 }
 

@@ -12,6 +12,7 @@ pub enum Notice {
     Gap(Gap),
     Members(Members),
     Changes(Changes),
+    Stopping(Stopping),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -54,6 +55,12 @@ pub struct Changes {
     pub count: u64,
     pub joined: Vec<String>,
     pub left: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stopping {
+    pub retry: u64,
 }
 
 /// Reads a position that is text.

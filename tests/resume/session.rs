@@ -287,6 +287,8 @@ impl Session {
             }
             Notice::Members(members) => self.log(Event::Members(members)),
             Notice::Changes(changes) => self.log(Event::Changes(changes)),
+            // It comes back as soon as it is let go.
+            Notice::Stopping(_) => {}
         }
     }
 

@@ -197,7 +197,8 @@ fn a_stop_answers_requests_that_have_begun() {
     let stopping = std::thread::spawn(move || broker.stop());
     let answer = http.answer();
     assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=5).contains(&seconds), "{answer:?}");
     http.assert_end();
     stopping.join().unwrap().unwrap();
 }

@@ -149,6 +149,53 @@ fn one_member_does_not_take_the_connection_from_the_others() {
     assert_eq!(stats.dropped_frames, 0, "{stats}");
 }
 
+/// A client cannot tell that one of its pairs is let go while the connection stays.
+#[test]
+fn all_pairs_of_a_connection_are_let_go_at_once() {
+    let broker = start(Settings {
+        drain_period: Some(LONG),
+        ..draining_for(LONG)
+    });
+    let mut ws = Ws::open(address(&broker));
+    for channel in ["a", "b", "c", "d"] {
+        ws.join(&broker, BINARY, &body("alice", channel, b""));
+    }
+    let handle = broker.stop_handle();
+    handle.drain();
+    ws.assert_closed(1001);
+    handle.abort();
+    broker.wait().unwrap();
+}
+
+/// Milliseconds in the reason of a close with 1001.
+fn retry_after(reason: &str) -> u32 {
+    let wait = reason.strip_prefix("the server is stopping; retry after ");
+    let wait = wait.and_then(|wait| wait.strip_suffix(" ms"));
+    wait.expect(reason).parse().expect(reason)
+}
+
+#[test]
+fn everybody_is_told_when_to_come_back() {
+    let broker = start(draining_for(LONG));
+    let mut plain = [
+        Ws::v1(&broker, "v1", "room"),
+        Ws::v2(&broker, "v2", "room"),
+        Ws::open(address(&broker)),
+    ];
+    let mut resuming = Ws::resume(&broker, "resuming", "");
+    resuming.notice("welcome");
+    wait_until("all have joined", || broker.stats().joined == 3);
+    let stopping = stop(broker);
+    for member in &mut plain {
+        let wait = retry_after(&member.assert_closed(1001));
+        assert!((1000..5000).contains(&wait), "{wait}");
+    }
+    let wait = resuming.notice("stopping")["retry"].as_u64().unwrap();
+    assert!((1000..5000).contains(&wait), "{wait}");
+    retry_after(&resuming.assert_closed(1001));
+    stopping.join().unwrap().unwrap();
+}
+
 /// A stop does not wait for those who have not joined.
 #[test]
 fn who_has_not_joined_is_told_as_well() {

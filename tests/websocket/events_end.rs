@@ -150,11 +150,12 @@ fn a_stop_ends_streams_with_all_that_was_queued() {
             for i in 0..100 {
                 assert_eq!(number_of(&events.data("message")), i);
             }
-            let close = events.next();
-            assert_eq!(close.name, "close");
-            assert_eq!(close.data["reason"], "the server is stopping");
+            let stopping = events.next();
+            assert_eq!(stopping.name, "stopping");
+            assert_eq!(stopping.data["retry"], stopping.retry.unwrap());
+            assert_eq!(events.data("close")["reason"], "the server is stopping");
             events.assert_end();
-            close.retry.unwrap()
+            stopping.retry.unwrap()
         })
         .collect();
     assert!(

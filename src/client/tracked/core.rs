@@ -133,7 +133,10 @@ impl Core {
             self.write_error = Some(error);
             return;
         };
-        let retry_in = jittered(backoff.next_ceiling());
+        let retry_in = match self.tracker.take_retry() {
+            Some(retry) => wait_for_server(retry, backoff.cap()),
+            None => jittered(backoff.next_ceiling()),
+        };
         self.inbox.forget_old_losses();
         self.tell(Event::Disconnected { error, retry_in });
         self.silence = None;
@@ -299,6 +302,13 @@ impl Core {
             *writer = None;
         }
     }
+}
+
+/// Returns how long to wait where a server that stops has said after how many milliseconds to come back: that long, and
+/// up to a quarter more by chance, but no longer than the client waits at most.
+fn wait_for_server(retry: u64, most: Duration) -> Duration {
+    let wait = Duration::from_millis(retry).min(most);
+    wait.saturating_add(jittered(wait / 4)).min(most)
 }
 
 /// What the receiving half calls.

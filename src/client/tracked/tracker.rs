@@ -54,6 +54,8 @@ pub(in crate::client) struct Tracker {
     is_doubtful: bool,
     /// Number of messages of this publisher that have taken their place, as the server counts.
     published: Option<u64>,
+    /// Milliseconds after which the server of the present connection, which is stopping, wants this session back.
+    retry: Option<u64>,
     /// Recognises what was delivered before where positions do not tell; only in sessions that reconnect.
     matcher: Option<ReplayMatcher>,
     outgoing: Outgoing,
@@ -83,6 +85,7 @@ impl Tracker {
             is_back: false,
             is_doubtful: false,
             published: None,
+            retry: None,
             matcher,
             outgoing,
         }
@@ -100,6 +103,11 @@ impl Tracker {
     /// Returns the position up to which everything was received or told as missing.
     pub(super) const fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// Takes the milliseconds after which a server that was stopping wants this session back.
+    pub(super) const fn take_retry(&mut self) -> Option<u64> {
+        self.retry.take()
     }
 
     pub(super) const fn offer(&self) -> Offer {
@@ -131,6 +139,7 @@ impl Tracker {
         self.cid = identity.cid;
         self.offer = Offer::Open;
         self.replay_left = 0;
+        self.retry = None;
         self.is_doubtful = self.outgoing.is_in_flight();
         self.outgoing.rewind(identity, self.publisher.is_some());
         self.joins = self.joins.saturating_add(1);
@@ -218,6 +227,7 @@ impl Tracker {
                 }
                 self.replayed(missed, told);
             }
+            Notice::Stopping { retry } => self.retry = Some(retry),
             _ => {}
         }
     }

@@ -48,6 +48,15 @@ fn a_key_in_the_wrong_place_is_told_its_own() {
 }
 
 #[test]
+fn a_period_that_the_deadline_would_cut_is_refused() {
+    assert_error(
+        "[server]\ndrain_period = \"1m\"",
+        "mles.toml:2: `drain_period` is 60s, more than the 10s of `drain_deadline`: clients would be cut off; \
+         raise `drain_deadline`",
+    );
+}
+
+#[test]
 fn an_unknown_section_is_named_with_the_nearest() {
     assert_error(
         "\n[sever]\nlisten = 5",

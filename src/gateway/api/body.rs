@@ -51,7 +51,7 @@ pub(super) async fn read_body(
             biased;
             frame = body.frame() => frame,
             problem = held.evicted() => return Err(problem),
-            _ = phase.wait_for(|&phase| phase != BrokerPhase::Running) => {
+            _ = phase.wait_for(|&phase| phase >= BrokerPhase::Draining) => {
                 return Err(Refusal::Stopping.into());
             }
             () = overdue => {

@@ -8,14 +8,11 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::access::Denied;
-use crate::gateway::refusal::{BEARER, for_http};
+use crate::gateway::refusal::{BEARER, for_http, retry_seconds};
 use crate::gateway::response::json;
 use crate::shard::limits::LimitReached;
 use crate::shard::refusal::Refusal;
 use crate::websocket::BadRequest;
-
-/// Seconds after which it is worth trying again what had no room.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Why a request to the API does not get what it asks for.
 #[derive(Debug)]
@@ -96,7 +93,7 @@ impl Problem {
         match self.status {
             StatusCode::UNAUTHORIZED => _ = headers.insert(WWW_AUTHENTICATE, BEARER),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, RETRY_SECONDS);
+                headers.insert(RETRY_AFTER, self.retry_seconds());
             }
             _ => {}
         }
@@ -108,6 +105,12 @@ impl Problem {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         response
+    }
+
+    /// Returns the seconds after which it is worth trying again.
+    fn retry_seconds(&self) -> HeaderValue {
+        let seconds = self.refusal.as_deref().map(retry_seconds);
+        seconds.unwrap_or(HeaderValue::from_static("1"))
     }
 
     /// Returns what is counted and logged. That something is not there is nothing to log.
@@ -140,10 +143,6 @@ impl From<Refusal> for Problem {
             Refusal::LimitReached(full) | Refusal::LetGo(full) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("the server is at its limit ({})", full.limit()).into(),
-            ),
-            Refusal::Stopping => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the server is stopping".into(),
             ),
             other => for_http(other),
         };

@@ -29,10 +29,6 @@ static ENCODING: Encoding = Encoding::new(event_len, encode_run).with_notices(No
     read: read_event,
 });
 
-/// Milliseconds after which clients come back that were let go by a server that stops: each by another time in this
-/// range, so that they do not come at once.
-const RETRY: std::ops::Range<u32> = 1000..5000;
-
 /// A comment, which clients ignore.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
@@ -75,13 +71,16 @@ fn encode_run(run: &Bytes, first: Option<Position>) -> (Bytes, u32) {
 }
 
 /// Encodes a notice. A welcome has the position before the first message that follows, so that a client that comes back
-/// before it has got one misses none.
+/// before it has got one misses none. That the server is stopping sets the time after which the client comes back.
 fn encode_notice(notice: &Notice) -> Bytes {
     let mut out = String::new();
     if let Notice::Welcome(welcome) = notice {
         let Position { epoch, offset } = welcome.position;
         let before = offset.saturating_sub(welcome.replay);
         let _ = writeln!(out, "id: {epoch}:{before}");
+    }
+    if let Notice::Stopping { retry } = notice {
+        let _ = writeln!(out, "retry: {retry}");
     }
     // An object with one key: the name of the notice.
     let json = serde_json::to_string(notice).unwrap_or_default();
@@ -108,11 +107,7 @@ fn read_event(event: &[u8]) -> Unit {
 /// Tells a client why its stream ends. It comes back by itself.
 fn close(ended: &Ended) -> Option<Bytes> {
     let (_, reason) = reason(ended)?;
-    let mut event = String::new();
-    if matches!(ended, Ended::Stopping) {
-        let _ = writeln!(event, "retry: {}", rand::random_range(RETRY));
-    }
-    let _ = write!(event, "event: close\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+    let event = format!("event: close\ndata: {{\"reason\":\"{reason}\"}}\n\n");
     Some(event.into())
 }
 
@@ -203,6 +198,10 @@ mod tests {
                 },
                 "event: members\ndata: {\"count\":2,\"uids\":[\"a\\n\\nb\",\"\\\":\"]}\n\n",
             ),
+            (
+                Notice::Stopping { retry: 2310 },
+                "retry: 2310\nevent: stopping\ndata: {\"retry\":2310}\n\n",
+            ),
         ] {
             let event = encode_notice(&notice);
             assert_eq!(event, expected);
@@ -219,11 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_to_wait_is_told_so() {
+    fn who_is_closed_is_told_why() {
         let stopping = close(&Ended::Stopping).unwrap();
-        let text = std::str::from_utf8(&stopping).unwrap();
-        assert!(text.starts_with("retry: "), "{text}");
-        assert_eq!(event_len(&stopping), Some(stopping.len()));
+        let expected = "event: close\ndata: {\"reason\":\"the server is stopping\"}\n\n";
+        assert_eq!(stopping, expected);
         let slow = close(&Ended::Slow(SlowReason::QueueFull)).unwrap();
         let expected =
             "event: close\ndata: {\"reason\":\"slow member, more than queue_bytes queued\"}\n\n";

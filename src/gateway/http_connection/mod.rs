@@ -202,7 +202,7 @@ impl HttpConnection {
                     None => {}
                 },
                 () = self.head.evicted() => return End::Overdrawn,
-                _ = phase.wait_for(|&phase| phase != BrokerPhase::Running), if !is_stopping => {
+                _ = phase.wait_for(|&phase| phase >= BrokerPhase::Draining), if !is_stopping => {
                     is_stopping = true;
                 }
                 // It may have been put off since.
