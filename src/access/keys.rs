@@ -55,6 +55,11 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Returns `true` if there is more than one key.
+    pub(super) const fn has_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Returns `true` if one of the keys is made from the client's address.
     pub(super) fn uses_address(&self) -> bool {
         self.0.iter().any(|held| held.keyring.uses_address())

@@ -211,10 +211,18 @@ impl Access {
         } else {
             self.rules.permissions(grant.as_deref(), uid, channel)
         };
+        // Who may be a server may do everything by that, and sends plain joins as well.
+        let permissions = if permissions.contains(Permissions::PEER) {
+            Permissions::ALL
+        } else {
+            permissions
+        };
         let rights = Rights {
             entry,
             names: self.names,
             permissions,
+            // A server below compares what comes back with what it has sent, byte by byte.
+            hides_keys: self.hides_keys() && entry != Entry::Resync,
             slow_policy: None,
             grant,
         };
@@ -236,7 +244,7 @@ impl Access {
         })
     }
 
-    /// Returns the rights of a server below: it needs the permission, and has all others with it. Under `sender` a
+    /// Returns the rights of a server below, which needs the permission. Under `sender` a
     /// rule must give it: a server carries frames of many uids, and nobody can tell whether its members have sent
     /// them.
     fn server_below(&self, rights: Rights, uid: &str, channel: &str) -> Result<Rights, Denied> {
@@ -248,7 +256,6 @@ impl Access {
         };
         Ok(Rights {
             names,
-            permissions: Permissions::ALL,
             // It has no use for a gap that only a new resync closes, and members must not wait for another server.
             slow_policy: Some(SlowPolicy::Disconnect),
             ..rights
@@ -343,10 +350,23 @@ impl Access {
         Err(Denied::Host { host })
     }
 
-    /// Returns the key that this server shows for `uid` and `channel` when it speaks for a member from
-    /// `address`.
-    pub(crate) fn session_key(&self, address: SocketAddr, uid: &str, channel: &str) -> Key {
+    /// Returns the key that this server shows its upstream for `uid` and `channel`, from `address`.
+    pub(crate) fn link_key(&self, address: SocketAddr, uid: &str, channel: &str) -> Key {
         self.keyring.session_key(address, uid, channel)
+    }
+
+    /// Returns the key in the headers of frames that are made here for a client at `address`, as if it had sent them
+    /// over TCP.
+    pub(crate) fn frame_key(&self, address: SocketAddr, uid: &str, channel: &str) -> Key {
+        if self.hides_keys() {
+            return Key(0);
+        }
+        self.keyring.session_key(address, uid, channel)
+    }
+
+    /// Returns `true` if members may have different rights, by different keys.
+    fn hides_keys(&self) -> bool {
+        self.keys.has_several() || !self.rules.is_empty()
     }
 
     /// Returns `true` if there is no secret. A key proves nothing then, so whatever a client shows is taken: that of its

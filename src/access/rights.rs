@@ -19,6 +19,8 @@ pub(crate) struct Rights {
     pub(super) names: NameCheck,
     /// What it may do.
     pub(super) permissions: Permissions,
+    /// Set if the keys in its frames are not for other members.
+    pub(super) hides_keys: bool,
     /// Slow-member policy that replaces the channel's for it.
     pub(crate) slow_policy: Option<SlowPolicy>,
     /// What its client has proved; `None` if nothing had to be proved.
@@ -46,6 +48,7 @@ impl Rights {
         entry: Entry::Upstream,
         names: NameCheck::Off,
         permissions: Permissions::ALL,
+        hides_keys: false,
         slow_policy: Some(SlowPolicy::Disconnect),
         grant: None,
     };
@@ -56,6 +59,7 @@ impl Rights {
         entry: Entry::Frame,
         names: NameCheck::Off,
         permissions: Permissions::ALL,
+        hides_keys: false,
         slow_policy: None,
         grant: None,
     };
@@ -94,6 +98,12 @@ impl Rights {
             uid: Escaped(uid).to_string(),
             channel: Escaped(channel).to_string(),
         }
+    }
+
+    /// Returns `true` if the keys in its frames are not for other members: who has seen one could join with it, and
+    /// might have other rights by that than by their own.
+    pub(crate) const fn hides_keys(&self) -> bool {
+        self.hides_keys
     }
 
     /// Returns what the session may do.

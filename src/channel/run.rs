@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "server")]
+use bytes::BytesMut;
 use bytes::{Buf as _, Bytes};
 
-#[cfg(feature = "server")]
-use crate::protocol::is_presence;
 use crate::protocol::{MessageCounter, frames};
+#[cfg(feature = "server")]
+use crate::protocol::{clear_keys, is_presence};
 
 /// Whole frames, back to back, checked by the scanner before they got here.
 ///
@@ -98,6 +100,26 @@ impl FrameRun {
         let kept: Vec<_> = frames(&self.bytes).filter(|f| !is_presence(f)).collect();
         let count = self.frames - u32::try_from(hints).unwrap_or(u32::MAX);
         Some(Self::exact(kept.concat().into(), count))
+    }
+
+    /// Returns the run with zeros for the keys in the headers of its frames. Copied only if something else holds its
+    /// buffer.
+    #[cfg(feature = "server")]
+    pub(crate) fn without_keys(self) -> Self {
+        let (bytes, pinned) = match self.bytes.try_into_mut() {
+            Ok(bytes) => (bytes, self.pinned),
+            Err(shared) => {
+                let pinned = u32::try_from(shared.len()).unwrap_or(u32::MAX);
+                (BytesMut::from(&shared[..]), pinned)
+            }
+        };
+        let mut bytes = bytes;
+        clear_keys(&mut bytes);
+        Self {
+            bytes: bytes.freeze(),
+            frames: self.frames,
+            pinned,
+        }
     }
 
     /// Returns the number of messages: frames that are no hints of presence. Every frame is looked at.

@@ -38,7 +38,7 @@ impl NewSession {
         permit: Option<Permit>,
     ) -> (Arrival<Rc<Layered>>, Key) {
         let access = shard.common.access();
-        let key = access.session_key(self.peer, &self.uid, &self.channel);
+        let key = access.frame_key(self.peer, &self.uid, &self.channel);
         let cid = Cid(rand::random());
         let mut join = self
             .join
@@ -49,6 +49,10 @@ impl NewSession {
             key,
         };
         join[..HEADER_LEN].copy_from_slice(&header.encode());
+        let mut resume = self.resume;
+        if let Some(request) = &mut resume {
+            shard.common.own_publisher(&self.rights, request);
+        }
         let arrival = Arrival {
             socket: layered.clone(),
             origin: shard.id,
@@ -65,7 +69,7 @@ impl NewSession {
             join: join.into(),
             is_silent: self.is_silent,
             resync: None,
-            resume: self.resume,
+            resume,
             gateway: Some(Gateway {
                 is_sole: self.is_sole,
             }),

@@ -123,10 +123,19 @@ async fn admit(
 fn arrival<S>(
     shard: &Shard,
     (socket, transport): (S, Transport),
-    entry: JoinRequest,
+    mut entry: JoinRequest,
     early: Early,
     pending: PendingJoin,
 ) -> Arrival<S> {
+    if let Some(request) = &mut entry.resume {
+        shard.common.own_publisher(&entry.rights, request);
+    }
+    if entry.rights.hides_keys() {
+        entry.join = FrameRun::exact(entry.join, 1)
+            .without_keys()
+            .bytes()
+            .clone();
+    }
     Arrival {
         socket,
         origin: shard.id,

@@ -133,3 +133,18 @@ pub fn frame_len(buf: &[u8]) -> Option<usize> {
     let word = u32::from_be_bytes(*buf.first_chunk()?);
     Some(HEADER_LEN + body_len(word))
 }
+
+/// Puts zeros in the place of the key into the header of each frame of a run.
+#[cfg(feature = "server")]
+pub(crate) fn clear_keys(run: &mut [u8]) {
+    let mut rest = run;
+    while let Some(len) = frame_len(rest) {
+        let Some((frame, tail)) = rest.split_at_mut_checked(len) else {
+            return;
+        };
+        if let Some(key) = frame.get_mut(HEADER_LEN - size_of::<Key>()..HEADER_LEN) {
+            key.fill(0);
+        }
+        rest = tail;
+    }
+}

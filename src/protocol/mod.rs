@@ -27,6 +27,8 @@ mod scan;
 pub use body::{Message, encode_frame, is_presence};
 pub use check::BodyCheck;
 pub use error::{BodyError, CborType, FrameError, ResyncError};
+#[cfg(feature = "server")]
+pub(crate) use header::clear_keys;
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
 pub use key::{Cid, Key, Keyring, address_string};
 pub use link::{LinkHello, LinkNotice, LinkRefusal, MAX_LINK_PATH};

@@ -15,6 +15,7 @@ impl Shard {
     /// Publishes what a session of this shard has sent.
     pub(crate) fn publish(self: &Rc<Self>, session: &Rc<Session>, run: FrameRun) {
         self.stats().turn.publishes(session.id);
+        let run = session.as_others_see(run);
         let sampled = self.latency.count();
         match (session.role, session.home) {
             (Role::Upstream, _) => self.publish_from_upstream(session, &run),

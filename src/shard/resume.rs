@@ -5,10 +5,12 @@
 //! * A channel is numbered from the first session on that asks.
 //! * What a session is told first, its welcome, is made in the call that gives it its seat. What it has missed and what
 //!   is published next come behind it.
+//! * A publisher is known by its number together with what its client has proved.
 //! * A publisher that has named itself has one session in a channel. When it comes back, nothing of the session before
 //!   is committed behind the new welcome, which says how many of its messages have their place: that session ends at
 //!   once, and what it has sent from another shard is left out when it comes.
 
+use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,9 +19,20 @@ use super::message::{Arrival, Socket};
 use super::refusal::Refusal;
 use super::room::Room;
 use super::session::Session;
-use super::{Shard, turn};
+use super::{Common, Shard, turn};
+use crate::access::Rights;
 use crate::channel::{CidInUse, Fanout, Joined, Place, PublisherId, SessionId};
 use crate::protocol::{Cid, Epoch, ResumeRequest};
+
+impl Common {
+    /// Makes the publisher that a client names its own: the same number from another subject is another publisher, so
+    /// that nobody ends a session of somebody else, or has messages taken for repeated ones.
+    pub(crate) fn own_publisher(&self, rights: &Rights, request: &mut ResumeRequest) {
+        if let (Some(subject), Some(publisher)) = (rights.subject(), &mut request.publisher) {
+            *publisher = self.hasher.hash_one((subject, *publisher));
+        }
+    }
+}
 
 impl Room {
     /// Numbers the messages from now on, unless they are numbered.

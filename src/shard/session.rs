@@ -15,7 +15,7 @@ use super::message::{ChannelName, Identity};
 use super::pause::Pause;
 use super::stream::StreamWriter;
 use crate::access::Rights;
-use crate::channel::{Fanout, MemberKey, SessionId};
+use crate::channel::{Fanout, FrameRun, MemberKey, SessionId};
 use crate::protocol::Cid;
 
 /// Lifecycle of a session.
@@ -137,6 +137,16 @@ impl Session {
     /// Returns `true` if the session is that of `uid` in `channel`.
     pub(crate) fn is_of(&self, uid: &str, channel: &str) -> bool {
         *self.uid == *uid && *self.channel == *channel
+    }
+
+    /// Returns what the session has sent as the other members get it.
+    #[inline]
+    pub(super) fn as_others_see(&self, run: FrameRun) -> FrameRun {
+        if self.rights.hides_keys() {
+            run.without_keys()
+        } else {
+            run
+        }
     }
 
     /// Returns `true` if the session has ended.

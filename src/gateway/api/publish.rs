@@ -93,7 +93,7 @@ impl Caller<'_> {
                 shard
                     .common
                     .access()
-                    .session_key(self.client, &names.uid, &names.channel),
+                    .frame_key(self.client, &names.uid, &names.channel),
             ),
             names: &prefix,
             max_message,

@@ -73,7 +73,7 @@ impl Shard {
             return Ok(());
         };
         let access = self.common.access();
-        let key = access.session_key(local, &uplink.member.0, &room.name);
+        let key = access.link_key(local, &uplink.member.0, &room.name);
         let opening = self.opening(room, uplink, target, key, now)?;
         let (reader, session) = self.link_conn(line, peer, room, opening.cid);
         let member = session.enter(&mut room.channel.local, 0);

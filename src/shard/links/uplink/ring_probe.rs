@@ -94,7 +94,7 @@ impl Shard {
                 channel,
                 message: &[],
             };
-            let key = self.common.access().session_key(local, uid, channel);
+            let key = self.common.access().link_key(local, uid, channel);
             encode_frame(cid, key, &message).map_err(io::Error::other)
         }) else {
             return Ok(None);
