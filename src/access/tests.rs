@@ -1,3 +1,5 @@
+mod rights;
+
 use super::*;
 use crate::protocol::BodyCheck;
 use crate::settings::{ListenerKind, WebSocketSettings};
