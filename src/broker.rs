@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::admin::{AdminServer, AdminState};
 use crate::peer::LinkStatus;
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
@@ -24,7 +25,7 @@ use crate::shard::watchdog::Watchdog;
 use crate::shard::{BrokerPhase, Common, Shard};
 use crate::tls::{CertificateWatch, ServerTls, TlsError};
 pub use error::{BrokerError, StartError};
-use listening::{BoundListeners, accept};
+use listening::{BoundListeners, accept, bind_admin};
 #[cfg(feature = "cli")]
 pub(crate) use preflight::preflight;
 use preflight::{check_congestion, server_tls};
@@ -44,6 +45,8 @@ pub struct Broker {
     tls: Option<Arc<ServerTls>>,
     _watch: Option<CertificateWatch>,
     _watchdog: Watchdog,
+    /// Ends after the shards, so that it can say that they stop.
+    admin: Option<AdminServer>,
 }
 
 impl Broker {
@@ -90,6 +93,7 @@ impl Broker {
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
+        let admin = bind_admin(&settings)?;
         let watch =
             CertificateWatch::start(tls.clone(), peer_tls.clone(), CertificateWatch::INTERVAL);
         let watch = watch.map_err(StartError::Thread)?;
@@ -104,7 +108,9 @@ impl Broker {
             tls,
             _watch: watch,
             _watchdog: watchdog,
+            admin: None,
         };
+        broker.admin = broker.start_admin(admin)?;
         for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
             let setup = move |shard: &_| accept(shard, sockets);
             let thread = spawn(broker.common.clone(), seed, setup)?;
@@ -125,6 +131,27 @@ impl Broker {
         &self.listeners
     }
 
+    /// Answers on the admin listeners, if there are any. Before clients are accepted, so that it can say that the
+    /// broker starts.
+    fn start_admin(&self, listeners: Vec<TcpListener>) -> Result<Option<AdminServer>, StartError> {
+        if listeners.is_empty() {
+            return Ok(None);
+        }
+        let (common, token) = (
+            self.common.clone(),
+            self.common.settings().admin.token.clone(),
+        );
+        let state = AdminState::new(common, self.listeners.clone(), self.tls.clone(), token);
+        let server = AdminServer::start(listeners, state);
+        server.map(Some).map_err(StartError::Thread)
+    }
+
+    /// Returns the addresses of the admin listeners, with the ports that the system chose.
+    #[must_use]
+    pub fn admin_addrs(&self) -> &[SocketAddr] {
+        self.admin.as_ref().map_or(&[], AdminServer::addresses)
+    }
+
     /// Returns the number of shards.
     #[must_use]
     pub fn shards(&self) -> usize {
@@ -143,7 +170,7 @@ impl Broker {
     /// Returns a snapshot of the broker's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        stats_of(&self.common)
+        Stats::of(&self.common)
     }
 
     /// Returns `true` while every shard turns its loop; see [`StopHandle::is_healthy`].
@@ -195,6 +222,7 @@ impl Broker {
         if self.common.has_failed() && failed.is_ok() {
             failed = Err(BrokerError::Panicked);
         }
+        self.admin = None;
         failed.map(|()| self.stats())
     }
 }
@@ -243,7 +271,7 @@ impl StopHandle {
     /// Returns a snapshot of the broker's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        stats_of(&self.common)
+        Stats::of(&self.common)
     }
 
     /// Returns `true` while every shard turns its loop. A shard that has not done so for a second, whose clients wait,
@@ -264,16 +292,6 @@ fn links_of(common: &Common) -> Vec<LinkStatus> {
     let mut links: Vec<_> = common.links.iter().map(|link| link.status()).collect();
     links.sort_by(|a, b| a.channel.cmp(&b.channel));
     links
-}
-
-fn stats_of(common: &Common) -> Stats {
-    let mut stats = Stats {
-        connections: common.limiter.connections() as u64,
-        channels: common.limiter.channels() as u64,
-        ..Stats::default()
-    };
-    common.stats.iter().for_each(|shard| stats.add_shard(shard));
-    stats
 }
 
 fn shard_count(settings: &Settings) -> Result<u16, StartError> {

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! main, cli → config → broker → net → gateway → shard → access, channel, peer → protocol
+//!                        broker → admin → shard, websocket
 //!                               gateway, access → websocket ───────────────────→ protocol
 //!                       client ────────────────────────────────────────────────→ protocol
 //! ```
@@ -18,6 +19,8 @@
 
 #[cfg(feature = "server")]
 mod access;
+#[cfg(feature = "server")]
+mod admin;
 #[cfg(any(feature = "client", feature = "server"))]
 mod backoff;
 #[cfg(feature = "server")]
@@ -41,12 +44,16 @@ mod network;
 #[cfg(feature = "server")]
 mod peer;
 pub mod protocol;
+#[cfg(feature = "server")]
+mod response;
 #[cfg(any(feature = "client", feature = "server"))]
 mod server_name;
 #[cfg(feature = "server")]
 mod settings;
 #[cfg(feature = "server")]
 mod shard;
+#[cfg(feature = "server")]
+mod static_files;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp_info;
 #[cfg(feature = "tls")]
@@ -68,8 +75,8 @@ pub use peer::{LinkCounts, LinkState, LinkStatus};
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings, Settings, TlsSettings,
-    WebSocketSettings,
+    AdminSettings, AdminToken, Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings,
+    Settings, TlsSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

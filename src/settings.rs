@@ -1,5 +1,6 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -252,6 +253,37 @@ impl ProxySettings {
     }
 }
 
+/// The admin listener: health, metrics, views, actions and the dashboard.
+#[derive(Clone, Debug, Default)]
+pub struct AdminSettings {
+    /// Addresses to listen on; port 0 lets the system choose. Beyond loopback a token is needed.
+    pub listen: Vec<SocketAddr>,
+    /// The token that requests have to show. Without one, everyone on this machine may ask.
+    pub token: Option<AdminToken>,
+}
+
+/// A token for the admin listener. `Debug` never shows it.
+#[derive(Clone)]
+pub struct AdminToken(String);
+
+impl AdminToken {
+    /// Creates the token that is shown as `Authorization: Bearer TOKEN`.
+    #[must_use]
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -293,6 +325,8 @@ pub struct Settings {
     pub websocket: WebSocketSettings,
     /// Proxies in front of the listeners.
     pub proxies: ProxySettings,
+    /// The admin listener.
+    pub admin: AdminSettings,
 }
 
 impl Default for Settings {
@@ -315,6 +349,7 @@ impl Default for Settings {
             tls: TlsSettings::default(),
             websocket: WebSocketSettings::default(),
             proxies: ProxySettings::default(),
+            admin: AdminSettings::default(),
         }
     }
 }

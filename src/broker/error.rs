@@ -25,6 +25,9 @@ pub enum StartError {
         "WebSocket needs the shared key (or ws_trust): with an address key alone, nobody could join"
     )]
     NoWebSocketKey,
+    /// The admin listener would have answered anyone who can reach it.
+    #[error("refusing to listen on {0} for admin requests without a token")]
+    AdminUnprotected(SocketAddr),
     /// Nowhere to listen.
     #[error("no address to listen on")]
     NoListener,
@@ -46,7 +49,7 @@ pub enum StartError {
         reason: String,
     },
     /// A thread could not be started.
-    #[error("cannot start a shard: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
 }
 

@@ -106,6 +106,21 @@ impl BoundListeners {
     }
 }
 
+/// Binds the admin listeners.
+pub(super) fn bind_admin(settings: &Settings) -> Result<Vec<TcpListener>, StartError> {
+    let admin = &settings.admin;
+    let mut all: Vec<_> = all_addresses(settings).collect();
+    all.extend(&admin.listen);
+    let mut sockets = Vec::new();
+    for &address in &admin.listen {
+        if admin.token.is_none() && !address.ip().to_canonical().is_loopback() {
+            return Err(StartError::AdminUnprotected(address));
+        }
+        sockets.extend(bind(address, 1, &all)?.sockets);
+    }
+    Ok(sockets)
+}
+
 /// Accepts from all of `sockets` on `shard`.
 pub(super) fn accept(shard: &Rc<Shard>, sockets: Sockets) -> io::Result<()> {
     for (acceptor, socket) in sockets {

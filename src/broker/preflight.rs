@@ -115,6 +115,11 @@ mod all {
                 found.listener(settings, kind, address);
             }
         }
+        for &address in &settings.admin.listen {
+            if let Err(error) = check_address(address) {
+                found.add(&["admin"], &error);
+            }
+        }
         found.upstreams(&settings.peer.upstreams);
         found
     }

@@ -19,6 +19,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         listeners: Vec::new(),
         tls: None,
         _watch: None,
+        admin: None,
     }
 }
 

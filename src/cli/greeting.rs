@@ -37,15 +37,15 @@ pub(super) fn upstreams(settings: &Settings) -> String {
 /// information, it is left out where the log level leaves that out.
 pub(super) fn announce(broker: &Broker, access: &str, upstreams: &str, log: &Log) {
     let addresses = list(broker.listeners());
-    let shards = broker.shards();
+    let (shards, admin) = (broker.shards(), admin(broker));
     match log.format() {
-        LogFormat::Json => tracing::info!(addresses, shards, access, upstreams, "listening"),
+        LogFormat::Json => tracing::info!(addresses, shards, access, upstreams, admin, "listening"),
         LogFormat::Human if tracing::enabled!(Level::INFO) => {
             let plural = if shards == 1 { "" } else { "s" };
             let version = env!("CARGO_PKG_VERSION");
             log.line(format_args!(
                 "mles {version} listens on {addresses} with {shards} shard{plural}; \
-                 {access}{upstreams}"
+                 {access}{upstreams}{admin}"
             ));
             log.line(to_try(broker.listeners()));
         }
@@ -79,6 +79,20 @@ fn to_try(listeners: &[(ListenerKind, SocketAddr)]) -> String {
     let page = page.map(|page| format!("{page} in a browser"));
     let ways: Vec<_> = commands.into_iter().chain(page).collect();
     format!("Try {}; Ctrl-C ends the broker", ways.join(", or "))
+}
+
+/// Says where the admin listeners are; nothing without one.
+fn admin(broker: &Broker) -> String {
+    let names = broker
+        .admin_addrs()
+        .iter()
+        .map(|address| format!("http://{}", here(address)));
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; admin at {}", names.join(", "))
+    }
 }
 
 /// Logs the broker's counters at its end.

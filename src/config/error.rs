@@ -190,6 +190,12 @@ pub(crate) enum Fault {
         period: Duration,
         deadline: Duration,
     },
+    #[error(
+        "refusing to listen on {0} for admin requests without a token: anyone who can reach it could end \
+         sessions and stop the server; set `token_file` of [admin] (--admin-token-file), or listen on \
+         127.0.0.1 only"
+    )]
+    AdminWithoutToken(SocketAddr),
     #[error("`backoff` of [peer] is {backoff:?}, more than the {max:?} of `backoff_max`")]
     BackoffOverMax { backoff: Duration, max: Duration },
     #[error("both `key` and `key_file` are set; keep one of them")]

@@ -12,6 +12,7 @@ use crate::settings::{Settings, WebSocketSettings};
 pub(super) fn check_listeners(config: &Config, has_key: bool, report: &mut Report<'_>) {
     let settings = &config.settings;
     check_addresses(settings, report);
+    check_admin(config, report);
     let is_open = !has_key && config.secrets.addr_key.is_none() && !settings.allow_anonymous;
     if is_open {
         let mut beyond = all(settings).filter(|(_, address)| is_beyond_loopback(*address));
@@ -29,7 +30,7 @@ pub(super) fn check_listeners(config: &Config, has_key: bool, report: &mut Repor
     check_websocket(settings, may_trust, report);
 }
 
-/// Returns every listener with the option that it comes from.
+/// Returns every listener for clients with the option that it comes from.
 fn all(settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr)> {
     let lists = [
         ("listen", &settings.listen),
@@ -46,11 +47,22 @@ fn is_beyond_loopback(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
+/// Checks that not just anybody can reach the admin listener.
+fn check_admin(config: &Config, report: &mut Report<'_>) {
+    let mut addresses = config.settings.admin.listen.iter();
+    let beyond = addresses.find(|address| is_beyond_loopback(**address));
+    if let (Some(&address), None) = (beyond, &config.secrets.admin_token_file) {
+        report.add(&["admin"], Fault::AdminWithoutToken(address));
+    }
+}
+
 fn check_addresses(settings: &Settings, report: &mut Report<'_>) {
-    let listeners: Vec<_> = all(settings).collect();
+    let mut listeners: Vec<_> = all(settings).collect();
     if listeners.is_empty() {
         report.add(&LISTENERS, Fault::NoListener);
     }
+    let admin = settings.admin.listen.iter();
+    listeners.extend(admin.map(|&address| ("admin", address)));
     let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     for (i, &(name, address)) in listeners.iter().enumerate() {
         let earlier = listeners[..i].iter();

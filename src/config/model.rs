@@ -8,7 +8,10 @@ use crate::settings::Settings;
 /// The port for WebSocket, by custom.
 pub(super) const WEBSOCKET_PORT: u16 = 8076;
 
-/// The options that say where to listen.
+/// The port of the admin listener, by custom.
+pub(crate) const ADMIN_PORT: u16 = 8078;
+
+/// The options that say where to listen for clients.
 pub(super) const LISTENERS: [&str; 4] = ["listen", "tls", "tls_ws", "ws"];
 
 /// Everything that `mles serve` is told.
@@ -47,6 +50,8 @@ pub(crate) struct Secrets {
     pub(crate) addr_key: Option<Secret>,
     /// Further keys, each with a name and a file.
     pub(crate) keys: Vec<NamedKeyFile>,
+    /// A file that holds the token of the admin listener.
+    pub(crate) admin_token_file: Option<PathBuf>,
 }
 
 /// A key with a name, and the file that holds it.

@@ -12,12 +12,13 @@ pub(crate) enum Section {
     Channel,
     Peer,
     Limits,
+    Admin,
     Log,
 }
 
 impl Section {
     /// All sections, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Server,
         Self::Tls,
         Self::Ws,
@@ -25,6 +26,7 @@ impl Section {
         Self::Channel,
         Self::Peer,
         Self::Limits,
+        Self::Admin,
         Self::Log,
     ];
 
@@ -38,6 +40,7 @@ impl Section {
             Self::Channel => "channel",
             Self::Peer => "peer",
             Self::Limits => "limits",
+            Self::Admin => "admin",
             Self::Log => "log",
         }
     }
@@ -52,6 +55,7 @@ impl Section {
             Self::Channel => "Channels, [channel] in the file",
             Self::Peer => "Upstream servers, [peer] in the file",
             Self::Limits => "Limits, [limits] in the file",
+            Self::Admin => "Admin listener, [admin] in the file",
             Self::Log => "Logs, [log] in the file",
         }
     }

@@ -8,7 +8,7 @@ use super::check::{check, check_rule};
 use super::env::Environment;
 use super::error::{ConfigError, Fault, Problem};
 use super::file::{ConfigFile, Layer, Rule};
-use super::key::KeySources;
+use super::key::{KeySources, read_key_file};
 use super::model::{Config, LISTENERS, Secret, Secrets};
 use super::option::Opt;
 use super::origin::{ValueOrigin, ValueOrigins};
@@ -16,7 +16,7 @@ use super::value::RawValue;
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 use crate::server_name::ServerName;
-use crate::settings::Settings;
+use crate::settings::{AdminToken, Settings};
 use crate::tls::ClientTlsOptions;
 
 /// The layers of a configuration, the weakest first.
@@ -97,6 +97,11 @@ pub(super) fn resolve_with_file(
     let has_default = key.is_some() || config.secrets.addr_key.is_some();
     apply_rules(&mut config, layer.access_rules, has_default, &mut problems);
     let has_shared = key.is_some() || !config.secrets.keys.is_empty();
+    let admin_token = admin_token(&config.secrets, &origins, &mut warnings);
+    let admin_token = admin_token.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     // Values that were refused have kept their defaults: checking those together would blame them.
     if problems.is_empty() {
         check(&config, has_shared, &origins, &mut problems);
@@ -110,6 +115,7 @@ pub(super) fn resolve_with_file(
     ));
     warnings.extend(keys_without_rights(&config, has_default));
     config.settings.keyring = keyring(&config, key);
+    config.settings.admin.token = admin_token;
     Ok(Resolved {
         config,
         origins,
@@ -199,6 +205,22 @@ fn key_sources(secrets: &Secrets, origins: &ValueOrigins) -> KeySources {
     }
 }
 
+/// Reads the token of the admin listener, if there is one.
+fn admin_token(
+    secrets: &Secrets,
+    origins: &ValueOrigins,
+    warnings: &mut Vec<String>,
+) -> Result<Option<AdminToken>, Problem> {
+    let Some(path) = &secrets.admin_token_file else {
+        return Ok(None);
+    };
+    let token = read_key_file(path, warnings).map_err(|fault| Problem {
+        origin: origins.of("admin_token_file"),
+        fault,
+    })?;
+    Ok(Some(AdminToken::new(token.0)))
+}
+
 fn keyring(config: &Config, key: Option<Secret>) -> Keyring {
     let addr_key = config.secrets.addr_key.clone();
     Keyring::new(key.map(|key| key.0), addr_key.map(|key| key.0))
@@ -215,6 +237,9 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
     }
     warnings.extend(tls_warnings(&config.settings));
+    if config.settings.admin.listen.is_empty() && config.secrets.admin_token_file.is_some() {
+        warnings.push("admin_token_file has no effect: there is no admin listener".to_owned());
+    }
     let (proxies, websocket) = (&config.settings.proxies, &config.settings.websocket);
     let has_web = !websocket.listen.is_empty() || !websocket.tls_listen.is_empty();
     if !proxies.trusted.is_empty() && proxies.protocol.is_empty() && !has_web {

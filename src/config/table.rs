@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::model::WEBSOCKET_PORT;
+use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
 use super::option::{Opt, Section};
 use super::value::{
     Accessor, Addresses, Always, ConnectionId, FilePath, Integer, ListenerKinds, LogFilter, Name,
@@ -233,6 +233,15 @@ options! {
         /// What is checked in frames after the join: nothing (off), that they name the session's
         /// channel (channel), or its channel and uid (sender). sender refuses all servers below
         check_names: settings.limits.check_names => OneOf::NAME_CHECK;
+    }
+
+    Admin {
+        /// Address of the admin listener, for health checks, metrics and the dashboard: ADDR:PORT, ADDR or
+        /// PORT; can be repeated
+        admin as listen: settings.admin.listen => Addresses { port: Some(ADMIN_PORT) };
+        /// File that holds the token which requests to the admin listener have to show; needed beyond this
+        /// machine
+        admin_token_file: secrets.admin_token_file => FilePath, optional;
     }
 
     Log {

@@ -2,54 +2,17 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Response, StatusCode};
-use serde::Serialize;
 
+pub(super) use crate::response::{json, problem, text, with_body};
 use crate::websocket::{BadRequest, Offer, Upgrade};
 
 /// The methods that the page has.
 const PAGE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-
-/// Creates a response with a body, which nobody may store, nor take for anything but its type.
-pub(super) fn with_body(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Bytes> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_TYPE, content_type),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Creates a response of plain text, which gets its line end here.
-pub(super) fn text(status: StatusCode, text: &str) -> Response<Bytes> {
-    with_body(status, "text/plain; charset=utf-8", format!("{text}\n"))
-}
-
-/// Creates a response of JSON, which ends with a line end for terminals. For structs of ours, which never fail to be
-/// encoded.
-pub(super) fn json(
-    status: StatusCode,
-    content_type: &'static str,
-    value: &impl Serialize,
-) -> Response<Bytes> {
-    let mut body = serde_json::to_vec(value).unwrap_or_default();
-    body.push(b'\n');
-    with_body(status, content_type, body)
-}
 
 /// Creates the response that names the methods of the page, and says that all is well.
 pub(super) fn no_content() -> Response<Bytes> {

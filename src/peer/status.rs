@@ -198,6 +198,11 @@ impl LinkEntry {
         self.standing().last_failure = Some(failure);
     }
 
+    /// Returns the state of the link.
+    pub(crate) fn state(&self) -> LinkState {
+        self.standing().state.clone()
+    }
+
     /// Returns the status of the link.
     pub(crate) fn status(&self) -> LinkStatus {
         let standing = self.standing().clone();

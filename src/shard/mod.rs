@@ -169,6 +169,8 @@ pub(crate) struct Common {
     meters: MailboxMeters,
     /// When the broker was started.
     started: Instant,
+    /// Shards that accept connections.
+    accepting: AtomicUsize,
     /// Shards that still have sessions to let go.
     undrained: AtomicUsize,
     /// Shards that still have clients, who may publish.
@@ -198,6 +200,7 @@ impl Common {
             wakes,
             meters,
             started: Instant::now(),
+            accepting: AtomicUsize::new(0),
             undrained: AtomicUsize::new(shards),
             with_clients: AtomicUsize::new(shards),
             panicked: AtomicBool::new(false),
@@ -258,6 +261,11 @@ impl Common {
     /// Returns the number of shards.
     pub(crate) fn shards(&self) -> usize {
         self.wakes.len()
+    }
+
+    /// Returns `true` once every shard accepts connections.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Acquire) >= self.shards()
     }
 
     /// Records that one shard has let its sessions go. The broker stops when all have.

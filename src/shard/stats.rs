@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::Common;
 use super::counter::{Counter, CounterBy, Histogram, LoopDelay};
 use super::labels::{Label, MemoryKind, RefusalReason, Transport};
 use super::limits::LimitReached;
@@ -286,6 +287,19 @@ stats! {
         memory_limit_bytes by MemoryKind,
         /// 1 for each shard that pauses its readers at this moment, because another's mailbox is full.
         congested,
+    }
+}
+
+impl Stats {
+    /// Returns the counters of a broker as they are now.
+    pub(crate) fn of(common: &Common) -> Self {
+        let mut stats = Self {
+            connections: common.limiter.connections() as u64,
+            channels: common.limiter.channels() as u64,
+            ..Self::default()
+        };
+        common.stats.iter().for_each(|shard| stats.add_shard(shard));
+        stats
     }
 }
 

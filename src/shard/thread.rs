@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use core_affinity::CoreId;
 use tokio::runtime::Builder;
@@ -131,6 +132,7 @@ impl Seed {
             shard.spawn(shard.clone().sweep_forever());
             shard.spawn(shard.clone().sample_forever());
             setup(&shard)?;
+            shard.common.accepting.fetch_add(1, Ordering::AcqRel);
             shard.live().await;
             Ok(())
         });

@@ -1,7 +1,7 @@
 //! TLS for servers: the certificate of all TLS listeners, which can change while they run.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -132,6 +132,17 @@ impl ServerTls {
             .iter()
             .flat_map(|file| file.warnings(now))
             .collect()
+    }
+
+    /// Returns the path of the certificate.
+    pub(crate) fn certificate_file(&self) -> &Path {
+        &self.files.pair.cert
+    }
+
+    /// Returns when the first certificate of the server's own chain expires; `None` if none of them says so.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        contents.first()?.expires()
     }
 
     /// Returns those of the warnings that are about time.

@@ -85,6 +85,12 @@ impl CertificateFile {
         }
     }
 
+    /// Returns when the first of the certificates expires; `None` if there is none that can be parsed.
+    pub(super) fn expires(&self) -> Option<SystemTime> {
+        let until = self.valid.iter().map(|valid| valid.until.as_secs()).min()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(until))
+    }
+
     /// Returns all warnings at `now`.
     pub(super) fn warnings(&self, now: SystemTime) -> impl Iterator<Item = String> {
         self.oddity.clone().into_iter().chain(self.out_of_date(now))

@@ -5,6 +5,7 @@
     reason = "a test program: it says where it cannot go on"
 )]
 
+mod admin;
 mod announce;
 #[path = "../common/mod.rs"]
 mod common;

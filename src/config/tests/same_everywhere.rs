@@ -210,6 +210,7 @@ fn every_field_of_the_settings_has_an_option() {
     // Rules and named keys are tables of their own, and the keyring is made of the secrets.
     let others = [
         "secrets.keys",
+        "settings.admin.token",
         "settings.channels.patterns",
         "settings.keyring.addr_key",
         "settings.keyring.shared",

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use serde::Serialize;
 
 use crate::access::Denied;
 use crate::gateway::refusal::{BEARER, for_http, retry_seconds};
-use crate::gateway::response::json;
+use crate::gateway::response::problem;
 use crate::shard::limits::LimitReached;
 use crate::shard::refusal::Refusal;
 use crate::websocket::BadRequest;
@@ -25,18 +24,6 @@ pub(super) struct Problem {
     allow: Option<&'static str>,
     /// Reason as it is counted and logged, where that has more than the client is told.
     refusal: Option<Box<Refusal>>,
-}
-
-/// A problem as it is encoded. Its type says no more than the status.
-#[derive(Serialize)]
-struct EncodedProblem<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
 }
 
 impl Problem {
@@ -81,14 +68,7 @@ impl Problem {
 
     /// Returns the response that says so.
     pub(super) fn response(&self) -> Response<Bytes> {
-        let encoded = EncodedProblem {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or_default(),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            line: self.line,
-        };
-        let mut response = json(self.status, "application/problem+json", &encoded);
+        let mut response = problem(self.status, &self.detail, self.line);
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => _ = headers.insert(WWW_AUTHENTICATE, BEARER),

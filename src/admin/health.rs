@@ -1,0 +1,90 @@
+//! Whether the server works, and whether it should get new clients.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use crate::peer::LinkState;
+use crate::response::text;
+use crate::shard::{BrokerPhase, Common};
+
+/// Answers whether the server works at all: if not, it should be started anew.
+pub(super) fn alive(common: &Common) -> Response<Bytes> {
+    answer(&ailments(common))
+}
+
+/// Answers whether the server should get new clients.
+pub(super) fn ready(common: &Common) -> Response<Bytes> {
+    let mut reasons = ailments(common);
+    match common.state() {
+        ServerState::Running => {}
+        state => reasons.push(state.name().to_owned()),
+    }
+    if is_cut_off(common) {
+        reasons.push("no upstream".to_owned());
+    }
+    answer(&reasons)
+}
+
+/// Returns why the server does not work, if it does not.
+fn ailments(common: &Common) -> Vec<String> {
+    let failed = common.has_failed().then(|| "a shard has failed".to_owned());
+    let shards = common.stats.iter().enumerate();
+    let stuck = shards.filter(|(_, stats)| stats.turn.is_stuck());
+    let stuck = stuck.map(|(shard, _)| format!("shard {shard} is stuck"));
+    failed.into_iter().chain(stuck).collect()
+}
+
+fn answer(reasons: &[String]) -> Response<Bytes> {
+    if reasons.is_empty() {
+        return text(StatusCode::OK, "ok");
+    }
+    text(StatusCode::SERVICE_UNAVAILABLE, &reasons.join("\n"))
+}
+
+/// Returns `true` if channels here should be linked to an upstream, and none of them is.
+fn is_cut_off(common: &Common) -> bool {
+    let mut is_any_down = false;
+    for link in &common.links {
+        match link.state() {
+            LinkState::Up => return false,
+            LinkState::Waiting | LinkState::Refused => is_any_down = true,
+            // Not wanted, or about to be known.
+            LinkState::Idle | LinkState::Loop | LinkState::Connecting | LinkState::Joining => {}
+        }
+    }
+    is_any_down
+}
+
+/// State of a server, as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerState {
+    /// Some shards do not accept connections yet.
+    Starting,
+    /// Clients are served.
+    Running,
+    /// It stops, and lets its clients go.
+    Draining,
+}
+
+impl ServerState {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Common {
+    /// Returns the state of the server.
+    pub(super) fn state(&self) -> ServerState {
+        match *self.phase.borrow() {
+            BrokerPhase::Running if self.is_accepting() => ServerState::Running,
+            BrokerPhase::Running => ServerState::Starting,
+            BrokerPhase::Unready | BrokerPhase::Draining | BrokerPhase::Stopped => {
+                ServerState::Draining
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The thread of the admin listener: accepts connections until the broker has ended.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::access::AdminAccess;
+use super::connection::{Shared, serve};
+use super::slots::Slots;
+use crate::settings::{AdminToken, ListenerKind};
+use crate::shard::Common;
+use crate::tls::ServerTls;
+
+/// Wait after a failure to accept: there are no file descriptors, or no memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin listener answers from.
+pub(crate) struct AdminState {
+    pub(super) common: Arc<Common>,
+    /// The listeners for clients.
+    pub(super) listeners: Vec<(ListenerKind, SocketAddr)>,
+    /// The certificate of the TLS listeners.
+    pub(super) tls: Option<Arc<ServerTls>>,
+    /// When the broker was started.
+    pub(super) started: SystemTime,
+    pub(super) access: AdminAccess,
+}
+
+impl AdminState {
+    pub(crate) fn new(
+        common: Arc<Common>,
+        listeners: Vec<(ListenerKind, SocketAddr)>,
+        tls: Option<Arc<ServerTls>>,
+        token: Option<AdminToken>,
+    ) -> Self {
+        Self {
+            common,
+            listeners,
+            tls,
+            started: SystemTime::now(),
+            access: AdminAccess::new(token),
+        }
+    }
+}
+
+/// The admin listener. Dropping it ends its thread.
+pub(crate) struct AdminServer {
+    addresses: Vec<SocketAddr>,
+    /// Dropped to end the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminServer {
+    /// Answers on these listeners, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses what the thread or its runtime needs.
+    pub(crate) fn start(listeners: Vec<TcpListener>, state: AdminState) -> io::Result<Self> {
+        let addresses = listeners.iter().map(TcpListener::local_addr);
+        let addresses = addresses.collect::<io::Result<_>>()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            LocalSet::new().block_on(&runtime, async move {
+                let (state, slots) = (Rc::new(state), Rc::<Slots>::default());
+                for listener in listeners {
+                    let accepting = accept_forever(listener, state.clone(), slots.clone());
+                    tokio::task::spawn_local(accepting);
+                }
+                // An error says that the other side is gone, which is what is waited for.
+                let _ = stopped.await;
+            });
+        };
+        let thread = std::thread::Builder::new().name("mles-admin".to_owned());
+        Ok(Self {
+            addresses,
+            stop: Some(stop),
+            thread: Some(thread.spawn(run)?),
+        })
+    }
+
+    /// Returns the addresses that it listens on, with the ports that the system chose.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for AdminServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AdminServer").field(&self.addresses).finish()
+    }
+}
+
+/// Accepts connections from one listener.
+async fn accept_forever(listener: TcpListener, state: Rc<AdminState>, slots: Rc<Slots>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
+    };
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection of the admin listener");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let shared = Shared::new();
+        if !slots.take(&shared) {
+            continue;
+        }
+        let (state, slots) = (state.clone(), slots.clone());
+        tokio::task::spawn_local(async move {
+            let _place = Place(&slots, &shared);
+            serve(stream, shared.clone(), state).await;
+        });
+    }
+}
+
+/// The place of a connection, which is given back when its task ends, whatever ends it.
+struct Place<'a>(&'a Slots, &'a Rc<Shared>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(self.1);
+    }
+}

@@ -1,0 +1,173 @@
+//! The server as a whole.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::admin::server::AdminState;
+use crate::settings::{Limits, ListenerKind};
+use crate::shard::Common;
+use crate::shard::labels::MemoryKind;
+use crate::shard::stats::Stats;
+
+/// The server as a whole.
+#[derive(Debug, Serialize)]
+pub(in crate::admin) struct ServerView {
+    version: &'static str,
+    /// Seconds since the epoch of Unix.
+    started: u64,
+    uptime_seconds: u64,
+    pid: u32,
+    state: &'static str,
+    shards: usize,
+    listeners: Vec<ListenerView>,
+    connections: u64,
+    channels: u64,
+    sessions: u64,
+    limits: LimitsView,
+    certificate: Option<CertificateView>,
+    memory: MemoryView,
+    /// All counters, by name.
+    totals: BTreeMap<&'static str, u64>,
+}
+
+/// A listener for clients.
+#[derive(Debug, Serialize)]
+struct ListenerView {
+    kind: &'static str,
+    address: String,
+}
+
+/// The limits that counts are to be compared with.
+#[derive(Debug, Serialize)]
+struct LimitsView {
+    max_connections: usize,
+    max_connections_per_address: usize,
+    max_joining: usize,
+    max_half_closed: usize,
+    max_channels: usize,
+    max_frame: usize,
+}
+
+/// The certificate of the TLS listeners.
+#[derive(Debug, Serialize)]
+struct CertificateView {
+    file: String,
+    /// Seconds since the epoch of Unix, for the first certificate of the chain that expires; `null` if none can be read.
+    expires: Option<u64>,
+}
+
+/// Memory in bytes.
+#[derive(Debug, Serialize)]
+struct MemoryView {
+    /// What the process takes of the machine's; `null` where the system does not tell.
+    resident: Option<u64>,
+    /// Histories of channels, and what is remembered of publishers.
+    history: u64,
+    history_limit: u64,
+    /// Incomplete frames of members.
+    partial: u64,
+    partial_limit: u64,
+    /// Incomplete frames of connections that have not joined.
+    joining: u64,
+    joining_limit: u64,
+    /// Queues of members whose sockets are full.
+    queued: u64,
+}
+
+/// Returns the server as a whole.
+pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
+    let common = &state.common;
+    let stats = Stats::of(common);
+    let settings = common.settings();
+    let uptime = state.started.elapsed().unwrap_or_default();
+    ServerView {
+        version: env!("CARGO_PKG_VERSION"),
+        started: unix_seconds(state.started),
+        uptime_seconds: uptime.as_secs(),
+        pid: std::process::id(),
+        state: common.state().name(),
+        shards: common.shards(),
+        listeners: state.listeners.iter().map(listener).collect(),
+        connections: stats.connections,
+        channels: stats.channels,
+        sessions: stats.sessions,
+        limits: (&settings.limits).into(),
+        certificate: certificate(state),
+        memory: memory(common),
+        totals: stats.entries().collect(),
+    }
+}
+
+fn memory(common: &Common) -> MemoryView {
+    let used = |kind| {
+        let shards = common.stats.iter();
+        shards.map(|shard| shard.memory_bytes.of(kind).get()).sum()
+    };
+    let limit = |kind| {
+        let shards = common.stats.iter();
+        shards
+            .map(|shard| shard.memory_limit_bytes.of(kind).get())
+            .sum()
+    };
+    MemoryView {
+        resident: resident_bytes(),
+        history: used(MemoryKind::History),
+        history_limit: limit(MemoryKind::History),
+        partial: used(MemoryKind::Partial),
+        partial_limit: limit(MemoryKind::Partial),
+        joining: used(MemoryKind::Joining),
+        joining_limit: limit(MemoryKind::Joining),
+        queued: used(MemoryKind::Queues),
+    }
+}
+
+fn listener(&(kind, address): &(ListenerKind, SocketAddr)) -> ListenerView {
+    ListenerView {
+        kind: match kind {
+            ListenerKind::Mles => "tcp",
+            ListenerKind::MlesTls => "tls",
+            ListenerKind::WebSocket => "ws",
+            ListenerKind::WebSocketTls => "wss",
+        },
+        address: address.to_string(),
+    }
+}
+
+fn certificate(state: &AdminState) -> Option<CertificateView> {
+    let tls = state.tls.as_ref()?;
+    Some(CertificateView {
+        file: tls.certificate_file().display().to_string(),
+        expires: tls.expires().map(unix_seconds),
+    })
+}
+
+impl From<&Limits> for LimitsView {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
+            max_joining: limits.max_joining,
+            max_half_closed: limits.max_half_closed,
+            max_channels: limits.max_channels,
+            max_frame: limits.max_frame,
+        }
+    }
+}
+
+/// Returns the seconds since the epoch of Unix; 0 for what was before.
+fn unix_seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// Returns the memory of the machine that this process takes, in bytes.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let kilobytes = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = kilobytes.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
