@@ -22,6 +22,7 @@ mod health;
 mod io;
 mod metrics;
 mod problem;
+mod process;
 mod route;
 mod server;
 mod slots;

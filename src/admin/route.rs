@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::access::Protection;
 use super::problem::Problem;
 use super::server::AdminState;
-use super::{files, health, metrics, view};
+use super::{files, health, view};
 use crate::response::{json, with_body};
 use crate::static_files::StaticFile;
 use crate::websocket::HttpRequest;
@@ -77,11 +77,12 @@ async fn respond(
     match (resource, &request.method) {
         (Resource::Health, &Method::GET | &Method::HEAD) => Ok(health::alive(&state.common)),
         (Resource::Readiness, &Method::GET | &Method::HEAD) => Ok(health::ready(&state.common)),
-        (Resource::Metrics, &Method::GET | &Method::HEAD) => Ok(with_body(
-            StatusCode::OK,
-            metrics::CONTENT_TYPE,
-            metrics::render(&state.common),
-        )),
+        (Resource::Metrics, &Method::GET | &Method::HEAD) => {
+            // Who says it twice gets the form that everybody reads.
+            let accept = request.only("accept").ok().flatten();
+            let (content_type, text) = state.metrics.render(accept);
+            Ok(with_body(StatusCode::OK, content_type, text))
+        }
         (Resource::Server, &Method::GET | &Method::HEAD) => Ok(found(&view::server(state))),
         (Resource::File(file), &Method::GET | &Method::HEAD) => Ok(files::response(file)),
         (resource, _) => Err(Problem::bad_method(resource.methods())),

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 
 use super::access::AdminAccess;
 use super::connection::{Shared, serve};
+use super::metrics::Metrics;
 use super::slots::Slots;
 use crate::settings::{AdminToken, ListenerKind};
 use crate::shard::Common;
@@ -32,6 +33,7 @@ pub(crate) struct AdminState {
     /// When the broker was started.
     pub(super) started: SystemTime,
     pub(super) access: AdminAccess,
+    pub(super) metrics: Metrics,
 }
 
 impl AdminState {
@@ -41,11 +43,13 @@ impl AdminState {
         tls: Option<Arc<ServerTls>>,
         token: Option<AdminToken>,
     ) -> Self {
+        let started = SystemTime::now();
         Self {
+            metrics: Metrics::new(common.clone(), tls.clone(), started),
             common,
             listeners,
             tls,
-            started: SystemTime::now(),
+            started,
             access: AdminAccess::new(token),
         }
     }

@@ -27,6 +27,19 @@ pub enum LinkState {
     Loop,
 }
 
+impl LinkState {
+    /// All states.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Connecting,
+        Self::Joining,
+        Self::Up,
+        Self::Waiting,
+        Self::Refused,
+        Self::Loop,
+    ];
+}
+
 /// Status of one link: of the session of one channel with the upstream server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

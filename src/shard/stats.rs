@@ -213,9 +213,9 @@ stats! {
         turned_away by LimitReached,
         /// Sessions that joined a channel.
         joined,
-        /// Connections refused at their join: malformed, too slow, wrong key, limits.
+        /// Connections, joins and requests that were refused.
         refused by RefusalReason,
-        /// Refused because another live session has the connection id.
+        /// Joins refused because another live session has the connection id, or the uid.
         refused_duplicate,
         /// Plain connections handed to another shard at their join.
         handed_over,

@@ -20,6 +20,7 @@ mod join;
 mod limits;
 mod listening;
 mod make_room;
+mod metrics;
 mod order;
 mod presence;
 mod proxy_header;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::admin::process;
 use crate::admin::server::AdminState;
 use crate::settings::{Limits, ListenerKind};
 use crate::shard::Common;
@@ -113,7 +114,7 @@ fn memory(common: &Common) -> MemoryView {
             .sum()
     };
     MemoryView {
-        resident: resident_bytes(),
+        resident: process::resident_bytes(),
         history: used(MemoryKind::History),
         history_limit: limit(MemoryKind::History),
         partial: used(MemoryKind::Partial),
@@ -161,13 +162,4 @@ impl From<&Limits> for LimitsView {
 fn unix_seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
-}
-
-/// Returns the memory of the machine that this process takes, in bytes.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let mut lines = status.lines();
-    let kilobytes = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = kilobytes.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
 }
