@@ -172,13 +172,15 @@ impl HttpConnection {
         }
     }
 
-    /// Drives the connection to its end. `poll` goes on with it, and is told when the server stops.
+    /// Drives the connection to its end. `poll` goes on with it, and is told when the server stops. It is called once each
+    /// time that the task is woken: a client with many requests under way lets others have their turn in between.
     async fn drive(
         &self,
         mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
     ) -> End {
         let mut phase = self.shard.common.phase.subscribe();
         let mut is_stopping = false;
+        let mut was_polled = false;
         loop {
             let due = self.due.get();
             let overdue = async {
@@ -187,10 +189,19 @@ impl HttpConnection {
                     None => std::future::pending().await,
                 }
             };
-            let advanced = poll_fn(|cx| match poll(cx, is_stopping) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if self.has_changed.take() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            let advanced = poll_fn(|cx| {
+                // What it has changed was taken in since, and it will wake the task when it can go on.
+                if std::mem::take(&mut was_polled) {
+                    return Poll::Pending;
+                }
+                match poll(cx, is_stopping) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending if self.has_changed.take() => {
+                        was_polled = true;
+                        Poll::Ready(None)
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
             });
             tokio::select! {
                 biased;
