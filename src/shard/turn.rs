@@ -84,6 +84,10 @@ pub(crate) fn yield_to_sockets(cx: &mut Context<'_>) {
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
     waiting: RefCell<VecDeque<WaitingTask>>,
+    /// Number of tasks that have ever waited here.
+    entered: Cell<u64>,
+    /// Number of them that were let go.
+    released: Cell<u64>,
     /// Wakes the task that lets them go, while it sleeps.
     keeper: RefCell<Option<Waker>>,
 }
@@ -95,9 +99,18 @@ struct WaitingTask {
     cost: u32,
 }
 
+/// A place in the lane.
+#[derive(Clone, Copy, Debug)]
+struct LaneTicket(u64);
+
+/// A task's wait for its next turn. A task may be woken for many reasons, and libraries poll what they drive more than
+/// once in a turn: neither is the end of the wait, nor does it take a second place in the lane.
+#[derive(Debug, Default)]
+pub(crate) struct TurnWait(Option<LaneTicket>);
+
 impl Lane {
     /// Has the task wait: it is woken when its turn comes.
-    pub(crate) fn wait(&self, cx: &Context<'_>) {
+    fn wait(&self, cx: &Context<'_>) -> LaneTicket {
         self.waiting.borrow_mut().push_back(WaitingTask {
             waker: cx.waker().clone(),
             cost: spent().clamp(EXPENSIVE, BUDGET),
@@ -105,6 +118,13 @@ impl Lane {
         if let Some(keeper) = self.keeper.take() {
             keeper.wake();
         }
+        self.entered.set(self.entered.get() + 1);
+        LaneTicket(self.entered.get())
+    }
+
+    /// Returns `true` once the task with that place was let go.
+    fn has_released(&self, ticket: LaneTicket) -> bool {
+        ticket.0 <= self.released.get()
     }
 
     /// Lets tasks go, as many as are expected to share one budget, but one at least.
@@ -114,6 +134,7 @@ impl Lane {
             && let Some(next) = self.pop_within(left)
         {
             left -= next.cost;
+            self.released.set(self.released.get() + 1);
             next.waker.wake();
         }
     }
@@ -153,30 +174,48 @@ impl Shard {
     /// task waits in the lane; else every task that is ready goes first, the flusher included.
     /// Cancel safe.
     pub(crate) async fn yield_turn(&self) {
+        let mut wait = TurnWait::default();
         let mut has_yielded = false;
         std::future::poll_fn(|cx| {
             if std::mem::replace(&mut has_yielded, true) {
-                return Poll::Ready(());
+                return self.poll_turn(cx, &mut wait);
             }
-            self.yield_once(cx);
+            if self.poll_turn(cx, &mut wait).is_ready() {
+                cx.waker().wake_by_ref();
+            }
             Poll::Pending
         })
         .await;
+    }
+
+    /// Waits in the lane if the turn has become expensive, until the lane lets the task go.
+    pub(crate) fn poll_turn(&self, cx: &Context<'_>, wait: &mut TurnWait) -> Poll<()> {
+        match wait.0 {
+            Some(ticket) if self.lane.has_released(ticket) => wait.0 = None,
+            None if is_expensive() => wait.0 = Some(self.lane.wait(cx)),
+            Some(_) | None => {}
+        }
+        if wait.0.is_some() {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// Drives `work`, every step of which is expensive, through the lane: each time it is woken it waits
     /// there as one whose turn costs `cost`. Cancel safe if `work` is.
     pub(crate) async fn in_lane<F: Future>(&self, cost: u32, work: F) -> F::Output {
         let mut work = pin!(work);
-        let mut may_go = false;
+        let mut ticket = None;
         std::future::poll_fn(|cx| {
-            if std::mem::replace(&mut may_go, false) {
-                return work.as_mut().poll(cx);
+            let taken = *ticket.get_or_insert_with(|| {
+                spend(cost);
+                self.lane.wait(cx)
+            });
+            if !self.lane.has_released(taken) {
+                return Poll::Pending;
             }
-            may_go = true;
-            spend(cost);
-            self.lane.wait(cx);
-            Poll::Pending
+            ticket = None;
+            work.as_mut().poll(cx)
         })
         .await
     }
@@ -236,6 +275,21 @@ mod tests {
         lane.release();
         assert_eq!(woken(&tasks), [1, 1, 1, 1, 1]);
         assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn nobody_goes_on_before_the_lane_lets_it_go() {
+        let lane = Lane::default();
+        let waker = Waker::from(Arc::<Count>::default());
+        let cx = Context::from_waker(&waker);
+        begin();
+        spend(BUDGET);
+        let (first, second) = (lane.wait(&cx), lane.wait(&cx));
+        assert!(!lane.has_released(first));
+        lane.release();
+        assert!(lane.has_released(first) && !lane.has_released(second));
+        lane.release();
+        assert!(lane.has_released(second));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::HttpConnection;
 use crate::shard::stream::StreamReader;
-use crate::shard::turn;
+use crate::shard::turn::{self, TurnWait};
 
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
@@ -22,6 +22,8 @@ pub(super) struct HttpIo {
     reader: StreamReader,
     /// Bytes that were read before hyper was there.
     early: Bytes,
+    /// Wait for its next turn.
+    turn: TurnWait,
 }
 
 impl HttpIo {
@@ -30,6 +32,7 @@ impl HttpIo {
             reader: StreamReader::Layered(connection.layered.clone()),
             connection,
             early,
+            turn: TurnWait::default(),
         }
     }
 }
@@ -48,10 +51,7 @@ impl Read for HttpIo {
             buf.put_slice(&early);
             return Poll::Ready(connection.received(early.len()));
         }
-        if turn::is_expensive() {
-            connection.shard.yield_once(cx);
-            return Poll::Pending;
-        }
+        ready!(connection.shard.poll_turn(cx, &mut this.turn));
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
         let mut read = ReadBuf::new(&mut chunk[..room]);
