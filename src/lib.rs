@@ -45,6 +45,8 @@ mod network;
 mod peer;
 pub mod protocol;
 #[cfg(feature = "server")]
+mod rate;
+#[cfg(feature = "server")]
 mod response;
 #[cfg(any(feature = "client", feature = "server"))]
 mod server_name;
@@ -71,11 +73,13 @@ pub use net::ListenError;
 pub use network::{BadNetwork, Network};
 #[cfg(feature = "server")]
 pub use peer::{LinkCounts, LinkState, LinkStatus};
+#[cfg(feature = "server")]
+pub use rate::{BadRate, Rate};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    AdminSettings, AdminToken, Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings,
+    AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings,
     Settings, TlsSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]

@@ -9,6 +9,7 @@ use crate::access::{AccessRule, NamedKey};
 use crate::channel::ChannelRules;
 use crate::network::Network;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
+use crate::rate::Rate;
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
 
@@ -23,6 +24,16 @@ pub enum NameCheck {
     /// The body must decode and name the session's channel and uid. Servers below are refused, as
     /// they forward frames of many uids over one session.
     Sender,
+}
+
+/// What happens to a session that publishes without the right to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeniedPublish {
+    /// It ends, and its client is told why if that can be told.
+    #[default]
+    Disconnect,
+    /// Its messages are ignored, and counted.
+    Ignore,
 }
 
 /// Limits on connections; one set for all listeners of a broker.
@@ -68,6 +79,42 @@ pub struct Limits {
     pub tcp_congestion: Option<String>,
     /// The check of names in frames after the join.
     pub check_names: NameCheck,
+    /// Joins, and requests to read over HTTP, from one IPv4 address, or one /64 network of IPv6. Those that are over it
+    /// are refused. `None` is no limit, here and in what follows.
+    pub join_rate_per_address: Option<Rate>,
+    /// Joins, and requests to read over HTTP, with one key.
+    pub join_rate_per_key: Option<Rate>,
+    /// Messages of one session. One that is over it is not read until it may go on; a request to publish over HTTP is
+    /// refused.
+    pub publish_rate_per_session: Option<Rate>,
+    /// Messages from one IPv4 address, or one /64 network of IPv6.
+    pub publish_rate_per_address: Option<Rate>,
+    /// Messages of all clients with one key.
+    pub publish_rate_per_key: Option<Rate>,
+    /// Bans for wrong keys.
+    pub bans: BanSettings,
+}
+
+/// Bans of addresses from which too many wrong keys come. Addresses of this machine and of trusted proxies are never
+/// banned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanSettings {
+    /// The number of wrong keys within `window` that bans an IPv4 address, or a /64 network of IPv6. `None` never does.
+    pub after: Option<usize>,
+    /// The time in which wrong keys add up, from the first on.
+    pub window: Duration,
+    /// The time that a ban lasts.
+    pub time: Duration,
+}
+
+impl Default for BanSettings {
+    fn default() -> Self {
+        Self {
+            after: None,
+            window: Duration::from_secs(60),
+            time: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -88,6 +135,12 @@ impl Default for Limits {
             tcp_timeout: Duration::from_secs(10),
             tcp_congestion: None,
             check_names: NameCheck::Off,
+            join_rate_per_address: None,
+            join_rate_per_key: None,
+            publish_rate_per_session: None,
+            publish_rate_per_address: None,
+            publish_rate_per_key: None,
+            bans: BanSettings::default(),
         }
     }
 }
@@ -301,6 +354,8 @@ pub struct Settings {
     pub keys: Vec<NamedKey>,
     /// What each key permits in which channel. Without rules, whoever may join may do everything.
     pub rules: Vec<AccessRule>,
+    /// What happens to a session that publishes without the right to.
+    pub on_denied_publish: DeniedPublish,
     /// Listen beyond loopback even without a secret: then anyone who can reach the broker may join.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
@@ -338,6 +393,7 @@ impl Default for Settings {
             keyring: Keyring::default(),
             keys: Vec::new(),
             rules: Vec::new(),
+            on_denied_publish: DeniedPublish::Disconnect,
             allow_anonymous: false,
             spread_threshold: 512,
             drain_grace: Duration::ZERO,

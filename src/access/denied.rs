@@ -96,6 +96,14 @@ impl Denied {
     const HOST: &'static str = "without a key, this server answers only to its IP address and localhost; \
                                 list other names, as in --ws-origin http://NAME";
 
+    /// Returns `true` if a wrong key was shown: whoever shows many is guessing.
+    pub(crate) const fn is_wrong_key(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongKey { .. } | Self::WrongAuth { .. } | Self::WrongSecret
+        )
+    }
+
     /// Returns the reason as its client may be told it: without what the client has said itself.
     pub(crate) fn reason(&self) -> String {
         match self {

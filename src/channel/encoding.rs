@@ -13,6 +13,10 @@ use crate::protocol::{NOTICE_MAGIC, Notice, Position, frame_len, frames, is_pres
 /// it. Two encodings are equal if they are the same `static`.
 #[derive(Debug)]
 pub struct Encoding {
+    /// The same for members that are sent notices only; none is encoded as nothing.
+    silent: Option<&'static Self>,
+    /// `true` if frames become no units.
+    is_silent: bool,
     unit_len: fn(&[u8]) -> Option<usize>,
     encode: fn(&Bytes, Option<Position>) -> (Bytes, u32),
     notices: Option<NoticeEncoding>,
@@ -39,7 +43,11 @@ pub(crate) enum Unit {
 }
 
 /// Frames, unchanged.
-pub static FRAMES: Encoding = Encoding::new(frame_len, |run, _| {
+pub static FRAMES: Encoding = PLAIN.with_silent(&SILENT_FRAMES);
+
+static SILENT_FRAMES: Encoding = PLAIN.silenced();
+
+const PLAIN: Encoding = Encoding::new(frame_len, |run, _| {
     let count = u32::try_from(frames(run).count());
     (run.clone(), count.unwrap_or(u32::MAX))
 })
@@ -61,7 +69,11 @@ fn read_frame(frame: &[u8]) -> Unit {
 
 /// No units, whatever the frames: for a member that takes nothing any more.
 #[cfg(feature = "server")]
-pub(super) static NOTHING: Encoding = Encoding::new(frame_len, |_, _| (Bytes::new(), 0));
+pub(super) static NOTHING: Encoding = Encoding::new(frame_len, nothing).silenced();
+
+fn nothing(_: &Bytes, _: Option<Position>) -> (Bytes, u32) {
+    (Bytes::new(), 0)
+}
 
 impl PartialEq for Encoding {
     fn eq(&self, other: &Self) -> bool {
@@ -82,10 +94,36 @@ impl Encoding {
         encode: fn(&Bytes, Option<Position>) -> (Bytes, u32),
     ) -> Self {
         Self {
+            silent: None,
+            is_silent: false,
             unit_len,
             encode,
             notices: None,
         }
+    }
+
+    /// Makes no units of frames, so that only notices are left.
+    pub(crate) const fn silenced(self) -> Self {
+        Self {
+            is_silent: true,
+            encode: nothing,
+            ..self
+        }
+    }
+
+    /// Adds what it is for members that are not sent what others publish: itself, [silenced](Self::silenced).
+    pub(crate) const fn with_silent(self, silent: &'static Self) -> Self {
+        Self {
+            silent: Some(silent),
+            ..self
+        }
+    }
+
+    /// Returns the encoding for members that are not sent what others publish. Those that ask for positions get notices
+    /// all the same.
+    #[cfg(feature = "server")]
+    pub(crate) fn silent(&'static self) -> &'static Self {
+        self.silent.unwrap_or(&NOTHING)
     }
 
     /// Adds the form of notices: members whose queues are in this encoding may ask for positions.
@@ -94,6 +132,11 @@ impl Encoding {
             notices: Some(notices),
             ..self
         }
+    }
+
+    /// Returns `true` if frames become no units.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Returns the length of the unit at the start of `bytes`; `None` if its head is cut.
@@ -154,6 +197,9 @@ impl<'a> EncodedRun<'a> {
 
     /// Returns the run in an encoding that is not the first, unless there is no first.
     fn get_other(&mut self, encoding: &'static Encoding) -> (Bytes, u32) {
+        if encoding.is_silent {
+            return (Bytes::new(), 0);
+        }
         let mut others = self.more.iter();
         if let Some(known) = others.find(|encoded| encoded.encoding == encoding) {
             return known.units.clone();

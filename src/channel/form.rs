@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::encoding::{Encoding, NoticeEncoding};
+use super::numbered::Numbers;
 use super::resume::Resumed;
 use crate::protocol::{Epoch, MessageCounter, Notice, Position, frames};
 
@@ -26,7 +27,8 @@ pub(super) struct Tracking {
     channel: Rc<str>,
     /// How it wants to know who is there.
     pub(super) watching: Watching,
-    /// Offset of the last message of its history that is encoded.
+    /// Offset of the last message of its history that is encoded; of a member that is sent notices only, that of the last
+    /// message that it was told of.
     encoded: u64,
 }
 
@@ -95,6 +97,15 @@ impl Form {
 }
 
 impl Tracking {
+    /// Returns what a member that is sent notices only is told in front of a receipt for messages with these numbers: how
+    /// many of others there were since the last. `None` if there were none.
+    pub(super) fn gap_before(&mut self, numbers: Numbers) -> Option<Bytes> {
+        let told = std::mem::replace(&mut self.encoded, numbers.newest);
+        let missed = (numbers.newest - u64::from(numbers.count)).saturating_sub(told);
+        let members = false;
+        (missed > 0).then(|| self.encode(&Notice::Gap { missed, members }))
+    }
+
     pub(super) fn encode(&self, notice: &Notice) -> Bytes {
         (self.notices.encode)(notice, &self.channel)
     }

@@ -95,10 +95,15 @@ impl<T> Member<T> {
     /// Queues a receipt for what the member itself has published, if it has asked for positions and messages are
     /// among it. Returns `true` if so.
     pub(super) fn confirm(&mut self, numbers: Numbers, merger: &mut Merger) -> bool {
-        let tracking = self.form.tracking.as_ref().filter(|_| numbers.count > 0);
+        let tracking = self.form.tracking.as_mut().filter(|_| numbers.count > 0);
         let Some(tracking) = tracking else {
             return false;
         };
+        if self.form.encoding.is_silent()
+            && let Some(gap) = tracking.gap_before(numbers)
+        {
+            self.outbox.push_merging(gap, merger);
+        }
         let receipt = tracking.encode(&Notice::Receipt {
             count: numbers.count.into(),
             position: numbers.last(),

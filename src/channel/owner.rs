@@ -64,6 +64,20 @@ pub struct Joined<T> {
     pub replaced: Option<FreedSeat<T>>,
 }
 
+impl<T> Joined<T> {
+    /// Takes the history out of it, for a member that has no right to it. One that has asked for positions is told how
+    /// much it does not get.
+    #[cfg(feature = "server")]
+    pub(crate) fn withhold_history(&mut self) {
+        self.replay = Vec::new();
+        if let Some(Resumed { welcome, .. }) = &mut self.resumed {
+            let withheld = std::mem::take(&mut welcome.replay);
+            welcome.missed = welcome.missed.map(|missed| missed + withheld);
+            welcome.recovered = welcome.missed == Some(0);
+        }
+    }
+}
+
 /// Outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {

@@ -12,7 +12,7 @@ use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
 use super::option::{Opt, Section};
 use super::value::{
     Accessor, Addresses, Always, ConnectionId, FilePath, Integer, ListenerKinds, LogFilter, Name,
-    Networks, OneOf, Optional, SecretText, Servers, Size, Switch, Time, WebOrigins,
+    Networks, OneOf, Optional, RateLimit, SecretText, Servers, Size, Switch, Time, WebOrigins,
 };
 use crate::broker::MAX_SHARDS;
 use crate::protocol::{DEFAULT_PORT, MAX_FRAME_LEN};
@@ -27,6 +27,7 @@ const FRAME: RangeInclusive<u64> = 64..=MAX_FRAME_LEN as u64;
 const BLINK: Duration = Duration::from_millis(10);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 /// As humantime counts it: messages say "1year".
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
@@ -142,6 +143,9 @@ options! {
         addr_key: secrets.addr_key => SecretText, optional;
         /// Listen beyond this machine without a key: anyone who can reach the broker may join
         allow_anonymous: settings.allow_anonymous => Switch;
+        /// What to do about a session that publishes without the right to: disconnect it, or ignore
+        /// its messages
+        on_denied_publish: settings.on_denied_publish => OneOf::DENIED_PUBLISH;
     }
 
     Channel {
@@ -233,6 +237,23 @@ options! {
         /// What is checked in frames after the join: nothing (off), that they name the session's
         /// channel (channel), or its channel and uid (sender). sender refuses all servers below
         check_names: settings.limits.check_names => OneOf::NAME_CHECK;
+        /// Joins, and HTTP requests to read, from one IPv4 address or /64 network of IPv6; those over it are refused
+        join_rate_per_address: settings.limits.join_rate_per_address => RateLimit, or "unlimited";
+        /// Joins, and HTTP requests to read, with one key
+        join_rate_per_key: settings.limits.join_rate_per_key => RateLimit, or "unlimited";
+        /// Messages of one session; one over it is not read until it may go on
+        publish_rate_per_session: settings.limits.publish_rate_per_session => RateLimit, or "unlimited";
+        /// Messages from one IPv4 address or /64 network of IPv6
+        publish_rate_per_address: settings.limits.publish_rate_per_address => RateLimit, or "unlimited";
+        /// Messages of all clients with one key
+        publish_rate_per_key: settings.limits.publish_rate_per_key => RateLimit, or "unlimited";
+        /// Wrong keys within ban_window after which an IPv4 address or /64 network of IPv6 is banned;
+        /// never this machine or trusted_proxies
+        ban_after: settings.limits.bans.after => Integer(1..=MILLIONS), or "never";
+        /// Time in which wrong keys add up
+        ban_window: settings.limits.bans.window => Time(BLINK..=DAY);
+        /// Time that a ban lasts
+        ban_time: settings.limits.bans.time => Time(BLINK..=YEAR);
     }
 
     Admin {

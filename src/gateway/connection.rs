@@ -261,7 +261,8 @@ impl WsConnection {
     /// Returns `true` while the shard or a channel holds publishers back.
     fn is_paused(&self) -> bool {
         let mut sessions = self.sessions.iter();
-        self.shard.congestion().is_on() || sessions.any(|ws| ws.session.pause().is_some())
+        self.shard.congestion().is_on()
+            || sessions.any(|ws| ws.session.pause().is_some() || self.shard.is_held(&ws.session))
     }
 
     /// Waits until nothing holds publishers back. Cancel safe.
@@ -282,16 +283,18 @@ impl WsConnection {
     async fn pauses_over(&self) {
         self.shard.congestion().over().await;
         let paused = || self.sessions.iter().filter_map(|ws| ws.session.pause());
-        let Some(limit) = paused().map(|(_, limit)| limit).max() else {
-            return;
-        };
-        let all = async {
-            for (pause, _) in paused() {
-                pause.over().await;
-            }
-        };
-        // Past the limit it goes on all the same.
-        let _ = timeout(limit, all).await;
+        if let Some(limit) = paused().map(|(_, limit)| limit).max() {
+            let all = async {
+                for (pause, _) in paused() {
+                    pause.over().await;
+                }
+            };
+            // Past the limit it goes on all the same.
+            let _ = timeout(limit, all).await;
+        }
+        for ws in self.sessions.iter() {
+            self.shard.hold_over(&ws.session).await;
+        }
     }
 
     /// Reads once. Cancel safe.

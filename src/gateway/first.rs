@@ -151,8 +151,8 @@ async fn answer(
             pending.peer,
             &settings.proxies,
         ));
-        if let Err(full) = pending.assign(settings, client.get()) {
-            break rejected(Refusal::LimitReached(full).into(), has_body);
+        if let Err(refusal) = pending.assign(&shard.common, client.get()) {
+            break rejected(refusal.into(), has_body);
         }
         break match accepted {
             Ok((terms, response)) => {
@@ -188,7 +188,7 @@ fn events(
         permit: &pending.permit,
     };
     let events = caller.events_request(request)?;
-    pending.assign(&settings, client).ok()?;
+    pending.assign(&shard.common, client).ok()?;
     Some(events)
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::channel::{Encoding, NoticeEncoding, Unit};
@@ -20,7 +22,11 @@ use crate::websocket::{
 pub(super) const STOPPING: &str = "the server is stopping";
 
 /// A WebSocket message for the body of each frame.
-static BODIES: Encoding =
+static BODIES: Encoding = OF_BODIES.with_silent(&SILENT_BODIES);
+
+static SILENT_BODIES: Encoding = OF_BODIES.silenced();
+
+const OF_BODIES: Encoding =
     Encoding::new(server_frame_len, |run, _| bodies_run(run)).with_notices(NoticeEncoding {
         encode: body_notice,
         read: read_body_message,
@@ -30,7 +36,11 @@ static BODIES: Encoding =
 static PAYLOADS: Encoding = Encoding::new(server_frame_len, |run, _| payloads_run(run));
 
 /// A WebSocket message like that of [`PAYLOADS`] with a mark in front, which tells it from a notice.
-static MARKED_PAYLOADS: Encoding =
+static MARKED_PAYLOADS: Encoding = OF_MARKED_PAYLOADS.with_silent(&SILENT_MARKED_PAYLOADS);
+
+static SILENT_MARKED_PAYLOADS: Encoding = OF_MARKED_PAYLOADS.silenced();
+
+const OF_MARKED_PAYLOADS: Encoding =
     Encoding::new(server_frame_len, |run, _| marked_payloads_run(run)).with_notices(
         NoticeEncoding {
             encode: |notice, _| marked_notice(notice),
@@ -80,7 +90,7 @@ fn close(ended: &Ended) -> Option<Bytes> {
     let (code, reason) = reason(ended)?;
     Some(match ended {
         Ended::Stopping => close_frame(code, &stopping()),
-        _ => close_frame(code, reason),
+        _ => close_frame(code, &reason),
     })
 }
 
@@ -90,11 +100,12 @@ pub(super) fn stopping() -> String {
 }
 
 /// Returns why the connection of a session is closed that has ended; `None` if the client does not need to be told.
-pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, &'static str)> {
+pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, Cow<'static, str>)> {
     match ended {
-        Ended::Stopping => Some((CloseCode::GOING_AWAY, STOPPING)),
-        Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason))),
-        Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place")),
+        Ended::Stopping => Some((CloseCode::GOING_AWAY, STOPPING.into())),
+        Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason).into())),
+        Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place".into())),
+        Ended::Denied(denied) => Some((CloseCode::AUTH, denied.reason().into())),
         // The task of the connection says why it has ended the session.
         Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => None,
         Ended::Overdrawn | Ended::Overdue | Ended::LetGo(_) => None,

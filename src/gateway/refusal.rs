@@ -1,6 +1,7 @@
 //! Words for refusals: the statuses, close codes and reasons that clients of the gateway get.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -10,6 +11,7 @@ use super::framing::{STOPPING, stopping};
 use super::response::{bad_request, text};
 use crate::access::Denied;
 use crate::shard::drain::retry_after;
+use crate::shard::limits::TooOften;
 use crate::shard::refusal::{NO_MEMORY_FOR_REQUEST, Refusal};
 use crate::websocket::{BadRequest, CloseCode};
 
@@ -36,7 +38,7 @@ impl Rejection {
                 let headers = response.headers_mut();
                 match status {
                     StatusCode::UNAUTHORIZED => _ = headers.insert(WWW_AUTHENTICATE, BEARER),
-                    StatusCode::SERVICE_UNAVAILABLE => {
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                         headers.insert(RETRY_AFTER, retry_seconds(refusal));
                     }
                     _ => {}
@@ -72,6 +74,9 @@ impl From<Refusal> for Rejection {
 pub(super) fn retry_seconds(refusal: &Refusal) -> HeaderValue {
     match refusal {
         Refusal::Stopping => retry_after().div_ceil(1000).into(),
+        Refusal::TooOften(TooOften { wait, .. }) | Refusal::Banned(wait) => {
+            (wait.as_secs() + 1).into()
+        }
         _ => HeaderValue::from_static("1"),
     }
 }
@@ -93,6 +98,10 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             StatusCode::SERVICE_UNAVAILABLE,
             "too many connections from your address",
         ),
+        Refusal::TooOften(TooOften { wait, .. }) | Refusal::Banned(wait) => {
+            let reason = too_often(refusal, *wait);
+            return (StatusCode::TOO_MANY_REQUESTS, reason.into());
+        }
         Refusal::Overdrawn => (StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY_FOR_REQUEST),
         Refusal::Busy => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -102,6 +111,15 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())
+}
+
+/// Returns the words for a client that has to wait, in the form of [`stopping`].
+fn too_often(refusal: &Refusal, wait: Duration) -> String {
+    let why = match refusal {
+        Refusal::TooOften(too_often) => too_often.rate.limit(),
+        _ => "ban_after",
+    };
+    format!("too often ({why}); retry after {} ms", wait.as_millis() + 1)
 }
 
 /// Returns the code and the reason of the close frame for a WebSocket client.
@@ -115,6 +133,9 @@ pub(super) fn for_websocket(refusal: &Refusal) -> (CloseCode, Cow<'static, str>)
         Refusal::LimitReached(full) => {
             let reason = format!("the server is at its limit ({})", full.limit());
             return (CloseCode::TRY_LATER, reason.into());
+        }
+        Refusal::TooOften(TooOften { wait, .. }) | Refusal::Banned(wait) => {
+            return (CloseCode::TRY_LATER, too_often(refusal, *wait).into());
         }
         Refusal::LetGo(_) => (CloseCode::TRY_LATER, "the server is at its limit"),
         Refusal::Overdrawn => (

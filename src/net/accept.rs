@@ -112,6 +112,9 @@ fn admit(shard: &Rc<Shard>, acceptor: &Acceptor, stream: TcpStream, peer: Socket
     shard.stats().accepted.add(1);
     let now = Instant::now();
     let (limiter, settings) = (&shard.common.limiter, shard.common.settings());
+    if let Some(left) = shard.common.banned_for(peer.ip()) {
+        return shard.note_refusal(peer, Attempt::Connect, &Refusal::Banned(left));
+    }
     // Limits are for clients, so a proxy that names them counts for none.
     let entered = if settings.proxies.may_name_client(acceptor.kind(), peer.ip()) {
         limiter.enter_unnamed(now.into())

@@ -93,9 +93,7 @@ async fn identified(
     let header = pending.wait_for(proxy::read_header(stream)).await;
     let known = header.and_then(|header| header).and_then(|client| {
         pending.peer = client.unwrap_or(pending.hop);
-        pending
-            .assign(&shard.common.settings(), pending.peer)
-            .map_err(Refusal::LimitReached)
+        pending.assign(&shard.common, pending.peer)
     });
     match known {
         Ok(()) => Some(pending),

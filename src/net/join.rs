@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
@@ -311,9 +310,7 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
         Proof::Key(header.key)
     };
     let (uid, channel) = (message.uid, message.channel);
-    let rights = live
-        .access
-        .join(proof, peer, uid, channel, SystemTime::now())?;
+    let rights = common.join(proof, peer, uid, channel)?;
     Ok(JoinRequest {
         cid: header.cid,
         uid: uid.into(),

@@ -1,6 +1,7 @@
 //! Why sessions end.
 
 use super::limits::LimitReached;
+use crate::access::Denied;
 use crate::channel::SlowReason;
 use crate::protocol::FrameError;
 
@@ -13,6 +14,8 @@ pub(crate) enum Ended {
     Protocol(FrameError),
     /// A client that can be told has done what it may not.
     Fault(Box<str>),
+    /// The client has done what it has no right to.
+    Denied(Box<Denied>),
     /// The memory for incomplete frames was needed for those of others.
     Overdrawn,
     /// A frame did not go on.

@@ -11,7 +11,9 @@ use super::message::{Arrival, Delivery, Identity, Request, Socket};
 use super::refusal::{Attempt, Refusal};
 use super::room::Room;
 use super::seat::Newcomer;
+use crate::access::Permissions;
 use crate::protocol::Cid;
+use crate::settings::DeniedPublish;
 
 impl Shard {
     /// Takes a session that has proved that it may join to the owner of its channel.
@@ -163,6 +165,7 @@ impl Shard {
         if !self.is_running() {
             return Err(Refusal::Stopping);
         }
+        self.check_message(arrival)?;
         self.end_ghost(arrival, now)?;
         let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
@@ -210,6 +213,25 @@ impl Shard {
         let settings = self.common.channel_settings(name);
         let mut registry = self.registry.borrow_mut();
         Ok(registry.open(self.id, name, settings, permit, now))
+    }
+}
+
+impl Shard {
+    /// Checks that a session whose join brings a message may publish it. Where that is ignored, it is left out.
+    fn check_message(&self, arrival: &Arrival<Socket>) -> Result<(), Refusal> {
+        let Identity { uid, rights, .. } = &arrival.identity;
+        let publishes = !arrival.is_silent && arrival.resync.is_none();
+        let right = rights.require(Permissions::PUBLISH, uid, &arrival.channel);
+        let (true, Err(denied)) = (publishes, right) else {
+            return Ok(());
+        };
+        match self.common.settings().on_denied_publish {
+            DeniedPublish::Disconnect => {
+                self.stats().publishes_denied.add(1);
+                Err(denied.into())
+            }
+            DeniedPublish::Ignore => Ok(()),
+        }
     }
 }
 

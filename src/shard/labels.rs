@@ -3,7 +3,7 @@
 //! Labels have few values, all known when the program is built: never names that clients choose.
 
 use super::counter::Counter;
-use super::limits::LimitReached;
+use super::limits::{LimitReached, RateReached};
 use super::refusal::Refusal;
 use crate::access::Denied;
 use crate::channel::SlowReason;
@@ -106,6 +106,16 @@ label! {
     }
 }
 
+label! {
+    RateReached as "rate" {
+        JoinsOfAddress => "join_rate_per_address",
+        JoinsOfKey => "join_rate_per_key",
+        PublishesOfSession => "publish_rate_per_session",
+        PublishesOfAddress => "publish_rate_per_address",
+        PublishesOfKey => "publish_rate_per_key",
+    }
+}
+
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryKind {
@@ -167,7 +177,7 @@ pub(crate) enum RefusalReason {
     Busy,
     /// The broker is stopping.
     Stopping,
-    /// A limit of connections. Such refusals have counters of their own.
+    /// A limit of connections, a rate, or a ban. Such refusals have counters of their own.
     Limit,
     /// A link that would close a ring.
     Ring,
@@ -210,7 +220,10 @@ impl From<&Refusal> for RefusalReason {
             }
             Refusal::Tls(_) => Self::Tls,
             Refusal::TooSlow { .. } | Refusal::Idle => Self::Deadline,
-            Refusal::LimitReached(_) | Refusal::LetGo(_) => Self::Limit,
+            Refusal::LimitReached(_)
+            | Refusal::LetGo(_)
+            | Refusal::TooOften(_)
+            | Refusal::Banned(_) => Self::Limit,
             Refusal::Overdrawn => Self::Memory,
             Refusal::Frame(_) | Refusal::Body(_) | Refusal::Resync(_) | Refusal::Fault(_) => {
                 Self::Malformed

@@ -233,6 +233,7 @@ impl Shard {
             Ended::ByPeer(_) if session.is_contested.get() => &stats.replaced,
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
+            Ended::Denied(_) => &stats.denied_disconnects,
             Ended::Overdrawn => &stats.partials_evicted,
             Ended::Overdue => &stats.frames_overdue,
             Ended::Slow(reason) => stats.slow_disconnects.of(*reason),
@@ -255,6 +256,9 @@ impl Shard {
             ),
             Ended::Fault(why) => tracing::warn!(
                 %peer, %uid, %channel, unsent, error = %why, "session ended: protocol error"
+            ),
+            Ended::Denied(denied) => tracing::warn!(
+                %peer, %uid, %channel, unsent, "session ended: {denied}"
             ),
             Ended::Overdrawn => tracing::warn!(
                 %peer, %uid, %channel, unsent,

@@ -16,6 +16,7 @@
 //! It must not know about listeners, the handshakes of TLS and Mles over TCP, HTTP, WebSocket, or configuration
 //! files: that is `net`'s, `gateway`'s and `config`'s.
 
+mod admission;
 pub(crate) mod allowance;
 pub(crate) mod ask;
 mod close;
@@ -46,6 +47,7 @@ pub(crate) mod pause;
 pub(crate) mod pending_join;
 pub(crate) mod presence;
 mod publish;
+mod publish_guard;
 pub(crate) mod refusal;
 mod registry;
 mod relay;

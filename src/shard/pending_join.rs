@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::limits::{LimitReached, Permit};
+use super::Common;
+use super::limits::Permit;
 use super::refusal::Refusal;
 use crate::settings::Settings;
 
@@ -51,14 +52,18 @@ impl PendingJoin {
 
     /// Counts the connection for its client's address. A trusted proxy counts for nobody: limits are for
     /// clients, and its health checks must not meet any.
-    pub(crate) fn assign(
-        &self,
-        settings: &Settings,
-        client: SocketAddr,
-    ) -> Result<(), LimitReached> {
-        if settings.proxies.trusts(client.ip()) {
+    ///
+    /// # Errors
+    ///
+    /// The address is banned, or has too many connections.
+    pub(crate) fn assign(&self, common: &Common, client: SocketAddr) -> Result<(), Refusal> {
+        if common.settings().proxies.trusts(client.ip()) {
             return Ok(());
         }
-        self.permit.assign(client.ip(), Instant::now().into())
+        if let Some(left) = common.banned_for(client.ip()) {
+            return Err(Refusal::Banned(left));
+        }
+        let assigned = self.permit.assign(client.ip(), Instant::now().into());
+        assigned.map_err(Refusal::LimitReached)
     }
 }

@@ -14,6 +14,11 @@ use crate::channel::{FrameRun, SessionId};
 impl Shard {
     /// Publishes what a session of this shard has sent.
     pub(crate) fn publish(self: &Rc<Self>, session: &Rc<Session>, run: FrameRun) {
+        if let Some(guard) = session.guard()
+            && !self.pass_guard(session, &guard, &run)
+        {
+            return;
+        }
         self.stats().turn.publishes(session.id);
         let run = session.as_others_see(run);
         let sampled = self.latency.count();

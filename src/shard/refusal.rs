@@ -6,13 +6,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::Shard;
 use super::allowance::Overdrawn;
 use super::labels::RefusalReason;
-use super::limits::LimitReached;
+use super::limits::{LimitReached, TooOften};
 use crate::access::Denied;
 use crate::escape::Escaped;
 use crate::protocol::{BodyError, FrameError, LinkRefusal, ResyncError};
@@ -99,6 +100,12 @@ pub(crate) enum Refusal {
     /// There is no room for a new channel.
     #[error("the limit of channels is reached (max_channels)")]
     TooManyChannels,
+    /// It comes too often.
+    #[error("too often ({}): again in {:?}", .0.rate.limit(), .0.wait)]
+    TooOften(TooOften),
+    /// Too many wrong keys came from its address.
+    #[error("banned for wrong keys (ban_after), for {0:?} more")]
+    Banned(Duration),
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
     Busy,
@@ -116,6 +123,12 @@ pub(crate) enum Refusal {
     Io(#[from] io::Error),
 }
 
+impl From<TooOften> for Refusal {
+    fn from(too_often: TooOften) -> Self {
+        Self::TooOften(too_often)
+    }
+}
+
 impl From<Overdrawn> for Refusal {
     fn from(_: Overdrawn) -> Self {
         Self::Overdrawn
@@ -128,9 +141,9 @@ impl Refusal {
         match self {
             Self::Denied(Denied::WrongKey { .. }) => Some(LinkRefusal::Key),
             Self::Denied(Denied::ChecksSenders) => Some(LinkRefusal::Sender),
-            Self::Denied(Denied::NameTooLong { .. }) | Self::TooManyChannels => {
-                Some(LinkRefusal::Limit)
-            }
+            Self::Denied(Denied::NameTooLong { .. })
+            | Self::TooManyChannels
+            | Self::TooOften(_) => Some(LinkRefusal::Limit),
             Self::Resync(_) => Some(LinkRefusal::Resync),
             Self::CidInUse | Self::Superseded => Some(LinkRefusal::Cid),
             Self::Stopping => Some(LinkRefusal::Stopping),
@@ -165,6 +178,15 @@ impl Shard {
             return tracing::debug!(%peer, %refusal, "no join");
         }
         self.count_refusal(attempt, refusal);
+        if let Refusal::Denied(denied) = refusal
+            && denied.is_wrong_key()
+        {
+            self.note_wrong_key(peer);
+        }
+        if matches!(refusal, Refusal::Banned(_)) {
+            // The ban was logged. What it keeps out should not fill the log as well.
+            return tracing::debug!(%peer, %refusal, "refused");
+        }
         if matches!(refusal, Refusal::Idle) {
             return tracing::debug!(%peer, %refusal, "HTTP request refused");
         }
@@ -199,11 +221,22 @@ impl Shard {
         }
     }
 
+    /// Counts a wrong key, and says so if its address is banned for that.
+    fn note_wrong_key(&self, peer: SocketAddr) {
+        if let Some(ban) = self.common.wrong_key_from(peer.ip()) {
+            self.stats().bans.add(1);
+            let (address, time) = (ban.address, ban.left);
+            tracing::warn!(%address, ?time, "address banned: too many wrong keys (ban_after)");
+        }
+    }
+
     fn count_refusal(&self, attempt: Attempt<'_>, refusal: &Refusal) {
         let stats = self.stats();
         let counter = match (attempt, refusal) {
             (_, Refusal::LetGo(_)) => &stats.joining_evicted,
             (_, Refusal::LimitReached(limit)) => stats.turned_away.of(*limit),
+            (_, Refusal::Banned(_)) => &stats.banned,
+            (_, Refusal::TooOften(too_often)) => stats.throttled.of(too_often.rate),
             // An HTTP client still gets an answer: that its memory went was counted before.
             (Attempt::Request, Refusal::Overdrawn) => stats.refused.of(RefusalReason::Memory),
             (_, Refusal::Overdrawn) => &stats.partials_evicted,

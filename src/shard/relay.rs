@@ -131,8 +131,10 @@ impl Shard {
             return;
         };
         relay.pause.set(is_paused);
+        let guard = self.guard_of(Role::Client, &identity, &channel);
         let seating = Seating {
             role: Role::Client,
+            guard,
             channel: relay.name.clone(),
             home: Home::Relayed(at),
             pause: relay.pause.clone(),

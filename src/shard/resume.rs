@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::room::Room;
 use super::session::Session;
 use super::{Common, Shard, turn};
-use crate::access::Rights;
+use crate::access::{Permissions, Rights};
 use crate::channel::{CidInUse, Fanout, Joined, Place, PublisherId, SessionId};
 use crate::protocol::{Cid, Epoch, ResumeRequest};
 
@@ -43,24 +43,31 @@ impl Room {
         }
     }
 
-    /// Gives a client a seat, and all of the history or what follows the position that it knows.
+    /// Gives a client a seat, and all of the history or what follows the position that it knows, if its rights let it
+    /// have that.
     pub(super) fn join(
         &mut self,
         (cid, session): (Cid, SessionId),
+        rights: &Rights,
         resume: Option<&ResumeRequest>,
         announcement: Option<&[u8]>,
         now: Instant,
         place: impl FnOnce(&mut Fanout<Rc<Session>>, u32) -> Place,
     ) -> Result<Joined<Rc<Session>>, CidInUse> {
-        let Some(request) = resume else {
-            return self.channel.join(cid, session, announcement, now, place);
+        let channel = &mut self.channel;
+        let mut joined = match resume {
+            None => channel.join(cid, session, announcement, now, place)?,
+            Some(request) => {
+                self.number();
+                let seat = (cid, session);
+                let channel = &mut self.channel;
+                channel.join_resuming(seat, request, announcement, now, place)?
+            }
         };
-        self.number();
-        let seat = (cid, session);
-        let joined = self
-            .channel
-            .join_resuming(seat, request, announcement, now, place)?;
-        if request.since.is_some() {
+        let to_read = Permissions::SUBSCRIBE.with(Permissions::HISTORY);
+        if !rights.permits(to_read) {
+            joined.withhold_history();
+        } else if resume.is_some_and(|request| request.since.is_some()) {
             // Frames are looked at in the first run.
             turn::spend_bytes(joined.replay.first().map_or(0, |run| run.len()));
         }

@@ -12,6 +12,7 @@ use super::parked::AfterJoin;
 use super::refusal::Refusal;
 use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
+use crate::access::Permissions;
 use crate::channel::{FrameRun, Place};
 use crate::protocol::Cid;
 
@@ -30,7 +31,7 @@ impl Shard {
     pub(super) fn try_seat(
         self: &Rc<Self>,
         at: u32,
-        arrival: Arrival<Socket>,
+        mut arrival: Arrival<Socket>,
         now: Instant,
     ) -> Result<Option<Newcomer>, Refusal> {
         if !arrival.is_silent {
@@ -43,8 +44,19 @@ impl Shard {
         };
         let (session, cid) = (arrival.identity.session, arrival.identity.cid);
         let (uid, transport) = (arrival.identity.uid.clone(), arrival.identity.transport);
+        let rights = &arrival.identity.rights;
+        let may_publish = rights.permits(Permissions::PUBLISH);
+        if let Some(resume) = &mut arrival.resume
+            && !rights.permits(Permissions::PRESENCE)
+        {
+            resume.members = None;
+        }
         let names = arrival.resume.as_ref().and_then(|resume| resume.members);
         let publishes = (!arrival.is_silent).then(|| FrameRun::exact(arrival.join.clone(), 1));
+        if publishes.is_some() && !may_publish {
+            self.stats().publishes_denied.add(1);
+        }
+        let publishes = publishes.filter(|_| may_publish);
         let newcomer = match spread_to {
             Some(shard) => self.seat_remote(at, shard, arrival, now).map(|()| None)?,
             None => Some(self.seat_local(at, arrival, Role::Client, now)?),
@@ -145,6 +157,7 @@ impl Shard {
         let (id, cid) = (identity.session, identity.cid);
         let seating = Seating {
             role,
+            guard: self.guard_of(role, &identity, &room.name),
             channel: room.name.clone(),
             home: Home::Owned(at),
             pause: room.pause.clone(),
@@ -158,7 +171,10 @@ impl Shard {
                 let channel = &mut room.channel;
                 channel.join_without_history(cid, id, announcement, now, place)
             }
-            _ => room.join((cid, id), resume.as_deref(), announcement, now, place),
+            _ => {
+                let (rights, resume) = (&session.rights, resume.as_deref());
+                room.join((cid, id), rights, resume, announcement, now, place)
+            }
         };
         let joined = joined.map_err(|_| {
             session.phase.set(SessionPhase::Over);
@@ -208,7 +224,8 @@ impl Shard {
         let announcement = announces.then_some(&join[..]);
         let place = |_: &mut _, _| Place::Relay(shard.0);
         let seat = (identity.cid, identity.session);
-        let joined = room.join(seat, resume.as_deref(), announcement, now, place);
+        let (rights, request) = (&identity.rights, resume.as_deref());
+        let joined = room.join(seat, rights, request, announcement, now, place);
         let joined = joined.map_err(|_| Refusal::CidInUse)?;
         self.count_resumed(resume.as_deref(), &joined);
         turn::spend_each(joined.replay.len());

@@ -1,6 +1,6 @@
 //! Sessions: one (uid, channel) pair of a client, on the shard where its connection stays.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use super::labels::Transport;
 use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
 use super::pause::Pause;
+use super::publish_guard::PublishGuard;
 use super::stream::StreamWriter;
-use crate::access::Rights;
+use crate::access::{Permissions, Rights};
 use crate::channel::{Fanout, FrameRun, MemberKey, SessionId};
 use crate::protocol::Cid;
 
@@ -74,6 +75,8 @@ pub(crate) struct Session {
     pub(super) pause: Rc<Pause>,
     /// Longest time that it waits for the end of a pause.
     pub(super) pause_limit: Duration,
+    /// Holds it when it publishes, if anything does.
+    pub(super) guard: RefCell<Option<Rc<PublishGuard>>>,
     /// Sending side of its connection.
     pub(super) writer: StreamWriter,
     /// Wakes the task of a session that is half-closed or paused, and does not read.
@@ -91,6 +94,7 @@ pub(super) struct Seating {
     pub(super) home: Home,
     pub(super) pause: Rc<Pause>,
     pub(super) pause_limit: Duration,
+    pub(super) guard: Option<Rc<PublishGuard>>,
 }
 
 impl Session {
@@ -119,6 +123,7 @@ impl Session {
             is_contested: Cell::new(false),
             pause: seating.pause,
             pause_limit: seating.pause_limit,
+            guard: RefCell::new(seating.guard),
             writer,
             over: OnceCell::new(),
             permit,
@@ -162,11 +167,27 @@ impl Session {
             .then_some((&*self.pause, self.pause_limit))
     }
 
+    /// Returns what holds it when it publishes, if anything does.
+    #[inline]
+    pub(super) fn guard(&self) -> Option<Rc<PublishGuard>> {
+        self.guard.borrow().clone()
+    }
+
+    /// Replaces what holds it when it publishes.
+    pub(super) fn set_guard(&self, guard: Option<Rc<PublishGuard>>) {
+        self.guard.replace(guard);
+    }
+
     /// Makes the session a member of `local`, with the encoding and the policy that it has whatever it
     /// is spoken over. The first `skip` bytes of the next run are not for it.
     pub(super) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
         let key = local.insert(self.id, self.clone(), skip);
-        local.set_encoding(key, self.writer.encoding());
+        let encoding = self.writer.encoding();
+        local.set_encoding(key, if self.rights.permits(Permissions::SUBSCRIBE) {
+            encoding
+        } else {
+            encoding.silent()
+        });
         if let Some(policy) = self.rights.slow_policy {
             local.set_policy(key, policy);
         }

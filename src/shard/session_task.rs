@@ -117,7 +117,9 @@ impl SessionTask {
 
     /// Returns `true` while the task lives and may not publish.
     fn is_paused(&self) -> bool {
-        let is_paused = self.shard.congestion.is_on() || self.session.pause.is_on();
+        let is_paused = self.shard.congestion.is_on()
+            || self.session.pause.is_on()
+            || self.shard.is_held(&self.session);
         is_paused && self.session.phase.get() != SessionPhase::Over
     }
 
@@ -203,14 +205,15 @@ impl SessionTask {
     }
 }
 
-/// Waits while other shards are congested or the channel has a member that pauses its publishers;
-/// the latter never longer than its limit. A session that is ended meanwhile must not wait: its
+/// Waits while other shards are congested or the channel has a member that pauses its publishers,
+/// the latter never longer than its limit; and until the session has made up for what it has published too fast. A session that is ended meanwhile must not wait: its
 /// connection counts for as long as its task lives.
 async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
     let over = session.over.get_or_init(Rc::default).clone();
     let released = async {
         shard.congestion.over().await;
         session.pause.over_within(session.pause_limit).await;
+        shard.hold_over(&session).await;
     };
     tokio::select! {
         () = released => None,

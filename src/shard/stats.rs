@@ -8,7 +8,7 @@ use std::fmt;
 use super::Common;
 use super::counter::{Counter, CounterBy, Histogram, LoopDelay};
 use super::labels::{Label, MemoryKind, RefusalReason, Transport};
-use super::limits::LimitReached;
+use super::limits::{LimitReached, RateReached};
 use super::watchdog::TurnMark;
 use crate::channel::SlowReason;
 
@@ -274,6 +274,17 @@ stats! {
         orphaned_frames,
         /// Times that a shard found another's mailbox full and held its own readers.
         congestions,
+        /// Messages without effect, as who sent them has no right to publish in the channel.
+        publishes_denied,
+        /// Sessions ended because they did what they have no right to.
+        denied_disconnects,
+        /// Times that something came too often: a session was not read for a while because it had published too
+        /// fast, or a join or a request was refused.
+        throttled by RateReached,
+        /// Times that an address was banned for wrong keys.
+        bans,
+        /// Connections and requests refused because their address is banned.
+        banned,
     }
     gauges {
         /// Sessions at this moment.

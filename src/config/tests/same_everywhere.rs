@@ -14,6 +14,7 @@ fn values(opt: &Opt) -> Vec<String> {
         "ADDR:PORT" => &[r#"["127.0.0.1:1", "[::1]:2"]"#],
         "N" => &["77", "3"],
         "CID" => &["77"],
+        "RATE" => &[r#""10/s burst 50""#, "77"],
         "SIZE" => &[r#""20MiB""#, r#""1MiB""#, "77"],
         "DURATION" => &[r#""7s""#, r#""2m""#],
         "FILE" => &[r#""tests/data/key""#],

@@ -18,7 +18,7 @@ pub(crate) use field::Field;
 pub(super) use field::{Accessor, Always, InvalidValue, Optional};
 pub(crate) use kind::Arity;
 pub(super) use network::{Addresses, ListenerKinds, Networks, WebOrigins};
-pub(super) use number::{Integer, Size, Time};
+pub(super) use number::{Integer, RateLimit, Size, Time};
 pub(crate) use raw::RawValue;
 pub(super) use raw::quoted;
 pub(super) use server::{ConnectionId, Servers};

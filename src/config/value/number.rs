@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 
 use super::kind::{Description, ValueKind};
 use super::raw::{RawValue, quoted};
+use crate::rate::{MAX_COUNT, Rate};
 
 /// A whole number in a range.
 pub(crate) struct Integer(pub(crate) RangeInclusive<u64>);
@@ -88,6 +89,33 @@ impl ValueKind for Time {
             humantime::format_duration(*self.0.end())
         );
         Description::new("DURATION", expected)
+    }
+}
+
+/// How often something may happen, written as in `10/s burst 50`. A number alone is one for each second.
+pub(crate) struct RateLimit;
+
+impl ValueKind for RateLimit {
+    type Value = Rate;
+
+    fn read(&self, raw: &RawValue<'_>) -> Option<Rate> {
+        let Some(count) = raw.integer() else {
+            return raw.text()?.parse().ok();
+        };
+        let count = u32::try_from(count).ok();
+        let count = count.filter(|count| (1..=MAX_COUNT).contains(count))?;
+        Some(Rate::per_second(count))
+    }
+
+    fn write(&self, value: &Rate) -> String {
+        quoted(value)
+    }
+
+    fn describe(&self) -> Description {
+        Description::new(
+            "RATE",
+            "a rate as in \"10/s\", \"600/m\", \"5/h\" or \"10/s burst 50\"",
+        )
     }
 }
 

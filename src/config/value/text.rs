@@ -8,7 +8,7 @@ use super::kind::{Arity, Description, ValueKind};
 use super::raw::{RawValue, quoted};
 use crate::channel::SlowPolicy;
 use crate::config::model::{LogFormat, Secret};
-use crate::settings::NameCheck;
+use crate::settings::{DeniedPublish, NameCheck};
 
 /// A switch: `true` or `false`.
 pub(crate) struct Switch;
@@ -45,6 +45,13 @@ impl OneOf<NameCheck> {
         ("off", NameCheck::Off),
         ("channel", NameCheck::Channel),
         ("sender", NameCheck::Sender),
+    ]);
+}
+
+impl OneOf<DeniedPublish> {
+    pub(crate) const DENIED_PUBLISH: Self = Self(&[
+        ("disconnect", DeniedPublish::Disconnect),
+        ("ignore", DeniedPublish::Ignore),
     ]);
 }
 

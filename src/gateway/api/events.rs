@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::read::since;
 use super::route::{Resource, Route};
 use super::{Admitted, Caller, cors, decimal, query};
-use crate::access::Rights;
+use crate::access::{Permissions, Rights};
 use crate::gateway::new_session::NewSession;
 use crate::gateway::response::with_body;
 use crate::protocol::{Position, ResumeRequest};
@@ -118,7 +118,12 @@ impl Caller<'_> {
         if !self.shard.is_running() {
             return Err(Refusal::Stopping.into());
         }
-        let Admitted { names, rights } = self.admit(request, route.channel)?;
+        let admitted = self.admit(request, route.channel)?;
+        admitted.require(Permissions::SUBSCRIBE)?;
+        if resume.members.is_some() {
+            admitted.require(Permissions::PRESENCE)?;
+        }
+        let Admitted { names, rights } = admitted;
         Ok(EventsRequest {
             client: self.client,
             uid: names.uid.into(),

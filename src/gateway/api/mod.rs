@@ -37,7 +37,7 @@ use tokio::time::timeout;
 
 use self::problem::Problem;
 use self::route::{Resource, Route};
-use crate::access::{Credentials, Denied, Proof, Rights};
+use crate::access::{Credentials, Denied, Permissions, Proof, Rights};
 use crate::shard::Shard;
 use crate::shard::limits::Permit;
 use crate::shard::refusal::{Attempt, Refusal};
@@ -89,6 +89,14 @@ struct Admitted<'a> {
     rights: Rights,
 }
 
+impl Admitted<'_> {
+    /// Checks that it may do all of `wanted`.
+    fn require(&self, wanted: Permissions) -> Result<(), Denied> {
+        self.rights
+            .require(wanted, &self.names.uid, &self.names.channel)
+    }
+}
+
 impl Caller<'_> {
     /// Answers a request to the API.
     pub(super) async fn answer(&self, request: &HttpRequest<'_>, body: Incoming) -> Answer {
@@ -120,17 +128,23 @@ impl Caller<'_> {
         let response = match (route.resource, &request.method) {
             (Resource::Messages, &Method::GET | &Method::HEAD) => {
                 self.check_host(request)?;
-                let names = self.admit(request, route.channel)?.names;
-                self.read(request, &names).await?
+                let admitted = self.admit(request, route.channel)?;
+                admitted.require(Permissions::HISTORY)?;
+                self.read(request, &admitted.names).await?
             }
             (Resource::Messages, &Method::POST) => {
-                let names = self.admit(request, route.channel)?.names;
-                self.publish(request, &names, body).await?
+                let admitted = self.admit_publisher(request, route.channel)?;
+                if let Err(denied) = admitted.require(Permissions::PUBLISH) {
+                    self.shard.stats().publishes_denied.add(1);
+                    return Err(denied.into());
+                }
+                self.publish(request, &admitted, body).await?
             }
             (Resource::Members, &Method::GET | &Method::HEAD) => {
                 self.check_host(request)?;
-                let names = self.admit(request, route.channel)?.names;
-                self.members(request, &names).await?
+                let admitted = self.admit(request, route.channel)?;
+                admitted.require(Permissions::PRESENCE)?;
+                self.members(request, &admitted.names).await?
             }
             (Resource::Events, &Method::GET) => {
                 let events = self.begin_events(request, route)?;
@@ -162,12 +176,38 @@ impl Caller<'_> {
         Ok(origin)
     }
 
-    /// Checks that the client may do in a channel what its members may. Its connection makes no room for others until
-    /// it has its answer.
+    /// Checks that the client may do in a channel what its members may, as for a join. Its connection makes no room for
+    /// others until it has its answer.
     fn admit<'a>(
         &self,
         request: &HttpRequest<'a>,
         channel: Cow<'a, str>,
+    ) -> Result<Admitted<'a>, Problem> {
+        let common = &self.shard.common;
+        self.admit_with(request, channel, |proof, names| {
+            common.join(proof, self.client, &names.uid, &names.channel)
+        })
+    }
+
+    /// Like [`Caller::admit`], for a request to publish: its messages count, and not that it joins.
+    fn admit_publisher<'a>(
+        &self,
+        request: &HttpRequest<'a>,
+        channel: Cow<'a, str>,
+    ) -> Result<Admitted<'a>, Problem> {
+        let access = self.shard.common.access();
+        self.admit_with(request, channel, |proof, names| {
+            let (uid, channel) = (&names.uid, &names.channel);
+            let rights = access.join(proof, self.client, uid, channel, SystemTime::now());
+            Ok(rights?)
+        })
+    }
+
+    fn admit_with<'a>(
+        &self,
+        request: &HttpRequest<'a>,
+        channel: Cow<'a, str>,
+        join: impl FnOnce(Proof<'_>, &Names<'_>) -> Result<Rights, Refusal>,
     ) -> Result<Admitted<'a>, Problem> {
         let names = Names {
             uid: uid(request)?,
@@ -181,21 +221,15 @@ impl Caller<'_> {
             auth: &auth,
             is_private: self.is_private,
         };
-        let access = self.shard.common.access();
-        let proof = access.request(&credentials)?;
-        let joined = access.join(
-            Proof::Request(&proof),
-            self.client,
-            &names.uid,
-            &names.channel,
-            SystemTime::now(),
-        );
-        let rights = match joined {
+        let proof = self.shard.common.access().request(&credentials)?;
+        let rights = match join(Proof::Request(&proof), &names) {
             Ok(rights) => rights,
-            Err(denied @ Denied::WrongAuth { .. }) if bearer.is_none() && auth.is_empty() => {
+            Err(Refusal::Denied(denied @ Denied::WrongAuth { .. }))
+                if bearer.is_none() && auth.is_empty() =>
+            {
                 return Err(Problem::no_key(denied));
             }
-            Err(denied) => return Err(denied.into()),
+            Err(refusal) => return Err(refusal.into()),
         };
         self.permit.join().map_err(Refusal::LetGo)?;
         Ok(Admitted { names, rights })

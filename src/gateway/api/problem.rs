@@ -77,8 +77,9 @@ impl Problem {
             }
             _ => {}
         }
-        // Who guesses has to connect for each guess.
-        if matches!(self.status.as_u16(), 401 | 403 | 421 | 429) {
+        // Who guesses has to connect for each guess. Who is only too fast should not make it worse by connecting.
+        let is_too_often = matches!(self.refusal.as_deref(), Some(Refusal::TooOften(_)));
+        if matches!(self.status.as_u16(), 401 | 403 | 421 | 429) && !is_too_often {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(allow) = self.allow {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::body::read_body;
 use super::message_lines::{LineMessage, lines};
 use super::problem::Problem;
-use super::{Caller, Names};
+use super::{Admitted, Caller};
 use crate::channel::FrameRun;
 use crate::gateway::response::json;
 use crate::protocol::Position;
@@ -65,10 +65,10 @@ impl Caller<'_> {
     pub(super) async fn publish(
         &self,
         request: &HttpRequest<'_>,
-        names: &Names<'_>,
+        admitted: &Admitted<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, Problem> {
-        let shard = self.shard;
+        let (shard, Admitted { names, rights }) = (self.shard, admitted);
         if !shard.is_running() {
             return Err(Refusal::Stopping.into());
         }
@@ -105,6 +105,12 @@ impl Caller<'_> {
             }
             BodyForm::Lines => self.push_lines(&mut frames, &body.bytes).await?,
         }
+        let who = (&*names.uid, &*names.channel);
+        let count = frames.count.into();
+        let allowed = shard
+            .common
+            .publish_without_session(self.client, rights, who, count);
+        allowed.map_err(Refusal::TooOften)?;
         // The frames stand for it now: they take about as much.
         body.bytes = Vec::new();
         let publication = Publication {

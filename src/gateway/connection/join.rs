@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use super::closing::Closing;
 use super::{WsConnection, WsSession, WsSessions};
@@ -125,9 +124,8 @@ impl WsConnection {
 
     /// Checks that the client may join.
     fn check(&self, proof: Proof<'_>, uid: &str, channel: &str) -> Result<Rights, Closing> {
-        let access = self.shard.common.access();
-        let rights = access.join(proof, self.peer, uid, channel, SystemTime::now());
-        rights.map_err(|denied| Closing::Refused(denied.into()))
+        let rights = self.shard.common.join(proof, self.peer, uid, channel);
+        rights.map_err(Closing::Refused)
     }
 
     /// Joins as a new session.

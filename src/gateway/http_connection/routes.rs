@@ -14,7 +14,7 @@ use crate::gateway::forwarded::forwarded_for;
 use crate::gateway::page;
 use crate::gateway::refusal::Rejection;
 use crate::gateway::upgrade::accept;
-use crate::shard::refusal::{Attempt, Refusal};
+use crate::shard::refusal::Attempt;
 use crate::shard::turn;
 use crate::websocket::HttpRequest;
 
@@ -45,8 +45,7 @@ impl HttpConnection {
         let forwarded = request.forwarded_for();
         let client = forwarded_for(forwarded, self.pending.peer, &settings.proxies);
         self.client.set(client);
-        let assigned = self.pending.assign(settings, client);
-        let assigned = assigned.map_err(Refusal::LimitReached);
+        let assigned = self.pending.assign(&self.shard.common, client);
         let is_private = self.layered.is_encrypted() || self.pending.is_near(settings);
         if settings.websocket.http && api::is_route(request.path) {
             let caller = Caller {

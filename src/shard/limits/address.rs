@@ -1,6 +1,7 @@
 //! The key that clients are counted by.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One client address as limits count it: an IPv4 address, or the /64 network of an IPv6 address,
 /// because whoever has one address of a /64 has them all.
@@ -24,6 +25,19 @@ impl AddressKey {
                 let network = [a, b, c, d].into_iter();
                 Self::V6(network.fold(0, |bits, segment| bits << 16 | u64::from(segment)))
             }
+        }
+    }
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(bits) => Ipv4Addr::from_bits(*bits).fmt(f),
+            Self::V6(network) => {
+                let first = Ipv6Addr::from_bits(u128::from(*network) << 64);
+                write!(f, "{first}/64")
+            }
+            Self::Unnamed => f.write_str("unnamed"),
         }
     }
 }

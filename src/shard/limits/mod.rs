@@ -16,12 +16,16 @@
 //! * Of several holders the oldest goes first, unless an address has more than its share: then that
 //!   address pays.
 //!
+//! Rates are kept apart, in token buckets ([`rates`]), and so are the addresses that are banned for wrong keys ([`bans`]).
+//!
 //! It must not close anything itself, and knows no sockets.
 
 mod address;
+mod bans;
 mod channels;
 mod holders;
 mod permit;
+mod rates;
 #[cfg(all(test, not(mles_loom)))]
 mod tests;
 
@@ -32,11 +36,13 @@ use std::time::Instant;
 
 use crate::channel::SessionId;
 use crate::settings::Limits;
-use address::AddressKey;
+pub(crate) use address::AddressKey;
+pub(crate) use bans::{Ban, Bans};
 use channels::Channels;
 pub(crate) use channels::{ChannelPermit, Unneeded};
 use permit::Connections;
 pub(crate) use permit::{Permit, Stage, Ticket, told};
+pub(crate) use rates::{Meter, RateReached, Rates, Subject, TooOften};
 
 /// One address may hold this part of a limit before its holders go ahead of older ones.
 const SHARE: usize = 4;
@@ -70,6 +76,10 @@ impl LimitReached {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Limits,
+    /// How often clients may join and publish.
+    pub(crate) rates: Rates,
+    /// The addresses that are kept out.
+    pub(crate) bans: Bans,
     connections: Mutex<Connections>,
     channels: Mutex<Channels>,
     going: AtomicUsize,
@@ -80,6 +90,8 @@ impl Limiter {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            rates: Rates::new(Instant::now()),
+            bans: Bans::default(),
             connections: Mutex::default(),
             channels: Mutex::default(),
             going: AtomicUsize::new(0),

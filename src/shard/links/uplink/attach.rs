@@ -1,6 +1,6 @@
 //! A connection to the upstream becomes a member of the channel.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Instant;
@@ -178,6 +178,7 @@ impl Shard {
             is_contested: Cell::new(false),
             pause: room.pause.clone(),
             pause_limit: room.channel.settings().write_deadline,
+            guard: RefCell::default(),
             writer,
             over: OnceCell::new(),
             permit: None,

@@ -382,7 +382,11 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         Ended::Overdue => LinkFailure::Dropped(
             "an incomplete frame did not progress within frame_deadline".to_owned(),
         ),
-        Ended::Replaced | Ended::LetGo(_) | Ended::Stopping | Ended::Fault(_) => {
+        Ended::Replaced
+        | Ended::LetGo(_)
+        | Ended::Stopping
+        | Ended::Fault(_)
+        | Ended::Denied(_) => {
             LinkFailure::Broken("closed here".to_owned())
         }
     }
