@@ -65,15 +65,17 @@ pub struct Joined<T> {
 }
 
 impl<T> Joined<T> {
-    /// Takes the history out of it, for a member that has no right to it. One that has asked for positions is told how
-    /// much it does not get.
+    /// Takes the history out of it, for a member that has no right to it. One that has come back is told how much it
+    /// does not get.
     #[cfg(feature = "server")]
-    pub(crate) fn withhold_history(&mut self) {
+    pub(crate) fn withhold_history(&mut self, is_back: bool) {
         self.replay = Vec::new();
         if let Some(Resumed { welcome, .. }) = &mut self.resumed {
             let withheld = std::mem::take(&mut welcome.replay);
-            welcome.missed = welcome.missed.map(|missed| missed + withheld);
-            welcome.recovered = welcome.missed == Some(0);
+            if is_back {
+                welcome.missed = welcome.missed.map(|missed| missed + withheld);
+                welcome.recovered = welcome.missed == Some(0);
+            }
         }
     }
 }

@@ -65,9 +65,10 @@ impl Room {
             }
         };
         let to_read = Permissions::SUBSCRIBE.with(Permissions::HISTORY);
+        let is_back = resume.is_some_and(|request| request.since.is_some());
         if !rights.permits(to_read) {
-            joined.withhold_history();
-        } else if resume.is_some_and(|request| request.since.is_some()) {
+            joined.withhold_history(is_back);
+        } else if is_back {
             // Frames are looked at in the first run.
             turn::spend_bytes(joined.replay.first().map_or(0, |run| run.len()));
         }

@@ -140,6 +140,21 @@ impl Asker {
         }
     }
 
+    /// Waits for a receipt for `count` messages. Returns how many others were left out before it.
+    pub fn left_out_before_receipt(&mut self, count: u64) -> u64 {
+        let mut left_out = 0;
+        loop {
+            match self.next() {
+                Event::Gap { missed, .. } => left_out += missed,
+                Event::Receipt(found, _) => {
+                    assert_eq!(found, count);
+                    return left_out;
+                }
+                other => panic!("{other:?} instead of a receipt"),
+            }
+        }
+    }
+
     /// Publishes a message.
     pub fn send(&mut self, message: &[u8]) {
         self.client.send(message);

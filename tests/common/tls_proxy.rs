@@ -149,6 +149,42 @@ async fn pass_on(acceptor: TlsAcceptor, stream: TcpStream, backend: String) -> s
     Ok(())
 }
 
+/// Starts what puts TLS around the connections that come to the address it returns, and passes them on to a server at
+/// `backend` that has a certificate of `authority` for `localhost`. It runs as long as the test program.
+pub(crate) fn tunnel(authority: &Authority, backend: SocketAddr) -> SocketAddr {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(authority.ca()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((mut inside, _)) = listener.accept().await {
+                let connector = connector.clone();
+                tokio::spawn(async move {
+                    let stream = TcpStream::connect(backend).await?;
+                    let name = "localhost".try_into().map_err(std::io::Error::other)?;
+                    let mut outside = connector.connect(name, stream).await?;
+                    copy_bidirectional(&mut inside, &mut outside).await?;
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+    });
+    address
+}
+
 fn config(pair: &Pair, client_ca: Option<&Path>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
