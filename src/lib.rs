@@ -79,8 +79,8 @@ pub use rate::{BadRate, Rate};
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck, PeerSettings, ProxySettings,
-    Settings, TlsSettings, WebSocketSettings,
+    AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck,
+    PeerSettings, ProxySettings, Settings, TlsSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

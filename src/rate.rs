@@ -109,7 +109,10 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, BadRate> {
         let mut words = text.split_ascii_whitespace();
-        let (count, unit) = words.next().and_then(|rate| rate.split_once('/')).ok_or(BadRate)?;
+        let (count, unit) = words
+            .next()
+            .and_then(|rate| rate.split_once('/'))
+            .ok_or(BadRate)?;
         let period = Period::ALL.into_iter().find(|period| period.unit() == unit);
         let rate = Self::new(number(count)?, period.ok_or(BadRate)?);
         match (words.next(), words.next(), words.next()) {
@@ -124,7 +127,9 @@ fn number(text: &str) -> Result<u32, BadRate> {
     // Parsing alone would let a sign through.
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = is_digits.then(|| text.parse().ok()).flatten();
-    number.filter(|number| (1..=MAX_COUNT).contains(number)).ok_or(BadRate)
+    number
+        .filter(|number| (1..=MAX_COUNT).contains(number))
+        .ok_or(BadRate)
 }
 
 /// A clock for token buckets: counts nanoseconds since it was made.

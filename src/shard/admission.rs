@@ -37,7 +37,9 @@ impl Common {
             let subject = Subject::joins_from(peer.ip());
             self.take_one(subject, rate, RateReached::JoinsOfAddress)?;
         }
-        let rights = live.access.join(proof, peer, uid, channel, SystemTime::now())?;
+        let rights = live
+            .access
+            .join(proof, peer, uid, channel, SystemTime::now())?;
         if let Some((rate, key)) = limits.join_rate_per_key.zip(rights.key_name()) {
             let subject = Subject::JoinsWith(key.into());
             self.take_one(subject, rate, RateReached::JoinsOfKey)?;
@@ -86,7 +88,9 @@ impl Common {
         let mut meters = self.publish_meters(peer, rights);
         let (rates, now) = (&self.limiter.rates, Instant::now());
         if let Some(rate) = self.settings().limits.publish_rate_per_session {
-            let who = self.hasher.hash_one((AddressKey::of(peer.ip()), uid, channel));
+            let who = self
+                .hasher
+                .hash_one((AddressKey::of(peer.ip()), uid, channel));
             let subject = Subject::PublishesBy(who);
             meters.push(rates.meter(subject, rate, RateReached::PublishesOfSession, now));
         }

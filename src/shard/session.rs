@@ -183,11 +183,14 @@ impl Session {
     pub(super) fn enter(self: &Rc<Self>, local: &mut Fanout<Rc<Self>>, skip: u32) -> MemberKey {
         let key = local.insert(self.id, self.clone(), skip);
         let encoding = self.writer.encoding();
-        local.set_encoding(key, if self.rights.permits(Permissions::SUBSCRIBE) {
-            encoding
-        } else {
-            encoding.silent()
-        });
+        local.set_encoding(
+            key,
+            if self.rights.permits(Permissions::SUBSCRIBE) {
+                encoding
+            } else {
+                encoding.silent()
+            },
+        );
         if let Some(policy) = self.rights.slow_policy {
             local.set_policy(key, policy);
         }

@@ -205,7 +205,12 @@ fn many_messages_in_one_request_count_as_many() {
 }
 
 /// A session that sends `count` messages of 1 KiB at once.
-fn flood(broker: &Broker, transport: &str, tls: SocketAddr, count: usize) -> Box<dyn std::any::Any> {
+fn flood(
+    broker: &Broker,
+    transport: &str,
+    tls: SocketAddr,
+    count: usize,
+) -> Box<dyn std::any::Any> {
     let payload = vec![b'x'; 1 << 10];
     match transport {
         "tcp" | "tls" => {
@@ -262,7 +267,10 @@ fn sessions_over_a_rate_are_not_read_until_they_have_made_up_for_it() {
             while member.receive_message().message != b"calm" {
                 of_flood += 1;
             }
-            while member.try_receive(Duration::from_millis(300)).is_ok_and(|got| got.is_some()) {
+            while member
+                .try_receive(Duration::from_millis(300))
+                .is_ok_and(|got| got.is_some())
+            {
                 of_flood += 1;
             }
             // A read brings 64 KiB at most, behind what came with the join.
@@ -286,7 +294,11 @@ fn a_session_gets_all_through_at_its_rate() {
             assert_eq!(member.receive_message().message.len(), 1 << 10);
         }
         // It can be slower on a busy machine, and not faster: what one read brings is made up for before the next.
-        assert!(begun.elapsed() > Duration::from_millis(300), "{transport} {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() > Duration::from_millis(300),
+            "{transport} {:?}",
+            begun.elapsed()
+        );
         assert!(broker.stats().throttled > 0, "{transport}");
     }
 }
@@ -385,8 +397,7 @@ fn banning() -> Settings {
 fn wrong_keys_over_any_transport_ban_their_address() {
     let guess_over_http: fn(&Broker, &str) = |broker, client| {
         let mut http = Http::connect(web(broker));
-        let headers =
-            format!("X-Forwarded-For: {client}\r\nAuthorization: Bearer guess\r\n");
+        let headers = format!("X-Forwarded-For: {client}\r\nAuthorization: Bearer guess\r\n");
         let answer = http.ask("GET /channels/room/messages", &headers);
         assert_eq!(answer.status, 401);
     };
@@ -412,7 +423,10 @@ fn wrong_keys_over_any_transport_ban_their_address() {
         join_from(&broker, client, "secret", "b").assert_closed();
         let headers = format!("X-Forwarded-For: {client}\r\nAuthorization: Bearer secret\r\n");
         let mut http = Http::connect(web(&broker));
-        assert_too_often(&http.ask("GET /channels/room/messages", &headers), "ban_after");
+        assert_too_often(
+            &http.ask("GET /channels/room/messages", &headers),
+            "ban_after",
+        );
         let upgrade = Ws::ask(web(&broker), &request("/", &headers)).unwrap_err();
         assert!(upgrade.starts_with("HTTP/1.1 429 "), "{upgrade}");
         wait_until("all are counted", || broker.stats().banned == 3);

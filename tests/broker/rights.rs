@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mles::protocol::{Key, Keyring, Notice, Position, ResumeRequest};
 use mles::{
-    AccessRule, Broker, DeniedPublish, ListenerKind, NamePattern, NamedKey, Permissions, RuleHolder,
-    Settings,
+    AccessRule, Broker, DeniedPublish, ListenerKind, NamePattern, NamedKey, Permissions,
+    RuleHolder, Settings,
 };
 
 use crate::common::asker::{Asker, Event};
@@ -257,7 +257,9 @@ impl Member {
 /// The sets of rights that are tried: each right alone, each missing, and all.
 fn sets() -> Vec<Permissions> {
     let single = [PUBLISH, SUBSCRIBE, HISTORY, PRESENCE];
-    let all = single.into_iter().fold(Permissions::NONE, Permissions::with);
+    let all = single
+        .into_iter()
+        .fold(Permissions::NONE, Permissions::with);
     let mut sets = single.to_vec();
     sets.extend(single.map(|one| all.without(one)));
     sets.push(all);
@@ -338,7 +340,9 @@ fn a_join_with_a_message_needs_the_right_to_publish() {
         (DeniedPublish::Ignore, 2),
     ] {
         let world = world(shards, SUBSCRIBE, reaction);
-        let with_messages = Transport::ALL.into_iter().filter(|t| t.joins_with_messages());
+        let with_messages = Transport::ALL
+            .into_iter()
+            .filter(|t| t.joins_with_messages());
         for (i, transport) in with_messages.enumerate() {
             eprintln!("{reaction:?} {shards} {transport:?}");
             let channel = format!("c{i}");
@@ -362,11 +366,16 @@ fn a_join_with_a_message_needs_the_right_to_publish() {
         }
         // With the right it is published, to members on all shards.
         let world = self::world(shards, PUBLISH, reaction);
-        let with_messages = Transport::ALL.into_iter().filter(|t| t.joins_with_messages());
+        let with_messages = Transport::ALL
+            .into_iter()
+            .filter(|t| t.joins_with_messages());
         for (i, transport) in with_messages.enumerate() {
             let (mut root, mut other) = world.channel(&format!("c{i}"));
             let _member = world.ask(transport, &format!("c{i}"), b"hello");
-            assert_eq!((root.text(), other.text()), ("hello".into(), "hello".into()));
+            assert_eq!(
+                (root.text(), other.text()),
+                ("hello".into(), "hello".into())
+            );
         }
     }
 }
@@ -400,7 +409,12 @@ fn requests_do_what_their_rights_let_them_do() {
                 if status == 0 && may {
                     continue;
                 }
-                let answer = world.http(method, "room", what, if method == "POST" { "hi" } else { "" });
+                let answer = world.http(
+                    method,
+                    "room",
+                    what,
+                    if method == "POST" { "hi" } else { "" },
+                );
                 if may {
                     assert_eq!(answer.status, status, "{}", answer.body);
                     continue;
@@ -408,10 +422,15 @@ fn requests_do_what_their_rights_let_them_do() {
                 assert_eq!(answer.status, 403, "{}", answer.body);
                 let content_type = answer.header("content-type");
                 assert_eq!(content_type, Some("application/problem+json"));
-                let missing: BTreeSet<_> = needed.names().filter(|name| {
-                    !allow.contains(Permissions::named(name).unwrap())
-                }).collect();
-                assert!(missing.iter().any(|name| answer.body.contains(name)), "{}", answer.body);
+                let missing: BTreeSet<_> = needed
+                    .names()
+                    .filter(|name| !allow.contains(Permissions::named(name).unwrap()))
+                    .collect();
+                assert!(
+                    missing.iter().any(|name| answer.body.contains(name)),
+                    "{}",
+                    answer.body
+                );
             }
             root.send(b"after");
             if allow.contains(PUBLISH) {
@@ -470,16 +489,25 @@ fn who_comes_back_without_the_right_to_history_is_told_that_it_is_missing() {
             let channel = format!("c{i}");
             let (mut root, mut other) = world.channel(&channel);
             let first = asker(&world, "first", &channel, since(None)).welcome;
-            assert_eq!((first.replay, first.recovered, first.missed), (0, true, Some(0)));
+            assert_eq!(
+                (first.replay, first.recovered, first.missed),
+                (0, true, Some(0))
+            );
             root.send(b"missed");
             assert_eq!(other.text(), "missed");
             let mut back = asker(&world, "tried", &channel, since(Some(first.position)));
             let welcome = back.welcome;
-            assert_eq!((welcome.replay, welcome.recovered, welcome.missed), (0, false, Some(1)));
+            assert_eq!(
+                (welcome.replay, welcome.recovered, welcome.missed),
+                (0, false, Some(1))
+            );
             assert_eq!(welcome.position.offset, first.position.offset + 1);
             // Who has missed nothing has all.
             let again = asker(&world, "again", &channel, since(Some(welcome.position))).welcome;
-            assert_eq!((again.replay, again.recovered, again.missed), (0, true, Some(0)));
+            assert_eq!(
+                (again.replay, again.recovered, again.missed),
+                (0, true, Some(0))
+            );
             root.send(b"live");
             assert_eq!(back.message().1, "live");
         }

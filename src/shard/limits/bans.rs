@@ -184,7 +184,13 @@ mod tests {
         // What it tries while it is banned does not make the ban longer.
         let later = now + 9 * MINUTE;
         assert_eq!(wrong_key("2001:db8:1:2::1", later), None);
-        assert_eq!(bans.list(10, later), [Ban { left: MINUTE, ..ban }]);
+        assert_eq!(
+            bans.list(10, later),
+            [Ban {
+                left: MINUTE,
+                ..ban
+            }]
+        );
         let over = now + 10 * MINUTE;
         assert_eq!(bans.left(ip("2001:db8:1:2::1"), over), None);
         assert_eq!(bans.list(10, over), []);
@@ -197,7 +203,11 @@ mod tests {
         let (bans, now) = (Bans::default(), Instant::now());
         for i in 0..10 {
             let at = now + i * MINUTE / 2;
-            assert_eq!(bans.wrong_key(ip("192.0.2.1"), &settings(), at), None, "{i}");
+            assert_eq!(
+                bans.wrong_key(ip("192.0.2.1"), &settings(), at),
+                None,
+                "{i}"
+            );
         }
         for i in 0..200 {
             let from = IpAddr::V4((0xc633_6400 + i).into());
@@ -246,7 +256,10 @@ mod tests {
         let records = bans.records.lock().unwrap();
         let (suspects, banned) = (records.suspects.len(), records.banned.len());
         drop(records);
-        assert!(suspects <= MOST + PART && banned <= MOST + PART, "{suspects} {banned}");
+        assert!(
+            suspects <= MOST + PART && banned <= MOST + PART,
+            "{suspects} {banned}"
+        );
         let newest = IpAddr::V4((0x0a00_0000 + 199_999).into());
         assert!(bans.left(newest, now).is_some());
     }

@@ -386,9 +386,7 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         | Ended::LetGo(_)
         | Ended::Stopping
         | Ended::Fault(_)
-        | Ended::Denied(_) => {
-            LinkFailure::Broken("closed here".to_owned())
-        }
+        | Ended::Denied(_) => LinkFailure::Broken("closed here".to_owned()),
     }
 }
 
