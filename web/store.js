@@ -43,6 +43,12 @@ export const key = {
   set: (value) => write(tab, "key", value),
 };
 
+/** What the dashboard shows to the admin listener; in the tab. */
+export const adminToken = {
+  get: () => read(tab, "admin-token") ?? "",
+  set: (value) => write(tab, "admin-token", value),
+};
+
 /** What was typed and not sent, by channel; in the tab. */
 export const drafts = {
   get: (channel) => read(tab, `draft.${channel}`) ?? "",

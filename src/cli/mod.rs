@@ -5,12 +5,14 @@
 //! person at the terminal to standard error, both by way of `output`: nothing panics when they cannot
 //! be written.
 
+mod admin;
 mod arguments;
 mod chat;
 mod check_config;
 mod completions;
 mod connect;
 mod dev_cert;
+mod drain;
 mod duration;
 mod exit;
 mod failure;
@@ -28,12 +30,15 @@ mod printer;
 mod publish;
 mod receipts;
 mod refusal;
+mod reload;
 mod serve;
 mod signals;
+mod status;
 mod stdin_lines;
 mod subscribe;
 mod subscriptions;
 mod template;
+mod top;
 mod whole_input;
 
 use std::process::ExitCode;
@@ -66,6 +71,10 @@ enum CliCommand {
     Serve(serve::ServeArgs),
     CheckConfig(check_config::CheckConfigArgs),
     DevCert(dev_cert::DevCertArgs),
+    Status(status::StatusArgs),
+    Top(top::TopArgs),
+    Reload(reload::ReloadArgs),
+    Drain(drain::DrainArgs),
     #[command(alias = "publish")]
     Pub(publish::PubArgs),
     #[command(alias = "subscribe")]
@@ -88,6 +97,10 @@ pub fn main() -> ExitCode {
         CliCommand::Serve(args) => serve::run(args),
         CliCommand::CheckConfig(args) => check_config::run(args),
         CliCommand::DevCert(args) => dev_cert::run(args),
+        CliCommand::Status(args) => status::run(&args),
+        CliCommand::Top(args) => top::run(&args),
+        CliCommand::Reload(args) => reload::run(&args),
+        CliCommand::Drain(args) => drain::run(&args),
         CliCommand::Pub(args) => publish::run(args),
         CliCommand::Sub(args) => subscribe::run(args),
         CliCommand::Chat(args) => chat::run(args),

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// The commands by what they are for, in the order in which they are shown.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Broker", &["serve", "check-config", "dev-cert"]),
+    ("Running broker", &["status", "top", "reload", "drain"]),
     ("Clients", &["pub", "sub", "chat"]),
     ("Shell", &["completions", "man"]),
 ];

@@ -1,0 +1,161 @@
+//! Answers of the admin listener, as far as the commands show them. `docs/OPERATIONS.md` has all fields.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Counters by name.
+pub(in crate::cli) type Counters = BTreeMap<String, u64>;
+
+/// The server as a whole.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Server {
+    pub(in crate::cli) version: String,
+    /// When it was started, in seconds since 1970.
+    pub(in crate::cli) started: u64,
+    pub(in crate::cli) uptime_seconds: u64,
+    pub(in crate::cli) pid: u32,
+    /// `starting`, `running` or `draining`.
+    pub(in crate::cli) state: String,
+    pub(in crate::cli) listeners: Vec<Listener>,
+    pub(in crate::cli) connections: u64,
+    pub(in crate::cli) channels: u64,
+    pub(in crate::cli) sessions: u64,
+    pub(in crate::cli) limits: Limits,
+    pub(in crate::cli) certificate: Option<Certificate>,
+    pub(in crate::cli) memory: Memory,
+    pub(in crate::cli) totals: Counters,
+}
+
+/// A listener for clients.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Listener {
+    pub(in crate::cli) kind: String,
+    pub(in crate::cli) address: String,
+}
+
+/// Limits that counts are compared with.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Limits {
+    pub(in crate::cli) max_connections: u64,
+    pub(in crate::cli) max_channels: u64,
+}
+
+/// The certificate of the TLS listeners.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Certificate {
+    /// When it expires, in seconds since 1970; unknown if it cannot be read.
+    pub(in crate::cli) expires: Option<u64>,
+}
+
+/// Memory in bytes.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Memory {
+    /// What the process takes, where the system tells.
+    pub(in crate::cli) resident: Option<u64>,
+    pub(in crate::cli) history: u64,
+    pub(in crate::cli) history_limit: u64,
+    pub(in crate::cli) queued: u64,
+}
+
+/// A shard.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Shard {
+    pub(in crate::cli) id: u64,
+    pub(in crate::cli) sessions: u64,
+    pub(in crate::cli) channels: u64,
+    /// How late its timers were, in microseconds.
+    pub(in crate::cli) loop_delay_us: u64,
+    pub(in crate::cli) mailbox: Mailbox,
+    pub(in crate::cli) congested: bool,
+    pub(in crate::cli) counters: Counters,
+    /// What it is doing.
+    pub(in crate::cli) task: Option<String>,
+}
+
+/// What waits for a shard.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Mailbox {
+    pub(in crate::cli) requests: u64,
+    pub(in crate::cli) deliveries: u64,
+}
+
+/// Channels, in the order that was asked for.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Channels {
+    pub(in crate::cli) channels: Vec<Channel>,
+}
+
+/// A channel.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Channel {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) members: u64,
+    /// Messages per second.
+    pub(in crate::cli) rate: f64,
+    /// Bytes per second.
+    pub(in crate::cli) byte_rate: f64,
+    pub(in crate::cli) queued_bytes: u64,
+    pub(in crate::cli) history_bytes: u64,
+}
+
+/// Sessions, in the order that was asked for.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Sessions {
+    pub(in crate::cli) sessions: Vec<Session>,
+}
+
+/// A session.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Session {
+    pub(in crate::cli) uid: String,
+    pub(in crate::cli) channel: String,
+    pub(in crate::cli) address: String,
+    pub(in crate::cli) transport: String,
+    pub(in crate::cli) queued_bytes: u64,
+    /// Set while its socket takes nothing.
+    pub(in crate::cli) stalled: bool,
+    /// Set while it is not read, because others are behind.
+    pub(in crate::cli) paused: bool,
+}
+
+/// Links to the upstream.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Links {
+    pub(in crate::cli) links: Vec<Link>,
+}
+
+/// A link to the upstream, for one channel.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Link {
+    pub(in crate::cli) channel: String,
+    pub(in crate::cli) upstream: String,
+    pub(in crate::cli) state: String,
+    pub(in crate::cli) last_failure: Option<String>,
+}
+
+impl Session {
+    /// Returns `true` if it does not get what is queued for it, or waits for those who do not.
+    pub(in crate::cli) const fn is_behind(&self) -> bool {
+        self.queued_bytes > 0 || self.stalled || self.paused
+    }
+
+    /// Returns what keeps it back, in a word.
+    pub(in crate::cli) const fn condition(&self) -> &'static str {
+        match (self.stalled, self.paused) {
+            (true, _) => "stalled",
+            (false, true) => "paused",
+            (false, false) => "",
+        }
+    }
+}
+
+impl Shard {
+    /// Returns what it is doing, in a word or two.
+    pub(in crate::cli) fn condition(&self) -> &str {
+        if self.congested {
+            return "congested";
+        }
+        self.task.as_deref().unwrap_or("idle")
+    }
+}

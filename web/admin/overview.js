@@ -1,0 +1,179 @@
+// Everything at a glance: rates, plots, shards side by side, busy channels, slow members, links.
+
+import { get, query } from "./api.js";
+import { CHANNEL_COLUMNS, bars, sessionColumns } from "./columns.js";
+import { confirmEnd } from "./confirm.js";
+import { make, setText } from "./dom.js";
+import * as format from "./format.js";
+import { LinkTable } from "./links.js";
+import { Plot } from "./plot.js";
+import { Table, figure, text } from "./table.js";
+
+const LISTED = 8;
+
+/** Counters that grow when something is lost or refused, and what it means. */
+const TROUBLES = {
+  dropped_frames: "messages that a member did not get",
+  slow_disconnects: "members disconnected because they could not keep up",
+  refused: "joins refused",
+  turned_away: "connections closed at once at a limit",
+  protocol_errors: "sessions ended because of what their client sent",
+  frames_overdue: "sessions ended because a message that had begun did not go on",
+  partials_evicted: "connections closed because memory for incomplete messages was needed",
+  joining_evicted: "connections let go before they joined, to make room",
+  channels_evicted: "channels freed before their time",
+  resumed_partly: "sessions that came back too late for all they had missed",
+  publishers_forgotten: "publishers forgotten before their time",
+  orphaned_frames: "messages of sessions that had just ended",
+  congestions: "times that one shard could not keep up with another",
+  accept_errors: "times that accepting a connection failed",
+};
+
+/** A section with a heading. */
+function section(title, ...content) {
+  const id = `part-${title.toLowerCase().replaceAll(/\W+/g, "-")}`;
+  return make("section", { "aria-labelledby": id }, make("h2", { id }, title), ...content);
+}
+
+const SHARD_COLUMNS = (rates) => [
+  figure("Shard", ({ id }) => String(id), { rowHeader: true }),
+  bars("Loop delay", ({ loop_delay_us }) => loop_delay_us, format.micros),
+  bars("Published/s", ({ id }) => rates().get(id)?.published, format.rate),
+  bars("Delivered/s", ({ id }) => rates().get(id)?.delivered, format.rate),
+  bars("Sessions", ({ sessions }) => sessions, format.number),
+  figure("Channels", ({ channels }) => format.number(channels), { isMinor: true }),
+  figure("Mailbox", ({ mailbox }) => format.number(mailbox.requests + mailbox.deliveries)),
+  figure("Waiting", ({ mailbox }) => format.bytes(mailbox.bytes), { isMinor: true }),
+  {
+    title: "State",
+    show: (cell, { congested, task }) => {
+      setText(cell, congested ? "congested" : (task ?? "idle"));
+      cell.classList.toggle("worry", Boolean(congested));
+    },
+  },
+];
+
+/** The view that comes first. */
+export class Overview {
+  title = "Overview";
+  element;
+  #samples;
+  #plots = {
+    published: new Plot("Published", [{ name: "published", label: "messages per second" }], format.rate),
+    delivered: new Plot("Delivered", [{ name: "delivered", label: "messages per second" }], format.rate),
+    traffic: new Plot(
+      "Traffic",
+      [{ name: "bytesIn", label: "in" }, { name: "bytesOut", label: "out" }],
+      format.bytes,
+      1024,
+    ),
+    sessions: new Plot(
+      "Sessions",
+      [{ name: "sessions", label: "sessions" }, { name: "connections", label: "connections" }],
+      format.number,
+    ),
+    delay: new Plot(
+      "Loop delay",
+      [{ name: "slowest", label: "slowest shard" }, { name: "mean", label: "mean" }],
+      format.micros,
+    ),
+    memory: new Plot(
+      "Memory",
+      [
+        { name: "resident", label: "process" },
+        { name: "history", label: "history" },
+        { name: "queued", label: "queued" },
+      ],
+      format.bytes,
+      1024,
+    ),
+  };
+  #troubles = new Table({
+    label: "Troubles of the last ten minutes",
+    columns: [
+      text("What", ({ name }) => TROUBLES[name], { rowHeader: true }),
+      figure("Last minute", ({ minute }) => format.digits(minute)),
+      figure("Ten minutes", ({ all }) => format.digits(all)),
+      figure("Since the start", ({ total }) => format.digits(total), { isMinor: true }),
+    ],
+    key: ({ name }) => name,
+    empty: "Nothing was lost or refused while this page was open.",
+  });
+  #shards;
+  #channels = new Table({
+    label: "Busiest channels",
+    columns: CHANNEL_COLUMNS.map(({ sort: _, ...column }) => column),
+    key: ({ name }) => name,
+    empty: "No channels.",
+  });
+  #sessions = new Table({
+    label: "Slowest members",
+    columns: sessionColumns(confirmEnd).map(({ sort: _, ...column }) => column),
+    key: ({ id }) => id,
+    empty: "Nobody is behind.",
+  });
+  #links = new LinkTable();
+
+  constructor(samples) {
+    this.#samples = samples;
+    this.#shards = new Table({
+      label: "Shards side by side",
+      columns: SHARD_COLUMNS(() => samples.byShard),
+      key: ({ id }) => id,
+      empty: "No answer yet.",
+    });
+    const cards = make("div", { class: "cards" }, ...Object.values(this.#plots).map(({ element }) => element));
+    this.element = make(
+      "div",
+      { class: "view" },
+      section("Last ten minutes", cards),
+      section("Troubles", this.#troubles.element),
+      section("Shards", this.#shards.element),
+      section("Busiest channels", this.#channels.element),
+      section("Slowest members", this.#sessions.element),
+      section("Links", this.#links.element),
+    );
+  }
+
+  async load() {
+    const [{ channels }, { sessions }, links] = await Promise.all([
+      get(query("channels", { sort: "rate", limit: LISTED })),
+      get(query("sessions", { sort: "queued", limit: LISTED })),
+      get("links"),
+    ]);
+    this.#channels.show(channels);
+    this.#sessions.show(sessions.filter(({ queued_bytes, stalled, paused }) => queued_bytes > 0 || stalled || paused));
+    this.#links.show(links);
+  }
+
+  show(server, shards) {
+    const { points } = this.#samples;
+    const now = this.#samples.now ?? {};
+    const { limits, memory } = server;
+    const plot = (name, value, note) => this.#plots[name].show(points, value, note);
+    plot("published", `${format.rate(now.published)}/s`, `${format.number(server.totals.frames_in)} since the start`);
+    plot("delivered", `${format.rate(now.delivered)}/s`, `${format.number(server.totals.deliveries)} since the start`);
+    plot("traffic", `${format.byteRate(now.bytesIn)} in`, `${format.byteRate(now.bytesOut)} out`);
+    plot(
+      "sessions",
+      format.number(server.sessions),
+      `on ${format.number(server.connections)} of ${format.number(limits.max_connections)} connections, in ` +
+        `${format.number(server.channels)} of ${format.number(limits.max_channels)} channels`,
+    );
+    plot("delay", format.micros(now.slowest), `slowest of ${shards.length}, ${format.micros(now.mean)} in the mean`);
+    plot("memory", format.bytes(memory.resident), `history ${format.bytes(memory.history)} of ${format.bytes(memory.history_limit)}`);
+    this.#shards.show(shards);
+    this.#showTroubles(server.totals);
+  }
+
+  #showTroubles(totals) {
+    const grown = Object.keys(TROUBLES).map((name) => ({
+      name,
+      minute: this.#samples.growth(name, 60_000),
+      all: this.#samples.growth(name),
+      total: totals[name],
+    }));
+    const found = grown.filter(({ all }) => all > 0).sort((a, b) => b.minute - a.minute || b.all - a.all);
+    this.#troubles.show(found);
+  }
+}
