@@ -33,7 +33,7 @@ let isAskedAgain = false;
 
 /** Shows what the URL says. */
 function route() {
-  const [name, ...rest] = location.hash.slice(1).split("/");
+  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   const isChannel = name === "channel" && rest.length > 0;
   view = isChannel ? new ChannelView(decoded(rest.join("/"))) : (views[name] ?? views.overview);
   $("view").replaceChildren(view.element);

@@ -17,7 +17,7 @@ export function bars(title, value, format, more = {}) {
 
 /** The address of the view of a channel. */
 export function channelHref(name) {
-  return `#channel/${encodeURIComponent(name)}`;
+  return `#/channel/${encodeURIComponent(name)}`;
 }
 
 /** A column with the name of a channel as a link to what there is to know of it. */
@@ -43,7 +43,7 @@ export function button(label, title, onpress) {
     cell.row = row;
     cell.firstElementChild.setAttribute("aria-label", title(row));
   };
-  return { title: "", show, isAction: true };
+  return { title: "Action", show, isAction: true };
 }
 
 /** Columns of channels. */

@@ -5,9 +5,9 @@ import { CHANNEL_COLUMNS, bars, sessionColumns } from "./columns.js";
 import { confirmEnd } from "./confirm.js";
 import { make, setText } from "./dom.js";
 import * as format from "./format.js";
-import { LinkTable } from "./links.js";
+import { linkTable } from "./links.js";
 import { Plot } from "./plot.js";
-import { Table, figure, text } from "./table.js";
+import { Table, figure, loadAll, text } from "./table.js";
 
 const LISTED = 8;
 
@@ -28,6 +28,11 @@ const TROUBLES = {
   congestions: "times that one shard could not keep up with another",
   accept_errors: "times that accepting a connection failed",
 };
+
+/** Whether a session does not get what is queued for it, or waits for those who do not. */
+function isBehind({ queued_bytes, stalled, paused }) {
+  return queued_bytes > 0 || stalled || paused;
+}
 
 /** A section with a heading. */
 function section(title, ...content) {
@@ -112,7 +117,7 @@ export class Overview {
     key: ({ id }) => id,
     empty: "Nobody is behind.",
   });
-  #links = new LinkTable();
+  #links = linkTable();
 
   constructor(samples) {
     this.#samples = samples;
@@ -135,15 +140,12 @@ export class Overview {
     );
   }
 
-  async load() {
-    const [{ channels }, { sessions }, links] = await Promise.all([
-      get(query("channels", { sort: "rate", limit: LISTED })),
-      get(query("sessions", { sort: "queued", limit: LISTED })),
-      get("links"),
+  load() {
+    return loadAll([
+      [get(query("channels", { sort: "rate", limit: LISTED })), this.#channels, ({ channels }) => channels],
+      [get(query("sessions", { sort: "queued", limit: LISTED })), this.#sessions, ({ sessions }) => sessions.filter(isBehind)],
+      [get("links"), this.#links, ({ links }) => links],
     ]);
-    this.#channels.show(channels);
-    this.#sessions.show(sessions.filter(({ queued_bytes, stalled, paused }) => queued_bytes > 0 || stalled || paused));
-    this.#links.show(links);
   }
 
   show(server, shards) {

@@ -9,6 +9,7 @@ export class Table {
   #key;
   #body = make("tbody");
   #empty;
+  #emptyText;
   #table;
   #rows = new Map();
   #headers = new Map();
@@ -22,8 +23,9 @@ export class Table {
     this.#key = key;
     const heads = columns.map((column) => this.#head(column, onsort));
     this.#table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), this.#body);
-    this.#empty = make("p", { class: "nothing" }, empty);
-    this.element = make("div", { class: "table", tabindex: "0", role: "region", "aria-label": label }, this.#table, this.#empty);
+    this.#emptyText = empty;
+    this.#empty = make("p", { class: "nothing" });
+    this.element = make("div", { class: "table", tabindex: "0", role: "group", "aria-label": label }, this.#table, this.#empty);
     this.show([]);
   }
 
@@ -35,8 +37,8 @@ export class Table {
     }
   }
 
-  /** Shows these rows, in this order. */
-  show(rows) {
+  /** Shows these rows, in this order; or, without any, why there are none. */
+  show(rows, whyNone = this.#emptyText) {
     const known = new Map();
     const focused = document.activeElement;
     let previous = null;
@@ -53,6 +55,7 @@ export class Table {
       if (!known.has(key)) element.remove();
     }
     this.#rows = known;
+    setText(this.#empty, whyNone);
     this.#table.hidden = rows.length === 0;
     this.#empty.hidden = rows.length > 0;
     if (this.#body.contains(focused)) focused.focus({ preventScroll: true }); // its row has moved
@@ -71,7 +74,7 @@ export class Table {
       head.append(make("button", { type: "button", class: "sort", onclick: () => onsort(column.sort) }, column.title));
       this.#headers.set(column.sort, head);
     } else {
-      setText(head, column.title);
+      head.append(column.isAction ? make("span", { class: "unseen" }, column.title) : column.title);
     }
     return head;
   }
@@ -79,6 +82,20 @@ export class Table {
 
 function classes({ isNumber, isMinor }) {
   return [isNumber ? "number" : "", isMinor ? "minor" : ""].join(" ").trim() || null;
+}
+
+/**
+ * Fills tables, each by itself: `parts` are `[answer, table, rows]`, a promise, a table, and what makes rows of the answer. What
+ * the server does not have is told in the table's place; any other failure is thrown.
+ */
+export async function loadAll(parts) {
+  const outcomes = await Promise.allSettled(parts.map(([answer]) => answer));
+  outcomes.forEach(({ status, value, reason }, at) => {
+    const [, table, rows] = parts[at];
+    if (status === "fulfilled") table.show(rows(value));
+    else if (reason.status === 404 || reason.status === 501) table.show([], reason.message);
+    else throw reason;
+  });
 }
 
 /** A column of text. */

@@ -73,7 +73,7 @@ class Admin {
     if (collection === "channels" && name !== undefined) {
       if (decodeURIComponent(name) === this.channel.name) give(response, this.channel);
       else fail(response, 404, "there is no such channel");
-    } else if (ANSWERS.includes(path)) {
+    } else if (path in this.answers) {
       give(response, this.answers[path]);
     } else {
       fail(response, 404, "there is nothing here");
