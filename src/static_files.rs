@@ -56,9 +56,9 @@ impl StaticFile {
     }
 }
 
-/// Asserts that every file in a folder of the project is served, and nothing else.
+/// Asserts that every file in a folder of the project is served at a path that begins with `prefix`, and nothing else there.
 #[cfg(test)]
-pub(crate) fn assert_complete(files: &[StaticFile], folder: &str) {
+pub(crate) fn assert_complete(files: &[StaticFile], folder: &str, prefix: &str) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(folder).expect("the folder is part of the project");
     let mut names: Vec<_> = entries
@@ -67,10 +67,17 @@ pub(crate) fn assert_complete(files: &[StaticFile], folder: &str) {
             let is_file = entry.file_type().ok()?.is_file();
             is_file.then(|| entry.file_name().into_string().ok())?
         })
-        .map(|name| format!("/{name}").replace("/index.html", "/"))
+        .map(|name| match name.as_str() {
+            "index.html" => "/".to_owned(),
+            _ => format!("{prefix}{name}"),
+        })
         .collect();
     names.sort();
-    let mut served: Vec<_> = files.iter().map(|file| file.path.to_owned()).collect();
+    let mut served: Vec<_> = files
+        .iter()
+        .map(|file| file.path.to_owned())
+        .filter(|path| path == "/" || path.starts_with(prefix))
+        .collect();
     served.sort();
     assert_eq!(served, names);
 }

@@ -87,6 +87,6 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_served() {
-        assert_complete(FILES, "web");
+        assert_complete(FILES, "web", "/");
     }
 }
