@@ -25,7 +25,8 @@ const PARTS: [(&str, &str); 5] = [
     ("links", "links"),
 ];
 /// Counters that are shown under "Lost" if they are not 0: something did not arrive, or did not get in.
-const LOSSES: [&str; 8] = [
+const LOSSES: [&str; 9] = [
+    "stalls",
     "dropped_frames",
     "slow_disconnects",
     "refused",
@@ -268,7 +269,7 @@ fn shards(shards: &[Shard]) -> Vec<Vec<String>> {
             shard.id.to_string(),
             micros(shard.loop_delay_us),
             count(shard.sessions),
-            count(shard.channels),
+            shard.channels.map_or_else(String::new, count),
             short_count(counter("frames_in")),
             short_count(counter("deliveries")),
             count(shard.mailbox.requests + shard.mailbox.deliveries),

@@ -53,11 +53,11 @@ withDashboard("everything is seen at a glance", async (page) => {
   assert.equal(await figure(page, "Memory").textContent(), "45 MiB");
   const shard = await row(page, "Shards side by side", "congested");
   shard.splice(2, 2); // what it publishes and delivers is not known yet, or is
-  assert.deepEqual(shard, ["1", "2.40 ms", "538", "22", "13", "96 KiB", "congested"]);
+  assert.deepEqual(shard, ["1", "2.40 ms", "538", "22", "508 KiB", "13", "1.90 ms", "congested"]);
   const [name, rate] = await row(page, "Busiest channels", "market.quotes");
   assert.deepEqual([name, rate], ["market.quotes", "4,211"]);
   const slow = await row(page, "Slowest members", "slow-phone");
-  assert.deepEqual(slow.slice(0, 6), ["slow-phone", "market.quotes", "508 KiB", "stalled", "192.0.2.17:517", "ws"]);
+  assert.deepEqual(slow.slice(0, 6), ["slow-phone", "market.quotes", "508 KiB", "stalled 4 s", "192.0.2.17:517", "ws"]);
   // Who is not behind is not among those who are.
   assert.equal(await table(page, "Slowest members").getByRole("row").count(), 3);
   const link = await row(page, "Links to the upstream server", "refused");

@@ -8,6 +8,8 @@ import * as format from "./format.js";
 import { Table } from "./table.js";
 
 const PAGE = 50;
+/** The server lists no more at once. */
+const MOST = 1_000;
 
 /** A button that shows more rows, where there are more. */
 export function moreButton(onmore) {
@@ -36,7 +38,7 @@ export class Channels {
       },
     });
     this.#more = moreButton(() => {
-      this.#limit += PAGE;
+      this.#limit = Math.min(MOST, this.#limit + PAGE);
       refresh();
     });
     const input = make("input", { id: "find-channel", autocapitalize: "none", spellcheck: "false", placeholder: "Name of a channel" });
@@ -58,7 +60,7 @@ export class Channels {
     const { channels, next } = await get(query("channels", { sort: this.#order, limit: this.#limit }));
     this.#table.sortedBy(this.#order);
     this.#table.show(channels);
-    this.#more.hidden = !next;
+    this.#more.hidden = !next || this.#limit === MOST;
   }
 }
 
@@ -70,10 +72,11 @@ const FACTS = [
   ["Messages so far", ({ messages }) => format.digits(messages)],
   ["History", (channel) => `${format.digits(channel.history_messages)}, ${format.bytes(channel.history_bytes)}`],
   ["Queued for members", ({ queued_bytes }) => format.bytes(queued_bytes)],
+  ["Members with full sockets", ({ stalled }) => format.digits(stalled)],
+  ["Publishers", ({ paused }) => (paused ? "paused" : "read")],
   ["Owner", ({ owner }) => `shard ${owner}`],
-  ["Position", ({ position }) => position ?? format.UNKNOWN],
-  ["Idle for", ({ idle_seconds }) => format.duration(idle_seconds)],
-  ["Publishers remembered", ({ publishers }) => format.digits(publishers)],
+  ["Position", ({ position }) => (position ? `${position.epoch}:${position.offset}` : format.UNKNOWN)],
+  ["Without members for", ({ idle_seconds }) => format.duration(idle_seconds)],
 ];
 
 /** The view of one channel. */

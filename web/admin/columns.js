@@ -46,6 +46,14 @@ export function button(label, title, onpress) {
   return { title: "Action", show, isAction: true };
 }
 
+/** What keeps a channel back, in a word or two. */
+function channelState(stalled, paused) {
+  const parts = [];
+  if (paused) parts.push("paused");
+  if (stalled > 0) parts.push(`${number(stalled)} stalled`);
+  return parts.join(", ") || "ok";
+}
+
 /** Columns of channels. */
 export const CHANNEL_COLUMNS = [
   channelName(({ name }) => name, { rowHeader: true, sort: "name" }),
@@ -55,13 +63,13 @@ export const CHANNEL_COLUMNS = [
   figure("Queued", ({ queued_bytes }) => bytes(queued_bytes), { sort: "queued" }),
   figure("History", ({ history_bytes }) => bytes(history_bytes), { sort: "history", isMinor: true }),
   figure("Shard", ({ owner }) => String(owner), { isMinor: true }),
-  figure("Idle", ({ idle_seconds }) => duration(idle_seconds), { isMinor: true }),
+  text("State", ({ stalled, paused }) => channelState(stalled, paused), { isMinor: true }),
 ];
 
 /** What keeps a session from getting what is queued for it, in a word. */
-function stateOf({ stalled, paused, phase }) {
+function stateOf({ stalled, stalled_seconds, paused, phase }) {
   const words = [];
-  if (stalled) words.push("stalled");
+  if (stalled) words.push(`stalled ${duration(stalled_seconds)}`);
   if (paused) words.push("paused");
   return words.length > 0 ? words.join(", ") : (phase ?? UNKNOWN);
 }

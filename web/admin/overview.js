@@ -27,6 +27,7 @@ const TROUBLES = {
   orphaned_frames: "messages of sessions that had just ended",
   congestions: "times that one shard could not keep up with another",
   accept_errors: "times that accepting a connection failed",
+  stalls: "times that a shard did not turn its loop for a second",
 };
 
 /** Whether a session does not get what is queued for it, or waits for those who do not. */
@@ -47,13 +48,15 @@ const SHARD_COLUMNS = (rates) => [
   bars("Delivered/s", ({ id }) => rates().get(id)?.delivered, format.rate),
   bars("Sessions", ({ sessions }) => sessions, format.number),
   figure("Channels", ({ channels }) => format.number(channels), { isMinor: true }),
+  bars("Queued", ({ queued_bytes }) => queued_bytes, format.bytes, { isMinor: true }),
   figure("Mailbox", ({ mailbox }) => format.number(mailbox.requests + mailbox.deliveries)),
-  figure("Waiting", ({ mailbox }) => format.bytes(mailbox.bytes), { isMinor: true }),
+  figure("Its age", ({ mailbox }) => format.micros(mailbox.age_us), { isMinor: true }),
   {
     title: "State",
-    show: (cell, { congested, task }) => {
-      setText(cell, congested ? "congested" : (task ?? "idle"));
-      cell.classList.toggle("worry", Boolean(congested));
+    show: (cell, { is_stuck, congested, task }) => {
+      const condition = is_stuck ? `stuck: ${task}` : congested ? "congested" : (task ?? "idle");
+      setText(cell, condition);
+      cell.classList.toggle("worry", is_stuck || congested);
     },
   },
 ];

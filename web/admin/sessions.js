@@ -8,6 +8,8 @@ import { make } from "./dom.js";
 import { Table } from "./table.js";
 
 const PAGE = 50;
+/** The server lists no more at once. */
+const MOST = 1_000;
 
 /** The view of all sessions. */
 export class Sessions {
@@ -32,7 +34,7 @@ export class Sessions {
       },
     });
     this.#more = moreButton(() => {
-      this.#limit += PAGE;
+      this.#limit = Math.min(MOST, this.#limit + PAGE);
       refresh();
     });
     this.#fields = ["Channel", "Uid"].map((label) =>
@@ -48,6 +50,6 @@ export class Sessions {
     const { sessions, next } = await get(query("sessions", { sort: this.#order, channel, uid, limit: this.#limit }));
     this.#table.sortedBy(this.#order);
     this.#table.show(sessions);
-    this.#more.hidden = !next;
+    this.#more.hidden = !next || this.#limit === MOST;
   }
 }

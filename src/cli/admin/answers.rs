@@ -62,8 +62,11 @@ pub(in crate::cli) struct Memory {
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::cli) struct Shard {
     pub(in crate::cli) id: u64,
+    /// Set while it has not turned its loop for a second.
+    pub(in crate::cli) is_stuck: bool,
     pub(in crate::cli) sessions: u64,
-    pub(in crate::cli) channels: u64,
+    /// Unknown while it does not answer.
+    pub(in crate::cli) channels: Option<u64>,
     /// How late its timers were, in microseconds.
     pub(in crate::cli) loop_delay_us: u64,
     pub(in crate::cli) mailbox: Mailbox,
@@ -153,9 +156,15 @@ impl Session {
 impl Shard {
     /// Returns what it is doing, in a word or two.
     pub(in crate::cli) fn condition(&self) -> &str {
-        if self.congested {
-            return "congested";
+        match (self.is_stuck, self.congested) {
+            (true, _) => "stuck",
+            (false, true) => "congested",
+            (false, false) => self.task.as_deref().unwrap_or("idle"),
         }
-        self.task.as_deref().unwrap_or("idle")
+    }
+
+    /// Returns `true` if it does not keep up.
+    pub(in crate::cli) const fn is_behind(&self) -> bool {
+        self.is_stuck || self.congested
     }
 }

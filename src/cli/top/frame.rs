@@ -176,14 +176,18 @@ fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[Rat
         wide("state"),
     ];
     let rows = shards.iter().zip(rates).map(|(shard, rates)| {
-        let state = if shard.congested { WORRY } else { Style::new() };
+        let state = if shard.is_behind() {
+            WORRY
+        } else {
+            Style::new()
+        };
         vec![
             plain(shard.id.to_string()),
             plain(micros(shard.loop_delay_us)),
             plain(rate(rates.published)),
             plain(rate(rates.delivered)),
             plain(short_count(shard.sessions)),
-            plain(short_count(shard.channels)),
+            plain(shard.channels.map_or_else(String::new, short_count)),
             plain(short_count(
                 shard.mailbox.requests + shard.mailbox.deliveries,
             )),
