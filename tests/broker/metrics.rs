@@ -39,14 +39,14 @@ impl Loaded {
             _members: [reader, publisher],
         }
     }
+}
 
-    /// Returns the value of a metric, whose name may have labels.
-    fn value(&self, metric: &str) -> Option<f64> {
-        let text = ask(&self.broker, "GET /metrics").body;
-        let mut samples = text.lines().filter_map(|line| line.rsplit_once(' '));
-        let (_, value) = samples.find(|(name, _)| *name == metric)?;
-        Some(value.parse().unwrap())
-    }
+/// Returns the value of a metric, whose name may have labels.
+fn value(broker: &Broker, metric: &str) -> Option<f64> {
+    let text = ask(broker, "GET /metrics").body;
+    let mut samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+    let (_, value) = samples.find(|(name, _)| *name == metric)?;
+    Some(value.parse().unwrap())
 }
 
 /// Returns where a program is; says that the test is skipped if it is not installed.
@@ -156,24 +156,68 @@ fn promtool_accepts_the_metrics_and_the_alerts() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(said, "");
+    let files = TempDir::new().unwrap();
+    let queries = files.path().join("queries.yml");
+    fs::write(&queries, dashboard_as_rules()).unwrap();
     let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/prometheus/alerts.yml");
-    let output = Command::new(program)
-        .args(["check", "rules", alerts])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    for rules in [Path::new(alerts), &queries] {
+        let mut check = Command::new(&program);
+        let output = check.args(["check", "rules"]).arg(rules).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+}
+
+/// Returns the queries of the dashboard as rules, which can be checked.
+fn dashboard_as_rules() -> String {
+    let dashboard: Value =
+        serde_json::from_str(include_str!("../../configs/grafana/mles.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries: Vec<_> = targets
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(queries.len() > 30);
+    let rules = queries.iter().enumerate().map(|(at, query)| {
+        // Grafana chooses the time.
+        let query = query.replace("$__rate_interval", "1m");
+        serde_json::json!({"record": format!("query:{at}"), "expr": query})
+    });
+    let rules: Vec<_> = rules.collect();
+    // JSON is YAML.
+    serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]}).to_string()
+}
+
+#[test]
+fn a_member_that_does_not_read_is_counted_with_its_queue_until_it_goes() {
+    let broker = start(admin_settings());
+    let slow = Client::join_and_wait(&broker, "slow", "room");
+    let mut publisher = Client::join_and_wait(&broker, "publisher", "room");
+    let queued = || value(&broker, "mles_memory_bytes{kind=\"stalled_queues\"}");
+    assert_eq!(
+        (value(&broker, "mles_stalled"), queued()),
+        (Some(0.0), Some(0.0))
+    );
+    wait_until("its socket is full", || {
+        publisher.send(&[b'x'; 60_000]);
+        value(&broker, "mles_stalled") == Some(1.0)
+    });
+    wait_until("its queue is counted", || queued() > Some(0.0));
+    slow.reset();
+    wait_until("it is gone", || {
+        value(&broker, "mles_stalled") == Some(0.0) && queued() == Some(0.0)
+    });
 }
 
 #[test]
 fn sessions_are_counted_by_what_carries_them_until_they_end() {
     let loaded = Loaded::new();
     let name = "mles_sessions{transport=\"tcp\"}";
-    assert_eq!(loaded.value(name), Some(2.0));
+    assert_eq!(value(&loaded.broker, name), Some(2.0));
     let third = Client::join_and_wait(&loaded.broker, "third", "room");
-    assert_eq!(loaded.value(name), Some(3.0));
+    assert_eq!(value(&loaded.broker, name), Some(3.0));
     third.reset();
-    wait_until("it has left", || loaded.value(name) == Some(2.0));
+    wait_until("it has left", || value(&loaded.broker, name) == Some(2.0));
 }
 
 #[test]
@@ -182,5 +226,5 @@ fn refusals_are_counted_by_their_reason() {
     let name = "mles_refused_total{reason=\"malformed\"}";
     let mut stranger = Client::connect(&loaded.broker);
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    wait_until("it is refused", || loaded.value(name) == Some(1.0));
+    wait_until("it is refused", || value(&loaded.broker, name) == Some(1.0));
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod http;
 mod keep_alive;
 mod members;
+mod metrics;
 mod order;
 mod protocol_case;
 mod proxies;

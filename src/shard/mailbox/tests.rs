@@ -164,3 +164,13 @@ fn nothing_is_lost_between_threads() {
     });
     assert_eq!(mailbox.shared.bytes.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_meter_shows_what_waits() {
+    let (mailbox, outlet) = pair();
+    let meter = outlet.meter();
+    assert!(outlet.send(parcel(1, 10)) && outlet.send(parcel(2, 5)));
+    assert_eq!((meter.messages(), meter.bytes()), (2, 15));
+    mailbox.take();
+    assert_eq!((meter.messages(), meter.bytes()), (1, 5));
+}
