@@ -21,8 +21,8 @@ pub enum NameCheck {
     Off,
     /// The body must decode and name the session's channel.
     Channel,
-    /// The body must decode and name the session's channel and uid. Servers below are refused, as
-    /// they forward frames of many uids over one session.
+    /// The body must decode and name the session's channel and uid. Servers below forward frames of many uids over one
+    /// session: they are refused, unless a rule permits them [`PEER`](crate::Permissions::PEER).
     Sender,
 }
 
@@ -156,6 +156,8 @@ pub struct PeerSettings {
     pub upstreams: Vec<ServerName>,
     /// TLS to upstreams: the authorities to trust, and the certificate to show.
     pub tls: ClientTlsOptions,
+    /// The secrets that links show; `None` takes [`Settings::keyring`].
+    pub keyring: Option<Keyring>,
     /// The connection id of all links; `None` keeps that of the member for which a link was opened.
     /// Of the servers with one static id, each channel has a link from one only: a group whose
     /// other servers stand by.
@@ -178,6 +180,7 @@ impl Default for PeerSettings {
         Self {
             upstreams: Vec::new(),
             tls: ClientTlsOptions::default(),
+            keyring: None,
             cid: None,
             backoff: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
@@ -348,7 +351,7 @@ pub struct Settings {
     /// busy program a thread that may not move waits for its core.
     pub pin: bool,
     /// The key named `default`, or what keys are made from clients' addresses with. Joins are checked with it and with
-    /// [`keys`](Self::keys), and links to upstreams show it.
+    /// [`keys`](Self::keys), and links to upstreams show it unless they have one of their own.
     pub keyring: Keyring,
     /// Further keys that joins are checked with, each with a name of its own.
     pub keys: Vec<NamedKey>,

@@ -41,8 +41,8 @@ pub(crate) enum Denied {
     },
     /// A resync carries frames of many senders, and this server lets each session send its own only.
     #[error(
-        "a resync, which only servers send: check_names = \"sender\" refuses all servers below; set \
-         it to \"channel\" or \"off\" if this one is yours"
+        "a resync, which only servers send: check_names = \"sender\" refuses servers below; if this \
+         one is yours, allow it peer in a [[rule]], or set it to \"channel\" or \"off\""
     )]
     ChecksSenders,
     /// What the client has proved does not let it do this.

@@ -48,16 +48,18 @@ use proof::shows_no_key;
 pub(crate) use proof::{Credentials, Proof, RequestProof};
 use rights::Entry;
 pub(crate) use rights::Rights;
-use rules::Rules;
+use rules::AccessRules;
 pub use rules::{AccessRule, RuleHolder};
 
 /// Rules that decide who may join, and what for.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keys: Keys,
-    rules: Rules,
-    /// The secrets that this server shows at its upstream.
+    rules: AccessRules,
+    /// The secrets that keys in the headers of frames are made from.
     keyring: Keyring,
+    /// The secrets that this server shows its upstream.
+    link_keyring: Keyring,
     /// Set if joins over WebSocket need no key.
     trusts_web: bool,
     /// Origins whose pages may connect, besides those that this server has served itself.
@@ -80,7 +82,13 @@ impl Access {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             keys: Keys::new(settings),
-            rules: Rules::new(&settings.rules),
+            rules: AccessRules::new(&settings.rules),
+            link_keyring: settings
+                .peer
+                .keyring
+                .as_ref()
+                .unwrap_or(&settings.keyring)
+                .clone(),
             keyring: settings.keyring.clone(),
             trusts_web: settings.websocket.trust,
             origins: settings.websocket.origins.clone(),
@@ -352,7 +360,7 @@ impl Access {
 
     /// Returns the key that this server shows its upstream for `uid` and `channel`, from `address`.
     pub(crate) fn link_key(&self, address: SocketAddr, uid: &str, channel: &str) -> Key {
-        self.keyring.session_key(address, uid, channel)
+        self.link_keyring.session_key(address, uid, channel)
     }
 
     /// Returns the key in the headers of frames that are made here for a client at `address`, as if it had sent them

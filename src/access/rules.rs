@@ -32,9 +32,9 @@ pub enum RuleHolder {
 
 /// The rules in force.
 #[derive(Clone, Debug)]
-pub(super) struct Rules(Vec<AccessRule>);
+pub(super) struct AccessRules(Vec<AccessRule>);
 
-impl Rules {
+impl AccessRules {
     pub(super) fn new(rules: &[AccessRule]) -> Self {
         Self(rules.to_vec())
     }

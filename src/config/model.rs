@@ -48,6 +48,8 @@ pub(crate) struct Secrets {
     pub(crate) key_file: Option<PathBuf>,
     /// The key that is mixed with a client's address.
     pub(crate) addr_key: Option<Secret>,
+    /// A file that holds the key which links show.
+    pub(crate) peer_key_file: Option<PathBuf>,
     /// Further keys, each with a name and a file.
     pub(crate) keys: Vec<NamedKeyFile>,
     /// A file that holds the token of the admin listener.

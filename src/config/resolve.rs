@@ -87,6 +87,16 @@ pub(super) fn resolve_with_file(
         problems.push(problem);
         None
     });
+    let mut own_secret = |path: &Option<PathBuf>, option| {
+        let secret = own_secret(path.as_ref(), option, &origins, &mut warnings);
+        secret.unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        })
+    };
+    let link_key = own_secret(&config.secrets.peer_key_file, "peer_key_file");
+    let admin_token = own_secret(&config.secrets.admin_token_file, "admin_token_file");
+    config.settings.peer.keyring = link_key.map(|key| Keyring::new(Some(key.0), None));
     apply_keys(
         &mut config,
         layer.keys,
@@ -97,11 +107,6 @@ pub(super) fn resolve_with_file(
     let has_default = key.is_some() || config.secrets.addr_key.is_some();
     apply_rules(&mut config, layer.access_rules, has_default, &mut problems);
     let has_shared = key.is_some() || !config.secrets.keys.is_empty();
-    let admin_token = admin_token(&config.secrets, &origins, &mut warnings);
-    let admin_token = admin_token.unwrap_or_else(|problem| {
-        problems.push(problem);
-        None
-    });
     // Values that were refused have kept their defaults: checking those together would blame them.
     if problems.is_empty() {
         check(&config, has_shared, &origins, &mut problems);
@@ -115,7 +120,7 @@ pub(super) fn resolve_with_file(
     ));
     warnings.extend(keys_without_rights(&config, has_default));
     config.settings.keyring = keyring(&config, key);
-    config.settings.admin.token = admin_token;
+    config.settings.admin.token = admin_token.map(|token| AdminToken::new(token.0));
     Ok(Resolved {
         config,
         origins,
@@ -205,20 +210,18 @@ fn key_sources(secrets: &Secrets, origins: &ValueOrigins) -> KeySources {
     }
 }
 
-/// Reads the token of the admin listener, if there is one.
-fn admin_token(
-    secrets: &Secrets,
+/// Reads a secret of the server's own from the file that `option` names, if it names one.
+fn own_secret(
+    path: Option<&PathBuf>,
+    option: &str,
     origins: &ValueOrigins,
     warnings: &mut Vec<String>,
-) -> Result<Option<AdminToken>, Problem> {
-    let Some(path) = &secrets.admin_token_file else {
-        return Ok(None);
-    };
-    let token = read_key_file(path, warnings).map_err(|fault| Problem {
-        origin: origins.of("admin_token_file"),
+) -> Result<Option<Secret>, Problem> {
+    let secret = path.map(|path| read_key_file(path, warnings)).transpose();
+    secret.map_err(|fault| Problem {
+        origin: origins.of(option),
         fault,
-    })?;
-    Ok(Some(AdminToken::new(token.0)))
+    })
 }
 
 fn keyring(config: &Config, key: Option<Secret>) -> Keyring {
@@ -235,6 +238,9 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
     let has_named = !config.secrets.keys.is_empty();
     if config.settings.allow_anonymous && (has_key || has_addr_key || has_named) {
         warnings.push("allow_anonymous has no effect: a key is set".to_owned());
+    }
+    if config.secrets.peer_key_file.is_some() && config.settings.peer.upstreams.is_empty() {
+        warnings.push("peer_key_file has no effect: there is no upstream".to_owned());
     }
     warnings.extend(tls_warnings(&config.settings));
     if config.settings.admin.listen.is_empty() && config.secrets.admin_token_file.is_some() {

@@ -187,6 +187,8 @@ options! {
         peer_client_cert: settings.peer.tls.cert => FilePath, optional;
         /// PEM file with the private key of the client certificate
         peer_client_key: settings.peer.tls.key => FilePath, optional;
+        /// File with the key that links show, if it is not the server's own
+        peer_key_file: secrets.peer_key_file => FilePath, optional;
         /// Connection id of all links, for a group of servers of which one at a time links a channel;
         /// member means that of the member for whom a link is opened
         peer_cid: settings.peer.cid => ConnectionId, or "member";
@@ -235,7 +237,8 @@ options! {
         /// and reno for clients on this machine
         tcp_congestion: settings.limits.tcp_congestion => Name, or "auto";
         /// What is checked in frames after the join: nothing (off), that they name the session's
-        /// channel (channel), or its channel and uid (sender). sender refuses all servers below
+        /// channel (channel), or its channel and uid (sender). sender refuses servers
+        /// below, unless a [[rule]] allows them peer
         check_names: settings.limits.check_names => OneOf::NAME_CHECK;
         /// Joins, and HTTP requests to read, from one IPv4 address or /64 network of IPv6; those over it are refused
         join_rate_per_address: settings.limits.join_rate_per_address => RateLimit, or "unlimited";

@@ -95,10 +95,12 @@ pub enum LinkRefusal {
     Resync,
     /// The upstream checks who has sent each frame, and takes no servers below it.
     Sender,
+    /// The key of the lower server does not have the right `peer` in the channel.
+    Right,
 }
 
 impl LinkRefusal {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Key,
         Self::Cid,
         Self::Loop,
@@ -106,6 +108,7 @@ impl LinkRefusal {
         Self::Stopping,
         Self::Resync,
         Self::Sender,
+        Self::Right,
     ];
 
     /// Returns the word on the wire.
@@ -118,6 +121,7 @@ impl LinkRefusal {
             Self::Stopping => "stopping",
             Self::Resync => "resync",
             Self::Sender => "sender",
+            Self::Right => "right",
         }
     }
 }
@@ -134,6 +138,9 @@ impl fmt::Display for LinkRefusal {
             Self::Sender => {
                 "the upstream checks the sender of every frame and takes no servers below it \
                  (check_names = \"sender\" there)"
+            }
+            Self::Right => {
+                "the upstream allows no server below by this key (peer in a [[rule]] there)"
             }
         })
     }

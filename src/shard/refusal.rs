@@ -141,6 +141,7 @@ impl Refusal {
         match self {
             Self::Denied(Denied::WrongKey { .. }) => Some(LinkRefusal::Key),
             Self::Denied(Denied::ChecksSenders) => Some(LinkRefusal::Sender),
+            Self::Denied(Denied::NoRight { .. }) => Some(LinkRefusal::Right),
             Self::Denied(Denied::NameTooLong { .. })
             | Self::TooManyChannels
             | Self::TooOften(_) => Some(LinkRefusal::Limit),

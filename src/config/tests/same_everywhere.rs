@@ -216,6 +216,7 @@ fn every_field_of_the_settings_has_an_option() {
         "settings.keyring.addr_key",
         "settings.keyring.shared",
         "settings.keys",
+        "settings.peer.keyring",
         "settings.rules",
     ];
     assert_eq!(without, others.into());
