@@ -17,6 +17,7 @@ mod hostile;
 mod idle;
 mod incomplete;
 mod join;
+mod keys;
 mod limits;
 mod listening;
 mod make_room;

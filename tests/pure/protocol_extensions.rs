@@ -146,6 +146,7 @@ fn check_link_notice(frame: &[u8], (cid, key): (Cid, Key), (name, value): (&str,
         ("stopping", LinkRefusal::Stopping),
         ("resync", LinkRefusal::Resync),
         ("sender", LinkRefusal::Sender),
+        ("right", LinkRefusal::Right),
     ];
     let notice = match name {
         "link_welcome" => LinkNotice::Welcome {

@@ -70,6 +70,7 @@ fn notice() -> impl Strategy<Value = LinkNotice> {
         LinkRefusal::Stopping,
         LinkRefusal::Resync,
         LinkRefusal::Sender,
+        LinkRefusal::Right,
     ]);
     prop_oneof![
         (uint(), any::<bool>(), uint(), path()).prop_map(|(replay, counted, given, path)| {

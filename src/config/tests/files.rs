@@ -102,6 +102,25 @@ fn keys_that_are_commented_out_are_right_too() {
     file(&text).ok();
 }
 
+/// The keys and rules at the end of `configs/production.toml`, which are comments.
+#[test]
+fn rights_that_are_commented_out_are_right_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, rights) = PRODUCTION.split_once("# [[key]]").unwrap();
+    let mut text = format!(
+        "[[key]]{}",
+        rights.replace("\n# ", "\n").replace("\n#\n", "\n\n")
+    );
+    for name in ["web", "sensors"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("secret of {name}")).unwrap();
+        let path = path.to_str().unwrap();
+        text = text.replace(&format!("/etc/mles/{name}.key"), path);
+    }
+    let settings = with_key(&text).ok().config.settings;
+    assert_eq!((settings.keys.len(), settings.rules.len()), (2, 4));
+}
+
 /// Help, `configs/production.toml` and OPERATIONS say what `check_names` does in the same words.
 #[test]
 fn check_names_is_explained_in_one_way() {
