@@ -16,6 +16,8 @@
 //! It must not decide what a channel or a session does: it asks the shards, or [`crate::broker`].
 
 mod access;
+mod act;
+mod ask;
 mod connection;
 mod files;
 mod health;
@@ -23,6 +25,7 @@ mod io;
 mod metrics;
 mod problem;
 mod process;
+mod query;
 mod route;
 mod server;
 mod slots;

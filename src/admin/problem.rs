@@ -27,8 +27,18 @@ impl Problem {
         }
     }
 
+    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
     pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A shard does not answer in time.
+    pub(super) fn unanswered(shard: usize) -> Self {
+        let detail = format!("shard {shard} does not answer");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// The resource has other methods only.

@@ -1,5 +1,7 @@
 //! Paths of the admin listener, and what there is at each.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -7,15 +9,16 @@ use serde::Serialize;
 
 use super::access::Protection;
 use super::problem::Problem;
+use super::query::decode;
 use super::server::AdminState;
-use super::{files, health, view};
+use super::{act, files, health, view};
 use crate::response::{json, with_body};
 use crate::static_files::StaticFile;
 use crate::websocket::HttpRequest;
 
 /// A resource of the admin listener.
-#[derive(Clone, Copy, Debug)]
-enum Resource {
+#[derive(Clone, Debug)]
+enum Resource<'a> {
     /// Whether the server works at all.
     Health,
     /// Whether it should get new clients.
@@ -24,32 +27,97 @@ enum Resource {
     Metrics,
     /// The server as a whole.
     Server,
+    /// The shards, side by side.
+    Shards,
+    /// Channels in an order.
+    Channels,
+    /// The channel of that name.
+    Channel(Cow<'a, str>),
+    /// The history of the channel of that name, to be cleared.
+    ClearHistory(Cow<'a, str>),
+    /// Sessions in an order.
+    Sessions,
+    /// The session with that id, to be ended.
+    EndSession(&'a str),
+    /// Links to upstream servers.
+    Links,
+    /// The end of the server in peace.
+    Drain,
     /// A part of the dashboard.
     File(&'static StaticFile),
 }
 
-impl Resource {
-    /// Returns what is at a path.
-    fn find(path: &str) -> Option<Self> {
-        match path {
-            "/healthz" => Some(Self::Health),
-            "/readyz" => Some(Self::Readiness),
-            "/metrics" => Some(Self::Metrics),
-            "/api/server" => Some(Self::Server),
+impl<'a> Resource<'a> {
+    /// Returns what is at a path; `None` if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// It is not UTF-8.
+    fn find(path: &'a str) -> Result<Option<Self>, Problem> {
+        let found = match path {
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Readiness,
+            "/metrics" => Self::Metrics,
+            "/api/server" => Self::Server,
+            "/api/shards" => Self::Shards,
+            "/api/channels" => Self::Channels,
+            "/api/sessions" => Self::Sessions,
+            "/api/links" => Self::Links,
+            "/api/drain" => Self::Drain,
+            _ => return Self::find_one(path),
+        };
+        Ok(Some(found))
+    }
+
+    /// Returns the one of many that is at a path, or a file.
+    fn find_one(path: &'a str) -> Result<Option<Self>, Problem> {
+        // A name has no slash that is not encoded.
+        let one_of = |prefix: &str| {
+            let (name, action) = match path.strip_prefix(prefix)?.split_once('/') {
+                Some((name, action)) => (name, Some(action)),
+                None => (path.strip_prefix(prefix)?, None),
+            };
+            (!name.is_empty()).then_some((name, action))
+        };
+        Ok(match (one_of("/api/channels/"), one_of("/api/sessions/")) {
+            (Some((name, None)), _) => Some(Self::Channel(decode(name)?)),
+            (Some((name, Some("clear"))), _) => Some(Self::ClearHistory(decode(name)?)),
+            (_, Some((id, Some("end")))) => Some(Self::EndSession(id)),
             _ => files::find(path).map(Self::File),
-        }
+        })
+    }
+
+    /// Returns `true` if it is an action.
+    const fn is_action(&self) -> bool {
+        matches!(
+            self,
+            Self::ClearHistory(_) | Self::EndSession(_) | Self::Drain
+        )
     }
 
     /// Returns its methods, as the header `Allow` has them.
-    const fn methods(self) -> &'static str {
-        "GET, HEAD"
+    const fn methods(&self) -> &'static str {
+        if self.is_action() {
+            "POST"
+        } else {
+            "GET, HEAD"
+        }
     }
 
-    const fn protection(self) -> Protection {
+    /// Returns `true` if it has that method.
+    fn takes(&self, method: &Method) -> bool {
+        match *method {
+            Method::POST => self.is_action(),
+            Method::GET | Method::HEAD => !self.is_action(),
+            _ => false,
+        }
+    }
+
+    const fn protection(&self) -> Protection {
         match self {
             // Probes of orchestrators show no token, and browsers none for a page.
             Self::Health | Self::Readiness | Self::File(_) => Protection::Open,
-            Self::Metrics | Self::Server => Protection::Token,
+            _ => Protection::Token,
         }
     }
 }
@@ -67,26 +135,38 @@ async fn respond(
     state: &AdminState,
     request: &HttpRequest<'_>,
 ) -> Result<Response<Bytes>, Problem> {
-    let Some(resource) = Resource::find(request.path) else {
+    let resource = Resource::find(request.path);
+    let Ok(Some(resource)) = resource else {
         // Nobody learns without the token what there is.
         state.access.check(request, Protection::Token)?;
         let detail = "there is nothing here: OPERATIONS.md lists the paths of the admin listener";
-        return Err(Problem::not_found(detail));
+        return Err(resource.err().unwrap_or_else(|| Problem::not_found(detail)));
     };
     state.access.check(request, resource.protection())?;
-    match (resource, &request.method) {
-        (Resource::Health, &Method::GET | &Method::HEAD) => Ok(health::alive(&state.common)),
-        (Resource::Readiness, &Method::GET | &Method::HEAD) => Ok(health::ready(&state.common)),
-        (Resource::Metrics, &Method::GET | &Method::HEAD) => {
+    if !resource.takes(&request.method) {
+        return Err(Problem::bad_method(resource.methods()));
+    }
+    let query = request.query;
+    Ok(match resource {
+        Resource::Health => health::alive(&state.common),
+        Resource::Readiness => health::ready(&state.common),
+        Resource::Metrics => {
             // Who says it twice gets the form that everybody reads.
             let accept = request.only("accept").ok().flatten();
             let (content_type, text) = state.metrics.render(accept);
-            Ok(with_body(StatusCode::OK, content_type, text))
+            with_body(StatusCode::OK, content_type, text)
         }
-        (Resource::Server, &Method::GET | &Method::HEAD) => Ok(found(&view::server(state))),
-        (Resource::File(file), &Method::GET | &Method::HEAD) => Ok(files::response(file)),
-        (resource, _) => Err(Problem::bad_method(resource.methods())),
-    }
+        Resource::Server => found(&view::server(state)),
+        Resource::Shards => found(&view::shards(state)),
+        Resource::Channels => found(&view::channels(state, query).await?),
+        Resource::Channel(name) => found(&view::channel(state, &name).await?),
+        Resource::ClearHistory(name) => found(&act::clear_history(state, &name).await?),
+        Resource::Sessions => found(&view::sessions(state, query).await?),
+        Resource::EndSession(id) => found(&act::end_session(state, id).await?),
+        Resource::Links => found(&view::links(state, query)?),
+        Resource::Drain => found(&act::drain(state)),
+        Resource::File(file) => files::response(file),
+    })
 }
 
 /// Returns the response that holds a view.

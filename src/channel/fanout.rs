@@ -342,6 +342,12 @@ impl<T> Fanout<T> {
         }
     }
 
+    /// Returns the members from that place in their list on, to look at some of them at a time. When a member leaves,
+    /// the last takes its place.
+    pub(crate) fn members_from(&self, start: usize) -> impl Iterator<Item = &Member<T>> {
+        self.members.from(start)
+    }
+
     /// Queues `run`, in the member's encoding, for it alone and within its limits.
     pub(crate) fn queue(&mut self, key: MemberKey, run: Bytes) {
         let Some(member) = self.members.get_mut(key) else {

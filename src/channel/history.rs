@@ -263,6 +263,22 @@ impl History {
         parts.into_iter().map(FrameRun::into_bytes).collect()
     }
 
+    /// Takes everything out. What is taken is still counted until it is dropped.
+    #[cfg(feature = "server")]
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = Self::new(self.memory().clone());
+        std::mem::replace(self, empty)
+    }
+
+    /// Drops the oldest runs, so many at most. Returns `false` when nothing is left.
+    #[cfg(feature = "server")]
+    pub(crate) fn drop_oldest_runs(&mut self, runs: usize) -> bool {
+        for _ in 0..runs.min(self.runs.len()) {
+            self.pop_run();
+        }
+        !self.is_empty()
+    }
+
     /// Returns the number of frames that are kept.
     #[must_use]
     pub fn frames(&self) -> usize {

@@ -80,6 +80,18 @@ impl<T> Member<T> {
         self.stall.is_some()
     }
 
+    /// Returns when its socket last took something; `None` while it takes all.
+    #[cfg(feature = "server")]
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stall.as_ref().map(|stall| stall.progress)
+    }
+
+    /// Returns `true` if it has asked for positions.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_positions(&self) -> bool {
+        self.form.tracking.is_some()
+    }
+
     /// Returns the encoding of its queue.
     #[cfg(feature = "server")]
     pub(crate) fn encoding(&self) -> &'static Encoding {

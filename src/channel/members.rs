@@ -113,6 +113,13 @@ impl<V> Members<V> {
         self.list.len()
     }
 
+    /// Returns the entries from that place in the list on. When one leaves, the last takes its place.
+    #[cfg(feature = "server")]
+    pub(super) fn from(&self, start: usize) -> impl Iterator<Item = &V> {
+        let rest = self.list.get(start..).unwrap_or_default();
+        rest.iter().map(|(_, value)| value)
+    }
+
     /// Returns all entries with their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (MemberKey, &V)> {
         self.list.iter().map(|(key, value)| (*key, value))

@@ -141,6 +141,13 @@ impl<T> Channel<T> {
         Some(Position { epoch, offset })
     }
 
+    /// Returns the number of publishers without a seat that are remembered.
+    #[cfg(feature = "server")]
+    pub(crate) fn publishers(&self) -> usize {
+        let numbered = self.numbered.as_ref();
+        numbered.map_or(0, |numbered| numbered.publishers.len())
+    }
+
     /// Returns the bytes of memory that its publishers are counted for.
     #[must_use]
     pub fn publishers_cost(&self) -> usize {

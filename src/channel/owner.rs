@@ -191,6 +191,13 @@ impl<T> Channel<T> {
         &self.history
     }
 
+    /// Takes the history out: members that join later get what is published from now on. Numbers go on, so whoever
+    /// comes back with a position is told how many messages are missing.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_history(&mut self) -> History {
+        self.history.take()
+    }
+
     /// Takes a seat for `cid`. For a local member `place` makes its entry in [`Channel::local`], told how
     /// many bytes of the next run to skip; it is called only if the join succeeds.
     ///

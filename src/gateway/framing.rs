@@ -104,6 +104,7 @@ pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, Cow<'static, str>)> {
     match ended {
         Ended::Stopping => Some((CloseCode::GOING_AWAY, STOPPING.into())),
         Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason).into())),
+        Ended::ByOperator => Some((CloseCode::POLICY, "ended by an operator".into())),
         Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place".into())),
         Ended::Denied(denied) => Some((CloseCode::AUTH, denied.reason().into())),
         // The task of the connection says why it has ended the session.

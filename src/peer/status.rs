@@ -211,6 +211,11 @@ impl LinkEntry {
         self.standing().last_failure = Some(failure);
     }
 
+    /// Returns the name of the channel.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// Returns the state of the link.
     pub(crate) fn state(&self) -> LinkState {
         self.standing().state.clone()

@@ -26,6 +26,8 @@ pub(crate) enum Ended {
     Replaced,
     /// Half-closed, and had to make room at a limit.
     LetGo(LimitReached),
+    /// An operator has ended it.
+    ByOperator,
     /// The broker is stopping.
     Stopping,
 }

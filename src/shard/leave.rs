@@ -239,6 +239,7 @@ impl Shard {
             Ended::Slow(reason) => stats.slow_disconnects.of(*reason),
             Ended::Replaced => &stats.replaced,
             Ended::LetGo(_) => &stats.half_closed_evicted,
+            Ended::ByOperator => &stats.ended_by_operator,
         };
         counter.add(1);
         let (peer, unsent) = (session.peer, unsent.frames);
@@ -271,6 +272,9 @@ impl Shard {
             ),
             Ended::Slow(reason) => tracing::warn!(
                 %peer, %uid, %channel, unsent, "session ended: {}", slow_text(*reason)
+            ),
+            Ended::ByOperator => tracing::info!(
+                %peer, %uid, %channel, unsent, "session ended by an operator"
             ),
             Ended::LetGo(full) => tracing::warn!(
                 %peer, %uid, %channel, unsent, limit = full.limit(),

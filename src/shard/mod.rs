@@ -30,6 +30,7 @@ pub(crate) mod framing;
 mod ids;
 mod inbox;
 pub(crate) mod input;
+pub(crate) mod inspect;
 mod join;
 pub(crate) mod labels;
 mod latency;
@@ -63,6 +64,7 @@ pub(crate) mod stats;
 pub(crate) mod stream;
 mod takeover;
 pub(crate) mod thread;
+mod traffic;
 pub(crate) mod turn;
 mod wake;
 pub(crate) mod watchdog;
@@ -72,15 +74,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use pin_project_lite::pin_project;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::access::Access;
 use crate::channel::{ChannelSettings, SessionId};
@@ -89,9 +91,9 @@ use crate::peer::status::LinkEntry;
 use crate::settings::Settings;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
-use ids::ChannelId;
-pub(crate) use ids::ShardId;
+pub(crate) use ids::{ChannelId, ShardId};
 use input::Scratch;
+use inspect::{Inspection, ShardLoad};
 use latency::LatencySampler;
 use limits::Limiter;
 use links::Merging;
@@ -171,6 +173,10 @@ pub(crate) struct Common {
     meters: MailboxMeters,
     /// When the broker was started.
     started: Instant,
+    /// Questions of the admin listener to each shard, by its index.
+    pub(crate) inspectors: Vec<mpsc::Sender<Inspection>>,
+    /// How much each shard has to do, by its index. Locked once in a second, and only while somebody may ask.
+    pub(crate) loads: Vec<Mutex<ShardLoad>>,
     /// Shards that accept connections.
     accepting: AtomicUsize,
     /// Shards that still have sessions to let go.
@@ -187,6 +193,7 @@ impl Common {
         peer_tls: Option<ClientTls>,
         wakes: Vec<Arc<Wake>>,
         meters: MailboxMeters,
+        inspectors: Vec<mpsc::Sender<Inspection>>,
     ) -> Self {
         let shards = wakes.len();
         Self {
@@ -202,6 +209,8 @@ impl Common {
             wakes,
             meters,
             started: Instant::now(),
+            inspectors,
+            loads: (0..shards).map(|_| Mutex::default()).collect(),
             accepting: AtomicUsize::new(0),
             undrained: AtomicUsize::new(shards),
             with_clients: AtomicUsize::new(shards),
@@ -332,7 +341,7 @@ impl Common {
 
     /// Returns the shard that owns the channel called `name`. The hash is keyed by a secret of this
     /// process, so that nobody can choose names that all fall to one shard.
-    fn owner(&self, name: &str) -> ShardId {
+    pub(crate) fn owner(&self, name: &str) -> ShardId {
         let shards = self.shards() as u64;
         let shard = self.hasher.hash_one(name) % shards;
         ShardId(u16::try_from(shard).unwrap_or_default())

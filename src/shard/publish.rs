@@ -21,6 +21,7 @@ impl Shard {
         }
         self.stats().turn.publishes(session.id);
         let run = session.as_others_see(run);
+        session.traffic.count(run.frames(), run.bytes().len());
         let sampled = self.latency.count();
         match (session.role, session.home) {
             (Role::Upstream, _) => self.publish_from_upstream(session, &run),

@@ -148,6 +148,11 @@ impl Registry {
         }
     }
 
+    /// Returns the number that all indices of relays are below.
+    pub(super) fn relays_end(&self) -> u32 {
+        index(self.relays.capacity())
+    }
+
     /// Returns the number that all indices of rooms are below.
     pub(super) fn rooms_end(&self) -> u32 {
         index(self.rooms.capacity())

@@ -12,6 +12,7 @@ use super::message::ChannelName;
 use super::pause::Pause;
 use super::presence::Presence;
 use super::session::Session;
+use super::traffic::Traffic;
 use crate::channel::{Channel, FreedSeat, Place, SessionId};
 use crate::protocol::Cid;
 
@@ -30,6 +31,8 @@ pub(super) struct Room {
     pub(super) pressed: Vec<ShardId>,
     /// Its links with other servers.
     pub(super) links: Links,
+    /// What is published in it.
+    pub(super) traffic: Traffic,
     /// Who is in it, while somebody wants to know.
     pub(super) presence: Option<Box<Presence>>,
     /// The uids that only one session each may have, if there was one.
@@ -66,6 +69,7 @@ impl Room {
             pause: Rc::default(),
             pressed: Vec::new(),
             links: Links::default(),
+            traffic: Traffic::default(),
             presence: None,
             reserved: None,
             is_spreading: false,

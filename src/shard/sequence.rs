@@ -238,6 +238,7 @@ impl Shard {
         let stored = stored.as_deref();
         let origin = proposed.source.origin();
         let kept = stored.map(|run| (run, origin));
+        room.traffic.count(run.frames(), run.bytes().len());
         let committed = room.channel.commit(run, from, kept, now);
         self.count_deliveries(room.channel.local.len(), committed.deliveries);
         self.relay(room, run, from, committed);

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -15,6 +15,7 @@ use super::message::{ChannelName, Identity};
 use super::pause::Pause;
 use super::publish_guard::PublishGuard;
 use super::stream::StreamWriter;
+use super::traffic::Traffic;
 use crate::access::{Permissions, Rights};
 use crate::channel::{Fanout, FrameRun, MemberKey, SessionId};
 use crate::protocol::Cid;
@@ -85,6 +86,10 @@ pub(crate) struct Session {
     pub(super) permit: Option<Permit>,
     /// What carries it.
     pub(super) transport: Transport,
+    /// When it joined.
+    pub(super) joined_at: Instant,
+    /// What it publishes.
+    pub(super) traffic: Traffic,
 }
 
 /// A channel's part of a new session.
@@ -131,6 +136,8 @@ impl Session {
                 Role::Client => transport,
                 Role::Downstream | Role::Upstream => Transport::Link,
             },
+            joined_at: Instant::now(),
+            traffic: Traffic::default(),
         })
     }
 

@@ -241,6 +241,8 @@ stats! {
         joining_evicted,
         /// Half-closed sessions let go to make room at a limit.
         half_closed_evicted,
+        /// Sessions ended by an operator.
+        ended_by_operator,
         /// Channels that nobody needed, freed before their time to make room for others.
         channels_evicted,
         /// Sessions that came back with a position and got everything behind it.

@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 
 use core_affinity::CoreId;
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 
 use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
+use super::inspect::{self, Inspection};
 use super::latency::LatencySampler;
 use super::live::ReadLimits;
 use super::log_limiter::LogLimiter;
@@ -42,6 +44,8 @@ pub(crate) struct Seed {
     inbox: Inbox,
     requests: Vec<Outlet<Request>>,
     deliveries: Vec<Outlet<Delivery>>,
+    /// Questions of the admin listener.
+    inspections: mpsc::Receiver<Inspection>,
     core: Option<CoreId>,
 }
 
@@ -81,17 +85,24 @@ pub(crate) fn seeds(
             deliveries: deliveries_in,
         });
     }
-    let common = Arc::new(Common::new(settings, peer_tls, wakes, meters));
-    let seeds = (0..shards).zip(inboxes).zip(requests).zip(deliveries);
-    let seeds = seeds.map(|(((id, inbox), requests), deliveries)| Seed {
-        id: ShardId(id),
-        common: common.clone(),
-        inbox,
-        requests,
-        deliveries,
-        // More shards than cores share them.
-        core: (!cores.is_empty()).then(|| cores[usize::from(id) % cores.len()]),
-    });
+    let questions = (0..count).map(|_| mpsc::channel(inspect::WAITING));
+    let (inspectors, inspections): (Vec<_>, Vec<_>) = questions.unzip();
+    let common = Common::new(settings, peer_tls, wakes, meters, inspectors);
+    let common = Arc::new(common);
+    let queues = requests.into_iter().zip(deliveries).zip(inspections);
+    let seeds = (0..shards).zip(inboxes).zip(queues);
+    let seeds = seeds.map(
+        |((id, inbox), ((requests, deliveries), inspections))| Seed {
+            id: ShardId(id),
+            common: common.clone(),
+            inbox,
+            requests,
+            deliveries,
+            inspections,
+            // More shards than cores share them.
+            core: (!cores.is_empty()).then(|| cores[usize::from(id) % cores.len()]),
+        },
+    );
     let seeds = seeds.collect();
     (common, seeds)
 }
@@ -125,12 +136,16 @@ impl Seed {
             .build_local(Default::default())?;
         let common = self.common.clone();
         let result = runtime.block_on(async {
-            let (shard, inbox) = self.grow();
+            let (shard, inbox, inspections) = self.grow();
             shard.spawn(shard.clone().receive_forever(inbox));
             shard.spawn(shard.clone().flush_forever());
             shard.spawn(shard.clone().keep_lane_forever());
             shard.spawn(shard.clone().sweep_forever());
             shard.spawn(shard.clone().sample_forever());
+            if !shard.common.settings().admin.listen.is_empty() {
+                shard.spawn(shard.clone().inspect_forever(inspections));
+                shard.spawn(shard.clone().measure_forever());
+            }
             setup(&shard)?;
             shard.common.accepting.fetch_add(1, Ordering::AcqRel);
             shard.live().await;
@@ -140,7 +155,7 @@ impl Seed {
         result
     }
 
-    fn grow(self) -> (Rc<Shard>, Inbox) {
+    fn grow(self) -> (Rc<Shard>, Inbox, mpsc::Receiver<Inspection>) {
         let settings = self.common.settings();
         let limits = &settings.limits;
         // Half for the members, half for those that have not joined; in any case enough for one
@@ -170,7 +185,7 @@ impl Seed {
             stalled: StalledMembers::default(),
             common: self.common,
         };
-        (Rc::new(shard), self.inbox)
+        (Rc::new(shard), self.inbox, self.inspections)
     }
 }
 

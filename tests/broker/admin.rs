@@ -9,19 +9,19 @@ use crate::common::http::{Answer, Http};
 use crate::common::{Client, free_address, settings, start, wait_until};
 
 /// Settings with an admin listener.
-pub fn admin_settings() -> Settings {
+pub(crate) fn admin_settings() -> Settings {
     let mut settings = settings();
     settings.admin.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     settings
 }
 
 /// Asks the admin listener of a broker on a connection of its own.
-pub fn ask(broker: &Broker, request: &str) -> Answer {
+pub(crate) fn ask(broker: &Broker, request: &str) -> Answer {
     Http::connect(broker.admin_addrs()[0]).ask(request, "")
 }
 
 /// Returns what a path of the API answers.
-pub fn get(broker: &Broker, path: &str) -> Value {
+pub(crate) fn get(broker: &Broker, path: &str) -> Value {
     let answer = ask(broker, &format!("GET {path}"));
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     serde_json::from_str(&answer.body).unwrap()

@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod admin_views;
 mod announce;
 #[path = "../common/mod.rs"]
 mod common;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::unix_seconds;
 use crate::admin::process;
 use crate::admin::server::AdminState;
 use crate::settings::{Limits, ListenerKind};
@@ -156,10 +156,4 @@ impl From<&Limits> for LimitsView {
             max_frame: limits.max_frame,
         }
     }
-}
-
-/// Returns the seconds since the epoch of Unix; 0 for what was before.
-fn unix_seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }

@@ -26,6 +26,7 @@ use crate::shard::room::Room;
 use crate::shard::session::{Role, Session, SessionPhase};
 use crate::shard::socket::configure;
 use crate::shard::stream::StreamReader;
+use crate::shard::traffic::Traffic;
 
 /// The beginning of a link: its first frame, and what follows it at once.
 struct Opening {
@@ -183,6 +184,8 @@ impl Shard {
             over: OnceCell::new(),
             permit: None,
             transport: Transport::Link,
+            joined_at: Instant::now(),
+            traffic: Traffic::default(),
         };
         (reader, Rc::new(session))
     }

@@ -379,6 +379,7 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         Ended::Overdrawn => {
             LinkFailure::Dropped("no memory left for incomplete frames (partial_bytes)".to_owned())
         }
+        Ended::ByOperator => LinkFailure::Dropped("ended by an operator".to_owned()),
         Ended::Overdue => LinkFailure::Dropped(
             "an incomplete frame did not progress within frame_deadline".to_owned(),
         ),

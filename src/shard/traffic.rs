@@ -1,0 +1,74 @@
+//! How much passes through a channel, or comes from a session.
+
+use std::cell::Cell;
+
+/// What has passed, and at which rate. Counting is an addition for each run; rates are made when the shard is measured.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    frames: Cell<u64>,
+    bytes: Cell<u64>,
+    /// Frames and bytes that had passed when the rates were made.
+    before: Cell<(u64, u64)>,
+    rates: Cell<Rates>,
+}
+
+/// What passes in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rates {
+    pub(crate) frames: f32,
+    pub(crate) bytes: f32,
+}
+
+impl Traffic {
+    /// Counts a run.
+    #[inline]
+    pub(super) fn count(&self, frames: usize, bytes: usize) {
+        self.frames.set(self.frames.get() + frames as u64);
+        self.bytes.set(self.bytes.get() + bytes as u64);
+    }
+
+    /// Returns the number of frames that have passed.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.get()
+    }
+
+    /// Returns the bytes that have passed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Returns the rates as they were last made.
+    pub(super) fn rates(&self) -> Rates {
+        self.rates.get()
+    }
+
+    /// Makes the rates anew, of what has passed in the `seconds` since that was done last.
+    pub(super) fn sample(&self, seconds: f32) {
+        let now = (self.frames(), self.bytes());
+        let before = self.before.replace(now);
+        #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
+        let rate = |now: u64, before: u64| (now - before) as f32 / seconds;
+        self.rates.set(Rates {
+            frames: rate(now.0, before.0),
+            bytes: rate(now.1, before.1),
+        });
+    }
+}
+
+#[cfg(all(test, not(mles_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_what_has_passed_since_they_were_made_last() {
+        let traffic = Traffic::default();
+        traffic.count(3, 300);
+        traffic.count(1, 100);
+        traffic.sample(2.0);
+        let (frames, bytes) = (2.0, 200.0);
+        assert_eq!(traffic.rates(), Rates { frames, bytes });
+        traffic.sample(1.0);
+        assert_eq!(traffic.rates(), Rates::default());
+        assert_eq!((traffic.frames(), traffic.bytes()), (4, 400));
+    }
+}
