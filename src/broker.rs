@@ -234,6 +234,7 @@ impl Drop for Broker {
             // Only `wait` tells how it ended.
             let _ = thread.join();
         }
+        self.common.close_mailboxes();
     }
 }
 

@@ -311,7 +311,7 @@ impl BrokerCollector {
             "Most work that one task of a shard has done at once, in units of about 30 ns; 8192 are aimed at.",
             stats.iter().map(|shard| figure(shard.longest_turn.get())),
         )?;
-        let backlogs: Vec<_> = self.common.backlogs().collect();
+        let backlogs = self.common.backlogs();
         encoder.by_shard(
             "mles_shard_mailbox_messages",
             "Messages of other shards that a shard has not come to.",

@@ -78,7 +78,7 @@ pub(crate) struct Outlet<M> {
 /// Shows any thread how full a mailbox is.
 #[derive(Debug)]
 pub(crate) struct MailboxMeter<M> {
-    /// A sender and not a receiver: what is queued has to go when the receiving shard ends.
+    /// Keeps what is queued for as long as the meter lives.
     queue: Sender<M>,
     shared: Arc<Shared>,
 }

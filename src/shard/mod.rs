@@ -75,7 +75,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -170,7 +170,7 @@ pub(crate) struct Common {
     /// Wakes each shard that sleeps, by its index.
     wakes: Vec<Arc<Wake>>,
     /// Show how full the mailboxes are.
-    meters: MailboxMeters,
+    meters: RwLock<MailboxMeters>,
     /// When the broker was started.
     started: Instant,
     /// Questions of the admin listener to each shard, by its index.
@@ -207,7 +207,7 @@ impl Common {
             resyncs: links::received_resync::memory(settings.limits.max_frame),
             hasher: RandomState::new(),
             wakes,
-            meters,
+            meters: RwLock::new(meters),
             started: Instant::now(),
             inspectors,
             loads: (0..shards).map(|_| Mutex::default()).collect(),
@@ -250,8 +250,9 @@ impl Common {
     }
 
     /// Returns how far each shard is behind with what others ask of it, by its index.
-    pub(crate) fn backlogs(&self) -> impl Iterator<Item = Backlog> {
-        let meters = self.meters.requests.iter().zip(&self.meters.deliveries);
+    pub(crate) fn backlogs(&self) -> Vec<Backlog> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        let meters = meters.requests.iter().zip(&meters.deliveries);
         meters
             .zip(&self.stats)
             .map(|((requests, deliveries), stats)| {
@@ -267,6 +268,13 @@ impl Common {
                     },
                 }
             })
+            .collect()
+    }
+
+    /// Lets go of what is left in the mailboxes, when all shards have ended: a meter keeps it.
+    pub(crate) fn close_mailboxes(&self) {
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        *meters = MailboxMeters::default();
     }
 
     /// Returns the number of shards.
