@@ -83,7 +83,6 @@ pub(crate) struct MailboxMeter<M> {
     shared: Arc<Shared>,
 }
 
-#[cfg(not(mles_loom))]
 impl<M> MailboxMeter<M> {
     /// Returns the number of messages in it.
     pub(crate) fn messages(&self) -> usize {

@@ -51,6 +51,10 @@ impl<M> Sender<M> {
         messages.push_back(message);
         Ok(())
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 impl<M> Receiver<M> {
