@@ -64,7 +64,10 @@ pub mod tls;
 mod websocket;
 
 #[cfg(feature = "server")]
-pub use access::{AccessRule, BadKey, BadPattern, NamePattern, NamedKey, Permissions, RuleHolder};
+pub use access::{
+    AccessRule, BadKey, BadPattern, BadTokenKey, NamePattern, NamedKey, Permissions, RuleHolder,
+    TokenKey,
+};
 #[cfg(feature = "server")]
 pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
 #[cfg(feature = "server")]
@@ -80,7 +83,7 @@ pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
     AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck,
-    PeerSettings, ProxySettings, Settings, TlsSettings, WebSocketSettings,
+    PeerSettings, ProxySettings, Settings, TlsSettings, TokenSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

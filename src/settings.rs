@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::access::{AccessRule, NamedKey};
+use crate::access::{AccessRule, NamedKey, TokenKey};
 use crate::channel::ChannelRules;
 use crate::network::Network;
 use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
@@ -258,6 +258,30 @@ impl Default for WebSocketSettings {
     }
 }
 
+/// Tokens (JWT) that clients may show in the place of a key.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    /// Keys that tokens may be signed with. Without any, no token is accepted.
+    pub keys: Vec<TokenKey>,
+    /// The issuer that every token must name (`iss`); `None` accepts tokens from any.
+    pub issuer: Option<String>,
+    /// The audience that every token must name (`aud`). With `None`, tokens that name one are refused.
+    pub audience: Option<String>,
+    /// The most by which clocks may differ: a token is accepted for this much longer, and earlier, than it says.
+    pub leeway: Duration,
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            issuer: None,
+            audience: None,
+            leeway: Duration::from_secs(30),
+        }
+    }
+}
+
 /// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -359,6 +383,8 @@ pub struct Settings {
     pub rules: Vec<AccessRule>,
     /// What happens to a session that publishes without the right to.
     pub on_denied_publish: DeniedPublish,
+    /// Tokens that clients may show in the place of a key.
+    pub tokens: TokenSettings,
     /// Listen beyond loopback even without a secret: then anyone who can reach the broker may join.
     pub allow_anonymous: bool,
     /// From this many members on, new members of a channel stay on the shard that accepted them.
@@ -397,6 +423,7 @@ impl Default for Settings {
             keys: Vec::new(),
             rules: Vec::new(),
             on_denied_publish: DeniedPublish::Disconnect,
+            tokens: TokenSettings::default(),
             allow_anonymous: false,
             spread_threshold: 512,
             drain_grace: Duration::ZERO,

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::permissions::Permissions;
+use super::token::TokenError;
 
 /// Reason for which a client may not join, or not even ask to. Names in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -66,6 +67,15 @@ pub(crate) enum Denied {
     /// A session has joined without a key, and now one is needed.
     #[error("a key is needed by now")]
     KeyNeeded,
+    /// A token is not accepted, or not any more.
+    #[error("the token {0}")]
+    Token(#[from] TokenError),
+    /// A token was shown where others may have read it on its way.
+    #[error(
+        "a token is accepted only over TLS, from this machine, and from trusted_proxies: everyone on the network path \
+         could use it"
+    )]
+    TokenInClear,
     /// The secret in an HTTP request is not the one that all clients share.
     #[error("wrong key")]
     WrongSecret,

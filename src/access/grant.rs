@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::token::Claims;
 use crate::protocol::Keyring;
 
 /// What the client of a session has proved. The session keeps it, so that a reload can tell whether it still counts.
@@ -9,6 +10,8 @@ use crate::protocol::Keyring;
 pub(crate) enum Grant {
     /// It knows a key.
     Key(KeyGrant),
+    /// It has a token.
+    Token(Claims),
 }
 
 /// A key that a client knows.
@@ -22,6 +25,8 @@ pub(crate) struct KeyGrant {
 pub(crate) enum Subject<'a> {
     /// Whoever knows the key of that name.
     Key(&'a str),
+    /// Whoever has a token for that uid.
+    Token(&'a str),
 }
 
 impl Grant {
@@ -29,6 +34,7 @@ impl Grant {
     pub(crate) fn key_name(&self) -> Option<&str> {
         match self {
             Self::Key(key) => Some(key.name()),
+            Self::Token(_) => None,
         }
     }
 
@@ -36,6 +42,7 @@ impl Grant {
     pub(crate) fn subject(&self) -> Subject<'_> {
         match self {
             Self::Key(key) => Subject::Key(&key.name),
+            Self::Token(claims) => Subject::Token(claims.subject()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::settings::{ListenerKind, Settings};
 pub(crate) enum ListenerFault {
     /// Anyone who can reach it could join.
     Unprotected,
-    /// Nobody could join: over WebSocket a key is made of the shared secret, and there is none.
+    /// Nobody could join: over WebSocket a key is made of the shared secret, and there is none, nor a key for tokens.
     NoWebSocketKey,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn check_listener(
         return Err(ListenerFault::Unprotected);
     }
     let needs_shared = kind.is_web() && !access.admits_anonymous(Entry::Web);
-    if needs_shared && !access.keys.has_shared() {
+    if needs_shared && !access.keys.has_shared() && !access.tokens.has_keys() {
         return Err(ListenerFault::NoWebSocketKey);
     }
     Ok(())

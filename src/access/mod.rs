@@ -25,6 +25,7 @@ mod rules;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,17 +46,24 @@ pub use named_key::{BadKey, NamedKey};
 pub use pattern::{BadPattern, NamePattern};
 pub use permissions::Permissions;
 use proof::shows_no_key;
-pub(crate) use proof::{Credentials, Proof, RequestProof};
+pub(crate) use proof::{Credentials, Proof, RequestProof, ShownToken};
 use rights::Entry;
 pub(crate) use rights::Rights;
 use rules::AccessRules;
 pub use rules::{AccessRule, RuleHolder};
+pub(crate) use token::TokenError;
+#[cfg(not(feature = "cli"))]
+use token::TokenVerifier;
+#[cfg(feature = "cli")]
+pub(crate) use token::{BadSigningKey, SigningKey, TokenVerifier, read_unverified};
+pub use token::{BadTokenKey, TokenKey};
 
 /// Rules that decide who may join, and what for.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keys: Keys,
     rules: AccessRules,
+    tokens: TokenVerifier,
     /// The secrets that keys in the headers of frames are made from.
     keyring: Keyring,
     /// The secrets that this server shows its upstream.
@@ -74,6 +82,8 @@ struct Shown {
     entry: Entry,
     /// What it has proved by that.
     grant: Option<Arc<Grant>>,
+    /// The reason for which what it has shown does not count, if there is one to tell.
+    fault: Option<Denied>,
     /// Set if it has not even tried to prove anything.
     is_nothing: bool,
 }
@@ -89,6 +99,7 @@ impl Access {
                 .as_ref()
                 .unwrap_or(&settings.keyring)
                 .clone(),
+            tokens: TokenVerifier::new(&settings.tokens),
             keyring: settings.keyring.clone(),
             trusts_web: settings.websocket.trust,
             origins: settings.websocket.origins.clone(),
@@ -116,15 +127,16 @@ impl Access {
         let Shown {
             entry,
             grant,
+            fault,
             is_nothing,
-        } = self.look_at(proof, address, uid, channel);
+        } = self.look_at(proof, address, uid, channel, now);
         let may_enter = grant.is_some()
             || self.needs_no_proof(entry)
             || is_nothing && self.rules.admit_anonymous();
         if !may_enter {
-            return Err(self.nothing_proved(entry, uid, channel));
+            return Err(fault.unwrap_or_else(|| self.nothing_proved(entry, uid, channel)));
         }
-        self.rights(entry, grant, uid, channel, now)
+        self.rights(entry, grant, uid, channel)
     }
 
     /// Decides anew about a session that has joined `channel` as `uid` with `rights`, after the settings have changed
@@ -144,50 +156,106 @@ impl Access {
         if entry == Entry::Upstream {
             return Ok(rights.clone());
         }
-        let grant = match rights.grant() {
+        let grant = match &rights.grant {
             None if self.admits_anonymous(entry) => None,
             None => return Err(Denied::KeyNeeded),
-            Some(grant) => Some(self.again(grant)?),
+            Some(grant) => Some(self.again(grant, now)?),
         };
-        self.rights(entry, grant, uid, channel, now)
+        self.rights(entry, grant, uid, channel)
+    }
+
+    /// Decides about a session that has joined `channel` as `uid` with `rights`, whose client shows a new token in the
+    /// place of the one that it has joined with.
+    ///
+    /// # Errors
+    ///
+    /// It must end; see [`Denied`].
+    pub(crate) fn show_again(
+        &self,
+        rights: &Rights,
+        token: ShownToken<'_>,
+        uid: &str,
+        channel: &str,
+        now: SystemTime,
+    ) -> Result<Rights, Denied> {
+        let grant = self.by_token(token, now)?;
+        self.rights(rights.entry, Some(grant), uid, channel)
+    }
+
+    /// Returns when the rights are over; `None` if they are not bounded in time.
+    pub(crate) fn expiry(&self, rights: &Rights) -> Option<SystemTime> {
+        match rights.grant()? {
+            Grant::Key(_) => None,
+            Grant::Token(claims) => Some(self.tokens.expiry(claims)),
+        }
     }
 
     /// Finds out what a client has proved. All that it shows is looked at, whatever is right.
-    fn look_at(&self, proof: Proof<'_>, address: SocketAddr, uid: &str, channel: &str) -> Shown {
+    fn look_at(
+        &self,
+        proof: Proof<'_>,
+        address: SocketAddr,
+        uid: &str,
+        channel: &str,
+        now: SystemTime,
+    ) -> Shown {
         let by_key = |key| {
             let grant = self.keys.of_session_key(key, address, uid, channel);
             grant.cloned()
         };
-        let (entry, grant, is_nothing) = match proof {
+        let (entry, proved, is_nothing) = match proof {
             Proof::Key(key) => {
                 let is_nothing = Keyring::default().verify(key, address, uid, channel);
-                (Entry::Frame, by_key(key), is_nothing)
+                (Entry::Frame, Ok(by_key(key)), is_nothing)
             }
             Proof::Resync { nested, outer } => {
                 let outer = by_key(outer);
-                (Entry::Resync, by_key(nested).or(outer), false)
+                (Entry::Resync, Ok(by_key(nested).or(outer)), false)
             }
-            Proof::Request(request) => {
-                let grant = self.by_request(request, uid, channel);
-                (Entry::Web, grant, request.is_empty())
+            Proof::Token(token) => (Entry::Frame, self.by_token(token, now).map(Some), false),
+            Proof::Request {
+                request,
+                token: None,
+            } => {
+                let proved = self.by_request(request, uid, channel, now);
+                (Entry::Web, proved, request.is_empty())
             }
-            Proof::Greeting { request, auth } => {
+            Proof::Request {
+                token: Some(token), ..
+            }
+            | Proof::Greeting {
+                token: Some(token), ..
+            } => (Entry::Web, self.by_token(token, now).map(Some), false),
+            Proof::Greeting { request, auth, .. } => {
                 let by_auth = auth.and_then(|auth| self.keys.of_v2_auth(auth, uid, channel));
-                let grant = self.by_request(request, uid, channel);
+                let by_request = self.by_request(request, uid, channel, now);
                 let is_nothing = request.is_empty() && shows_no_key(auth, uid, channel);
-                (Entry::Web, grant.or_else(|| by_auth.cloned()), is_nothing)
+                let proved = match by_auth {
+                    Some(grant) => Ok(by_request.ok().flatten().or_else(|| Some(grant.clone()))),
+                    None => by_request,
+                };
+                (Entry::Web, proved, is_nothing)
             }
+        };
+        let (grant, fault) = match proved {
+            Ok(grant) => (grant, None),
+            Err(fault) => (None, Some(fault)),
         };
         Shown {
             entry,
             grant,
+            fault,
             is_nothing,
         }
     }
 
     /// Returns what a client has proved that has proved `grant` before.
-    fn again(&self, grant: &Grant) -> Result<Arc<Grant>, Denied> {
-        match grant {
+    fn again(&self, grant: &Arc<Grant>, now: SystemTime) -> Result<Arc<Grant>, Denied> {
+        match &**grant {
+            Grant::Token(claims) => {
+                self.tokens.recheck(claims, now)?;
+                Ok(grant.clone())
+            }
             Grant::Key(key) => self
                 .keys
                 .again(grant)
@@ -199,10 +267,38 @@ impl Access {
     }
 
     /// Returns what a client has proved by its HTTP request. A secret that has changed since does not count.
-    fn by_request(&self, request: &RequestProof, uid: &str, channel: &str) -> Option<Arc<Grant>> {
+    ///
+    /// # Errors
+    ///
+    /// It has shown a token that does not count.
+    fn by_request(
+        &self,
+        request: &RequestProof,
+        uid: &str,
+        channel: &str,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Grant>>, Denied> {
         let by_hashes = self.keys.of_hashes(&request.hashes, uid, channel);
-        let by_secret = request.grant.as_deref().map(|grant| self.again(grant).ok());
-        by_secret.flatten().or_else(|| by_hashes.cloned())
+        let shown = match (&request.grant, &request.fault) {
+            (Some(grant), _) => self.again(grant, now).map(Some),
+            (None, Some(fault)) => Err(fault.clone()),
+            (None, None) => Ok(None),
+        };
+        match (shown, by_hashes) {
+            (Ok(Some(grant)), _) => Ok(Some(grant)),
+            (_, Some(grant)) => Ok(Some(grant.clone())),
+            (Err(denied @ (Denied::Token(_) | Denied::TokenInClear)), None) => Err(denied),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// Returns what a client has proved by a token.
+    fn by_token(&self, token: ShownToken<'_>, now: SystemTime) -> Result<Arc<Grant>, Denied> {
+        if !token.is_private {
+            return Err(Denied::TokenInClear);
+        }
+        let claims = self.tokens.verify(token.text, now)?;
+        Ok(Arc::new(Grant::Token(claims)))
     }
 
     /// Returns the rights of a session whose client has proved `grant`, or nothing where nothing has to be proved.
@@ -212,12 +308,18 @@ impl Access {
         grant: Option<Arc<Grant>>,
         uid: &str,
         channel: &str,
-        _now: SystemTime,
     ) -> Result<Rights, Denied> {
-        let permissions = if self.rules.is_empty() {
-            Permissions::ALL
-        } else {
-            self.rules.permissions(grant.as_deref(), uid, channel)
+        let mut claimed = None;
+        if let Some(Grant::Token(claims)) = grant.as_deref() {
+            if claims.subject() != uid {
+                return Err(TokenError::Subject.into());
+            }
+            claimed = claims.permissions(channel);
+        }
+        let permissions = match claimed {
+            Some(claimed) => claimed,
+            None if self.rules.is_empty() => Permissions::ALL,
+            None => self.rules.permissions(grant.as_deref(), uid, channel),
         };
         // Who may be a server may do everything by that, and sends plain joins as well.
         let permissions = if permissions.contains(Permissions::PEER) {
@@ -304,30 +406,60 @@ impl Access {
     /// # Errors
     ///
     /// Its client may not even ask to join; see [`Denied`].
-    pub(crate) fn request(&self, shown: &Credentials<'_>) -> Result<RequestProof, Denied> {
+    pub(crate) fn request(
+        &self,
+        shown: &Credentials<'_>,
+        now: SystemTime,
+    ) -> Result<RequestProof, Denied> {
         self.check_origin(shown.origin, shown.host)?;
         let hashes = shown.auth.to_vec();
         let Some(bearer) = shown.bearer else {
+            let is_private = shown.is_private;
+            let token = shown
+                .token
+                .map(|text| self.by_token(ShownToken { text, is_private }, now));
+            let (grant, fault) = match token {
+                None => (None, None),
+                Some(Ok(grant)) => (Some(grant), None),
+                Some(Err(fault)) => (None, Some(fault)),
+            };
             return Ok(RequestProof {
-                grant: None,
+                grant,
+                fault,
                 hashes,
             });
         };
-        let grant = if shown.is_private {
-            let grant = self.keys.of_secret(bearer).cloned();
-            grant.ok_or(Denied::WrongSecret)
-        } else {
-            Err(Denied::KeyInClear)
-        };
-        match grant {
+        match self.by_bearer(bearer, shown.is_private, now) {
             Ok(grant) => Ok(RequestProof {
                 grant: Some(grant),
+                fault: None,
                 hashes,
             }),
             // Nothing has to be proved, whatever is shown.
             Err(_) if self.needs_no_proof(Entry::Web) => Ok(RequestProof::default()),
             Err(denied) => Err(denied),
         }
+    }
+
+    /// Returns what a client has proved that shows a secret or a token in the header of its request.
+    fn by_bearer(
+        &self,
+        bearer: &str,
+        is_private: bool,
+        now: SystemTime,
+    ) -> Result<Arc<Grant>, Denied> {
+        if !is_private {
+            return Err(Denied::KeyInClear);
+        }
+        if let Some(grant) = self.keys.of_secret(bearer) {
+            return Ok(grant.clone());
+        }
+        // A secret is hardly made of three parts with dots between them.
+        if self.tokens.has_keys() && bearer.matches('.').count() == 2 {
+            let text = bearer;
+            return self.by_token(ShownToken { text, is_private }, now);
+        }
+        Err(Denied::WrongSecret)
     }
 
     /// Decides whether a page of that origin may send requests to this host.
@@ -372,15 +504,15 @@ impl Access {
         self.keyring.session_key(address, uid, channel)
     }
 
-    /// Returns `true` if members may have different rights, by different keys.
+    /// Returns `true` if members may have different rights, by different keys or tokens.
     fn hides_keys(&self) -> bool {
-        self.keys.has_several() || !self.rules.is_empty()
+        self.keys.has_several() || !self.rules.is_empty() || self.tokens.has_keys()
     }
 
-    /// Returns `true` if there is no secret. A key proves nothing then, so whatever a client shows is taken: that of its
-    /// address, as v1 has it, or that of a secret which it has for other servers.
+    /// Returns `true` if there is no secret, and no key for tokens. A key proves nothing then, so whatever a client shows
+    /// is taken: that of its address, as v1 has it, or that of a secret which it has for other servers.
     const fn is_open(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && !self.tokens.has_keys()
     }
 
     /// Returns `true` if nothing has to be proved for a join of that form: whatever its client shows is taken.

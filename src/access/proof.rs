@@ -1,10 +1,12 @@
 //! The forms in which clients prove that they know a secret.
 
+use std::fmt;
 use std::hash::Hasher as _;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
+use super::denied::Denied;
 use super::grant::Grant;
 use crate::protocol::Key;
 
@@ -21,26 +23,51 @@ pub(crate) enum Proof<'a> {
         /// The key of the frame around it.
         outer: Key,
     },
+    /// The token in a join frame.
+    Token(ShownToken<'a>),
     /// The HTTP request of a session of Mles v1 over WebSocket.
-    Request(&'a RequestProof),
+    Request {
+        /// Proof by the HTTP request.
+        request: &'a RequestProof,
+        /// The token in the first body of a session, which counts for it alone.
+        token: Option<ShownToken<'a>>,
+    },
     /// The HTTP request of a session of Mles v2, or the `auth` of its greeting.
     Greeting {
         /// Proof by the HTTP request.
         request: &'a RequestProof,
         /// A hash of the names and the shared secret.
         auth: Option<u64>,
+        /// A token.
+        token: Option<ShownToken<'a>>,
     },
 }
 
+/// A token that a client has shown.
+#[derive(Clone, Copy)]
+pub(crate) struct ShownToken<'a> {
+    pub(crate) text: &'a str,
+    /// Set if nobody on the way can have read it.
+    pub(crate) is_private: bool,
+}
+
+impl fmt::Debug for ShownToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownToken")
+    }
+}
+
 /// Credentials in an HTTP request for an upgrade to WebSocket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Credentials<'a> {
     /// Origin of the page that asks, if it is one.
     pub(crate) origin: Option<&'a str>,
     /// Host that the request is for.
     pub(crate) host: &'a str,
-    /// The secret itself.
+    /// The secret itself, or a token.
     pub(crate) bearer: Option<&'a str>,
+    /// A token in the query.
+    pub(crate) token: Option<&'a str>,
     /// Session keys.
     pub(crate) auth: &'a [u64],
     /// Set if nobody on the way can have read the request.
@@ -50,16 +77,27 @@ pub(crate) struct Credentials<'a> {
 /// What a client has proved with its HTTP request. It counts for every session that it opens from then on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestProof {
-    /// What it has proved whatever its names are: it has shown the secret itself.
+    /// What it has proved whatever its names are: it has shown the secret itself, or a token.
     pub(super) grant: Option<Arc<Grant>>,
+    /// The reason for which the token in its query does not count. Pages learn it only when they join: no script can
+    /// read the answer to a request for an upgrade.
+    pub(super) fault: Option<Denied>,
     /// Session keys: each counts for the names that it is made from.
     pub(super) hashes: Vec<u64>,
 }
 
 impl RequestProof {
+    /// Returns the uid that a token is for, if it has shown one that counts.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        match self.grant.as_deref()? {
+            Grant::Token(claims) => Some(claims.subject()),
+            Grant::Key(_) => None,
+        }
+    }
+
     /// Returns `true` if the request has not shown anything.
     pub(super) const fn is_empty(&self) -> bool {
-        self.grant.is_none() && self.hashes.is_empty()
+        self.grant.is_none() && self.fault.is_none() && self.hashes.is_empty()
     }
 }
 

@@ -91,6 +91,7 @@ impl Rights {
         let holder = match self.grant() {
             None => "anonymous".to_owned(),
             Some(Grant::Key(key)) => format!("key {}", key.name()),
+            Some(Grant::Token(_)) => "token".to_owned(),
         };
         Denied::NoRight {
             right,

@@ -77,6 +77,7 @@ impl RuleHolder {
         match (self, grant) {
             (Self::Everybody, _) | (Self::Anonymous, None) => true,
             (Self::Key(name), Some(Grant::Key(key))) => name == key.name(),
+            (Self::Token, Some(Grant::Token(_))) => true,
             (Self::Key(_) | Self::Token | Self::Anonymous, _) => false,
         }
     }

@@ -1,4 +1,5 @@
 mod rights;
+mod tokens;
 
 use super::*;
 use crate::protocol::BodyCheck;
@@ -78,13 +79,20 @@ fn join_as(access: &Access, proof: Proof<'_>, uid: &str, channel: &str) -> Resul
     )
 }
 
+fn by_request(request: &RequestProof) -> Proof<'_> {
+    Proof::Request {
+        request,
+        token: None,
+    }
+}
+
 /// What a request has proved that has shown the secret itself.
 fn by_secret(access: &Access, secret: &str) -> RequestProof {
     let grant = access.keys.of_secret(secret).cloned();
     assert!(grant.is_some());
     RequestProof {
         grant,
-        hashes: Vec::new(),
+        ..RequestProof::default()
     }
 }
 
@@ -182,8 +190,8 @@ fn a_wrong_key_is_told_before_the_check_of_senders() {
 fn over_websocket_the_shared_secret_counts_in_each_form() {
     let right = key(Some("secret"), None).0;
     let hashes = |hashes: &[u64]| RequestProof {
-        grant: None,
         hashes: hashes.to_vec(),
+        ..RequestProof::default()
     };
     let v2_auth = 0x3f6a_98b0_4d69_b3e1;
     for (request, auth, is_taken, is_greeted) in [
@@ -196,11 +204,12 @@ fn over_websocket_the_shared_secret_counts_in_each_form() {
         // Each hash is for its own protocol.
         (hashes(&[v2_auth]), Some(right), false, false),
     ] {
-        let joined = join(&access(SHARED), Proof::Request(&request));
+        let joined = join(&access(SHARED), by_request(&request));
         assert_eq!(joined.is_ok(), is_taken, "{request:?}");
         let proof = Proof::Greeting {
             request: &request,
             auth,
+            token: None,
         };
         let joined = join(&access(SHARED), proof);
         assert_eq!(joined.is_ok(), is_greeted, "{proof:?}");
@@ -236,10 +245,15 @@ fn what_a_request_proves_depends_on_the_keys_of_the_broker() {
             origin: None,
             host: "chat.example",
             bearer,
+            token: None,
             auth: &[],
             is_private,
         };
-        assert_eq!(access(auth).request(&shown), proved, "{auth:?} {bearer:?}");
+        assert_eq!(
+            access(auth).request(&shown, SystemTime::UNIX_EPOCH),
+            proved,
+            "{auth:?} {bearer:?}"
+        );
     }
 }
 
@@ -260,10 +274,11 @@ fn a_name_at_the_limit_is_taken_and_a_longer_one_denied() {
         let denied = too_long.map(|(what, len, limit)| Denied::NameTooLong { what, len, limit });
         for proof in [
             Proof::Key(Key(1)),
-            Proof::Request(&RequestProof::default()),
+            by_request(&RequestProof::default()),
             Proof::Greeting {
                 request: &RequestProof::default(),
                 auth: None,
+                token: None,
             },
         ] {
             let joined = join_as(&access, proof, uid, channel);
@@ -321,10 +336,13 @@ fn what_a_client_chose_is_escaped_and_not_told_back() {
         origin: Some("https://\"\tx"),
         host: "chat.example",
         bearer: None,
+        token: None,
         auth: &[],
         is_private: true,
     };
-    let denied = access(SHARED).request(&shown).unwrap_err();
+    let denied = access(SHARED)
+        .request(&shown, SystemTime::UNIX_EPOCH)
+        .unwrap_err();
     assert_eq!(denied.reason(), "this origin is not allowed (--ws-origin)");
     let text =
         "this origin is not allowed (--ws-origin): a page of https://\\\"\\tx at chat.example";

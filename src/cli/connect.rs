@@ -1,5 +1,7 @@
 //! Options of the connection, which `pub`, `sub` and `chat` have in common.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -8,8 +10,10 @@ use clap::builder::NonEmptyStringValueParser;
 use super::failure::CommandFailure;
 use super::output::say;
 use super::refusal::{KeyShown, RefusalGuide};
+use crate::access::read_unverified;
 use crate::client::{Client, ClientTls, ClientTlsOptions, Error, Keyring};
 use crate::config::{Environment, KeySources, Problem, Secret, ValueOrigin};
+use crate::protocol::MAX_TOKEN_LEN;
 use crate::server_name::ServerName;
 
 /// The server to connect to if nobody names one.
@@ -52,6 +56,16 @@ pub(crate) struct ConnectArgs {
           help_heading = KEY)]
     addr_key: Option<String>,
 
+    /// File with a token (JWT) to show instead of a key; read again for every connection. The default name is then the
+    /// one in it. Servers accept tokens over TLS and on their own machine only [env: MLES_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with = "token", help_heading = KEY)]
+    token_file: Option<PathBuf>,
+
+    /// The token itself, which other users can see in the process list [env: MLES_TOKEN]
+    #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
+          help_heading = KEY)]
+    token: Option<String>,
+
     /// Use TLS, as tls:// in front of the server does
     #[arg(long, help_heading = TLS)]
     tls: bool,
@@ -92,10 +106,26 @@ impl ConnectArgs {
             Some(key) => Some(key),
             None => text("MLES_ADDR_KEY")?,
         };
-        let uid = self.uid.unwrap_or_else(default_uid);
+        let token = match (&self.token, &self.token_file) {
+            (None, None) => match text("MLES_TOKEN")? {
+                Some(token) => Some(TokenPlace::Text(token)),
+                None => environment
+                    .get("MLES_TOKEN_FILE")
+                    .map(|file| TokenPlace::File(file.into())),
+            },
+            (Some(token), _) => Some(TokenPlace::Text(token.clone())),
+            (None, Some(file)) => Some(TokenPlace::File(file.clone())),
+        };
+        let shown = token.as_ref().map(TokenPlace::read).transpose();
+        let shown = shown.map_err(CommandFailure::Usage)?;
+        let subject = shown.as_deref().and_then(subject);
+        let uid = self.uid.or(subject).unwrap_or_else(default_uid);
         let mut client = Client::new(server, uid).keyring(Keyring::new(shared, addr_key));
         if let Some(tls) = tls {
             client = client.tls(tls);
+        }
+        if let Some(token) = token {
+            client = client.token_from(move || Ok(token.read()?));
         }
         Ok(if self.random_cid {
             client.random_cid()
@@ -111,6 +141,12 @@ impl ConnectArgs {
         let is_shared = self.key.is_some() || self.key_file.is_some();
         let key = if is_shared || is_set("MLES_KEY") || is_set("MLES_KEY_FILE") {
             KeyShown::Shared
+        } else if self.token.is_some()
+            || self.token_file.is_some()
+            || is_set("MLES_TOKEN")
+            || is_set("MLES_TOKEN_FILE")
+        {
+            KeyShown::Token
         } else if self.addr_key.is_some() || is_set("MLES_ADDR_KEY") {
             KeyShown::Address
         } else {
@@ -186,6 +222,42 @@ impl ConnectArgs {
         }
         Ok(Some(tls))
     }
+}
+
+/// Where a token stands.
+enum TokenPlace {
+    Text(String),
+    File(PathBuf),
+}
+
+impl TokenPlace {
+    /// Returns the token, or why there is none.
+    fn read(&self) -> Result<String, String> {
+        let path = match self {
+            Self::Text(token) => return Ok(token.clone()),
+            Self::File(path) => path,
+        };
+        let failed = |why: &dyn std::fmt::Display| {
+            format!("cannot read the token from {}: {why}", path.display())
+        };
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        let mut token = String::new();
+        // The file may be a device without an end.
+        let read = file
+            .take(2 * MAX_TOKEN_LEN as u64)
+            .read_to_string(&mut token);
+        read.map_err(|error| failed(&error))?;
+        match token.trim() {
+            "" => Err(failed(&"it is empty")),
+            token => Ok(token.to_owned()),
+        }
+    }
+}
+
+/// Returns the name that a token is for. Whether it is right is for the server to say.
+fn subject(token: &str) -> Option<String> {
+    let (_, claims) = read_unverified(token).ok()?;
+    claims.get("sub")?.as_str().map(str::to_owned)
 }
 
 /// Makes up a name that differs from one command to the next, so that one user's commands do not

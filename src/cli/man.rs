@@ -131,7 +131,9 @@ fn write_all(command: &Command, folder: &Path) -> Result<(), ManError> {
         source,
     };
     fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
-    for command in command.get_subcommands().chain([command]) {
+    let inner = command.get_subcommands();
+    let inner = inner.flat_map(|command| command.get_subcommands().chain([command]));
+    for command in inner.chain([command]) {
         let name = command
             .get_display_name()
             .unwrap_or_else(|| command.get_name());

@@ -38,6 +38,7 @@ mod stdin_lines;
 mod subscribe;
 mod subscriptions;
 mod template;
+mod token;
 mod top;
 mod whole_input;
 
@@ -80,6 +81,7 @@ enum CliCommand {
     #[command(alias = "subscribe")]
     Sub(subscribe::SubArgs),
     Chat(chat::ChatArgs),
+    Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         CliCommand::Pub(args) => publish::run(args),
         CliCommand::Sub(args) => subscribe::run(args),
         CliCommand::Chat(args) => chat::run(args),
+        CliCommand::Token(args) => token::run(args),
         CliCommand::Completions(args) => completions::run(&args, self::command()),
         CliCommand::Man(args) => man::run(&args, self::command()),
     }

@@ -17,6 +17,8 @@ pub(super) enum KeyShown {
     Shared,
     /// A secret mixed with the client's address.
     Address,
+    /// A token instead of a key.
+    Token,
     /// None.
     None,
 }
@@ -67,6 +69,9 @@ impl RefusalGuide {
                 "wrong address key, or the server sees another address than this host has"
                     .to_owned()
             }
+            (_, KeyShown::Token) => {
+                "the token is not accepted: `mles token show` says for whom and until when it is good".to_owned()
+            }
             (_, KeyShown::None) => "missing key; --key-file or MLES_KEY gives it".to_owned(),
         }
     }
@@ -74,9 +79,13 @@ impl RefusalGuide {
     fn all(&self) -> String {
         let mut causes = vec![match self.key {
             KeyShown::None => "the server has a key, and none was given",
+            KeyShown::Token => {
+                "the token has expired, is signed with another key, is for another name or channel, or the \
+                 connection is neither over TLS nor on the server's machine"
+            }
             _ => "the key is not that of the server",
         }];
-        if self.key != KeyShown::Shared {
+        if matches!(self.key, KeyShown::Address | KeyShown::None) {
             causes.push("the server has an address key, and NAT, a proxy or a container changes the address");
         }
         if self.uid.is_some() {

@@ -8,6 +8,7 @@ use super::identity::{CidChoice, Names};
 use super::options::SessionOptions;
 use super::reconnect::Reconnect;
 use super::session::Session;
+use super::token_source::TokenSource;
 use crate::protocol::{Cid, HEADER_LEN, Keyring, MAX_FRAME_LEN, Position};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
@@ -45,6 +46,33 @@ impl Client {
     #[must_use]
     pub fn keyring(mut self, keyring: Keyring) -> Self {
         self.options.keyring = keyring;
+        self
+    }
+
+    /// Sets the token (JWT) to show in the place of a key. Its `sub` must be the uid of this client. Servers accept it only
+    /// over TLS, or on their own machine.
+    ///
+    /// It ends the session when it expires: see [`token_from`](Self::token_from).
+    #[must_use]
+    pub fn token(self, token: impl Into<String>) -> Self {
+        let token = token.into();
+        self.token_from(move || Ok(token.clone()))
+    }
+
+    /// Sets where tokens come from: `source` is called for every connection, and by
+    /// [`Session::refresh_token`](super::Session::refresh_token). It is called where the session is used, and must not
+    /// block for long.
+    ///
+    /// If it fails, so does the call that needs the token, with [`Error::Token`].
+    #[must_use]
+    pub fn token_from(
+        mut self,
+        source: impl Fn() -> Result<String, Box<dyn std::error::Error + Send + Sync>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.options.token = Some(TokenSource::new(source));
         self
     }
 

@@ -72,6 +72,9 @@ pub enum Error {
     /// place or not.
     #[error("the message was sent, but not confirmed: it may have been published or not")]
     Unconfirmed,
+    /// The token to show could not be had; the text says why.
+    #[error("no token: {0}")]
+    Token(String),
     /// A blocking call took longer than its timeout; it can be repeated.
     #[error("timed out")]
     TimedOut,

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::protocol::{
-    BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, MAX_BODY_LEN, Message, ResumeRequest,
-    encode_resume_join,
+    BodyError, Cid, FrameHeader, HEADER_LEN, JoinExtensions, Key, Keyring, MAX_BODY_LEN, Message,
+    encode_join,
 };
 
 /// Where a session's connection id comes from.
@@ -78,11 +78,11 @@ impl SessionIdentity {
         &self,
         names: &Names,
         first: &[u8],
-        request: Option<&ResumeRequest>,
+        extensions: &JoinExtensions<'_>,
     ) -> Result<Vec<u8>, BodyError> {
-        if let Some(request) = request {
+        if !extensions.is_empty() {
             let message = names.message(first);
-            return encode_resume_join(self.cid, self.key, &message, request);
+            return encode_join(self.cid, self.key, &message, extensions);
         }
         let mut join = Vec::new();
         self.encode_into(names, first, &mut join)?;

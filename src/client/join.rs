@@ -16,7 +16,7 @@ use super::identity::{Names, SessionIdentity};
 use super::options::SessionOptions;
 use super::socket::ConnectInfo;
 use super::transport;
-use crate::protocol::ResumeRequest;
+use crate::protocol::{JoinExtensions, ResumeRequest};
 
 /// A connection on which the join was sent.
 pub(super) struct JoinedConnection {
@@ -57,7 +57,12 @@ pub(super) async fn join(
     let (reader, mut writer, info) = transport::connect(options).await?;
     // Over TLS, too, it is this address that the server sees.
     let identity = SessionIdentity::new(&options.keyring, options.cid, names, info.local);
-    let join = identity.encode_join(names, first, request)?;
+    let token = options.token()?;
+    let extensions = JoinExtensions {
+        resume: request.copied(),
+        token: token.as_deref(),
+    };
+    let join = identity.encode_join(names, first, &extensions)?;
     let sent = async {
         writer.write_all(&join).await?;
         writer.flush().await

@@ -65,6 +65,7 @@ mod subscriber;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_halves;
+mod token_source;
 mod tracked;
 mod transport;
 mod write_buffer;

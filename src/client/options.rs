@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::identity::CidChoice;
 use super::reconnect::Reconnect;
+use super::token_source::TokenSource;
 use crate::protocol::{Keyring, MAX_FRAME_LEN, Position};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
@@ -31,6 +32,7 @@ pub(super) struct SessionOptions {
     pub(super) since: Option<Position>,
     /// How sessions reconnect, if they do.
     pub(super) reconnect: Option<Reconnect>,
+    pub(super) token: Option<TokenSource>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
 }
@@ -49,6 +51,7 @@ impl SessionOptions {
             positions: false,
             since: None,
             reconnect: None,
+            token: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -57,6 +60,15 @@ impl SessionOptions {
     /// Returns `true` if sessions ask for positions.
     pub(super) const fn asks_for_positions(&self) -> bool {
         self.positions || self.since.is_some() || self.reconnect.is_some()
+    }
+
+    /// Returns the token to show, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Token`] when it cannot be had.
+    pub(super) fn token(&self) -> Result<Option<String>, Error> {
+        self.token.as_ref().map(TokenSource::token).transpose()
     }
 
     /// Returns the error for a server that could not be connected to.

@@ -200,6 +200,8 @@ pub(crate) enum Fault {
     BackoffOverMax { backoff: Duration, max: Duration },
     #[error("both `key` and `key_file` are set; keep one of them")]
     KeyTwice,
+    #[error("no keys for tokens in {}: {why}", path.display())]
+    TokenKeys { path: PathBuf, why: String },
     #[error("cannot read the key from {path}: {source}")]
     KeyFile { path: PathBuf, source: io::Error },
     #[error("the key file {0} is empty")]

@@ -93,7 +93,7 @@ pub(super) fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<S
 }
 
 /// Returns `true` if any user can read the file: it says so itself, and so does every folder above.
-fn is_open_to_all(path: &Path, about: &Metadata) -> bool {
+pub(super) fn is_open_to_all(path: &Path, about: &Metadata) -> bool {
     if !about.is_file() || about.mode() & ALL_READ == 0 {
         return false;
     }

@@ -29,6 +29,7 @@ mod resolve;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token_keys;
 mod value;
 
 pub(crate) use env::Environment;

@@ -46,6 +46,8 @@ pub(crate) struct Secrets {
     pub(crate) key: Option<Secret>,
     /// A file that holds the shared key.
     pub(crate) key_file: Option<PathBuf>,
+    /// Files with keys that verify tokens.
+    pub(crate) token_keys: Vec<PathBuf>,
     /// The key that is mixed with a client's address.
     pub(crate) addr_key: Option<Secret>,
     /// A file that holds the key which links show.

@@ -9,6 +9,7 @@ pub(crate) enum Section {
     Tls,
     Ws,
     Auth,
+    Token,
     Channel,
     Peer,
     Limits,
@@ -18,11 +19,12 @@ pub(crate) enum Section {
 
 impl Section {
     /// All sections, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Server,
         Self::Tls,
         Self::Ws,
         Self::Auth,
+        Self::Token,
         Self::Channel,
         Self::Peer,
         Self::Limits,
@@ -37,6 +39,7 @@ impl Section {
             Self::Tls => "tls",
             Self::Ws => "ws",
             Self::Auth => "auth",
+            Self::Token => "token",
             Self::Channel => "channel",
             Self::Peer => "peer",
             Self::Limits => "limits",
@@ -52,6 +55,7 @@ impl Section {
             Self::Tls => "TLS, [tls] in the file",
             Self::Ws => "WebSocket, [ws] in the file",
             Self::Auth => "Access, [auth] in the file",
+            Self::Token => "Tokens, [token] in the file",
             Self::Channel => "Channels, [channel] in the file",
             Self::Peer => "Upstream servers, [peer] in the file",
             Self::Limits => "Limits, [limits] in the file",

@@ -12,6 +12,7 @@ use super::key::{KeySources, read_key_file};
 use super::model::{Config, LISTENERS, Secret, Secrets};
 use super::option::Opt;
 use super::origin::{ValueOrigin, ValueOrigins};
+use super::token_keys;
 use super::value::RawValue;
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
@@ -97,6 +98,12 @@ pub(super) fn resolve_with_file(
     let link_key = own_secret(&config.secrets.peer_key_file, "peer_key_file");
     let admin_token = own_secret(&config.secrets.admin_token_file, "admin_token_file");
     config.settings.peer.keyring = link_key.map(|key| Keyring::new(Some(key.0), None));
+    let token_keys = token_keys::read(&config.secrets.token_keys, &mut warnings);
+    config.settings.tokens.keys = token_keys.unwrap_or_else(|fault| {
+        let origin = origins.of("token_key");
+        problems.push(Problem { origin, fault });
+        Vec::new()
+    });
     apply_keys(
         &mut config,
         layer.keys,
@@ -106,7 +113,8 @@ pub(super) fn resolve_with_file(
     );
     let has_default = key.is_some() || config.secrets.addr_key.is_some();
     apply_rules(&mut config, layer.access_rules, has_default, &mut problems);
-    let has_shared = key.is_some() || !config.secrets.keys.is_empty();
+    let has_shared =
+        key.is_some() || !config.secrets.keys.is_empty() || !config.settings.tokens.keys.is_empty();
     // Values that were refused have kept their defaults: checking those together would blame them.
     if problems.is_empty() {
         check(&config, has_shared, &origins, &mut problems);

@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
 use super::option::{Opt, Section};
 use super::value::{
-    Accessor, Addresses, Always, ConnectionId, FilePath, Integer, ListenerKinds, LogFilter, Name,
-    Networks, OneOf, Optional, RateLimit, SecretText, Servers, Size, Switch, Time, WebOrigins,
+    Accessor, Addresses, Always, ConnectionId, FilePath, FilePaths, Integer, ListenerKinds,
+    LogFilter, Name, Networks, OneOf, Optional, RateLimit, SecretText, Servers, Size, Switch, Text,
+    Time, WebOrigins,
 };
 use crate::broker::MAX_SHARDS;
 use crate::protocol::{DEFAULT_PORT, MAX_FRAME_LEN};
@@ -146,6 +147,18 @@ options! {
         /// What to do about a session that publishes without the right to: disconnect it, or ignore
         /// its messages
         on_denied_publish: settings.on_denied_publish => OneOf::DENIED_PUBLISH;
+    }
+
+    Token {
+        /// File with keys that verify tokens (JWT): public keys in PEM, a JWKS file, or a secret; can
+        /// be repeated
+        token_key as keys: secrets.token_keys => FilePaths;
+        /// Issuer that every token must name (iss)
+        token_issuer: settings.tokens.issuer => Text, optional;
+        /// Audience that every token must name (aud); without one, tokens that name any are refused
+        token_audience: settings.tokens.audience => Text, optional;
+        /// Time for which a token is accepted beyond what it says, as clocks differ
+        token_leeway: settings.tokens.leeway => Time(Duration::ZERO..=HOUR);
     }
 
     Channel {

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 
 use super::framing::{STOPPING, stopping};
 use super::response::{bad_request, text};
-use crate::access::Denied;
+use crate::access::{Denied, TokenError};
 use crate::shard::drain::retry_after;
 use crate::shard::limits::TooOften;
 use crate::shard::refusal::{NO_MEMORY_FOR_REQUEST, Refusal};
@@ -86,7 +86,8 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
     let (status, reason) = match refusal {
         Refusal::Denied(denied) => {
             let status = match denied {
-                Denied::WrongSecret => StatusCode::UNAUTHORIZED,
+                Denied::Token(TokenError::Subject) => StatusCode::FORBIDDEN,
+                Denied::WrongSecret | Denied::Token(_) => StatusCode::UNAUTHORIZED,
                 Denied::Host { .. } => StatusCode::MISDIRECTED_REQUEST,
                 _ => StatusCode::FORBIDDEN,
             };

@@ -168,6 +168,7 @@ mod tests {
             origin: None,
             auth: Vec::new(),
             bearer: None,
+            token: None,
         };
         let with = encoded(&switching(&upgrade(Offer::Ours(Subprotocol::Mles))), true);
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Decides about requests for an upgrade to WebSocket.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::Response;
 
@@ -16,6 +18,8 @@ pub(super) struct UpgradeTerms {
     pub(super) proof: RequestProof,
     /// The subprotocol that is spoken.
     pub(super) subprotocol: Subprotocol,
+    /// Set if nobody on the way can read what passes.
+    pub(super) is_private: bool,
 }
 
 /// Accepts a request for an upgrade: returns what it has told, and the response. `None` if it asks for something
@@ -34,7 +38,7 @@ pub(super) fn accept(
         Offer::Ours(subprotocol) => subprotocol,
         Offer::Nothing => Subprotocol::Mles,
         Offer::Others => {
-            let why = "the subprotocols here are mles-websocket and mles-websocket.resume";
+            let why = "the subprotocols here are mles-websocket, mles-websocket.resume and mles-websocket.token";
             return Err(Refusal::Fault(why.to_owned()).into());
         }
     };
@@ -42,11 +46,17 @@ pub(super) fn accept(
         origin: upgrade.origin,
         host: request.host,
         bearer: upgrade.bearer,
+        token: upgrade.token,
         auth: &upgrade.auth,
         is_private,
     };
-    let proof = access.request(&credentials).map_err(Refusal::from)?;
-    let terms = UpgradeTerms { proof, subprotocol };
+    let proof = access.request(&credentials, SystemTime::now());
+    let proof = proof.map_err(Refusal::from)?;
+    let terms = UpgradeTerms {
+        proof,
+        subprotocol,
+        is_private,
+    };
     Ok(Some((terms, switching(&upgrade))))
 }
 

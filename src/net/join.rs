@@ -8,11 +8,11 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
-use crate::access::{Proof, Rights};
+use crate::access::{Proof, Rights, ShownToken};
 use crate::channel::FrameRun;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, Message, ResumeRequest, ResyncLimits, frame_len,
-    is_resync, resync_join, resync_link, take_resume,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, JoinExtensions, Message, ResumeRequest, ResyncLimits,
+    frame_len, is_resync, resync_join, resync_link, take_extensions,
 };
 use crate::settings::Limits;
 use crate::shard::input::{Frames, Input, Next};
@@ -39,7 +39,10 @@ pub(super) async fn plain(shard: &Rc<Shard>, stream: TcpStream, pending: Pending
     let first = first_frame(shard, &mut reader, &pending).await;
     let socket = reader.reunite(writer).map(Socket::Here);
     match (first, socket) {
-        (Ok(first), Ok(socket)) => route(shard, socket, first, pending).await,
+        (Ok(first), Ok(socket)) => {
+            let is_private = pending.is_near(&shard.common.settings());
+            route(shard, socket, first, pending, is_private).await;
+        }
         (Err(refusal), _) => shard.note_refusal(pending.peer, Attempt::Join, &refusal),
         (Ok(_), Err(_)) => shard.note_refusal(pending.peer, Attempt::Join, &Refusal::LeftInside),
     }
@@ -63,12 +66,13 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
                 Socket::Tls(Box::new(layered)),
                 (join, early),
                 pending,
+                true,
             )
             .await;
         }
         return;
     }
-    match admit(shard, &join, &pending).await {
+    match admit(shard, &join, &pending, true).await {
         Ok(entry) => {
             let transport = layered.transport();
             let arrival = arrival(shard, (layered, transport), entry, early, pending);
@@ -82,8 +86,14 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
 }
 
 /// Sends a connection that can move to its channel's owner, if its first frame is accepted.
-async fn route(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pending: PendingJoin) {
-    match admit(shard, &join, &pending).await {
+async fn route(
+    shard: &Rc<Shard>,
+    socket: Socket,
+    (join, early): FirstFrame,
+    pending: PendingJoin,
+    is_private: bool,
+) {
+    match admit(shard, &join, &pending, is_private).await {
         Ok(entry) => {
             // What comes over TLS moves only for servers, whose sessions are links.
             let socket = (socket, Transport::Tcp);
@@ -96,14 +106,16 @@ async fn route(shard: &Rc<Shard>, socket: Socket, (join, early): FirstFrame, pen
     }
 }
 
-/// Checks the first frame. A connection that passes does not have to make room any more.
+/// Checks the first frame. A connection that passes does not have to make room any more. `is_private`: nobody on the
+/// way can have read it.
 async fn admit(
     shard: &Shard,
     first: &Bytes,
     pending: &PendingJoin,
+    is_private: bool,
 ) -> Result<JoinRequest, Refusal> {
     let common = &shard.common;
-    let mut entry = read_join(common, first, pending.peer)?;
+    let mut entry = read_join(common, first, pending.peer, is_private)?;
     pending.permit.join().map_err(Refusal::LetGo)?;
     let body = first.slice(HEADER_LEN..);
     if is_resync(&body) {
@@ -279,7 +291,7 @@ struct JoinRequest {
     channel: Box<str>,
     rights: Rights,
     is_silent: bool,
-    /// The join frame: the first frame itself, without what it says of positions, or the first in a resync.
+    /// The join frame: the first frame itself, without its extensions, or the first in a resync.
     join: Bytes,
     resync: Option<Box<ReceivedResync>>,
     /// Set if the client asks for positions.
@@ -287,27 +299,32 @@ struct JoinRequest {
 }
 
 /// Checks the names and the key of a first frame. Nothing else of a resync is read yet.
-fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinRequest, Refusal> {
+fn read_join(
+    common: &Common,
+    first: &Bytes,
+    peer: SocketAddr,
+    is_private: bool,
+) -> Result<JoinRequest, Refusal> {
     let header = FrameHeader::decode(first)?.ok_or(Refusal::LeftInside)?;
     let live = common.live();
     let body = first.slice(HEADER_LEN..);
     let is_resync = is_resync(&body);
-    let (join, resume) = if is_resync {
+    let (join, extensions) = if is_resync {
         let joining = resync_join(&body, resync_limits(&live.settings.limits))?;
         // A buffer of its own: it may outlive the resync.
-        (Bytes::copy_from_slice(joining), None)
+        (Bytes::copy_from_slice(joining), JoinExtensions::default())
     } else {
-        without_resume(first, header)?
+        without_extensions(first, header)?
     };
     let inner = FrameHeader::decode(&join)?.ok_or(Refusal::LeftInside)?;
     let message = Message::decode(&join[HEADER_LEN..])?;
-    let proof = if is_resync {
-        Proof::Resync {
+    let proof = match extensions.token {
+        _ if is_resync => Proof::Resync {
             nested: inner.key,
             outer: header.key,
-        }
-    } else {
-        Proof::Key(header.key)
+        },
+        Some(text) => Proof::Token(ShownToken { text, is_private }),
+        None => Proof::Key(header.key),
     };
     let (uid, channel) = (message.uid, message.channel);
     let rights = common.join(proof, peer, uid, channel)?;
@@ -319,23 +336,23 @@ fn read_join(common: &Common, first: &Bytes, peer: SocketAddr) -> Result<JoinReq
         is_silent: message.message.is_empty(),
         join,
         resync: None,
-        resume,
+        resume: extensions.resume.map(Box::new),
     })
 }
 
-/// Takes the wish for positions out of a first frame.
-fn without_resume(
+/// Takes the extensions out of a first frame.
+fn without_extensions(
     first: &Bytes,
     header: FrameHeader,
-) -> Result<(Bytes, Option<Box<ResumeRequest>>), Refusal> {
-    let (body, request) = take_resume(&first[HEADER_LEN..])?;
-    let Some(request) = request else {
-        return Ok((first.clone(), None));
-    };
+) -> Result<(Bytes, JoinExtensions<'_>), Refusal> {
+    let (body, extensions) = take_extensions(&first[HEADER_LEN..])?;
+    if extensions.is_empty() {
+        return Ok((first.clone(), extensions));
+    }
     let body_len = body.len();
     let header = FrameHeader { body_len, ..header };
     let join = [&header.encode()[..], &body].concat();
-    Ok((join.into(), Some(Box::new(request))))
+    Ok((join.into(), extensions))
 }
 
 fn resync_limits(limits: &Limits) -> ResyncLimits {

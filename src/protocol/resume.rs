@@ -13,15 +13,9 @@
 //! [`Notice::Welcome`](super::Notice::Welcome). A server that does not know the extension ignores the key, and sends
 //! no notice.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 
-use super::body::Message;
-use super::cbor::{self, ByteString};
 use super::error::BodyError;
-use super::header::{FrameHeader, HEADER_LEN, MAX_BODY_LEN};
-use super::key::{Cid, Key};
 use super::position::Position;
 use super::reader::{CborReader, vacant};
 
@@ -37,44 +31,8 @@ pub struct ResumeRequest {
     pub members: Option<u64>,
 }
 
-const RESUME: &str = "resume";
-
-/// Takes the wish for positions out of a first body. Returns the body without it.
-///
-/// A body that has none is returned as it is, whatever else may be wrong with it.
-///
-/// # Errors
-///
-/// There is a key `resume`, and it or the body around it is not as it has to be.
-pub fn take_resume(body: &[u8]) -> Result<(Cow<'_, [u8]>, Option<ResumeRequest>), BodyError> {
-    let mut reader = CborReader::new(body);
-    let Ok(pairs @ 4) = reader.map() else {
-        return Ok((Cow::Borrowed(body), None));
-    };
-    let head = reader.at();
-    let mut found = None;
-    for _ in 0..pairs {
-        let start = reader.at();
-        match reader.key()? {
-            b"uid" | b"channel" => drop(reader.text()?),
-            b"message" => drop(reader.bytes()?),
-            b"resume" => {
-                let request = ResumeRequest::read(&mut reader)?;
-                *vacant(&mut found, RESUME, start)? = Some((request, start..reader.at()));
-            }
-            _ => return Err(BodyError::UnknownKey { at: start }),
-        }
-    }
-    reader.end()?;
-    let Some((request, pair)) = found else {
-        return Ok((Cow::Borrowed(body), None));
-    };
-    let rest = [&[0xA3], &body[head..pair.start], &body[pair.end..]].concat();
-    Ok((Cow::Owned(rest), Some(request)))
-}
-
 impl ResumeRequest {
-    fn read(reader: &mut CborReader<'_>) -> Result<Self, BodyError> {
+    pub(super) fn read(reader: &mut CborReader<'_>) -> Result<Self, BodyError> {
         let (mut since, mut publisher, mut members) = (None, None, None);
         for _ in 0..reader.map()? {
             let at = reader.at();
@@ -101,55 +59,23 @@ impl ResumeRequest {
     }
 }
 
-/// Encodes the first frame of a client that asks for positions.
-///
-/// # Errors
-///
-/// [`BodyError::TooLong`] when the body would be over [`MAX_BODY_LEN`].
-pub fn encode_resume_join(
-    cid: Cid,
-    key: Key,
-    message: &Message<'_>,
-    request: &ResumeRequest,
-) -> Result<Vec<u8>, BodyError> {
-    let body = EncodedJoin {
-        uid: message.uid,
-        channel: message.channel,
-        message: ByteString(message.message),
-        resume: EncodedRequest {
-            since: request.since,
-            publisher: request.publisher,
-            members: request.members,
-        },
-    };
-    let mut frame = vec![0; HEADER_LEN];
-    cbor::append(&mut frame, &body);
-    let body_len = frame.len() - HEADER_LEN;
-    if body_len > MAX_BODY_LEN {
-        return Err(BodyError::TooLong {
-            len: body_len,
-            limit: MAX_BODY_LEN,
-        });
-    }
-    let header = FrameHeader { body_len, cid, key };
-    frame[..HEADER_LEN].copy_from_slice(&header.encode());
-    Ok(frame)
-}
-
+/// A wish for positions as it is encoded.
 #[derive(Serialize)]
-struct EncodedJoin<'a> {
-    uid: &'a str,
-    channel: &'a str,
-    message: ByteString<'a>,
-    resume: EncodedRequest,
-}
-
-#[derive(Serialize)]
-struct EncodedRequest {
+pub(super) struct EncodedRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publisher: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<u64>,
+}
+
+impl From<&ResumeRequest> for EncodedRequest {
+    fn from(request: &ResumeRequest) -> Self {
+        Self {
+            since: request.since,
+            publisher: request.publisher,
+            members: request.members,
+        }
+    }
 }

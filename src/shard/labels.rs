@@ -145,6 +145,8 @@ pub(crate) enum RefusalReason {
     Key,
     /// No rule permits it.
     Rights,
+    /// A token that is not accepted.
+    Token,
     /// The key was shown where others could read it.
     KeyInClear,
     /// The page's origin, or the name that the server was asked for by, is not allowed.
@@ -187,6 +189,7 @@ label! {
     RefusalReason as "reason" {
         Key => "key",
         Rights => "rights",
+        Token => "token",
         KeyInClear => "key_in_clear",
         Origin => "origin",
         Name => "name",
@@ -244,7 +247,8 @@ impl From<&Denied> for RefusalReason {
     fn from(denied: &Denied) -> Self {
         match denied {
             Denied::WrongKey { .. } | Denied::WrongAuth { .. } | Denied::WrongSecret => Self::Key,
-            Denied::KeyInClear => Self::KeyInClear,
+            Denied::Token(_) => Self::Token,
+            Denied::KeyInClear | Denied::TokenInClear => Self::KeyInClear,
             Denied::Origin { .. } | Denied::Host { .. } => Self::Origin,
             Denied::NameTooLong { .. } => Self::Name,
             Denied::ChecksSenders => Self::Sender,

@@ -1,6 +1,7 @@
 //! The first message of Mles v2, as JSON text: the names of the session, and the proof that it may join.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -9,7 +10,7 @@ use super::close_code::CloseCode;
 use crate::protocol::{BadPosition, ResumeRequest};
 
 /// The first message of a v2 client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct Greeting<'a> {
     /// Non-empty printable ASCII.
     pub(crate) uid: Cow<'a, str>,
@@ -17,6 +18,15 @@ pub(crate) struct Greeting<'a> {
     pub(crate) channel: Cow<'a, str>,
     /// A hash of both and the key, which shows that the client knows it.
     pub(crate) auth: Option<u64>,
+    /// A token.
+    pub(crate) token: Option<Cow<'a, str>>,
+}
+
+impl fmt::Debug for Greeting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { uid, channel, .. } = self;
+        write!(f, "Greeting of {uid:?} in {channel:?}")
+    }
 }
 
 /// Why a first message is refused.
@@ -72,6 +82,8 @@ struct EncodedGreeting<'a> {
     channel: Cow<'a, str>,
     #[serde(borrow)]
     auth: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    token: Option<Cow<'a, str>>,
 }
 
 impl<'a> Greeting<'a> {
@@ -86,7 +98,12 @@ impl<'a> Greeting<'a> {
         if !text.trim_start().starts_with('{') {
             return Err(GreetingError::NoObject);
         }
-        let EncodedGreeting { uid, channel, auth } = serde_json::from_str(text)?;
+        let EncodedGreeting {
+            uid,
+            channel,
+            auth,
+            token,
+        } = serde_json::from_str(text)?;
         for (name, value) in [("uid", &uid), ("channel", &channel)] {
             if value.is_empty() || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 return Err(GreetingError::Name { name });
@@ -97,6 +114,7 @@ impl<'a> Greeting<'a> {
             uid,
             channel,
             auth: auth.transpose()?,
+            token,
         })
     }
 }
@@ -156,6 +174,7 @@ mod tests {
             uid: "al ice".into(),
             channel: "room".into(),
             auth: Some(255),
+            token: None,
         };
         assert_eq!(hello.ok(), Some(expected));
     }

@@ -243,7 +243,7 @@ fn a_join_with_a_wrong_wish_is_refused() {
         "room",
         None,
     );
-    let good = mles::protocol::encode_resume_join(
+    let good = mles::protocol::encode_join(
         bob.cid,
         bob.key,
         &mles::protocol::Message {
@@ -254,7 +254,8 @@ fn a_join_with_a_wrong_wish_is_refused() {
         &since(Position {
             epoch: Epoch(1),
             offset: 2,
-        }),
+        })
+        .into(),
     )
     .unwrap();
     let at = good.windows(2).position(|pair| pair == b":2").unwrap();

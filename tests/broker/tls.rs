@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use mles::client::{Client, ClientTls, Error, HandshakeError, Keyring, Session};
 use mles::protocol::{
-    HEADER_LEN, Message, Notice, ResumeRequest, encode_frame, encode_resume_join, frame_len,
-    is_presence,
+    HEADER_LEN, Message, Notice, ResumeRequest, encode_frame, encode_join, frame_len, is_presence,
 };
 use mles::{Broker, ListenerKind, Settings, StartError, TlsSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -396,7 +395,7 @@ async fn sessions_over_tls_get_positions() {
                 publisher: Some(1),
                 members: None,
             };
-            let join = encode_resume_join(key.cid(), key, &frame(b""), &request).unwrap();
+            let join = encode_join(key.cid(), key, &frame(b""), &request.into()).unwrap();
             stream.write_all(&join).await.unwrap();
             let welcome = timeout(PATIENCE, next_frame(&mut stream)).await.unwrap();
             let Some(Notice::Welcome(welcome)) = Notice::decode(&welcome) else {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mles::client::{Client, Session};
-use mles::protocol::{ResumeRequest, take_resume};
+use mles::protocol::{ResumeRequest, take_extensions};
 
 pub(crate) use crate::common::PATIENCE;
 
@@ -109,7 +109,8 @@ impl Peer {
     /// The first frame of a client that asks for positions, without the key, and what it asks for.
     pub(crate) fn read_join(&mut self) -> (RawFrame, ResumeRequest) {
         let mut frame = self.read_frame();
-        let (body, request) = take_resume(&frame.body).unwrap();
+        let (body, extensions) = take_extensions(&frame.body).unwrap();
+        let request = extensions.resume;
         let body = body.into_owned();
         frame.body = body;
         (frame, request.expect("it asks for nothing"))

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mles::protocol::{
-    Cid, Keyring, Message, NOTICE_MAGIC, Notice, Position, ResumeRequest, Welcome,
-    encode_resume_join, is_presence,
+    Cid, Keyring, Message, NOTICE_MAGIC, Notice, Position, ResumeRequest, Welcome, encode_join,
+    is_presence,
 };
 
 use super::{Client, PATIENCE, Server};
@@ -71,7 +71,7 @@ impl Asker {
             channel: &client.channel,
             message,
         };
-        let join = encode_resume_join(client.cid, client.key, &message, &request).unwrap();
+        let join = encode_join(client.cid, client.key, &message, &request.into()).unwrap();
         client.stream.write_all(&join).unwrap();
         let first = client.try_receive_raw(PATIENCE).ok()??;
         let Some(Notice::Welcome(welcome)) = Notice::decode(&first) else {

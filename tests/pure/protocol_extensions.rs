@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use mles::protocol::{
-    BodyPrefix, Cid, FrameHeader, HEADER_LEN, Key, LinkHello, LinkNotice, LinkRefusal,
-    MAX_BODY_LEN, Message, MessageKind, NestedFrame, Notice, ResumeRequest, Resync, ResyncLimits,
-    Welcome, decode_late, decode_resync, encode_frame, encode_late, encode_resume_join,
-    encode_resync, put_frame_start, take_resume,
+    BodyPrefix, Cid, FrameHeader, HEADER_LEN, JoinExtensions, Key, LinkHello, LinkNotice,
+    LinkRefusal, MAX_BODY_LEN, Message, MessageKind, NestedFrame, Notice, ResumeRequest, Resync,
+    ResyncLimits, Welcome, decode_late, decode_resync, encode_frame, encode_join, encode_late,
+    encode_resync, put_frame_start, take_extensions,
 };
 use serde_json::Value;
 
@@ -85,10 +85,14 @@ fn check_resume(frame: &[u8], (cid, key): (Cid, Key), body: &Value) {
         publisher: uint(&resume["publisher"]),
         members: uint(&resume["members"]),
     };
-    let encoded = encode_resume_join(cid, key, &message, &request).unwrap();
+    let extensions = JoinExtensions {
+        resume: Some(request),
+        token: None,
+    };
+    let encoded = encode_join(cid, key, &message, &extensions).unwrap();
     assert_eq!(encoded, frame);
-    let (rest, found) = take_resume(&frame[HEADER_LEN..]).unwrap();
-    assert_eq!(found, Some(request));
+    let (rest, found) = take_extensions(&frame[HEADER_LEN..]).unwrap();
+    assert_eq!(found, extensions);
     let plain = encode_frame(cid, key, &message).unwrap();
     assert_eq!(*rest, plain[HEADER_LEN..]);
 }

@@ -2,8 +2,8 @@
 
 use ciborium::Value;
 use mles::protocol::{
-    BodyError, Cid, Epoch, HEADER_LEN, Key, Message, Notice, Position, ResumeRequest, Welcome,
-    encode_frame, encode_resume_join, frame_len, take_resume,
+    BodyError, Cid, Epoch, HEADER_LEN, JoinExtensions, Key, Message, Notice, Position,
+    ResumeRequest, Welcome, encode_frame, encode_join, frame_len, take_extensions,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -72,9 +72,9 @@ fn body(pairs: Vec<(&str, Value)>) -> Vec<u8> {
 proptest! {
     #[test]
     fn what_is_asked_is_taken_out_of_a_first_body(request in request()) {
-        let frame = encode_resume_join(Cid(1), Key(2), &JOIN, &request).unwrap();
-        let (rest, found) = take_resume(&frame[HEADER_LEN..]).unwrap();
-        prop_assert_eq!(found, Some(request));
+        let frame = encode_join(Cid(1), Key(2), &JOIN, &JoinExtensions::from(request)).unwrap();
+        let (rest, found) = take_extensions(&frame[HEADER_LEN..]).unwrap();
+        prop_assert_eq!(found, JoinExtensions::from(request));
         let plain = encode_frame(Cid(1), Key(2), &JOIN).unwrap();
         prop_assert_eq!(&*rest, &plain[HEADER_LEN..]);
         prop_assert_eq!(frame_len(&frame), Some(frame.len()));
@@ -95,12 +95,14 @@ proptest! {
         let at = at % changed.len();
         changed[at] = byte;
         let _ = Notice::decode(&changed);
-        let _ = take_resume(&changed);
+        let _ = take_extensions(&changed);
     }
 
     #[test]
     fn junk_is_refused_or_left_alone(junk in vec(any::<u8>(), 0..200)) {
-        if let Ok((rest, None)) = take_resume(&junk) {
+        if let Ok((rest, extensions)) = take_extensions(&junk)
+            && extensions == JoinExtensions::default()
+        {
             prop_assert_eq!(&*rest, &junk[..]);
         }
     }
@@ -117,9 +119,9 @@ fn the_key_may_stand_anywhere() {
         let plain = body(pairs.clone());
         pairs.insert(at, ("resume", ask()));
         let with = body(pairs);
-        let (rest, found) = take_resume(&with).unwrap();
+        let (rest, found) = take_extensions(&with).unwrap();
         assert_eq!(*rest, plain[..]);
-        assert_eq!(found.unwrap().members, Some(7));
+        assert_eq!(found.resume.unwrap().members, Some(7));
     }
 }
 
@@ -163,8 +165,8 @@ fn what_is_not_known_is_left_out() {
         ("message", Value::Bytes(Vec::new())),
         ("resume", Value::Map(asked)),
     ]);
-    let (_, found) = take_resume(&join).unwrap();
-    assert_eq!(found.unwrap().members, Some(7));
+    let (_, found) = take_extensions(&join).unwrap();
+    assert_eq!(found.resume.unwrap().members, Some(7));
 }
 
 #[test]
@@ -178,10 +180,10 @@ fn a_wish_that_is_wrong_is_told_with_its_place() {
         ])
     };
     let ask = |key: &str, value: Value| with(Value::Map(vec![(key.into(), value)]));
-    assert!(take_resume(&with(Value::Map(Vec::new()))).is_ok());
+    assert!(take_extensions(&with(Value::Map(Vec::new()))).is_ok());
     let junk = ask("since", "yesterday".into());
     let at = junk.len() - "yesterday".len() - 1;
-    assert_eq!(take_resume(&junk), Err(BodyError::NoPosition { at }));
+    assert_eq!(take_extensions(&junk), Err(BodyError::NoPosition { at }));
     for wrong in [
         with(Value::Null),
         with(Value::Array(Vec::new())),
@@ -189,9 +191,9 @@ fn a_wish_that_is_wrong_is_told_with_its_place() {
         ask("publisher", "7".into()),
         ask("publisher", (-7).into()),
     ] {
-        assert!(take_resume(&wrong).is_err(), "{wrong:?}");
+        assert!(take_extensions(&wrong).is_err(), "{wrong:?}");
     }
     let mut long = ask("members", 7.into());
     long.push(0);
-    assert!(take_resume(&long).is_err());
+    assert!(take_extensions(&long).is_err());
 }

@@ -1,6 +1,6 @@
 //! Helpers of tests of sessions over WebSocket that ask for positions.
 
-use mles::protocol::{Cid, HEADER_LEN, Key, Message, Position, ResumeRequest, encode_resume_join};
+use mles::protocol::{Cid, HEADER_LEN, Key, Message, Position, ResumeRequest, encode_join};
 use mles::{Broker, Settings};
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ pub fn resume_body(uid: &str, channel: &str, message: &[u8], request: &ResumeReq
         channel,
         message,
     };
-    let frame = encode_resume_join(Cid(0), Key(0), &message, request).unwrap();
+    let frame = encode_join(Cid(0), Key(0), &message, &(*request).into()).unwrap();
     frame[HEADER_LEN..].to_vec()
 }
 

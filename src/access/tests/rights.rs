@@ -91,10 +91,11 @@ fn join_by(
         origin: None,
         host: "localhost",
         bearer,
+        token: None,
         auth: &hashes,
         is_private: true,
     };
-    let request = access.request(&credentials)?;
+    let request = access.request(&credentials, SystemTime::UNIX_EPOCH)?;
     let other = Key(1);
     let proof = match form {
         Form::Frame => Proof::Key(key),
@@ -106,10 +107,11 @@ fn join_by(
             nested: other,
             outer: key,
         },
-        Form::Hash | Form::Bearer => Proof::Request(&request),
+        Form::Hash | Form::Bearer => by_request(&request),
         Form::V2Auth => Proof::Greeting {
             request: &request,
             auth,
+            token: None,
         },
     };
     join_as(access, proof, uid, channel)
@@ -467,7 +469,7 @@ fn a_secret_that_has_changed_opens_no_further_sessions() {
     let mut settings = keyed();
     let joined = |settings: &Settings| {
         let access = Access::new(settings);
-        join_as(&access, Proof::Request(&proof), "alice", "room").map(|rights| rights.grant)
+        join_as(&access, by_request(&proof), "alice", "room").map(|rights| rights.grant)
     };
     assert!(joined(&settings).unwrap().is_some());
     settings.keys[0] = NamedKey::new("web", "another").unwrap();

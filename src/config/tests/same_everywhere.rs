@@ -19,6 +19,7 @@ fn values(opt: &Opt) -> Vec<String> {
         "DURATION" => &[r#""7s""#, r#""2m""#],
         "FILE" => &[r#""tests/data/key""#],
         "SECRET" => &[r#""secret""#],
+        "TEXT" => &[r#""https://login.example""#],
         "NAME" => &[r#""cubic""#],
         "LEVEL" => &[r#""warn,mles::shard=debug""#],
         "ORIGIN" => &[r#"["https://a.example", "*"]"#],
@@ -208,7 +209,7 @@ fn every_field_of_the_settings_has_an_option() {
         let set = fields(&config);
         without.retain(|field| set.get(*field) == defaults.get(*field));
     }
-    // Rules and named keys are tables of their own, and the keyring is made of the secrets.
+    // Rules and named keys are tables of their own; the keyring and the keys of tokens are made of the secrets.
     let others = [
         "secrets.keys",
         "settings.admin.token",
@@ -218,6 +219,7 @@ fn every_field_of_the_settings_has_an_option() {
         "settings.keys",
         "settings.peer.keyring",
         "settings.rules",
+        "settings.tokens.keys",
     ];
     assert_eq!(without, others.into());
 }

@@ -22,4 +22,4 @@ pub(super) use number::{Integer, RateLimit, Size, Time};
 pub(crate) use raw::RawValue;
 pub(super) use raw::quoted;
 pub(super) use server::{ConnectionId, Servers};
-pub(super) use text::{FilePath, LogFilter, Name, OneOf, SecretText, Switch};
+pub(super) use text::{FilePath, FilePaths, LogFilter, Name, OneOf, SecretText, Switch, Text};

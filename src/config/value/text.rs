@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::kind::{Arity, Description, ValueKind};
+use super::kind::{Arity, Description, ValueKind, read_list, write_list};
 use super::raw::{RawValue, quoted};
 use crate::channel::SlowPolicy;
 use crate::config::model::{LogFormat, Secret};
@@ -126,6 +126,45 @@ impl ValueKind for FilePath {
 
     fn describe(&self) -> Description {
         Description::new("FILE", "the path of a file")
+    }
+}
+
+/// The paths of files.
+pub(crate) struct FilePaths;
+
+impl ValueKind for FilePaths {
+    type Value = Vec<PathBuf>;
+
+    fn read(&self, raw: &RawValue<'_>) -> Option<Vec<PathBuf>> {
+        read_list(raw, |item| FilePath.read(item))
+    }
+
+    fn write(&self, value: &Vec<PathBuf>) -> String {
+        write_list(value.iter().map(|path| path.display()))
+    }
+
+    fn describe(&self) -> Description {
+        Description::new("FILE", "the paths of files").takes(Arity::Many)
+    }
+}
+
+/// A text of any kind that is not empty.
+pub(crate) struct Text;
+
+impl ValueKind for Text {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue<'_>) -> Option<String> {
+        let text = raw.text().filter(|text| !text.is_empty())?;
+        Some(text.to_owned())
+    }
+
+    fn write(&self, value: &String) -> String {
+        quoted(value)
+    }
+
+    fn describe(&self) -> Description {
+        Description::new("TEXT", "a string that is not empty")
     }
 }
 

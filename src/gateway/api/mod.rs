@@ -46,7 +46,7 @@ use crate::websocket::HttpRequest;
 pub(super) use self::events::EventsRequest;
 pub(super) use self::route::is_route;
 
-/// The uid of who names none.
+/// The uid of who names none, and has no token that does.
 const DEFAULT_UID: &str = "http";
 /// Entries of a list that is asked for without a limit.
 const DEFAULT_LIMIT: usize = 100;
@@ -209,20 +209,30 @@ impl Caller<'_> {
         channel: Cow<'a, str>,
         join: impl FnOnce(Proof<'_>, &Names<'_>) -> Result<Rights, Refusal>,
     ) -> Result<Admitted<'a>, Problem> {
-        let names = Names {
-            uid: uid(request)?,
-            channel,
-        };
-        let (auth, bearer) = (request.auth()?, request.bearer()?);
+        let (auth, bearer, token) = (request.auth()?, request.bearer()?, request.token()?);
         let credentials = Credentials {
             origin: request.only("Origin")?,
             host: request.host,
             bearer,
+            token,
             auth: &auth,
             is_private: self.is_private,
         };
-        let proof = self.shard.common.access().request(&credentials)?;
-        let rights = match join(Proof::Request(&proof), &names) {
+        let access = self.shard.common.access();
+        let request_proof = access.request(&credentials, SystemTime::now())?;
+        let names = Names {
+            uid: match (uid(request)?, request_proof.subject()) {
+                (Some(uid), _) => uid,
+                (None, Some(subject)) => subject.to_owned().into(),
+                (None, None) => DEFAULT_UID.into(),
+            },
+            channel,
+        };
+        let proof = Proof::Request {
+            request: &request_proof,
+            token: None,
+        };
+        let rights = match join(proof, &names) {
             Ok(rights) => rights,
             Err(Refusal::Denied(denied @ Denied::WrongAuth { .. }))
                 if bearer.is_none() && auth.is_empty() =>
@@ -263,18 +273,18 @@ impl Caller<'_> {
 }
 
 /// Returns the uid that a request names in a header, or in the query.
-fn uid<'a>(request: &HttpRequest<'a>) -> Result<Cow<'a, str>, Problem> {
+fn uid<'a>(request: &HttpRequest<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
     let uid = match request.only("Mles-Uid")? {
         Some(uid) => decode(uid, "Mles-Uid")?,
         None => match query(request, "uid") {
             Some(uid) => decode(uid, "uid")?,
-            None => DEFAULT_UID.into(),
+            None => return Ok(None),
         },
     };
     if uid.is_empty() {
         return Err(Problem::bad_request("the uid is empty"));
     }
-    Ok(uid)
+    Ok(Some(uid))
 }
 
 /// Returns the value of a parameter in the query as it was sent: the first of that name.

@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use super::closing::Closing;
 use super::{WsConnection, WsSession, WsSessions};
-use crate::access::{Proof, Rights};
+use crate::access::{Proof, Rights, ShownToken};
 use crate::gateway::framing;
 use crate::gateway::new_session::NewSession;
-use crate::protocol::{BodyPrefix, HEADER_LEN, Message, take_resume};
+use crate::protocol::{BodyPrefix, HEADER_LEN, MAX_TOKEN_LEN, Message, take_extensions};
 use crate::shard::Shard;
 use crate::shard::refusal::Refusal;
 use crate::websocket::{Greeting, Kind, Subprotocol, parse_resume};
 
-/// Longest greeting of a v2 client, in bytes: two long names and a hash.
-const MAX_GREETING: usize = 4096;
+/// Longest greeting of a v2 client, in bytes: two long names, a hash, and a token.
+const MAX_GREETING: usize = 4096 + MAX_TOKEN_LEN;
 
 /// Most sessions of one connection: some work is done for each of them with every read.
 const MAX_SESSIONS: usize = 1000;
@@ -36,11 +36,16 @@ impl WsConnection {
 
     /// Joins as a (uid, channel) pair of Mles v1. `join` is its first body behind room for a header.
     pub(super) async fn join_pair(&mut self, join: Vec<u8>) -> Result<(), Closing> {
-        let (body, resume) = take_resume(&join[HEADER_LEN..]).map_err(|e| Closing::bad_body(&e))?;
+        let taken = take_extensions(&join[HEADER_LEN..]);
+        let (body, extensions) = taken.map_err(|e| Closing::bad_body(&e))?;
         let message = Message::decode(&body).map_err(|e| Closing::bad_body(&e))?;
         let (uid, channel): (Box<str>, Box<str>) = (message.uid.into(), message.channel.into());
         let is_silent = message.message.is_empty();
-        let proof = Proof::Request(&self.terms.proof);
+        let proof = Proof::Request {
+            request: &self.terms.proof,
+            token: extensions.token.map(|text| self.shown(text)),
+        };
+        let resume = extensions.resume;
         let rights = self.check(proof, &uid, &channel)?;
         self.check_alone(&channel, resume.is_some())?;
         let join = match body {
@@ -98,15 +103,16 @@ impl WsConnection {
         let proof = Proof::Greeting {
             request: &self.terms.proof,
             auth: greeting.auth,
+            token: greeting.token.as_deref().map(|text| self.shown(text)),
         };
         let rights = self.check(proof, &uid, &channel)?;
         let resume = match self.terms.subprotocol {
             Subprotocol::Mles => None,
-            Subprotocol::Resume => Some(Box::new(parse_resume(text)?)),
+            Subprotocol::Resume | Subprotocol::Token => Some(Box::new(parse_resume(text)?)),
         };
         self.layered.set_framing(match self.terms.subprotocol {
             Subprotocol::Mles => &framing::V2,
-            Subprotocol::Resume => &framing::V2_RESUME,
+            Subprotocol::Resume | Subprotocol::Token => &framing::V2_RESUME,
         });
         let joined = self.join(NewSession {
             peer: self.peer,
@@ -120,6 +126,14 @@ impl WsConnection {
         });
         self.sessions = WsSessions::One(joined.await?);
         Ok(())
+    }
+
+    /// Returns a token that the client shows on this connection.
+    pub(super) fn shown<'a>(&self, text: &'a str) -> ShownToken<'a> {
+        ShownToken {
+            text,
+            is_private: self.terms.is_private,
+        }
     }
 
     /// Checks that the client may join.

@@ -88,6 +88,9 @@ pub(crate) enum BadRequest {
     /// `auth` in the query is not made of numbers in hex, or has too many.
     #[error("each auth must have 1 to 16 hex digits")]
     Auth,
+    /// Several tokens in the query.
+    #[error("more than one token")]
+    Token,
 }
 
 impl BadRequest {
@@ -104,7 +107,8 @@ impl BadRequest {
             | Self::Duplicate { .. }
             | Self::Header { .. }
             | Self::Body
-            | Self::Auth => StatusCode::BAD_REQUEST,
+            | Self::Auth
+            | Self::Token => StatusCode::BAD_REQUEST,
         }
     }
 }

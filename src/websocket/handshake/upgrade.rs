@@ -26,6 +26,8 @@ pub(crate) enum Subprotocol {
     Mles,
     /// What the server sends in Mles v2 begins with a character that tells messages from notices.
     Resume,
+    /// Like `Resume`, and what the client sends begins with such a character as well: it may show new tokens.
+    Token,
 }
 
 impl Subprotocol {
@@ -34,6 +36,7 @@ impl Subprotocol {
         match self {
             Self::Mles => "mles-websocket",
             Self::Resume => "mles-websocket.resume",
+            Self::Token => "mles-websocket.token",
         }
     }
 }
@@ -59,8 +62,10 @@ pub(crate) struct Upgrade<'a> {
     pub(crate) origin: Option<&'a str>,
     /// The numbers from `auth` in the query.
     pub(crate) auth: Vec<u64>,
-    /// The token of `Authorization: Bearer`.
+    /// The secret or the token of `Authorization: Bearer`.
     pub(crate) bearer: Option<&'a str>,
+    /// The `token` in the query.
+    pub(crate) token: Option<&'a str>,
 }
 
 impl<'a> HttpRequest<'a> {
@@ -93,6 +98,7 @@ impl<'a> HttpRequest<'a> {
                 origin: self.only("Origin")?,
                 auth: self.auth()?,
                 bearer: self.bearer()?,
+                token: self.token()?,
             }))
         } else {
             Err(BadRequest::Header {
@@ -110,7 +116,22 @@ impl<'a> HttpRequest<'a> {
         self.query.map_or(Ok(Vec::new()), auth)
     }
 
-    /// Returns the token of `Authorization: Bearer`.
+    /// Returns the `token` in the query, whose characters need no encoding there.
+    ///
+    /// # Errors
+    ///
+    /// There are several.
+    pub(crate) fn token(&self) -> Result<Option<&'a str>, BadRequest> {
+        let pairs = self.query.into_iter().flat_map(|query| query.split('&'));
+        let mut tokens = pairs.filter_map(|pair| pair.strip_prefix("token="));
+        let token = tokens.next();
+        match tokens.next() {
+            Some(_) => Err(BadRequest::Token),
+            None => Ok(token),
+        }
+    }
+
+    /// Returns the secret or the token of `Authorization: Bearer`.
     ///
     /// # Errors
     ///
@@ -135,8 +156,8 @@ impl<'a> HttpRequest<'a> {
             let mut offered = self.items("Sec-WebSocket-Protocol");
             offered.any(|name| name == subprotocol.name())
         };
-        // Who offers both falls back to the plain one where a server has no other.
-        let ours = [Subprotocol::Resume, Subprotocol::Mles];
+        // Who offers several falls back to the plain one where a server has no other.
+        let ours = [Subprotocol::Token, Subprotocol::Resume, Subprotocol::Mles];
         match ours.into_iter().find(|&ours| offers(ours)) {
             Some(subprotocol) => Offer::Ours(subprotocol),
             None if self.items("Sec-WebSocket-Protocol").next().is_none() => Offer::Nothing,

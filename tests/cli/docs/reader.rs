@@ -10,7 +10,7 @@ const GIVEN: &str = "mles dev-cert --out given --name broker.example &&
     (umask 077 && echo secret >key)";
 
 /// What the commands that run to their end begin with. Any other is a row of the stand-ins.
-const RUN: [&str; 6] = ["mles", "export", "cd", "git", "curl", "printf"];
+const RUN: [&str; 7] = ["mles", "export", "cd", "git", "curl", "printf", "openssl"];
 
 #[test]
 fn every_command_works_as_it_stands() {

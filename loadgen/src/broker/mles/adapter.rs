@@ -2,7 +2,7 @@
 
 use mles::protocol::{
     BodyError, Cid, FrameHeader, HEADER_LEN, Key, Keyring, Message, NOTICE_MAGIC, ResumeRequest,
-    encode_frame, encode_resume_join,
+    encode_frame, encode_join,
 };
 
 use super::body::Bodies;
@@ -47,7 +47,7 @@ impl Adapter for MlesAdapter {
             ..ResumeRequest::default()
         };
         self.encode(session, b"", |cid, key, join| {
-            encode_resume_join(cid, key, join, &request)
+            encode_join(cid, key, join, &request.into())
         })
     }
 
@@ -128,7 +128,7 @@ fn notice_head(received: &[u8]) -> Result<Head, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use mles::protocol::{Notice, take_resume};
+    use mles::protocol::{Notice, take_extensions};
 
     use super::super::notice::{sample_position, sample_welcome};
     use super::*;
@@ -209,8 +209,8 @@ mod tests {
                 ..session(1)
             };
             let join = mles.hello(&join).expect("fits");
-            let (_, request) = take_resume(&join[HEADER_LEN..]).expect("it is a body");
-            assert_eq!(request.map(|it| it.since), asks.then_some(since));
+            let (_, found) = take_extensions(&join[HEADER_LEN..]).expect("it is a body");
+            assert_eq!(found.resume.map(|it| it.since), asks.then_some(since));
         }
     }
 

@@ -40,6 +40,7 @@ fn the_key_is_answered_as_in_the_rfc() {
         origin: None,
         auth: vec![],
         bearer: None,
+        token: None,
     };
     good("/", &[], |upgrade| assert_eq!(upgrade, plain));
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use mles::protocol::{
-    HEADER_LEN, Key, MAX_BODY_LEN, Message, ResyncLimits, is_resync, resync_join, take_resume,
+    HEADER_LEN, Key, MAX_BODY_LEN, Message, ResyncLimits, is_resync, resync_join, take_extensions,
 };
 
 /// The secret of the server that the document's examples are from.
@@ -185,7 +185,7 @@ fn key_note(key: Key, body: &[u8]) -> String {
         },
     );
     let body = join.map_or(body, |join| &join[HEADER_LEN..]);
-    let body = take_resume(body).map(|(body, _)| body);
+    let body = take_extensions(body).map(|(body, _)| body);
     let message = body.as_deref().ok().and_then(|b| Message::decode(b).ok());
     let of_secret = message.filter(|m| Key::from_parts([SECRET, m.uid, m.channel]) == key);
     match of_secret {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 
 use mles::protocol::Keyring;
-use mles::{Broker, Settings, Stats};
+use mles::{Broker, Settings, Stats, TokenKey};
 
 use super::annotate::{SECRET, hex, unhex};
 use super::epochs::Epochs;
@@ -19,6 +19,9 @@ const ORIGIN: &str = "https://chat.example";
 /// The server of the examples, and the clients of one section.
 pub(super) struct World {
     broker: Broker,
+    /// The server that plays the other sections: those about tokens need one that takes them.
+    other: Broker,
+    takes_tokens: bool,
     epochs: Epochs,
     clients: HashMap<String, Connection>,
     section: String,
@@ -44,8 +47,12 @@ impl World {
             ..websocket::settings()
         };
         settings.websocket.origins = vec![ORIGIN.to_owned()];
+        let mut with_tokens = settings.clone();
+        with_tokens.tokens.keys = vec![TokenKey::secret(b"token-secret")];
         Self {
             broker: start(settings),
+            other: start(with_tokens),
+            takes_tokens: false,
             epochs: Epochs::default(),
             clients: HashMap::new(),
             section: String::new(),
@@ -90,6 +97,10 @@ impl World {
         if self.section != block.section {
             self.end_section();
             self.section.clone_from(&block.section);
+            if self.section.contains("Tokens") != self.takes_tokens {
+                std::mem::swap(&mut self.broker, &mut self.other);
+                self.takes_tokens = !self.takes_tokens;
+            }
         }
         match block.language.as_str() {
             "http" => http::play(address(&self.broker), block, &mut self.epochs),
