@@ -13,7 +13,11 @@ use crate::protocol::{NOTICE_MAGIC, Notice, Position, frame_len, frames, is_pres
 /// it. Two encodings are equal if they are the same `static`.
 #[derive(Debug)]
 pub struct Encoding {
-    /// The same for members that are sent notices only; none is encoded as nothing.
+    /// The same for members that are sent notices only. Without it they are sent nothing.
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "only servers have members without the right to subscribe")
+    )]
     silent: Option<&'static Self>,
     /// `true` if frames become no units.
     is_silent: bool,
