@@ -16,7 +16,10 @@ pub struct Encoding {
     /// The same for members that are sent notices only. Without it they are sent nothing.
     #[cfg_attr(
         not(feature = "server"),
-        allow(dead_code, reason = "only servers have members without the right to subscribe")
+        allow(
+            dead_code,
+            reason = "only servers have members without the right to subscribe"
+        )
     )]
     silent: Option<&'static Self>,
     /// `true` if frames become no units.

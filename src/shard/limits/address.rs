@@ -1,7 +1,8 @@
 //! The key that clients are counted by.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// One client address as limits count it: an IPv4 address, or the /64 network of an IPv6 address,
 /// because whoever has one address of a /64 has them all.
@@ -25,6 +26,18 @@ impl AddressKey {
                 let network = [a, b, c, d].into_iter();
                 Self::V6(network.fold(0, |bits, segment| bits << 16 | u64::from(segment)))
             }
+        }
+    }
+}
+
+impl FromStr for AddressKey {
+    type Err = AddrParseError;
+
+    /// Reads an address, or a /64 network as it is displayed.
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.strip_suffix("/64") {
+            Some(network) => network.parse().map(|ip: Ipv6Addr| Self::of(ip.into())),
+            None => text.parse().map(Self::of),
         }
     }
 }
@@ -61,6 +74,29 @@ mod tests {
             key("2001:db8:1:2:ffff:ffff:ffff:ffff")
         );
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn what_is_displayed_is_read_again() {
+        for (ip, shown) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(key(ip).to_string(), shown);
+            assert_eq!(shown.parse(), Ok(key(ip)));
+            assert_eq!(ip.parse(), Ok(key(ip)));
+        }
+        for text in [
+            "",
+            "unnamed",
+            "192.0.2.0/64",
+            "2001:db8::/48",
+            "/64",
+            "host",
+        ] {
+            assert!(text.parse::<AddressKey>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Ban {
     pub(crate) address: AddressKey,
     /// The time that it still lasts.
     pub(crate) left: Duration,
+    /// The number of wrong keys that it is for.
+    pub(crate) wrong_keys: usize,
 }
 
 /// The bans of a broker.
@@ -41,8 +43,14 @@ pub(crate) struct Bans {
 #[derive(Debug, Default)]
 struct Records {
     suspects: HashMap<AddressKey, Suspect>,
-    /// When each ban ends.
-    banned: HashMap<AddressKey, Instant>,
+    banned: HashMap<AddressKey, BanRecord>,
+}
+
+/// What is remembered of a ban.
+#[derive(Clone, Copy, Debug)]
+struct BanRecord {
+    until: Instant,
+    wrong_keys: usize,
 }
 
 /// An address from which wrong keys came.
@@ -64,7 +72,7 @@ impl Bans {
         let address = AddressKey::of(ip);
         let mut records = unpoisoned(&self.records);
         let Records { suspects, banned } = &mut *records;
-        if banned.get(&address).is_some_and(|&until| until > now) {
+        if banned.get(&address).is_some_and(|ban| ban.until > now) {
             return None;
         }
         let is_recent = |suspect: &Suspect| now.duration_since(suspect.since) < settings.window;
@@ -82,11 +90,14 @@ impl Bans {
             return None;
         }
         suspects.remove(&address);
-        make_room(banned, |until| *until, |until| *until > now);
-        banned.insert(address, now + settings.time);
+        make_room(banned, |ban| ban.until, |ban| ban.until > now);
+        let ban = BanRecord {
+            until: now + settings.time,
+            wrong_keys: suspect.wrong_keys,
+        };
+        banned.insert(address, ban);
         self.are_any.store(true, Ordering::Relaxed);
-        let left = settings.time;
-        Some(Ban { address, left })
+        ban.at(address, now)
     }
 
     /// Returns how long `ip` is still banned; `None` if it is not.
@@ -95,39 +106,45 @@ impl Bans {
             return None;
         }
         let records = unpoisoned(&self.records);
-        let until = records.banned.get(&AddressKey::of(ip))?;
-        left(*until, now)
+        let address = AddressKey::of(ip);
+        let ban = records.banned.get(&address)?.at(address, now)?;
+        Some(ban.left)
     }
 
     /// Lists the bans, those that last longest first, and at most `limit`.
     pub(crate) fn list(&self, limit: usize, now: Instant) -> Vec<Ban> {
         let records = unpoisoned(&self.records);
-        let bans = records.banned.iter().filter_map(|(&address, &until)| {
-            let left = left(until, now)?;
-            Some(Ban { address, left })
-        });
-        let mut bans: Vec<_> = bans.collect();
+        let bans = records.banned.iter();
+        let mut bans: Vec<_> = bans
+            .filter_map(|(&address, ban)| ban.at(address, now))
+            .collect();
         drop(records);
         bans.sort_unstable_by_key(|ban| (std::cmp::Reverse(ban.left), ban.address));
         bans.truncate(limit);
         bans
     }
 
-    /// Lifts the ban of `ip`, and forgets its wrong keys. Returns `false` if it is not banned.
-    pub(crate) fn lift(&self, ip: IpAddr, now: Instant) -> bool {
-        let address = AddressKey::of(ip);
+    /// Lifts the ban of an address, and forgets its wrong keys. Returns `false` if it is not banned.
+    pub(crate) fn lift(&self, address: AddressKey, now: Instant) -> bool {
         let mut records = unpoisoned(&self.records);
         records.suspects.remove(&address);
-        let until = records.banned.remove(&address);
+        let ban = records.banned.remove(&address);
         self.are_any
             .store(!records.banned.is_empty(), Ordering::Relaxed);
-        until.is_some_and(|until| until > now)
+        ban.is_some_and(|ban| ban.until > now)
     }
 }
 
-fn left(until: Instant, now: Instant) -> Option<Duration> {
-    let left = until.saturating_duration_since(now);
-    (!left.is_zero()).then_some(left)
+impl BanRecord {
+    /// Returns the ban of `address`, if it is in force.
+    fn at(self, address: AddressKey, now: Instant) -> Option<Ban> {
+        let left = self.until.saturating_duration_since(now);
+        (!left.is_zero()).then_some(Ban {
+            address,
+            left,
+            wrong_keys: self.wrong_keys,
+        })
+    }
 }
 
 /// Makes room for one more: forgets those that do not count any more, and if there are too many others, those that come
@@ -178,7 +195,7 @@ mod tests {
         assert_eq!(bans.left(ip("2001:db8:1:2::1"), now), None);
         let ban = wrong_key("2001:db8:1:2::3", now).unwrap();
         assert_eq!(ban.address.to_string(), "2001:db8:1:2::/64");
-        assert_eq!(ban.left, 10 * MINUTE);
+        assert_eq!((ban.left, ban.wrong_keys), (10 * MINUTE, 3));
         assert_eq!(bans.left(ip("2001:db8:1:2:9::"), now), Some(10 * MINUTE));
         assert_eq!(bans.left(ip("2001:db8:1:3::1"), now), None);
         // What it tries while it is banned does not make the ban longer.
@@ -229,11 +246,12 @@ mod tests {
             after: Some(1),
             ..settings()
         };
-        assert!(!bans.lift(ip("192.0.2.1"), now));
+        let address: AddressKey = "192.0.2.1".parse().unwrap();
+        assert!(!bans.lift(address, now));
         assert!(bans.wrong_key(ip("192.0.2.1"), &once, now).is_some());
-        assert!(bans.lift(ip("::ffff:192.0.2.1"), now));
+        assert!(bans.lift(address, now));
         assert_eq!(bans.left(ip("192.0.2.1"), now), None);
-        assert!(!bans.lift(ip("192.0.2.1"), now));
+        assert!(!bans.lift(address, now));
     }
 
     #[test]
