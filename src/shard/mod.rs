@@ -84,7 +84,7 @@ use dashmap::DashMap;
 use pin_project_lite::pin_project;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::access::Access;
+use crate::access::{Access, Subject};
 use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
@@ -336,10 +336,11 @@ impl Common {
         });
     }
 
-    /// Returns the number by which a channel knows a publisher again that names itself with a key. It is keyed by a
-    /// secret of this process, so that nobody can choose keys that meet those of others.
-    pub(crate) fn publisher_id(&self, uid: &str, key: &str) -> u64 {
-        self.hasher.hash_one((uid, key))
+    /// Returns the number by which a channel knows a publisher again that names itself with an idempotency key. It is
+    /// keyed by a secret of this process, so that nobody can choose keys that meet those of others; and the same
+    /// key of another subject is another publisher.
+    pub(crate) fn publisher_id(&self, subject: Option<Subject<'_>>, uid: &str, key: &str) -> u64 {
+        self.hasher.hash_one((subject, uid, key))
     }
 
     /// Returns the settings of the channel called `name`.

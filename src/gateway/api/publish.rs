@@ -75,7 +75,7 @@ impl Caller<'_> {
         let form = form(request)?;
         let idempotency = idempotency_key(request)?.map(|key| {
             let common = &shard.common;
-            common.publisher_id(&names.uid, key)
+            common.publisher_id(admitted.rights.subject(), &names.uid, key)
         });
         let prefix = BodyPrefix::new(&names.uid, &names.channel);
         let limits = shard.read_limits();
