@@ -13,7 +13,9 @@ use crate::shard::stats::Stats;
 /// Says who may join.
 pub(super) fn access(settings: &Settings) -> &'static str {
     let has_key = settings.keyring.is_secret() || !settings.keys.is_empty();
-    if has_key {
+    if has_key && !settings.rules.is_empty() {
+        "a key is set, and rules say what it allows"
+    } else if has_key {
         "a key is set"
     } else if settings.allow_anonymous {
         "no key is set: anyone who can reach it may join"

@@ -91,6 +91,9 @@ impl RefusalGuide {
         if self.uid.is_some() {
             causes.push("another session of the same name is on the channel: see --random-cid");
         }
+        causes.push(
+            "the rules of the server give the key no right in the channel, or not with this name",
+        );
         causes.push("the server is at its limit of connections or channels");
         causes.push("the name, the channel or the message is longer than the server allows");
         let lines: Vec<_> = causes.iter().map(|cause| format!("  - {cause}")).collect();

@@ -18,6 +18,7 @@ mod cli_peer;
 mod cli_positions;
 mod cli_proxies;
 mod cli_pub;
+mod cli_rights;
 mod cli_serve;
 mod cli_sub;
 mod cli_tls;
