@@ -66,13 +66,29 @@ fn every_configuration_is_accepted() {
         if block.language != "toml" || block.text.contains("[dependencies]") {
             continue;
         }
-        fs::write(&file, &block.text).unwrap();
+        fs::write(&file, with_key_files(&block.text, folder.path())).unwrap();
         let output = mles().arg("check-config").arg(&file).output().unwrap();
         let (code, _, complaint) = taken(&output);
         assert_eq!(code, 0, "{}: {complaint}", block.place);
         checked += 1;
     }
     assert!(checked > 0, "no document has a configuration");
+}
+
+/// Puts key files of this test in the place of those that a configuration names.
+fn with_key_files(text: &str, folder: &Path) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let name = line.strip_prefix("file = \"/etc/mles/");
+        let Some(name) = name.and_then(|name| name.strip_suffix(".key\"")) else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let path = folder.join(name);
+        fs::write(&path, format!("secret of {name}")).unwrap();
+        lines.push(format!("file = {path:?}"));
+    }
+    lines.join("\n")
 }
 
 #[test]
