@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::settings::Settings;
 use crate::shard::labels::MemoryKind;
+use crate::shard::stats::Stats;
 use crate::shard::thread::seeds;
 use crate::tls::PairFiles;
 
@@ -189,4 +190,16 @@ fn what_has_no_bound_has_no_limit() {
     let (_, text) = rendered(None);
     assert!(text.contains("mles_memory_bytes{kind=\"stalled_queues\"} 0"));
     assert!(!text.contains("mles_memory_limit_bytes{kind=\"stalled_queues\"}"));
+}
+
+#[test]
+fn every_counter_of_the_log_is_documented() {
+    let (_, section) = OPERATIONS.split_once("\n## Counters\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    for (name, _) in Stats::default().entries() {
+        assert!(
+            section.contains(&format!("`{name}`")),
+            "{name} is missing in Counters"
+        );
+    }
 }
