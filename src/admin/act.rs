@@ -1,5 +1,7 @@
 //! Actions: what an operator has the broker do.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -34,6 +36,25 @@ pub(super) fn drain(state: &AdminState) -> DrainView {
     DrainView {
         state: state.common.state().name(),
     }
+}
+
+/// A ban that was lifted.
+#[derive(Debug, Serialize)]
+pub(super) struct LiftedView {
+    lifted: String,
+}
+
+/// Lifts the ban of an address, or of a network as `/api/bans` shows it.
+pub(super) fn lift_ban(state: &AdminState, address: &str) -> Result<LiftedView, Problem> {
+    let network = address
+        .parse()
+        .map_err(|_| Problem::bad_request("an IP address is needed, as in /api/bans"))?;
+    if !state.common.limiter.bans.lift(network, Instant::now()) {
+        return Err(Problem::not_found("this address is not banned"));
+    }
+    tracing::info!("ban of {network} lifted by an operator");
+    let lifted = address.to_owned();
+    Ok(LiftedView { lifted })
 }
 
 /// Ends a session.

@@ -41,6 +41,10 @@ enum Resource<'a> {
     EndSession(&'a str),
     /// Links to upstream servers.
     Links,
+    /// Addresses that are kept out.
+    Bans,
+    /// The ban of that address, to be lifted.
+    Ban(Cow<'a, str>),
     /// The end of the server in peace.
     Drain,
     /// A part of the dashboard.
@@ -63,6 +67,7 @@ impl<'a> Resource<'a> {
             "/api/channels" => Self::Channels,
             "/api/sessions" => Self::Sessions,
             "/api/links" => Self::Links,
+            "/api/bans" => Self::Bans,
             "/api/drain" => Self::Drain,
             _ => return Self::find_one(path),
         };
@@ -79,6 +84,9 @@ impl<'a> Resource<'a> {
             };
             (!name.is_empty()).then_some((name, action))
         };
+        if let Some((address, None)) = one_of("/api/bans/") {
+            return Ok(Some(Self::Ban(decode(address)?)));
+        }
         Ok(match (one_of("/api/channels/"), one_of("/api/sessions/")) {
             (Some((name, None)), _) => Some(Self::Channel(decode(name)?)),
             (Some((name, Some("clear"))), _) => Some(Self::ClearHistory(decode(name)?)),
@@ -97,18 +105,19 @@ impl<'a> Resource<'a> {
 
     /// Returns its methods, as the header `Allow` has them.
     const fn methods(&self) -> &'static str {
-        if self.is_action() {
-            "POST"
-        } else {
-            "GET, HEAD"
+        match self {
+            Self::Ban(_) => "DELETE",
+            _ if self.is_action() => "POST",
+            _ => "GET, HEAD",
         }
     }
 
     /// Returns `true` if it has that method.
     fn takes(&self, method: &Method) -> bool {
         match *method {
+            Method::DELETE => matches!(self, Self::Ban(_)),
             Method::POST => self.is_action(),
-            Method::GET | Method::HEAD => !self.is_action(),
+            Method::GET | Method::HEAD => !self.is_action() && !matches!(self, Self::Ban(_)),
             _ => false,
         }
     }
@@ -164,6 +173,8 @@ async fn respond(
         Resource::Sessions => found(&view::sessions(state, query).await?),
         Resource::EndSession(id) => found(&act::end_session(state, id).await?),
         Resource::Links => found(&view::links(state, query)?),
+        Resource::Bans => found(&view::bans(state, query)?),
+        Resource::Ban(address) => found(&act::lift_ban(state, &address)?),
         Resource::Drain => found(&act::drain(state)),
         Resource::File(file) => files::response(file),
     })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mles::protocol::Keyring;
 use mles::{BanSettings, Broker, ListenerKind, NamedKey, Rate, Settings};
 
+use crate::admin::{ask, get};
 use crate::common::events::Events;
 use crate::common::http::{Answer, Http};
 use crate::common::tls_proxy::{Authority, tunnel};
@@ -469,4 +470,33 @@ fn an_event_stream_that_was_admitted_lives_on_over_the_rate() {
     Client::join(&broker, "late", "room").assert_closed();
     publisher.send(b"hi");
     assert_eq!(events.text(), "hi");
+}
+
+#[test]
+fn an_operator_sees_bans_and_lifts_them() {
+    let mut settings = banning();
+    settings.admin.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let broker = start(settings);
+    assert_eq!(get(&broker, "/api/bans"), serde_json::json!({"bans": []}));
+    for i in 0..3 {
+        join_from(&broker, &format!("2001:db8:1:2::{i}"), "guess", "a").assert_closed();
+    }
+    wait_until("the network is banned", || broker.stats().bans == 1);
+    let bans = get(&broker, "/api/bans");
+    let ban = &bans["bans"][0];
+    assert_eq!(ban["address"], "2001:db8:1:2::/64");
+    assert!(ban["seconds_left"].as_f64().unwrap() > 0.0);
+    let lift = |address: &str| ask(&broker, &format!("DELETE /api/bans/{address}")).status;
+    assert_eq!((lift("nobody"), lift("192.0.2.1")), (400, 404));
+    assert_eq!(
+        (lift("2001:db8:1:2::%2F64"), lift("2001:db8:1:2::%2F64")),
+        (200, 404)
+    );
+    let answer = ask(&broker, "POST /api/bans/192.0.2.1");
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, Some("delete"))
+    );
+    let _client = join_from(&broker, "2001:db8:1:2::9", "secret", "a");
+    wait_until("it may join again", || broker.stats().joined == 1);
 }

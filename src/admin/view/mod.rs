@@ -1,5 +1,6 @@
 //! Views: what there is to see, as JSON. Every field is described in `docs/OPERATIONS.md`.
 
+mod bans;
 mod channels;
 mod links;
 mod server;
@@ -8,6 +9,7 @@ mod shards;
 
 use std::time::{Duration, SystemTime};
 
+pub(super) use bans::bans;
 pub(super) use channels::{channel, channels};
 pub(super) use links::links;
 pub(super) use server::server;
