@@ -106,11 +106,14 @@ impl Denied {
     const HOST: &'static str = "without a key, this server answers only to its IP address and localhost; \
                                 list other names, as in --ws-origin http://NAME";
 
-    /// Returns `true` if a wrong key was shown: whoever shows many is guessing.
+    /// Returns `true` if a wrong key was shown, or a token that no key has signed: whoever shows many is guessing.
     pub(crate) const fn is_wrong_key(&self) -> bool {
         matches!(
             self,
-            Self::WrongKey { .. } | Self::WrongAuth { .. } | Self::WrongSecret
+            Self::WrongKey { .. }
+                | Self::WrongAuth { .. }
+                | Self::WrongSecret
+                | Self::Token(TokenError::Signature)
         )
     }
 

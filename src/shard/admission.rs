@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Common;
 use super::limits::{AddressKey, Ban, Meter, RateReached, Subject, TooOften};
 use super::refusal::Refusal;
-use crate::access::{Proof, Rights};
+use crate::access::{Proof, Rights, Subject as Grantee};
 use crate::rate::Rate;
 
 impl Common {
@@ -40,8 +40,8 @@ impl Common {
         let rights = live
             .access
             .join(proof, peer, uid, channel, SystemTime::now())?;
-        if let Some((rate, key)) = limits.join_rate_per_key.zip(rights.key_name()) {
-            let subject = Subject::JoinsWith(key.into());
+        if let Some((rate, key)) = limits.join_rate_per_key.zip(key_of(&rights)) {
+            let subject = Subject::JoinsWith(key);
             self.take_one(subject, rate, RateReached::JoinsOfKey)?;
         }
         Ok(rights)
@@ -65,8 +65,8 @@ impl Common {
             let subject = Subject::publishes_from(peer.ip());
             meters.push(rates.meter(subject, rate, RateReached::PublishesOfAddress, now));
         }
-        if let Some((rate, key)) = limits.publish_rate_per_key.zip(rights.key_name()) {
-            let subject = Subject::PublishesWith(key.into());
+        if let Some((rate, key)) = limits.publish_rate_per_key.zip(key_of(rights)) {
+            let subject = Subject::PublishesWith(key);
             meters.push(rates.meter(subject, rate, RateReached::PublishesOfKey, now));
         }
         meters
@@ -113,4 +113,13 @@ impl Common {
             .bans
             .wrong_key(ip, &settings.limits.bans, Instant::now())
     }
+}
+
+/// Returns what a client has proved, for rates per key; `None` if that is nothing. Whoever has a token has a rate of its
+/// own. No key has a name with a space.
+fn key_of(rights: &Rights) -> Option<Box<str>> {
+    Some(match rights.subject()? {
+        Grantee::Key(name) => name.into(),
+        Grantee::Token(uid) => format!("token {uid}").into(),
+    })
 }
