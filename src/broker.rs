@@ -252,6 +252,12 @@ impl StopHandle {
         self.common.begin_drain();
     }
 
+    /// Returns `true` once a stop has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.common.phase.borrow() != BrokerPhase::Running
+    }
+
     /// Stops at once.
     pub fn abort(&self) {
         self.common.advance(BrokerPhase::Stopped);

@@ -83,7 +83,8 @@ pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
     AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck,
-    PeerSettings, ProxySettings, Settings, TlsSettings, TokenSettings, WebSocketSettings,
+    OpenSockets, PeerSettings, ProxySettings, Settings, TlsSettings, TokenSettings,
+    WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

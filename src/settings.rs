@@ -1,8 +1,9 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessRule, NamedKey, TokenKey};
@@ -364,11 +365,47 @@ impl fmt::Debug for AdminToken {
     }
 }
 
+/// Listening sockets for TCP that are open before a broker is started, such as those that a service manager passes on.
+///
+/// They stay open for as long as any copy of this.
+#[derive(Clone, Default)]
+pub struct OpenSockets(Arc<[TcpListener]>);
+
+impl OpenSockets {
+    /// Returns the socket on `address`, if there is one.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<&TcpListener> {
+        let is_at = |socket: &&TcpListener| socket.local_addr().ok() == Some(address);
+        self.0.iter().find(is_at)
+    }
+}
+
+impl From<Vec<TcpListener>> for OpenSockets {
+    fn from(sockets: Vec<TcpListener>) -> Self {
+        Self(sockets.into())
+    }
+}
+
+impl PartialEq for OpenSockets {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.is_empty() && other.0.is_empty())
+    }
+}
+
+impl Eq for OpenSockets {}
+
+impl fmt::Debug for OpenSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sockets", self.0.len())
+    }
+}
+
 /// Everything a broker needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Addresses to listen on for Mles v1 over TCP; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// Sockets that are open already: a listener on the address of one of them takes it, on all shards.
+    pub sockets: OpenSockets,
     /// The number of shards; `None` is one for each core that this process may use.
     pub shards: Option<usize>,
     /// Bind each shard's thread to one core. Only where the cores are reserved for the broker: next to another
@@ -417,6 +454,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8077))],
+            sockets: OpenSockets::default(),
             shards: None,
             pin: false,
             keyring: Keyring::default(),

@@ -75,7 +75,10 @@ impl BoundListeners {
         let all: Vec<_> = all_addresses(settings).collect();
         for &address in addresses {
             check_listener(settings, address, acceptor.kind())?;
-            let listeners = bind(address, shards.into(), &all)?;
+            let listeners = match settings.sockets.at(address) {
+                Some(socket) => share(socket, shards)?,
+                None => bind(address, shards.into(), &all)?,
+            };
             self.0.push((acceptor.clone(), listeners));
         }
         Ok(())
@@ -116,9 +119,19 @@ pub(super) fn bind_admin(settings: &Settings) -> Result<Vec<TcpListener>, StartE
         if admin.token.is_none() && !address.ip().to_canonical().is_loopback() {
             return Err(StartError::AdminUnprotected(address));
         }
-        sockets.extend(bind(address, 1, &all)?.sockets);
+        let listeners = match settings.sockets.at(address) {
+            Some(socket) => share(socket, 1)?,
+            None => bind(address, 1, &all)?,
+        };
+        sockets.extend(listeners.sockets);
     }
     Ok(sockets)
+}
+
+/// Takes a socket that is open already, and stays open for others.
+fn share(socket: &TcpListener, shards: u16) -> Result<Listeners, StartError> {
+    let own = socket.try_clone().map_err(StartError::Thread)?;
+    Listeners::share(own, shards.into()).map_err(StartError::Thread)
 }
 
 /// Accepts from all of `sockets` on `shard`.

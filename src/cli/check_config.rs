@@ -34,7 +34,7 @@ pub(super) fn run(args: CheckConfigArgs) -> ExitCode {
     let sources = Sources {
         file: Some(args.file),
         environment: Environment::of_process(),
-        options: Vec::new(),
+        ..Sources::default()
     };
     let resolved = match resolve(&sources) {
         Ok(resolved) => resolved,

@@ -14,9 +14,9 @@ use super::logging::{Log, say_error};
 use super::open_files::OpenFilesNotice;
 use super::options::ConfigOptions;
 use super::signals::Signals;
-use super::{exit, open_files};
+use super::{exit, inherited, open_files, service};
 use crate::broker::{Broker, BrokerError, StartError};
-use crate::config::{Environment, Resolved, Sources, resolve};
+use crate::config::{Environment, LogFormat, Resolved, Sources, resolve};
 use crate::net::ListenError;
 
 /// The environment variable that names the file if no option does.
@@ -89,10 +89,19 @@ impl ServeError {
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let environment = Environment::of_process();
     let from_environment = environment.get(CONFIG_VARIABLE).map(PathBuf::from);
+    let mut options = args.options;
+    let sockets = match inherited::take(&mut options) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            say_error(LogFormat::Human, error);
+            return ExitCode::from(exit::FAILED);
+        }
+    };
     let sources = Sources {
         file: args.config.or(from_environment),
         environment,
-        options: args.options.0,
+        options: options.0,
+        sockets,
     };
     let resolved = match resolve(&sources) {
         Ok(resolved) => resolved,
@@ -153,10 +162,12 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError
         Signals::new().map_err(ServeError::Signals)?
     };
     let (access, upstreams) = (access(&settings), upstreams(&settings));
+    let stop_within = settings.drain_grace.saturating_add(settings.drain_deadline);
     let broker = Broker::start(settings)?;
     announce(&broker, access, &upstreams, log);
 
     let handle = broker.stop_handle();
+    service::follow(handle.clone(), stop_within).map_err(ServeError::Thread)?;
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("mles-wait".to_owned())

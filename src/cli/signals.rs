@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::service;
 use crate::broker::StopHandle;
 
 /// Listens to signals. From its creation on, none of them ends the process by itself.
@@ -48,11 +49,15 @@ impl Signals {
                     broker.drain();
                 }
                 OperatorRequest::Stats => tell(&broker),
-                OperatorRequest::Hangup => match broker.reload_certificates() {
-                    // What came of it has been logged.
-                    Ok(true) | Err(_) => {}
-                    Ok(false) => tracing::info!("SIGHUP: there is nothing to reload"),
-                },
+                OperatorRequest::Hangup => {
+                    service::reloading();
+                    match broker.reload_certificates() {
+                        // What came of it has been logged.
+                        Ok(true) | Err(_) => {}
+                        Ok(false) => tracing::info!("SIGHUP: there is nothing to reload"),
+                    }
+                    service::reloaded();
+                }
             }
         }
     }

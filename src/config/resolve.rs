@@ -17,7 +17,7 @@ use super::value::RawValue;
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 use crate::server_name::ServerName;
-use crate::settings::{AdminToken, Settings};
+use crate::settings::{AdminToken, OpenSockets, Settings};
 use crate::tls::ClientTlsOptions;
 
 /// The layers of a configuration, the weakest first.
@@ -29,6 +29,8 @@ pub(crate) struct Sources {
     pub(crate) environment: Environment,
     /// The options of the command line, each with the words given for it.
     pub(crate) options: Vec<(&'static Opt, Vec<String>)>,
+    /// Sockets that are open already, at addresses that the options name.
+    pub(crate) sockets: OpenSockets,
 }
 
 /// A configuration that has been checked as a whole.
@@ -129,6 +131,7 @@ pub(super) fn resolve_with_file(
     warnings.extend(keys_without_rights(&config, has_default));
     config.settings.keyring = keyring(&config, key);
     config.settings.admin.token = admin_token.map(|token| AdminToken::new(token.0));
+    config.settings.sockets = sources.sockets.clone();
     Ok(Resolved {
         config,
         origins,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -38,7 +39,11 @@ pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, acce
         _ = draining => {}
         () = accept_all(&shard, &listener, &acceptor) => {}
     }
-    // The kernel would reset those that wait; like this they are told that the broker is stopping, as far as they can be.
+    // Others may serve those that wait on a socket of several programs. On one of ours the kernel would reset them; like
+    // this they are told that the broker is stopping, as far as they can be.
+    if !SockRef::from(&listener).reuse_port().unwrap_or(false) {
+        return;
+    }
     for _ in 0..MOST_WAITING {
         let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await else {
             return;

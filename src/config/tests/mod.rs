@@ -33,6 +33,7 @@ impl Case<'_> {
             file: None,
             environment: Environment::new(self.environment.iter().map(variable)),
             options: self.options.iter().map(option).collect(),
+            ..Sources::default()
         };
         let file = ConfigFile::new(Path::new("mles.toml"), self.file.to_owned());
         resolve_with_file(&sources, Some(&file))

@@ -216,6 +216,8 @@ fn every_field_of_the_settings_has_an_option() {
         "settings.channels.patterns",
         "settings.keyring.addr_key",
         "settings.keyring.shared",
+        // Passed by a service manager.
+        "settings.sockets",
         "settings.keys",
         "settings.peer.keyring",
         "settings.rules",
