@@ -25,10 +25,9 @@ use self::documents::{blocks, code_spans, markdown};
 use crate::program::{mles, taken};
 
 /// Languages of fenced blocks, and who checks them.
-const LANGUAGES: [(&str, &str); 15] = [
+const LANGUAGES: [(&str, &str); 14] = [
     ("sh", "this module"),
     ("toml", "this module"),
-    ("ini", "this module"),
     ("json", "this module"),
     ("rust", "this module"),
     ("js", "tests/browser/clients.test.mjs"),
