@@ -14,6 +14,7 @@ mod cli_input;
 mod cli_keys;
 mod cli_leaving;
 mod cli_output;
+mod cli_packages;
 mod cli_peer;
 mod cli_positions;
 mod cli_proxies;

@@ -42,15 +42,7 @@ fn every_stand_in_is_for_a_command_of_the_documentation() {
 #[test]
 fn every_unit_is_accepted_by_systemd() {
     let folder = super::checkout().join("configs/systemd");
-    let units = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let is_unit = |path: &std::path::PathBuf| {
-        path.extension()
-            .is_some_and(|ext| ext == "service" || ext == "socket")
-    };
-    let units: Vec<_> = units.filter(is_unit).collect();
-    assert_eq!(units.len(), 2, "{units:?}");
+    let units = ["mles.service", "examples/mles.socket"].map(|unit| folder.join(unit));
     let test = "docs::every_unit_is_accepted_by_systemd";
     let mut terminal = match Terminal::open() {
         Ok(terminal) => terminal,
