@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
+use serde::Deserialize;
+
 use super::admin::{ADMIN_EXIT_CODES, AdminArgs, AdminError, admin_exit_code};
 use super::output::{print, printed};
+use crate::escape::Escaped;
 
 /// Drain a running server: let its clients go, then stop
 #[derive(clap::Args)]
@@ -22,6 +25,12 @@ pub(super) struct DrainArgs {
     admin: AdminArgs,
 }
 
+/// What the server answers.
+#[derive(Deserialize)]
+struct DrainState {
+    state: String,
+}
+
 pub(super) fn run(args: &DrainArgs) -> ExitCode {
     match drain(args) {
         Ok(said) => printed(print(&said)),
@@ -31,6 +40,10 @@ pub(super) fn run(args: &DrainArgs) -> ExitCode {
 
 fn drain(args: &DrainArgs) -> Result<String, AdminError> {
     let client = args.admin.client()?;
-    client.act("drain")?;
-    Ok(format!("the server at {} is draining\n", client.place()))
+    let state: DrainState = client.act("drain")?;
+    Ok(format!(
+        "the server at {} is {}\n",
+        client.place(),
+        Escaped(&state.state)
+    ))
 }

@@ -5,6 +5,7 @@
     reason = "a test program: it says where it cannot go on"
 )]
 
+mod cli_admin;
 mod cli_arguments;
 mod cli_client;
 mod cli_config;

@@ -129,15 +129,18 @@ function showProblem(error) {
 }
 
 /** What a reload has changed, for people. */
-function reloadSaid(report) {
+function reloadSaid({ changed, opened, closed, needs_restart, sessions_ended }) {
   const list = (title, items) =>
-    items?.length > 0 ? [make("p", {}, title), make("ul", {}, ...items.map((item) => make("li", {}, textOf(item))))] : [];
-  const said = [...list("Changed:", report?.changed), ...list("Needs a restart:", report?.needs_restart)];
+    items.length > 0 ? [make("p", {}, title), make("ul", {}, ...items.map((item) => make("li", {}, item)))] : [];
+  const addresses = (listeners) => listeners.map(({ kind, address }) => `${kind} ${address}`);
+  const said = [
+    ...list("Changed:", changed),
+    ...list("Opened:", addresses(opened)),
+    ...list("Closed:", addresses(closed)),
+    ...list("Needs a restart:", needs_restart),
+    ...(sessions_ended > 0 ? [make("p", {}, `Sessions ended that have lost their rights: ${sessions_ended}`)] : []),
+  ];
   return said.length > 0 ? said : [make("p", {}, "Nothing has changed.")];
-}
-
-function textOf(item) {
-  return typeof item === "string" ? item : Object.values(item).join(" ");
 }
 
 function listen() {

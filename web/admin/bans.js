@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { button } from "./columns.js";
 import { confirm } from "./confirm.js";
 import { make } from "./dom.js";
-import { digits, duration } from "./format.js";
+import { duration } from "./format.js";
 import { Table, figure, text } from "./table.js";
 
 /** Asks whether an address is to be let in again. */
@@ -27,8 +27,7 @@ export class Bans {
     label: "Banned addresses",
     columns: [
       text("Address", ({ address }) => address, { rowHeader: true }),
-      figure("Ends in", ({ seconds_left }) => duration(seconds_left)),
-      figure("Wrong keys", ({ failures }) => digits(failures)),
+      figure("Ends in", ({ left_seconds }) => duration(left_seconds)),
       button("Lift", ({ address }) => `Lift the ban of ${address}`, confirmLift),
     ],
     key: ({ address }) => address,

@@ -114,13 +114,14 @@ impl AdminClient {
         serde_json::from_slice(&body).map_err(|_| self.foreign())
     }
 
-    /// Has something done, and returns the answer, which may be empty.
+    /// Has something done, and returns what came of it.
     ///
     /// # Errors
     ///
     /// Like [`Self::get`].
-    pub(in crate::cli) fn act(&self, path: &str) -> Result<Bytes, AdminError> {
-        self.ask(&Method::POST, &format!("/api/{path}"))
+    pub(in crate::cli) fn act<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+        let body = self.ask(&Method::POST, &format!("/api/{path}"))?;
+        serde_json::from_slice(&body).map_err(|_| self.foreign())
     }
 
     /// Returns `None` if all is well at a path for probes, else the reasons why not.
