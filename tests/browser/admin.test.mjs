@@ -260,11 +260,13 @@ for (const [name, options] of Object.entries(VIEWS)) {
     await until(async () => /^[1-9]/.test(await figure(page, "Published").textContent()));
     assert.deepEqual(await violations(page), []);
     await screenshot(page, `admin-${name}`);
+    assert.doesNotMatch(await page.locator("main").innerText(), /undefined|NaN|\[object/);
     for (const view of ["Channels", "Sessions", "Links", "Bans"]) {
       await page.getByRole("link", { name: view, exact: true }).click();
       await page.getByRole("heading", { name: view, level: 1 }).waitFor();
       await page.locator("tbody tr").first().waitFor();
       assert.deepEqual(await violations(page), [], view);
+      assert.doesNotMatch(await page.locator("main").innerText(), /undefined|NaN|\[object/);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(overflow <= 0, `${view} is wider than the screen by ${overflow}`);
       await screenshot(page, `admin-${name}-${view.toLowerCase()}`);

@@ -86,6 +86,11 @@ pub(super) const STAND_INS: &[StandIn] = &[
         Instead::Run("bash -n scripts/bench"),
     ),
     row("scripts/test", "runs this test", Instead::Usage),
+    row(
+        "mles top",
+        "needs a terminal",
+        Instead::Run("mles top --help"),
+    ),
     row("loadgen ", MEASURES, Instead::Arguments),
     row("target/release/loadgen ", MEASURES, Instead::Arguments),
 ];
