@@ -55,6 +55,15 @@ test("a pause breaks the line", () => {
   assert.deepEqual(samples.points.map(({ values }) => values === null), [false, true, false]);
 });
 
+test("samples in quick succession are one", () => {
+  const samples = new Samples();
+  samples.add(0, ...answers({ frames_in: 0 }));
+  samples.add(20, ...answers({ frames_in: 90 }));
+  samples.add(1_000, ...answers({ frames_in: 100 }));
+  assert.equal(samples.points.length, 2);
+  assert.equal(samples.now.published, 100);
+});
+
 test("an axis ends at a round number", () => {
   const tops = [0, 0.3, 1, 1.1, 2, 4.2, 37, 1_001].map((value) => ceiling(value, 1000));
   assert.deepEqual(tops, [1, 1, 1, 2, 2, 5, 50, 2_000]);

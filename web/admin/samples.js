@@ -4,6 +4,8 @@
 export const SPAN = 600_000;
 /** Milliseconds without a sample after which a line is broken. */
 const GAP = 5_000;
+/** Milliseconds between two samples: over less than that, chance makes the rates. */
+const LEAST = 700;
 
 /** Figures over time. Pure: the time comes with each sample. */
 export class Samples {
@@ -16,6 +18,7 @@ export class Samples {
   /** Takes the answers of /api/server and /api/shards that came at `at`, in milliseconds. */
   add(at, server, shards) {
     const last = this.#last;
+    if (last !== null && at - last.at < LEAST) return; // somebody pressed a button in between
     const isSame = last !== null && last.server.started === server.started && last.server.pid === server.pid;
     if (last !== null && (!isSame || at - last.at > GAP)) this.points.push({ at: last.at + 1, values: null });
     const seconds = last === null ? 0 : (at - last.at) / 1000;
