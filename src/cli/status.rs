@@ -25,7 +25,7 @@ const PARTS: [(&str, &str); 5] = [
     ("links", "links"),
 ];
 /// Counters that are shown under "Lost" if they are not 0: something did not arrive, or did not get in.
-const LOSSES: [&str; 9] = [
+const LOSSES: [&str; 11] = [
     "stalls",
     "dropped_frames",
     "slow_disconnects",
@@ -35,6 +35,8 @@ const LOSSES: [&str; 9] = [
     "frames_overdue",
     "partials_evicted",
     "accept_errors",
+    "publishes_denied",
+    "bans",
 ];
 
 /// Show how a running server is

@@ -26,6 +26,10 @@ const TROUBLES = {
   publishers_forgotten: "publishers forgotten before their time",
   orphaned_frames: "messages of sessions that had just ended",
   congestions: "times that one shard could not keep up with another",
+  publishes_denied: "messages ignored because their sender may not publish",
+  denied_disconnects: "sessions ended because they did what they have no right to",
+  throttled: "times that something came too often, and was held or refused",
+  bans: "addresses banned for wrong keys",
   accept_errors: "times that accepting a connection failed",
   stalls: "times that a shard did not turn its loop for a second",
 };
@@ -53,10 +57,10 @@ const SHARD_COLUMNS = (rates) => [
   figure("Its age", ({ mailbox }) => format.micros(mailbox.age_us), { isMinor: true }),
   {
     title: "State",
-    show: (cell, { is_stuck, congested, task }) => {
-      const condition = is_stuck ? `stuck: ${task}` : congested ? "congested" : (task ?? "idle");
+    show: (cell, { stuck, congested, task }) => {
+      const condition = stuck ? `stuck: ${task}` : congested ? "congested" : (task ?? "idle");
       setText(cell, condition);
-      cell.classList.toggle("worry", is_stuck || congested);
+      cell.classList.toggle("worry", stuck || congested);
     },
   },
 ];

@@ -63,7 +63,7 @@ pub(in crate::cli) struct Memory {
 pub(in crate::cli) struct Shard {
     pub(in crate::cli) id: u64,
     /// Set while it has not turned its loop for a second.
-    pub(in crate::cli) is_stuck: bool,
+    pub(in crate::cli) stuck: bool,
     pub(in crate::cli) sessions: u64,
     /// Unknown while it does not answer.
     pub(in crate::cli) channels: Option<u64>,
@@ -156,7 +156,7 @@ impl Session {
 impl Shard {
     /// Returns what it is doing, in a word or two.
     pub(in crate::cli) fn condition(&self) -> &str {
-        match (self.is_stuck, self.congested) {
+        match (self.stuck, self.congested) {
             (true, _) => "stuck",
             (false, true) => "congested",
             (false, false) => self.task.as_deref().unwrap_or("idle"),
@@ -165,6 +165,6 @@ impl Shard {
 
     /// Returns `true` if it does not keep up.
     pub(in crate::cli) const fn is_behind(&self) -> bool {
-        self.is_stuck || self.congested
+        self.stuck || self.congested
     }
 }

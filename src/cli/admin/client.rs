@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -111,7 +112,7 @@ impl AdminClient {
     /// When the server cannot be asked, says no, or answers something else.
     pub(in crate::cli) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         let body = self.ask(&Method::GET, &format!("/api/{path}"))?;
-        serde_json::from_slice(&body).map_err(|_| self.foreign())
+        self.parse(&body)
     }
 
     /// Has something done, and returns what came of it.
@@ -121,7 +122,7 @@ impl AdminClient {
     /// Like [`Self::get`].
     pub(in crate::cli) fn act<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         let body = self.ask(&Method::POST, &format!("/api/{path}"))?;
-        serde_json::from_slice(&body).map_err(|_| self.foreign())
+        self.parse(&body)
     }
 
     /// Returns `None` if all is well at a path for probes, else the reasons why not.
@@ -140,6 +141,17 @@ impl AdminClient {
             }
             _ => Err(self.refusal(&response, &body)),
         }
+    }
+
+    /// Reads an answer, which may be that of a server of another version.
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AdminError> {
+        serde_json::from_slice(body).map_err(|source| match source.classify() {
+            Category::Data => AdminError::Unknown {
+                place: self.place.authority.clone(),
+                source,
+            },
+            _ => self.foreign(),
+        })
     }
 
     fn foreign(&self) -> AdminError {

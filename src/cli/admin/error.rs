@@ -48,6 +48,12 @@ pub(in crate::cli) enum AdminError {
     /// Somebody else listens there.
     #[error("{0} is not the admin listener of an mles server")]
     Foreign(String),
+    /// The answer is JSON, but not what this version of the program asks for.
+    #[error("the server at {place} answers what this version of mles does not know: {source}")]
+    Unknown {
+        place: String,
+        source: serde_json::Error,
+    },
     /// No token was shown, or a wrong one.
     #[error("the admin listener at {place} wants a token: {}", token_reason(*is_shown))]
     Token { place: String, is_shown: bool },
