@@ -87,6 +87,13 @@ pub(super) const STAND_INS: &[StandIn] = &[
     ),
     row("scripts/test", "runs this test", Instead::Usage),
     row(
+        "curl -X POST http://127.0.0.1:8078/api/sessions/17/end",
+        "nobody has that session",
+        Instead::Run(
+            "curl -X POST http://127.0.0.1:8078/api/sessions/17/end | grep -q 'no such session'",
+        ),
+    ),
+    row(
         "mles top",
         "needs a terminal",
         Instead::Run("mles top --help"),
