@@ -27,7 +27,7 @@ export class Bans {
     label: "Banned addresses",
     columns: [
       text("Address", ({ address }) => address, { rowHeader: true }),
-      figure("Ends in", ({ left_seconds }) => duration(left_seconds)),
+      figure("Ends in", ({ seconds_left }) => duration(left_seconds)),
       button("Lift", ({ address }) => `Lift the ban of ${address}`, confirmLift),
     ],
     key: ({ address }) => address,
