@@ -24,6 +24,7 @@ pub(crate) mod counter;
 mod dirty;
 pub(crate) mod drain;
 pub(crate) mod ended;
+mod expiry;
 mod flush;
 pub(crate) mod frame_deadline;
 pub(crate) mod framing;
@@ -392,6 +393,8 @@ pub(crate) struct Shard {
     behind: Cell<usize>,
     /// Set once a stop has begun to let sessions go: one that is adopted later goes at once.
     lets_go: Cell<bool>,
+    /// Sessions by the time at which their rights are over.
+    expiries: Rc<expiry::Expiries>,
     /// Wakes the flusher.
     flusher: RefCell<Option<Waker>>,
     /// The queue of tasks whose last turn was expensive.

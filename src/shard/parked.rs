@@ -64,6 +64,7 @@ impl Shard {
     /// Has a session that has its seat served.
     pub(super) fn begin(self: &Rc<Self>, session: Rc<Session>, then: AfterJoin) {
         self.count_session(&session);
+        self.end_in_time(&session);
         match then {
             AfterJoin::Serve(reader, early) => self.serve(session, reader, early),
             AfterJoin::Tell(seated) => {

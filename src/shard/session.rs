@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::ended::Ended;
+use super::expiry::Expiry;
 use super::ids::Home;
 use super::labels::Transport;
 use super::limits::{LimitReached, Permit};
@@ -56,6 +57,8 @@ pub(crate) struct Session {
     pub(super) role: Role,
     /// Its rights, decided at the join.
     pub(super) rights: Rights,
+    /// Keeps it among those that end when their rights are over; `None` if they never are.
+    pub(super) expiry: RefCell<Option<Box<Expiry>>>,
     /// Its connection id in the channel.
     pub(super) cid: Cid,
     /// Address of the client.
@@ -129,6 +132,7 @@ impl Session {
             pause: seating.pause,
             pause_limit: seating.pause_limit,
             guard: RefCell::new(seating.guard),
+            expiry: RefCell::default(),
             writer,
             over: OnceCell::new(),
             permit,

@@ -141,6 +141,7 @@ impl Seed {
             shard.spawn(shard.clone().flush_forever());
             shard.spawn(shard.clone().keep_lane_forever());
             shard.spawn(shard.clone().sweep_forever());
+            shard.spawn(shard.clone().expire_forever());
             shard.spawn(shard.clone().sample_forever());
             if !shard.common.settings().admin.listen.is_empty() {
                 shard.spawn(shard.clone().inspect_forever(inspections));
@@ -178,6 +179,7 @@ impl Seed {
             tcp_inspector: TcpInspector::default(),
             behind: Cell::new(0),
             lets_go: Cell::new(false),
+            expiries: Rc::default(),
             flusher: RefCell::new(None),
             lane: Lane::default(),
             sessions: Cell::new(0),

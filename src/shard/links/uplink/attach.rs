@@ -169,6 +169,7 @@ impl Shard {
             id: self.common.limiter.next_session(),
             role: Role::Upstream,
             rights: Rights::UPSTREAM,
+            expiry: RefCell::default(),
             cid,
             peer,
             uid: Box::default(),
