@@ -3,6 +3,7 @@
 mod error;
 mod listening;
 mod preflight;
+mod reload;
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -13,22 +14,25 @@ mod tests;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::peer::LinkStatus;
+use crate::reload::{ReloadHook, ReloadReport};
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::watchdog::Watchdog;
 use crate::shard::{BrokerPhase, Common, Shard};
-use crate::tls::{CertificateWatch, ServerTls, TlsError};
+use crate::tls::{CertificateWatch, TlsError};
 pub use error::{BrokerError, StartError};
-use listening::{BoundListeners, accept, bind_admin};
+use listening::{BoundListeners, ShardListeners, bind_admin};
 #[cfg(feature = "cli")]
 pub(crate) use preflight::preflight;
-use preflight::{check_congestion, server_tls};
+use preflight::{check_congestion, check_frame, server_tls};
+use reload::Changeable;
+pub use reload::ReloadError;
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
@@ -42,8 +46,8 @@ pub struct Broker {
     threads: Vec<JoinHandle<io::Result<()>>>,
     addresses: Vec<SocketAddr>,
     listeners: Vec<(ListenerKind, SocketAddr)>,
-    tls: Option<Arc<ServerTls>>,
-    _watch: Option<CertificateWatch>,
+    changeable: Arc<Mutex<Changeable>>,
+    reload: Arc<ReloadHook>,
     _watchdog: Watchdog,
     /// Ends after the shards, so that it can say that they stop.
     admin: Option<AdminServer>,
@@ -58,7 +62,7 @@ impl Broker {
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let shards = shard_count(&settings)?;
         let mut listening = BoundListeners::default();
-        listening.bind_plain(&settings, shards)?;
+        listening.bind(&settings, &[ListenerKind::Mles], None, shards)?;
         Self::launch(settings, listening, shards)
     }
 
@@ -83,13 +87,16 @@ impl Broker {
         mut listening: BoundListeners,
         shards: u16,
     ) -> Result<Self, StartError> {
-        if settings.limits.max_frame <= crate::protocol::HEADER_LEN {
-            return Err(StartError::MaxFrame(settings.limits.max_frame));
-        }
+        check_frame(&settings)?;
         check_congestion(&settings)?;
         let tls = server_tls(&settings)?;
         let peer_tls = settings.peer.client_tls()?;
-        listening.bind_others(&settings, tls.as_ref(), shards)?;
+        let kinds = [
+            ListenerKind::MlesTls,
+            ListenerKind::WebSocketTls,
+            ListenerKind::WebSocket,
+        ];
+        listening.bind(&settings, &kinds, tls.as_ref(), shards)?;
         if listening.is_empty() {
             return Err(StartError::NoListener);
         }
@@ -97,7 +104,8 @@ impl Broker {
         let watch =
             CertificateWatch::start(tls.clone(), peer_tls.clone(), CertificateWatch::INTERVAL);
         let watch = watch.map_err(StartError::Thread)?;
-        let listeners = listening.addresses();
+        let (open, given) = listening.open();
+        let listeners: Vec<_> = open.iter().map(|open| (open.kind, open.address)).collect();
         let (common, seeds) = seeds(settings, peer_tls, shards);
         let watchdog = Watchdog::start(common.clone()).map_err(StartError::Thread)?;
         let mut broker = Self {
@@ -105,27 +113,34 @@ impl Broker {
             threads: Vec::new(),
             addresses: listeners.iter().map(|&(_, address)| address).collect(),
             listeners,
-            tls,
-            _watch: watch,
+            changeable: Arc::new(Mutex::new(Changeable::new(open, given, tls, watch))),
+            reload: Arc::default(),
             _watchdog: watchdog,
             admin: None,
         };
         broker.admin = broker.start_admin(admin)?;
         for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
-            let setup = move |shard: &_| accept(shard, sockets);
+            let (change, changes) = tokio::sync::mpsc::unbounded_channel();
+            broker.changeable().follow(change);
+            let setup = move |shard: &Rc<Shard>| {
+                let listeners = ShardListeners::open(shard, sockets)?;
+                shard.spawn(listeners.follow(changes));
+                Ok(())
+            };
             let thread = spawn(broker.common.clone(), seed, setup)?;
             broker.threads.push(thread);
         }
         Ok(broker)
     }
 
-    /// Returns the addresses that the broker listens on, with the ports that the system chose.
+    /// Returns the addresses that the broker has listened on since its start, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Returns the kind and the address of each listener, with the port that the system chose.
+    /// Returns the kind and the address of each listener that the broker was started with, with the port that the system
+    /// chose; see [`StopHandle::listeners`] for those that it has now.
     #[must_use]
     pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
         &self.listeners
@@ -141,7 +156,8 @@ impl Broker {
             self.common.clone(),
             self.common.settings().admin.token.clone(),
         );
-        let state = AdminState::new(common, self.listeners.clone(), self.tls.clone(), token);
+        let directory = self.changeable().directory();
+        let state = AdminState::new(common, directory, self.reload.clone(), token);
         let server = AdminServer::start(listeners, state);
         server.map(Some).map_err(StartError::Thread)
     }
@@ -163,8 +179,18 @@ impl Broker {
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle {
             common: self.common.clone(),
-            tls: self.tls.clone(),
+            changeable: self.changeable.clone(),
         }
+    }
+
+    /// Sets what reloads the configuration when an administrator asks for it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_reload(&self, reload: crate::reload::ReloadFn) {
+        self.reload.set(reload);
+    }
+
+    fn changeable(&self) -> MutexGuard<'_, Changeable> {
+        unpoisoned(&self.changeable)
     }
 
     /// Returns a snapshot of the broker's counters.
@@ -183,6 +209,15 @@ impl Broker {
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
+    }
+
+    /// Puts other settings in force; see [`StopHandle::reload`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ReloadError`].
+    pub fn reload(&self, settings: Settings) -> Result<ReloadReport, ReloadError> {
+        self.stop_handle().reload(settings)
     }
 
     /// Loads the certificates again; see [`StopHandle::reload_certificates`].
@@ -230,6 +265,7 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.common.advance(BrokerPhase::Stopped);
+        self.changeable().end();
         for thread in self.threads.drain(..) {
             // Only `wait` tells how it ended.
             let _ = thread.join();
@@ -238,11 +274,11 @@ impl Drop for Broker {
     }
 }
 
-/// Handle that stops a broker from any thread.
+/// Handle that stops a broker, or changes its settings, from any thread.
 #[derive(Clone, Debug)]
 pub struct StopHandle {
     common: Arc<Common>,
-    tls: Option<Arc<ServerTls>>,
+    changeable: Arc<Mutex<Changeable>>,
 }
 
 impl StopHandle {
@@ -263,6 +299,27 @@ impl StopHandle {
         self.common.advance(BrokerPhase::Stopped);
     }
 
+    /// Puts `settings` in force without ending a session that still has the right to be there, and returns what has
+    /// changed. Certificates are loaded again, listeners are opened and closed, open channels get their new settings, and
+    /// sessions end that have lost their rights. Sessions that came by a listener which is closed stay. What can
+    /// only change at a start keeps its value: `shards`, `pin` and `peer`.
+    ///
+    /// Reads files, and blocks until every shard has done its part; within a runtime use a blocking thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReloadError`]: nothing has changed then.
+    pub fn reload(&self, settings: Settings) -> Result<ReloadReport, ReloadError> {
+        unpoisoned(&self.changeable).reload(&self.common, settings)
+    }
+
+    /// Returns the kind and the address of each listener that is open, with the port that the system chose. Waits for the
+    /// end of a reload.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(ListenerKind, SocketAddr)> {
+        unpoisoned(&self.changeable).directory().listeners()
+    }
+
     /// Loads the certificates of the TLS listeners again, as is done when their files change: new
     /// connections get the new ones, others keep theirs. Returns `true` if there was anything to load.
     /// Reads files.
@@ -271,7 +328,8 @@ impl StopHandle {
     ///
     /// See [`TlsError`]: nothing has changed then.
     pub fn reload_certificates(&self) -> Result<bool, TlsError> {
-        let loaded = self.tls.as_ref().map(|tls| tls.reload_and_log());
+        let tls = unpoisoned(&self.changeable).tls();
+        let loaded = tls.map(|tls| tls.reload_and_log());
         Ok(loaded.transpose()?.is_some())
     }
 
@@ -293,6 +351,11 @@ impl StopHandle {
     pub fn links(&self) -> Vec<LinkStatus> {
         links_of(&self.common)
     }
+}
+
+/// A thread that has panicked with it leaves nothing half done that another could not go on with.
+fn unpoisoned(changeable: &Mutex<Changeable>) -> MutexGuard<'_, Changeable> {
+    changeable.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn links_of(common: &Common) -> Vec<LinkStatus> {

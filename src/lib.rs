@@ -47,6 +47,8 @@ pub mod protocol;
 #[cfg(feature = "server")]
 mod rate;
 #[cfg(feature = "server")]
+mod reload;
+#[cfg(feature = "server")]
 mod response;
 #[cfg(any(feature = "client", feature = "server"))]
 mod server_name;
@@ -69,7 +71,7 @@ pub use access::{
     TokenKey,
 };
 #[cfg(feature = "server")]
-pub use broker::{Broker, BrokerError, MAX_SHARDS, StartError, StopHandle};
+pub use broker::{Broker, BrokerError, MAX_SHARDS, ReloadError, StartError, StopHandle};
 #[cfg(feature = "server")]
 pub use net::ListenError;
 #[cfg(feature = "server")]
@@ -78,6 +80,8 @@ pub use network::{BadNetwork, Network};
 pub use peer::{LinkCounts, LinkState, LinkStatus};
 #[cfg(feature = "server")]
 pub use rate::{BadRate, Rate};
+#[cfg(feature = "server")]
+pub use reload::ReloadReport;
 #[cfg(any(feature = "client", feature = "server"))]
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]

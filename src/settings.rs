@@ -38,7 +38,7 @@ pub enum DeniedPublish {
 }
 
 /// Limits on connections; one set for all listeners of a broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest frame in bytes, header included.
     pub max_frame: usize,
@@ -150,7 +150,7 @@ impl Default for Limits {
 ///
 /// A link is a session with an upstream server for one channel. There is one for each channel that
 /// has members.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSettings {
     /// Tried in order; the first that takes a link keeps it until the link breaks. Those whose
     /// names begin with `tls://` are talked to over TLS.
@@ -202,7 +202,7 @@ impl PeerSettings {
 }
 
 /// Listeners for Mles v1 over TLS, and the certificate of all TLS listeners.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// Addresses to listen on for Mles v1 over TLS; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
@@ -217,7 +217,7 @@ pub struct TlsSettings {
 }
 
 /// Listeners for WebSocket, and the behaviour of their sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketSettings {
     /// Addresses to listen on for WebSocket; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
@@ -297,6 +297,17 @@ pub enum ListenerKind {
     WebSocketTls,
 }
 
+impl std::fmt::Display for ListenerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mles => "TCP",
+            Self::MlesTls => "TLS",
+            Self::WebSocket => "WebSocket",
+            Self::WebSocketTls => "WebSocket over TLS",
+        })
+    }
+}
+
 impl ListenerKind {
     /// Returns `true` if what comes in begins with HTTP.
     pub(crate) const fn is_web(self) -> bool {
@@ -307,7 +318,7 @@ impl ListenerKind {
 /// Proxies in front of the listeners, which say who their clients are.
 ///
 /// The client's address is what limits count, what the log has, and what address keys are made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxySettings {
     /// Networks of the proxies that are believed. On listeners for WebSocket, their `X-Forwarded-For`
     /// counts.
@@ -335,7 +346,7 @@ impl ProxySettings {
 }
 
 /// The admin listener: health, metrics, views, actions and the dashboard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdminSettings {
     /// Addresses to listen on; port 0 lets the system choose. Beyond loopback a token is needed.
     pub listen: Vec<SocketAddr>,
@@ -344,7 +355,7 @@ pub struct AdminSettings {
 }
 
 /// A token for the admin listener. `Debug` never shows it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken(String);
 
 impl AdminToken {

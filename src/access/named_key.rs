@@ -18,7 +18,7 @@ const MAX_NAME: usize = 64;
 /// A key with a name: a secret that clients of one kind share.
 ///
 /// `Debug` never shows the secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NamedKey {
     name: String,
     secret: String,

@@ -18,11 +18,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process;
+use crate::net::ListenerDirectory;
 use crate::peer::LinkState;
 use crate::shard::Common;
 use crate::shard::counter::{BUCKETS, Histogram};
 use crate::shard::stats::{Metric, ShardStats};
-use crate::tls::ServerTls;
 
 /// Prefix of all names but those that every process has.
 const PREFIX: &str = "mles";
@@ -37,20 +37,20 @@ pub(super) struct Metrics(Registry);
 #[derive(Debug)]
 struct BrokerCollector {
     common: Arc<Common>,
-    tls: Option<Arc<ServerTls>>,
+    directory: Arc<ListenerDirectory>,
     started: SystemTime,
 }
 
 impl Metrics {
     pub(super) fn new(
         common: Arc<Common>,
-        tls: Option<Arc<ServerTls>>,
+        directory: Arc<ListenerDirectory>,
         started: SystemTime,
     ) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(BrokerCollector {
             common,
-            tls,
+            directory,
             started,
         }));
         Self(registry)
@@ -261,7 +261,7 @@ impl BrokerCollector {
             "Channels that there may be at one time (max_channels).",
             count(limits.max_channels),
         )?;
-        if let Some(expires) = self.tls.as_ref().and_then(|tls| tls.expires()) {
+        if let Some(expires) = self.directory.tls().and_then(|tls| tls.expires()) {
             encoder.gauge(
                 "mles_certificate_expiry_timestamp_seconds",
                 "Time at which the first certificate of the TLS listeners' chain expires, since the epoch of Unix.",

@@ -16,9 +16,10 @@ use super::access::AdminAccess;
 use super::connection::{Shared, serve};
 use super::metrics::Metrics;
 use super::slots::Slots;
-use crate::settings::{AdminToken, ListenerKind};
+use crate::net::ListenerDirectory;
+use crate::reload::ReloadHook;
+use crate::settings::AdminToken;
 use crate::shard::Common;
-use crate::tls::ServerTls;
 
 /// Wait after a failure to accept: there are no file descriptors, or no memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -26,10 +27,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What the admin listener answers from.
 pub(crate) struct AdminState {
     pub(super) common: Arc<Common>,
-    /// The listeners for clients.
-    pub(super) listeners: Vec<(ListenerKind, SocketAddr)>,
-    /// The certificate of the TLS listeners.
-    pub(super) tls: Option<Arc<ServerTls>>,
+    /// The listeners for clients, and their certificate.
+    pub(super) directory: Arc<ListenerDirectory>,
+    /// Reloads the configuration.
+    pub(super) reload: Arc<ReloadHook>,
     /// When the broker was started.
     pub(super) started: SystemTime,
     pub(super) access: AdminAccess,
@@ -39,16 +40,16 @@ pub(crate) struct AdminState {
 impl AdminState {
     pub(crate) fn new(
         common: Arc<Common>,
-        listeners: Vec<(ListenerKind, SocketAddr)>,
-        tls: Option<Arc<ServerTls>>,
+        directory: Arc<ListenerDirectory>,
+        reload: Arc<ReloadHook>,
         token: Option<AdminToken>,
     ) -> Self {
         let started = SystemTime::now();
         Self {
-            metrics: Metrics::new(common.clone(), tls.clone(), started),
+            metrics: Metrics::new(common.clone(), directory.clone(), started),
             common,
-            listeners,
-            tls,
+            directory,
+            reload,
             started,
             access: AdminAccess::new(token),
         }

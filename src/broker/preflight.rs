@@ -3,14 +3,25 @@
 //! The checks are those of a start, and made by the same functions. Ports are the exception: those
 //! of a running broker are taken, so only addresses are tried, not ports.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::StartError;
+use crate::protocol::HEADER_LEN;
 use crate::settings::{Settings, TlsSettings};
 use crate::tls::{PairFiles, ServerTls, TlsError};
 
 /// Loads the certificates of the TLS listeners, if there are any.
 pub(super) fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    let files = tls_files(settings)?;
+    let tls = files.map(|(pair, client_ca)| ServerTls::new(pair, client_ca));
+    tls.transpose()
+}
+
+/// Returns the files of the TLS listeners, if there are any: the pair, and the authorities of clients.
+pub(super) fn tls_files(
+    settings: &Settings,
+) -> Result<Option<(PairFiles, Option<PathBuf>)>, TlsError> {
     if settings.tls.listen.is_empty() && settings.websocket.tls_listen.is_empty() {
         return Ok(None);
     }
@@ -21,7 +32,16 @@ pub(super) fn server_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, 
         ..
     } = settings.tls.clone();
     let pair = PairFiles::of(cert, key)?.ok_or(TlsError::HalfAPair)?;
-    ServerTls::new(pair, client_ca).map(Some)
+    Ok(Some((pair, client_ca)))
+}
+
+/// Checks that a frame has room for more than its header.
+pub(super) fn check_frame(settings: &Settings) -> Result<(), StartError> {
+    let max_frame = settings.limits.max_frame;
+    if max_frame <= HEADER_LEN {
+        return Err(StartError::MaxFrame(max_frame));
+    }
+    Ok(())
 }
 
 /// Tries the congestion control of the settings on a socket of its own.

@@ -17,9 +17,9 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         common,
         addresses: Vec::new(),
         listeners: Vec::new(),
-        tls: None,
-        _watch: None,
+        changeable: Arc::new(Mutex::new(Changeable::new(Vec::new(), 0, None, None))),
         admin: None,
+        reload: Arc::default(),
     }
 }
 

@@ -14,7 +14,7 @@ pub struct HistoryMemory(Rc<Ledger>);
 #[derive(Debug)]
 struct Ledger {
     /// In bytes.
-    allowed: usize,
+    allowed: Cell<usize>,
     /// In bytes.
     used: Cell<usize>,
 }
@@ -23,14 +23,21 @@ impl HistoryMemory {
     /// Creates the memory of histories that may take `allowed` bytes.
     #[must_use]
     pub fn new(allowed: usize) -> Self {
-        let used = Cell::new(0);
+        let (allowed, used) = (Cell::new(allowed), Cell::new(0));
         Self(Rc::new(Ledger { allowed, used }))
     }
 
     /// Returns the bytes that all histories may take.
     #[must_use]
     pub fn allowed(&self) -> usize {
-        self.0.allowed
+        self.0.allowed.get()
+    }
+
+    /// Sets the bytes that all histories may take. What is too much goes with what is stored next, and with idle
+    /// channels.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_allowed(&self, allowed: usize) {
+        self.0.allowed.set(allowed);
     }
 
     /// Returns the bytes that all histories take.

@@ -139,6 +139,18 @@ impl<T> Channel<T> {
         &self.settings
     }
 
+    /// Gives the channel other settings. What it keeps beyond them goes at once. Returns `true` if they are new.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_settings(&mut self, settings: Arc<ChannelSettings>, now: Instant) -> bool {
+        if self.settings == settings {
+            return false;
+        }
+        self.local.policy_changed(&settings);
+        self.settings = settings;
+        self.trim(now);
+        true
+    }
+
     /// Returns the local members, and the settings that go with them.
     pub fn local_and_settings(&mut self) -> (&mut Fanout<T>, &Arc<ChannelSettings>) {
         (&mut self.local, &self.settings)

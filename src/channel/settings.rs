@@ -68,7 +68,7 @@ impl Default for ChannelSettings {
 /// The settings of all channels: for each those of the first pattern that matches its name, else the default.
 ///
 /// A pattern is a name in which `*` stands for any characters and `?` for one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelRules {
     /// Settings of channels that no pattern matches.
     pub default: ChannelSettings,

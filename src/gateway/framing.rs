@@ -107,6 +107,9 @@ pub(super) fn reason(ended: &Ended) -> Option<(CloseCode, Cow<'static, str>)> {
         Ended::ByOperator => Some((CloseCode::POLICY, "ended by an operator".into())),
         Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place".into())),
         Ended::Denied(denied) => Some((CloseCode::AUTH, denied.reason().into())),
+        Ended::RightsLost(_) => {
+            Some((CloseCode::AUTH, "the key or the rights have changed".into()))
+        }
         // The task of the connection says why it has ended the session.
         Ended::ByPeer(_) | Ended::Protocol(_) | Ended::Fault(_) => None,
         Ended::Overdrawn | Ended::Overdue | Ended::LetGo(_) => None,

@@ -31,13 +31,20 @@ const MOST_GOING: usize = 32;
 /// Most connections that are still accepted when a stop has begun.
 const MOST_WAITING: usize = 1024;
 
-/// Accepts connections until the broker stops.
-pub(crate) async fn accept_forever(shard: Rc<Shard>, listener: TcpListener, acceptor: Acceptor) {
+/// Accepts connections until the broker stops, or the listener is `closed`: then those that the kernel has completed
+/// are accepted before it goes.
+pub(crate) async fn accept_until(
+    shard: Rc<Shard>,
+    listener: TcpListener,
+    acceptor: Acceptor,
+    closed: impl Future<Output = ()>,
+) {
     let mut phase = shard.common.phase.subscribe();
     let draining = phase.wait_for(|phase| *phase >= BrokerPhase::Draining);
     tokio::select! {
         _ = draining => {}
         () = accept_all(&shard, &listener, &acceptor) => {}
+        () = closed => {}
     }
     // Others may serve those that wait on a socket of several programs. On one of ours the kernel would reset them; like
     // this they are told that the broker is stopping, as far as they can be.

@@ -34,19 +34,33 @@ pub(crate) fn bind(
     shards: usize,
     all: &[SocketAddr],
 ) -> Result<Listeners, ListenError> {
-    let fail = |source| ListenError { address, source };
-    let families = Families::of(address, all);
     // SO_REUSEPORT would let a second broker of the same user share the port unnoticed; a socket
     // without it is refused while anyone listens there.
-    let chosen = listener(address, families, false)
+    let chosen = listener(address, Families::of(address, all), false)
         .and_then(|probe| probe.local_addr())
-        .map_err(fail)?;
-    let one = |_| listener(chosen, families, true);
+        .map_err(|source| ListenError { address, source })?;
+    bind_beside(chosen, shards, all)
+}
+
+/// Like [`bind`], where another listener of this broker has the address, and is about to be closed.
+pub(crate) fn bind_beside(
+    address: SocketAddr,
+    shards: usize,
+    all: &[SocketAddr],
+) -> Result<Listeners, ListenError> {
+    let families = Families::of(address, all);
+    let one = |_| listener(address, families, true);
     let sockets: io::Result<Vec<_>> = (0..shards).map(one).collect();
     Ok(Listeners {
-        address: chosen,
-        sockets: sockets.map_err(fail)?,
+        address,
+        sockets: sockets.map_err(|source| ListenError { address, source })?,
     })
+}
+
+/// Returns `true` if a listener at `address` leaves IPv4 to another one. `all`: the addresses that this broker listens
+/// on.
+pub(crate) fn is_v6_only(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    Families::of(address, all) == Families::V6
 }
 
 impl Listeners {

@@ -12,13 +12,15 @@
 
 mod accept;
 mod acceptor;
+mod directory;
 mod join;
 mod listen;
 mod proxy;
 
-pub(crate) use accept::accept_forever;
+pub(crate) use accept::accept_until;
 pub(crate) use acceptor::Acceptor;
+pub(crate) use directory::ListenerDirectory;
 pub use listen::ListenError;
-pub(crate) use listen::{Listeners, bind};
+pub(crate) use listen::{Listeners, bind, bind_beside, is_v6_only};
 #[cfg(feature = "cli")]
 pub(crate) use listen::{check_address, overlap};

@@ -40,7 +40,7 @@ impl Key {
 /// The secrets of a server or client, from which session keys are made together with uid and channel.
 ///
 /// `Debug` never shows a secret.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keyring {
     shared: Option<String>,
     addr_key: Option<String>,

@@ -29,7 +29,7 @@ pub(crate) struct Share(Option<u32>);
 #[derive(Debug)]
 pub(crate) struct Allowance {
     total: usize,
-    left: usize,
+    used: usize,
     holders: Slab<Holder>,
     /// The ends of the list of holders in the order of their last progress.
     oldest: Option<u32>,
@@ -52,10 +52,20 @@ impl Allowance {
     pub(crate) const fn new(bytes: usize) -> Self {
         Self {
             total: bytes,
-            left: bytes,
+            used: 0,
             holders: Slab::new(),
             oldest: None,
             newest: None,
+        }
+    }
+
+    /// Makes it an allowance of `bytes` in all. Whoever has waited longest gives way if more is used.
+    pub(crate) fn resize(&mut self, bytes: usize) {
+        self.total = bytes;
+        while self.used > self.total
+            && let Some(oldest) = self.oldest
+        {
+            self.evict(oldest);
         }
     }
 
@@ -84,12 +94,12 @@ impl Allowance {
         }
         self.touch(at);
         let held = std::mem::take(&mut self.holder(at).bytes);
-        self.left += held;
-        while self.left < bytes {
+        self.used -= held;
+        while self.left() < bytes {
             let oldest = self.oldest.filter(|&oldest| oldest != at);
             self.evict(oldest.ok_or(Overdrawn)?);
         }
-        self.left -= bytes;
+        self.used += bytes;
         self.holder(at).bytes = bytes;
         Ok(())
     }
@@ -110,7 +120,7 @@ impl Allowance {
             if !self.holder(at).is_evicted {
                 self.unlink(at);
             }
-            self.left += self.holders.remove(at as usize).bytes;
+            self.used -= self.holders.remove(at as usize).bytes;
         }
     }
 
@@ -128,28 +138,27 @@ impl Allowance {
 
     /// Takes `bytes` for what cannot give way. Half of the allowance is left to those that can.
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Overdrawn> {
-        let left = self.left.checked_sub(bytes).ok_or(Overdrawn)?;
+        let left = self.left().checked_sub(bytes).ok_or(Overdrawn)?;
         if left < self.total / 2 {
             return Err(Overdrawn);
         }
-        self.left = left;
+        self.used += bytes;
         Ok(())
     }
 
     /// Gives back what was reserved.
     pub(crate) fn refund(&mut self, bytes: usize) {
-        self.left += bytes;
+        self.used -= bytes;
     }
 
     /// Returns the bytes that are used, and those that may be.
     pub(crate) const fn usage(&self) -> (usize, usize) {
-        (self.total.saturating_sub(self.left), self.total)
+        (self.used, self.total)
     }
 
-    /// Bytes that nobody uses.
-    #[cfg(test)]
+    /// Returns the bytes that nobody uses.
     pub(crate) const fn left(&self) -> usize {
-        self.left
+        self.total.saturating_sub(self.used)
     }
 
     /// Bytes that a connection holds.
@@ -170,7 +179,7 @@ impl Allowance {
         if let Some(waker) = holder.waker.take() {
             waker.wake();
         }
-        self.left += bytes;
+        self.used -= bytes;
     }
 
     /// Makes a holder the one with the latest progress.

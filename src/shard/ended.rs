@@ -28,6 +28,8 @@ pub(crate) enum Ended {
     LetGo(LimitReached),
     /// An operator has ended it.
     ByOperator,
+    /// The settings have changed, and it may not be in its channel any more.
+    RightsLost(Box<Denied>),
     /// The broker is stopping.
     Stopping,
 }

@@ -110,7 +110,7 @@ impl fmt::Debug for Expiry {
 impl Shard {
     /// Has a session ended when its rights are over, if they ever are.
     pub(super) fn end_in_time(&self, session: &Rc<Session>) {
-        if let Some(at) = self.common.access().expiry(&session.rights) {
+        if let Some(at) = self.common.access().expiry(&session.rights.borrow()) {
             // What is dropped takes its entry out.
             session.expiry.take();
             let expiry = self.expiries.insert(at, session);
@@ -136,7 +136,7 @@ impl Shard {
     fn end_if_over(self: &Rc<Self>, session: &Rc<Session>) {
         let (uid, channel) = (&session.uid, &session.channel);
         let access = self.common.access();
-        let again = access.refresh(&session.rights, uid, channel, SystemTime::now());
+        let again = access.refresh(&session.rights.borrow(), uid, channel, SystemTime::now());
         match again {
             Ok(_) => self.end_in_time(session),
             Err(denied) => self.end(session, Ended::Denied(Box::new(denied))),

@@ -240,6 +240,7 @@ impl Shard {
             Ended::Replaced => &stats.replaced,
             Ended::LetGo(_) => &stats.half_closed_evicted,
             Ended::ByOperator => &stats.ended_by_operator,
+            Ended::RightsLost(_) => &stats.rights_lost,
         };
         counter.add(1);
         let (peer, unsent) = (session.peer, unsent.frames);
@@ -275,6 +276,10 @@ impl Shard {
             ),
             Ended::ByOperator => tracing::info!(
                 %peer, %uid, %channel, unsent, "session ended by an operator"
+            ),
+            Ended::RightsLost(denied) => tracing::warn!(
+                %peer, %uid, %channel, unsent,
+                "session ended: it has lost its rights in a reload: {denied}"
             ),
             Ended::LetGo(full) => tracing::warn!(
                 %peer, %uid, %channel, unsent, limit = full.limit(),

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct Live {
     /// Number of reloads before; 0 for the settings that the broker was started with.
-    pub(crate) generation: u64,
+    pub(crate) generation: u32,
     /// The settings.
     pub(crate) settings: Settings,
     /// Decides who may join, and as what.
@@ -31,7 +31,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// Prepares `settings` for use.
-    pub(crate) fn new(settings: Settings, generation: u64) -> Self {
+    pub(crate) fn new(settings: Settings, generation: u32) -> Self {
         Self {
             generation,
             access: Access::new(&settings),

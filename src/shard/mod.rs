@@ -53,6 +53,7 @@ mod publish_guard;
 pub(crate) mod refusal;
 mod registry;
 mod relay;
+mod reload;
 mod resume;
 mod room;
 mod sampler;
@@ -83,7 +84,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use pin_project_lite::pin_project;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::access::{Access, Subject};
 use crate::channel::{ChannelSettings, SessionId};
@@ -98,6 +99,7 @@ use inspect::{Inspection, ShardLoad};
 use latency::LatencySampler;
 use limits::Limiter;
 use links::Merging;
+use links::received_resync::ResyncMemory;
 use live::{Live, LiveRef, ReadLimits};
 pub(crate) use log_limiter::LogLimiter;
 use mailbox::{MailboxMeter, Outlet};
@@ -165,7 +167,7 @@ pub(crate) struct Common {
     /// Hashes frames that pass over links.
     digester: Digester,
     /// The memory for resyncs that are being read and merged.
-    resyncs: Arc<Semaphore>,
+    resyncs: ResyncMemory,
     /// Chooses the owner of a channel; keyed by a secret of this process.
     hasher: RandomState,
     /// Wakes each shard that sleeps, by its index.
@@ -205,7 +207,7 @@ impl Common {
             peer_tls,
             links: DashMap::new(),
             digester: Digester::default(),
-            resyncs: links::received_resync::memory(settings.limits.max_frame),
+            resyncs: ResyncMemory::new(settings.limits.max_frame),
             hasher: RandomState::new(),
             wakes,
             meters: RwLock::new(meters),
@@ -276,6 +278,20 @@ impl Common {
     pub(crate) fn close_mailboxes(&self) {
         let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
         *meters = MailboxMeters::default();
+    }
+
+    /// Returns the TLS configuration for upstreams, if one of them is reached over TLS.
+    pub(crate) fn peer_tls(&self) -> Option<ClientTls> {
+        self.peer_tls.clone()
+    }
+
+    /// Puts other settings in force. Shards apply them to what is open when they are told: see
+    /// [`Shard::apply_live`].
+    pub(crate) fn replace_settings(&self, settings: Settings) {
+        self.limiter.set_limits(settings.limits.clone());
+        self.resyncs.make_room(settings.limits.max_frame);
+        let generation = self.live().generation.wrapping_add(1);
+        self.live.store(Arc::new(Live::new(settings, generation)));
     }
 
     /// Returns the number of shards.
@@ -369,6 +385,8 @@ pub(crate) struct Shard {
     pub(crate) log: LogLimiter,
     /// The limits that every read looks at.
     read_limits: Cell<ReadLimits>,
+    /// Number of the settings that this shard has applied, or is applying, to what is open.
+    generation: Cell<u32>,
     /// The channels that this shard owns or relays.
     registry: RefCell<Registry>,
     /// The read buffer of all members, and the memory for their incomplete frames.

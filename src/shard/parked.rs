@@ -65,6 +65,7 @@ impl Shard {
     pub(super) fn begin(self: &Rc<Self>, session: Rc<Session>, then: AfterJoin) {
         self.count_session(&session);
         self.end_in_time(&session);
+        self.refresh_newcomer(&session);
         match then {
             AfterJoin::Serve(reader, early) => self.serve(session, reader, early),
             AfterJoin::Tell(seated) => {

@@ -262,6 +262,42 @@ impl Registry {
         }
     }
 
+    /// Returns all channels with a place on this shard.
+    pub(super) fn homes(&self) -> Vec<Home> {
+        let owned = self.rooms.iter().map(|(at, _)| Home::Owned(index(at)));
+        let relayed = self.relays.iter().map(|(at, _)| Home::Relayed(index(at)));
+        owned.chain(relayed).collect()
+    }
+
+    /// Sets the memory that the histories of all rooms may take, in bytes.
+    pub(super) fn set_history_bytes(&self, bytes: usize) {
+        self.history.set_allowed(bytes);
+    }
+
+    /// Gives a channel the settings that `find` has for its name. Returns `true` if they are new.
+    pub(super) fn set_settings(
+        &mut self,
+        home: Home,
+        find: impl FnOnce(&str) -> Arc<ChannelSettings>,
+        now: Instant,
+    ) -> bool {
+        match home {
+            Home::Owned(at) => self.room(at).is_some_and(|room| {
+                let settings = find(&room.name);
+                room.channel.set_settings(settings, now)
+            }),
+            Home::Relayed(at) => self.relay_at(at).is_some_and(|relay| {
+                let settings = find(&relay.name);
+                let is_new = relay.settings != settings;
+                if is_new {
+                    relay.local.policy_changed(&settings);
+                    relay.settings = settings;
+                }
+                is_new
+            }),
+        }
+    }
+
     /// Returns all sessions on this shard that are members of a channel.
     pub(super) fn members(&self) -> Vec<Rc<Session>> {
         let owned = self

@@ -1,7 +1,7 @@
 //! How a shard takes over new settings for what is open already.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::Shard;
 use super::ended::Ended;
@@ -9,6 +9,7 @@ use super::ids::Home;
 use super::live::{Live, ReadLimits};
 use super::session::{Role, Session};
 use super::turn;
+use crate::access::Permissions;
 use crate::settings::Limits;
 
 /// Units of a turn that looking for a channel's settings costs.
@@ -102,9 +103,9 @@ impl Shard {
         ended
     }
 
-    /// Decides anew about a session that was on its way to its seat while the settings changed.
-    pub(super) fn refresh_if_late(self: &Rc<Self>, session: &Rc<Session>) {
-        if session.generation.get() != self.generation.get() {
+    /// Decides anew about a session that has its seat now: the settings may have changed since it was let in.
+    pub(super) fn refresh_newcomer(self: &Rc<Self>, session: &Rc<Session>) {
+        if self.generation.get() > 0 {
             let live = self.common.live_arc();
             self.refresh(session, &live);
         }
@@ -115,15 +116,30 @@ impl Shard {
         if session.role == Role::Upstream || session.is_over() {
             return false;
         }
-        let rights = session.rights.get();
-        match live.access.refresh(rights, &session.uid, &session.channel) {
+        let (uid, channel, now) = (&session.uid, &session.channel, SystemTime::now());
+        let access = &live.access;
+        let refreshed = {
+            let before = session.rights.borrow();
+            access
+                .refresh(&before, uid, channel, now)
+                .and_then(|rights| {
+                    // What is queued for it has been made for what it might read. Who is permitted more than before gets
+                    // that when it joins again.
+                    if before.permits(Permissions::SUBSCRIBE) {
+                        rights.require(Permissions::SUBSCRIBE, uid, channel)?;
+                    }
+                    Ok(rights)
+                })
+        };
+        match refreshed {
             Ok(rights) => {
-                session.rights.set(rights);
+                self.renew_guard(session, &rights);
+                session.rights.replace(rights);
                 session.generation.set(live.generation);
                 false
             }
             Err(denied) => {
-                self.end(session, Ended::RightsLost(denied));
+                self.end(session, Ended::RightsLost(Box::new(denied)));
                 true
             }
         }

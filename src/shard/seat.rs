@@ -172,7 +172,7 @@ impl Shard {
                 channel.join_without_history(cid, id, announcement, now, place)
             }
             _ => {
-                let (rights, resume) = (&session.rights, resume.as_deref());
+                let (rights, resume) = (&*session.rights.borrow(), resume.as_deref());
                 room.join((cid, id), rights, resume, announcement, now, place)
             }
         };

@@ -19,7 +19,7 @@ use super::stream::StreamWriter;
 use super::traffic::Traffic;
 use crate::access::{Permissions, Rights};
 use crate::channel::{Fanout, FrameRun, MemberKey, SessionId};
-use crate::protocol::Cid;
+use crate::protocol::{BodyCheck, Cid};
 
 /// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub(crate) struct Session {
     pub(super) id: SessionId,
     /// Kind of party at the other end.
     pub(super) role: Role,
-    /// Its rights, decided at the join.
-    pub(super) rights: Rights,
+    /// Its rights, decided at the join, and anew when the settings change.
+    pub(super) rights: RefCell<Rights>,
+    /// Number of the settings for which its rights were last decided anew; 0 while they are those of its join.
+    pub(super) generation: Cell<u32>,
     /// Keeps it among those that end when their rights are over; `None` if they never are.
     pub(super) expiry: RefCell<Option<Box<Expiry>>>,
     /// Its connection id in the channel.
@@ -78,7 +80,7 @@ pub(crate) struct Session {
     /// Pauses the channel's publishers, of which it is one.
     pub(super) pause: Rc<Pause>,
     /// Longest time that it waits for the end of a pause.
-    pub(super) pause_limit: Duration,
+    pub(super) pause_limit: Cell<Duration>,
     /// Holds it when it publishes, if anything does.
     pub(super) guard: RefCell<Option<Rc<PublishGuard>>>,
     /// Sending side of its connection.
@@ -120,7 +122,8 @@ impl Session {
         Rc::new(Self {
             id: session,
             role: seating.role,
-            rights,
+            rights: RefCell::new(rights),
+            generation: Cell::new(0),
             cid,
             peer,
             uid,
@@ -130,7 +133,7 @@ impl Session {
             phase: Cell::new(SessionPhase::Joined),
             is_contested: Cell::new(false),
             pause: seating.pause,
-            pause_limit: seating.pause_limit,
+            pause_limit: Cell::new(seating.pause_limit),
             guard: RefCell::new(seating.guard),
             expiry: RefCell::default(),
             writer,
@@ -143,6 +146,12 @@ impl Session {
             joined_at: Instant::now(),
             traffic: Traffic::default(),
         })
+    }
+
+    /// Returns the check of what its client publishes; `None` if that may hold anything.
+    pub(super) fn body_check(&self) -> Option<Box<BodyCheck>> {
+        let check = self.rights.borrow().body_check(&self.uid, &self.channel);
+        check.map(Box::new)
     }
 
     /// Returns its connection id in the channel.
@@ -158,7 +167,7 @@ impl Session {
     /// Returns what the session has sent as the other members get it.
     #[inline]
     pub(super) fn as_others_see(&self, run: FrameRun) -> FrameRun {
-        if self.rights.hides_keys() {
+        if self.rights.borrow().hides_keys() {
             run.without_keys()
         } else {
             run
@@ -175,7 +184,7 @@ impl Session {
     pub(crate) fn pause(&self) -> Option<(&Pause, Duration)> {
         self.pause
             .is_on()
-            .then_some((&*self.pause, self.pause_limit))
+            .then_some((&*self.pause, self.pause_limit.get()))
     }
 
     /// Returns what holds it when it publishes, if anything does.
@@ -196,13 +205,13 @@ impl Session {
         let encoding = self.writer.encoding();
         local.set_encoding(
             key,
-            if self.rights.permits(Permissions::SUBSCRIBE) {
+            if self.rights.borrow().permits(Permissions::SUBSCRIBE) {
                 encoding
             } else {
                 encoding.silent()
             },
         );
-        if let Some(policy) = self.rights.slow_policy {
+        if let Some(policy) = self.rights.borrow().slow_policy {
             local.set_policy(key, policy);
         }
         self.key.set(Some(key));

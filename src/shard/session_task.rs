@@ -27,6 +27,8 @@ pub(super) struct SessionTask {
     input: Input,
     /// Absent when nothing is checked.
     check: Option<Box<BodyCheck>>,
+    /// Number of the settings that the check comes from.
+    generation: u32,
     /// Ends it when a frame does not go on. Absent while none has been waited for.
     timer: Option<Box<FrameTimer>>,
     /// A wait that has to be over before the next read. Yields why the session has ended, if it has.
@@ -40,16 +42,15 @@ impl Shard {
         if session.phase.get() == SessionPhase::Over {
             return;
         }
-        let check = session.rights.body_check(&session.uid, &session.channel);
-        let check = check.map(Box::new);
         let input = Input::default();
         self.task_began();
         let mut task = SessionTask {
             shard: self.clone(),
+            check: session.body_check(),
+            generation: session.generation.get(),
             session,
             socket,
             input,
-            check,
             timer: None,
             wait: None,
         };
@@ -125,6 +126,10 @@ impl SessionTask {
 
     /// Reads once and publishes the whole frames.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        if self.generation != self.session.generation.get() {
+            self.generation = self.session.generation.get();
+            self.check = self.session.body_check();
+        }
         let scanner = scanner(&self.shard, &self.check);
         let mut scratch = self.shard.scratch.borrow_mut();
         let input = &mut self.input;
@@ -212,7 +217,7 @@ async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
     let over = session.over.get_or_init(Rc::default).clone();
     let released = async {
         shard.congestion.over().await;
-        session.pause.over_within(session.pause_limit).await;
+        session.pause.over_within(session.pause_limit.get()).await;
         shard.hold_over(&session).await;
     };
     tokio::select! {

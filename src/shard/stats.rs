@@ -243,6 +243,8 @@ stats! {
         half_closed_evicted,
         /// Sessions ended by an operator.
         ended_by_operator,
+        /// Sessions ended because they had lost their rights when the settings changed.
+        rights_lost,
         /// Channels that nobody needed, freed before their time to make room for others.
         channels_evicted,
         /// Sessions that came back with a position and got everything behind it.

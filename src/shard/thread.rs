@@ -24,6 +24,7 @@ use super::mailbox::{Outlet, mailbox};
 use super::message::{Delivery, Request};
 use super::pause::Pause;
 use super::registry::Registry;
+use super::reload::ShardMemory;
 use super::sampler::StalledMembers;
 use super::turn::Lane;
 use super::wake::Wake;
@@ -158,18 +159,15 @@ impl Seed {
 
     fn grow(self) -> (Rc<Shard>, Inbox, mpsc::Receiver<Inspection>) {
         let settings = self.common.settings();
-        let limits = &settings.limits;
-        // Half for the members, half for those that have not joined; in any case enough for one
-        // frame that grows from one buffer into the next.
-        let allowance = (limits.partial_bytes / self.common.shards() / 2).max(2 * limits.max_frame);
-        let history = limits.history_bytes_total / self.common.shards();
+        let memory = ShardMemory::new(&settings.limits, self.common.shards());
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
             read_limits: Cell::new(ReadLimits::new(&settings)),
-            registry: RefCell::new(Registry::new(history)),
-            scratch: RefCell::new(Scratch::new(allowance)),
-            join_scratch: RefCell::new(Scratch::new(allowance)),
+            generation: Cell::new(0),
+            registry: RefCell::new(Registry::new(memory.history)),
+            scratch: RefCell::new(Scratch::new(memory.partial)),
+            join_scratch: RefCell::new(Scratch::new(memory.partial)),
             requests: self.requests,
             deliveries: self.deliveries,
             congestion: Pause::default(),

@@ -38,6 +38,6 @@ pub use handshake::HandshakeError;
 #[cfg(feature = "server")]
 pub(crate) use pair::PairFiles;
 #[cfg(feature = "server")]
-pub(crate) use server::{ServerTls, explain_client_error};
+pub(crate) use server::{LoadedTls, ServerTls, explain_client_error};
 #[cfg(feature = "server")]
 pub(crate) use watch::CertificateWatch;

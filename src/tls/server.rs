@@ -1,7 +1,7 @@
 //! TLS for servers: the certificate of all TLS listeners, which can change while they run.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ use super::verifier::client_verifier;
 /// The certificate of a broker's TLS listeners, and the authorities of their clients.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
-    files: ServerFiles,
+    files: RwLock<ServerFiles>,
     certificate: Arc<CurrentCertificate>,
     configs: RwLock<ServerConfigs>,
     /// The dates of the certificates in the files.
@@ -31,7 +31,7 @@ pub(crate) struct ServerTls {
 }
 
 /// The files of a server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ServerFiles {
     pair: PairFiles,
     client_ca: Option<PathBuf>,
@@ -51,6 +51,14 @@ struct LoadedFiles {
     pair: CertifiedKey,
     client_ca: Option<Authorities>,
     contents: Vec<CertificateFile>,
+}
+
+/// Certificates that have been loaded and are not in use yet; see [`ServerTls::load`].
+pub(crate) struct LoadedTls {
+    files: ServerFiles,
+    loaded: LoadedFiles,
+    /// Set if clients' certificates come from other authorities than before.
+    configs: Option<ServerConfigs>,
 }
 
 /// The certificate in use.
@@ -77,7 +85,7 @@ impl ServerTls {
         let certificate = Arc::new(CurrentCertificate(RwLock::new(Arc::new(loaded.pair))));
         let configs = ServerConfigs::new(&certificate, loaded.client_ca)?;
         Ok(Arc::new(Self {
-            files,
+            files: RwLock::new(files),
             certificate,
             configs: RwLock::new(configs),
             contents: RwLock::new(loaded.contents),
@@ -104,12 +112,54 @@ impl ServerTls {
     /// See [`TlsError`]. Nothing has changed then.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
         let _only = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.files.load()?;
+        let loaded = self.load_files(self.files())?;
+        self.put_in_use(loaded);
+        Ok(())
+    }
+
+    /// Loads other files, or the same ones again, for [`use_loaded`](Self::use_loaded). Blocks.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`].
+    pub(crate) fn load(
+        &self,
+        pair: PairFiles,
+        client_ca: Option<PathBuf>,
+    ) -> Result<LoadedTls, TlsError> {
+        self.load_files(ServerFiles { pair, client_ca })
+    }
+
+    /// Puts what was loaded in use: for new connections, others keep what they have.
+    pub(crate) fn use_loaded(&self, loaded: LoadedTls) {
+        let _only = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(
+            "certificates reloaded: {}",
+            loaded.files.pair.cert.display()
+        );
+        self.put_in_use(loaded);
+    }
+
+    fn load_files(&self, files: ServerFiles) -> Result<LoadedTls, TlsError> {
+        let loaded = files.load()?;
         let before = self.configs();
         // A client that resumes a session is not asked for its certificate again: tickets are good
         // for one set of authorities only.
-        if certificates(&before.client_ca) != certificates(&loaded.client_ca) {
-            let configs = ServerConfigs::new(&self.certificate, loaded.client_ca)?;
+        let configs = if certificates(&before.client_ca) == certificates(&loaded.client_ca) {
+            None
+        } else {
+            let client_ca = loaded.client_ca.clone();
+            Some(ServerConfigs::new(&self.certificate, client_ca)?)
+        };
+        Ok(LoadedTls {
+            files,
+            loaded,
+            configs,
+        })
+    }
+
+    fn put_in_use(&self, loaded: LoadedTls) {
+        if let Some(configs) = loaded.configs {
             *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
         }
         let mut current = self
@@ -117,12 +167,12 @@ impl ServerTls {
             .0
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(loaded.pair);
+        *current = Arc::new(loaded.loaded.pair);
         *self
             .contents
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = loaded.contents;
-        Ok(())
+            .unwrap_or_else(PoisonError::into_inner) = loaded.loaded.contents;
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = loaded.files;
     }
 
     /// Returns the warnings at `now`; see [`ClientTls::warnings`](super::ClientTls::warnings).
@@ -135,8 +185,8 @@ impl ServerTls {
     }
 
     /// Returns the path of the certificate.
-    pub(crate) fn certificate_file(&self) -> &Path {
-        &self.files.pair.cert
+    pub(crate) fn certificate_file(&self) -> PathBuf {
+        self.files().pair.cert
     }
 
     /// Returns when the first certificate of the server's own chain expires; `None` if none of them says so.
@@ -157,7 +207,10 @@ impl ServerTls {
         let result = self.reload();
         match &result {
             Ok(()) => {
-                tracing::info!("certificates reloaded: {}", self.files.pair.cert.display());
+                tracing::info!(
+                    "certificates reloaded: {}",
+                    self.files().pair.cert.display()
+                );
                 for warning in self.warnings(SystemTime::now()) {
                     tracing::warn!("{warning}");
                 }
@@ -170,9 +223,14 @@ impl ServerTls {
     }
 
     /// Returns the paths of the files.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let ServerFiles { pair, client_ca } = &self.files;
-        [&pair.cert, &pair.key].into_iter().chain(client_ca)
+    pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let ServerFiles { pair, client_ca } = self.files();
+        [pair.cert, pair.key].into_iter().chain(client_ca)
+    }
+
+    fn files(&self) -> ServerFiles {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        files.clone()
     }
 
     fn configs(&self) -> ServerConfigs {

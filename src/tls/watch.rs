@@ -162,7 +162,7 @@ impl DailyTimer {
 }
 
 fn file_versions(tls: &ServerTls) -> FileVersions {
-    tls.paths().map(|path| file_version(path)).collect()
+    tls.paths().map(|path| file_version(&path)).collect()
 }
 
 fn file_version(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {

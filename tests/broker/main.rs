@@ -27,6 +27,7 @@ mod order;
 mod presence;
 mod proxy_header;
 mod rates;
+mod reload;
 mod resume;
 mod resume_publishers;
 mod resume_slow;

@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::shard::labels::MemoryKind;
 use crate::shard::stats::Stats;
 use crate::shard::thread::seeds;
-use crate::tls::PairFiles;
+use crate::tls::{PairFiles, ServerTls};
 
 const DASHBOARD: &str = include_str!("../../../configs/grafana/mles.json");
 const ALERTS: &str = include_str!("../../../configs/prometheus/alerts.yml");
@@ -40,7 +40,9 @@ fn rendered(accept: Option<&str>) -> (&'static str, String) {
         common.stats[0].memory_limit_bytes.of(kind).set(1);
     }
     let (_folder, tls) = certificate();
-    Metrics::new(common, Some(tls), SystemTime::now()).render(accept)
+    let directory = Arc::new(ListenerDirectory::default());
+    directory.set(Vec::new(), Some(tls));
+    Metrics::new(common, directory, SystemTime::now()).render(accept)
 }
 
 /// A metric as the older text format shows it.

@@ -91,7 +91,7 @@ pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
         pid: std::process::id(),
         state: common.state().name(),
         shards: common.shards(),
-        listeners: state.listeners.iter().map(listener).collect(),
+        listeners: state.directory.listeners().iter().map(listener).collect(),
         connections: stats.connections,
         channels: stats.channels,
         sessions: stats.sessions,
@@ -138,7 +138,7 @@ fn listener(&(kind, address): &(ListenerKind, SocketAddr)) -> ListenerView {
 }
 
 fn certificate(state: &AdminState) -> Option<CertificateView> {
-    let tls = state.tls.as_ref()?;
+    let tls = state.directory.tls()?;
     Some(CertificateView {
         file: tls.certificate_file().display().to_string(),
         expires: tls.expires().map(unix_seconds),

@@ -64,6 +64,20 @@ impl<T> Fanout<T> {
         Some(since + settings.write_deadline)
     }
 
+    /// Records that the channel has other settings: without back pressure nobody holds its publishers back any more.
+    #[cfg(feature = "server")]
+    pub(crate) fn policy_changed(&mut self, settings: &ChannelSettings) {
+        if self.over == 0 {
+            return;
+        }
+        for (_, member) in self.members.iter_mut() {
+            let policy = member.policy.unwrap_or(settings.slow_policy);
+            if policy != SlowPolicy::Backpressure && member.over_since.take().is_some() {
+                self.over -= 1;
+            }
+        }
+    }
+
     /// Applies the policy to a stalled member.
     pub fn enforce(&mut self, key: MemberKey, now: Instant, settings: &ChannelSettings) -> Verdict {
         let is_overdue = self

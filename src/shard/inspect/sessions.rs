@@ -159,7 +159,7 @@ pub(super) fn report(member: &Member<Rc<Session>>, shard: u16, now: Instant) -> 
             Role::Downstream => "downstream",
             Role::Upstream => "upstream",
         },
-        key: session.rights.key_name().map(Into::into),
+        key: session.rights.borrow().key_name().map(Into::into),
         phase: match session.phase.get() {
             SessionPhase::Joined => "joined",
             SessionPhase::HalfClosed => "half_closed",

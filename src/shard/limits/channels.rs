@@ -54,7 +54,7 @@ impl Limiter {
         self: &Arc<Self>,
         ip: IpAddr,
     ) -> Result<(ChannelPermit, Option<ChannelId>), LimitReached> {
-        let limit = self.limits.max_channels;
+        let limit = self.limits.load().max_channels;
         let mut channels = self.channels_mut();
         let freed = if channels.count >= limit {
             let first = channels.take_first(share_of(limit));

@@ -34,6 +34,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+
 use crate::channel::SessionId;
 use crate::settings::Limits;
 pub(crate) use address::AddressKey;
@@ -75,7 +77,7 @@ impl LimitReached {
 /// Counts what is limited over all shards, and chooses who makes room.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     /// How often clients may join and publish.
     pub(crate) rates: Rates,
     /// The addresses that are kept out.
@@ -89,7 +91,7 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             rates: Rates::new(Instant::now()),
             bans: Bans::default(),
             connections: Mutex::default(),
@@ -97,6 +99,11 @@ impl Limiter {
             going: AtomicUsize::new(0),
             next_session: AtomicU64::new(SessionId::NONE.0 + 1),
         })
+    }
+
+    /// Sets the limits. Those who are in stay: a limit that is lower now is for those who come.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Lets a new connection in, which has to join.
@@ -147,7 +154,7 @@ impl Limiter {
     ) -> Result<Permit, LimitReached> {
         let mut connections = self.connections_mut();
         for &full in limits {
-            if connections.is_at(full, address, &self.limits)
+            if connections.is_at(full, address, &self.limits.load())
                 && !self.make_room(&mut connections, full, address, now)
             {
                 return Err(full);
@@ -182,7 +189,7 @@ impl Limiter {
         address: AddressKey,
         now: Instant,
     ) -> bool {
-        let let_go = connections.let_go_first(full, address, &self.limits, now);
+        let let_go = connections.let_go_first(full, address, &self.limits.load(), now);
         if let_go {
             self.going.fetch_add(1, Ordering::Relaxed);
         }

@@ -247,7 +247,7 @@ impl Permit {
             return Ok(());
         }
         // It is counted for another address, so it is not the one that makes room.
-        if connections.is_at(LimitReached::Address, address, &limiter.limits)
+        if connections.is_at(LimitReached::Address, address, &limiter.limits.load())
             && !limiter.make_room(&mut connections, LimitReached::Address, address, now)
         {
             return Err(LimitReached::Address);
@@ -319,7 +319,7 @@ impl Permit {
         let mut connections = limiter.connections_mut();
         let stages = [Stage::HalfClosed, Stage::Stalled];
         let count: usize = stages.iter().map(|&s| connections.listed(s).len()).sum();
-        if count > limiter.limits.max_half_closed {
+        if count > limiter.limits.load().max_half_closed {
             let now = Instant::now();
             limiter.make_room(
                 &mut connections,

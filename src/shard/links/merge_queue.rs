@@ -139,7 +139,7 @@ impl Shard {
             if turn::is_expensive() {
                 self.yield_turn().await;
             }
-            session.pause.over_within(session.pause_limit).await;
+            session.pause.over_within(session.pause_limit.get()).await;
         }
         then
     }

@@ -1,6 +1,7 @@
 //! The history that a server below brings: read in steps, and made ready to be merged.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,9 +36,34 @@ pub(crate) struct ReceivedResync {
     memory: Option<OwnedSemaphorePermit>,
 }
 
-/// The memory for resyncs of a broker with frames of up to `max_frame` bytes.
-pub(in crate::shard) fn memory(max_frame: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MEMORY.max(4 * max_frame).div_ceil(UNIT)))
+/// The memory for all resyncs of a broker that are being read or merged.
+#[derive(Debug)]
+pub(in crate::shard) struct ResyncMemory {
+    units: Arc<Semaphore>,
+    /// Number of units, taken or not.
+    total: AtomicUsize,
+}
+
+impl ResyncMemory {
+    /// Creates the memory of a broker with frames of up to `max_frame` bytes.
+    pub(in crate::shard) fn new(max_frame: usize) -> Self {
+        let total = Self::units(max_frame);
+        Self {
+            units: Arc::new(Semaphore::new(total)),
+            total: AtomicUsize::new(total),
+        }
+    }
+
+    fn units(max_frame: usize) -> usize {
+        MEMORY.max(4 * max_frame).div_ceil(UNIT)
+    }
+
+    /// Makes it large enough for frames of up to `max_frame` bytes. It is never made smaller.
+    pub(in crate::shard) fn make_room(&self, max_frame: usize) {
+        let needed = Self::units(max_frame);
+        let before = self.total.fetch_max(needed, Ordering::Relaxed);
+        self.units.add_permits(needed.saturating_sub(before));
+    }
 }
 
 impl Shard {
@@ -58,7 +84,7 @@ impl Shard {
     ) -> Result<Box<ReceivedResync>, E> {
         // What has come, and what is made of it.
         let units = u32::try_from((2 * body.len()).div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let resyncs = &self.common.resyncs;
+        let resyncs = &self.common.resyncs.units;
         let memory = match resyncs.clone().try_acquire_many_owned(units) {
             Ok(memory) => Some(memory),
             Err(_) => {

@@ -168,7 +168,8 @@ impl Shard {
         let session = Session {
             id: self.common.limiter.next_session(),
             role: Role::Upstream,
-            rights: Rights::UPSTREAM,
+            rights: RefCell::new(Rights::UPSTREAM),
+            generation: Cell::new(0),
             expiry: RefCell::default(),
             cid,
             peer,
@@ -179,7 +180,7 @@ impl Shard {
             phase: Cell::new(SessionPhase::Joined),
             is_contested: Cell::new(false),
             pause: room.pause.clone(),
-            pause_limit: room.channel.settings().write_deadline,
+            pause_limit: Cell::new(room.channel.settings().write_deadline),
             guard: RefCell::default(),
             writer,
             over: OnceCell::new(),

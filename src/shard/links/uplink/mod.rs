@@ -387,6 +387,7 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         | Ended::LetGo(_)
         | Ended::Stopping
         | Ended::Fault(_)
+        | Ended::RightsLost(_)
         | Ended::Denied(_) => LinkFailure::Broken("closed here".to_owned()),
     }
 }
