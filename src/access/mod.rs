@@ -169,24 +169,6 @@ impl Access {
         self.rights(entry, grant, uid, channel)
     }
 
-    /// Decides about a session that has joined `channel` as `uid` with `rights`, whose client shows a new token in the
-    /// place of the one that it has joined with.
-    ///
-    /// # Errors
-    ///
-    /// It must end; see [`Denied`].
-    pub(crate) fn show_again(
-        &self,
-        rights: &Rights,
-        token: ShownToken<'_>,
-        uid: &str,
-        channel: &str,
-        now: SystemTime,
-    ) -> Result<Rights, Denied> {
-        let grant = self.by_token(token, now)?;
-        self.rights(rights.entry, Some(grant), uid, channel)
-    }
-
     /// Returns when the rights are over; `None` if they are not bounded in time.
     pub(crate) fn expiry(&self, rights: &Rights) -> Option<SystemTime> {
         match rights.grant()? {

@@ -52,16 +52,16 @@ impl Client {
     /// Sets the token (JWT) to show in the place of a key. Its `sub` must be the uid of this client. Servers accept it only
     /// over TLS, or on their own machine.
     ///
-    /// It ends the session when it expires: see [`token_from`](Self::token_from).
+    /// The session ends when it expires. One that [reconnects](Self::reconnect) comes back if there is a new token by then:
+    /// see [`token_from`](Self::token_from).
     #[must_use]
     pub fn token(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.token_from(move || Ok(token.clone()))
     }
 
-    /// Sets where tokens come from: `source` is called for every connection, and by
-    /// [`Session::refresh_token`](super::Session::refresh_token). It is called where the session is used, and must not
-    /// block for long.
+    /// Sets where tokens come from: `source` is called for every connection, those of a session that reconnects included.
+    /// It is called where the session is used, and must not block for long.
     ///
     /// If it fails, so does the call that needs the token, with [`Error::Token`].
     #[must_use]

@@ -8,7 +8,7 @@ use super::error::Error;
 /// A failure to get a token.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// A function that returns the token to show. It is called for each connection, and for each new token.
+/// A function that returns the token to show. It is called for each connection.
 #[derive(Clone)]
 pub(super) struct TokenSource(Arc<dyn Fn() -> Result<String, Fault> + Send + Sync>);
 

@@ -20,6 +20,9 @@ use super::key::{Cid, Key};
 use super::reader::{CborReader, vacant};
 use super::resume::{EncodedRequest, ResumeRequest};
 
+/// Longest token, in bytes.
+pub const MAX_TOKEN_LEN: usize = 8192;
+
 /// What a first body says beside its message.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct JoinExtensions<'a> {

@@ -24,12 +24,11 @@ mod reader;
 mod resume;
 mod resync;
 mod scan;
-mod token;
 
 pub use body::{Message, encode_frame, is_presence};
 pub use check::BodyCheck;
 pub use error::{BodyError, CborType, FrameError, ResyncError};
-pub use extensions::{JoinExtensions, encode_join, take_extensions};
+pub use extensions::{JoinExtensions, MAX_TOKEN_LEN, encode_join, take_extensions};
 #[cfg(feature = "server")]
 pub(crate) use header::clear_keys;
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, MAX_BODY_LEN, MAX_FRAME_LEN, frame_len};
@@ -47,8 +46,7 @@ pub use resync::{
     CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
     encode_late, encode_resync, is_resync, resync_join, resync_link,
 };
-pub use scan::{Run, Scan, Stop, frames, scan, scan_with_tokens};
-pub use token::{MAX_TOKEN_LEN, decode_token, encode_token, is_token_frame};
+pub use scan::{Run, Scan, Stop, frames, scan};
 
 /// The port of Mles v1 over TCP.
 pub const DEFAULT_PORT: u16 = 8077;

@@ -6,8 +6,6 @@
 use super::check::{BodyCheck, check_names};
 use super::error::FrameError;
 use super::header::{HEADER_LEN, HeaderStart, frame_len};
-use super::notice::NOTICE_MAGIC;
-use super::token::MAX_TOKEN_BODY;
 
 /// Whole frames, back to back, at the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,49 +47,13 @@ pub struct Scan<E = FrameError> {
 /// they are there, a body only when it has come as a whole.
 #[must_use]
 pub fn scan(buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
-    scan_from(buf, Run { len: 0, frames: 0 }, max_body, check)
-}
-
-/// Like [`scan`], for a session that may show new tokens: frames that begin with `'N'` are part of the run, with a body
-/// of any content within the limit of such frames. [`is_token_frame`](super::is_token_frame) finds them in it.
-#[must_use]
-pub fn scan_with_tokens(buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
-    let mut run = Run { len: 0, frames: 0 };
-    loop {
-        let found = scan_from(buf, run, max_body, check);
-        run = found.run;
-        let rest = &buf[run.len..];
-        if !matches!(found.stop, Stop::Bad(_)) || rest.first() != Some(&NOTICE_MAGIC) {
-            return found;
-        }
-        let stop = match frame_len(rest) {
-            None => Stop::Partial { need: HEADER_LEN },
-            Some(HEADER_LEN) => Stop::Bad(FrameError::EmptyBody { at: run.len + 1 }),
-            Some(len) if len - HEADER_LEN > MAX_TOKEN_BODY => Stop::Bad(FrameError::TooLong {
-                len: len - HEADER_LEN,
-                limit: MAX_TOKEN_BODY,
-                at: run.len + 1,
-            }),
-            Some(len) if len > rest.len() => Stop::Partial { need: len },
-            Some(len) => {
-                run.len += len;
-                run.frames += 1;
-                continue;
-            }
-        };
-        return Scan { run, stop };
-    }
-}
-
-/// Goes on behind `run`, of which nothing is looked at again.
-fn scan_from(buf: &[u8], run: Run, max_body: usize, check: &BodyCheck) -> Scan {
     // One loop for each kind of check, so that none is made inside it.
     match check {
-        BodyCheck::Off => scan_with(buf, run, max_body, |_, _| Ok(())),
-        BodyCheck::Channel(names) => scan_with(buf, run, max_body, |body, at| {
-            check_names(body, at, names, true)
-        }),
-        BodyCheck::Sender(names) => scan_with(buf, run, max_body, |body, at| {
+        BodyCheck::Off => scan_with(buf, max_body, |_, _| Ok(())),
+        BodyCheck::Channel(names) => {
+            scan_with(buf, max_body, |body, at| check_names(body, at, names, true))
+        }
+        BodyCheck::Sender(names) => scan_with(buf, max_body, |body, at| {
             check_names(body, at, names, false)
         }),
     }
@@ -100,10 +62,10 @@ fn scan_from(buf: &[u8], run: Run, max_body: usize, check: &BodyCheck) -> Scan {
 #[inline]
 fn scan_with(
     buf: &[u8],
-    mut run: Run,
     max_body: usize,
     check: impl Fn(&[u8], usize) -> Result<(), FrameError>,
 ) -> Scan {
+    let mut run = Run { len: 0, frames: 0 };
     let stop = loop {
         if run.len == buf.len() {
             break Stop::End;

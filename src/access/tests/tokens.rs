@@ -204,29 +204,6 @@ fn a_session_keeps_its_rights_for_as_long_as_its_token_counts() {
 }
 
 #[test]
-fn another_token_replaces_the_first_if_it_is_for_the_same_uid() {
-    let access = Access::new(&with_tokens(SHARED));
-    let rights = show(&access, Form::Frame, &token(&of_alice()), true, "alice").unwrap();
-    let replaced = |claims: Value| {
-        let text = &token(&claims);
-        let shown = ShownToken {
-            text,
-            is_private: true,
-        };
-        access.show_again(&rights, shown, "alice", "room", now())
-    };
-    let longer = replaced(json!({"sub": "alice", "exp": NOW + 600})).unwrap();
-    assert!(access.expiry(&longer) > access.expiry(&rights));
-    let other = replaced(json!({"sub": "bob", "exp": NOW + 600}));
-    assert_eq!(other, Err(TokenError::Subject.into()));
-    let narrow = json!({"channel": "room", "allow": ["history"]});
-    let narrow = replaced(json!({"sub": "alice", "exp": NOW + 600, "channels": [narrow]}));
-    assert_eq!(narrow.unwrap().permissions(), Permissions::HISTORY);
-    let none = replaced(json!({"sub": "alice", "exp": NOW + 600, "channels": []}));
-    assert!(matches!(none, Err(Denied::NoRight { .. })));
-}
-
-#[test]
 fn a_secret_is_tried_before_a_bearer_is_taken_for_a_token() {
     let mut settings = with_tokens(SHARED);
     settings.keyring = Keyring::new(Some("a.b.c".to_owned()), None);

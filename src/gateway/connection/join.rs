@@ -108,11 +108,11 @@ impl WsConnection {
         let rights = self.check(proof, &uid, &channel)?;
         let resume = match self.terms.subprotocol {
             Subprotocol::Mles => None,
-            Subprotocol::Resume | Subprotocol::Token => Some(Box::new(parse_resume(text)?)),
+            Subprotocol::Resume => Some(Box::new(parse_resume(text)?)),
         };
         self.layered.set_framing(match self.terms.subprotocol {
             Subprotocol::Mles => &framing::V2,
-            Subprotocol::Resume | Subprotocol::Token => &framing::V2_RESUME,
+            Subprotocol::Resume => &framing::V2_RESUME,
         });
         let joined = self.join(NewSession {
             peer: self.peer,
