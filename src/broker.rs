@@ -33,6 +33,8 @@ pub(crate) use preflight::preflight;
 use preflight::{check_congestion, check_frame, server_tls};
 use reload::Changeable;
 pub use reload::ReloadError;
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use reload::keep_until_restart;
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;

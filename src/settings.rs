@@ -260,7 +260,7 @@ impl Default for WebSocketSettings {
 }
 
 /// Tokens (JWT) that clients may show in the place of a key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSettings {
     /// Keys that tokens may be signed with. Without any, no token is accepted.
     pub keys: Vec<TokenKey>,
@@ -411,7 +411,7 @@ impl fmt::Debug for OpenSockets {
 }
 
 /// Everything a broker needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Addresses to listen on for Mles v1 over TCP; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,

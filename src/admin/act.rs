@@ -1,13 +1,17 @@
 //! Actions: what an operator has the broker do.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::problem::Problem;
 use super::query::number;
 use super::server::AdminState;
+use super::view::{ListenerView, listener};
 use crate::channel::SessionId;
+use crate::settings::ListenerKind;
 use crate::shard::inspect::Inspection;
 
 /// The end of a session.
@@ -21,6 +25,16 @@ pub(super) struct EndedView {
 pub(super) struct ClearedView {
     cleared_messages: usize,
     cleared_bytes: usize,
+}
+
+/// What a reload has changed.
+#[derive(Debug, Serialize)]
+pub(super) struct ReloadView {
+    changed: Vec<String>,
+    needs_restart: Vec<String>,
+    opened: Vec<ListenerView>,
+    closed: Vec<ListenerView>,
+    sessions_ended: u64,
 }
 
 /// The state of the server after it was told to stop.
@@ -55,6 +69,33 @@ pub(super) fn lift_ban(state: &AdminState, address: &str) -> Result<LiftedView, 
     tracing::info!("ban of {network} lifted by an operator");
     let lifted = address.to_owned();
     Ok(LiftedView { lifted })
+}
+
+/// Reads the configuration again and puts it in force, on a thread of its own: others are answered meanwhile.
+pub(super) async fn reload(state: &AdminState) -> Result<ReloadView, Problem> {
+    let unavailable = |status, detail: &str| Problem::new(status, detail.to_owned());
+    let reload = state.reload.get().ok_or_else(|| {
+        let detail = "the program that this broker is a part of has no configuration to read again";
+        unavailable(StatusCode::NOT_IMPLEMENTED, detail)
+    })?;
+    tracing::info!("an operator has the server reload");
+    let reloaded = tokio::task::spawn_blocking(move || reload()).await;
+    let report = match reloaded {
+        Ok(Ok(report)) => report,
+        Ok(Err(reason)) => return Err(unavailable(StatusCode::UNPROCESSABLE_ENTITY, &reason)),
+        Err(_) => {
+            let detail = "the reload failed: the log says why";
+            return Err(unavailable(StatusCode::INTERNAL_SERVER_ERROR, detail));
+        }
+    };
+    let listeners = |list: &[(ListenerKind, SocketAddr)]| list.iter().map(listener).collect();
+    Ok(ReloadView {
+        changed: report.changed,
+        needs_restart: report.needs_restart,
+        opened: listeners(&report.opened),
+        closed: listeners(&report.closed),
+        sessions_ended: report.sessions_ended,
+    })
 }
 
 /// Ends a session.

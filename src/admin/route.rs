@@ -47,6 +47,8 @@ enum Resource<'a> {
     Ban(Cow<'a, str>),
     /// The end of the server in peace.
     Drain,
+    /// The configuration, to be read again.
+    Reload,
     /// A part of the dashboard.
     File(&'static StaticFile),
 }
@@ -69,6 +71,7 @@ impl<'a> Resource<'a> {
             "/api/links" => Self::Links,
             "/api/bans" => Self::Bans,
             "/api/drain" => Self::Drain,
+            "/api/reload" => Self::Reload,
             _ => return Self::find_one(path),
         };
         Ok(Some(found))
@@ -99,7 +102,7 @@ impl<'a> Resource<'a> {
     const fn is_action(&self) -> bool {
         matches!(
             self,
-            Self::ClearHistory(_) | Self::EndSession(_) | Self::Drain
+            Self::ClearHistory(_) | Self::EndSession(_) | Self::Drain | Self::Reload
         )
     }
 
@@ -176,6 +179,7 @@ async fn respond(
         Resource::Bans => found(&view::bans(state, query)?),
         Resource::Ban(address) => found(&act::lift_ban(state, &address)?),
         Resource::Drain => found(&act::drain(state)),
+        Resource::Reload => found(&act::reload(state).await?),
         Resource::File(file) => files::response(file),
     })
 }

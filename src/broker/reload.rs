@@ -281,7 +281,7 @@ fn addresses(listeners: &[OpenListener]) -> Vec<(ListenerKind, SocketAddr)> {
 
 /// Names of settings that differ.
 #[derive(Debug, Default)]
-struct Differences {
+pub(crate) struct Differences {
     /// Those that can change while a broker runs.
     changed: Vec<&'static str>,
     /// Those that only a start can change.
@@ -289,12 +289,12 @@ struct Differences {
 }
 
 /// Compares settings with those in force, and gives them what only a start can change as it is in force.
-fn keep_until_restart(in_force: &Settings, wanted: &mut Settings) -> Differences {
+pub(crate) fn keep_until_restart(in_force: &Settings, wanted: &mut Settings) -> Differences {
     let mut found = Differences::default();
     // Every field is named, so that a new one has to be put in one of the lists.
     macro_rules! compare {
         (live: $($live:ident),+; restart: $($restart:ident),+ $(,)?) => {
-            let Settings { $($live,)+ $($restart,)+ tokens: _, sockets } = wanted;
+            let Settings { $($live,)+ $($restart,)+ sockets } = wanted;
             // Those that were passed on at the start are still open.
             sockets.clone_from(&in_force.sockets);
             $(if *$live != in_force.$live {
@@ -307,18 +307,9 @@ fn keep_until_restart(in_force: &Settings, wanted: &mut Settings) -> Differences
         };
     }
     compare!(
-        live: listen, on_denied_publish, keyring, keys, rules, allow_anonymous, spread_threshold, drain_grace,
+        live: listen, on_denied_publish, keyring, keys, rules, tokens, allow_anonymous, spread_threshold, drain_grace,
             drain_period, drain_deadline, channels, limits, tls, websocket, proxies;
         restart: shards, pin, peer, admin,
     );
-    // Keys of tokens cannot be compared. They are put in force whether they are new or not.
-    let (tokens, old) = (&wanted.tokens, &in_force.tokens);
-    let is_same = tokens.issuer == old.issuer
-        && tokens.audience == old.audience
-        && tokens.leeway == old.leeway
-        && tokens.keys.len() == old.keys.len();
-    if !is_same {
-        found.changed.push("tokens");
-    }
     found
 }

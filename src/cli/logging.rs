@@ -7,12 +7,14 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload::{self, Handle};
 
 use super::log_queue::LogQueue;
 use super::output::{Patient, say};
@@ -26,6 +28,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Log {
     queue: Arc<LogQueue>,
     format: LogFormat,
+    /// Changes the level, once it is the log of this process.
+    filter: Arc<OnceLock<Handle<Targets, Registry>>>,
 }
 
 /// A guard that waits for the log when it is dropped, however the program ends.
@@ -53,7 +57,11 @@ impl Log {
             LogFormat::Json => |lines| json("WARN", dropped(lines), &[]),
         };
         let queue = LogQueue::start(Patient(io::stderr()), notice)?;
-        Ok(Self { queue, format })
+        Ok(Self {
+            queue,
+            format,
+            filter: Arc::default(),
+        })
     }
 
     /// Makes it the log of this process, for panics too. Call it once.
@@ -62,7 +70,8 @@ impl Log {
     ///
     /// When the level cannot be parsed; settings that come out of the configuration can be.
     pub(super) fn install(&self, settings: &LogSettings) -> Result<(), ParseError> {
-        let filter: Targets = settings.level.parse()?;
+        let (filter, handle) = reload::Layer::new(Self::filter(settings)?);
+        let _ = self.filter.set(handle);
         let queue = self.queue.clone();
         let lines = tracing_subscriber::fmt::layer().with_writer(move || LogWriter(queue.clone()));
         let lines = match settings.format {
@@ -70,12 +79,29 @@ impl Log {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         tracing_subscriber::registry()
-            .with(lines)
             .with(filter)
+            .with(lines)
             .init();
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| log.panicked(panic)));
         Ok(())
+    }
+
+    /// Returns what the level of some settings lets through.
+    ///
+    /// # Errors
+    ///
+    /// When the level cannot be parsed.
+    pub(super) fn filter(settings: &LogSettings) -> Result<Targets, ParseError> {
+        settings.level.parse()
+    }
+
+    /// Changes what is let through.
+    pub(super) fn set_filter(&self, filter: Targets) {
+        if let Some(handle) = self.filter.get() {
+            // It fails only when there is no log any more.
+            let _ = handle.reload(filter);
+        }
     }
 
     /// Returns the form of its lines.

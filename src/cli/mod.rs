@@ -32,6 +32,7 @@ mod publish;
 mod receipts;
 mod refusal;
 mod reload;
+mod reloader;
 mod serve;
 mod service;
 mod signals;

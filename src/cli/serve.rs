@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::signal::unix::SignalKind;
@@ -13,11 +14,13 @@ use super::greeting::{access, announce, farewell, upstreams};
 use super::logging::{Log, say_error};
 use super::open_files::OpenFilesNotice;
 use super::options::ConfigOptions;
+use super::reloader::Reloader;
 use super::signals::Signals;
 use super::{exit, inherited, open_files, service};
 use crate::broker::{Broker, BrokerError, StartError};
-use crate::config::{Environment, LogFormat, Resolved, Sources, resolve};
+use crate::config::{Environment, LogFormat, Resolved, Sources, ValueOrigins, resolve};
 use crate::net::ListenError;
+use crate::settings::{ListenerKind, Settings};
 
 /// The environment variable that names the file if no option does.
 const CONFIG_VARIABLE: &str = "MLES_CONFIG";
@@ -45,7 +48,8 @@ Examples:
 
 Signals:
   SIGINT, SIGTERM  stop: let the clients go over --drain-period; a second one stops at once
-  SIGHUP           reload the certificates, as happens within seconds when their files change
+  SIGHUP           reload: read the file, the keys and the certificates again, and put them in force without
+                   ending a session that may stay; the log says what has changed and what needs a restart
   SIGUSR1          log the counters and the state of the links to upstreams
 
 Exit codes:
@@ -121,7 +125,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         }
     };
     let _flush = log.flush_at_end();
-    match serve(resolved, &log) {
+    match serve(sources, resolved, &log) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(signal)) => ExitCode::from(exit::by_signal(signal)),
         Err(error) => {
@@ -132,7 +136,11 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
 }
 
 /// Runs a broker until it has stopped; returns the signal if one stopped it at once.
-fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError> {
+fn serve(
+    sources: Sources,
+    resolved: Resolved,
+    log: &Log,
+) -> Result<Option<SignalKind>, ServeError> {
     let Resolved {
         config,
         origins,
@@ -142,15 +150,7 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let mut settings = config.settings;
-    match open_files::make_room(&mut settings, origins.is_set("max_connections")) {
-        Some(OpenFilesNotice::Warning(text)) => tracing::warn!("{text}"),
-        Some(OpenFilesNotice::Info(text)) => tracing::info!("{text}"),
-        None => {}
-    }
-    if !origins.is_set("ws") {
-        leave_out_what_is_taken(&mut settings.websocket.listen);
-    }
+    let settings = fitted(&config.settings, &origins, &[]);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -168,6 +168,9 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError
 
     let handle = broker.stop_handle();
     service::follow(handle.clone(), stop_within).map_err(ServeError::Thread)?;
+    let reloader = Arc::new(Reloader::new(sources, handle.clone(), log.clone(), config));
+    let reload = reloader.clone();
+    broker.set_reload(Arc::new(move || reload.reload()));
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("mles-wait".to_owned())
@@ -179,16 +182,36 @@ fn serve(resolved: Resolved, log: &Log) -> Result<Option<SignalKind>, ServeError
     runtime.block_on(async {
         tokio::select! {
             ended = end => farewell(&ended.unwrap_or(Err(BrokerError::Panicked))?),
-            signal = signals.serve(handle) => return Ok(Some(signal)),
+            signal = signals.serve(handle, reloader) => return Ok(Some(signal)),
         }
         Ok(None)
     })
 }
 
+/// Returns the settings as this process can have them, next to the listeners that it has. Says what it cannot have.
+pub(super) fn fitted(
+    settings: &Settings,
+    origins: &ValueOrigins,
+    open: &[(ListenerKind, SocketAddr)],
+) -> Settings {
+    let mut settings = settings.clone();
+    match open_files::make_room(&mut settings, origins.is_set("max_connections")) {
+        Some(OpenFilesNotice::Warning(text)) => tracing::warn!("{text}"),
+        Some(OpenFilesNotice::Info(text)) => tracing::info!("{text}"),
+        None => {}
+    }
+    if !origins.is_set("ws") {
+        leave_out_what_is_taken(&mut settings.websocket.listen, open);
+    }
+    settings
+}
+
 /// Drops the addresses that nobody has asked for and that cannot be had, with a warning: the broker
-/// is of use without them.
-fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>) {
+/// is of use without them. Those that are open are had.
+fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>, open: &[(ListenerKind, SocketAddr)]) {
+    let is_open = |address| open.contains(&(ListenerKind::WebSocket, address));
     addresses.retain(|address| match TcpListener::bind(address) {
+        _ if is_open(*address) => true,
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(
@@ -201,7 +224,7 @@ fn leave_out_what_is_taken(addresses: &mut Vec<SocketAddr>) {
 }
 
 /// Says what to do about an address that cannot be listened on.
-fn start_hint(error: &StartError) -> &'static str {
+pub(super) fn start_hint(error: &StartError) -> &'static str {
     let StartError::Listen(ListenError { source, .. }) = error else {
         return "";
     };
@@ -230,7 +253,7 @@ mod tests {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut addresses = vec![taken.local_addr().unwrap(), free];
-        leave_out_what_is_taken(&mut addresses);
+        leave_out_what_is_taken(&mut addresses, &[]);
         assert_eq!(addresses, [free]);
     }
 }

@@ -1,9 +1,11 @@
 //! Signals to a running broker.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::reloader::Reloader;
 use super::service;
 use crate::broker::StopHandle;
 
@@ -34,7 +36,7 @@ impl Signals {
     }
 
     /// Drains the broker at the first SIGINT or SIGTERM; stops it at the second, and returns that.
-    pub(super) async fn serve(mut self, broker: StopHandle) -> SignalKind {
+    pub(super) async fn serve(mut self, broker: StopHandle, reloader: Arc<Reloader>) -> SignalKind {
         let mut is_draining = false;
         loop {
             match self.next().await {
@@ -50,13 +52,13 @@ impl Signals {
                 }
                 OperatorRequest::Stats => tell(&broker),
                 OperatorRequest::Hangup => {
-                    service::reloading();
-                    match broker.reload_certificates() {
-                        // What came of it has been logged.
-                        Ok(true) | Err(_) => {}
-                        Ok(false) => tracing::info!("SIGHUP: there is nothing to reload"),
-                    }
-                    service::reloaded();
+                    let reloader = reloader.clone();
+                    // It takes a while, in which other signals may come. What comes of it is logged.
+                    tokio::task::spawn_blocking(move || {
+                        service::reloading();
+                        drop(reloader.reload());
+                        service::reloaded();
+                    });
                 }
             }
         }

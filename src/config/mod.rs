@@ -14,6 +14,7 @@
 
 mod access;
 mod assignment;
+mod changes;
 mod check;
 mod env;
 mod error;
@@ -32,14 +33,17 @@ mod tests;
 mod token_keys;
 mod value;
 
+pub(crate) use changes::compare;
 pub(crate) use env::Environment;
 pub(crate) use error::Problem;
 pub(crate) use key::KeySources;
 pub(crate) use model::{Config, LogFormat, LogSettings, Secret};
+#[cfg(test)]
+pub(crate) use option::Applies;
 pub(crate) use option::Opt;
 #[cfg(test)]
 pub(crate) use option::Section;
-pub(crate) use origin::ValueOrigin;
+pub(crate) use origin::{ValueOrigin, ValueOrigins};
 pub(crate) use print::AsToml;
 pub(crate) use resolve::{Resolved, Sources, resolve};
 pub(crate) use table::OPTIONS;

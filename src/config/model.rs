@@ -68,7 +68,7 @@ pub(crate) struct NamedKeyFile {
 }
 
 /// A string that `Debug` never shows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
 impl std::fmt::Debug for Secret {

@@ -65,6 +65,15 @@ impl Section {
     }
 }
 
+/// When a new value comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// At a reload: what runs goes on.
+    AtReload,
+    /// Only when the server is started again.
+    AtRestart,
+}
+
 /// One thing that can be set.
 #[derive(Clone, Copy)]
 pub(crate) struct Opt {
@@ -76,6 +85,8 @@ pub(crate) struct Opt {
     pub(super) own_key: &'static str,
     /// The sentence in the help.
     pub(crate) help: &'static str,
+    /// When a new value comes into force.
+    pub(crate) applies: Applies,
     /// The field that it sets, which knows how values are written.
     pub(crate) field: &'static dyn Field,
 }

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
-use super::option::{Opt, Section};
+use super::option::{Applies, Opt, Section};
 use super::value::{
     Accessor, Addresses, Always, ConnectionId, FilePath, FilePaths, Integer, ListenerKinds,
     LogFilter, Name, Networks, OneOf, Optional, RateLimit, SecretText, Servers, Size, Switch, Text,
@@ -35,15 +35,17 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 /// Makes [`OPTIONS`] out of rows, each with the sentence of the help above it:
 ///
 /// ```text
-/// name [as key]: place in the configuration => kind [, optional | , or "word"];
+/// name [as key] [@restart]: place in the configuration => kind [, optional | , or "word"];
 /// ```
+///
+/// A reload puts a new value in force, except in rows with `@restart`.
 ///
 /// The key in the file follows from the name, see [`Opt::key`], unless the row has one. A value that
 /// may be absent is `optional`, or is called by a word then.
 macro_rules! options {
     ($($section:ident { $(
         $(#[doc = $help:literal])+
-        $name:ident $(as $key:ident)?: $($place:ident).+ => $kind:expr $(, $absent:ident $($word:literal)?)?;
+        $name:ident $(as $key:ident)? $(@$restart:ident)?: $($place:ident).+ => $kind:expr $(, $absent:ident $($word:literal)?)?;
     )+ })+) => {
         /// Everything that can be set, by section.
         pub(crate) static OPTIONS: &[Opt] = &[$($(Opt {
@@ -51,8 +53,18 @@ macro_rules! options {
             name: stringify!($name),
             own_key: concat!($(stringify!($key))?),
             help: concat!($($help),+).trim_ascii_start(),
+            applies: applies!($($restart)?),
             field: &field!([$($place).+] $kind $(, $absent $($word)?)?),
         },)+)+];
+    };
+}
+
+macro_rules! applies {
+    () => {
+        Applies::AtReload
+    };
+    (restart) => {
+        Applies::AtRestart
     };
 }
 
@@ -79,9 +91,9 @@ options! {
         /// Address for Mles v1: ADDR:PORT, ADDR or PORT; can be repeated, none turns it off
         listen: settings.listen => Addresses { port: Some(DEFAULT_PORT) };
         /// Number of shards, each a thread of its own; auto means one per core
-        shards: settings.shards => Integer(1..=MAX_SHARDS as u64), or "auto";
+        shards @restart: settings.shards => Integer(1..=MAX_SHARDS as u64), or "auto";
         /// Bind the thread of each shard to one core; for machines whose cores are reserved for the broker
-        pin: settings.pin => Switch;
+        pin @restart: settings.pin => Switch;
         /// Number of members from which a channel is spread over all shards, so that a busy channel
         /// uses every core
         spread_threshold: settings.spread_threshold => Integer(1..=MILLIONS);
@@ -190,32 +202,32 @@ options! {
     Peer {
         /// Upstream server, [tls://]HOST[:PORT], to link every channel with members to; can be
         /// repeated, and the servers are tried in order
-        peer as upstreams: settings.peer.upstreams => Servers;
+        peer as upstreams @restart: settings.peer.upstreams => Servers;
         /// PEM file with the CA certificates to trust for tls:// upstreams, instead of the system's
-        peer_ca: settings.peer.tls.ca => FilePath, optional;
+        peer_ca @restart: settings.peer.tls.ca => FilePath, optional;
         /// Do not verify the certificates of tls:// upstreams: anyone on the network path can read and
         /// change everything
-        peer_insecure: settings.peer.tls.insecure => Switch;
+        peer_insecure @restart: settings.peer.tls.insecure => Switch;
         /// PEM file with the client certificate, for upstreams that ask for one
-        peer_client_cert: settings.peer.tls.cert => FilePath, optional;
+        peer_client_cert @restart: settings.peer.tls.cert => FilePath, optional;
         /// PEM file with the private key of the client certificate
-        peer_client_key: settings.peer.tls.key => FilePath, optional;
+        peer_client_key @restart: settings.peer.tls.key => FilePath, optional;
         /// File with the key that links show, if it is not the server's own
-        peer_key_file: secrets.peer_key_file => FilePath, optional;
+        peer_key_file @restart: secrets.peer_key_file => FilePath, optional;
         /// Connection id of all links, for a group of servers of which one at a time links a channel;
         /// member means that of the member for whom a link is opened
-        peer_cid: settings.peer.cid => ConnectionId, or "member";
+        peer_cid @restart: settings.peer.cid => ConnectionId, or "member";
         /// Ceiling of the first wait after a link has broken; it doubles with every failure, and each
         /// wait is random below it
-        peer_backoff: settings.peer.backoff => Time(BLINK..=HOUR);
+        peer_backoff @restart: settings.peer.backoff => Time(BLINK..=HOUR);
         /// Ceiling of all waits between two attempts
-        peer_backoff_max: settings.peer.backoff_max => Time(BLINK..=HOUR);
+        peer_backoff_max @restart: settings.peer.backoff_max => Time(BLINK..=HOUR);
         /// Time after which a link counts as stable: when it breaks, the waits start over
-        peer_stable_after: settings.peer.stable_after => Time(BLINK..=HOUR);
+        peer_stable_after @restart: settings.peer.stable_after => Time(BLINK..=HOUR);
         /// Time that connecting to one address of an upstream may take
-        peer_connect_timeout: settings.peer.connect_timeout => Time(BLINK..=HOUR);
+        peer_connect_timeout @restart: settings.peer.connect_timeout => Time(BLINK..=HOUR);
         /// Time that the link of a channel without members is kept
-        peer_linger: settings.peer.linger => Time(Duration::ZERO..=HOUR);
+        peer_linger @restart: settings.peer.linger => Time(Duration::ZERO..=HOUR);
     }
 
     Limits {
@@ -275,15 +287,15 @@ options! {
     Admin {
         /// Address of the admin listener, for health checks, metrics and the dashboard: ADDR:PORT, ADDR or
         /// PORT; can be repeated
-        admin as listen: settings.admin.listen => Addresses { port: Some(ADMIN_PORT) };
+        admin as listen @restart: settings.admin.listen => Addresses { port: Some(ADMIN_PORT) };
         /// File that holds the token which requests to the admin listener have to show; needed beyond this
         /// machine
-        admin_token_file: secrets.admin_token_file => FilePath, optional;
+        admin_token_file @restart: secrets.admin_token_file => FilePath, optional;
     }
 
     Log {
         /// Form of the log: lines for people, or a JSON object per line
-        log_format: log.format => OneOf::LOG_FORMAT;
+        log_format @restart: log.format => OneOf::LOG_FORMAT;
         /// Level of the log: error, warn, info, debug, trace or off, or levels by module such as
         /// warn,mles::shard=debug
         log_level: log.level => LogFilter;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 pub(super) use bans::bans;
 pub(super) use channels::{channel, channels};
 pub(super) use links::links;
-pub(super) use server::server;
+pub(super) use server::{ListenerView, listener, server};
 pub(super) use sessions::sessions;
 pub(super) use shards::shards;
 

@@ -36,7 +36,7 @@ pub(in crate::admin) struct ServerView {
 
 /// A listener for clients.
 #[derive(Debug, Serialize)]
-struct ListenerView {
+pub(in crate::admin) struct ListenerView {
     kind: &'static str,
     address: String,
 }
@@ -125,7 +125,7 @@ fn memory(common: &Common) -> MemoryView {
     }
 }
 
-fn listener(&(kind, address): &(ListenerKind, SocketAddr)) -> ListenerView {
+pub(in crate::admin) fn listener(&(kind, address): &(ListenerKind, SocketAddr)) -> ListenerView {
     ListenerView {
         kind: match kind {
             ListenerKind::Mles => "tcp",

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, file, value};
-use crate::config::{Arity, Config, DEFAULT_PORT, OPTIONS, Opt, RawValue, Section};
+use crate::broker::keep_until_restart;
+use crate::config::{
+    Applies, Arity, Config, DEFAULT_PORT, OPTIONS, Opt, RawValue, Section, compare,
+};
 use crate::settings::Settings;
 
 /// Values to try on an option, as TOML; those that are not for it are refused.
@@ -234,4 +237,45 @@ fn the_default_port_is_that_of_the_settings() {
         .map(|a| a.port())
         .collect();
     assert_eq!(ports, [DEFAULT_PORT]);
+}
+
+/// What the table says of reloads is what a running broker does, for each option.
+#[test]
+fn every_option_is_put_in_force_by_a_reload_or_waits_for_a_restart_as_the_table_says() {
+    for opt in OPTIONS {
+        let text = in_file(opt, &another(opt));
+        let resolved = by_file(opt, &text).resolve().unwrap();
+        let (before, mut wanted) = (Config::default(), Config::default());
+        opt.field.copy(&resolved.config, &mut wanted);
+        let mut taken = wanted.settings.clone();
+        keep_until_restart(&before.settings, &mut taken);
+        let asked_for = wanted.settings.clone();
+        let changes = compare(&before, &mut wanted);
+        let name = vec![format!("{}.{}", opt.section.name(), opt.key())];
+        match opt.applies {
+            Applies::AtReload => {
+                assert_eq!(changes.in_force, name);
+                assert!(changes.needs_restart.is_empty(), "{opt:?}");
+                assert!(taken == asked_for, "a broker does not take {opt:?}");
+            }
+            Applies::AtRestart => {
+                assert_eq!(changes.needs_restart, name);
+                assert!(changes.in_force.is_empty(), "{opt:?}");
+                assert!(opt.field.is_same(&before, &wanted), "{opt:?}");
+                assert!(taken == before.settings, "a broker takes {opt:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_document_lists_what_needs_a_restart() {
+    let text = include_str!("../../../docs/OPERATIONS.md");
+    let names = OPTIONS
+        .iter()
+        .filter(|opt| opt.applies == Applies::AtRestart);
+    let names = names.map(|opt| format!("`{}.{}`", opt.section.name(), opt.key()));
+    let list = names.collect::<Vec<_>>().join(", ");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains(&list), "OPERATIONS.md has to list: {list}");
 }

@@ -29,6 +29,12 @@ pub(crate) trait Field: Sync {
     /// Returns its value as TOML; `None` while it is not set.
     fn show(&self, config: &Config) -> Option<String>;
 
+    /// Returns `true` if two configurations have the same value here.
+    fn is_same(&self, a: &Config, b: &Config) -> bool;
+
+    /// Gives one configuration the value of another.
+    fn copy(&self, from: &Config, to: &mut Config);
+
     /// Describes the values that it takes.
     fn describe(&self) -> Description;
 }
@@ -66,6 +72,14 @@ impl<K: ValueKind> Field for Always<K> {
         Some(self.kind.write((self.place.get)(config)))
     }
 
+    fn is_same(&self, a: &Config, b: &Config) -> bool {
+        (self.place.get)(a) == (self.place.get)(b)
+    }
+
+    fn copy(&self, from: &Config, to: &mut Config) {
+        (self.place.get_mut)(to).clone_from((self.place.get)(from));
+    }
+
     fn describe(&self) -> Description {
         self.kind.describe()
     }
@@ -87,6 +101,14 @@ impl<K: ValueKind> Field for Optional<K> {
         let value = (self.place.get)(config).as_ref();
         let written = value.map(|value| self.kind.write(value));
         written.or_else(|| self.word.map(quoted))
+    }
+
+    fn is_same(&self, a: &Config, b: &Config) -> bool {
+        (self.place.get)(a) == (self.place.get)(b)
+    }
+
+    fn copy(&self, from: &Config, to: &mut Config) {
+        (self.place.get_mut)(to).clone_from((self.place.get)(from));
     }
 
     fn describe(&self) -> Description {

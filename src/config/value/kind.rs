@@ -50,7 +50,7 @@ impl Description {
 /// A kind of value, which reads and writes values.
 pub(crate) trait ValueKind: Sync {
     /// The type in the configuration.
-    type Value;
+    type Value: Clone + PartialEq;
 
     /// Reads a value and checks that it is in range.
     fn read(&self, raw: &RawValue<'_>) -> Option<Self::Value>;
