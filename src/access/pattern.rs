@@ -80,6 +80,7 @@ impl NamePattern {
     }
 
     /// Returns `true` if the pattern has a placeholder for the uid.
+    #[cfg(feature = "cli")]
     pub(crate) fn names_uid(&self) -> bool {
         self.parts.contains(&Part::Uid)
     }

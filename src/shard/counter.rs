@@ -94,7 +94,7 @@ impl Histogram {
     pub(crate) fn observe(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         // A time belongs to the first bucket whose bound it does not exceed.
-        let whole = u64::from(time.subsec_nanos() % 1000 > 0);
+        let whole = u64::from(!time.subsec_nanos().is_multiple_of(1000));
         let at = BUCKETS.partition_point(|&bound| bound < micros.saturating_add(whole));
         self.buckets[at].add(1);
         self.sum

@@ -1,7 +1,7 @@
 //! How a shard takes over new settings for what is open already.
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Shard;
 use super::ended::Ended;
@@ -10,6 +10,7 @@ use super::live::{Live, ReadLimits};
 use super::session::{Role, Session};
 use super::turn;
 use crate::access::Permissions;
+use crate::channel::MemberKey;
 use crate::settings::Limits;
 
 /// Units of a turn that looking for a channel's settings costs.
@@ -76,23 +77,12 @@ impl Shard {
 
     /// Decides anew about the members of a channel. Returns how many have lost their rights.
     async fn refresh_members(self: &Rc<Self>, home: Home, live: &Live) -> u64 {
-        let mut registry = self.registry.borrow_mut();
-        let members = registry.local_members(home);
-        let keys = members.map(|members| members.local.iter().map(|(key, _)| key).collect());
-        drop(registry);
-        let keys: Vec<_> = keys.unwrap_or_default();
         let mut ended = 0;
-        for key in keys {
+        for key in self.member_keys(home) {
             // The place may have become another session's, which does no harm.
-            let mut registry = self.registry.borrow_mut();
-            let Some(members) = registry.local_members(home) else {
-                return ended;
-            };
-            let pause_limit = members.settings.write_deadline;
-            let Some(session) = members.local.at(key).map(|member| member.handle.clone()) else {
+            let Some((session, pause_limit)) = self.member_at(home, key) else {
                 continue;
             };
-            drop(registry);
             session.pause_limit.set(pause_limit);
             ended += u64::from(self.refresh(&session, live));
             turn::spend(SESSION);
@@ -101,6 +91,21 @@ impl Shard {
             }
         }
         ended
+    }
+
+    fn member_keys(&self, home: Home) -> Vec<MemberKey> {
+        let mut registry = self.registry.borrow_mut();
+        let members = registry.local_members(home);
+        let keys = members.map(|members| members.local.iter().map(|(key, _)| key).collect());
+        keys.unwrap_or_default()
+    }
+
+    /// Returns the session at a place, and how long a publisher of its channel waits at most.
+    fn member_at(&self, home: Home, key: MemberKey) -> Option<(Rc<Session>, Duration)> {
+        let mut registry = self.registry.borrow_mut();
+        let members = registry.local_members(home)?;
+        let session = members.local.at(key)?.handle.clone();
+        Some((session, members.settings.write_deadline))
     }
 
     /// Decides anew about a session that has its seat now: the settings may have changed since it was let in.

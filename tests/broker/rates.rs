@@ -52,6 +52,9 @@ fn assert_too_often(answer: &Answer, rate: &str) {
     assert!((1..=3600).contains(&seconds), "{seconds}");
 }
 
+/// Sets a rate.
+type SetRate = fn(&mut Settings);
+
 #[test]
 fn joins_over_the_rate_of_their_address_are_refused_over_all_transports() {
     let authority = Authority::new();
@@ -148,7 +151,7 @@ fn keys_have_rates_of_their_own() {
 
 #[test]
 fn requests_to_publish_are_refused_over_any_rate_and_keep_their_connection() {
-    let rates: [(&str, fn(&mut Settings)); 2] = [
+    let rates: [(&str, SetRate); 2] = [
         ("publish_rate_per_session", |settings| {
             settings.limits.publish_rate_per_session = only(3);
         }),

@@ -77,8 +77,8 @@ pub(in crate::cli) fn byte_rate(value: f64) -> String {
 pub(in crate::cli) fn micros(value: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
     match value {
-        ..1_000 => format!("{value} us"),
-        ..1_000_000 => format!("{:.1} ms", value as f64 / 1e3),
+        0..1_000 => format!("{value} us"),
+        1_000..1_000_000 => format!("{:.1} ms", value as f64 / 1e3),
         _ => format!("{:.1} s", value as f64 / 1e6),
     }
 }

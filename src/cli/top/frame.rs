@@ -119,11 +119,11 @@ fn draw_graph(
 }
 
 /// Draws a table with headings under a title.
-fn draw_table<'a>(
+fn draw_table(
     frame: &mut Frame<'_>,
     area: Rect,
     title: String,
-    columns: &[(&'a str, Constraint, Alignment)],
+    columns: &[(&str, Constraint, Alignment)],
     rows: impl Iterator<Item = Vec<(String, Style)>>,
 ) {
     let cell =

@@ -7,7 +7,7 @@ use super::super::session::Session;
 use super::super::{Shard, turn};
 use super::STEP;
 use super::walk::{SeenChannel, Visitor};
-use crate::channel::{Member, SessionId};
+use crate::channel::{History, Member, SessionId};
 
 /// Runs that are let go in one step.
 const RUNS: usize = 256;
@@ -57,11 +57,7 @@ impl Shard {
 
     /// Clears the history of a channel that this shard owns; positions go on. Returns what was in it.
     pub(super) async fn clear_history(&self, name: &str) -> Option<ClearedHistory> {
-        let mut registry = self.registry.borrow_mut();
-        let at = registry.find(name)?;
-        let room = registry.room(at)?;
-        let mut taken = room.channel.take_history();
-        drop(registry);
+        let mut taken = self.take_history(name)?;
         let cleared = ClearedHistory {
             messages: taken.frames(),
             bytes: taken.cost(),
@@ -75,5 +71,11 @@ impl Shard {
             self.rest().await;
         }
         Some(cleared)
+    }
+
+    fn take_history(&self, name: &str) -> Option<History> {
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.find(name)?;
+        Some(registry.room(at)?.channel.take_history())
     }
 }

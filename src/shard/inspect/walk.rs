@@ -67,9 +67,7 @@ struct Walk<C> {
 impl Shard {
     /// Looks at all channels, step by step.
     pub(super) async fn visit_all(&self, visitor: &mut impl Visitor) {
-        let registry = self.registry.borrow();
-        let (rooms, relays) = (registry.rooms_end(), registry.relays_end());
-        drop(registry);
+        let (rooms, relays) = self.registry.borrow().ends();
         let rooms = (0..rooms).map(Home::Owned);
         self.visit(rooms.chain((0..relays).map(Home::Relayed)), visitor)
             .await;
@@ -119,17 +117,16 @@ impl<C: Iterator<Item = Home>> Walk<C> {
         visitor: &mut impl Visitor,
     ) -> Option<(Home, ChannelId, usize)> {
         let id = channel.id();
-        let mut at = match self.begun {
+        let first = match self.begun {
             Some((_, begun, at)) if begun == id => at,
             _ if visitor.begin(channel) => 0,
             _ => return None,
         };
-        for member in channel.local().members_from(at) {
+        for (at, member) in (first..).zip(channel.local().members_from(first)) {
             if turn::spent() >= STEP {
                 return Some((home, id, at));
             }
             turn::spend(1);
-            at += 1;
             visitor.member(member);
         }
         visitor.end(channel);
@@ -138,6 +135,11 @@ impl<C: Iterator<Item = Home>> Walk<C> {
 }
 
 impl Registry {
+    /// Returns the numbers that all places of rooms, and of relays, are below.
+    fn ends(&self) -> (u32, u32) {
+        (self.rooms_end(), self.relays_end())
+    }
+
     /// Returns the channel at a place.
     fn seen(&mut self, home: Home) -> Option<SeenChannel<'_>> {
         Some(match home {
