@@ -22,7 +22,7 @@ mod permissions;
 mod proof;
 mod rights;
 mod rules;
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 mod token;

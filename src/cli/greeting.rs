@@ -13,14 +13,18 @@ use crate::shard::stats::Stats;
 /// Says who may join.
 pub(super) fn access(settings: &Settings) -> &'static str {
     let has_key = settings.keyring.is_secret() || !settings.keys.is_empty();
-    if has_key && !settings.rules.is_empty() {
-        "a key is set, and rules say what it allows"
-    } else if has_key {
-        "a key is set"
-    } else if settings.allow_anonymous {
-        "no key is set: anyone who can reach it may join"
-    } else {
-        "no key is set: anyone on this machine may join"
+    let has_tokens = !settings.tokens.keys.is_empty();
+    match (has_key, has_tokens, settings.rules.is_empty()) {
+        (true, false, true) => "a key is set",
+        (true, false, false) => "a key is set, and rules say what it allows",
+        (true, true, true) => "a key is set, and tokens are accepted",
+        (true, true, false) => "a key is set, tokens are accepted, and rules say what they allow",
+        (false, true, true) => "a token is needed",
+        (false, true, false) => "a token is needed, and rules say what it allows",
+        (false, false, _) if settings.allow_anonymous => {
+            "no key is set: anyone who can reach it may join"
+        }
+        (false, false, _) => "no key is set: anyone on this machine may join",
     }
 }
 

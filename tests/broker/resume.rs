@@ -3,7 +3,7 @@
 use mles::protocol::{Cid, Epoch, Key, Keyring, Position, ResumeRequest};
 use mles::{Broker, Settings};
 
-use crate::common::asker::Asker;
+use crate::common::asker::{Asker, Event};
 use crate::common::{Client, PATIENCE, settings, start, wait_until};
 
 /// On its owner's shard, and as a relay member where the connection was accepted.
@@ -182,11 +182,14 @@ fn a_stop_confirms_what_has_its_place() {
         for n in 0..500 {
             assert_eq!(alice.message(), (n + 1, n.to_string()));
         }
-        assert_eq!(alice.try_next(PATIENCE), None);
         while bob.position.offset < 500 {
             bob.receipt();
         }
-        assert_eq!(bob.try_next(PATIENCE), None);
+        for mut client in [alice, bob] {
+            let told = client.try_next(PATIENCE);
+            assert!(matches!(told, Some(Event::Stopping(_))), "{told:?}");
+            assert_eq!(client.try_next(PATIENCE), None);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Members that stop reading: what the policies do to them, and that nobody else notices.
 
 use std::io::Write as _;
+use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
 use mles::channel::{ChannelSettings, SlowPolicy};
@@ -205,8 +207,14 @@ fn a_publisher_that_dies_while_it_is_held_back_is_gone_after_that() {
         alice.reset();
         // What is sent to her shows that she is gone.
         let keyring = Keyring::default();
-        let _bob = Client::join_with(&broker, &keyring, "bob", "room", b"hello", None);
+        let bob = Client::join_with(&broker, &keyring, "bob", "room", b"hello", None);
+        // He reads, or he would be the next to hold her back.
+        let mut stream = bob.stream.try_clone().unwrap();
+        let reading = thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
         slow.reset();
         wait_until("she is gone as well", || broker.stats().connections == 1);
+        bob.stream.shutdown(Shutdown::Both).unwrap();
+        // However that ends.
+        let _ = reading.join().unwrap();
     }
 }

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { button } from "./columns.js";
 import { confirm } from "./confirm.js";
 import { make } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, number } from "./format.js";
 import { Table, figure, text } from "./table.js";
 
 /** Asks whether an address is to be let in again. */
@@ -27,7 +27,8 @@ export class Bans {
     label: "Banned addresses",
     columns: [
       text("Address", ({ address }) => address, { rowHeader: true }),
-      figure("Ends in", ({ seconds_left }) => duration(left_seconds)),
+      figure("Ends in", ({ seconds_left }) => duration(seconds_left)),
+      figure("Wrong keys", ({ failures }) => number(failures)),
       button("Lift", ({ address }) => `Lift the ban of ${address}`, confirmLift),
     ],
     key: ({ address }) => address,

@@ -13,7 +13,7 @@ mod error;
 mod key;
 #[cfg(feature = "cli")]
 mod signing_key;
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 

@@ -35,6 +35,22 @@ const MEASURES: &str = "measures for minutes";
 /// Every row stands for some command of the documentation. The first that fits counts.
 pub(super) const STAND_INS: &[StandIn] = &[
     row("cargo install --locked --path .", COMPILES, Instead::Plan),
+    row(
+        "cargo install --locked cargo-deb",
+        DOWNLOADS,
+        Instead::Run("grep -q 'cargo deb' scripts/package"),
+    ),
+    row("scripts/package", COMPILES, Instead::Usage),
+    row(
+        "sudo apt install ",
+        "installs as root",
+        Instead::Run("grep -qx '\\[package.metadata.deb\\]' Cargo.toml"),
+    ),
+    row(
+        "systemctl status mles",
+        "needs the installed service",
+        Instead::Run("test -s configs/systemd/mles.service"),
+    ),
     row("cargo build", COMPILES, Instead::Plan),
     row("cargo test", COMPILES, Instead::Plan),
     row("MLES_TEST_SEEDS=100 cargo test", COMPILES, Instead::Plan),
