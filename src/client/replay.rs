@@ -7,8 +7,8 @@
 //! delivered twice.
 //!
 //! The match ends, and everything is delivered from then on, with the last frame that was delivered
-//! before, with the first new one after a match, with a silence of [`QUIET`], or after
-//! [`LONGEST`].
+//! before, or with the first new one after a match. Unless the server tells how long the replay is, it ends with a
+//! silence of [`QUIET`] as well, or after [`LONGEST`].
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -42,6 +42,8 @@ struct Matching {
     since: Instant,
     /// When the last frame came.
     last: Instant,
+    /// Set once the server has told how long the replay is: then its end is counted, and takes what time it takes.
+    is_counted: bool,
 }
 
 impl ReplayMatcher {
@@ -64,7 +66,15 @@ impl ReplayMatcher {
             matched: false,
             since: now,
             last: now,
+            is_counted: false,
         });
+    }
+
+    /// Leaves it to the caller to find the end of the replay, however long that takes: see [`end`](Self::end).
+    pub(super) fn count_replay(&mut self) {
+        if let Some(matching) = &mut self.matching {
+            matching.is_counted = true;
+        }
     }
 
     /// Returns `true` while frames are matched: the only time when a session's own frames come back.
@@ -74,7 +84,8 @@ impl ReplayMatcher {
         };
         let quiet = now.saturating_duration_since(matching.last) > QUIET;
         matching.last = now;
-        if quiet || now.saturating_duration_since(matching.since) > LONGEST {
+        let is_late = quiet || now.saturating_duration_since(matching.since) > LONGEST;
+        if is_late && !matching.is_counted {
             self.end();
         }
         self.matching.is_some()
@@ -181,6 +192,17 @@ mod tests {
                 "{before} then {after}"
             );
         }
+    }
+
+    #[test]
+    fn a_replay_that_is_counted_may_take_its_time() {
+        let mut replay = reconnected(100, "abc");
+        replay.count_replay();
+        assert!(replay.is_matching(Instant::now() + 2 * LONGEST));
+        assert_eq!(accepted(&mut replay, "abcd"), "d");
+        assert!(!replay.is_matching(Instant::now()));
+        let mut replay = reconnected(100, "abc");
+        assert!(!replay.is_matching(Instant::now() + 2 * QUIET));
     }
 
     #[test]

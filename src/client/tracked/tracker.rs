@@ -238,9 +238,13 @@ impl Tracker {
         self.settle(welcome, known.is_some() && !is_same_order, told);
         self.offer = Offer::Given;
         self.was_offered = true;
-        if is_same_order && let Some(matcher) = &mut self.matcher {
-            // What is replayed comes after all that was delivered.
-            matcher.end();
+        if let Some(matcher) = &mut self.matcher {
+            if is_same_order {
+                // What is replayed comes after all that was delivered.
+                matcher.end();
+            } else {
+                matcher.count_replay();
+            }
         }
         let has_asked = known.or(self.since.take()).is_some();
         if has_asked && !welcome.recovered && welcome.missed != Some(0) {
