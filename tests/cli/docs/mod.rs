@@ -57,6 +57,21 @@ fn every_block_is_of_a_language_that_is_checked() {
     }
 }
 
+/// Results name the programs that were measured, and no folder of the machine on which that was.
+#[test]
+fn results_have_no_paths_of_a_machine() {
+    let results = checkout().join("docs/results");
+    for file in std::fs::read_dir(results).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split(|c: char| c == '"' || c.is_whitespace() || c == '=');
+        let is_system = |word: &str| word.starts_with("/usr/") || word.starts_with("/tmp/loadgen-");
+        let paths = words.filter(|word| word.starts_with('/') && !is_system(word));
+        let paths: Vec<_> = paths.collect();
+        assert_eq!(paths, [""; 0], "{}", path.display());
+    }
+}
+
 #[test]
 fn every_configuration_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
