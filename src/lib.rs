@@ -58,6 +58,13 @@ mod settings;
 mod shard;
 #[cfg(feature = "server")]
 mod static_files;
+#[cfg(feature = "server")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shards and the writer are being connected"
+)]
+mod store;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp_info;
 #[cfg(feature = "tls")]

@@ -1,0 +1,24 @@
+//! Histories on disk: what shards hand over is written by one thread, and loaded before the next start.
+//!
+//! A shard hands over a [`Batch`] at a time: what is new of its channels, and what of them goes. The writer puts the
+//! batches that wait into one transaction, and syncs as the settings say. Then it tells each shard. Nothing here waits
+//! for a shard, and no shard waits for the disk: what is not taken yet stays in the histories, and is handed over later as
+//! far as it is still there.
+//!
+//! It must not know sessions or settings of channels, nor decide what a history keeps.
+
+mod batch;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub(crate) use batch::{
+    Batch, Change, ChannelKey, ChannelState, LoadedChannel, PastEpoch, SavedChannel,
+    StoredPublisher, StoredRun,
+};
+
+/// Why a batch was not written.
+#[derive(Clone, Debug, Error)]
+#[error("cannot write to the store: {0}")]
+pub(crate) struct StoreError(pub(crate) Arc<str>);
