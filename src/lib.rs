@@ -94,8 +94,8 @@ pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
     AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck,
-    OpenSockets, PeerSettings, ProxySettings, Settings, TlsSettings, TokenSettings,
-    WebSocketSettings,
+    OnDamage, OpenSockets, PeerSettings, ProxySettings, Settings, StoreSettings, StoreSync,
+    TlsSettings, TokenSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

@@ -1,5 +1,7 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
+mod store;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
 use crate::rate::Rate;
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
+pub use store::{OnDamage, StoreSettings, StoreSync};
 
 /// The check of frames after the join, beyond magic and length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -447,6 +450,8 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// Settings of channels: the default, and rules by the channel's name.
     pub channels: ChannelRules,
+    /// The store of channels that keep their history on disk.
+    pub store: StoreSettings,
     /// Limits on connections, for all listeners together.
     pub limits: Limits,
     /// Upstream servers, and the links to them.
@@ -479,6 +484,7 @@ impl Default for Settings {
             drain_period: None,
             drain_deadline: Duration::from_secs(10),
             channels: ChannelRules::default(),
+            store: StoreSettings::default(),
             limits: Limits::default(),
             peer: PeerSettings::default(),
             tls: TlsSettings::default(),

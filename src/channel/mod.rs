@@ -59,4 +59,4 @@ pub use presence::{Difference, MemberNews, NameLimit, PendingChanges};
 pub use publishers::{Published, PublisherId, Publishers};
 pub use resume::Resumed;
 pub use run::FrameRun;
-pub use settings::{ChannelRules, ChannelSettings, SlowPolicy};
+pub use settings::{ChannelRules, ChannelSettings, HistoryStorage, SlowPolicy};

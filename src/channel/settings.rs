@@ -17,9 +17,21 @@ pub enum SlowPolicy {
     Backpressure,
 }
 
+/// Where a channel keeps its history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistoryStorage {
+    /// In memory: it ends with the server.
+    #[default]
+    Memory,
+    /// In memory, and on disk for the next start of the server.
+    Disk,
+}
+
 /// Settings of one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSettings {
+    /// Where the history is kept.
+    pub history: HistoryStorage,
     /// Most frames kept for members that join later; 0 keeps none.
     pub history_frames: usize,
     /// Most bytes of memory those frames may pin.
@@ -50,6 +62,7 @@ pub struct ChannelSettings {
 impl Default for ChannelSettings {
     fn default() -> Self {
         Self {
+            history: HistoryStorage::Memory,
             history_frames: 100,
             history_bytes: 32 << 20,
             history_age: None,
@@ -77,6 +90,14 @@ pub struct ChannelRules {
 }
 
 impl ChannelRules {
+    /// Returns `true` if any channel may keep its history on disk.
+    #[cfg(feature = "server")]
+    pub(crate) fn need_store(&self) -> bool {
+        let patterns = self.patterns.iter().map(|(_, settings)| settings);
+        let mut all = patterns.chain([&self.default]);
+        all.any(|settings| settings.history == HistoryStorage::Disk)
+    }
+
     /// Returns the shortest `idle_ttl` that any channel can have.
     #[cfg(feature = "server")]
     pub(crate) fn shortest_idle_ttl(&self) -> Duration {

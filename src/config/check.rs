@@ -35,6 +35,9 @@ pub(super) fn check(
         "peer",
         [("client_cert", &tls.cert), ("client_key", &tls.key)],
     );
+    if settings.channels.need_store() && settings.store.dir.is_none() {
+        report.add(&["history"], Fault::DiskWithoutStore);
+    }
     check_listeners(config, has_key, &mut report);
     check_channel(config, &mut report);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::assignment::Assignment;
 use super::error::{Fault, Problem};
@@ -12,11 +13,14 @@ use super::value::{Arity, RawValue};
 
 const PREFIX: &str = "MLES_";
 
+/// The variable in which systemd names the directories for the state of a service, one for each name in its unit.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
 /// A name that differs from a known one by at most one edit for this many characters is taken for
 /// a slip of the finger. Short names differ by less from each other (`UID` and `PIN`).
 const CHARS_PER_SLIP: usize = 4;
 
-/// The variables whose names begin with `MLES_`. An empty one counts as not set.
+/// The variables whose names begin with `MLES_`, and that of the state directory. An empty one counts as not set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, OsString>);
 
@@ -28,14 +32,19 @@ impl Environment {
     }
 
     pub(crate) fn new(variables: impl IntoIterator<Item = (String, OsString)>) -> Self {
-        let is_ours =
-            |(name, value): &(String, OsString)| name.starts_with(PREFIX) && !value.is_empty();
+        let is_known = |name: &str| name.starts_with(PREFIX) || name == STATE_DIRECTORY;
+        let is_ours = |(name, value): &(String, OsString)| is_known(name) && !value.is_empty();
         Self(variables.into_iter().filter(is_ours).collect())
     }
 
     /// Returns the value of the variable `name`, whatever it is.
     pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
         self.0.get(name)
+    }
+
+    /// Returns the directory that a service manager has made for the state of this service, if it has.
+    pub(super) fn state_directory(&self) -> Option<PathBuf> {
+        std::env::split_paths(self.get(STATE_DIRECTORY)?).next()
     }
 
     /// Returns the text of the variable `name`, and the place to name in messages about it.
@@ -85,7 +94,8 @@ impl Environment {
                 .find(|known| strsim::damerau_levenshtein(known, name) <= slips)?;
             Some(format!("{name} is not read; did you mean {meant}?"))
         };
-        let unknown = self.0.keys().filter(|name| !known.contains(name));
+        let ours = self.0.keys().filter(|name| name.starts_with(PREFIX));
+        let unknown = ours.filter(|name| !known.contains(name));
         unknown.filter_map(slip).collect()
     }
 }

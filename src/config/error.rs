@@ -123,6 +123,10 @@ pub(crate) enum Fault {
          set `history_limit` to 0 too, or raise `history_bytes`"
     )]
     HistoryWithoutBytes { frames: usize },
+    #[error(
+        "history = \"disk\" needs a directory for the store: set `dir` of [store] (--store-dir)"
+    )]
+    DiskWithoutStore,
     #[error("{address} is listed twice{}", default_of_listen(*.has_default))]
     ListenTwice {
         address: SocketAddr,

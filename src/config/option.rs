@@ -11,6 +11,7 @@ pub(crate) enum Section {
     Auth,
     Token,
     Channel,
+    Store,
     Peer,
     Limits,
     Admin,
@@ -19,13 +20,14 @@ pub(crate) enum Section {
 
 impl Section {
     /// All sections, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Server,
         Self::Tls,
         Self::Ws,
         Self::Auth,
         Self::Token,
         Self::Channel,
+        Self::Store,
         Self::Peer,
         Self::Limits,
         Self::Admin,
@@ -41,6 +43,7 @@ impl Section {
             Self::Auth => "auth",
             Self::Token => "token",
             Self::Channel => "channel",
+            Self::Store => "store",
             Self::Peer => "peer",
             Self::Limits => "limits",
             Self::Admin => "admin",
@@ -57,6 +60,7 @@ impl Section {
             Self::Auth => "Access, [auth] in the file",
             Self::Token => "Tokens, [token] in the file",
             Self::Channel => "Channels, [channel] in the file",
+            Self::Store => "History on disk, [store] in the file",
             Self::Peer => "Upstream servers, [peer] in the file",
             Self::Limits => "Limits, [limits] in the file",
             Self::Admin => "Admin listener, [admin] in the file",

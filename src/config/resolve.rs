@@ -84,6 +84,7 @@ pub(super) fn resolve_with_file(
     }
     fit_defaults(&mut config, &origins);
     config.settings.channels.patterns = rules(&config, layer.rules, &mut problems);
+    fit_store(&mut config, &sources.environment);
     let mut warnings = Vec::new();
     let key = key_sources(&config.secrets, &origins).resolve(&mut warnings);
     let key = key.unwrap_or_else(|problem| {
@@ -147,6 +148,14 @@ fn fit_defaults(config: &mut Config, origins: &ValueOrigins) {
     }
     if !origins.is_set("ws_max_message") {
         websocket.max_message = websocket.max_message.min(limits.max_frame);
+    }
+}
+
+/// Takes the directory that a service manager has made for a store that has to have one.
+fn fit_store(config: &mut Config, environment: &Environment) {
+    let settings = &mut config.settings;
+    if settings.store.dir.is_none() && settings.channels.need_store() {
+        settings.store.dir = environment.state_directory();
     }
 }
 
@@ -253,7 +262,11 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
     if config.secrets.peer_key_file.is_some() && config.settings.peer.upstreams.is_empty() {
         warnings.push("peer_key_file has no effect: there is no upstream".to_owned());
     }
-    warnings.extend(tls_warnings(&config.settings));
+    let settings = &config.settings;
+    if settings.store.dir.is_some() && !settings.channels.need_store() {
+        warnings.push("store_dir has no effect: no channel has history = \"disk\"".to_owned());
+    }
+    warnings.extend(tls_warnings(settings));
     if config.settings.admin.listen.is_empty() && config.secrets.admin_token_file.is_some() {
         warnings.push("admin_token_file has no effect: there is no admin listener".to_owned());
     }

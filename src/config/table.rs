@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
 use super::option::{Applies, Opt, Section};
 use super::value::{
-    Accessor, Addresses, Always, ConnectionId, FilePath, FilePaths, Integer, ListenerKinds,
-    LogFilter, Name, Networks, OneOf, Optional, RateLimit, SecretText, Servers, Size, Switch, Text,
-    Time, WebOrigins,
+    Accessor, Addresses, Always, ConnectionId, DirectoryPath, FilePath, FilePaths, Integer,
+    ListenerKinds, LogFilter, Name, Networks, OneOf, Optional, RateLimit, SecretText, Servers,
+    Size, StoreSyncMode, Switch, Text, Time, WebOrigins,
 };
 use crate::broker::MAX_SHARDS;
 use crate::protocol::{DEFAULT_PORT, MAX_FRAME_LEN};
@@ -174,6 +174,8 @@ options! {
     }
 
     Channel {
+        /// Where the history is kept: in memory, or also on disk (see [store]) for the next start
+        history: settings.channels.default.history => OneOf::HISTORY_STORAGE;
         /// Number of frames kept for members that join later; 0 keeps none
         history_limit: settings.channels.default.history_frames => Integer(0..=MILLIONS);
         /// Memory for these frames
@@ -197,6 +199,22 @@ options! {
         publishers_limit: settings.channels.default.publishers_limit => Integer(0..=MILLIONS);
         /// Time that a channel remembers an idempotency key
         publishers_age: settings.channels.default.publishers_age => Time(BLINK..=YEAR);
+    }
+
+    Store {
+        /// Directory of the histories that are kept on disk; only one server can use it at a time. The
+        /// default under systemd is StateDirectory=
+        store_dir @restart: settings.store.dir => DirectoryPath, optional;
+        /// How often what was published is written and synced, so that a crash takes no more than that;
+        /// batch syncs before anything is delivered or confirmed; os leaves syncing to the system
+        store_sync @restart: settings.store.sync => StoreSyncMode;
+        /// Space on disk that the store may take
+        store_max_bytes @restart: settings.store.max_bytes => Size(1 << 20..=1 << 50), or "unlimited";
+        /// Space that the store leaves free on its disk
+        store_min_free @restart: settings.store.min_free => Size(0..=1 << 50);
+        /// What to do at a start about a store that is damaged: refuse to start, or set it aside under
+        /// another name and begin a new one
+        store_on_damage @restart: settings.store.on_damage => OneOf::ON_DAMAGE;
     }
 
     Peer {

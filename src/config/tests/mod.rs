@@ -5,6 +5,7 @@ mod errors;
 mod files;
 mod layers;
 mod same_everywhere;
+mod store;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -12,6 +12,7 @@ mod network;
 mod number;
 mod raw;
 mod server;
+mod store;
 mod text;
 
 pub(crate) use field::Field;
@@ -22,4 +23,5 @@ pub(super) use number::{Integer, RateLimit, Size, Time};
 pub(crate) use raw::RawValue;
 pub(super) use raw::quoted;
 pub(super) use server::{ConnectionId, Servers};
+pub(super) use store::{DirectoryPath, StoreSyncMode};
 pub(super) use text::{FilePath, FilePaths, LogFilter, Name, OneOf, SecretText, Switch, Text};

@@ -6,9 +6,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::kind::{Arity, Description, ValueKind, read_list, write_list};
 use super::raw::{RawValue, quoted};
-use crate::channel::SlowPolicy;
+use crate::channel::{HistoryStorage, SlowPolicy};
 use crate::config::model::{LogFormat, Secret};
-use crate::settings::{DeniedPublish, NameCheck};
+use crate::settings::{DeniedPublish, NameCheck, OnDamage};
 
 /// A switch: `true` or `false`.
 pub(crate) struct Switch;
@@ -52,6 +52,20 @@ impl OneOf<DeniedPublish> {
     pub(crate) const DENIED_PUBLISH: Self = Self(&[
         ("disconnect", DeniedPublish::Disconnect),
         ("ignore", DeniedPublish::Ignore),
+    ]);
+}
+
+impl OneOf<HistoryStorage> {
+    pub(crate) const HISTORY_STORAGE: Self = Self(&[
+        ("memory", HistoryStorage::Memory),
+        ("disk", HistoryStorage::Disk),
+    ]);
+}
+
+impl OneOf<OnDamage> {
+    pub(crate) const ON_DAMAGE: Self = Self(&[
+        ("refuse", OnDamage::Refuse),
+        ("set-aside", OnDamage::SetAside),
     ]);
 }
 
