@@ -8,6 +8,7 @@
 //! It must not know sessions or settings of channels, nor decide what a history keeps.
 
 mod batch;
+mod handle;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub(crate) use batch::{
     Batch, Change, ChannelKey, ChannelState, LoadedChannel, PastEpoch, SavedChannel,
     StoredPublisher, StoredRun,
 };
+pub(crate) use handle::{StoreHandle, StoreStatus};
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]

@@ -1,0 +1,110 @@
+//! What shards have of a store: the way to its writer, and how that does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{Batch, ChannelKey};
+use crate::shard::counter::{Counter, Histogram};
+
+/// The way to the writer of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreHandle {
+    batches: Sender<Batch>,
+    next_key: Arc<AtomicU64>,
+    status: Arc<StoreStatus>,
+}
+
+impl StoreHandle {
+    /// Creates the way to a writer that takes what comes out of the other end, for `shards` shards. New channels get keys
+    /// from `next_key` on.
+    pub(crate) fn new(shards: usize, next_key: ChannelKey) -> (Self, Receiver<Batch>) {
+        // Each shard has one batch on its way at most, and one more when it begins.
+        let (batches, writer) = crossbeam_channel::bounded(2 * shards);
+        let handle = Self {
+            batches,
+            next_key: Arc::new(AtomicU64::new(next_key.0)),
+            status: Arc::default(),
+        };
+        (handle, writer)
+    }
+
+    /// Hands over a batch. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The batch, if there is no room for it or the writer is gone.
+    pub(crate) fn submit(&self, batch: Batch) -> Result<(), Batch> {
+        let sent = self.batches.try_send(batch);
+        sent.map_err(crossbeam_channel::TrySendError::into_inner)
+    }
+
+    /// Returns a key that no other channel has or had.
+    pub(crate) fn next_key(&self) -> ChannelKey {
+        ChannelKey(self.next_key.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns how the writer does.
+    pub(crate) fn status(&self) -> &Arc<StoreStatus> {
+        &self.status
+    }
+}
+
+/// How the writer of a store does. Its own thread writes it, any thread may read it.
+#[derive(Debug, Default)]
+pub(crate) struct StoreStatus {
+    /// Batches of shards that were written.
+    pub(crate) batches: Counter,
+    /// Commits, each of all batches that waited.
+    pub(crate) commits: Counter,
+    /// Runs that were written.
+    pub(crate) runs: Counter,
+    /// Messages that were written.
+    pub(crate) messages: Counter,
+    /// Bytes of frames that were written.
+    pub(crate) bytes: Counter,
+    /// Times that writing or syncing failed.
+    pub(crate) errors: Counter,
+    /// Bytes on disk.
+    pub(crate) disk_bytes: Counter,
+    /// Times that syncs took.
+    pub(crate) syncs: Histogram,
+    /// Channels that were loaded at the start.
+    pub(crate) loaded_channels: Counter,
+    /// Messages that were loaded at the start.
+    pub(crate) loaded_messages: Counter,
+    /// Channels that were not loaded, as there was no memory or no place for them, or they are not kept on disk any
+    /// more.
+    pub(crate) forgotten_channels: Counter,
+    /// Why the last batch was not written, until one is.
+    failure: Mutex<Option<Arc<str>>>,
+}
+
+impl StoreStatus {
+    /// Records that a batch was not written.
+    pub(crate) fn failed(&self, reason: &Arc<str>) {
+        self.errors.add(1);
+        *self.failure_mut() = Some(reason.clone());
+    }
+
+    /// Records that batches are written again. Returns `true` if they were not before.
+    pub(crate) fn recovered(&self) -> bool {
+        self.failure_mut().take().is_some()
+    }
+
+    /// Returns why nothing is written; `None` while all is well.
+    pub(crate) fn failure(&self) -> Option<Arc<str>> {
+        self.failure_mut().clone()
+    }
+
+    /// Records the time that a sync has taken.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.syncs.observe(took);
+    }
+
+    fn failure_mut(&self) -> std::sync::MutexGuard<'_, Option<Arc<str>>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
