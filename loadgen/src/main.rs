@@ -21,6 +21,7 @@ mod alarm;
 mod broker;
 mod cli;
 mod command;
+mod command_line;
 mod distribution;
 mod fleet;
 mod interrupt;

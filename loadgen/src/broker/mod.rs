@@ -173,7 +173,8 @@ impl Broker {
         })
     }
 
-    /// Starts the broker on a free port of loopback and waits until it accepts connections.
+    /// Starts the broker on a free port of loopback and waits until it accepts connections; it may
+    /// not serve them yet.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.

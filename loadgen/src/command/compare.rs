@@ -7,8 +7,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use mles::protocol::Keyring;
-
+use super::launch::{launch, target};
 use super::runner::Runner;
 use super::{CommandError, Measure};
 use crate::broker::{Broker, Programs, missing_packages};
@@ -16,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::output::say;
 use crate::process::{RunningBroker, StartError};
 use crate::report::{Report, Run, RunResult};
-use crate::scenario::{Load, Target, Timing};
+use crate::scenario::{Load, Timing};
 use crate::watch::Watch;
 
 /// About the time that a broker takes to start.
@@ -103,7 +102,7 @@ impl Compare {
         let must_be_there = matches!(self.brokers, Selection::Exactly(_));
         let mut available = Vec::new();
         for &broker in self.brokers.list() {
-            match broker.start(&self.programs, interrupt) {
+            match launch(broker, &self.programs, interrupt) {
                 Ok(running) => {
                     report.brokers.insert(broker, running.provenance().clone());
                     available.push(broker);
@@ -168,19 +167,15 @@ impl Compare {
                     history: load.history(broker),
                     ..self.programs.clone()
                 };
-                broker.start(&programs, runner.interrupt)
+                launch(broker, &programs, runner.interrupt)
             }
         };
         let process = match started {
             Ok(process) => process,
             Err(StartError::Interrupted) => return ControlFlow::Break(()),
-            Err(error) => return failed(error.to_string()),
+            Err(error) => return failed(error.for_report()),
         };
-        let target = Target {
-            addr: process.addr(),
-            pid: Some(process.pid()),
-            keyring: Keyring::default(),
-        };
+        let target = target(&process);
         match runner.run((name, load), (broker, &target), round) {
             Err(error) if error.is_interrupt() => ControlFlow::Break(()),
             // It may have brought the broker down: the next run gets another.

@@ -6,6 +6,7 @@
 
 mod compare;
 mod diff;
+mod launch;
 mod runner;
 mod single;
 mod start;

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::CommandError;
+use super::launch::launch;
 use crate::broker::{Broker, Programs};
 use crate::interrupt::Interrupt;
 use crate::process::StartError;
@@ -24,7 +25,7 @@ impl Start {
     /// # Errors
     /// The broker cannot be started, or ends by itself.
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<(), CommandError> {
-        let mut running = match self.broker.start(&self.programs, interrupt) {
+        let mut running = match launch(self.broker, &self.programs, interrupt) {
             Err(StartError::Interrupted) => return Ok(()),
             started => started?,
         };

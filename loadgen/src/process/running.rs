@@ -1,6 +1,7 @@
 //! A broker process from its start until it is stopped.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -15,6 +16,7 @@ use thiserror::Error;
 use super::child::{LOOK, OwnChild};
 use super::congestion::Congestion;
 use super::recipe::{Invocation, Place, Recipe, Version};
+use crate::command_line::{joined, without_folders};
 use crate::interrupt::Interrupt;
 
 /// How long a broker may take until it accepts connections. RabbitMQ takes five seconds on two idle
@@ -51,9 +53,35 @@ pub(crate) enum StartError {
     /// It does not accept connections.
     #[error("{program} does not accept connections after {} s; it said: {said}", START_DEADLINE.as_secs())]
     Silent { program: PathBuf, said: String },
+    /// It accepts connections and does not serve them.
+    #[error(
+        "{program} accepts connections but does not serve them after {} s: {why}; it said: {said}",
+        START_DEADLINE.as_secs()
+    )]
+    Unready {
+        program: PathBuf,
+        why: String,
+        said: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl StartError {
+    /// Returns the message for a report, which names no folder of this machine.
+    pub(crate) fn for_report(&self) -> String {
+        let said = self.to_string();
+        match self {
+            Self::Spawn { program, .. }
+            | Self::Ended { program, .. }
+            | Self::Silent { program, .. }
+            | Self::Unready { program, .. } => {
+                said.replace(&*program.to_string_lossy(), &name(program))
+            }
+            Self::NotInstalled { .. } | Self::Interrupted => said,
+        }
+    }
 }
 
 /// The version, command and settings of a broker, for the report.
@@ -61,7 +89,7 @@ pub(crate) enum StartError {
 pub(crate) struct Provenance {
     /// First line of what it prints about its version.
     pub(crate) version: String,
-    /// Program and arguments.
+    /// Program and arguments, without the folders of the machine.
     pub(crate) command: String,
     /// The settings, and the reasons for them.
     pub(crate) settings: Cow<'static, str>,
@@ -116,7 +144,7 @@ impl RunningBroker {
         Ok(Self {
             process,
             addr,
-            provenance: Provenance::of(&recipe, &connection),
+            provenance: Provenance::of(&recipe, dir.path(), &connection),
             program: recipe.start.program,
             log,
             _helper: helper,
@@ -140,6 +168,33 @@ impl RunningBroker {
         check(&mut self.process, &self.program, &self.log)
     }
 
+    /// Waits until `serves` says that it does what it is for, which some brokers do a while after they accept
+    /// connections.
+    ///
+    /// # Errors
+    /// [`StartError::Unready`] with the last reason of `serves`, or [`StartError::Ended`].
+    pub(crate) fn wait_until<E: Display>(
+        &mut self,
+        interrupt: &Interrupt,
+        mut serves: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), StartError> {
+        let deadline = Instant::now() + START_DEADLINE;
+        while let Err(why) = serves() {
+            self.check()?;
+            if Instant::now() > deadline {
+                return Err(StartError::Unready {
+                    program: self.program.clone(),
+                    why: why.to_string(),
+                    said: last_words(&self.log),
+                });
+            }
+            if interrupt.sleep(LOOK) {
+                return Err(StartError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
     /// Returns version, command and settings.
     pub(crate) fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -147,14 +202,14 @@ impl RunningBroker {
 }
 
 impl Provenance {
-    fn of(recipe: &Recipe, connection: &TcpStream) -> Self {
+    fn of(recipe: &Recipe, dir: &Path, connection: &TcpStream) -> Self {
         let congestion = Congestion::of(recipe.congestion.as_deref(), connection);
         Self {
             version: match &recipe.version {
                 Version::Printed(args) => printed_version(&recipe.start.program, args),
                 Version::Known(version) => version.clone(),
             },
-            command: command_line(&recipe.start),
+            command: command_line(&recipe.start, dir),
             settings: Cow::Owned(format!("{}; {congestion}", recipe.settings)),
             congestion: Some(congestion),
         }
@@ -182,7 +237,7 @@ fn start(
         }
         if Instant::now() > deadline {
             return Err(StartError::Silent {
-                program: program.clone(),
+                program: program.to_owned(),
                 said: last_words(log),
             });
         }
@@ -207,27 +262,22 @@ fn check(child: &mut OwnChild, program: &Path, log: &Path) -> Result<(), StartEr
     }
 }
 
-/// Returns variables, program and arguments, to be repeated in a shell.
-fn command_line(invocation: &Invocation) -> String {
+/// Returns variables, program and arguments, to be repeated in a shell. Files of the broker are named from its
+/// own folder, `dir`, and others without their folder.
+fn command_line(invocation: &Invocation, dir: &Path) -> String {
     let env = invocation.env.iter();
-    let env = env.map(|(name, value)| format!("{name}={}", quoted(&value.to_string_lossy())));
-    let program = invocation.program.to_string_lossy().into_owned();
+    let env = env.map(|(name, value)| format!("{name}={}", value.to_string_lossy()));
+    let program = name(&invocation.program);
     let args = invocation.args.iter();
-    let args = args.map(|arg| quoted(&arg.to_string_lossy()));
-    env.chain([program])
-        .chain(args)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let words = env.chain([program]).chain(args);
+    joined(words.map(|word| without_folders(&word, dir)))
 }
 
-/// Quotes `word` so that a shell takes it for one. None of ours has a quote in it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{word}'")
-    }
+/// Returns the program's name without its folder.
+fn name(program: &Path) -> String {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// Returns the first line the program prints about its version; empty when it prints none.
@@ -247,11 +297,14 @@ fn printed_version(program: &Path, args: &[&str]) -> String {
         .to_owned()
 }
 
+/// Returns the end of what it said. Its own folder is not named: it is there no more when somebody reads this.
 fn last_words(log: &Path) -> String {
     let said = fs::read(log).unwrap_or_default();
     let end = &said[said.len().saturating_sub(LAST_WORDS)..];
-    end.trim_ascii()
-        .escape_ascii()
-        .to_string()
-        .replace("\\n", "\n")
+    let said = end.trim_ascii().escape_ascii().to_string();
+    let said = said.replace("\\n", "\n");
+    match log.parent() {
+        Some(dir) => said.replace(&format!("{}/", dir.display()), ""),
+        None => said,
+    }
 }

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::command_line::{joined, without_folders};
+
 /// Where and how a report came about. What the system does not tell is empty.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Environment {
@@ -12,8 +14,8 @@ pub(super) struct Environment {
     pub(super) loadgen: String,
     /// The arguments of this program, for reading.
     pub(super) command: String,
-    /// The command argument by argument, for repeating: the name of this program comes first. Reports of the first
-    /// versions do not have it.
+    /// The command argument by argument, for repeating: the name of this program comes first, and files are named
+    /// without the folders of the machine. Reports of the first versions do not have it.
     #[serde(default)]
     pub(super) argv: Vec<String>,
     /// Start, in seconds since 1970.
@@ -34,6 +36,8 @@ impl Environment {
         let proc = |file: &str| fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
         let args = std::env::args_os().skip(1);
         let args = without_key(args.map(|arg| arg.to_string_lossy().into_owned()));
+        let folder = std::env::current_dir().unwrap_or_default();
+        let args = args.map(|arg| without_folders(&arg, &folder));
         let argv: Vec<String> = std::iter::once("loadgen".to_owned()).chain(args).collect();
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -62,21 +66,7 @@ impl Environment {
         if self.argv.is_empty() {
             return self.command.clone();
         }
-        self.argv
-            .iter()
-            .map(|arg| quoted(arg))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-}
-
-/// Quotes `word` so that a shell takes it for one.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,+%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+        joined(&self.argv)
     }
 }
 
@@ -107,7 +97,7 @@ fn field(text: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, quoted, without_key};
+    use super::{field, without_key};
 
     #[test]
     fn a_key_is_not_told() {
@@ -118,14 +108,6 @@ mod tests {
         assert_eq!(told("seed --key s3cret --pid 7"), "seed --key *** --pid 7");
         assert_eq!(told("seed --key=s3cret --pid 7"), "seed --key=*** --pid 7");
         assert_eq!(told("seed --keys s3cret"), "seed --keys s3cret");
-    }
-
-    #[test]
-    fn a_word_stays_one_word_in_a_shell() {
-        assert_eq!(quoted("--seconds=1.5"), "--seconds=1.5");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("a b$(c)"), "'a b$(c)'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]

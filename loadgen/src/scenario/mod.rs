@@ -16,6 +16,7 @@ mod latency;
 mod open_loop;
 mod publish;
 mod publisher;
+mod readiness;
 mod reconnect;
 mod recorder;
 mod seed;
@@ -47,6 +48,7 @@ pub(crate) use idle::{Idle, IdleOutcome};
 pub(crate) use lag::LagBound;
 pub(crate) use latency::{Latency, LatencyOutcome};
 pub(crate) use publish::{Publish, PublishOutcome};
+pub(crate) use readiness::pass_a_message;
 pub(crate) use reconnect::{ReconnectOutcome, ReconnectStorm};
 pub(crate) use seed::{Seed, SeedOutcome};
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod latency;
 mod own_mles;
 mod positions;
 mod publish;
+mod readiness;
 mod reconnect;
 mod report_files;
 mod scenarios;
