@@ -86,6 +86,7 @@ impl CertificateFile {
     }
 
     /// Returns when the first of the certificates expires; `None` if there is none that can be parsed.
+    #[cfg(feature = "server")]
     pub(super) fn expires(&self) -> Option<SystemTime> {
         let until = self.valid.iter().map(|valid| valid.until.as_secs()).min()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(until))
