@@ -1,5 +1,6 @@
 //! The last frames of a channel, kept for members that join later.
 
+mod saved;
 mod since;
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use super::memory::{Account, HistoryMemory};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::frames;
+pub use saved::HistoryRun;
 pub use since::{Page, PageLimit};
 
 /// Memory in bytes that a stored run costs besides its buffer: its entry, in a ring that doubles as it
@@ -117,7 +119,22 @@ impl History {
         if settings.history_frames == 0 {
             return;
         }
-        let mut run = run.clone();
+        let run = run.clone();
+        let stored = Stored {
+            run,
+            at: now,
+            origin,
+            merges: 0,
+            end,
+        };
+        self.append(stored, settings);
+        self.trim(now, settings);
+    }
+
+    /// Stores the newest frames of a run behind all others.
+    fn append(&mut self, stored: Stored, settings: &ChannelSettings) {
+        let mut stored = stored;
+        let (run, origin, now) = (&mut stored.run, stored.origin, stored.at);
         run.drop_front(run.frames().saturating_sub(settings.history_frames));
         let is_small = run.bytes().len() <= SMALL;
         let is_next = self.runs.back().is_some_and(|last| last.origin == origin);
@@ -125,19 +142,12 @@ impl History {
             (true, true) => self.small + 1,
             (is_small, _) => usize::from(is_small),
         };
-        let stored = self.count(Stored {
-            run,
-            at: now,
-            origin,
-            merges: 0,
-            end,
-        });
+        let stored = self.count(stored);
         self.runs.push_back(stored);
         if self.small >= MERGED {
             self.small = 0;
             while self.merge_last(now, settings) {}
         }
-        self.trim(now, settings);
     }
 
     /// Counts a run that is put in.

@@ -41,13 +41,14 @@ mod resume;
 mod run;
 mod seated_publishers;
 mod settings;
+mod stored;
 
 pub use encoding::{Encoding, FRAMES};
 #[cfg(feature = "server")]
 pub(crate) use encoding::{NoticeEncoding, Unit};
 pub use fanout::{Fanout, SlowReason, Verdict};
 pub use form::Form;
-pub use history::{History, Origin, Page, PageLimit};
+pub use history::{History, HistoryRun, Origin, Page, PageLimit};
 pub use member::{Member, SessionId};
 pub use members::MemberKey;
 pub use memory::HistoryMemory;
@@ -60,3 +61,4 @@ pub use publishers::{Published, PublisherId, Publishers};
 pub use resume::Resumed;
 pub use run::FrameRun;
 pub use settings::{ChannelRules, ChannelSettings, HistoryStorage, SlowPolicy};
+pub use stored::{PastEpoch, SavedPublisher, SavedState};

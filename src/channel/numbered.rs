@@ -10,6 +10,7 @@ use super::owner::Channel;
 use super::publishers::{Published, PublisherId, Publishers};
 use super::run::FrameRun;
 use super::seated_publishers::SeatedPublishers;
+use super::stored::{Located, PastEpoch};
 use crate::protocol::{Cid, Epoch, Position};
 
 /// A channel that is used without a seat is idle since its last use, give or take this.
@@ -18,9 +19,11 @@ const TOUCH: Duration = Duration::from_secs(1);
 /// The numbers of a channel's messages. A channel in which nobody has asked has none, which costs it a pointer.
 #[derive(Debug)]
 pub(super) struct Numbered {
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// Offset of the newest message.
-    newest: u64,
+    pub(super) newest: u64,
+    /// The orders of which this one is the continuation, oldest first.
+    pub(super) past: Box<[PastEpoch]>,
     /// The publishers that are remembered.
     pub(super) publishers: Publishers,
     /// The publishers that have a seat.
@@ -59,6 +62,18 @@ impl Numbers {
 }
 
 impl Numbered {
+    /// Creates the numbers of a channel whose newest message has the offset `newest`.
+    pub(super) fn new(epoch: Epoch, newest: u64, publishers: Publishers) -> Self {
+        Self {
+            epoch,
+            newest,
+            past: Box::default(),
+            publishers,
+            seated: SeatedPublishers::default(),
+            forgotten: 0,
+        }
+    }
+
     /// Gives the messages of a run that is stored the next offsets, and counts them for the publisher whose session has
     /// sent it.
     pub(super) fn advance(&mut self, run: Option<&FrameRun>, from: SessionId) -> Numbers {
@@ -66,7 +81,10 @@ impl Numbered {
         let before = self.newest;
         self.newest += u64::from(count);
         if count > 0 {
-            self.seated.published(from, (before + 1, self.newest));
+            let publisher = self.seated.published(from, (before + 1, self.newest));
+            if let Some(publisher) = publisher {
+                self.publishers.changed(publisher);
+            }
         }
         Numbers {
             epoch: self.epoch,
@@ -101,7 +119,8 @@ pub struct MessagePage {
     pub next: u64,
     /// `true` if nothing is missing between the position and the page.
     pub is_recovered: bool,
-    /// Number of messages that are missing there; `None` if it is not known, as the position is of another order.
+    /// Number of messages that are missing there; `None` if it is not known, as the position is of another order,
+    /// or of a part of an order that was lost.
     pub missed: Option<u64>,
 }
 
@@ -121,13 +140,8 @@ impl<T> Channel<T> {
     pub fn number(&mut self, epoch: impl FnOnce() -> Epoch) -> Position {
         let history = &mut self.history;
         let numbered = self.numbered.get_or_insert_with(|| {
-            Box::new(Numbered {
-                epoch: epoch(),
-                newest: history.number(),
-                publishers: Publishers::new(history.memory()),
-                seated: SeatedPublishers::default(),
-                forgotten: 0,
-            })
+            let publishers = Publishers::new(history.memory());
+            Box::new(Numbered::new(epoch(), history.number(), publishers))
         });
         let (epoch, offset) = (numbered.epoch, numbered.newest);
         Position { epoch, offset }
@@ -215,7 +229,8 @@ impl<T> Channel<T> {
     /// Returns how many messages of it have their place; `None` if it is not known, and counting begins anew.
     ///
     /// Whoever goes on from before the place where counting began has not had the welcome in which it did. Messages of
-    /// its own that it has no receipt for may be older still, and were forgotten: then the count would be too low.
+    /// its own that it has no receipt for may be older still, and were forgotten: then the count would be too low. Who
+    /// goes on from what this order does not have any more has receipts for messages that the count does not have.
     pub(super) fn seat_publisher(
         &mut self,
         publisher: PublisherId,
@@ -224,16 +239,18 @@ impl<T> Channel<T> {
         now: Instant,
     ) -> Option<u64> {
         let numbered = self.numbered.as_mut()?;
-        let (epoch, newest) = (numbered.epoch, numbered.newest);
+        let since = since.map(|since| numbered.locate(since));
         let known = numbered.publishers.take(publisher, now, &self.settings);
-        let known = known.filter(|known| {
-            since.is_some_and(|since| since.epoch == epoch && since.offset >= known.since)
+        let known = known.filter(|known| match since {
+            Some(Located::At(offset)) => offset >= known.since,
+            Some(Located::Behind(_) | Located::Unknown) | None => false,
         });
         let published = known.unwrap_or(Published {
-            since: newest,
+            since: numbered.newest,
             ..Published::default()
         });
         numbered.seated.join(publisher, seat, published);
+        numbered.publishers.changed(publisher);
         known.map(|known| known.count)
     }
 
@@ -253,7 +270,9 @@ impl<T> Channel<T> {
     }
 
     /// Returns what follows a position, or all that is kept if there is none; `None` if messages are not numbered.
-    /// What is asked for by a position of another order, or one that is not reached yet, is all that is kept, too.
+    /// What is asked for by a position of another order, or one that is not reached yet, is all that is kept, too. An
+    /// order that this one goes on from is no other as far as both are the same; a position beyond that gets what
+    /// follows the last message that both have.
     #[must_use]
     pub fn since(
         &self,
@@ -263,16 +282,18 @@ impl<T> Channel<T> {
     ) -> Option<MessagePage> {
         let numbered = self.numbered.as_ref()?;
         let (epoch, newest) = (numbered.epoch, numbered.newest);
-        let is_known = |position: &Position| position.epoch == epoch && position.offset <= newest;
-        let known = position.filter(is_known);
-        let offset = known.map_or(0, |position| position.offset);
+        let located = position.map(|position| numbered.locate(position));
+        let offset = match located {
+            Some(Located::At(offset) | Located::Behind(offset)) => offset,
+            Some(Located::Unknown) | None => 0,
+        };
         let page = self
             .history
             .since(offset, newest, limit, now, &self.settings);
-        let missed = match (position, known) {
-            (None, _) => Some(0),
-            (Some(_), None) => None,
-            (Some(_), Some(_)) => Some(page.missed),
+        let missed = match located {
+            None => Some(0),
+            Some(Located::At(_)) => Some(page.missed),
+            Some(Located::Behind(_) | Located::Unknown) => None,
         };
         let runs = page.runs.into_iter();
         Some(MessagePage {

@@ -1,7 +1,7 @@
 //! What the publishers of a channel have brought into its order, so that a message which is published again is
 //! not there twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use super::memory::{Account, HistoryMemory};
@@ -58,6 +58,8 @@ pub struct Publishers {
     next_serial: u64,
     /// Memory that they cost, in bytes.
     account: Account,
+    /// Those of whom something else is known since they were taken last, where that is recorded.
+    changed: Option<Box<HashSet<PublisherId>>>,
 }
 
 impl Publishers {
@@ -69,7 +71,33 @@ impl Publishers {
             by_age: BTreeMap::new(),
             next_serial: 0,
             account: Account::new(memory),
+            changed: None,
         }
+    }
+
+    /// Records from now on which publishers change. All that are remembered count as changed.
+    pub(super) fn record_changes(&mut self) {
+        let changed = self.known.keys().copied().collect();
+        self.changed = Some(Box::new(changed));
+    }
+
+    /// Records that something else is known of `publisher`.
+    pub(super) fn changed(&mut self, publisher: PublisherId) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(publisher);
+        }
+    }
+
+    /// Takes those that have changed.
+    pub(super) fn take_changed(&mut self) -> HashSet<PublisherId> {
+        let changed = self.changed.as_deref_mut();
+        changed.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Returns what `publisher` has published, and when it last did, however long ago.
+    pub(super) fn known(&self, publisher: PublisherId) -> Option<(Published, Instant)> {
+        let known = self.known.get(&publisher)?;
+        Some((known.published, known.at))
     }
 
     /// Returns what `publisher` has published; `None` if it is not known, or not any more.
@@ -95,24 +123,34 @@ impl Publishers {
         settings: &ChannelSettings,
     ) -> usize {
         self.forget(publisher);
+        self.changed(publisher);
         self.trim(now, settings);
         if settings.publishers_limit == 0 {
             return 0;
         }
+        self.restore(publisher, published, now);
+        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit)
+    }
+
+    /// Remembers a publisher that is not known and last published at `at`. Those that were silent for longer come
+    /// first.
+    pub(super) fn restore(&mut self, publisher: PublisherId, published: Published, at: Instant) {
         self.next_serial += 1;
         let serial = self.next_serial;
-        let (at, known) = (now, &mut self.known);
-        known.insert(
-            publisher,
-            Known {
-                published,
-                at,
-                serial,
-            },
-        );
+        let known = Known {
+            published,
+            at,
+            serial,
+        };
+        self.known.insert(publisher, known);
         self.by_age.insert(serial, publisher);
         self.account.set(self.cost());
-        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit)
+    }
+
+    /// Forgets those that have been silent for too long, and the oldest of those that are too many.
+    pub(super) fn keep_within_limits(&mut self, now: Instant, settings: &ChannelSettings) {
+        self.trim(now, settings);
+        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit);
     }
 
     /// Forgets what `publisher` has published, and returns it; `None` if it is not known, or not any more.
@@ -157,6 +195,7 @@ impl Publishers {
         if let Some(known) = self.known.remove(&publisher) {
             self.by_age.remove(&known.serial);
             self.account.set(self.cost());
+            self.changed(publisher);
         }
     }
 

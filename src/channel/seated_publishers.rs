@@ -34,14 +34,30 @@ impl SeatedPublishers {
         self.holders.get(&publisher).copied()
     }
 
-    /// Counts messages that a session has published.
-    pub(super) fn published(&mut self, session: SessionId, offsets: (u64, u64)) {
+    /// Returns what a publisher with a session has published.
+    pub(super) fn published_by(&self, publisher: PublisherId) -> Option<Published> {
+        let (_, session) = self.holder(publisher)?;
+        let (_, published) = self.by_session.get(&session)?;
+        Some(*published)
+    }
+
+    /// Returns all publishers.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PublisherId> + '_ {
+        self.holders.keys().copied()
+    }
+
+    /// Counts messages that a session has published. Returns its publisher, if it has one.
+    pub(super) fn published(
+        &mut self,
+        session: SessionId,
+        offsets: (u64, u64),
+    ) -> Option<PublisherId> {
         if self.by_session.is_empty() {
-            return;
+            return None;
         }
-        if let Some((_, published)) = self.by_session.get_mut(&session) {
-            published.add(offsets);
-        }
+        let (publisher, published) = self.by_session.get_mut(&session)?;
+        published.add(offsets);
+        Some(*publisher)
     }
 
     /// Takes out the publisher whose session ends, if it is one's.

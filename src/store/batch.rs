@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use super::StoreError;
-use crate::channel::{FrameRun, Origin, Published, PublisherId};
+use crate::channel::{FrameRun, Origin, PastEpoch, Published, PublisherId};
 use crate::protocol::Epoch;
 
 /// Names a channel in the store. One that is opened anew under the same name has another.
@@ -58,14 +58,6 @@ pub(crate) struct ChannelState {
     pub(crate) idle_since: Option<SystemTime>,
 }
 
-/// An order that ended, as a server could not know whether all of it was saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PastEpoch {
-    pub(crate) epoch: Epoch,
-    /// Offset of the last message that both orders have.
-    pub(crate) end: u64,
-}
-
 /// A run of a history.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredRun {
@@ -86,8 +78,9 @@ pub(crate) struct StoredRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoredPublisher {
     pub(crate) published: Published,
-    /// When it last published.
-    pub(crate) at: SystemTime,
+    /// When it last published or left; `None` while it has a session. After a start it has none, and counts as having
+    /// left then.
+    pub(crate) at: Option<SystemTime>,
     /// Offset of the newest message that `published` may count: later ones are counted by their runs.
     pub(crate) counted: u64,
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub(crate) use batch::{
-    Batch, Change, ChannelKey, ChannelState, LoadedChannel, PastEpoch, SavedChannel,
-    StoredPublisher, StoredRun,
+    Batch, Change, ChannelKey, ChannelState, LoadedChannel, SavedChannel, StoredPublisher,
+    StoredRun,
 };
 pub(crate) use handle::{StoreHandle, StoreStatus};
 

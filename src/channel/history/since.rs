@@ -102,7 +102,7 @@ impl History {
     }
 
     /// Returns the offset of the last message before the run at `at`.
-    fn end_before(&self, at: usize) -> u64 {
+    pub(super) fn end_before(&self, at: usize) -> u64 {
         match (at.checked_sub(1), self.runs.front()) {
             (Some(before), _) => self.runs[before].end,
             // Messages at its front may have been dropped.
