@@ -4,6 +4,7 @@ mod error;
 mod listening;
 mod preflight;
 mod reload;
+mod stored;
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -35,6 +36,7 @@ use reload::Changeable;
 pub use reload::ReloadError;
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use reload::keep_until_restart;
+use stored::open_store;
 
 /// Most shards of one broker.
 pub const MAX_SHARDS: usize = 1024;
@@ -108,7 +110,8 @@ impl Broker {
         let watch = watch.map_err(StartError::Thread)?;
         let (open, given) = listening.open();
         let listeners: Vec<_> = open.iter().map(|open| (open.kind, open.address)).collect();
-        let (common, seeds) = seeds(settings, peer_tls, shards);
+        let store = open_store(&settings)?;
+        let (common, seeds) = seeds(settings, peer_tls, shards, store);
         let watchdog = Watchdog::start(common.clone()).map_err(StartError::Thread)?;
         let mut broker = Self {
             common,

@@ -82,9 +82,10 @@ impl Common {
         match *self.phase.borrow() {
             BrokerPhase::Running if self.is_accepting() => ServerState::Running,
             BrokerPhase::Running => ServerState::Starting,
-            BrokerPhase::Unready | BrokerPhase::Draining | BrokerPhase::Stopped => {
-                ServerState::Draining
-            }
+            BrokerPhase::Unready
+            | BrokerPhase::Draining
+            | BrokerPhase::Saving
+            | BrokerPhase::Stopped => ServerState::Draining,
         }
     }
 }

@@ -48,6 +48,12 @@ pub enum StartError {
         /// Why, and what there is.
         reason: String,
     },
+    /// A channel is to keep its history on disk, and there is no directory for it.
+    #[error("a channel keeps its history on disk, and no directory is set for the store")]
+    NoStoreDirectory,
+    /// A channel is to keep its history on disk, and this broker was built without the feature `store`.
+    #[error("a channel keeps its history on disk, and this program was built without the store")]
+    NoStore,
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),

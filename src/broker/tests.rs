@@ -7,7 +7,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         pin: false,
         ..Settings::default()
     };
-    let (common, seeds) = seeds(settings, None, 3);
+    let (common, seeds) = seeds(settings, None, 3, None);
     let threads = seeds
         .into_iter()
         .map(|seed| spawn(common.clone(), seed, setup).unwrap());

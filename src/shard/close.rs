@@ -91,6 +91,7 @@ impl Shard {
             if let Some(room) = registry.room(at) {
                 room.channel.trim(now);
                 room.trim_presence(now);
+                room.mark_if_trimmed();
                 let forgotten = room.channel.take_forgotten();
                 self.stats().publishers_forgotten.add(forgotten as u64);
             }

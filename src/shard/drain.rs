@@ -7,6 +7,7 @@
 //! 3. Clients are let go one after the other, over `drain_period`. Those that can be told are told when to come back.
 //! 4. Links to upstreams end when all shards have let their clients go: what these publish meanwhile still goes up.
 //! 5. Whoever is left at `drain_deadline` is cut off.
+//! 6. When that is so on all shards, what is left is handed over to the store, if there is one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -127,7 +128,7 @@ impl Shard {
     /// Waits for what other shards have sequenced, or been sent to sequence, before it was called:
     /// a member whose queue is empty has not got everything while that is on its way. No longer than
     /// until half of the time is over.
-    async fn catch_up(&self, deadline: Instant) {
+    pub(super) async fn catch_up(&self, deadline: Instant) {
         let others = (0..self.common.shards()).filter(|&index| index != self.id.index());
         for shard in others.filter_map(|index| u16::try_from(index).ok().map(ShardId)) {
             self.behind.set(self.behind.get() + 1);

@@ -12,6 +12,7 @@ use super::refusal::{Attempt, Refusal};
 use super::room::Room;
 use super::seat::Newcomer;
 use crate::access::Permissions;
+use crate::channel::Channel;
 use crate::protocol::Cid;
 use crate::settings::DeniedPublish;
 
@@ -212,7 +213,12 @@ impl Shard {
         }
         let settings = self.common.channel_settings(name);
         let mut registry = self.registry.borrow_mut();
-        Ok(registry.open(self.id, name, settings, permit, now))
+        let channel = Channel::new(settings, registry.new_history(), now);
+        let at = registry.open(self.id, name, channel, permit);
+        if let Some(room) = registry.room(at) {
+            self.apply_storage(room);
+        }
+        Ok(at)
     }
 }
 

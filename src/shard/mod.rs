@@ -63,6 +63,7 @@ pub(crate) mod session;
 mod session_task;
 pub(crate) mod socket;
 pub(crate) mod stats;
+pub(crate) mod storing;
 pub(crate) mod stream;
 mod takeover;
 pub(crate) mod thread;
@@ -73,7 +74,7 @@ pub(crate) mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,6 +85,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use pin_project_lite::pin_project;
+use siphasher::sip::SipHasher24;
 use tokio::sync::{mpsc, watch};
 
 use crate::access::{Access, Subject};
@@ -91,6 +93,7 @@ use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::settings::Settings;
+use crate::store::StoreStatus;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
 pub(crate) use ids::{ChannelId, ShardId};
@@ -109,6 +112,7 @@ use pause::Pause;
 use registry::Registry;
 use sampler::StalledMembers;
 use stats::ShardStats;
+use storing::{OpenStore, ShardStore};
 use takeover::Takeovers;
 use turn::Lane;
 use wake::Wake;
@@ -123,6 +127,8 @@ pub(crate) enum BrokerPhase {
     Unready,
     /// No one new is served; clients get what is queued for them and are let go.
     Draining,
+    /// No client is left; shards hand over to the store what it does not have yet.
+    Saving,
     /// Every shard returns at once.
     Stopped,
 }
@@ -186,6 +192,14 @@ pub(crate) struct Common {
     undrained: AtomicUsize,
     /// Shards that still have clients, who may publish.
     with_clients: AtomicUsize,
+    /// Shards that have something to hand over to the store.
+    unsaved: AtomicUsize,
+    /// Shards that could not hand it over.
+    lost: AtomicUsize,
+    /// How the writer of the store does, if there is one.
+    pub(crate) store: Option<Arc<StoreStatus>>,
+    /// The secret that names of publishers are made with.
+    publisher_secret: u128,
     /// Set when a thread or task of the broker has panicked.
     panicked: AtomicBool,
 }
@@ -197,6 +211,7 @@ impl Common {
         wakes: Vec<Arc<Wake>>,
         meters: MailboxMeters,
         inspectors: Vec<mpsc::Sender<Inspection>>,
+        store: Option<&OpenStore>,
     ) -> Self {
         let shards = wakes.len();
         Self {
@@ -217,6 +232,10 @@ impl Common {
             accepting: AtomicUsize::new(0),
             undrained: AtomicUsize::new(shards),
             with_clients: AtomicUsize::new(shards),
+            unsaved: AtomicUsize::new(shards),
+            lost: AtomicUsize::new(0),
+            store: store.map(|store| store.handle.status().clone()),
+            publisher_secret: store.map_or_else(rand::random, |store| store.loaded.secret),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),
         }
@@ -250,6 +269,22 @@ impl Common {
     /// Returns the nanoseconds since the broker was started.
     fn nanos(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns that time in nanoseconds since the broker was started.
+    fn nanos_at(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.started);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Returns the age of the oldest change that the store does not have yet.
+    pub(crate) fn store_lag(&self) -> Duration {
+        let now = self.nanos();
+        let waiting = self.stats.iter().map(|shard| shard.unsaved_since.get());
+        let oldest = waiting.filter(|&since| since > 0).min();
+        oldest.map_or(Duration::ZERO, |since| {
+            Duration::from_nanos(now.saturating_sub(since))
+        })
     }
 
     /// Returns how far each shard is behind with what others ask of it, by its index.
@@ -304,11 +339,30 @@ impl Common {
         self.accepting.load(Ordering::Acquire) >= self.shards()
     }
 
-    /// Records that one shard has let its sessions go. The broker stops when all have.
+    /// Records that one shard has let its sessions go. When all have, the broker stops, once what is left is in the
+    /// store, if it has one.
     fn drained(&self) {
         if self.undrained.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let has_store = self.store.is_some();
+            self.advance(if has_store {
+                BrokerPhase::Saving
+            } else {
+                BrokerPhase::Stopped
+            });
+        }
+    }
+
+    /// Records that one shard has handed over all that it had, or could not. When all have, the broker stops.
+    fn saved(&self, has_all: bool) {
+        self.lost.fetch_add((!has_all).into(), Ordering::AcqRel);
+        if self.unsaved.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.advance(BrokerPhase::Stopped);
         }
+    }
+
+    /// Returns `true` if every shard has handed over all that it had, at the end of a drain.
+    pub(crate) fn has_saved_all(&self) -> bool {
+        self.unsaved.load(Ordering::Acquire) == 0 && self.lost.load(Ordering::Acquire) == 0
     }
 
     /// Records that one shard has let its clients go.
@@ -354,10 +408,21 @@ impl Common {
     }
 
     /// Returns the number by which a channel knows a publisher again that names itself with an idempotency key. It is
-    /// keyed by a secret of this process, so that nobody can choose keys that meet those of others; and the same
-    /// key of another subject is another publisher.
+    /// keyed by a secret, so that nobody can choose keys that meet those of others; and the same key of another subject is
+    /// another publisher. A store has the secret, so that a key is known after a restart.
     pub(crate) fn publisher_id(&self, subject: Option<Subject<'_>>, uid: &str, key: &str) -> u64 {
-        self.hasher.hash_one((subject, uid, key))
+        let mut hasher = SipHasher24::new_with_key(&self.publisher_secret.to_le_bytes());
+        let (kind, subject) = match subject {
+            None => (0, ""),
+            Some(Subject::Key(name)) => (1, name),
+            Some(Subject::Token(uid)) => (2, uid),
+        };
+        hasher.write(&[kind]);
+        for part in [subject, uid, key] {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part.as_bytes());
+        }
+        hasher.finish()
     }
 
     /// Returns the settings of the channel called `name`.
@@ -423,6 +488,8 @@ pub(crate) struct Shard {
     latency: LatencySampler,
     /// The members whose sockets are full.
     stalled: StalledMembers,
+    /// The store of the channels that keep their history on disk, if there is one.
+    store: Option<ShardStore>,
 }
 
 impl Shard {

@@ -103,14 +103,18 @@ impl Registry {
         self.names.get(name).copied()
     }
 
-    /// Opens a room and returns its index.
+    /// Returns an empty history that takes its part of the memory that all share.
+    pub(super) fn new_history(&self) -> History {
+        History::new(self.history.clone())
+    }
+
+    /// Opens a room for a channel and returns its index.
     pub(super) fn open(
         &mut self,
         owner: ShardId,
         name: &str,
-        settings: Arc<ChannelSettings>,
+        channel: Channel<Rc<Session>>,
         permit: ChannelPermit,
-        now: Instant,
     ) -> u32 {
         let entry = self.rooms.vacant_entry();
         let at = index(entry.key());
@@ -121,7 +125,6 @@ impl Registry {
             index: at,
             serial: self.next_serial,
         };
-        let channel = Channel::new(settings, History::new(self.history.clone()), now);
         entry.insert(Room::new(name.clone(), id, channel, permit));
         self.names.insert(name, at);
         at
@@ -141,9 +144,10 @@ impl Registry {
         Some((self.rooms.get_mut(at as usize)?, &mut self.dirty))
     }
 
-    /// Closes a room: its history goes, and what it remembers of links.
+    /// Closes a room: its history goes, on disk as well, and what it remembers of links.
     pub(super) fn close(&mut self, at: u32) {
-        if let Some(room) = self.rooms.try_remove(at as usize) {
+        if let Some(mut room) = self.rooms.try_remove(at as usize) {
+            room.forget_stored();
             self.names.remove(&room.name);
         }
     }

@@ -71,7 +71,17 @@ impl Shard {
         let now = Instant::now();
         let is_new = self.registry.borrow_mut().set_settings(home, find, now);
         if is_new {
+            self.update_storage(home);
             self.update_pressure(home);
+        }
+    }
+
+    /// Has the channel at `home` kept on disk or not, as its settings say now.
+    fn update_storage(&self, home: Home) {
+        if let Some(at) = home.owned()
+            && let Some(room) = self.registry.borrow_mut().room(at)
+        {
+            self.apply_storage(room);
         }
     }
 

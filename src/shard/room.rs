@@ -12,6 +12,7 @@ use super::message::ChannelName;
 use super::pause::Pause;
 use super::presence::Presence;
 use super::session::Session;
+use super::storing::StoredChannel;
 use super::traffic::Traffic;
 use crate::channel::{Channel, FreedSeat, Place, SessionId};
 use crate::protocol::Cid;
@@ -33,6 +34,8 @@ pub(super) struct Room {
     pub(super) links: Links,
     /// What is published in it.
     pub(super) traffic: Traffic,
+    /// What the store has of it, if it is kept on disk.
+    pub(super) stored: Option<Box<StoredChannel>>,
     /// Who is in it, while somebody wants to know.
     pub(super) presence: Option<Box<Presence>>,
     /// The uids that only one session each may have, if there was one.
@@ -70,6 +73,7 @@ impl Room {
             pressed: Vec::new(),
             links: Links::default(),
             traffic: Traffic::default(),
+            stored: None,
             presence: None,
             reserved: None,
             is_spreading: false,
@@ -155,6 +159,12 @@ impl Room {
     /// Records whether anybody needs the channel. To be called when a member has come, has closed its sending
     /// side, or has left.
     pub(super) fn update_need(&mut self) {
+        self.list_by_need();
+        self.mark_unsaved();
+    }
+
+    /// Lists the channel among those that may make room for others, if nobody needs it.
+    pub(super) fn list_by_need(&mut self) {
         let why = self.unneeded();
         self.permit.set_unneeded(self.id, why);
     }

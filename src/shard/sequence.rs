@@ -240,6 +240,7 @@ impl Shard {
         let kept = stored.map(|run| (run, origin));
         room.traffic.count(run.frames(), run.bytes().len());
         let committed = room.channel.commit(run, from, kept, now);
+        room.mark_unsaved();
         self.count_deliveries(room.channel.local.len(), committed.deliveries);
         self.relay(room, run, from, committed);
         room.links.committed(proposed, stored, now)

@@ -26,6 +26,7 @@ use super::pause::Pause;
 use super::registry::Registry;
 use super::reload::ShardMemory;
 use super::sampler::StalledMembers;
+use super::storing::{OpenStore, RestoredStore};
 use super::turn::Lane;
 use super::wake::Wake;
 use super::{BrokerPhase, Common, MailboxMeters, Shard};
@@ -48,13 +49,15 @@ pub(crate) struct Seed {
     /// Questions of the admin listener.
     inspections: mpsc::Receiver<Inspection>,
     core: Option<CoreId>,
+    store: Option<RestoredStore>,
 }
 
-/// Makes the shards of a broker and the queues between them.
+/// Makes the shards of a broker and the queues between them. They begin with what was in the store, if there is one.
 pub(crate) fn seeds(
     settings: Settings,
     peer_tls: Option<ClientTls>,
     shards: u16,
+    store: Option<OpenStore>,
 ) -> (Arc<Common>, Vec<Seed>) {
     let count = usize::from(shards);
     let cores = if settings.pin {
@@ -88,8 +91,16 @@ pub(crate) fn seeds(
     }
     let questions = (0..count).map(|_| mpsc::channel(inspect::WAITING));
     let (inspectors, inspections): (Vec<_>, Vec<_>) = questions.unzip();
-    let common = Common::new(settings, peer_tls, wakes, meters, inspectors);
+    let common = Common::new(
+        settings,
+        peer_tls,
+        wakes,
+        meters,
+        inspectors,
+        store.as_ref(),
+    );
     let common = Arc::new(common);
+    let mut stores = store.map(|store| store.divide(&common).into_iter());
     let queues = requests.into_iter().zip(deliveries).zip(inspections);
     let seeds = (0..shards).zip(inboxes).zip(queues);
     let seeds = seeds.map(
@@ -102,6 +113,7 @@ pub(crate) fn seeds(
             inspections,
             // More shards than cores share them.
             core: (!cores.is_empty()).then(|| cores[usize::from(id) % cores.len()]),
+            store: stores.as_mut().and_then(Iterator::next),
         },
     );
     let seeds = seeds.collect();
@@ -144,6 +156,9 @@ impl Seed {
             shard.spawn(shard.clone().sweep_forever());
             shard.spawn(shard.clone().expire_forever());
             shard.spawn(shard.clone().sample_forever());
+            if shard.store.is_some() {
+                shard.spawn(shard.clone().save_forever());
+            }
             if !shard.common.settings().admin.listen.is_empty() {
                 shard.spawn(shard.clone().inspect_forever(inspections));
                 shard.spawn(shard.clone().measure_forever());
@@ -160,12 +175,16 @@ impl Seed {
     fn grow(self) -> (Rc<Shard>, Inbox, mpsc::Receiver<Inspection>) {
         let settings = self.common.settings();
         let memory = ShardMemory::new(&settings.limits, self.common.shards());
+        let mut registry = Registry::new(memory.history);
+        let store = self
+            .store
+            .map(|store| store.restore(self.id, &self.common, &mut registry));
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
             read_limits: Cell::new(ReadLimits::new(&settings)),
             generation: Cell::new(0),
-            registry: RefCell::new(Registry::new(memory.history)),
+            registry: RefCell::new(registry),
             scratch: RefCell::new(Scratch::new(memory.partial)),
             join_scratch: RefCell::new(Scratch::new(memory.partial)),
             requests: self.requests,
@@ -183,6 +202,7 @@ impl Seed {
             sessions: Cell::new(0),
             latency: LatencySampler::default(),
             stalled: StalledMembers::default(),
+            store,
             common: self.common,
         };
         (Rc::new(shard), self.inbox, self.inspections)

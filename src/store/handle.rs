@@ -6,11 +6,22 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Batch, ChannelKey};
+use super::{Batch, ChannelKey, LoadedChannel};
 use crate::shard::counter::{Counter, Histogram};
 
+/// What was in a store when it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// Its channels, those that were used last first.
+    pub(crate) channels: Vec<LoadedChannel>,
+    /// The secret that names of publishers are made with.
+    pub(crate) secret: u128,
+    pub(crate) unwanted: usize,
+    pub(crate) too_many: usize,
+}
+
 /// The way to the writer of a store.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct StoreHandle {
     batches: Sender<Batch>,
     next_key: Arc<AtomicU64>,
@@ -106,5 +117,27 @@ impl StoreStatus {
 
     fn failure_mut(&self) -> std::sync::MutexGuard<'_, Option<Arc<str>>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl StoreHandle {
+    /// Creates a handle for tests, and what its batches come out of.
+    pub(crate) fn for_tests() -> (Self, TestWriter) {
+        let (handle, batches) = Self::new(64, ChannelKey(1));
+        (handle, TestWriter(batches))
+    }
+}
+
+/// Takes batches in place of a writer.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct TestWriter(Receiver<Batch>);
+
+#[cfg(test)]
+impl TestWriter {
+    /// Returns the batch that has waited longest; `None` if none waits.
+    pub(crate) fn next(&self) -> Option<Batch> {
+        self.0.try_recv().ok()
     }
 }

@@ -18,7 +18,9 @@ pub(crate) use batch::{
     Batch, Change, ChannelKey, ChannelState, LoadedChannel, SavedChannel, StoredPublisher,
     StoredRun,
 };
-pub(crate) use handle::{StoreHandle, StoreStatus};
+#[cfg(test)]
+pub(crate) use handle::TestWriter;
+pub(crate) use handle::{Loaded, StoreHandle, StoreStatus};
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]

@@ -31,7 +31,7 @@ fn certificate() -> (tempfile::TempDir, Arc<ServerTls>) {
 fn rendered(accept: Option<&str>) -> (&'static str, String) {
     let mut settings = Settings::default();
     settings.peer.upstreams = vec!["upstream.example".parse().unwrap()];
-    let (common, _) = seeds(settings, None, 2);
+    let (common, _) = seeds(settings, None, 2, None);
     for kind in [
         MemoryKind::History,
         MemoryKind::Partial,

@@ -56,7 +56,7 @@ impl Shard {
     }
 
     /// Clears the history of a channel that this shard owns; positions go on. Returns what was in it.
-    pub(super) async fn clear_history(&self, name: &str) -> Option<ClearedHistory> {
+    pub(in crate::shard) async fn clear_history(&self, name: &str) -> Option<ClearedHistory> {
         let mut taken = self.take_history(name)?;
         let cleared = ClearedHistory {
             messages: taken.frames(),
@@ -76,6 +76,8 @@ impl Shard {
     fn take_history(&self, name: &str) -> Option<History> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.find(name)?;
-        Some(registry.room(at)?.channel.take_history())
+        let room = registry.room(at)?;
+        room.mark_unsaved();
+        Some(room.channel.take_history())
     }
 }

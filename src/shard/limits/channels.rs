@@ -72,6 +72,22 @@ impl Limiter {
     }
 }
 
+impl Limiter {
+    /// Counts a channel that is there from the start on. `None` if there are as many as there may be.
+    pub(crate) fn restore_channel(self: &Arc<Self>) -> Option<ChannelPermit> {
+        let limit = self.limits.load().max_channels;
+        let mut channels = self.channels_mut();
+        (channels.count < limit).then(|| {
+            channels.count += 1;
+            ChannelPermit {
+                limiter: self.clone(),
+                opener: AddressKey::Unnamed,
+                listing: Listing::None,
+            }
+        })
+    }
+}
+
 /// Counts one channel for as long as it is held, and lists it while it is not needed.
 #[derive(Debug)]
 pub(crate) struct ChannelPermit {

@@ -1,0 +1,164 @@
+//! Rooms that are made of what the store had at the start.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Clocks, ShardStore, StoredChannel};
+use crate::channel::{Channel, HistoryRun, SavedPublisher, SavedState};
+use crate::settings::StoreSync;
+use crate::shard::Common;
+use crate::shard::ids::ShardId;
+use crate::shard::limits::ChannelPermit;
+use crate::shard::registry::Registry;
+use crate::store::{ChannelKey, Loaded, LoadedChannel, StoreHandle, StoredPublisher, StoredRun};
+
+/// A store that was opened, and what was in it.
+#[derive(Debug)]
+pub(crate) struct OpenStore {
+    pub(crate) handle: Arc<StoreHandle>,
+    pub(crate) loaded: Loaded,
+}
+
+/// A channel that was loaded, and has its place.
+#[derive(Debug)]
+struct Restorable {
+    channel: LoadedChannel,
+    permit: ChannelPermit,
+}
+
+/// What a shard gets of the store before it serves anybody.
+#[derive(Debug)]
+pub(crate) struct RestoredStore {
+    handle: Arc<StoreHandle>,
+    sync: StoreSync,
+    /// The channels that it owns, those that were used last first.
+    channels: Vec<Restorable>,
+    /// Channels that there is no place for.
+    forgotten: Vec<ChannelKey>,
+}
+
+impl OpenStore {
+    /// Divides what was loaded among the shards. The channels that were used last come first, and those that are over the
+    /// limit on channels are forgotten.
+    pub(in crate::shard) fn divide(self, common: &Common) -> Vec<RestoredStore> {
+        let sync = common.settings().store.sync;
+        let part = |_| RestoredStore {
+            handle: self.handle.clone(),
+            sync,
+            channels: Vec::new(),
+            forgotten: Vec::new(),
+        };
+        let mut parts: Vec<_> = (0..common.shards()).map(part).collect();
+        let mut forgotten = 0;
+        for channel in self.loaded.channels {
+            let part = &mut parts[common.owner(&channel.state.name).index()];
+            match common.limiter.restore_channel() {
+                Some(permit) => part.channels.push(Restorable { channel, permit }),
+                None => {
+                    part.forgotten.push(channel.state.key);
+                    forgotten += 1;
+                }
+            }
+        }
+        if forgotten > 0 {
+            tracing::warn!(
+                channels = forgotten,
+                limit = "max_channels",
+                "channels on disk forgotten: there is no place for them"
+            );
+            self.handle.status().forgotten_channels.add(forgotten);
+        }
+        parts
+    }
+}
+
+impl RestoredStore {
+    /// Makes rooms of the channels, and returns the store for what comes.
+    pub(in crate::shard) fn restore(
+        self,
+        owner: ShardId,
+        common: &Common,
+        registry: &mut Registry,
+    ) -> ShardStore {
+        let store = ShardStore::new(self.handle, self.sync);
+        for key in self.forgotten {
+            store.unsaved.forget(key);
+        }
+        let clocks = Clocks::now();
+        let channels = self.channels.into_iter();
+        let rooms: Vec<_> = channels
+            .map(|restorable| restore_room(&store, restorable, owner, common, registry, clocks))
+            .collect();
+        // Those that were used last are the last that make room for others.
+        for at in rooms.into_iter().rev() {
+            if let Some(room) = registry.room(at) {
+                room.list_by_need();
+                room.mark_if_trimmed();
+            }
+        }
+        store
+    }
+}
+
+fn restore_room(
+    store: &ShardStore,
+    Restorable { channel, permit }: Restorable,
+    owner: ShardId,
+    common: &Common,
+    registry: &mut Registry,
+    clocks: Clocks,
+) -> u32 {
+    let LoadedChannel {
+        state,
+        runs,
+        publishers,
+    } = channel;
+    let first = runs.first().map_or(state.newest + 1, |oldest| {
+        oldest.end + 1 - u64::from(oldest.messages)
+    });
+    let had_members = state.idle_since.is_none();
+    let saved = SavedState {
+        epoch: state.epoch,
+        past: state.past,
+        newest: state.newest,
+        runs: runs
+            .into_iter()
+            .map(|run| history_run(run, clocks))
+            .collect(),
+        publishers: publishers
+            .into_iter()
+            .map(|(id, publisher)| (id, saved_publisher(publisher, clocks)))
+            .collect(),
+        idle_since: state.idle_since.map(|since| clocks.instant(since)),
+    };
+    let settings = common.channel_settings(&state.name);
+    let channel = Channel::restore(settings, registry.new_history(), saved, clocks.now);
+    let at = registry.open(owner, &state.name, channel, permit);
+    if let Some(room) = registry.room(at) {
+        let mut stored = StoredChannel::new(state.key, room.id, store.unsaved.clone());
+        (stored.saved, stored.first) = (state.newest, first);
+        if had_members {
+            stored.mark();
+        }
+        room.stored = Some(Box::new(stored));
+    }
+    at
+}
+
+fn history_run(run: StoredRun, clocks: Clocks) -> HistoryRun {
+    HistoryRun {
+        at: clocks.instant(run.at),
+        run: run.run,
+        end: run.end,
+        messages: run.messages,
+        origin: run.origin,
+    }
+}
+
+fn saved_publisher(publisher: StoredPublisher, clocks: Clocks) -> SavedPublisher {
+    let at: Option<Instant> = publisher.at.map(|at| clocks.instant(at));
+    SavedPublisher {
+        published: publisher.published,
+        at,
+    }
+}

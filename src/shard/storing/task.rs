@@ -1,0 +1,291 @@
+//! The task that hands over what is new.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Clocks, ShardStore};
+use crate::channel::{HistoryRun, PublisherId, SavedPublisher};
+use crate::shard::ids::ChannelId;
+use crate::shard::room::Room;
+use crate::shard::{BrokerPhase, Shard, turn};
+use crate::store::{
+    Batch, Change, ChannelKey, ChannelState, SavedChannel, StoredPublisher, StoredRun,
+};
+
+/// Bytes of frames from which on a batch takes no further channel.
+const BATCH_BYTES: usize = 16 << 20;
+/// Channels in a batch at most.
+const BATCH_CHANNELS: usize = 4096;
+/// Units of a turn that a channel costs.
+const CHANNEL: u32 = 32;
+/// The shortest and the longest pause after the store could not write.
+const RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(2);
+/// Time that the last batches may take when the broker stops.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What a batch has of one channel, until the store has answered.
+#[derive(Debug)]
+struct HandedOver {
+    channel: ChannelId,
+    newest: u64,
+    first: u64,
+    publishers: Vec<PublisherId>,
+}
+
+/// What is in a batch, until the store has answered.
+#[derive(Debug, Default)]
+struct Outgoing {
+    channels: Vec<HandedOver>,
+    forgotten: Vec<ChannelKey>,
+}
+
+/// Why a batch was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritten {
+    /// The store has said so, or takes none.
+    Failed,
+    /// The broker stops, and has waited long enough.
+    TooLate,
+}
+
+impl Shard {
+    /// Hands over what is new until the broker stops, and then what is left.
+    pub(in crate::shard) async fn save_forever(self: Rc<Self>) {
+        let Some(store) = &self.store else {
+            return;
+        };
+        let mut pause = *RETRY.start();
+        while *self.common.phase.borrow() < BrokerPhase::Saving {
+            tokio::select! {
+                () = store.unsaved.some() => {}
+                () = self.reached(BrokerPhase::Saving) => break,
+            }
+            let begun = Instant::now();
+            let next = match self.save_all(store).await {
+                Ok(()) => {
+                    pause = *RETRY.start();
+                    begun + store.sync.interval()
+                }
+                Err(Unwritten::Failed) => {
+                    let next = Instant::now() + pause.max(store.sync.interval());
+                    pause = (2 * pause).min(*RETRY.end());
+                    next
+                }
+                Err(Unwritten::TooLate) => return self.lose_rest(),
+            };
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.reached(BrokerPhase::Saving) => {}
+            }
+        }
+        self.save_rest(store).await;
+    }
+
+    /// Hands over what is left when no session is left on any shard.
+    async fn save_rest(self: &Rc<Self>, store: &ShardStore) {
+        let deadline = Instant::now() + LAST;
+        self.catch_up(deadline).await;
+        loop {
+            match self.save_all(store).await {
+                Ok(()) => return self.common.saved(true),
+                Err(Unwritten::Failed) if Instant::now() < deadline => sleep(*RETRY.start()).await,
+                Err(_) => return self.lose_rest(),
+            }
+        }
+    }
+
+    /// Gives up on what the store has not written.
+    fn lose_rest(&self) {
+        tracing::error!(
+            shard = self.id.0,
+            "stopped before everything was on disk: what is newer is lost"
+        );
+        self.common.saved(false);
+    }
+
+    /// Hands over all channels that are marked now, and what comes to be marked meanwhile.
+    async fn save_all(self: &Rc<Self>, store: &ShardStore) -> Result<(), Unwritten> {
+        while !store.unsaved.is_empty() {
+            self.save_some(store).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over one batch, and waits for the answer.
+    async fn save_some(self: &Rc<Self>, store: &ShardStore) -> Result<(), Unwritten> {
+        let (changes, outgoing) = self.collect(store).await;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        let submitted = store.handle.submit(Batch { changes, done });
+        let written = match submitted {
+            Ok(()) => tokio::select! {
+                answer = answer => match answer {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) | Err(_) => Err(Unwritten::Failed),
+                },
+                () = self.too_late() => Err(Unwritten::TooLate),
+            },
+            Err(_) => Err(Unwritten::Failed),
+        };
+        let since = store.on_its_way.take();
+        match written {
+            Ok(()) => self.note_saved(outgoing),
+            Err(_) => {
+                self.take_back(store, outgoing);
+                store.unsaved.since.set(since);
+            }
+        }
+        self.note_lag(store);
+        written
+    }
+
+    /// Waits until a stop has waited long enough for the store.
+    async fn too_late(&self) {
+        self.reached(BrokerPhase::Saving).await;
+        tokio::select! {
+            () = sleep(LAST) => {}
+            () = self.reached(BrokerPhase::Stopped) => {}
+        }
+    }
+
+    /// Takes what is new of marked channels, as far as it fits into a batch.
+    async fn collect(&self, store: &ShardStore) -> (Vec<Change>, Outgoing) {
+        let unsaved = &store.unsaved;
+        store.on_its_way.set(unsaved.since.take());
+        self.note_lag(store);
+        let mut marked = unsaved.marked.take();
+        let mut outgoing = Outgoing {
+            forgotten: unsaved.forgotten.take(),
+            channels: Vec::new(),
+        };
+        let forgotten = outgoing.forgotten.iter();
+        let mut changes: Vec<_> = forgotten.map(|&key| Change::Forget(key)).collect();
+        let mut bytes = 0;
+        let clocks = Clocks::now();
+        while bytes < BATCH_BYTES
+            && changes.len() < BATCH_CHANNELS
+            && let Some(channel) = marked.pop()
+        {
+            turn::spend(CHANNEL);
+            let mut registry = self.registry.borrow_mut();
+            let saved = registry
+                .room_of(channel)
+                .and_then(|room| save_room(room, clocks));
+            drop(registry);
+            if let Some((saved, handed_over)) = saved {
+                turn::spend_each(saved.runs.len());
+                let runs = saved.runs.iter();
+                bytes += runs.map(|run| run.run.bytes().len()).sum::<usize>();
+                outgoing.channels.push(handed_over);
+                changes.push(Change::Save(saved));
+            }
+            if turn::is_expensive() {
+                self.yield_turn().await;
+            }
+        }
+        if !marked.is_empty() {
+            unsaved.marked.borrow_mut().append(&mut marked);
+            unsaved.since.set(store.on_its_way.get());
+        }
+        (changes, outgoing)
+    }
+
+    /// Has the metrics tell since when the oldest change has waited.
+    fn note_lag(&self, store: &ShardStore) {
+        let since = store.on_its_way.get().or(store.unsaved.since.get());
+        let since = since.map_or(0, |since| self.common.nanos_at(since));
+        self.stats().unsaved_since.set(since);
+    }
+
+    /// Notes what the store has now.
+    fn note_saved(&self, outgoing: Outgoing) {
+        let mut registry = self.registry.borrow_mut();
+        for handed_over in outgoing.channels {
+            let room = registry.room_of(handed_over.channel);
+            if let Some(stored) = room.and_then(|room| room.stored.as_mut()) {
+                stored.saved = handed_over.newest;
+                stored.first = handed_over.first;
+            }
+        }
+    }
+
+    /// Marks again what the store has not written.
+    fn take_back(&self, store: &ShardStore, outgoing: Outgoing) {
+        outgoing
+            .forgotten
+            .into_iter()
+            .for_each(|channel| store.unsaved.forget(channel));
+        let mut registry = self.registry.borrow_mut();
+        for handed_over in outgoing.channels {
+            if let Some(room) = registry.room_of(handed_over.channel) {
+                room.channel
+                    .return_changed_publishers(handed_over.publishers);
+                room.mark_unsaved();
+            }
+        }
+    }
+}
+
+/// Returns what the store lacks of a room; `None` if it is not on disk.
+fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, HandedOver)> {
+    let stored = room.stored.as_mut()?;
+    stored.is_marked = false;
+    let channel = &mut room.channel;
+    let newest = channel.newest()?;
+    let publishers = channel.take_changed_publishers();
+    let first = channel.oldest();
+    // Hints of presence alone have no place of their own.
+    let runs = channel.unsaved(stored.saved).into_iter();
+    let runs = runs.filter(|run| run.messages > 0);
+    let saved = SavedChannel {
+        state: ChannelState {
+            key: stored.key,
+            name: room.name.as_ref().into(),
+            epoch: newest.epoch,
+            past: channel.past_epochs().to_vec(),
+            newest: newest.offset,
+            idle_since: channel.idle_since().map(|since| clocks.system(since)),
+        },
+        first,
+        runs: runs.map(|run| stored_run(run, clocks)).collect(),
+        publishers: publishers
+            .iter()
+            .map(|&(id, publisher)| {
+                let stored = |publisher| stored_publisher(publisher, newest.offset, clocks);
+                (id, publisher.map(stored))
+            })
+            .collect(),
+    };
+    let handed_over = HandedOver {
+        channel: room.id,
+        newest: newest.offset,
+        first,
+        publishers: publishers.into_iter().map(|(id, _)| id).collect(),
+    };
+    Some((Box::new(saved), handed_over))
+}
+
+fn stored_run(run: HistoryRun, clocks: Clocks) -> StoredRun {
+    StoredRun {
+        run: run.run,
+        end: run.end,
+        messages: run.messages,
+        at: clocks.system(run.at),
+        origin: run.origin,
+        publisher: None,
+    }
+}
+
+fn stored_publisher(publisher: SavedPublisher, counted: u64, clocks: Clocks) -> StoredPublisher {
+    StoredPublisher {
+        published: publisher.published,
+        at: publisher.at.map(|at| clocks.system(at)),
+        counted,
+    }
+}

@@ -1,0 +1,250 @@
+//! A broker of one shard, and the other end of its store.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::disk::{Disk, texts};
+use crate::channel::{FrameRun, HistoryStorage, Receipt};
+use crate::protocol::{Cid, Epoch, HEADER_LEN, Key, Message, Position, encode_frame, frames};
+use crate::settings::{Settings, StoreSync};
+use crate::shard::ask::{Publication, Reading};
+use crate::shard::storing::OpenStore;
+use crate::shard::thread::{Seed, seeds};
+use crate::shard::{BrokerPhase, Common, Shard};
+use crate::store::{Batch, Change, Loaded, LoadedChannel, StoreError, StoreHandle, TestWriter};
+
+/// The longest wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The wait for what must not come.
+const SILENCE: Duration = Duration::from_millis(150);
+const SECRET: u128 = 42;
+
+type Work = Box<dyn FnOnce(Rc<Shard>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// Settings with which each message is handed over at once.
+pub(super) fn settings() -> Settings {
+    let mut settings = Settings {
+        pin: false,
+        ..Settings::default()
+    };
+    settings.channels.default.history = HistoryStorage::Disk;
+    settings.store.sync = StoreSync::Interval(Duration::from_millis(1));
+    settings
+}
+
+/// One shard that runs.
+pub(super) struct World {
+    common: Arc<Common>,
+    work: UnboundedSender<Work>,
+    thread: JoinHandle<io::Result<()>>,
+    writer: TestWriter,
+}
+
+impl World {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self::restored(settings, Vec::new())
+    }
+
+    /// Begins with these channels.
+    pub(super) fn restored(settings: Settings, channels: Vec<LoadedChannel>) -> Self {
+        let (handle, writer) = StoreHandle::for_tests();
+        // Keys of channels are never used again.
+        let used = channels.iter().map(|channel| channel.state.key.0).max();
+        while handle.next_key().0 <= used.unwrap_or(0) {}
+        let store = OpenStore {
+            handle: Arc::new(handle),
+            loaded: Loaded {
+                channels,
+                secret: SECRET,
+                unwanted: 0,
+                too_many: 0,
+            },
+        };
+        let (common, seeds) = seeds(settings, None, 1, Some(store));
+        let [seed]: [Seed; 1] = seeds.try_into().ok().unwrap();
+        let (work, mut works) = unbounded_channel::<Work>();
+        let thread = thread::spawn(move || {
+            seed.run(|shard| {
+                let shard = shard.clone();
+                shard.clone().spawn(async move {
+                    while let Some(work) = works.recv().await {
+                        work(shard.clone()).await;
+                    }
+                });
+                Ok(())
+            })
+        });
+        Self {
+            common,
+            work,
+            thread,
+            writer,
+        }
+    }
+
+    /// Has the shard do something, and waits for it.
+    fn run<T, F>(&self, work: impl FnOnce(Rc<Shard>) -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (done, answer) = std::sync::mpsc::channel();
+        let work: Work = Box::new(move |shard| {
+            let work = work(shard);
+            Box::pin(async move { _ = done.send(work.await) })
+        });
+        self.work.send(work).unwrap();
+        answer.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Publishes messages, one after the other.
+    pub(super) fn publish(&self, channel: &str, texts: &[&str]) {
+        for text in texts {
+            self.publish_by(None, channel, text);
+        }
+    }
+
+    /// Publishes a message with an idempotency key.
+    pub(super) fn publish_as(&self, publisher: u64, channel: &str, text: &str) -> Receipt {
+        self.publish_by(Some(publisher), channel, text)
+    }
+
+    fn publish_by(&self, idempotency: Option<u64>, channel: &str, text: &str) -> Receipt {
+        let message = Message {
+            uid: "alice",
+            channel,
+            message: text.as_bytes(),
+        };
+        let frame: Bytes = encode_frame(Cid(1), Key(1), &message).unwrap();
+        let publication = Publication {
+            channel: channel.into(),
+            run: FrameRun::exact(frame, 1),
+            peer: ([127, 0, 0, 1], 9).into(),
+            idempotency,
+        };
+        self.run(|shard| async move { shard.publish_confirmed(publication).await.unwrap() })
+    }
+
+    /// Reads what follows a position. Returns the epoch, the texts, and whether nothing is missing.
+    pub(super) fn read(
+        &self,
+        channel: &str,
+        since: Option<(Epoch, u64)>,
+    ) -> (Epoch, Vec<String>, bool) {
+        let reading = Reading {
+            channel: channel.into(),
+            since: since.map(|(epoch, offset)| Position { epoch, offset }),
+            limit: 1000,
+            peer: ([127, 0, 0, 1], 9).into(),
+        };
+        let page = self.run(|shard| async move { shard.read_messages(reading).await.unwrap() });
+        let runs = page.runs.iter().flat_map(|(_, run)| frames(run));
+        let texts = runs.map(|frame| {
+            let message = Message::decode(&frame[HEADER_LEN..]).unwrap().message;
+            String::from_utf8(message.to_vec()).unwrap()
+        });
+        (page.epoch, texts.collect(), page.is_recovered)
+    }
+
+    /// Clears the history of a channel.
+    pub(super) fn clear(&self, channel: &'static str) {
+        let cleared = self.run(move |shard| async move { shard.clear_history(channel).await });
+        assert!(cleared.is_some());
+    }
+
+    /// Puts other settings in force.
+    pub(super) fn reload(&self, settings: Settings) {
+        self.common.replace_settings(settings);
+        self.run(|shard| async move { shard.apply_live().await });
+    }
+
+    /// Waits for the next batch.
+    pub(super) fn next(&self) -> Batch {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(batch) = self.writer.next() {
+                return batch;
+            }
+            assert!(Instant::now() < deadline, "no batch comes");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Writes the next batch. Returns what it has new of each channel, as `name first: text text`.
+    pub(super) fn write(&self, disk: &mut Disk) -> Vec<String> {
+        let batch = self.next();
+        let described = describe(&batch);
+        disk.write(batch);
+        described
+    }
+
+    /// Writes batches until the disk is as wanted.
+    pub(super) fn write_all(&self, disk: &mut Disk, is_wanted: impl Fn(&Disk) -> bool) {
+        while !is_wanted(disk) {
+            self.write(disk);
+        }
+    }
+
+    /// Refuses the next batch. Returns what it had.
+    pub(super) fn refuse(&self) -> Vec<String> {
+        let batch = self.next();
+        let described = describe(&batch);
+        let _ = batch.done.send(Err(StoreError("full".into())));
+        described
+    }
+
+    /// Refuses all batches until the shard has ended.
+    pub(super) fn refuse_all(&self) {
+        while !self.thread.is_finished() {
+            if let Some(batch) = self.writer.next() {
+                let _ = batch.done.send(Err(StoreError("full".into())));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Returns `true` if no batch comes for a while.
+    pub(super) fn is_silent(&self) -> bool {
+        thread::sleep(SILENCE);
+        self.writer.next().is_none()
+    }
+
+    /// Begins to stop.
+    pub(super) fn drain(&self) {
+        self.common.begin_drain();
+    }
+
+    /// Waits for the end. Returns `true` if everything was handed over.
+    pub(super) fn ends_saved(self) -> bool {
+        self.thread.join().unwrap().unwrap();
+        self.common.has_saved_all()
+    }
+
+    /// Stops at once.
+    pub(super) fn kill(self) {
+        self.common.advance(BrokerPhase::Stopped);
+        self.thread.join().unwrap().unwrap();
+        assert!(!self.common.has_saved_all());
+    }
+}
+
+fn describe(batch: &Batch) -> Vec<String> {
+    let changes = batch.changes.iter().map(|change| match change {
+        Change::Forget(_) => "forget".to_owned(),
+        Change::Save(saved) => {
+            let texts = saved.runs.iter().flat_map(texts);
+            let texts: String = texts.map(|text| format!(" {text}")).collect();
+            let first = saved.runs.first();
+            let first = first.map_or(0, |run| run.end + 1 - u64::from(run.messages));
+            format!("{} {first}:{texts}", saved.state.name)
+        }
+    });
+    changes.collect()
+}
