@@ -3,6 +3,11 @@
 #   docker build -t mles .
 #   docker run -p 8077:8077 -p 8076:8076 -e MLES_KEY mles
 #
+# Histories on disk outlive the container in a volume, which has to belong to the user 65532:
+#
+#   docker run -p 8077:8077 -e MLES_KEY -v mles:/var/lib/mles mles \
+#       serve --listen 0.0.0.0:8077 --history disk --store-dir /var/lib/mles
+#
 # Settings are MLES_ variables, or come from a file: mount it, and end the command with `serve --config FILE`. A stop takes
 # up to ten seconds by default, after which `docker stop` kills: give it more with -t.
 

@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 
 use crate::peer::LinkState;
 use crate::response::text;
+use crate::settings::StoreSync;
 use crate::shard::{BrokerPhase, Common};
 
 /// Answers whether the server works at all: if not, it should be started anew.
@@ -22,7 +23,32 @@ pub(super) fn ready(common: &Common) -> Response<Bytes> {
     if is_cut_off(common) {
         reasons.push("no upstream".to_owned());
     }
+    let (blocking, notes) = store_troubles(common);
+    reasons.extend(blocking);
+    if reasons.is_empty() && !notes.is_empty() {
+        return text(StatusCode::OK, &format!("ok\n{}", notes.join("\n")));
+    }
+    reasons.extend(notes);
     answer(&reasons)
+}
+
+/// Returns what is wrong with the store: first what keeps clients from publishing, then what does not.
+fn store_troubles(common: &Common) -> (Vec<String>, Vec<String>) {
+    let failure = common
+        .store
+        .as_ref()
+        .and_then(|store| store.status.failure());
+    let Some(failure) = failure else {
+        return Default::default();
+    };
+    let trouble = vec![format!(
+        "the store cannot be written to: {}",
+        failure.reason
+    )];
+    match common.settings().store.sync {
+        StoreSync::Batch => (trouble, Vec::new()),
+        StoreSync::Interval(_) | StoreSync::Os => (Vec::new(), trouble),
+    }
 }
 
 /// Returns why the server does not work, if it does not.

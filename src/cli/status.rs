@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::admin::{
     AdminArgs, AdminClient, AdminError, Channel, ChannelOrder, Link, Server, Session, Shard,
-    Snapshot, admin_exit_code, byte_rate, bytes, count, micros, rate, seconds, short_count,
+    Snapshot, Store, admin_exit_code, byte_rate, bytes, count, micros, rate, seconds, short_count,
 };
 use super::exit;
 use super::output::{print, printed};
@@ -180,6 +180,9 @@ fn summary(server: &Server, now: u64) -> String {
         ),
     );
     fact(&mut out, "Memory", &memory(server));
+    if let Some(store) = &server.store {
+        fact(&mut out, "Store", &self::store(store));
+    }
     let lost: Vec<_> = LOSSES
         .iter()
         .filter(|name| total(name) > 0)
@@ -197,6 +200,19 @@ fn summary(server: &Server, now: u64) -> String {
         fact(&mut out, "Certificate", &text);
     }
     out
+}
+
+fn store(store: &Store) -> String {
+    let Store { dir, sync, .. } = store;
+    let state = match &store.failure {
+        Some(reason) => format!("nothing can be written: {reason}"),
+        None => format!("{} on disk", bytes(store.disk_bytes)),
+    };
+    let lag = match store.lag_ms {
+        0 => String::new(),
+        lag => format!(", {} behind", micros(1000 * lag)),
+    };
+    format!("{}, sync {sync}, {state}{lag}", Escaped(dir))
 }
 
 fn memory(server: &Server) -> String {

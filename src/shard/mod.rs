@@ -93,7 +93,6 @@ use crate::channel::{ChannelSettings, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::settings::Settings;
-use crate::store::StoreStatus;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
 pub(crate) use ids::{ChannelId, ShardId};
@@ -112,7 +111,7 @@ use pause::Pause;
 use registry::Registry;
 use sampler::StalledMembers;
 use stats::ShardStats;
-use storing::{OpenStore, ShardStore};
+use storing::{OpenStore, ShardStore, StoreInfo};
 use takeover::Takeovers;
 use turn::Lane;
 use wake::Wake;
@@ -196,8 +195,8 @@ pub(crate) struct Common {
     unsaved: AtomicUsize,
     /// Shards that could not hand it over.
     lost: AtomicUsize,
-    /// How the writer of the store does, if there is one.
-    pub(crate) store: Option<Arc<StoreStatus>>,
+    /// The store, if there is one.
+    pub(crate) store: Option<StoreInfo>,
     /// The secret that names of publishers are made with.
     publisher_secret: u128,
     /// Set when a thread or task of the broker has panicked.
@@ -234,7 +233,7 @@ impl Common {
             with_clients: AtomicUsize::new(shards),
             unsaved: AtomicUsize::new(shards),
             lost: AtomicUsize::new(0),
-            store: store.map(|store| store.handle.status().clone()),
+            store: store.map(|store| StoreInfo::new(store, settings.limits.max_channels)),
             publisher_secret: store.map_or_else(rand::random, |store| store.loaded.secret),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),

@@ -1,13 +1,11 @@
 //! What shards have of a store: the way to its writer, and how that does.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Batch, ChannelKey, LoadedChannel};
-use crate::shard::counter::{Counter, Histogram};
+use super::{Batch, ChannelKey, LoadedChannel, StoreStatus};
 
 /// What was in a store when it was opened.
 #[derive(Debug, Default)]
@@ -60,63 +58,6 @@ impl StoreHandle {
     /// Returns how the writer does.
     pub(crate) fn status(&self) -> &Arc<StoreStatus> {
         &self.status
-    }
-}
-
-/// How the writer of a store does. Its own thread writes it, any thread may read it.
-#[derive(Debug, Default)]
-pub(crate) struct StoreStatus {
-    /// Batches of shards that were written.
-    pub(crate) batches: Counter,
-    /// Commits, each of all batches that waited.
-    pub(crate) commits: Counter,
-    /// Runs that were written.
-    pub(crate) runs: Counter,
-    /// Messages that were written.
-    pub(crate) messages: Counter,
-    /// Bytes of frames that were written.
-    pub(crate) bytes: Counter,
-    /// Times that writing or syncing failed.
-    pub(crate) errors: Counter,
-    /// Bytes on disk.
-    pub(crate) disk_bytes: Counter,
-    /// Times that syncs took.
-    pub(crate) syncs: Histogram,
-    /// Channels that were loaded at the start.
-    pub(crate) loaded_channels: Counter,
-    /// Messages that were loaded at the start.
-    pub(crate) loaded_messages: Counter,
-    /// Channels that were not loaded, as there was no memory or no place for them, or they are not kept on disk any
-    /// more.
-    pub(crate) forgotten_channels: Counter,
-    /// Why the last batch was not written, until one is.
-    failure: Mutex<Option<Arc<str>>>,
-}
-
-impl StoreStatus {
-    /// Records that a batch was not written.
-    pub(crate) fn failed(&self, reason: &Arc<str>) {
-        self.errors.add(1);
-        *self.failure_mut() = Some(reason.clone());
-    }
-
-    /// Records that batches are written again. Returns `true` if they were not before.
-    pub(crate) fn recovered(&self) -> bool {
-        self.failure_mut().take().is_some()
-    }
-
-    /// Returns why nothing is written; `None` while all is well.
-    pub(crate) fn failure(&self) -> Option<Arc<str>> {
-        self.failure_mut().clone()
-    }
-
-    /// Records the time that a sync has taken.
-    pub(crate) fn synced(&self, took: Duration) {
-        self.syncs.observe(took);
-    }
-
-    fn failure_mut(&self) -> std::sync::MutexGuard<'_, Option<Arc<str>>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod batch;
 mod handle;
+mod status;
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ pub(crate) use batch::{
 };
 #[cfg(test)]
 pub(crate) use handle::TestWriter;
-pub(crate) use handle::{Loaded, StoreHandle, StoreStatus};
+pub(crate) use handle::{Loaded, StoreHandle};
+pub(crate) use status::StoreStatus;
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]

@@ -111,6 +111,8 @@ export class Overview {
     key: ({ name }) => name,
     empty: "Nothing was lost or refused while this page was open.",
   });
+  /** Says why the store cannot be written to, if it cannot. */
+  #store = make("p", { role: "alert", hidden: true });
   #shards;
   #channels = new Table({
     label: "Busiest channels",
@@ -139,7 +141,7 @@ export class Overview {
       "div",
       { class: "view" },
       section("Last ten minutes", cards),
-      section("Troubles", this.#troubles.element),
+      section("Troubles", this.#store, this.#troubles.element),
       section("Shards", this.#shards.element),
       section("Busiest channels", this.#channels.element),
       section("Slowest members", this.#sessions.element),
@@ -158,7 +160,7 @@ export class Overview {
   show(server, shards) {
     const { points } = this.#samples;
     const now = this.#samples.now ?? {};
-    const { limits, memory } = server;
+    const { limits, memory, store } = server;
     const plot = (name, value, note) => this.#plots[name].show(points, value, note);
     plot("published", `${format.rate(now.published)}/s`, `${format.number(server.totals.frames_in)} since the start`);
     plot("delivered", `${format.rate(now.delivered)}/s`, `${format.number(server.totals.deliveries)} since the start`);
@@ -170,7 +172,14 @@ export class Overview {
         `${format.number(server.channels)} of ${format.number(limits.max_channels)} channels`,
     );
     plot("delay", format.micros(now.slowest), `slowest of ${shards.length}, ${format.micros(now.mean)} in the mean`);
-    plot("memory", format.bytes(memory.resident), `history ${format.bytes(memory.history)} of ${format.bytes(memory.history_limit)}`);
+    const onDisk = store ? `, ${format.bytes(store.disk_bytes)} on disk` : "";
+    plot(
+      "memory",
+      format.bytes(memory.resident),
+      `history ${format.bytes(memory.history)} of ${format.bytes(memory.history_limit)}${onDisk}`,
+    );
+    this.#store.hidden = !store?.failure;
+    setText(this.#store, `Nothing can be written to the store in ${store?.dir}: ${store?.failure}`);
     this.#shards.show(shards);
     this.#showTroubles(server.totals);
   }

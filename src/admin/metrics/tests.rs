@@ -7,6 +7,7 @@ use super::*;
 use crate::settings::Settings;
 use crate::shard::labels::MemoryKind;
 use crate::shard::stats::Stats;
+use crate::shard::storing::OpenStore;
 use crate::shard::thread::seeds;
 use crate::tls::{PairFiles, ServerTls};
 
@@ -31,7 +32,7 @@ fn certificate() -> (tempfile::TempDir, Arc<ServerTls>) {
 fn rendered(accept: Option<&str>) -> (&'static str, String) {
     let mut settings = Settings::default();
     settings.peer.upstreams = vec!["upstream.example".parse().unwrap()];
-    let (common, _) = seeds(settings, None, 2, None);
+    let (common, _) = seeds(settings, None, 2, Some(OpenStore::for_tests().0));
     for kind in [
         MemoryKind::History,
         MemoryKind::Partial,

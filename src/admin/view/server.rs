@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::unix_seconds;
 use crate::admin::process;
 use crate::admin::server::AdminState;
-use crate::settings::{Limits, ListenerKind};
+use crate::settings::{Limits, ListenerKind, StoreSync};
 use crate::shard::Common;
 use crate::shard::labels::MemoryKind;
 use crate::shard::stats::Stats;
@@ -30,6 +30,7 @@ pub(in crate::admin) struct ServerView {
     limits: LimitsView,
     certificate: Option<CertificateView>,
     memory: MemoryView,
+    store: Option<StoreView>,
     /// All counters, by name.
     totals: BTreeMap<&'static str, u64>,
 }
@@ -78,6 +79,28 @@ struct MemoryView {
     queued: u64,
 }
 
+/// The store of histories on disk.
+#[derive(Debug, Serialize)]
+struct StoreView {
+    dir: String,
+    /// An interval such as `100ms`, `batch` or `os`.
+    sync: String,
+    /// Why nothing can be written; `null` while it can.
+    failure: Option<String>,
+    /// Since when, in seconds since the epoch of Unix.
+    failing_since: Option<u64>,
+    /// Age of the oldest change that is not in the store yet.
+    lag_ms: u128,
+    disk_bytes: u64,
+    written_bytes: u64,
+    batches: u64,
+    failed_batches: u64,
+    commits: u64,
+    loaded_channels: usize,
+    loaded_messages: u64,
+    forgotten_channels: usize,
+}
+
 /// Returns the server as a whole.
 pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
     let common = &state.common;
@@ -98,8 +121,35 @@ pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
         limits: (&settings.limits).into(),
         certificate: certificate(state),
         memory: memory(common),
+        store: store(common),
         totals: stats.entries().collect(),
     }
+}
+
+fn store(common: &Common) -> Option<StoreView> {
+    let store = common.store.as_ref()?;
+    let settings = common.settings();
+    let (status, failure) = (&store.status, store.status.failure());
+    let dir = settings.store.dir.as_ref();
+    Some(StoreView {
+        dir: dir.map_or_else(String::new, |dir| dir.display().to_string()),
+        sync: match settings.store.sync {
+            StoreSync::Interval(interval) => format!("{interval:?}"),
+            StoreSync::Batch => "batch".to_owned(),
+            StoreSync::Os => "os".to_owned(),
+        },
+        failing_since: failure.as_ref().map(|failure| unix_seconds(failure.since)),
+        failure: failure.map(|failure| failure.reason.to_string()),
+        lag_ms: common.store_lag().as_millis(),
+        disk_bytes: status.disk_space.get(),
+        written_bytes: status.bytes.get(),
+        batches: status.batches.get(),
+        failed_batches: status.failed_batches.get(),
+        commits: status.commits.get(),
+        loaded_channels: store.channels,
+        loaded_messages: store.messages,
+        forgotten_channels: store.forgotten,
+    })
 }
 
 fn memory(common: &Common) -> MemoryView {

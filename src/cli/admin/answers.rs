@@ -24,6 +24,8 @@ pub(in crate::cli) struct Server {
     pub(in crate::cli) limits: Limits,
     pub(in crate::cli) certificate: Option<Certificate>,
     pub(in crate::cli) memory: Memory,
+    /// Unknown for a server without a store, or of a version that has none.
+    pub(in crate::cli) store: Option<Store>,
     pub(in crate::cli) totals: Counters,
 }
 
@@ -56,6 +58,19 @@ pub(in crate::cli) struct Memory {
     pub(in crate::cli) history: u64,
     pub(in crate::cli) history_limit: u64,
     pub(in crate::cli) queued: u64,
+}
+
+/// The store of histories on disk.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Store {
+    pub(in crate::cli) dir: String,
+    /// How often it is synced.
+    pub(in crate::cli) sync: String,
+    /// Why nothing can be written.
+    pub(in crate::cli) failure: Option<String>,
+    /// Age of the oldest change that it does not have, in milliseconds.
+    pub(in crate::cli) lag_ms: u64,
+    pub(in crate::cli) disk_bytes: u64,
 }
 
 /// A shard.

@@ -10,13 +10,61 @@ use crate::shard::Common;
 use crate::shard::ids::ShardId;
 use crate::shard::limits::ChannelPermit;
 use crate::shard::registry::Registry;
-use crate::store::{ChannelKey, Loaded, LoadedChannel, StoreHandle, StoredPublisher, StoredRun};
+use crate::store::{
+    ChannelKey, Loaded, LoadedChannel, StoreHandle, StoreStatus, StoredPublisher, StoredRun,
+};
 
 /// A store that was opened, and what was in it.
 #[derive(Debug)]
 pub(crate) struct OpenStore {
     pub(crate) handle: Arc<StoreHandle>,
     pub(crate) loaded: Loaded,
+}
+
+#[cfg(test)]
+impl OpenStore {
+    /// Creates an empty store for tests, and what its batches come out of.
+    pub(crate) fn for_tests() -> (Self, crate::store::TestWriter) {
+        let (handle, writer) = StoreHandle::for_tests();
+        let loaded = Loaded {
+            channels: Vec::new(),
+            secret: 42,
+            unwanted: 0,
+            too_many: 0,
+        };
+        let handle = Arc::new(handle);
+        (Self { handle, loaded }, writer)
+    }
+}
+
+/// What a store was opened with, and how its writer does.
+#[derive(Debug)]
+pub(crate) struct StoreInfo {
+    pub(crate) status: Arc<StoreStatus>,
+    /// Number of channels that were loaded and have their place.
+    pub(crate) channels: usize,
+    /// Number of messages in their histories.
+    pub(crate) messages: u64,
+    /// Channels on disk that were forgotten: they are not kept there any more, or there is no memory or no place for
+    /// them.
+    pub(crate) forgotten: usize,
+}
+
+impl StoreInfo {
+    pub(in crate::shard) fn new(store: &OpenStore, max_channels: usize) -> Self {
+        let loaded = &store.loaded;
+        let channels = loaded.channels.len().min(max_channels);
+        let over = loaded.channels.len() - channels;
+        let runs = loaded.channels[..channels]
+            .iter()
+            .flat_map(|channel| &channel.runs);
+        Self {
+            status: store.handle.status().clone(),
+            channels,
+            messages: runs.map(|run| u64::from(run.messages)).sum(),
+            forgotten: loaded.unwanted + loaded.too_many + over,
+        }
+    }
 }
 
 /// A channel that was loaded, and has its place.
@@ -66,7 +114,6 @@ impl OpenStore {
                 limit = "max_channels",
                 "channels on disk forgotten: there is no place for them"
             );
-            self.handle.status().forgotten_channels.add(forgotten);
         }
         parts
     }

@@ -34,7 +34,7 @@ use crate::protocol::Epoch;
 use crate::settings::StoreSync;
 use crate::store::{ChannelKey, StoreHandle};
 pub(super) use channel::StoredChannel;
-pub(crate) use load::{OpenStore, RestoredStore};
+pub(crate) use load::{OpenStore, RestoredStore, StoreInfo};
 
 /// The store, as a shard sees it.
 #[derive(Debug)]

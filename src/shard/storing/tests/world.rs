@@ -18,13 +18,12 @@ use crate::shard::ask::{Publication, Reading};
 use crate::shard::storing::OpenStore;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{BrokerPhase, Common, Shard};
-use crate::store::{Batch, Change, Loaded, LoadedChannel, StoreError, StoreHandle, TestWriter};
+use crate::store::{Batch, Change, LoadedChannel, StoreError, TestWriter};
 
 /// The longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait for what must not come.
 const SILENCE: Duration = Duration::from_millis(150);
-const SECRET: u128 = 42;
 
 type Work = Box<dyn FnOnce(Rc<Shard>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
@@ -54,19 +53,11 @@ impl World {
 
     /// Begins with these channels.
     pub(super) fn restored(settings: Settings, channels: Vec<LoadedChannel>) -> Self {
-        let (handle, writer) = StoreHandle::for_tests();
+        let (mut store, writer) = OpenStore::for_tests();
         // Keys of channels are never used again.
         let used = channels.iter().map(|channel| channel.state.key.0).max();
-        while handle.next_key().0 <= used.unwrap_or(0) {}
-        let store = OpenStore {
-            handle: Arc::new(handle),
-            loaded: Loaded {
-                channels,
-                secret: SECRET,
-                unwanted: 0,
-                too_many: 0,
-            },
-        };
+        while store.handle.next_key().0 <= used.unwrap_or(0) {}
+        store.loaded.channels = channels;
         let (common, seeds) = seeds(settings, None, 1, Some(store));
         let [seed]: [Seed; 1] = seeds.try_into().ok().unwrap();
         let (work, mut works) = unbounded_channel::<Work>();
