@@ -25,7 +25,6 @@ use super::settings::ChannelSettings;
 use super::settings::SlowPolicy;
 #[cfg(feature = "server")]
 use crate::protocol::Notice;
-use slow::low_water;
 pub use slow::{SlowReason, Verdict};
 
 /// Bytes that may be delivered within one round of writes: half a full read of a publisher, so that whoever sends much waits after each. What is written to many members
@@ -274,23 +273,15 @@ impl<T> Fanout<T> {
 
     /// Records that `n` bytes were written to the member.
     pub fn wrote(&mut self, key: MemberKey, n: usize, now: Instant, settings: &ChannelSettings) {
-        let Some(member) = self.members.get_mut(key) else {
-            return;
-        };
-        let before = member.outbox.cost();
-        member.outbox.advance(n, &mut member.form);
-        // It costs more where the next run of a history is longer in its encoding than as frames.
-        member.replay = (member.replay + member.outbox.cost()).saturating_sub(before);
-        if let Some(stall) = &mut member.stall {
-            stall.progress = now;
-        }
-        if member.over_since.is_some() && member.live_cost() <= low_water(settings) {
-            member.over_since = None;
+        if let Some(member) = self.members.get_mut(key)
+            && member.wrote(n, now, settings)
+        {
             self.over -= 1;
         }
     }
 }
 
+/// Settings and queues of single members.
 /// Settings and queues of single members.
 #[cfg(feature = "server")]
 impl<T> Fanout<T> {
@@ -346,6 +337,28 @@ impl<T> Fanout<T> {
     /// the last takes its place.
     pub(crate) fn members_from(&self, start: usize) -> impl Iterator<Item = &Member<T>> {
         self.members.from(start)
+    }
+
+    /// Has `write` write to the member, and records the bytes that it returns, as [`wrote`](Self::wrote) does. Returns the
+    /// member as it is then; `None` if there is none.
+    #[inline]
+    pub(crate) fn write_with<E>(
+        &mut self,
+        key: MemberKey,
+        now: Instant,
+        settings: &ChannelSettings,
+        write: impl FnOnce(&Member<T>) -> Result<usize, E>,
+    ) -> Option<Result<&Member<T>, E>> {
+        let member = self.members.get_mut(key)?;
+        match write(member) {
+            Ok(n) => {
+                if member.wrote(n, now, settings) {
+                    self.over -= 1;
+                }
+                Some(Ok(member))
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Queues `run`, in the member's encoding, for it alone and within its limits.

@@ -11,7 +11,7 @@ use super::numbered::Numbers;
 #[cfg(feature = "server")]
 use super::outbox::Dropped;
 use super::outbox::Outbox;
-use super::settings::SlowPolicy;
+use super::settings::{ChannelSettings, SlowPolicy};
 use crate::protocol::Notice;
 
 /// Identifies one session for the lifetime of a broker; never used twice.
@@ -122,6 +122,25 @@ impl<T> Member<T> {
         });
         self.outbox.push_merging(receipt, merger);
         true
+    }
+
+    /// Records that `n` bytes were written to it. Returns `true` if it was over the high-water mark and is not any more.
+    #[inline]
+    pub(super) fn wrote(&mut self, n: usize, now: Instant, settings: &ChannelSettings) -> bool {
+        if self.replay == 0 {
+            self.outbox.advance(n, &mut self.form);
+        } else {
+            let before = self.outbox.cost();
+            self.outbox.advance(n, &mut self.form);
+            // It costs more where the next run of a history is longer in its encoding than as frames.
+            self.replay = (self.replay + self.outbox.cost()).saturating_sub(before);
+        }
+        if let Some(stall) = &mut self.stall {
+            stall.progress = now;
+        }
+        self.over_since.is_some()
+            && self.live_cost() <= settings.low_water()
+            && self.over_since.take().is_some()
     }
 
     /// Returns the cost of what is queued besides its history, see [`Outbox::cost`].

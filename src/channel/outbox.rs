@@ -71,7 +71,11 @@ impl Outbox {
     /// Appends a run, and merges small ones once there are many.
     #[inline]
     pub fn push_merging(&mut self, run: Bytes, merger: &mut Merger) {
-        if !self.first.is_empty() && run.len() <= SMALL {
+        // A member that keeps up has nothing else queued.
+        if self.first.is_empty() {
+            self.cost += run.len();
+            self.first = run;
+        } else if run.len() <= SMALL {
             self.push_small(run, merger);
         } else {
             self.push(run);
@@ -161,9 +165,20 @@ impl Outbox {
     }
 
     /// Takes `n` written bytes off the front of a queue of that form.
+    #[inline]
     pub fn advance(&mut self, n: usize, form: &mut Form) {
         debug_assert!(n <= self.bytes(), "wrote more than was queued");
         self.cost -= n;
+        // A member that keeps up takes all of its only run.
+        if self.cost == 0 {
+            self.first = Bytes::new();
+            self.written = 0;
+            return;
+        }
+        self.advance_in_part(n, form);
+    }
+
+    fn advance_in_part(&mut self, n: usize, form: &mut Form) {
         self.written += n;
         while self.written >= self.first.len() && !self.first.is_empty() {
             self.written -= self.first.len();

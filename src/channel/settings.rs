@@ -59,6 +59,14 @@ pub struct ChannelSettings {
     pub publishers_age: Duration,
 }
 
+impl ChannelSettings {
+    /// Returns the queued bytes at which held-back publishers may go on.
+    #[inline]
+    pub(super) const fn low_water(&self) -> usize {
+        self.queue_bytes / 4
+    }
+}
+
 impl Default for ChannelSettings {
     fn default() -> Self {
         Self {

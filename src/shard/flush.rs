@@ -13,7 +13,8 @@ use super::ids::Home;
 use super::registry::Registry;
 use super::session::{Role, Session, SessionPhase};
 use super::turn;
-use crate::channel::{ChannelSettings, FRAMES, Fanout, MemberKey, Verdict};
+use super::write_round::{WriteRound, has_all};
+use crate::channel::{ChannelSettings, Fanout, MemberKey, Verdict};
 
 /// Units of a turn that one member may cost before the next is written to: 256 KiB, or 32 writes.
 const MEMBER: u32 = turn::BUDGET / 4;
@@ -86,15 +87,17 @@ impl Shard {
         let Some(members) = registry.local_members(home) else {
             return;
         };
+        let mut round = WriteRound::new(self.stats(), members.settings, now);
         let mut written = 0;
         while turn::spent() < until
             && let Some(key) = members.local.next_dirty()
         {
             written += 1;
-            if let Some(ended) = self.flush_member(members.local, key, members.settings, now) {
+            if let Some(ended) = self.flush_member(members.local, key, &mut round) {
                 done.push(ended);
             }
         }
+        drop(round);
         registry.had_its_turn(home);
         drop(registry);
         self.has_written(home, written);
@@ -109,36 +112,45 @@ impl Shard {
 
     /// Writes to a dirty member, and applies the policy to it if its socket is full. Returns the session
     /// if it is to end, or to be closed with nothing left to write.
+    #[inline]
     fn flush_member(
         self: &Rc<Self>,
         local: &mut Fanout<Rc<Session>>,
         key: MemberKey,
-        settings: &ChannelSettings,
-        now: Instant,
+        round: &mut WriteRound<'_>,
     ) -> Option<(Rc<Session>, Option<Ended>)> {
-        if !local.at(key)?.is_stalled() {
-            let wrote = self.write(local, key, settings, now);
-            let session = &local.at(key)?.handle;
-            match wrote {
-                Wrote::All if session.phase.get() == SessionPhase::Finishing => {
-                    return Some((session.clone(), None));
-                }
-                Wrote::All => return None,
-                Wrote::Some => {
-                    local.mark_dirty(key);
-                    return None;
-                }
-                Wrote::Failed(error) => {
-                    let session = session.clone();
-                    let ended = self.after_failure(local, key, &session, error)?;
-                    return Some((session, Some(ended)));
-                }
-                Wrote::Full => {}
+        let member = local.at(key)?;
+        if member.is_stalled() {
+            return self.enforce_on(local, key, round);
+        }
+        let is_finishing = member.handle.phase.get() == SessionPhase::Finishing;
+        match self.write(local, key, round) {
+            Wrote::All if is_finishing => Some((local.at(key)?.handle.clone(), None)),
+            Wrote::All => None,
+            Wrote::Some => {
+                local.mark_dirty(key);
+                None
+            }
+            Wrote::Full => self.enforce_on(local, key, round),
+            Wrote::Failed(error) => {
+                let session = local.at(key)?.handle.clone();
+                let ended = self.after_failure(local, key, &session, error)?;
+                Some((session, Some(ended)))
             }
         }
+    }
+
+    /// Applies the policy to a member whose socket is full, as a part of the flusher's turn. Returns the session if it
+    /// has to go.
+    fn enforce_on(
+        &self,
+        local: &mut Fanout<Rc<Session>>,
+        key: MemberKey,
+        round: &WriteRound<'_>,
+    ) -> Option<(Rc<Session>, Option<Ended>)> {
         turn::spend(1);
         let session = local.at(key)?.handle.clone();
-        let ended = self.enforce(local, key, &session, settings, now)?;
+        let ended = self.enforce(local, key, &session, round.settings, round.now)?;
         Some((session, Some(ended)))
     }
 
@@ -189,51 +201,48 @@ impl Shard {
 
     /// Writes what is queued for a member, as much as its socket takes, up to its part of a turn. A
     /// member whose socket is full gets a task that goes on when there is room.
-    pub(super) fn write(
+    fn write(
         self: &Rc<Self>,
         local: &mut Fanout<Rc<Session>>,
         key: MemberKey,
-        settings: &ChannelSettings,
-        now: Instant,
+        round: &mut WriteRound<'_>,
     ) -> Wrote {
         let until = turn::spent() + MEMBER;
-        while let Some(member) = local.at(key) {
-            let writer = &member.handle.writer;
-            if member.outbox.is_empty() && writer.is_clear() {
-                if let Some(layered) = writer.layered() {
-                    layered.wait_no_more(member.session);
+        let (now, settings) = (round.now, round.settings);
+        loop {
+            let written = local.write_with(key, now, settings, |member| round.write(member));
+            match written {
+                None => return Wrote::All,
+                Some(Ok(member)) if has_all(member) => return Wrote::All,
+                Some(Ok(_)) => {}
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.wait_for_room(local, key, now);
                 }
-                return Wrote::All;
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(error)) => return Wrote::Failed(error),
             }
             if turn::spent() >= until {
                 return Wrote::Some;
             }
-            turn::spend(turn::SYSTEM_CALL);
-            match writer.try_write(member.session, &member.outbox) {
-                Ok(n) => {
-                    let (stats, transport) = (self.stats(), member.handle.transport);
-                    stats.writes.of(transport).add(1);
-                    stats.bytes_out.of(transport).add(n as u64);
-                    turn::spend_bytes(n);
-                    if member.encoding() != &FRAMES {
-                        // They were made of frames.
-                        turn::spend_bytes(n);
-                    }
-                    local.wrote(key, n, now, settings);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let session = member.handle.clone();
-                    if local.set_stalled(key, true, now) {
-                        session.set_stalled(true);
-                        self.spawn(self.clone().write_when_ready(session, key));
-                    }
-                    return Wrote::Full;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Wrote::Failed(error),
-            }
         }
-        Wrote::All
+    }
+
+    /// Has a task wait until the socket of a member has room, if none does.
+    fn wait_for_room(
+        self: &Rc<Self>,
+        local: &mut Fanout<Rc<Session>>,
+        key: MemberKey,
+        now: Instant,
+    ) -> Wrote {
+        let Some(member) = local.at(key) else {
+            return Wrote::All;
+        };
+        let session = member.handle.clone();
+        if local.set_stalled(key, true, now) {
+            session.set_stalled(true);
+            self.spawn(self.clone().write_when_ready(session, key));
+        }
+        Wrote::Full
     }
 
     /// The task of a member whose socket is full. It ends when all is written or the member is gone.
@@ -299,7 +308,9 @@ impl Shard {
         if members.local.get(key, session.id).is_none() {
             return Wrote::All;
         }
-        let wrote = self.write(members.local, key, members.settings, now);
+        let mut round = WriteRound::new(self.stats(), members.settings, now);
+        let wrote = self.write(members.local, key, &mut round);
+        drop(round);
         if matches!(wrote, Wrote::All) {
             members.local.set_stalled(key, false, now);
             session.set_stalled(false);

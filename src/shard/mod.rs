@@ -71,6 +71,7 @@ mod traffic;
 pub(crate) mod turn;
 mod wake;
 pub(crate) mod watchdog;
+mod write_round;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

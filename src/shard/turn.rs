@@ -59,11 +59,20 @@ pub(crate) fn spend_each(count: usize) {
 }
 
 /// Charges handling `bytes`.
+#[inline]
 pub(crate) fn spend_bytes(bytes: usize) {
     spend_each(bytes / BYTES);
 }
 
+/// Charges a write of `bytes`.
+#[inline]
+pub(crate) fn spend_write(bytes: usize) {
+    let units = u32::try_from(bytes / BYTES).unwrap_or(u32::MAX);
+    spend(units.saturating_add(SYSTEM_CALL));
+}
+
 /// Returns the units charged since the turn began.
+#[inline]
 pub(crate) fn spent() -> u32 {
     SPENT.get()
 }

@@ -122,8 +122,3 @@ fn high_water(policy: SlowPolicy, settings: &ChannelSettings) -> usize {
         SlowPolicy::Disconnect | SlowPolicy::DropOldest => settings.queue_bytes,
     }
 }
-
-/// Returns the queued bytes at which held-back publishers may go on.
-pub(super) fn low_water(settings: &ChannelSettings) -> usize {
-    settings.queue_bytes / 4
-}
