@@ -18,13 +18,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::ids::ShardId;
 use super::message::Request;
 use super::refusal::Refusal;
 use super::room::Room;
-use super::{BrokerPhase, Shard, turn};
+use super::waiting_publications::WaitingPublications;
+use super::{Shard, turn};
 use crate::channel::{FrameRun, PageLimit, PublisherId};
 pub(crate) use crate::channel::{MessagePage, Receipt};
 use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Message, Position};
@@ -170,52 +170,61 @@ impl Shard {
         }
     }
 
-    /// Publishes for somebody who waits for the receipt, now or when the channel's publishers may go on.
+    /// Publishes for somebody who waits for the receipt: now, or when the channel's publishers may go on and those that
+    /// have waited before have had their turn.
     fn publish_for(self: &Rc<Self>, publication: Publication, reply: Reply<Receipt>) {
         let now = Instant::now();
         let at = match self.room_to_ask(&publication.channel, publication.peer, now) {
             Ok(at) => at,
             Err(refusal) => {
+                // Nobody waits for it when the connection is gone.
                 let _ = reply.send(Err(refusal));
                 return;
             }
         };
         let mut registry = self.registry.borrow_mut();
-        let is_paused = registry.room(at).is_some_and(|room| room.pause.is_on());
-        drop(registry);
-        if is_paused {
-            return self.spawn(self.clone().publish_after_pause(at, publication, reply));
+        let room = registry.room(at);
+        let Some(room) = room.filter(|room| room.has_to_wait()) else {
+            drop(registry);
+            return self.publish_in_order(at, publication, reply, now);
+        };
+        let due = now + room.channel.settings().write_deadline;
+        if let Some(queue) = room.waiting.upgrade() {
+            return queue.push(publication, reply, due);
         }
+        let (queue, pause) = (Rc::<WaitingPublications>::default(), room.pause.clone());
+        room.waiting = Rc::downgrade(&queue);
+        drop(registry);
+        queue.push(publication, reply, due);
+        self.spawn(self.clone().let_publications_go(queue, pause));
+    }
+
+    /// Publishes what has waited. Its channel may be closed by now.
+    pub(super) fn publish_at_once(
+        self: &Rc<Self>,
+        publication: Publication,
+        reply: Reply<Receipt>,
+    ) {
+        let now = Instant::now();
+        match self.room_to_ask(&publication.channel, publication.peer, now) {
+            Ok(at) => self.publish_in_order(at, publication, reply, now),
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+            }
+        }
+    }
+
+    fn publish_in_order(
+        self: &Rc<Self>,
+        at: u32,
+        publication: Publication,
+        reply: Reply<Receipt>,
+        now: Instant,
+    ) {
         let publisher = publication.idempotency.map(PublisherId);
         let run = publication.run;
         self.link_for(at, &run);
         self.propose_confirmed(at, run, publisher, reply, now);
-    }
-
-    /// Publishes when the pause of a room is over.
-    async fn publish_after_pause(
-        self: Rc<Self>,
-        at: u32,
-        publication: Publication,
-        mut reply: Reply<Receipt>,
-    ) {
-        let paused = self.registry.borrow_mut().room(at).map(|room| {
-            let limit = room.channel.settings().write_deadline;
-            (room.pause.clone(), limit)
-        });
-        if let Some((pause, limit)) = paused {
-            let is_over = tokio::select! {
-                () = reply.closed() => return,
-                // Publishing finds out that the broker stops.
-                () = self.reached(BrokerPhase::Draining) => true,
-                over = timeout(limit, pause.over()) => over.is_ok(),
-            };
-            if !is_over {
-                let _ = reply.send(Err(Refusal::Busy));
-                return;
-            }
-        }
-        self.publish_for(publication, reply);
     }
 
     fn read_for(self: &Rc<Self>, reading: &Reading) -> Result<MessagePage, Refusal> {

@@ -69,6 +69,7 @@ mod takeover;
 pub(crate) mod thread;
 mod traffic;
 pub(crate) mod turn;
+mod waiting_publications;
 mod wake;
 pub(crate) mod watchdog;
 mod write_round;

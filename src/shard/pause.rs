@@ -40,6 +40,13 @@ impl Pause {
         }
     }
 
+    /// Waits until the pause is over, though another may have begun before the caller has its turn. Cancel safe.
+    pub(crate) async fn released(&self) {
+        if self.is_on() {
+            self.over.notified().await;
+        }
+    }
+
     /// Waits until the pause is over, but not longer than `limit`. Cancel safe.
     pub(crate) async fn over_within(&self, limit: Duration) {
         if self.is_on() {

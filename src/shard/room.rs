@@ -1,7 +1,7 @@
 //! A channel on the shard that owns it, with what the shard needs for it.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use super::dirty::LocalMembers;
@@ -14,6 +14,7 @@ use super::presence::Presence;
 use super::session::Session;
 use super::storing::StoredChannel;
 use super::traffic::Traffic;
+use super::waiting_publications::WaitingPublications;
 use crate::channel::{Channel, FreedSeat, Place, SessionId};
 use crate::protocol::Cid;
 
@@ -28,6 +29,8 @@ pub(super) struct Room {
     pub(super) channel: Channel<Rc<Session>>,
     /// Pauses the publishers among the members on this shard.
     pub(super) pause: Rc<Pause>,
+    /// Publications without a seat that wait for the end of a pause. Their task keeps them.
+    pub(super) waiting: Weak<WaitingPublications>,
     /// Other shards with a member over its high-water mark.
     pub(super) pressed: Vec<ShardId>,
     /// Its links with other servers.
@@ -70,6 +73,7 @@ impl Room {
             id,
             channel,
             pause: Rc::default(),
+            waiting: Weak::new(),
             pressed: Vec::new(),
             links: Links::default(),
             traffic: Traffic::default(),
@@ -127,6 +131,11 @@ impl Room {
     /// Returns `true` while the channel's publishers have to pause: a shard has a member over its mark.
     pub(super) fn is_pressed(&self) -> bool {
         self.channel.local.is_pressed() || !self.pressed.is_empty()
+    }
+
+    /// Returns `true` while who publishes without a seat has to wait: the publishers pause, or others have waited before.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.pause.is_on() || self.waiting.strong_count() > 0
     }
 
     /// Reserves `uid` for `session`, which has the connection id `cid`. Returns `false` if it is another's.

@@ -8,6 +8,7 @@ use mles::channel::SlowPolicy;
 use serde_json::{Value, json};
 
 use crate::api::{MESSAGES, TEXT_PLAIN, connect, json_of, offset};
+use crate::common::http::Http;
 use crate::common::slow::{QUEUE, message, number};
 use crate::common::websocket::{quiet, settings};
 use crate::common::{Client, start, wait_until};
@@ -160,10 +161,11 @@ fn messages_of_members_are_counted_and_hints_are_not() {
     assert_eq!(all, expected.map(|(at, text)| (at, text.to_owned())).into());
 }
 
-/// Under `backpressure` a publisher over HTTP waits for a member that is behind, and goes on when it reads.
-#[test]
-fn a_publisher_waits_for_a_member_that_is_behind() {
+/// A broker with one shard, under whose policy publishers wait for "slow", a member of the room that reads nothing, and
+/// a publisher with a request that waits, behind so many that were answered.
+fn held_back() -> (Broker, Client, Http, usize) {
     let mut settings = quiet();
+    settings.shards = Some(1);
     settings.limits.frame_deadline = Duration::from_secs(60);
     let channel = &mut settings.channels.default;
     channel.history_frames = 0;
@@ -171,22 +173,67 @@ fn a_publisher_waits_for_a_member_that_is_behind() {
     channel.queue_bytes = QUEUE;
     channel.write_deadline = Duration::from_secs(60);
     let broker = start(settings);
-    let mut slow = Client::join_and_wait(&broker, "slow", "room");
+    let slow = Client::join_and_wait(&broker, "slow", "room");
     let mut http = connect(&broker);
     let mut sent = 0;
     loop {
         http.begin_post(MESSAGES, TEXT_PLAIN, message(sent));
-        sent += 1;
         // Until then everything goes into the queue, or the buffers of the socket.
         if !http.begins_within(Duration::from_millis(500)) {
-            break;
+            return (broker, slow, http, sent);
         }
         assert_eq!(http.answer().status, 201);
+        sent += 1;
         assert!(sent < 2000, "never held back");
     }
-    for i in 0..sent {
+}
+
+/// Under `backpressure` a publisher over HTTP waits for a member that is behind, and goes on when it reads.
+#[test]
+fn a_publisher_waits_for_a_member_that_is_behind() {
+    let (broker, mut slow, mut http, answered) = held_back();
+    for i in 0..=answered {
         assert_eq!(number(&slow.receive_message().message), i);
     }
     assert_eq!(http.answer().status, 201);
     assert_eq!(broker.stats().slow_disconnects, 0);
+}
+
+/// Publishers with many requests under way are served in turn: none is far ahead of another that has requests waiting.
+#[test]
+fn publishers_with_many_requests_under_way_take_turns() {
+    // Together they have nearly as many as may be delivered before the members are written to.
+    const PUBLISHERS: usize = 55;
+    const REQUESTS: usize = 120;
+    const AHEAD: usize = 32;
+    let (broker, mut slow, mut first, answered) = held_back();
+    let mut publishers: Vec<_> = (0..PUBLISHERS).map(|_| connect(&broker)).collect();
+    for (n, publisher) in publishers.iter_mut().enumerate() {
+        let body = n.to_string();
+        let head = format!("POST {MESSAGES} HTTP/1.1\r\nHost: localhost\r\n{TEXT_PLAIN}");
+        let length = body.len();
+        let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+        publisher.send(request.repeat(REQUESTS));
+    }
+    for _ in 0..=answered {
+        slow.receive_message();
+    }
+    let mut served = [0; PUBLISHERS];
+    while served.iter().all(|&served| served < REQUESTS) {
+        let message = slow.receive_message().message;
+        let publisher: usize = String::from_utf8(message).unwrap().parse().unwrap();
+        served[publisher] += 1;
+        let least = served.iter().min().unwrap();
+        assert!(served[publisher] <= least + AHEAD, "{served:?}");
+    }
+    let left = PUBLISHERS * REQUESTS - served.iter().sum::<usize>();
+    for _ in 0..left {
+        slow.receive_message();
+    }
+    assert_eq!(first.answer().status, 201);
+    for mut publisher in publishers {
+        for _ in 0..REQUESTS {
+            assert_eq!(publisher.answer().status, 201);
+        }
+    }
 }

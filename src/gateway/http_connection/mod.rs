@@ -106,6 +106,8 @@ struct HttpConnection {
     is_blocked: Cell<bool>,
     /// Set once everything that the library has written is in the socket.
     is_flushed: Cell<bool>,
+    /// Requests that were begun since the task had its last turn.
+    in_a_row: Cell<u32>,
     head: HeadMemory,
     /// Set when there was no memory for the head.
     is_overdrawn: Cell<bool>,
@@ -166,6 +168,7 @@ impl HttpConnection {
             has_changed: Cell::new(false),
             is_blocked: Cell::new(false),
             is_flushed: Cell::new(true),
+            in_a_row: Cell::new(0),
             head: HeadMemory::new(shard.clone()),
             is_overdrawn: Cell::new(false),
             next_use: RefCell::default(),
@@ -194,6 +197,7 @@ impl HttpConnection {
                 if std::mem::take(&mut was_polled) {
                     return Poll::Pending;
                 }
+                self.in_a_row.set(0);
                 match poll(cx, is_stopping) {
                     Poll::Ready(result) => Poll::Ready(Some(result)),
                     Poll::Pending if self.has_changed.take() => {

@@ -18,13 +18,18 @@ use crate::shard::refusal::Attempt;
 use crate::shard::turn;
 use crate::websocket::HttpRequest;
 
+/// Requests of a connection that are answered before others have their turn. A round of deliveries is many times as
+/// long, so no connection is first in each.
+const IN_A_ROW: u32 = 4;
+
 impl HttpConnection {
     /// Answers one request.
     pub(super) async fn answer(self: Rc<Self>, request: Request) -> Result<Response, Infallible> {
         self.begin_request();
-        if turn::is_expensive() {
+        if self.in_a_row.get() >= IN_A_ROW || turn::is_expensive() {
             self.shard.yield_turn().await;
         }
+        self.in_a_row.set(self.in_a_row.get() + 1);
         let (parts, body) = request.into_parts();
         let response = match HttpRequest::of_parts(&parts) {
             Ok(request) => self.respond(&request, body).await,
