@@ -1,7 +1,8 @@
 //! Metrics in the forms that Prometheus reads: OpenMetrics, and the older text format.
 //!
 //! What is counted is read where it is, and summed over the shards, with each answer; nothing is kept here. A figure that
-//! tells shards apart has the label `shard`, all others have none of that kind. No label has values that clients choose.
+//! tells shards apart has the label `shard`, all others have none of that kind. No label has values that clients choose,
+//! unless a scraper asks for channels by name ([`ChannelSample`]).
 //!
 //! The names, labels and help texts of counters and gauges come from the rows of [`crate::shard::stats`].
 
@@ -29,16 +30,30 @@ const PREFIX: &str = "mles";
 /// The content type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The metrics of a broker.
-#[derive(Debug)]
-pub(super) struct Metrics(Registry);
-
-/// What is read for each answer.
-#[derive(Debug)]
-struct BrokerCollector {
+/// Where the metrics of a broker are read.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
     common: Arc<Common>,
     directory: Arc<ListenerDirectory>,
     started: SystemTime,
+}
+
+/// A channel as metrics show it to a scraper that asks for some.
+#[derive(Clone, Debug)]
+pub(super) struct ChannelSample {
+    pub(super) name: Box<str>,
+    pub(super) members: usize,
+    pub(super) stalled: usize,
+    pub(super) queued_bytes: u64,
+    /// Messages that are published in a second.
+    pub(super) rate: f64,
+}
+
+/// What is written into one answer.
+#[derive(Debug)]
+struct BrokerCollector {
+    broker: Metrics,
+    channels: Vec<ChannelSample>,
 }
 
 impl Metrics {
@@ -47,22 +62,30 @@ impl Metrics {
         directory: Arc<ListenerDirectory>,
         started: SystemTime,
     ) -> Self {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(BrokerCollector {
+        Self {
             common,
             directory,
             started,
-        }));
-        Self(registry)
+        }
     }
 
-    /// Returns all metrics and their content type, in OpenMetrics if the client's `Accept` names that.
-    pub(super) fn render(&self, accept: Option<&str>) -> (&'static str, String) {
+    /// Returns all metrics and their content type, in OpenMetrics if the client's `Accept` names that, with those of some
+    /// channels.
+    pub(super) fn render(
+        &self,
+        accept: Option<&str>,
+        channels: Vec<ChannelSample>,
+    ) -> (&'static str, String) {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(BrokerCollector {
+            broker: self.clone(),
+            channels,
+        }));
         let mut body = String::new();
         let (content_type, encoded) = if accept.is_some_and(|a| a.contains("openmetrics-text")) {
-            (OPEN_METRICS, text::encode(&mut body, &self.0))
+            (OPEN_METRICS, text::encode(&mut body, &registry))
         } else {
-            let encoded = prometheus_text::encode(&mut body, &self.0);
+            let encoded = prometheus_text::encode(&mut body, &registry);
             (prometheus_text::CONTENT_TYPE, encoded)
         };
         // Writing to a string does not fail.
@@ -212,24 +235,60 @@ fn unix_seconds(time: SystemTime) -> f64 {
 impl Collector for BrokerCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut encoder = Encoder(encoder);
-        self.encode_server(&mut encoder)?;
-        self.encode_shards(&mut encoder)?;
-        self.encode_store(&mut encoder)?;
-        for metric in ShardStats::counters(&self.common.stats) {
+        let broker = &self.broker;
+        broker.encode_server(&mut encoder)?;
+        broker.encode_shards(&mut encoder)?;
+        broker.encode_store(&mut encoder)?;
+        for metric in ShardStats::counters(&broker.common.stats) {
             encoder.stat(&metric, MetricType::Counter)?;
         }
-        for mut metric in ShardStats::gauges(&self.common.stats) {
+        for mut metric in ShardStats::gauges(&broker.common.stats) {
             if metric.name == "memory_limit_bytes" {
                 // What is not bounded has no limit, and not one of nothing.
                 metric.samples.retain(|&(_, limit)| limit > 0);
             }
             encoder.stat(&metric, MetricType::Gauge)?;
         }
-        self.encode_links(&mut encoder)
+        broker.encode_links(&mut encoder)?;
+        self.encode_channels(&mut encoder)
     }
 }
 
 impl BrokerCollector {
+    /// The channels that the scraper has asked for.
+    fn encode_channels(&self, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+        if self.channels.is_empty() {
+            return Ok(());
+        }
+        let mut family = |name, help, value: fn(&ChannelSample) -> f64| {
+            let channels = self.channels.iter();
+            let samples = channels.map(|channel| (("channel", &*channel.name), value(channel)));
+            encoder.family((name, help, MetricType::Gauge), samples)
+        };
+        family(
+            "mles_channel_frames_per_second",
+            "Frames that are published in a channel in a second. Channels are shown to scrapers that ask for some.",
+            |channel| channel.rate,
+        )?;
+        family(
+            "mles_channel_members",
+            "Members of a channel at this moment.",
+            |channel| count(channel.members),
+        )?;
+        family(
+            "mles_channel_stalled",
+            "Members of a channel at this moment whose sockets are full.",
+            |channel| count(channel.stalled),
+        )?;
+        family(
+            "mles_channel_queued_bytes",
+            "Bytes that are queued for all members of a channel.",
+            |channel| figure(channel.queued_bytes),
+        )
+    }
+}
+
+impl Metrics {
     /// What the server is, and what it takes of the machine.
     fn encode_server(&self, encoder: &mut Encoder<'_>) -> Result<(), Error> {
         encoder.family(
@@ -307,6 +366,26 @@ impl BrokerCollector {
             "How long a task of a shard that is ready has waited for its turn: the longest of the last seconds.",
             stats.iter().map(|shard| seconds(shard.loop_delay.recent())),
         )?;
+        let times = stats.iter().map(|shard| shard.processor.times());
+        let times: Vec<_> = times.flatten().collect();
+        if times.len() == stats.len() {
+            encoder.each_shard(
+                (
+                    "mles_shard_cpu_seconds",
+                    "Time that the thread of a shard has spent on a processor.",
+                    MetricType::Counter,
+                ),
+                times.iter().map(|spent| seconds(spent.busy)),
+            )?;
+            encoder.each_shard(
+                (
+                    "mles_shard_cpu_wait_seconds",
+                    "Time in which the thread of a shard could have run, and others had the processor.",
+                    MetricType::Counter,
+                ),
+                times.iter().map(|spent| seconds(spent.waiting)),
+            )?;
+        }
         encoder.by_shard(
             "mles_shard_longest_turn",
             "Most work that one task of a shard has done at once, in units of about 30 ns; 8192 are aimed at.",

@@ -48,12 +48,21 @@ impl<'a> Query<'a> {
     ///
     /// It is no number, or too large.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        let Some(limit) = self.get("limit") else {
-            return Ok(DEFAULT);
+        Ok(self.count("limit", MOST)?.unwrap_or(DEFAULT))
+    }
+
+    /// Returns the number that a parameter names, from 1 to `most`; `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// It is no number, or too large.
+    pub(super) fn count(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
         };
-        number(limit)
-            .filter(|limit| (1..=MOST).contains(limit))
-            .ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {MOST}")))
+        let value = number(value).filter(|value| (1..=most).contains(value));
+        let bad = || Problem::bad_request(format!("{name} is a number from 1 to {most}"));
+        value.map(Some).ok_or_else(bad)
     }
 
     /// Returns which of these a parameter names, the first if it is absent.

@@ -165,7 +165,8 @@ async fn respond(
         Resource::Metrics => {
             // Who says it twice gets the form that everybody reads.
             let accept = request.only("accept").ok().flatten();
-            let (content_type, text) = state.metrics.render(accept);
+            let channels = view::channel_samples(state, query).await?;
+            let (content_type, text) = state.metrics.render(accept, channels);
             with_body(StatusCode::OK, content_type, text)
         }
         Resource::Server => found(&view::server(state)),

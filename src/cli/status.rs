@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::admin::{
-    AdminArgs, AdminClient, AdminError, Channel, ChannelOrder, Link, Server, Session, Shard,
-    Snapshot, Store, admin_exit_code, byte_rate, bytes, count, micros, rate, seconds, short_count,
+    AdminArgs, AdminClient, AdminError, Channel, ChannelOrder, LOSSES, Link, Server, Session,
+    Shard, Snapshot, Store, admin_exit_code, byte_rate, bytes, count, micros, percent, rate,
+    seconds, short_count,
 };
 use super::exit;
 use super::output::{print, printed};
@@ -23,20 +24,6 @@ const PARTS: [(&str, &str); 5] = [
     ("channels", "channels?sort=rate&limit=5"),
     ("sessions", "sessions?sort=queued&limit=5"),
     ("links", "links"),
-];
-/// Counters that are shown under "Lost" if they are not 0: something did not arrive, or did not get in.
-const LOSSES: [&str; 11] = [
-    "stalls",
-    "dropped_frames",
-    "slow_disconnects",
-    "refused",
-    "turned_away",
-    "protocol_errors",
-    "frames_overdue",
-    "partials_evicted",
-    "accept_errors",
-    "publishes_denied",
-    "bans",
 ];
 
 /// Show how a running server is
@@ -129,7 +116,12 @@ fn page(snapshot: &Snapshot, troubles: &[&str], now: u64) -> String {
     }
     section(&mut out, "Shards", &shards(&snapshot.shards));
     section(&mut out, "Busiest channels", &channels(&snapshot.channels));
-    section(&mut out, "Slowest members", &sessions(&snapshot.slow));
+    section(
+        &mut out,
+        "Busiest publishers",
+        &publishers(&snapshot.publishers),
+    );
+    section(&mut out, "Slowest members", &slowest(&snapshot.slow));
     section(&mut out, "Links", &links(&snapshot.links));
     out
 }
@@ -276,7 +268,8 @@ fn shards(shards: &[Shard]) -> Vec<Vec<String>> {
         "delay",
         "sessions",
         "channels",
-        "published",
+        "busy",
+        "messages/s",
         "delivered",
         "mailbox",
         "state",
@@ -288,10 +281,11 @@ fn shards(shards: &[Shard]) -> Vec<Vec<String>> {
             micros(shard.loop_delay_us),
             count(shard.sessions),
             shard.channels.map_or_else(String::new, count),
-            short_count(counter("frames_in")),
+            shard.busy.map_or_else(String::new, percent),
+            rate(shard.rate),
             short_count(counter("deliveries")),
             count(shard.mailbox.requests + shard.mailbox.deliveries),
-            shard.condition().to_owned(),
+            shard.condition(),
         ]
     }));
     rows
@@ -319,7 +313,22 @@ fn channels(channels: &[Channel]) -> Vec<Vec<String>> {
     rows
 }
 
-fn sessions(sessions: &[Session]) -> Vec<Vec<String>> {
+fn publishers(sessions: &[Session]) -> Vec<Vec<String>> {
+    let mut rows = head(&["uid", "channel", "messages/s", "by", "address", "state"]);
+    rows.extend(sessions.iter().map(|session| {
+        vec![
+            Escaped(&session.uid).to_string(),
+            Escaped(&session.channel).to_string(),
+            rate(session.rate),
+            session.transport.clone(),
+            session.address.clone(),
+            session.condition(),
+        ]
+    }));
+    rows
+}
+
+fn slowest(sessions: &[Session]) -> Vec<Vec<String>> {
     let mut rows = head(&["uid", "channel", "queued", "by", "address", "state"]);
     rows.extend(sessions.iter().map(|session| {
         vec![
@@ -328,7 +337,7 @@ fn sessions(sessions: &[Session]) -> Vec<Vec<String>> {
             bytes(session.queued_bytes),
             session.transport.clone(),
             session.address.clone(),
-            session.condition().to_owned(),
+            session.condition(),
         ]
     }));
     rows

@@ -87,6 +87,31 @@ impl Transport {
     }
 }
 
+/// What an HTTP request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// To publish a message.
+    Publish,
+    /// For messages that were published.
+    Read,
+    /// For a stream of events.
+    Events,
+    /// Who is in a channel.
+    Members,
+    /// For anything else: the page, a WebSocket, or something that is not there.
+    Other,
+}
+
+label! {
+    RequestKind as "request" {
+        Publish => "publish",
+        Read => "read",
+        Events => "events",
+        Members => "members",
+        Other => "other",
+    }
+}
+
 label! {
     SlowReason as "reason" {
         QueueFull => "queue_full",

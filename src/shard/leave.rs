@@ -1,5 +1,6 @@
 //! How sessions end.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use super::limits::LimitReached;
 use super::message::{Delivery, Request};
 use super::session::{Role, Session, SessionPhase};
 use super::{BrokerPhase, Shard};
-use crate::channel::{Dropped, FreedSeat, Member, MemberKey, Place, SessionId};
+use crate::channel::{Dropped, FreedSeat, Member, MemberKey, Place, SessionId, SlowReason};
 use crate::escape::Escaped;
 
 /// Outcome of giving up a seat.
@@ -231,6 +232,9 @@ impl Shard {
         stats.sessions.of(session.transport).sub(1);
         let counter = match ended {
             Ended::ByPeer(_) if session.is_contested.get() => &stats.replaced,
+            Ended::ByPeer(error) if has_not_read(error, unsent) => {
+                stats.slow_disconnects.of(SlowReason::NoProgress)
+            }
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
             Ended::Denied(_) => &stats.denied_disconnects,
@@ -243,16 +247,22 @@ impl Shard {
             Ended::RightsLost(_) => &stats.rights_lost,
         };
         counter.add(1);
-        let (peer, unsent) = (session.peer, unsent.frames);
+        let (peer, frames) = (session.peer, unsent);
+        let unsent = unsent.frames;
         let (uid, channel) = (Escaped(&session.uid), Escaped(&session.channel));
         match ended {
-            Ended::ByPeer(error) => {
+            Ended::ByPeer(error) if !has_not_read(error, frames) => {
                 tracing::debug!(%peer, %uid, %channel, unsent, %error, "session ended");
             }
             Ended::Stopping | Ended::Replaced => {
                 tracing::debug!(%peer, %uid, %channel, unsent, "session ended: {ended:?}");
             }
             _ if !self.log.admit() => {}
+            Ended::ByPeer(_) => tracing::warn!(
+                %peer, %uid, %channel, unsent,
+                "session ended: slow member, its connection timed out with data that it has not taken: it does not read, or it \
+                 is gone"
+            ),
             Ended::Protocol(error) => tracing::warn!(
                 %peer, %uid, %channel, unsent, %error, "session ended: protocol error"
             ),
@@ -306,7 +316,31 @@ impl Shard {
     }
 }
 
+/// Returns `true` if the system has given up a connection whose client took nothing of what was left. Its timer may be over
+/// before `write_deadline` is: it runs from the first byte that the client does not take, and not from when the socket is full.
+fn has_not_read(error: &io::Error, unsent: Dropped) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && unsent.frames > 0
+}
+
 /// Returns how a session ends that has lost its seat.
 pub(super) fn evicted(limit: Option<LimitReached>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
+}
+
+#[cfg(all(test, not(mles_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_timeout_with_something_left_shows_a_slow_member() {
+        let unsent = |frames| Dropped {
+            frames,
+            ..Dropped::default()
+        };
+        let timed_out = io::Error::from(io::ErrorKind::TimedOut);
+        assert!(has_not_read(&timed_out, unsent(1)));
+        assert!(!has_not_read(&timed_out, unsent(0)));
+        let reset = io::ErrorKind::ConnectionReset.into();
+        assert!(!has_not_read(&reset, unsent(1)));
+    }
 }

@@ -48,6 +48,7 @@ mod parked;
 pub(crate) mod pause;
 pub(crate) mod pending_join;
 pub(crate) mod presence;
+pub(crate) mod processor;
 mod publish;
 mod publish_guard;
 pub(crate) mod refusal;

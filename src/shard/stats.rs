@@ -7,8 +7,9 @@ use std::fmt;
 
 use super::Common;
 use super::counter::{Counter, CounterBy, Histogram, LoopDelay};
-use super::labels::{Label, MemoryKind, RefusalReason, Transport};
+use super::labels::{Label, MemoryKind, RefusalReason, RequestKind, Transport};
 use super::limits::{LimitReached, RateReached};
+use super::processor::ProcessorUse;
 use super::watchdog::TurnMark;
 use crate::channel::SlowReason;
 
@@ -119,6 +120,8 @@ macro_rules! stats {
         pub(crate) struct ShardStats {
             /// The turn that the shard is in.
             pub(crate) turn: TurnMark,
+            /// The time that the shard gets on a processor.
+            pub(crate) processor: ProcessorUse,
             /// The most work of one turn, in units of [`turn`](super::turn).
             pub(crate) longest_turn: Counter,
             /// How long a task that is ready waits for its turn.
@@ -281,6 +284,9 @@ stats! {
         orphaned_frames,
         /// Times that a shard found another's mailbox full and held its own readers.
         congestions,
+        /// HTTP requests, by what they ask for: publishing, reading, a stream of events, members, or anything else, such as
+        /// the page or a WebSocket.
+        requests by RequestKind as "http_requests",
         /// Messages without effect, as who sent them has no right to publish in the channel.
         publishes_denied,
         /// Sessions ended because they did what they have no right to.

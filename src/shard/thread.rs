@@ -148,6 +148,7 @@ impl Seed {
             .event_interval(EVENT_INTERVAL)
             .build_local(Default::default())?;
         let common = self.common.clone();
+        common.stats[id.index()].processor.is_this_thread();
         let result = runtime.block_on(async {
             let (shard, inbox, inspections) = self.grow();
             shard.spawn(shard.clone().receive_forever(inbox));

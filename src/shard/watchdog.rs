@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::Common;
 use super::ids::ShardId;
+use super::processor::{ProcessorMeter, ProcessorUse};
 use crate::channel::SessionId;
 
 /// Time without a new turn from which on a shard is stuck.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 /// Time between two looks at the marks.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bits of a mark that say which task has its turn: 0 between two turns.
 const TASK: u64 = 0xFFFF;
@@ -134,8 +135,21 @@ impl TurnMark {
     }
 }
 
-/// Returns the name of a type as an operator reads it: `flush_forever`, and not the path of a closure.
+/// Returns the name of a task as an operator reads it: `flush`, and not the path of a closure.
 fn short_name(name: &str) -> &str {
+    let function = function_name(name);
+    match function {
+        "SessionTask" => "session",
+        "run" if name.contains("::events::") => "events",
+        "run" => "websocket",
+        "receive_forever" => "mailbox",
+        "write_when_ready" => "write",
+        other => other.strip_suffix("_forever").unwrap_or(other),
+    }
+}
+
+/// Returns the name of the function, or of the type, that a future was made by.
+fn function_name(name: &str) -> &str {
     let name = name.trim_end_matches("::{{closure}}");
     let path = name.split_once('<').map_or(name, |(path, generics)| {
         // The name of a function in an `impl` block stands behind it.
@@ -184,6 +198,10 @@ fn watch(common: &Common, stopped: &Receiver<()>) {
     let mut shards: Vec<_> = shards
         .map(|(id, stats)| WatchedShard::new(ShardId(id), &stats.turn, now))
         .collect();
+    let processors = common.stats.iter().map(|stats| &stats.processor);
+    let mut meters: Vec<(&ProcessorUse, ProcessorMeter)> = processors
+        .map(|of| (of, ProcessorMeter::default()))
+        .collect();
     let mut last = now;
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
@@ -195,6 +213,9 @@ fn watch(common: &Common, stopped: &Receiver<()>) {
                 shard.since = now;
             }
             shard.look(now);
+        }
+        for (shard, (of, meter)) in shards.iter().zip(&mut meters) {
+            meter.look(of, shard.mark.task(), now);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use serde_json::Value;
 
 use crate::admin::{admin_settings, ask, get};
+use crate::common::http::Http;
 use crate::common::{Client, start, wait_until};
 
 /// The names of the channels, or the uids of the sessions, in a view.
@@ -71,6 +72,29 @@ fn a_slow_member_is_found_with_one_request() {
     drop((slow, fast, publisher));
     broker.stop().unwrap();
     reader.join().unwrap();
+}
+
+#[test]
+fn a_shard_that_is_kept_busy_says_with_what() {
+    let mut settings = admin_settings();
+    settings.shards = Some(1);
+    settings.websocket.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    let broker = start(settings);
+    let shard = || get(&broker, "/api/shards")[0].clone();
+    let requests = shard()["counters"]["requests"].as_u64().unwrap();
+    let address = *broker.local_addrs().last().unwrap();
+    wait_until("it is seen at the requests", || {
+        for _ in 0..20 {
+            let answer = Http::connect(address).ask("GET /channels/room/messages", "");
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        let shard = shard();
+        let tasks = shard["tasks"].as_array().unwrap().iter();
+        let mut tasks = tasks.map(|of| of["task"].as_str().unwrap());
+        tasks.any(|task| task == "accept") && shard["busy"].as_f64() > Some(0.0)
+    });
+    let asked = shard()["counters"]["requests"].as_u64().unwrap();
+    assert!(asked >= requests + 20, "{asked}");
 }
 
 #[test]

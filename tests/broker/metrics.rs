@@ -210,6 +210,38 @@ fn a_member_that_does_not_read_is_counted_with_its_queue_until_it_goes() {
 }
 
 #[test]
+fn a_scraper_that_asks_for_channels_learns_which_are_hot_and_which_have_slow_members() {
+    let broker = start(admin_settings());
+    let _quiet: Vec<_> = (0..20)
+        .map(|at| Client::join_and_wait(&broker, "a", &format!("quiet{at}")))
+        .collect();
+    let _slow = Client::join_and_wait(&broker, "slow", "behind");
+    let mut publisher = Client::join_and_wait(&broker, "publisher", "behind");
+    let mut loud = Client::join_and_wait(&broker, "loud", "hot");
+    let channels = |of: &str, more_than: f64| {
+        let text = ask(&broker, "GET /metrics?channels=1").body;
+        let lines = text.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix(of)?.split_once(' ')?;
+            let value: f64 = value.parse().ok()?;
+            (value > more_than).then(|| name.to_owned())
+        });
+        lines.collect::<Vec<_>>()
+    };
+    wait_until("the slow member's channel is named", || {
+        publisher.send(&vec![b'x'; 1 << 20]);
+        channels("mles_channel_stalled", 0.0) == ["{channel=\"behind\"}"]
+    });
+    wait_until("the hot channel is named", || {
+        (0..200).for_each(|_| loud.send(b"again"));
+        channels("mles_channel_frames_per_second", 50.0) == ["{channel=\"hot\"}"]
+    });
+    let all = ask(&broker, "GET /metrics").body;
+    assert!(!all.contains("mles_channel_"), "nobody has asked");
+    let wrong = ask(&broker, "GET /metrics?channels=many");
+    assert_eq!(wrong.status, 400);
+}
+
+#[test]
 fn sessions_are_counted_by_what_carries_them_until_they_end() {
     let loaded = Loaded::new();
     let name = "mles_sessions{transport=\"tcp\"}";

@@ -15,6 +15,8 @@ struct Server {
     child: Child,
     log: BufReader<ChildStderr>,
     listener: String,
+    /// The WebSocket listener, if there is one; else the same.
+    web: String,
     admin: String,
 }
 
@@ -43,6 +45,7 @@ impl Server {
             child,
             log,
             listener: addresses[0].clone(),
+            web: addresses[addresses.len() - 2].clone(),
             admin: addresses.last().unwrap().clone(),
         }
     }
@@ -143,6 +146,63 @@ fn the_answers_that_tests_show_are_those_of_a_server() {
             });
             assert!(is_known, "no {field} in {}", real[name]);
         }
+    }
+}
+
+/// A fault that `scripts/drill` has put into a server, until it is dropped.
+struct Fault(Child);
+
+impl Fault {
+    fn put_into(server: &Server, fault: &str) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/drill");
+        let mut command = Command::new(script);
+        command
+            .arg(fault)
+            .env("MLES", env!("CARGO_BIN_EXE_mles"))
+            .env("MLES_SERVER", &server.listener)
+            .env("MLES_WEB", &server.web)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        // It ends what it has started.
+        let id = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// The drill of `docs/DRILL.md`: what is wrong, and with whom, is on the one screen of `mles status`.
+#[test]
+fn the_faults_of_the_drill_are_named() {
+    let drills: [(&str, &str, &[&str]); 3] = [
+        (
+            "slow",
+            "Slowest members",
+            &["slow-phone", "quotes", "stalled"],
+        ),
+        ("hot", "Busiest publishers", &["mad-sensor", "room-2"]),
+        ("busy", "Shards", &["accept"]),
+    ];
+    for (fault, title, words) in drills {
+        let server = Server::start(&["--ws", "127.0.0.1:0"]);
+        let _life = Fault::put_into(&server, "life");
+        let _fault = Fault::put_into(&server, fault);
+        wait_until(&format!("{words:?} under {title}"), || {
+            let (_, out, _) = ask(&["status", "--admin", &server.admin]);
+            let section = out.split("\n\n").find(|section| section.starts_with(title));
+            let mut lines = section.into_iter().flat_map(str::lines).skip(2);
+            // It is the first of its list, unless shards are told apart.
+            let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+            match title {
+                "Shards" => lines.any(has_all),
+                _ => lines.next().is_some_and(has_all),
+            }
+        });
     }
 }
 

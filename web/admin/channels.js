@@ -75,7 +75,7 @@ const FACTS = [
   ["Members with full sockets", ({ stalled }) => format.digits(stalled)],
   ["Publishers", ({ paused }) => (paused ? "paused" : "read")],
   ["Owner", ({ owner }) => `shard ${owner}`],
-  ["Position", ({ position }) => (position ? `${position.epoch}:${position.offset}` : format.UNKNOWN)],
+  ["Position", ({ position }) => (position ?? format.UNKNOWN)],
   ["Without members for", ({ idle_seconds }) => format.duration(idle_seconds)],
 ];
 

@@ -74,6 +74,21 @@ function stateOf({ stalled, stalled_seconds, paused, phase }) {
   return words.length > 0 ? words.join(", ") : (phase ?? UNKNOWN);
 }
 
+/** Columns of sessions that publish. */
+export function publisherColumns(onend) {
+  return [
+    { title: "Uid", show: (cell, { uid }) => setName(cell, uid), rowHeader: true },
+    channelName(({ channel }) => channel),
+    bars("Messages/s", (session) => session.rate, rate),
+    text("State", stateOf),
+    text("Address", ({ address }) => address, { isMinor: true }),
+    text("By", ({ transport }) => transport, { isMinor: true }),
+    text("Key", ({ key }) => key ?? UNKNOWN, { isMinor: true }),
+    figure("Age", ({ age_seconds }) => duration(age_seconds), { isMinor: true }),
+    button("End", ({ uid, channel }) => `End the publishing session of ${uid} in ${channel}`, onend),
+  ];
+}
+
 /** Columns of sessions. */
 export function sessionColumns(onend) {
   return [

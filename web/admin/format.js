@@ -58,6 +58,11 @@ export function micros(value) {
   return scaled(value, 1000, ["µs", "ms", "s"]).join(" ");
 }
 
+/** A share as `42 %`. */
+export function percent(share) {
+  return isKnown(share) ? `${Math.round(share * 100)} %` : UNKNOWN;
+}
+
 const UNITS = [
   ["d", 86_400],
   ["h", 3_600],

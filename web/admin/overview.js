@@ -1,9 +1,9 @@
 // Everything at a glance: rates, plots, shards side by side, busy channels, slow members, links.
 
 import { get, query } from "./api.js";
-import { CHANNEL_COLUMNS, bars, sessionColumns } from "./columns.js";
+import { CHANNEL_COLUMNS, bars, publisherColumns, sessionColumns } from "./columns.js";
 import { confirmEnd } from "./confirm.js";
-import { make, setText } from "./dom.js";
+import { make, setBar, setText } from "./dom.js";
 import * as format from "./format.js";
 import { linkTable } from "./links.js";
 import { Plot } from "./plot.js";
@@ -34,9 +34,27 @@ const TROUBLES = {
   stalls: "times that a shard did not turn its loop for a second",
 };
 
-/** Whether a session does not get what is queued for it, or waits for those who do not. */
-function isBehind({ queued_bytes, stalled, paused }) {
-  return queued_bytes > 0 || stalled || paused;
+/** Bytes that may be queued for a member which is not slow: what is to be written next. */
+const IN_PASSING = 65_536;
+
+/** Whether a session does not get what is queued for it. */
+function isBehind({ queued_bytes, stalled }) {
+  return stalled || queued_bytes >= IN_PASSING;
+}
+
+/** Share of the time without a processor from which on that is what is wrong with a shard. */
+const STARVED = 0.3;
+/** Share of a processor from which on a shard has hardly any left. */
+const BUSY = 0.9;
+
+/** How a shard is, in a few words, and whether that is a reason to worry. */
+function conditionOf({ stuck, congested, waiting, task, tasks }) {
+  if (stuck) return [`stuck: ${task ?? "no task"}`, true];
+  if (congested) return ["congested", true];
+  const parts = (tasks ?? []).map(({ task, share }) => `${task} ${format.percent(share)}`);
+  const does = parts.join(", ") || "idle";
+  if (waiting > STARVED) return [`waits for a processor ${format.percent(waiting)}; ${does}`, true];
+  return [does, false];
 }
 
 /** A section with a heading. */
@@ -47,6 +65,14 @@ function section(title, ...content) {
 
 const SHARD_COLUMNS = (rates) => [
   figure("Shard", ({ id }) => String(id), { rowHeader: true }),
+  {
+    title: "Busy",
+    isNumber: true,
+    show: (cell, { busy }) => {
+      setBar(cell, format.percent(busy), busy, 1);
+      cell.classList.toggle("worry", busy > BUSY);
+    },
+  },
   bars("Loop delay", ({ loop_delay_us }) => loop_delay_us, format.micros),
   bars("Published/s", ({ id }) => rates().get(id)?.published, format.rate),
   bars("Delivered/s", ({ id }) => rates().get(id)?.delivered, format.rate),
@@ -57,10 +83,11 @@ const SHARD_COLUMNS = (rates) => [
   figure("Its age", ({ mailbox }) => format.micros(mailbox.age_us), { isMinor: true }),
   {
     title: "State",
-    show: (cell, { stuck, congested, task }) => {
-      const condition = stuck ? `stuck: ${task}` : congested ? "congested" : (task ?? "idle");
+    show: (cell, shard) => {
+      const [condition, isBad] = conditionOf(shard);
       setText(cell, condition);
-      cell.classList.toggle("worry", stuck || congested);
+      cell.title = condition;
+      cell.classList.toggle("worry", isBad);
     },
   },
 ];
@@ -73,6 +100,11 @@ export class Overview {
   #plots = {
     published: new Plot("Published", [{ name: "published", label: "messages per second" }], format.rate),
     delivered: new Plot("Delivered", [{ name: "delivered", label: "messages per second" }], format.rate),
+    comings: new Plot(
+      "Joins and requests",
+      [{ name: "joined", label: "joins" }, { name: "requests", label: "HTTP requests" }],
+      format.rate,
+    ),
     traffic: new Plot(
       "Traffic",
       [{ name: "bytesIn", label: "in" }, { name: "bytesOut", label: "out" }],
@@ -83,6 +115,11 @@ export class Overview {
       "Sessions",
       [{ name: "sessions", label: "sessions" }, { name: "connections", label: "connections" }],
       format.number,
+    ),
+    busy: new Plot(
+      "Processor",
+      [{ name: "busiest", label: "busiest shard" }, { name: "meanBusy", label: "mean" }],
+      format.percent,
     ),
     delay: new Plot(
       "Loop delay",
@@ -101,15 +138,22 @@ export class Overview {
     ),
   };
   #troubles = new Table({
-    label: "Troubles of the last ten minutes",
+    label: "Troubles since the start",
     columns: [
       text("What", ({ name }) => TROUBLES[name], { rowHeader: true }),
-      figure("Last minute", ({ minute }) => format.digits(minute)),
+      {
+        title: "Last minute",
+        isNumber: true,
+        show: (cell, { minute }) => {
+          setText(cell, format.digits(minute));
+          cell.classList.toggle("worry", minute > 0);
+        },
+      },
       figure("Ten minutes", ({ all }) => format.digits(all)),
-      figure("Since the start", ({ total }) => format.digits(total), { isMinor: true }),
+      figure("Since the start", ({ total }) => format.digits(total)),
     ],
     key: ({ name }) => name,
-    empty: "Nothing was lost or refused while this page was open.",
+    empty: "Nothing was lost or refused since the server was started.",
   });
   /** Says why the store cannot be written to, if it cannot. */
   #store = make("p", { role: "alert", hidden: true });
@@ -119,6 +163,12 @@ export class Overview {
     columns: CHANNEL_COLUMNS.map(({ sort: _, ...column }) => column),
     key: ({ name }) => name,
     empty: "No channels.",
+  });
+  #publishers = new Table({
+    label: "Busiest publishers",
+    columns: publisherColumns(confirmEnd),
+    key: ({ id }) => id,
+    empty: "Nobody publishes.",
   });
   #sessions = new Table({
     label: "Slowest members",
@@ -144,6 +194,7 @@ export class Overview {
       section("Troubles", this.#store, this.#troubles.element),
       section("Shards", this.#shards.element),
       section("Busiest channels", this.#channels.element),
+      section("Busiest publishers", this.#publishers.element),
       section("Slowest members", this.#sessions.element),
       section("Links", this.#links.element),
     );
@@ -152,6 +203,7 @@ export class Overview {
   load() {
     return loadAll([
       [get(query("channels", { sort: "rate", limit: LISTED })), this.#channels, ({ channels }) => channels],
+      [get(query("sessions", { sort: "rate", limit: LISTED })), this.#publishers, ({ sessions }) => sessions.filter(({ rate }) => rate > 0)],
       [get(query("sessions", { sort: "queued", limit: LISTED })), this.#sessions, ({ sessions }) => sessions.filter(isBehind)],
       [get("links"), this.#links, ({ links }) => links],
     ]);
@@ -165,13 +217,15 @@ export class Overview {
     plot("published", `${format.rate(now.published)}/s`, `${format.number(server.totals.frames_in)} since the start`);
     plot("delivered", `${format.rate(now.delivered)}/s`, `${format.number(server.totals.deliveries)} since the start`);
     plot("traffic", `${format.byteRate(now.bytesIn)} in`, `${format.byteRate(now.bytesOut)} out`);
+    plot("comings", `${format.rate(now.joined)} joins/s`, `${format.rate(now.requests)} HTTP requests/s`);
     plot(
       "sessions",
       format.number(server.sessions),
-      `on ${format.number(server.connections)} of ${format.number(limits.max_connections)} connections, in ` +
-        `${format.number(server.channels)} of ${format.number(limits.max_channels)} channels`,
+      `${format.number(server.connections)} of ${format.number(limits.max_connections)} connections, ` +
+        `${format.number(server.channels)} channels`,
     );
-    plot("delay", format.micros(now.slowest), `slowest of ${shards.length}, ${format.micros(now.mean)} in the mean`);
+    plot("busy", format.percent(now.busiest), `busiest of ${shards.length} shards, mean ${format.percent(now.meanBusy)}`);
+    plot("delay", format.micros(now.slowest), `slowest of ${shards.length} shards, mean ${format.micros(now.mean)}`);
     const onDisk = store ? `, ${format.bytes(store.disk_bytes)} on disk` : "";
     plot(
       "memory",
@@ -191,7 +245,8 @@ export class Overview {
       all: this.#samples.growth(name),
       total: totals[name],
     }));
-    const found = grown.filter(({ all }) => all > 0).sort((a, b) => b.minute - a.minute || b.all - a.all);
+    const found = grown.filter(({ total }) => total > 0);
+    found.sort((a, b) => b.minute - a.minute || b.all - a.all || b.total - a.total);
     this.#troubles.show(found);
   }
 }

@@ -1,7 +1,6 @@
 // One figure with its last ten minutes as lines.
 
 import { make, setText, svg } from "./dom.js";
-import { SPAN } from "./samples.js";
 
 const HEIGHT = 132;
 const TOP = 10;
@@ -10,6 +9,8 @@ const LEFT = 52;
 const RIGHT = 6;
 const DEFAULT_WIDTH = 320;
 const MINUTE = 60_000;
+/** Spans of the axis of time in minutes: what is known soon fills the plot. */
+const MINUTES = [1, 2, 5, 10];
 
 /** The next round number from `value` on: 1, 2 or 5 with noughts, or a power of two with `base` 1024. */
 export function ceiling(value, base) {
@@ -35,12 +36,12 @@ export class Plot {
   #paths;
   #ticks = [0, 0.5, 1].map(() => svg("text", { class: "tick", x: LEFT - 6, "text-anchor": "end" }));
   #grid = [0, 0.5, 1].map(() => svg("line", { class: "grid" }));
-  #times = ["10 min ago", "5", "now"].map((text, at) =>
-    svg("text", { class: "tick", y: HEIGHT - 4, "text-anchor": ["start", "middle", "end"][at] }, text),
-  );
+  #times = ["start", "middle", "end"].map((anchor) => svg("text", { class: "tick", y: HEIGHT - 4, "text-anchor": anchor }));
   #cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   #width = DEFAULT_WIDTH;
   #points = [];
+  /** Milliseconds that the axis of time shows. */
+  #span = MINUTE;
   /** Where the reader is, in milliseconds before the last sample; null if nowhere. */
   #looked = null;
 
@@ -80,16 +81,16 @@ export class Plot {
   #listen() {
     this.#frame.addEventListener("pointermove", ({ clientX }) => {
       const share = (clientX - this.#frame.getBoundingClientRect().left - LEFT) / (this.#width - LEFT - RIGHT);
-      this.#look(SPAN * (1 - Math.min(1, Math.max(0, share))));
+      this.#look(this.#span * (1 - Math.min(1, Math.max(0, share))));
     });
     this.#frame.addEventListener("pointerleave", () => this.#look(null));
     this.#frame.addEventListener("blur", () => this.#look(null));
     this.#frame.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: 10_000, ArrowRight: -10_000, PageUp: MINUTE, PageDown: -MINUTE }[event.key];
       if (step !== undefined) {
-        this.#look(Math.min(SPAN, Math.max(0, (this.#looked ?? 0) + step)));
+        this.#look(Math.min(this.#span, Math.max(0, (this.#looked ?? 0) + step)));
       } else if (event.key === "Home") {
-        this.#look(SPAN);
+        this.#look(this.#span);
       } else if (event.key === "End") {
         this.#look(0);
       } else if (event.key === "Escape") {
@@ -110,16 +111,21 @@ export class Plot {
     const end = this.#points.at(-1)?.at ?? 0;
     const known = this.#points.filter(({ values }) => values !== null);
     const all = known.flatMap(({ values }) => this.#series.map(({ name }) => values[name] ?? 0));
+    const age = end - (this.#points[0]?.at ?? end);
+    const minutes = MINUTES.find((minutes) => minutes * MINUTE >= age) ?? MINUTES.at(-1);
+    this.#span = minutes * MINUTE;
     const top = ceiling(Math.max(0, ...all), this.#base);
-    const x = (at) => LEFT + (this.#width - LEFT - RIGHT) * (1 - (end - at) / SPAN);
+    const x = (at) => LEFT + (this.#width - LEFT - RIGHT) * (1 - (end - at) / this.#span);
     const y = (value) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value / top);
-    this.#drawAxes(top, y);
+    this.#drawAxes(top, y, minutes);
     this.#series.forEach(({ name }, at) => this.#paths[at].setAttribute("d", path(this.#points, name, x, y)));
     this.#drawCursor(known, end, x);
     this.#frame.setAttribute("aria-label", this.#summary(known));
   }
 
-  #drawAxes(top, y) {
+  #drawAxes(top, y, minutes) {
+    const half = minutes === 1 ? "30 s" : `${minutes / 2} min`;
+    const times = [`${minutes} min ago`, half, "now"];
     this.#svg.setAttribute("width", this.#width);
     [0, 0.5, 1].forEach((share, at) => {
       const height = y(top * share);
@@ -128,6 +134,7 @@ export class Plot {
       }
       this.#ticks[at].setAttribute("y", height + 4);
       setText(this.#ticks[at], this.#format(top * share));
+      setText(this.#times[at], times[at]);
       this.#times[at].setAttribute("x", LEFT + (this.#width - LEFT - RIGHT) * share);
     });
   }

@@ -59,6 +59,8 @@ export class Samples {
 function valuesOf(server, shards, rate) {
   const { memory } = server;
   const delays = shards.map(({ loop_delay_us }) => loop_delay_us);
+  const busy = shards.map(({ busy }) => busy ?? 0);
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
   return {
     published: rate("frames_in"),
     delivered: rate("deliveries"),
@@ -70,6 +72,10 @@ function valuesOf(server, shards, rate) {
     history: memory.history,
     queued: memory.queued,
     slowest: Math.max(0, ...delays),
-    mean: delays.reduce((sum, delay) => sum + delay, 0) / Math.max(1, delays.length),
+    joined: rate("joined"),
+    requests: rate("requests"),
+    busiest: Math.max(0, ...busy),
+    meanBusy: mean(busy),
+    mean: mean(delays),
   };
 }

@@ -43,7 +43,18 @@ fn rendered(accept: Option<&str>) -> (&'static str, String) {
     let (_folder, tls) = certificate();
     let directory = Arc::new(ListenerDirectory::default());
     directory.set(Vec::new(), Some(tls));
-    Metrics::new(common, directory, SystemTime::now()).render(accept)
+    common
+        .stats
+        .iter()
+        .for_each(|shard| shard.processor.is_this_thread());
+    let channel = ChannelSample {
+        name: "a \"name\"\n".into(),
+        members: 3,
+        stalled: 1,
+        queued_bytes: 512,
+        rate: 2.5,
+    };
+    Metrics::new(common, directory, SystemTime::now()).render(accept, vec![channel])
 }
 
 /// A metric as the older text format shows it.
@@ -87,7 +98,7 @@ fn tables() -> String {
         let (kind, names) = (metric.kind, names.join(", "));
         writeln!(text, "| `{name}` | {kind} | {names} | {} |", metric.help).unwrap();
         for (label, values) in of {
-            if !["shard", "version"].contains(&&*label) {
+            if !["shard", "version", "channel"].contains(&&*label) {
                 let metrics = labels.entry((label, values)).or_default();
                 metrics.push(format!("`{name}`"));
             }
@@ -186,6 +197,13 @@ fn the_scraper_chooses_the_format() {
     assert!(text.contains("# TYPE mles_received_bytes counter\n"));
     assert!(text.contains("mles_received_bytes_total{transport=\"tcp\"} 0"));
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn names_of_channels_are_escaped() {
+    let (_, text) = rendered(None);
+    let line = r#"mles_channel_frames_per_second{channel="a \"name\"\n"} 2.5"#;
+    assert!(text.contains(line), "{text}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::links::LinkView;
 use super::sessions::SessionView;
 use super::{Page, page, rounded, seconds};
 use crate::admin::ask::Answers;
+use crate::admin::metrics::ChannelSample;
 use crate::admin::problem::Problem;
 use crate::admin::query::{Query, number};
 use crate::admin::server::AdminState;
@@ -27,6 +28,9 @@ const ORDERS: &[(&str, ChannelOrder)] = &[
     ("queued", ChannelOrder::Queued),
     ("name", ChannelOrder::Name),
 ];
+
+/// Most channels that a scraper may ask for in one order.
+const MOST_SAMPLES: usize = 100;
 
 /// Most of the slowest members that are shown of a channel.
 const SLOWEST: usize = 10;
@@ -108,6 +112,15 @@ impl From<&ChannelSettings> for SettingsView {
     }
 }
 
+/// The first channels in an order.
+struct FirstChannels {
+    ids: Vec<ChannelId>,
+    /// The place of the last, if there are more.
+    next: Option<Cursor<Box<str>>>,
+    /// The shards that have not answered.
+    missing: Vec<usize>,
+}
+
 /// A channel put together of what the shards know of it.
 #[derive(Default)]
 struct Whole {
@@ -159,24 +172,9 @@ pub(in crate::admin) async fn channels(
         let detail = "there is one page by `queued`: shards add up what each of them has";
         return Err(Problem::bad_request(detail));
     }
-    let asked = Arc::new(ChannelQuery {
-        order,
-        limit: limit + 1,
-        after,
-    });
-    let ranked = state
-        .ask_all(|answer| Inspection::RankChannels(asked.clone(), answer))
-        .await;
-    let (ids, next) = match order {
-        ChannelOrder::Queued => (first_by_sum(ranked.all, limit), None),
-        _ => {
-            let Page { entries, next } = page(ranked.all, limit);
-            let ids = entries.into_iter().map(|entry| entry.value).collect();
-            (ids, next)
-        }
-    };
-    let wholes = state.describe(ids, 0).await;
-    let mut missing_shards = [ranked.missing, wholes.missing].concat();
+    let first = state.first_channels(order, limit, after).await;
+    let wholes = state.describe(first.ids, 0).await;
+    let mut missing_shards = [first.missing, wholes.missing].concat();
     missing_shards.sort_unstable();
     missing_shards.dedup();
     let mut channels: Vec<_> = wholes.all.iter().filter_map(Whole::view).collect();
@@ -185,9 +183,43 @@ pub(in crate::admin) async fn channels(
     }
     Ok(ChannelsView {
         channels,
-        next: next.map(|last| format!("{}-{}", last.key, last.name)),
+        next: first.next.map(|last| format!("{}-{}", last.key, last.name)),
         missing_shards,
     })
+}
+
+/// Returns the channels that a scraper asks for with `channels`: so many with most messages in a second, and so many with most
+/// queued for their members.
+pub(in crate::admin) async fn channel_samples(
+    state: &AdminState,
+    query: Option<&str>,
+) -> Result<Vec<ChannelSample>, Problem> {
+    let Some(limit) = Query::parse(query, &["channels"])?.count("channels", MOST_SAMPLES)? else {
+        return Ok(Vec::new());
+    };
+    let mut ids = state
+        .first_channels(ChannelOrder::Rate, limit, None)
+        .await
+        .ids;
+    let queued = state
+        .first_channels(ChannelOrder::Queued, limit, None)
+        .await;
+    for id in queued.ids {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    let wholes = state.describe(ids, 0).await.all;
+    let views = wholes.iter().filter_map(Whole::view);
+    let views = views.filter(|view| view.rate > 0.0 || view.queued_bytes > 0);
+    let samples = views.map(|view| ChannelSample {
+        name: view.name,
+        members: view.members,
+        stalled: view.stalled,
+        queued_bytes: view.queued_bytes,
+        rate: view.rate,
+    });
+    Ok(samples.collect())
 }
 
 /// Adds up what is queued on the shards for each channel, and returns those with most.
@@ -239,6 +271,36 @@ impl AdminState {
         let owner = self.common.owner(name);
         self.ask(owner, |answer| Inspection::FindChannel(name.into(), answer))
             .await
+    }
+
+    /// Returns the first channels in an order, behind `after`.
+    async fn first_channels(
+        &self,
+        order: ChannelOrder,
+        limit: usize,
+        after: Option<Cursor<Box<str>>>,
+    ) -> FirstChannels {
+        let asked = Arc::new(ChannelQuery {
+            order,
+            limit: limit + 1,
+            after,
+        });
+        let answers = self
+            .ask_all(|answer| Inspection::RankChannels(asked.clone(), answer))
+            .await;
+        let (ids, next) = match order {
+            ChannelOrder::Queued => (first_by_sum(answers.all, limit), None),
+            _ => {
+                let Page { entries, next } = page(answers.all, limit);
+                let ids = entries.into_iter().map(|entry| entry.value).collect();
+                (ids, next)
+            }
+        };
+        FirstChannels {
+            ids,
+            next,
+            missing: answers.missing,
+        }
     }
 
     /// Returns these channels, in their order, each with so many of its slowest members from each shard.

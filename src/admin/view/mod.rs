@@ -10,7 +10,7 @@ mod shards;
 use std::time::{Duration, SystemTime};
 
 pub(super) use bans::bans;
-pub(super) use channels::{channel, channels};
+pub(super) use channels::{channel, channel_samples, channels};
 pub(super) use links::links;
 pub(super) use server::{ListenerView, listener, server};
 pub(super) use sessions::sessions;

@@ -18,6 +18,12 @@ pub(in crate::admin) struct ShardView {
     stuck: bool,
     /// The task that has its turn.
     task: Option<String>,
+    /// Share of the last second on a processor.
+    busy: Option<f64>,
+    /// Share of the last second in which it could have run and had no processor.
+    waiting: Option<f64>,
+    /// What it did in the last seconds, most of it first.
+    tasks: Vec<TaskView>,
     sessions: u64,
     stalled: u64,
     channels: usize,
@@ -30,6 +36,13 @@ pub(in crate::admin) struct ShardView {
     mailbox: MailboxView,
     congested: bool,
     counters: BTreeMap<&'static str, u64>,
+}
+
+/// A task, and its share of a shard's time.
+#[derive(Debug, Serialize)]
+struct TaskView {
+    task: String,
+    share: f64,
 }
 
 /// What other shards ask of one.
@@ -51,10 +64,14 @@ pub(in crate::admin) fn shards(state: &AdminState) -> Vec<ShardView> {
         .zip(&common.loads);
     let shards = shards.enumerate().map(|(id, ((stats, backlog), load))| {
         let load = load.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let report = stats.processor.report();
         ShardView {
             id,
             stuck: stats.turn.is_stuck(),
             task: stats.turn.task(),
+            busy: report.busy.map(share),
+            waiting: report.waiting.map(share),
+            tasks: report.tasks.into_iter().map(TaskView::from).collect(),
             sessions: stats.sessions.get(),
             stalled: stats.stalled.get(),
             channels: load.channels,
@@ -75,6 +92,20 @@ pub(in crate::admin) fn shards(state: &AdminState) -> Vec<ShardView> {
         }
     });
     shards.collect()
+}
+
+impl From<(String, f64)> for TaskView {
+    fn from((task, of_all): (String, f64)) -> Self {
+        Self {
+            task,
+            share: share(of_all),
+        }
+    }
+}
+
+/// Returns a share with three digits behind the point.
+fn share(of_all: f64) -> f64 {
+    (of_all * 1000.0).round() / 1000.0
 }
 
 fn micros(time: Duration) -> u64 {

@@ -4,6 +4,30 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::figures::{percent, whole_seconds};
+
+/// Share of the time without a processor from which on that is what is wrong with a shard.
+const STARVED: f64 = 0.3;
+/// Bytes that may be queued for a member which is not slow: what is to be written next.
+const IN_PASSING: u64 = 1 << 16;
+
+/// Counters that grow when something does not arrive, or does not get in.
+pub(in crate::cli) const LOSSES: [&str; 13] = [
+    "stalls",
+    "dropped_frames",
+    "slow_disconnects",
+    "refused",
+    "turned_away",
+    "protocol_errors",
+    "frames_overdue",
+    "partials_evicted",
+    "accept_errors",
+    "publishes_denied",
+    "throttled",
+    "bans",
+    "congestions",
+];
+
 /// Counters by name.
 pub(in crate::cli) type Counters = BTreeMap<String, u64>;
 
@@ -82,13 +106,28 @@ pub(in crate::cli) struct Shard {
     pub(in crate::cli) sessions: u64,
     /// Unknown while it does not answer.
     pub(in crate::cli) channels: Option<u64>,
+    /// Share of the last second on a processor, where the system tells.
+    pub(in crate::cli) busy: Option<f64>,
+    /// Share of the last second in which it had none, and could have run.
+    pub(in crate::cli) waiting: Option<f64>,
+    /// What it did in the last seconds, most of it first.
+    pub(in crate::cli) tasks: Vec<TaskShare>,
     /// How late its timers were, in microseconds.
     pub(in crate::cli) loop_delay_us: u64,
     pub(in crate::cli) mailbox: Mailbox,
     pub(in crate::cli) congested: bool,
     pub(in crate::cli) counters: Counters,
-    /// What it is doing.
+    /// Messages that are published in its channels in a second.
+    pub(in crate::cli) rate: f64,
+    /// The task that has its turn.
     pub(in crate::cli) task: Option<String>,
+}
+
+/// A task, and its share of a shard's time.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct TaskShare {
+    pub(in crate::cli) task: String,
+    pub(in crate::cli) share: f64,
 }
 
 /// What waits for a shard.
@@ -131,8 +170,12 @@ pub(in crate::cli) struct Session {
     pub(in crate::cli) address: String,
     pub(in crate::cli) transport: String,
     pub(in crate::cli) queued_bytes: u64,
+    /// Messages that it publishes in a second.
+    pub(in crate::cli) rate: f64,
     /// Set while its socket takes nothing.
     pub(in crate::cli) stalled: bool,
+    /// Time for which it has taken nothing, in seconds.
+    pub(in crate::cli) stalled_seconds: Option<f64>,
     /// Set while it is not read, because others are behind.
     pub(in crate::cli) paused: bool,
 }
@@ -153,33 +196,51 @@ pub(in crate::cli) struct Link {
 }
 
 impl Session {
-    /// Returns `true` if it does not get what is queued for it, or waits for those who do not.
+    /// Returns `true` if it does not get what is queued for it.
     pub(in crate::cli) const fn is_behind(&self) -> bool {
-        self.queued_bytes > 0 || self.stalled || self.paused
+        self.stalled || self.queued_bytes >= IN_PASSING
     }
 
-    /// Returns what keeps it back, in a word.
-    pub(in crate::cli) const fn condition(&self) -> &'static str {
-        match (self.stalled, self.paused) {
-            (true, _) => "stalled",
-            (false, true) => "paused",
-            (false, false) => "",
+    /// Returns what keeps it back, in a word or two.
+    pub(in crate::cli) fn condition(&self) -> String {
+        match (self.stalled_seconds, self.paused) {
+            (Some(time), _) => format!("stalled {}", whole_seconds(time)),
+            (None, true) => "paused".to_owned(),
+            (None, false) => String::new(),
         }
     }
 }
 
 impl Shard {
-    /// Returns what it is doing, in a word or two.
-    pub(in crate::cli) fn condition(&self) -> &str {
-        match (self.stuck, self.congested) {
-            (true, _) => "stuck",
-            (false, true) => "congested",
-            (false, false) => self.task.as_deref().unwrap_or("idle"),
+    /// Returns how it is, in a few words: what is wrong, else what it does most.
+    pub(in crate::cli) fn condition(&self) -> String {
+        if self.stuck {
+            let task = self.task.as_deref().unwrap_or("no task");
+            return format!("stuck: {task}");
         }
+        if self.congested {
+            return "congested".to_owned();
+        }
+        let tasks = self.tasks.iter();
+        let tasks = tasks.map(|of| format!("{} {}", of.task, percent(of.share)));
+        let mut does = tasks.collect::<Vec<_>>().join(", ");
+        if does.is_empty() {
+            "idle".clone_into(&mut does);
+        }
+        if self.is_starved() {
+            let waits = percent(self.waiting.unwrap_or_default());
+            return format!("waits for a processor {waits}; {does}");
+        }
+        does
     }
 
-    /// Returns `true` if it does not keep up.
-    pub(in crate::cli) const fn is_behind(&self) -> bool {
-        self.stuck || self.congested
+    /// Returns `true` if it does not keep up, or not for lack of a processor.
+    pub(in crate::cli) fn is_behind(&self) -> bool {
+        self.stuck || self.congested || self.is_starved()
+    }
+
+    /// Returns `true` if others have the processor for most of the time in which it could run.
+    fn is_starved(&self) -> bool {
+        self.waiting.unwrap_or_default() > STARVED
     }
 }

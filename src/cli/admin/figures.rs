@@ -83,6 +83,21 @@ pub(in crate::cli) fn micros(value: u64) -> String {
     }
 }
 
+/// Returns a share as a percentage: `7 %`, `100 %`.
+pub(in crate::cli) fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// Returns a time that is given in seconds, without what is less than one.
+pub(in crate::cli) fn whole_seconds(value: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time is not negative, and conversions saturate"
+    )]
+    seconds(value as u64)
+}
+
 /// Returns seconds in the two largest units that are not nothing: `3 d 4 h`, `12 s`.
 pub(in crate::cli) fn seconds(value: u64) -> String {
     let first = UNITS.iter().position(|(_, size)| value >= *size);
@@ -119,6 +134,8 @@ mod tests {
         assert_eq!(micros(2_400), "2.4 ms");
         assert_eq!(micros(1_500_000), "1.5 s");
         assert_eq!(seconds(0), "0 s");
+        assert_eq!(whole_seconds(61.9), "1 min 1 s");
+        assert_eq!(percent(0.066), "7 %");
         assert_eq!(seconds(59), "59 s");
         assert_eq!(seconds(3_600), "1 h");
         assert_eq!(seconds(273_845), "3 d 4 h");

@@ -10,9 +10,9 @@ mod figures;
 mod io;
 mod snapshot;
 
-pub(super) use answers::{Channel, Link, Server, Session, Shard, Store};
+pub(super) use answers::{Channel, LOSSES, Link, Server, Session, Shard, Store};
 pub(super) use arguments::AdminArgs;
 pub(super) use client::AdminClient;
 pub(super) use error::{ADMIN_EXIT_CODES, AdminError, admin_exit_code};
-pub(super) use figures::{byte_rate, bytes, count, micros, rate, seconds, short_count};
+pub(super) use figures::{byte_rate, bytes, count, micros, percent, rate, seconds, short_count};
 pub(super) use snapshot::{ChannelOrder, Snapshot};

@@ -51,6 +51,8 @@ pub(in crate::cli) struct Snapshot {
     pub(in crate::cli) channels: Vec<Channel>,
     /// Members that do not get what is queued for them, the furthest behind first.
     pub(in crate::cli) slow: Vec<Session>,
+    /// Members that publish, the busiest first.
+    pub(in crate::cli) publishers: Vec<Session>,
     pub(in crate::cli) links: Vec<Link>,
 }
 
@@ -71,11 +73,15 @@ impl Snapshot {
         let links: Links = client.get("links")?;
         let mut slow = sessions.sessions;
         slow.retain(Session::is_behind);
+        let busy: Sessions = client.get(&format!("sessions?sort=rate&limit={limit}"))?;
+        let mut publishers = busy.sessions;
+        publishers.retain(|session| session.rate > 0.0);
         Ok(Self {
             server: client.get("server")?,
             shards: client.get("shards")?,
             channels: channels.channels,
             slow,
+            publishers,
             links: links.links,
         })
     }

@@ -10,8 +10,8 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::screen::{Rates, Screen};
 use crate::cli::admin::{
-    Channel, Link, Server, Session, Shard, Snapshot, byte_rate, bytes, count, micros, rate,
-    seconds, short_count,
+    Channel, Link, Server, Session, Shard, Snapshot, byte_rate, bytes, count, micros, percent,
+    rate, seconds, short_count,
 };
 use crate::escape::Escaped;
 
@@ -21,8 +21,13 @@ const GRAPH: u16 = 4;
 const HEAD: u16 = 2;
 /// Fewest rows of channels and of members.
 const FEWEST: u16 = 3;
+/// Most rows of publishers.
+const PUBLISHERS: usize = 5;
 /// Most rows of shards and of links.
 const MOST: u16 = 8;
+
+/// Share of a processor from which on a shard has hardly any left.
+const BUSY: f64 = 0.9;
 
 const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 const WORRY: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
@@ -40,11 +45,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, now: Instant) {
     } else {
         rows(snapshot.links.len())
     };
-    let [head, graphs, shards, channels, slow, link_area, foot] = Layout::vertical([
-        Constraint::Length(2),
+    let [
+        head,
+        graphs,
+        shards,
+        channels,
+        publishers,
+        slow,
+        link_area,
+        foot,
+    ] = Layout::vertical([
+        Constraint::Length(3),
         Constraint::Length(GRAPH),
         Constraint::Length(rows(snapshot.shards.len())),
         Constraint::Min(FEWEST + HEAD),
+        Constraint::Length(rows(snapshot.publishers.len().clamp(1, PUBLISHERS))),
         Constraint::Length(rows(snapshot.slow.len().max(1))),
         Constraint::Length(links),
         Constraint::Length(1),
@@ -54,6 +69,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, now: Instant) {
     draw_graphs(frame, graphs, screen);
     draw_shards(frame, shards, &snapshot.shards, &screen.by_shard);
     draw_channels(frame, channels, screen, &snapshot.channels);
+    draw_publishers(frame, publishers, &snapshot.publishers);
     draw_slow(frame, slow, snapshot);
     draw_links(frame, link_area, &snapshot.links);
     let age = now.saturating_duration_since(taken.at).as_secs();
@@ -82,7 +98,28 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, screen: &Screen, server: &Server
         count(server.limits.max_connections),
         count(server.channels),
     ));
-    frame.render_widget(Paragraph::new(vec![first, second]), area);
+    let lines = vec![first, second, news(screen)];
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Returns what has gone wrong in the last minute, if anything has; else how many come and ask.
+fn news(screen: &Screen) -> Line<'static> {
+    let troubles = screen.troubles();
+    if troubles.is_empty() {
+        let now = screen.history.back().copied().unwrap_or_default();
+        let text = format!(
+            "{} joins/s   {} HTTP requests/s   no trouble in the last minute",
+            rate(now.joined),
+            rate(now.requested)
+        );
+        return Line::styled(text, FAINT);
+    }
+    let troubles = troubles.into_iter();
+    let parts: Vec<_> = troubles
+        .map(|(name, by)| format!("{} {}", name.replace('_', " "), short_count(by)))
+        .collect();
+    let text = format!("in the last minute: {}", parts.join(", "));
+    Line::styled(text, WORRY)
 }
 
 fn draw_graphs(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
@@ -167,7 +204,8 @@ fn name(text: &str) -> (String, Style) {
 fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[Rates]) {
     let columns = [
         figure("shard", 5),
-        figure("delay", 9),
+        figure("busy", 5),
+        figure("delay", 8),
         figure("published/s", 11),
         figure("delivered/s", 11),
         figure("sessions", 9),
@@ -176,13 +214,12 @@ fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[Rat
         wide("state"),
     ];
     let rows = shards.iter().zip(rates).map(|(shard, rates)| {
-        let state = if shard.is_behind() {
-            WORRY
-        } else {
-            Style::new()
-        };
+        let worry_if = |is_bad| if is_bad { WORRY } else { Style::new() };
+        let state = worry_if(shard.is_behind());
+        let busy = worry_if(shard.busy.unwrap_or_default() > BUSY);
         vec![
             plain(shard.id.to_string()),
+            (shard.busy.map_or_else(String::new, percent), busy),
             plain(micros(shard.loop_delay_us)),
             plain(rate(rates.published)),
             plain(rate(rates.delivered)),
@@ -191,7 +228,7 @@ fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[Rat
             plain(short_count(
                 shard.mailbox.requests + shard.mailbox.deliveries,
             )),
-            (shard.condition().to_owned(), state),
+            (shard.condition(), state),
         ]
     });
     draw_table(frame, area, "shards".to_owned(), &columns, rows);
@@ -220,6 +257,29 @@ fn draw_channels(frame: &mut Frame<'_>, area: Rect, screen: &Screen, channels: &
     draw_table(frame, area, title, &columns, rows);
 }
 
+fn draw_publishers(frame: &mut Frame<'_>, area: Rect, publishers: &[Session]) {
+    let columns = [
+        wide("uid"),
+        wide("channel"),
+        figure("messages/s", 10),
+        short("state", 14),
+        short("by", 6),
+        short("address", 21),
+    ];
+    let rows = publishers.iter().map(|session| {
+        vec![
+            name(&session.uid),
+            name(&session.channel),
+            plain(rate(session.rate)),
+            plain(session.condition()),
+            plain(session.transport.clone()),
+            plain(session.address.clone()),
+        ]
+    });
+    let title = "busiest publishers".to_owned();
+    draw_table(frame, area, title, &columns, rows);
+}
+
 fn draw_slow(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
     if snapshot.slow.is_empty() {
         let nobody = Paragraph::new(Line::styled("nobody is behind", FAINT));
@@ -233,8 +293,8 @@ fn draw_slow(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
         wide("uid"),
         wide("channel"),
         figure("queued", 10),
-        short("state", 7),
-        short("by", 7),
+        short("state", 14),
+        short("by", 6),
         short("address", 21),
     ];
     let row = |session: &Session| {
@@ -243,7 +303,7 @@ fn draw_slow(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
             name(&session.uid),
             name(&session.channel),
             plain(bytes(session.queued_bytes)),
-            (session.condition().to_owned(), state),
+            (session.condition(), state),
             plain(session.transport.clone()),
             plain(session.address.clone()),
         ]

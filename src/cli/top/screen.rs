@@ -3,16 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::cli::admin::{ChannelOrder, Snapshot};
+use crate::cli::admin::{ChannelOrder, LOSSES, Snapshot};
 
 /// Most rates that are kept for the graphs: ten minutes.
 const KEPT: usize = 600;
+/// Snapshots of a minute, the first included.
+const RECENT: usize = 61;
 
-/// Messages per second.
+/// Messages, and what else is counted, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Rates {
     pub(super) published: f64,
     pub(super) delivered: f64,
+    /// Sessions that join.
+    pub(super) joined: f64,
+    /// HTTP requests.
+    pub(super) requested: f64,
 }
 
 /// A snapshot and when it was taken.
@@ -34,6 +40,8 @@ pub(super) struct Screen {
     pub(super) last: Option<Taken>,
     /// Rates of the whole server, the newest last.
     pub(super) history: VecDeque<Rates>,
+    /// Counters of what goes wrong, as they were in the last minute, the newest last.
+    losses: VecDeque<Vec<u64>>,
     /// Rates of each shard of the last snapshot, in its order.
     pub(super) by_shard: Vec<Rates>,
 }
@@ -47,6 +55,7 @@ impl Screen {
             problem: None,
             last: None,
             history: VecDeque::new(),
+            losses: VecDeque::new(),
             by_shard: Vec::new(),
         }
     }
@@ -76,11 +85,33 @@ impl Screen {
             }
         } else {
             self.history.clear();
+            self.losses.clear();
+        }
+        let total = |name: &&str| snapshot.server.totals.get(*name).copied();
+        let losses = LOSSES.iter().map(|name| total(name).unwrap_or_default());
+        self.losses.push_back(losses.collect());
+        if self.losses.len() > RECENT {
+            self.losses.pop_front();
         }
         while self.history.len() > KEPT {
             self.history.pop_front();
         }
         self.last = Some(Taken { at, snapshot });
+    }
+}
+
+impl Screen {
+    /// Returns the counters of what goes wrong that have grown in the last minute, and by how much.
+    pub(super) fn troubles(&self) -> Vec<(&'static str, u64)> {
+        let (Some(before), Some(now)) = (self.losses.front(), self.losses.back()) else {
+            return Vec::new();
+        };
+        let grown = now
+            .iter()
+            .zip(before)
+            .map(|(now, old)| now.saturating_sub(*old));
+        let grown = LOSSES.into_iter().zip(grown);
+        grown.filter(|(_, by)| *by > 0).collect()
     }
 }
 
@@ -104,5 +135,7 @@ fn rates(seconds: f64, counter: impl Fn(&str) -> (Option<u64>, Option<u64>)) -> 
     Rates {
         published: rate("frames_in"),
         delivered: rate("deliveries"),
+        joined: rate("joined"),
+        requested: rate("requests"),
     }
 }

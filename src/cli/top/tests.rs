@@ -28,6 +28,7 @@ fn snapshot(change: impl FnOnce(&mut Value, &mut Value)) -> Snapshot {
         server: serde_json::from_value(server).unwrap(),
         shards: serde_json::from_value(shards).unwrap(),
         channels: serde_json::from_value(answer("channels")["channels"].clone()).unwrap(),
+        publishers: serde_json::from_value(answer("sessions")["sessions"].clone()).unwrap(),
         slow: serde_json::from_value(answer("sessions")["sessions"].clone()).unwrap(),
         links: serde_json::from_value(answer("links")["links"].clone()).unwrap(),
     }

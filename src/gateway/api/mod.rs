@@ -100,6 +100,8 @@ impl Admitted<'_> {
 impl Caller<'_> {
     /// Answers a request to the API.
     pub(super) async fn answer(&self, request: &HttpRequest<'_>, body: Incoming) -> Answer {
+        let kind = route::kind(request);
+        self.shard.stats().requests.of(kind).add(1);
         let origin = match self.check_origin(request) {
             Ok(origin) => origin,
             Err(problem) => return self.tell(problem).into(),

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::decode;
 use super::problem::Problem;
+use crate::shard::labels::RequestKind;
+use crate::websocket::HttpRequest;
 
 /// What every path of the API begins with.
 const ROOT: &str = "/channels";
@@ -70,6 +72,17 @@ impl<'a> Route<'a> {
         })?;
         let channel = decode(channel, "the channel")?;
         Ok(Self { channel, resource })
+    }
+}
+
+/// Returns what a request asks for, as it is counted.
+pub(super) fn kind(request: &HttpRequest<'_>) -> RequestKind {
+    match (split(request.path), &request.method) {
+        (Some((_, Resource::Messages)), &Method::POST) => RequestKind::Publish,
+        (Some((_, Resource::Messages)), &Method::GET | &Method::HEAD) => RequestKind::Read,
+        (Some((_, Resource::Events)), &Method::GET | &Method::HEAD) => RequestKind::Events,
+        (Some((_, Resource::Members)), &Method::GET | &Method::HEAD) => RequestKind::Members,
+        _ => RequestKind::Other,
     }
 }
 

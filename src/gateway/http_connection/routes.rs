@@ -14,6 +14,7 @@ use crate::gateway::forwarded::forwarded_for;
 use crate::gateway::page;
 use crate::gateway::refusal::Rejection;
 use crate::gateway::upgrade::accept;
+use crate::shard::labels::RequestKind;
 use crate::shard::refusal::Attempt;
 use crate::shard::turn;
 use crate::websocket::HttpRequest;
@@ -67,6 +68,7 @@ impl HttpConnection {
                 Err(refusal) => caller.refuse(refusal),
             });
         }
+        self.shard.stats().requests.of(RequestKind::Other).add(1);
         assigned?;
         if let Some((terms, response)) = accept(&live.access, request, is_private)? {
             self.next_use.replace(Some(NextUse::WebSocket(terms)));

@@ -74,6 +74,26 @@ fn kinds_of_tasks_are_told_apart() {
         "mles::shard::Shard::flush_forever::{{closure}}::{{closure}}",
         "mles::shard::flush_forever<alloc::rc::Rc<mles::shard::Shard>>",
     ] {
-        assert_eq!(short_name(name), "flush_forever");
+        assert_eq!(short_name(name), "flush");
+    }
+    for (name, short) in [
+        (
+            "mles::shard::session_task::SessionTask<mles::net::Tcp>",
+            "session",
+        ),
+        (
+            "mles::gateway::connection::Connection::run::{{closure}}",
+            "websocket",
+        ),
+        (
+            "mles::gateway::events::EventStream::run::{{closure}}",
+            "events",
+        ),
+        (
+            "mles::net::accept::<impl mles::shard::Shard>::accept::{{closure}}",
+            "accept",
+        ),
+    ] {
+        assert_eq!(short_name(name), short);
     }
 }

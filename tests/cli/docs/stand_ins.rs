@@ -110,6 +110,11 @@ pub(super) const STAND_INS: &[StandIn] = &[
         ),
     ),
     row(
+        "scripts/drill",
+        "goes on until it is stopped",
+        Instead::Usage,
+    ),
+    row(
         "mles top",
         "needs a terminal",
         Instead::Run("mles top --help"),
