@@ -75,6 +75,7 @@ export type ChannelEvent =
   | LiveEvent
   | PresenceEvent
   | MembersEvent
+  | RightsEvent
   | DisconnectedEvent;
 
 /** An attempt to join begins. */
@@ -142,6 +143,13 @@ export interface Members {
   readonly complete: boolean;
 }
 
+/** This member may not do everything in the channel, or what it may do has changed. */
+export interface RightsEvent {
+  readonly type: "rights";
+  /** Of `publish`, `subscribe`, `history` and `presence`. Without `subscribe` no messages come. */
+  readonly allowed: readonly string[];
+}
+
 /** Members have come or left. The first one after a join has all in `joined`. */
 export interface MembersEvent extends Members {
   readonly type: "members";
@@ -174,7 +182,7 @@ export type MlesErrorCode = "refused" | "unreachable" | "unconfirmed" | "too-lar
 export class MlesError extends Error {
   constructor(code: MlesErrorCode, message: string, closeCode?: number | null);
   readonly code: MlesErrorCode;
-  /** The code with which the server closed the WebSocket, such as 4401 for a wrong key; null without one. */
+  /** The code with which the server closed the WebSocket, such as 4401 for a wrong key and 4403 for a missing right; null without one. */
   readonly closeCode: number | null;
 }
 

@@ -29,15 +29,16 @@ const MAX_KEPT = 10_000;
 const MAX_KEPT_BYTES = 32 << 20;
 
 const CLOSE = { LEAVING: 1000, STOPPING: 1001, POLICY: 1008, TOO_BIG: 1009 };
-const REFUSED = { KEY: 4401, SLOW: 4408, DUPLICATE: 4409 };
+const REFUSED = { KEY: 4401, RIGHT: 4403, SLOW: 4408, DUPLICATE: 4409 };
 /** Trying again changes nothing about these. */
-const FINAL = new Set([1002, 1003, 1007, CLOSE.POLICY, REFUSED.KEY]);
+const FINAL = new Set([1002, 1003, 1007, CLOSE.POLICY, REFUSED.KEY, REFUSED.RIGHT]);
 
 /** What closes tell a person, where a server gives no reason. */
 const REASONS = {
   [CLOSE.STOPPING]: "The server is stopping.",
   [CLOSE.POLICY]: "The server does not accept this.",
   [CLOSE.TOO_BIG]: "The message was too large for the server.",
+  [REFUSED.RIGHT]: "A right is missing in this channel.",
   [REFUSED.SLOW]: "This client could not keep up with the channel.",
   [REFUSED.DUPLICATE]: "This name is already in the channel.",
 };
@@ -231,12 +232,13 @@ export class Channel {
     } catch {
       notice = {};
     }
-    const { welcome, receipt, gap, members, changes, stopping } = notice ?? {};
+    const { welcome, receipt, gap, members, changes, rights, stopping } = notice ?? {};
     if (welcome) this.#welcomed(welcome);
     else if (receipt) this.#receipt(receipt);
     else if (gap) this.#gap(gap);
     else if (members) this.#nameMembers(members);
     else if (changes) this.#changeMembers(changes);
+    else if (rights) this.#events.push({ type: "rights", allowed: rights.allowed });
     else if (!stopping) console.warn("mles: left out a text of the server that is no notice");
     // A receipt behind a gap gives the position of its last message only.
     this.#afterGap = Boolean(gap);

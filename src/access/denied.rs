@@ -123,7 +123,7 @@ impl Denied {
             Self::Origin { .. } => Self::ORIGIN.to_owned(),
             Self::Host { .. } => Self::HOST.to_owned(),
             Self::NoRight { right, .. } => format!("no {} in this channel", right_named(*right)),
-            Self::KeyRevoked { .. } => "its key is not in force any more".to_owned(),
+            Self::KeyRevoked { .. } => "the key is not in force any more".to_owned(),
             _ => self.to_string(),
         }
     }
@@ -134,6 +134,6 @@ fn right_named(right: Permissions) -> String {
     if right.is_empty() {
         "right at all".to_owned()
     } else {
-        format!("{right} right")
+        format!("{} right", right.names().collect::<Vec<_>>().join(" or "))
     }
 }

@@ -56,6 +56,12 @@ impl Permissions {
         self.0 & others.0 == others.0
     }
 
+    /// Returns `true` if any of `others` is in the set.
+    #[must_use]
+    pub const fn intersects(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     /// Returns `true` if the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -125,6 +131,7 @@ mod tests {
         let set = Permissions::PUBLISH.with(Permissions::HISTORY);
         assert!(set.contains(Permissions::PUBLISH) && set.contains(set));
         assert!(!set.contains(Permissions::PUBLISH.with(Permissions::SUBSCRIBE)));
+        assert!(set.intersects(Permissions::ALL) && !set.intersects(Permissions::SUBSCRIBE));
         assert_eq!(set.without(Permissions::PUBLISH), Permissions::HISTORY);
         assert!(set.contains(Permissions::NONE) && Permissions::NONE.is_empty());
     }

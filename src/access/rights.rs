@@ -108,7 +108,6 @@ impl Rights {
     }
 
     /// Returns what the session may do.
-    #[cfg(test)]
     pub(crate) const fn permissions(&self) -> Permissions {
         self.permissions
     }

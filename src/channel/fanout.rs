@@ -1,5 +1,7 @@
 //! The members of a channel that live on one shard, and what is queued for each.
 
+#[cfg(feature = "server")]
+mod rights;
 mod slow;
 mod watching;
 

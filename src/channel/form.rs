@@ -106,6 +106,14 @@ impl Tracking {
         (missed > 0).then(|| self.encode(&Notice::Gap { missed, members }))
     }
 
+    /// Records that the member of which messages of others are kept back has been told of all up to `newest`. Returns how
+    /// many it has not been told of before.
+    #[cfg(feature = "server")]
+    pub(super) fn told_up_to(&mut self, newest: Position) -> u64 {
+        let told = std::mem::replace(&mut self.encoded, newest.offset);
+        newest.offset.saturating_sub(told)
+    }
+
     pub(super) fn encode(&self, notice: &Notice) -> Bytes {
         (self.notices.encode)(notice, &self.channel)
     }

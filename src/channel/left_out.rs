@@ -11,8 +11,8 @@ use crate::protocol::{Notice, Position};
 ///
 /// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
 /// and a gap for what was behind it. Notices that were there are left out like messages, and are part of the new
-/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so does that the server is
-/// stopping.
+/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so do the rights that it was told of last, and that the
+/// server is stopping.
 pub(super) struct LeftOut<'a> {
     form: &'a Form,
     pub(super) dropped: Dropped,
@@ -27,6 +27,8 @@ pub(super) struct LeftOut<'a> {
     pub(super) members: bool,
     /// That the session is about to end, which stays.
     stopping: Option<Bytes>,
+    /// The last that it was told of its rights, which stays.
+    rights: Option<Bytes>,
 }
 
 impl<'a> LeftOut<'a> {
@@ -40,6 +42,7 @@ impl<'a> LeftOut<'a> {
             after: 0,
             members: false,
             stopping: None,
+            rights: None,
         }
     }
 
@@ -92,6 +95,9 @@ impl<'a> LeftOut<'a> {
                 self.members |= members;
             }
             Notice::Members { .. } | Notice::Changes { .. } => self.members = true,
+            Notice::Rights { .. } => self.rights = Some(Bytes::copy_from_slice(unit)),
+            // Nothing is queued behind it, and nothing of it is kept.
+            Notice::Close { .. } => {}
             Notice::Stopping { .. } => self.stopping = Some(Bytes::copy_from_slice(unit)),
         }
     }
@@ -119,6 +125,7 @@ impl<'a> LeftOut<'a> {
                 members: self.members,
             });
         }
+        out.extend_from_slice(self.rights.as_deref().unwrap_or_default());
         out.extend_from_slice(self.stopping.as_deref().unwrap_or_default());
         out.freeze()
     }

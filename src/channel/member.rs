@@ -6,6 +6,8 @@ use std::time::Instant;
 use super::encoding::Encoding;
 use super::encoding::FRAMES;
 use super::form::Form;
+#[cfg(feature = "server")]
+use super::form::Watching;
 use super::merger::Merger;
 use super::numbered::Numbers;
 #[cfg(feature = "server")]
@@ -90,6 +92,19 @@ impl<T> Member<T> {
     #[cfg(feature = "server")]
     pub(crate) fn has_positions(&self) -> bool {
         self.form.tracking.is_some()
+    }
+
+    /// Returns `true` if it is told who comes and leaves.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_watching(&self) -> bool {
+        let tracking = self.form.tracking.as_ref();
+        tracking.is_some_and(|tracking| tracking.watching != Watching::No)
+    }
+
+    /// Returns `true` if a unit of its queue is partly written, so that nothing else can be written before the rest.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_begun_unit(&self) -> bool {
+        self.outbox.has_begun_unit(self.form.encoding)
     }
 
     /// Returns the encoding of its queue.

@@ -164,6 +164,19 @@ impl Outbox {
             .count()
     }
 
+    /// Returns `true` if a unit is partly written.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_begun_unit(&self, encoding: &Encoding) -> bool {
+        let mut start = 0;
+        while start < self.written {
+            match encoding.unit_len(&self.first[start..]) {
+                Some(len) => start += len,
+                None => return true,
+            }
+        }
+        start > self.written
+    }
+
     /// Takes `n` written bytes off the front of a queue of that form.
     #[inline]
     pub fn advance(&mut self, n: usize, form: &mut Form) {

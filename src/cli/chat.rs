@@ -125,6 +125,14 @@ fn show(arrival: &Arrival) -> io::Result<()> {
     let message = match arrival {
         Arrival::Message(message) => message,
         Arrival::Gap(gap) => return print(&format!("* {gap}\n")),
+        Arrival::Rights(rights) => {
+            let lacks = ["publish", "subscribe"].map(|right| rights.lack(right));
+            let lines = lacks
+                .into_iter()
+                .flatten()
+                .map(|lack| format!("* {lack}\n"));
+            return print(&lines.collect::<String>());
+        }
     };
     let uid = escape_for_terminal(message.uid().as_bytes());
     print(&if message.is_announcement() {

@@ -120,7 +120,10 @@ impl ConnectArgs {
         let shown = shown.map_err(CommandFailure::Usage)?;
         let subject = shown.as_deref().and_then(subject);
         let uid = self.uid.or(subject).unwrap_or_else(default_uid);
-        let mut client = Client::new(server, uid).keyring(Keyring::new(shared, addr_key));
+        // A server says why it refuses something only to who asks for positions.
+        let mut client = Client::new(server, uid)
+            .keyring(Keyring::new(shared, addr_key))
+            .positions();
         if let Some(tls) = tls {
             client = client.tls(tls);
         }

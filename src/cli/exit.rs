@@ -6,7 +6,7 @@ use tokio::signal::unix::SignalKind;
 pub(super) const FAILED: u8 = 1;
 /// The arguments or the input were wrong, which trying again does not mend.
 pub(super) const USAGE: u8 = 2;
-/// The server refused the join.
+/// The server refused the join, or a right is missing or lost.
 pub(super) const REFUSED: u8 = 3;
 /// The time of `--timeout` was over, as `timeout` of GNU tells it.
 pub(super) const TIMED_OUT: u8 = 124;
@@ -26,7 +26,7 @@ Exit codes:
   0         done, or nobody reads the output any more
   1         no connection, connection lost, or input or output failed
   2         wrong arguments, or a message that is too large or empty
-  3         the server refused the join
+  3         the server refused the join, or a right is missing
   130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";
 
 /// Shown at the end of the help of `sub`.
@@ -35,6 +35,6 @@ Exit codes:
   0         done, or nobody reads the output any more
   1         no connection, connection lost, or input or output failed
   2         wrong arguments
-  3         the server refused the join
+  3         the server refused the join, or a right is missing
   124       --timeout was over before --count messages had come
   130, 143  ended by SIGINT (Ctrl-C) or SIGTERM";

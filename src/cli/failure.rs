@@ -9,6 +9,14 @@ use std::time::Duration;
 use super::exit;
 use super::output::{cannot_write, has_reader_gone, say};
 use crate::client::Error;
+use crate::escape::escape_for_terminal;
+
+/// The code with which a server closes what has shown a wrong key, or a token that is not good.
+pub(super) const WRONG_PROOF: u16 = 4401;
+/// The code with which a server closes what has no right to what it does.
+pub(super) const NO_RIGHT: u16 = 4403;
+/// The code with which a server closes what wants a place that is taken.
+pub(super) const TAKEN: u16 = 4409;
 
 /// A client command that did not end well.
 #[derive(Debug)]
@@ -19,7 +27,7 @@ pub(crate) enum CommandFailure {
     Session(Error),
     /// The server closed the session.
     ClosedByServer,
-    /// The server refused the join; the reason in words.
+    /// The server refused the join, or a right is missing; the reason in words.
     Refused(String),
     /// The time was over before all messages had come that were asked for.
     TimedOut {
@@ -45,7 +53,15 @@ impl CommandFailure {
     const fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Session(Error::Address(_) | Error::Message(_)) => exit::USAGE,
-            Self::Session(Error::Refused { .. }) | Self::Refused(_) => exit::REFUSED,
+            Self::Session(
+                Error::Refused { .. }
+                | Error::Denied { .. }
+                | Error::Ended {
+                    code: WRONG_PROOF | NO_RIGHT,
+                    ..
+                },
+            )
+            | Self::Refused(_) => exit::REFUSED,
             Self::TimedOut { .. } => exit::TIMED_OUT,
             Self::Session(_)
             | Self::ClosedByServer
@@ -103,6 +119,14 @@ pub(crate) fn explained(error: &Error) -> String {
                 "cannot connect to {server}: connection refused (is `mles serve` running there?)"
             )
         }
+        // What a server says is not for a terminal as it comes.
+        Error::Denied { reason, .. } => {
+            format!("join refused: {}", escape_for_terminal(reason.as_bytes()))
+        }
+        Error::Ended { reason, .. } => format!(
+            "the server ended the session: {}",
+            escape_for_terminal(reason.as_bytes())
+        ),
         Error::Closed => "the server closed the connection".to_owned(),
         _ => error.to_string(),
     }

@@ -77,15 +77,6 @@ impl Printer {
         }
     }
 
-    /// Returns `true` if positions are printed.
-    pub(super) fn has_positions(&self) -> bool {
-        match &self.form {
-            MessageForm::Json => true,
-            MessageForm::Template(template) => template.shows(Placeholder::Position),
-            MessageForm::Content | MessageForm::Named => false,
-        }
-    }
-
     /// Writes a message that has just come.
     pub(super) fn print(&mut self, message: &Received) -> io::Result<()> {
         let Self { out, form, .. } = self;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 use clap::builder::NonEmptyStringValueParser;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::connect::{CONNECTION, ConnectArgs};
 use super::duration::parse_duration;
@@ -115,11 +115,8 @@ pub(super) fn run(args: PubArgs) -> ExitCode {
 async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     let source = Source::of(&args)?;
     let pace = Pace::new(args.interval);
-    let mut client = args.connect.client()?.random_cid();
-    let receipts = Receipts::new(args.confirm);
-    if args.confirm {
-        client = client.positions();
-    }
+    let client = args.connect.client()?.random_cid();
+    let receipts = Receipts::new(args.confirm, &args.channel);
     let (channel, linger) = (args.channel.as_str(), args.linger);
     let limit = client.max_message(channel);
     let messages = match source {
@@ -134,16 +131,24 @@ async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     let count = args.count.unwrap_or(1);
     let published = async {
         let session = publish_all(&client, channel, &messages, count, pace, &receipts).await?;
-        close(session, linger).await
+        close(session, linger, &receipts).await
     };
     receipts.explain(published.await)
 }
 
 /// Ends a session when all is published, and notices a refusal.
-async fn close(session: Session, linger: Option<Duration>) -> Result<(), CommandFailure> {
-    let round_trips = || 4 * session.round_trip().unwrap_or_default();
-    let linger = linger.unwrap_or_else(|| REFUSAL + round_trips());
-    Ok(session.close(linger).await?)
+async fn close(
+    mut session: Session,
+    linger: Option<Duration>,
+    receipts: &Receipts,
+) -> Result<(), CommandFailure> {
+    let soon = REFUSAL + 4 * session.round_trip().unwrap_or_default();
+    let (publisher, subscriber) = session.halves();
+    // A server that says what the session may do says so at once.
+    if let Ok(Ok(true)) = timeout(soon, publisher.has_positions()).await {
+        receipts.take_waiting(subscriber).await?;
+    }
+    Ok(session.close(linger.unwrap_or(soon)).await?)
 }
 
 /// The origin of what is published.
@@ -293,7 +298,7 @@ async fn publish_lines(
             Ok(())
         })
         .await?;
-        close(session, linger).await?;
+        close(session, linger, receipts).await?;
         read?;
     }
     match input.skipped {

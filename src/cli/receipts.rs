@@ -2,23 +2,29 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::failure::CommandFailure;
 use super::output::print;
+use super::subscriptions::Rights;
 use crate::client::{Error, Event, Position, Publisher, Subscriber};
 
 /// Counts receipts and prints positions, if the user wants messages confirmed.
 pub(super) struct Receipts {
     is_wanted: bool,
+    channel: String,
     /// Number of messages that were taken to be sent.
     sent: Cell<u64>,
     confirmed: Cell<u64>,
 }
 
 impl Receipts {
-    pub(super) const fn new(is_wanted: bool) -> Self {
+    pub(super) fn new(is_wanted: bool, channel: &str) -> Self {
         Self {
             is_wanted,
+            channel: channel.to_owned(),
             sent: Cell::new(0),
             confirmed: Cell::new(0),
         }
@@ -47,7 +53,7 @@ impl Receipts {
     /// Cancel safe: what was received was printed.
     pub(super) async fn take_all(&self, subscriber: &mut Subscriber) -> Result<(), CommandFailure> {
         while let Some(event) = subscriber.next_event().await? {
-            self.take(&event)?;
+            self.take(event)?;
         }
         Err(CommandFailure::ClosedByServer)
     }
@@ -59,7 +65,21 @@ impl Receipts {
     ) -> Result<(), CommandFailure> {
         while self.is_wanted && self.confirmed.get() < self.sent.get() {
             let event = subscriber.next_event().await?;
-            self.take(&event.ok_or(CommandFailure::ClosedByServer)?)?;
+            self.take(event.ok_or(CommandFailure::ClosedByServer)?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what has come already.
+    pub(super) async fn take_waiting(
+        &self,
+        subscriber: &mut Subscriber,
+    ) -> Result<(), CommandFailure> {
+        while let Ok(event) = timeout(Duration::ZERO, subscriber.next_event()).await {
+            match event? {
+                Some(event) => self.take(event)?,
+                None => return Err(CommandFailure::ClosedByServer),
+            }
         }
         Ok(())
     }
@@ -82,14 +102,19 @@ impl Receipts {
         }
     }
 
-    fn take(&self, event: &Event) -> Result<(), CommandFailure> {
-        if let Event::Confirmed { count, position } = event
-            && self.is_wanted
-        {
-            self.confirmed.set(self.confirmed.get() + count);
-            print(&positions(*count, *position)).map_err(CommandFailure::Output)?;
+    fn take(&self, event: Event) -> Result<(), CommandFailure> {
+        match event {
+            Event::Confirmed { count, position } if self.is_wanted => {
+                self.confirmed.set(self.confirmed.get() + count);
+                print(&positions(count, position)).map_err(CommandFailure::Output)
+            }
+            Event::Rights { allowed } => {
+                let channel = self.channel.clone();
+                let lack = Rights { channel, allowed }.lack("publish");
+                lack.map_or(Ok(()), |lack| Err(CommandFailure::Refused(lack)))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -97,7 +122,7 @@ impl Receipts {
 const fn is_plain(cause: &CommandFailure) -> bool {
     matches!(
         cause,
-        CommandFailure::Session(Error::Refused { .. } | Error::Message(_))
+        CommandFailure::Session(Error::Refused { .. } | Error::Denied { .. } | Error::Message(_))
     )
 }
 

@@ -1,8 +1,8 @@
-//! Why a server may have refused a join: v1 servers give no reason, so the likeliest one is told first.
+//! Why a server has refused a join: what it says, or else the likeliest reason first, as v1 servers give none.
 
 use std::time::Duration;
 
-use super::failure::{CommandFailure, explained};
+use super::failure::{CommandFailure, TAKEN, WRONG_PROOF, explained};
 use crate::client::Error;
 use crate::escape::escape_for_terminal;
 
@@ -38,7 +38,7 @@ impl RefusalGuide {
     /// Puts a refusal into words; leaves any other failure as it is.
     pub(super) fn explain(&self, failure: CommandFailure) -> CommandFailure {
         match failure {
-            CommandFailure::Session(error @ Error::Refused { .. }) => {
+            CommandFailure::Session(error @ (Error::Refused { .. } | Error::Denied { .. })) => {
                 CommandFailure::Refused(self.words(&error))
             }
             failure => failure,
@@ -47,8 +47,17 @@ impl RefusalGuide {
 
     /// Returns an error of a session in words.
     pub(super) fn words(&self, error: &Error) -> String {
-        let Error::Refused { after } = error else {
-            return explained(error);
+        let after = match error {
+            Error::Refused { after } => after,
+            // What to do about it is known here only.
+            Error::Denied {
+                code: WRONG_PROOF, ..
+            } if self.key != KeyShown::Token => return refused(self.wrong_proof()),
+            Error::Denied { code: TAKEN, .. } => match &self.uid {
+                Some(uid) => return refused(&taken(uid)),
+                None => return explained(error),
+            },
+            _ => return explained(error),
         };
         let reason = self.likeliest(*after);
         if self.is_verbose {
@@ -59,20 +68,23 @@ impl RefusalGuide {
     }
 
     fn likeliest(&self, after: Duration) -> String {
-        match (&self.uid, self.key) {
-            (Some(uid), _) if after >= TESTED => format!(
-                "\"{}\" has joined already; --random-cid lets one name join twice",
-                escape_for_terminal(uid.as_bytes())
-            ),
-            (_, KeyShown::Shared) => "wrong key".to_owned(),
-            (_, KeyShown::Address) => {
+        match &self.uid {
+            Some(uid) if after >= TESTED => taken(uid),
+            _ => self.wrong_proof().to_owned(),
+        }
+    }
+
+    /// Returns what is wrong if what the client shows does not count.
+    const fn wrong_proof(&self) -> &'static str {
+        match self.key {
+            KeyShown::Shared => "wrong key",
+            KeyShown::Address => {
                 "wrong address key, or the server sees another address than this host has"
-                    .to_owned()
             }
-            (_, KeyShown::Token) => {
-                "the token is not accepted: `mles token show` says for whom and until when it is good".to_owned()
+            KeyShown::Token => {
+                "the token is not accepted: `mles token show` says for whom and until when it is good"
             }
-            (_, KeyShown::None) => "missing key; --key-file or MLES_KEY gives it".to_owned(),
+            KeyShown::None => "missing key; --key-file or MLES_KEY gives it",
         }
     }
 
@@ -104,6 +116,19 @@ impl RefusalGuide {
     }
 }
 
+/// Returns the words for a refusal whose reason is known.
+fn refused(reason: &str) -> String {
+    format!("join refused: {reason}")
+}
+
+/// Returns the words for a place that is taken.
+fn taken(uid: &str) -> String {
+    format!(
+        "\"{}\" has joined already; --random-cid lets one name join twice",
+        escape_for_terminal(uid.as_bytes())
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +142,62 @@ mod tests {
         guide.words(&Error::Refused {
             after: Duration::from_millis(milliseconds),
         })
+    }
+
+    #[test]
+    fn what_the_server_says_is_told_in_one_line() {
+        let told = |key, uid: Option<&str>, code, reason: &str| {
+            let guide = RefusalGuide {
+                key,
+                uid: uid.map(str::to_owned),
+                is_verbose: false,
+            };
+            let reason = reason.into();
+            guide.words(&Error::Denied { code, reason })
+        };
+        for (told, expected) in [
+            (
+                told(
+                    KeyShown::Shared,
+                    None,
+                    4403,
+                    "no publish right in this channel",
+                ),
+                "join refused: no publish right in this channel",
+            ),
+            (
+                told(
+                    KeyShown::Shared,
+                    None,
+                    4401,
+                    "wrong key for uid a and channel b",
+                ),
+                "join refused: wrong key",
+            ),
+            (
+                told(
+                    KeyShown::None,
+                    None,
+                    4401,
+                    "wrong key for uid a and channel b",
+                ),
+                "join refused: missing key; --key-file or MLES_KEY gives it",
+            ),
+            (
+                told(KeyShown::Token, None, 4401, "the token has expired"),
+                "join refused: the token has expired",
+            ),
+            (
+                told(KeyShown::Shared, Some("al"), 4409, "taken"),
+                "join refused: \"al\" has joined already; --random-cid lets one name join twice",
+            ),
+            (
+                told(KeyShown::Shared, None, 1013, "odd\x1b[31m\n"),
+                "join refused: odd\\x1b[31m\\n",
+            ),
+        ] {
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

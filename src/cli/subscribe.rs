@@ -12,6 +12,7 @@ use super::exit::SUB_EXIT_CODES;
 use super::failure::CommandFailure;
 use super::history_end::HistoryEnd;
 use super::interrupt::{reader_gone, run_client};
+use super::output::say;
 use super::printer::{MessageForm, Printer};
 use super::refusal::RefusalGuide;
 use super::subscriptions::{Arrival, Subscriptions};
@@ -162,9 +163,6 @@ async fn follow(
 ) -> Result<(), CommandFailure> {
     let once = args.connect.client()?.reset_on_drop();
     let mut client = once.clone();
-    if printer.has_positions() {
-        client = client.positions();
-    }
     if let Some(position) = args.since {
         client = client.since(position);
     }
@@ -191,6 +189,17 @@ async fn follow(
             Arrival::Message(message) => message,
             Arrival::Gap(gap) => {
                 printer.print_gap(&gap).map_err(CommandFailure::Output)?;
+                continue;
+            }
+            Arrival::Rights(rights) => {
+                match rights.lack("subscribe") {
+                    // It may get the right.
+                    Some(lack) if args.reconnect => {
+                        say(format_args!("mles: {lack}: nothing comes from there"));
+                    }
+                    Some(lack) => return Err(CommandFailure::Refused(lack)),
+                    None => {}
+                }
                 continue;
             }
         };

@@ -38,6 +38,24 @@ pub(super) struct Subscriptions<'a> {
 pub(super) enum Arrival {
     Message(Received),
     Gap(Gap),
+    Rights(Rights),
+}
+
+/// What a session may do in its channel.
+pub(super) struct Rights {
+    pub(super) channel: String,
+    pub(super) allowed: Vec<Box<str>>,
+}
+
+impl Rights {
+    /// Returns what is wrong if the session lacks this right.
+    pub(super) fn lack(&self, right: &str) -> Option<String> {
+        let is_there = self.allowed.iter().any(|allowed| **allowed == *right);
+        (!is_there).then(|| {
+            let channel = escape_for_terminal(self.channel.as_bytes());
+            format!("no {right} right in channel \"{channel}\"")
+        })
+    }
 }
 
 /// A hole in a channel.
@@ -96,7 +114,7 @@ impl<'a> Subscriptions<'a> {
         }
     }
 
-    /// Waits for the next message of any session, or a gap. Calls `flush` before each wait.
+    /// Waits for the next message of any session, a gap, or what it may do. Calls `flush` before each wait.
     ///
     /// # Errors
     ///
@@ -164,6 +182,10 @@ impl<'a> Subscriptions<'a> {
             Event::Gap { missed } => {
                 let channel = subscription.channel.to_owned();
                 return Some(Arrival::Gap(Gap { channel, missed }));
+            }
+            Event::Rights { allowed } => {
+                let channel = subscription.channel.to_owned();
+                return Some(Arrival::Rights(Rights { channel, allowed }));
             }
             Event::Unconfirmed { count } => say(format_args!(
                 "mles: WARNING: it is not known if what was said before the connection was lost has arrived ({})",

@@ -48,11 +48,6 @@ enum Part {
 }
 
 impl Template {
-    /// Returns `true` if the template shows this value.
-    pub(super) fn shows(&self, value: Placeholder) -> bool {
-        self.0.contains(&Part::Value(value))
-    }
-
     /// Writes the text, and has `show` write each value.
     pub(super) fn write<W: Write>(
         &self,

@@ -43,6 +43,23 @@ pub enum Error {
         /// The time from the join to the end.
         after: Duration,
     },
+    /// The server refused the join, and said why. Servers say so to sessions that ask for positions.
+    #[error("the server refused the join: {reason}")]
+    Denied {
+        /// The close code that a client over WebSocket gets for the same: 4401 for what it has shown, 4403 for a right
+        /// that is missing.
+        code: u16,
+        /// The reason, for people.
+        reason: Box<str>,
+    },
+    /// The server ended the session, and said why.
+    #[error("the server ended the session: {reason}")]
+    Ended {
+        /// The close code, as in [`Denied`](Self::Denied).
+        code: u16,
+        /// The reason, for people.
+        reason: Box<str>,
+    },
     /// The message does not fit into one frame, or a frame is not one.
     #[error("cannot be sent: {0}")]
     Message(#[from] BodyError),

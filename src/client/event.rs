@@ -46,6 +46,12 @@ pub enum Event {
         /// Number of messages: the next ones after those that are confirmed.
         count: u64,
     },
+    /// The session may not do everything in its channel, or its rights have changed. Only in sessions with positions.
+    Rights {
+        /// The names of its rights, of `publish`, `subscribe`, `history` and `presence`. Without `subscribe`, no messages
+        /// come.
+        allowed: Vec<Box<str>>,
+    },
     /// The connection was lost, or an attempt to connect failed; only in sessions that reconnect. If
     /// there were many while the session was not read from, the oldest are left out.
     Disconnected {

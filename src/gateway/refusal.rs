@@ -1,19 +1,18 @@
-//! Words for refusals: the statuses, close codes and reasons that clients of the gateway get.
+//! Words for refusals: the statuses and reasons that HTTP clients get.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
-use super::framing::{STOPPING, stopping};
 use super::response::{bad_request, text};
 use crate::access::{Denied, TokenError};
 use crate::shard::drain::retry_after;
+use crate::shard::farewell::{STOPPING, too_often};
 use crate::shard::limits::TooOften;
 use crate::shard::refusal::{NO_MEMORY_FOR_REQUEST, Refusal};
-use crate::websocket::{BadRequest, CloseCode};
+use crate::websocket::BadRequest;
 
 /// The scheme of keys, which has to be named where one is missing or wrong (RFC 9110, 11.6.1).
 pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
@@ -112,45 +111,4 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())
-}
-
-/// Returns the words for a client that has to wait, in the form of [`stopping`].
-fn too_often(refusal: &Refusal, wait: Duration) -> String {
-    let why = match refusal {
-        Refusal::TooOften(too_often) => too_often.rate.limit(),
-        _ => "ban_after",
-    };
-    format!("too often ({why}); retry after {} ms", wait.as_millis() + 1)
-}
-
-/// Returns the code and the reason of the close frame for a WebSocket client.
-pub(super) fn for_websocket(refusal: &Refusal) -> (CloseCode, Cow<'static, str>) {
-    let (code, reason) = match refusal {
-        Refusal::Denied(Denied::NameTooLong { .. }) => (
-            CloseCode::POLICY,
-            "uid or channel name longer than the server allows",
-        ),
-        Refusal::Denied(denied) => return (CloseCode::AUTH, denied.reason().into()),
-        Refusal::LimitReached(full) => {
-            let reason = format!("the server is at its limit ({})", full.limit());
-            return (CloseCode::TRY_LATER, reason.into());
-        }
-        Refusal::TooOften(TooOften { wait, .. }) | Refusal::Banned(wait) => {
-            return (CloseCode::TRY_LATER, too_often(refusal, *wait).into());
-        }
-        Refusal::LetGo(_) => (CloseCode::TRY_LATER, "the server is at its limit"),
-        Refusal::Overdrawn => (
-            CloseCode::TRY_LATER,
-            "no memory left for incomplete messages (partial_bytes)",
-        ),
-        Refusal::TooSlow { .. } => return (CloseCode::POLICY, refusal.to_string().into()),
-        Refusal::Duplicate | Refusal::CidInUse | Refusal::Superseded => (
-            CloseCode::DUPLICATE,
-            "a session with this uid is in the channel",
-        ),
-        Refusal::TooManyChannels => (CloseCode::TRY_LATER, "the server has too many channels"),
-        Refusal::Stopping => return (CloseCode::GOING_AWAY, stopping().into()),
-        _ => (CloseCode::INTERNAL, "the join failed"),
-    };
-    (code, reason.into())
 }

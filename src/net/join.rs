@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 use crate::access::{Proof, Rights, ShownToken};
 use crate::channel::FrameRun;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, JoinExtensions, Message, ResumeRequest, ResyncLimits,
-    frame_len, is_resync, resync_join, resync_link, take_extensions,
+    BodyCheck, Cid, FrameHeader, HEADER_LEN, JoinExtensions, LinkNotice, Message, ResumeRequest,
+    ResyncLimits, frame_len, is_resync, resync_join, resync_link, take_extensions,
 };
 use crate::settings::Limits;
+use crate::shard::farewell::refusal_notice;
 use crate::shard::input::{Frames, Input, Next};
 use crate::shard::labels::Transport;
 use crate::shard::layered::Layered;
-use crate::shard::limits::Permit;
 use crate::shard::links::received_resync::ReceivedResync;
 use crate::shard::message::{Arrival, Early, Identity, Socket};
 use crate::shard::pending_join::PendingJoin;
@@ -79,8 +79,15 @@ pub(super) async fn over_tls(shard: &Rc<Shard>, layered: Layered, pending: Pendi
             shard.serve_in_place(arrival).await;
         }
         Err(refusal) => {
-            layered.shut_down_write();
             shard.note_refusal(pending.peer, Attempt::Join, &refusal);
+            match (last_words(&join, &refusal), Rc::into_inner(layered)) {
+                (Some(words), Some(layered)) => {
+                    let socket = Socket::Tls(Box::new(layered));
+                    shard.refuse_with(socket, pending.permit, words);
+                }
+                (None, Some(layered)) => layered.shut_down_write(),
+                _ => {}
+            }
         }
     }
 }
@@ -101,7 +108,9 @@ async fn route(
         }
         Err(refusal) => {
             shard.note_refusal(pending.peer, Attempt::Join, &refusal);
-            tell_server(shard, socket, pending.permit, &join, &refusal);
+            if let Some(words) = last_words(&join, &refusal) {
+                shard.refuse_with(socket, pending.permit, words);
+            }
         }
     }
 }
@@ -169,19 +178,17 @@ fn arrival<S>(
     }
 }
 
-/// Tells a server why its link is refused, if its first frame says whom to tell.
-fn tell_server(
-    shard: &Rc<Shard>,
-    socket: Socket,
-    permit: Permit,
-    first: &Bytes,
-    refusal: &Refusal,
-) {
-    let hello = first.get(HEADER_LEN..).and_then(resync_link);
-    let header = FrameHeader::decode(first).ok().flatten();
-    if let (Some(hello), Some(header), Some(why)) = (hello, header, refusal.for_link()) {
-        shard.refuse_link(socket, permit, hello.id, header.cid, why);
+/// Returns what a server, or a client that asks for notices, is told of why it is refused; `None` if the first frame
+/// does not say whom to tell.
+fn last_words(first: &[u8], refusal: &Refusal) -> Option<Bytes> {
+    let body = first.get(HEADER_LEN..)?;
+    if let Some(hello) = resync_link(body) {
+        let cid = FrameHeader::decode(first).ok().flatten()?.cid;
+        let why = refusal.for_link()?;
+        return Some(LinkNotice::Refused(why).encode(hello.id, cid));
     }
+    let (_, extensions) = take_extensions(body).ok()?;
+    extensions.resume.map(|_| refusal_notice(refusal))
 }
 
 /// Reads the first frame within the deadline.

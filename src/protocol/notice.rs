@@ -12,6 +12,8 @@
 //! | `members` | map of `count` (unsigned) and `uids` (array of text) |
 //! | `changes` | map of `count` (unsigned), `joined` and `left` (arrays of text) |
 //! | `stopping` | map of `retry` (unsigned) |
+//! | `rights` | map of `allowed` (array of text) |
+//! | `close` | map of `code` (unsigned) and `reason` (text) |
 //!
 //! A client counts: each message has the position behind that of the one before. A receipt gives a new position, and
 //! a gap moves it on by what is missed.
@@ -70,6 +72,19 @@ pub enum Notice {
         /// Milliseconds after which the client is to come back, here or to another server. Each client is told another
         /// time, so that they do not come all at once.
         retry: u64,
+    },
+    /// What the session may do. Behind the welcome of one that may not do everything, and whenever that changes.
+    Rights {
+        /// The names of its rights, of `publish`, `subscribe`, `history` and `presence`.
+        allowed: Vec<Box<str>>,
+    },
+    /// The join is refused, or the session is over, and the connection is about to be closed. Only over TCP and TLS:
+    /// elsewhere the protocol below says so.
+    Close {
+        /// The close code that a client over WebSocket gets for the same.
+        code: u16,
+        /// The reason, for people.
+        reason: Box<str>,
     },
 }
 
@@ -167,6 +182,19 @@ impl Notice {
                     retry: fields.retry?,
                 }
             }
+            b"rights" => {
+                fields.read(&mut reader)?;
+                Self::Rights {
+                    allowed: fields.allowed?,
+                }
+            }
+            b"close" => {
+                fields.read(&mut reader)?;
+                Self::Close {
+                    code: fields.code?.try_into().ok()?,
+                    reason: fields.reason?,
+                }
+            }
             _ => return None,
         };
         reader.end().ok()?;
@@ -188,6 +216,9 @@ struct Fields {
     joined: Option<Vec<Box<str>>>,
     left: Option<Vec<Box<str>>>,
     retry: Option<u64>,
+    allowed: Option<Vec<Box<str>>>,
+    code: Option<u64>,
+    reason: Option<Box<str>>,
 }
 
 impl Fields {
@@ -205,6 +236,9 @@ impl Fields {
                 b"joined" => self.joined = Some(names(reader)?),
                 b"left" => self.left = Some(names(reader)?),
                 b"retry" => self.retry = Some(reader.unsigned().ok()?),
+                b"allowed" => self.allowed = Some(names(reader)?),
+                b"code" => self.code = Some(reader.unsigned().ok()?),
+                b"reason" => self.reason = Some(reader.text().ok()?.into()),
                 // Later versions may say more.
                 _ => reader.skip().ok()?,
             }

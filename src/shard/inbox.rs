@@ -160,6 +160,7 @@ impl Shard {
             }
             Request::Ask(question) => self.answer(*question),
             Request::ListMembers { channel, names } => self.list_members_anew(channel, names),
+            Request::StopWatching { channel, session } => self.forget_watcher(channel, session),
             Request::Named(named) => self.on_named(*named),
             Request::Free { channel } => self.free_channel(channel),
             Request::Alive { session } => self.refuse_waiting(session),

@@ -5,15 +5,18 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Shard;
+use super::farewell::refusal_notice;
+use super::labels::Transport;
 use super::limits::LimitReached;
 use super::links::SeatedServer;
 use super::message::{Arrival, Delivery, Identity, Request, Socket};
 use super::refusal::{Attempt, Refusal};
+use super::rights::Purpose;
 use super::room::Room;
 use super::seat::Newcomer;
 use crate::access::Permissions;
 use crate::channel::Channel;
-use crate::protocol::Cid;
+use crate::protocol::{Cid, LinkNotice};
 use crate::settings::DeniedPublish;
 
 impl Shard {
@@ -133,30 +136,30 @@ impl Shard {
         None
     }
 
-    /// Counts and logs that there is no seat for a session, and tells whoever waits for it, or a server
-    /// below, why.
+    /// Counts and logs that there is no seat for a session, and tells whoever waits for it, a server below, or a client
+    /// that has asked for notices, why.
     pub(super) fn refuse(self: &Rc<Self>, arrival: Arrival<Socket>, refusal: Refusal) {
         let Identity { peer, uid, .. } = &arrival.identity;
         let channel = &arrival.channel;
         self.note_refusal(*peer, Attempt::Enter { uid, channel }, &refusal);
-        let hello = arrival.hello();
+        let (hello, asks) = (arrival.hello(), arrival.resume.is_some());
         let Identity {
             session,
             cid,
             permit,
             ..
         } = arrival.identity;
-        match (arrival.socket, hello, refusal.for_link()) {
+        let words = match (hello, refusal.for_link()) {
+            (Some(hello), Some(why)) => Some(LinkNotice::Refused(why).encode(hello.id, cid)),
+            _ => asks.then(|| refusal_notice(&refusal)),
+        };
+        match (arrival.socket, words, permit) {
             (Socket::Parked(kept), ..) => kept.refuse(refusal),
             (Socket::Elsewhere, ..) => {
                 let why = Box::new(refusal);
                 self.deliver_to(arrival.origin, Delivery::Refuse { session, why });
             }
-            (socket, Some(hello), Some(why)) => {
-                if let Some(permit) = permit {
-                    self.refuse_link(socket, permit, hello.id, cid, why);
-                }
-            }
+            (socket, Some(words), Some(permit)) => self.refuse_with(socket, permit, words),
             _ => {}
         }
     }
@@ -166,6 +169,7 @@ impl Shard {
         if !self.is_running() {
             return Err(Refusal::Stopping);
         }
+        Self::check_use(arrival)?;
         self.check_message(arrival)?;
         self.end_ghost(arrival, now)?;
         let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
@@ -223,6 +227,21 @@ impl Shard {
 }
 
 impl Shard {
+    /// Checks that there is anything that a session may do in its channel.
+    fn check_use(arrival: &Arrival<Socket>) -> Result<(), Refusal> {
+        if arrival.resync.is_some() {
+            return Ok(());
+        }
+        let identity = &arrival.identity;
+        let members = arrival.resume.as_ref().and_then(|resume| resume.members);
+        let purpose = Purpose {
+            publishes: identity.transport != Transport::Events,
+            watches: members.is_some(),
+        };
+        purpose.check(&identity.rights, &identity.uid, &arrival.channel)?;
+        Ok(())
+    }
+
     /// Checks that a session whose join brings a message may publish it. Where that is ignored, it is left out.
     fn check_message(&self, arrival: &Arrival<Socket>) -> Result<(), Refusal> {
         let Identity { uid, rights, .. } = &arrival.identity;

@@ -360,6 +360,13 @@ impl Layered {
         self.out.borrow_mut().is_closed = true;
     }
 
+    /// Writes the last words of a session of frames, as far as the socket takes them now.
+    pub(super) fn say_last(&self, words: Bytes) {
+        self.hold(words);
+        // What does not go out is not said.
+        let _ = self.flush();
+    }
+
     /// Closes the connection with the reason why a session has ended, if its client can be told.
     pub(super) fn close_after(&self, ended: &Ended) {
         let close = self.framing().and_then(|framing| (framing.close)(ended));

@@ -28,11 +28,15 @@ impl Shard {
         if session.phase.replace(SessionPhase::Over) == SessionPhase::Over {
             return;
         }
+        let words = self.last_words(session, &ended);
         let unsent = self.leave(session).unsent;
         // Sessions that share a connection are let go one after the other, in peace.
         let is_let_go = matches!(ended, Ended::Stopping) && session.shares_its_connection();
         if !is_let_go {
-            session.say_why(&ended);
+            match words {
+                Some(words) => session.writer.say_last(words),
+                None => session.say_why(&ended),
+            }
             session.shut_down();
         }
         self.report_end(session, &ended, unsent);

@@ -57,6 +57,11 @@ pub(crate) enum Request {
     Ask(Box<Question>),
     /// A relay member that watches was too slow for some of the news: it needs the list anew, with so many names.
     ListMembers { channel: ChannelId, names: usize },
+    /// A relay member must not be told any more who is there.
+    StopWatching {
+        channel: ChannelId,
+        session: SessionId,
+    },
     /// Names of relay members, which the owner has asked for.
     Named(Box<NamedMembers>),
     /// Asks for [`Delivery::Through`], behind everything that is published before it.
@@ -127,6 +132,7 @@ impl Weigh for Request {
             Self::Follow { .. }
             | Self::Leave { .. }
             | Self::ListMembers { .. }
+            | Self::StopWatching { .. }
             | Self::HalfClose { .. }
             | Self::Free { .. }
             | Self::Alive { .. }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use super::ended::Ended;
+use super::farewell::{close_with, refusal_notice};
 use super::layered::Layered;
 use super::message::{Arrival, Early, Socket};
 use super::refusal::Refusal;
@@ -53,11 +54,11 @@ impl Shard {
     /// Gets a seat for a session of frames whose connection stays on this shard, and serves it.
     pub(crate) async fn serve_in_place(self: &Rc<Self>, mut arrival: Arrival<Rc<Layered>>) {
         let early = std::mem::take(&mut arrival.early);
-        let layered = arrival.socket.clone();
+        let (layered, asks) = (arrival.socket.clone(), arrival.resume.is_some());
         match self.join_in_place(arrival).await {
             Ok(session) => self.serve(session, StreamReader::Layered(layered), early),
             // Counted and logged where it was refused.
-            Err(_) => layered.shut_down_write(),
+            Err(refusal) => close_with(layered, asks.then(|| refusal_notice(&refusal))).await,
         }
     }
 

@@ -242,6 +242,22 @@ impl Registry {
         Some((members, &mut self.dirty))
     }
 
+    /// Returns the position of the last message of a channel that was delivered here, if they are numbered.
+    pub(super) fn newest(&mut self, home: Home) -> Option<Position> {
+        match home {
+            Home::Owned(at) => self.room(at)?.channel.newest(),
+            Home::Relayed(at) => self.relay_at(at)?.position,
+        }
+    }
+
+    /// Returns the name among shards of a channel.
+    pub(super) fn id_of(&mut self, home: Home) -> Option<ChannelId> {
+        match home {
+            Home::Owned(at) => self.room(at).map(|room| room.id),
+            Home::Relayed(at) => self.relay_at(at).map(|relay| relay.id),
+        }
+    }
+
     /// Lists the channel for the flusher if it has dirty members and is not listed yet.
     pub(super) fn list_if_dirty(&mut self, home: Home) {
         if let Some((members, dirty)) = self.members_and_dirty(home) {

@@ -148,6 +148,7 @@ impl Shard {
             Some(resumed) => {
                 relay.position = Some(resumed.welcome.position);
                 relay.local.resume(key, &relay.name, &resumed, replay);
+                session.tell_rights(&mut relay.local, key);
             }
             None => relay.local.replay(key, replay),
         }

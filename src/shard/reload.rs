@@ -9,7 +9,6 @@ use super::ids::Home;
 use super::live::{Live, ReadLimits};
 use super::session::{Role, Session};
 use super::turn;
-use crate::access::Permissions;
 use crate::channel::MemberKey;
 use crate::settings::Limits;
 
@@ -133,26 +132,11 @@ impl Shard {
         }
         let (uid, channel, now) = (&session.uid, &session.channel, SystemTime::now());
         let access = &live.access;
-        let refreshed = {
-            let before = session.rights.borrow();
-            access
-                .refresh(&before, uid, channel, now)
-                .and_then(|rights| {
-                    // What is queued for it has been made for what it might read. Who is permitted more than before gets
-                    // that when it joins again.
-                    if before.permits(Permissions::SUBSCRIBE) {
-                        rights.require(Permissions::SUBSCRIBE, uid, channel)?;
-                    }
-                    Ok(rights)
-                })
-        };
-        match refreshed {
-            Ok(rights) => {
-                self.renew_guard(session, &rights);
-                session.rights.replace(rights);
-                session.generation.set(live.generation);
-                false
-            }
+        let refreshed = access.refresh(&session.rights.borrow(), uid, channel, now);
+        session.generation.set(live.generation);
+        let changed = refreshed.and_then(|rights| self.change_rights(session, rights));
+        match changed {
+            Ok(()) => false,
             Err(denied) => {
                 self.end(session, Ended::RightsLost(Box::new(denied)));
                 true

@@ -186,7 +186,10 @@ impl Shard {
         if let Some(key) = session.key.get() {
             let local = &mut room.channel.local;
             match &joined.resumed {
-                Some(resumed) => local.resume(key, &room.name, resumed, joined.replay),
+                Some(resumed) => {
+                    local.resume(key, &room.name, resumed, joined.replay);
+                    session.tell_rights(local, key);
+                }
                 None => local.replay(key, joined.replay),
             }
         }

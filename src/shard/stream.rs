@@ -166,6 +166,20 @@ impl StreamWriter {
         self.layered()?.framing()
     }
 
+    /// Returns `true` if a gateway's protocol carries the sessions.
+    pub(super) fn has_framing(&self) -> bool {
+        self.framing().is_some()
+    }
+
+    /// Writes the last words of a session of frames, as far as the socket takes them now.
+    pub(super) fn say_last(&self, words: Bytes) {
+        match self {
+            // What does not go out is not said.
+            Self::Plain(writer) => _ = writer.try_write(&words),
+            Self::Layered(layered) => layered.say_last(words),
+        }
+    }
+
     /// Returns `true` if the client answers pings.
     pub(super) fn has_pings(&self) -> bool {
         self.framing().is_some_and(|framing| framing.ping.is_some())

@@ -29,6 +29,8 @@ impl CloseCode {
     pub(crate) const TRY_LATER: Self = Self(1013);
     /// The key does not fit the names.
     pub(crate) const AUTH: Self = Self(4401);
+    /// The client has proved who it is, and has no right to what it asks for or does.
+    pub(crate) const RIGHT: Self = Self(4403);
     /// The member was too slow for its channel.
     pub(crate) const SLOW: Self = Self(4408);
     /// The uid is on the channel already.

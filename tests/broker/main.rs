@@ -32,6 +32,7 @@ mod resume;
 mod resume_publishers;
 mod resume_slow;
 mod rights;
+mod rights_lost;
 mod silent_connections;
 mod slow_member;
 mod takeover;

@@ -8,6 +8,7 @@ use mles::{
     AccessRule, Broker, DeniedPublish, ListenerKind, NamePattern, NamedKey, Permissions,
     RuleHolder, Settings,
 };
+use serde_json::json;
 
 use crate::common::asker::{Asker, Event};
 use crate::common::events::Events;
@@ -22,14 +23,19 @@ const ROOT: &str = "root";
 /// The key whose rights are tried.
 const TRIED: &str = "tried";
 
-const PUBLISH: Permissions = Permissions::PUBLISH;
-const SUBSCRIBE: Permissions = Permissions::SUBSCRIBE;
-const HISTORY: Permissions = Permissions::HISTORY;
-const PRESENCE: Permissions = Permissions::PRESENCE;
+/// What is told to who publishes without the right.
+pub const NO_PUBLISH: &str = "no publish right in this channel";
+
+pub const PUBLISH: Permissions = Permissions::PUBLISH;
+pub const SUBSCRIBE: Permissions = Permissions::SUBSCRIBE;
+pub const HISTORY: Permissions = Permissions::HISTORY;
+pub const PRESENCE: Permissions = Permissions::PRESENCE;
+/// Every right of clients.
+pub const EVERYTHING: Permissions = Permissions::ALL.without(Permissions::PEER);
 
 /// A transport over which a session is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transport {
+pub enum Transport {
     Tcp,
     Tls,
     V1,
@@ -39,7 +45,7 @@ enum Transport {
 }
 
 impl Transport {
-    const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Tcp,
         Self::Tls,
         Self::V1,
@@ -54,21 +60,22 @@ impl Transport {
     }
 
     /// Returns `true` if its client can be told why its session ends.
-    fn is_told(self) -> bool {
+    pub fn is_told(self) -> bool {
         !matches!(self, Self::Tcp | Self::Tls)
     }
 }
 
 /// A broker with a root key and one whose rights are tried.
-struct World {
-    broker: Broker,
+pub struct World {
+    pub broker: Broker,
+    settings: Settings,
     _authority: Authority,
     tls: SocketAddr,
     tls_ws: SocketAddr,
 }
 
 /// With one shard all members are where their channel is; with two and this threshold, half of them are elsewhere.
-fn world(shards: usize, allow: Permissions, on_denied_publish: DeniedPublish) -> World {
+pub fn world(shards: usize, allow: Permissions, on_denied_publish: DeniedPublish) -> World {
     let authority = Authority::new();
     let pair = authority.localhost();
     let mut settings = Settings {
@@ -84,8 +91,9 @@ fn world(shards: usize, allow: Permissions, on_denied_publish: DeniedPublish) ->
     settings.tls.key = Some(pair.key);
     settings.websocket.listen = vec![ANY];
     settings.websocket.tls_listen = vec![ANY];
-    let broker = start(settings);
+    let broker = start(settings.clone());
     World {
+        settings,
         tls: tunnel(&authority, address(&broker, ListenerKind::MlesTls)),
         tls_ws: tunnel(&authority, address(&broker, ListenerKind::WebSocketTls)),
         broker,
@@ -97,11 +105,11 @@ fn key(name: &str) -> NamedKey {
     NamedKey::new(name, secret(name)).unwrap()
 }
 
-fn secret(name: &str) -> String {
+pub fn secret(name: &str) -> String {
     format!("secret of {name}")
 }
 
-fn keyring(name: &str) -> Keyring {
+pub fn keyring(name: &str) -> Keyring {
     Keyring::new(Some(secret(name)), None)
 }
 
@@ -120,13 +128,20 @@ fn address(broker: &Broker, wanted: ListenerKind) -> SocketAddr {
 }
 
 /// A session over one of the transports.
-enum Member {
+pub enum Member {
     Frames(Client),
     V1(Ws, String),
     V2(Ws),
 }
 
 impl World {
+    /// Lets the key that is tried do something else from now on. Returns how many sessions have ended for that.
+    pub fn allow(&self, allow: Permissions) -> u64 {
+        let mut settings = self.settings.clone();
+        settings.rules = vec![rule(ROOT, Permissions::ALL), rule(TRIED, allow)];
+        self.broker.reload(settings).unwrap().sessions_ended
+    }
+
     fn session(&self, transport: Transport) -> SocketAddr {
         match transport {
             Transport::Tcp => address(&self.broker, ListenerKind::Mles),
@@ -136,12 +151,12 @@ impl World {
         }
     }
 
-    fn web(&self) -> SocketAddr {
+    pub fn web(&self) -> SocketAddr {
         address(&self.broker, ListenerKind::WebSocket)
     }
 
     /// Asks to join with the key that is tried, with a message if it is not empty.
-    fn ask(&self, transport: Transport, channel: &str, message: &[u8]) -> Member {
+    pub fn ask(&self, transport: Transport, channel: &str, message: &[u8]) -> Member {
         let (at, uid) = (self.session(transport), "tried");
         let keyring = keyring(TRIED);
         match transport {
@@ -163,7 +178,7 @@ impl World {
         }
     }
 
-    fn join(&self, transport: Transport, channel: &str) -> Member {
+    pub fn join(&self, transport: Transport, channel: &str) -> Member {
         let before = self.broker.stats().joined;
         let member = self.ask(transport, channel, b"");
         let stats = || self.broker.stats();
@@ -172,7 +187,7 @@ impl World {
     }
 
     /// A member with all rights.
-    fn root(&self, uid: &str, channel: &str) -> Client {
+    pub fn root(&self, uid: &str, channel: &str) -> Client {
         let before = self.broker.stats().joined;
         let root = Client::join_with(&self.broker, &keyring(ROOT), uid, channel, b"", None);
         wait_until("root has joined", || self.broker.stats().joined > before);
@@ -180,7 +195,7 @@ impl World {
     }
 
     /// A channel with a message in its history, of which root is a member.
-    fn channel(&self, name: &str) -> (Client, Client) {
+    pub fn channel(&self, name: &str) -> (Client, Client) {
         let (mut root, mut other) = (self.root("root", name), self.root("other", name));
         root.send(b"old");
         assert_eq!(other.text(), "old");
@@ -211,7 +226,7 @@ fn upgraded(at: SocketAddr, channel: &str) -> Ws {
 }
 
 impl Member {
-    fn publish(&mut self, message: &str) {
+    pub fn publish(&mut self, message: &str) {
         match self {
             Self::Frames(client) => client.send(message.as_bytes()),
             Self::V1(ws, channel) => {
@@ -222,7 +237,7 @@ impl Member {
     }
 
     /// The next messages, as many.
-    fn texts(&mut self, count: usize) -> Vec<String> {
+    pub fn texts(&mut self, count: usize) -> Vec<String> {
         let mut next = || match self {
             Self::Frames(client) => client.text(),
             Self::V1(ws, _) => String::from_utf8(ws.payload()).unwrap(),
@@ -236,20 +251,18 @@ impl Member {
         (0..count).map(|_| next()).collect()
     }
 
-    fn assert_silent(&mut self) {
+    pub fn assert_silent(&mut self) {
         match self {
             Self::Frames(client) => client.assert_silent(),
             Self::V1(ws, _) | Self::V2(ws) => ws.assert_silent(),
         }
     }
 
-    fn assert_ended(&mut self) {
+    /// Asserts that the session ends, with this reason if its client can be told.
+    pub fn assert_ended(&mut self, expected: &str) {
         match self {
             Self::Frames(client) => client.assert_closed(),
-            Self::V1(ws, _) | Self::V2(ws) => {
-                let reason = ws.assert_closed(4401);
-                assert_eq!(reason, "no publish right in this channel");
-            }
+            Self::V1(ws, _) | Self::V2(ws) => assert_eq!(ws.assert_closed(4403), expected),
         }
     }
 }
@@ -275,6 +288,13 @@ fn sessions_do_what_their_rights_let_them_do_over_all_transports() {
                 eprintln!("{shards} {allow:?} {transport:?}");
                 let channel = format!("c{i}");
                 let (mut root, mut other) = world.channel(&channel);
+                if !allow.contains(PUBLISH) && !allow.contains(SUBSCRIBE) {
+                    let before = world.broker.stats().refused;
+                    let mut member = world.ask(transport, &channel, b"");
+                    member.assert_ended("no publish or subscribe right in this channel");
+                    assert_eq!(world.broker.stats().refused, before + 1);
+                    continue;
+                }
                 let mut member = world.join(transport, &channel);
                 let may_read = allow.contains(SUBSCRIBE.with(HISTORY));
                 let mut expected = Vec::new();
@@ -293,7 +313,7 @@ fn sessions_do_what_their_rights_let_them_do_over_all_transports() {
                     assert_eq!((root.text(), other.text()), ("mine".into(), "mine".into()));
                     continue;
                 }
-                member.assert_ended();
+                member.assert_ended(NO_PUBLISH);
                 let denied = world.broker.stats().publishes_denied;
                 assert_eq!(denied, before.publishes_denied + 1);
                 let ended = || world.broker.stats().denied_disconnects;
@@ -358,7 +378,7 @@ fn a_join_with_a_message_needs_the_right_to_publish() {
                 assert_eq!(other.text(), "live");
                 assert_eq!(member.texts(1), ["live"]);
             } else if transport.is_told() {
-                member.assert_ended();
+                member.assert_ended(NO_PUBLISH);
             } else if let Member::Frames(client) = &mut member {
                 client.assert_closed();
             }
@@ -459,21 +479,25 @@ fn event_streams_have_history_if_their_key_has() {
             root.send(b"live");
             let welcome = events.data("welcome");
             assert_eq!(welcome["recovered"], true, "{welcome}");
-            for text in expected {
+            let (live, replay) = expected.split_last().unwrap();
+            for text in replay {
                 assert_eq!(events.text(), *text);
             }
+            let allowed: Vec<_> = allow.names().collect();
+            assert_eq!(events.data("rights")["allowed"], json!(allowed));
+            assert_eq!(events.text(), *live);
         }
     }
 }
 
 /// Joins with the key that is tried, and asks for positions.
-fn asker(world: &World, uid: &str, channel: &str, request: ResumeRequest) -> Asker {
+pub fn asker(world: &World, uid: &str, channel: &str, request: ResumeRequest) -> Asker {
     let stream = Client::connect(&world.broker);
     let client = Client::on(stream, &keyring(TRIED), uid, channel, None);
     Asker::on(client, b"", request)
 }
 
-fn since(since: Option<Position>) -> ResumeRequest {
+pub fn since(since: Option<Position>) -> ResumeRequest {
     ResumeRequest {
         since,
         publisher: None,
@@ -509,6 +533,7 @@ fn who_comes_back_without_the_right_to_history_is_told_that_it_is_missing() {
                 (0, true, Some(0))
             );
             root.send(b"live");
+            assert_eq!(back.rights(), "subscribe");
             assert_eq!(back.message().1, "live");
         }
     }
@@ -523,6 +548,7 @@ fn who_only_publishes_gets_receipts_that_add_up_and_nothing_else() {
             let (mut root, mut other) = world.channel(&channel);
             let mut publisher = asker(&world, "tried", &channel, since(None));
             assert_eq!(publisher.welcome.replay, 0);
+            assert_eq!(publisher.rights(), "publish");
             for (round, others) in [0, 3, 1].into_iter().enumerate() {
                 for _ in 0..others {
                     root.send(b"of others");
@@ -551,6 +577,7 @@ fn who_may_not_know_who_is_there_is_listed_and_gets_no_news() {
             ..since(None)
         };
         let mut tried = asker(&world, "tried", "room", watching);
+        assert_eq!(tried.rights(), "subscribe");
         let stream = Client::connect(&world.broker);
         let client = Client::on(stream, &keyring(ROOT), "watcher", "room", None);
         let mut root = Asker::on(client, b"", watching);

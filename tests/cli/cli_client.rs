@@ -16,7 +16,7 @@ fn pub_sends_its_arguments_and_joins_with_the_first() {
     ];
     let mles = Mles::start(&server, &args);
     let mut peer = server.accept();
-    let join = peer.read_frame();
+    let (join, _) = peer.read_join();
     let key = Key::from_parts(["secret", "alice", "news"]);
     assert_eq!(join.key, key.0);
     assert_ne!(join.cid, key.cid().0, "a subscriber may have that one");
@@ -34,7 +34,7 @@ fn pub_sends_lines_as_they_come() {
     });
     mles.say("one\r\n");
     let mut peer = server.accept();
-    let join = peer.read_frame();
+    let (join, _) = peer.read_join();
     assert_eq!(join.key, Key::from_parts(["secret", "alice", "news"]).0);
     assert_eq!(join.body, body("alice", "news", b"one"));
     mles.say("two\nthr");
@@ -171,7 +171,8 @@ fn sub_joins_several_channels_at_once() {
     let mut peers = [server.accept(), server.accept()];
     for (peer, channel) in peers.iter_mut().zip(["a", "b"]) {
         assert!(
-            peer.read_frame()
+            peer.read_join()
+                .0
                 .body
                 .ends_with(&body("", channel, b"")[6..])
         );
@@ -244,7 +245,7 @@ fn chat_shows_joins_and_messages_and_sends_lines() {
     let server = FakeServer::start();
     let mut mles = Mles::start_listening(&server, &["chat", "lobby", "--uid", "alice"]);
     let mut peer = server.accept();
-    assert_eq!(peer.read_frame().body, body("alice", "lobby", b""));
+    assert_eq!(peer.read_join().0.body, body("alice", "lobby", b""));
     peer.send(&frame("bob", "lobby", ""));
     peer.send(&frame("bob", "lobby", "hi\x1b[2J"));
     mles.say("hello\n\n/quit\nignored\n");

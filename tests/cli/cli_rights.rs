@@ -125,3 +125,39 @@ fn check_config_shows_keys_and_rules_without_secrets() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_missing_right_is_told_apart_from_a_wrong_key_in_one_line() {
+    let folder = configured();
+    let config = path(&folder, "mles.toml");
+    let broker = Broker::start(&["--config", &config]);
+    let server = broker.server();
+    let (publish, subscribe, chat) = (
+        &["pub", "user.sensor-1", "hello"][..],
+        &["sub", "user.sensor-1"][..],
+        &["chat", "user.sensor-1"][..],
+    );
+    let nothing = "join refused: no right at all in this channel";
+    for (key, uid, args, expected) in [
+        (
+            "sensors",
+            "sensor-1",
+            subscribe,
+            "no subscribe right in channel \"user.sensor-1\"",
+        ),
+        ("sensors", "alice", subscribe, nothing),
+        ("sensors", "alice", publish, nothing),
+        ("default", "alice", chat, nothing),
+        ("wrong", "alice", publish, "join refused: wrong key"),
+        ("wrong", "alice", subscribe, "join refused: wrong key"),
+        ("wrong", "alice", chat, "join refused: wrong key"),
+    ] {
+        let key_file = path(&folder, key);
+        let mut command = mles();
+        command.args(args).args(["--uid", uid]);
+        command.args(["--server", &server, "--key-file", &key_file]);
+        let (code, stdout, stderr) = taken(&command.output().unwrap());
+        assert_eq!((code, &*stdout), (3, ""), "{args:?}: {stderr}");
+        assert_eq!(stderr, format!("mles: {expected}\n"), "{key} {args:?}");
+    }
+}

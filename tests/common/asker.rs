@@ -23,6 +23,10 @@ pub enum Event {
     Members(Notice),
     /// The broker is stopping: the milliseconds after which it wants the client back.
     Stopping(u64),
+    /// What the session may do has changed.
+    Rights(Vec<String>),
+    /// The broker closes the connection: the code, and the reason.
+    Close(u16, String),
 }
 
 /// A session that has asked for positions.
@@ -74,8 +78,10 @@ impl Asker {
         let join = encode_join(client.cid, client.key, &message, &request.into()).unwrap();
         client.stream.write_all(&join).unwrap();
         let first = client.try_receive_raw(PATIENCE).ok()??;
-        let Some(Notice::Welcome(welcome)) = Notice::decode(&first) else {
-            panic!("no welcome, but {first:?}");
+        let welcome = match Notice::decode(&first) {
+            Some(Notice::Welcome(welcome)) => welcome,
+            Some(Notice::Close { .. }) => return None,
+            _ => panic!("no welcome, but {first:?}"),
         };
         let mut position = welcome.position;
         position.offset -= welcome.replay;
@@ -84,6 +90,23 @@ impl Asker {
             welcome,
             position,
         })
+    }
+
+    /// Joins as [`Self::on`] does, where that is refused. Returns the code and the reason.
+    pub fn refused(mut client: Client, message: &[u8], request: ResumeRequest) -> (u16, String) {
+        let message = Message {
+            uid: &client.uid,
+            channel: &client.channel,
+            message,
+        };
+        let join = encode_join(client.cid, client.key, &message, &request.into()).unwrap();
+        client.stream.write_all(&join).unwrap();
+        let first = client.try_receive_raw(PATIENCE).unwrap().expect("a notice");
+        let Some(Notice::Close { code, reason }) = Notice::decode(&first) else {
+            panic!("not refused, but {first:?}");
+        };
+        client.assert_closed();
+        (code, reason.into())
     }
 
     /// The next event, hints of presence aside; `None` at the end of the stream or when nothing comes in time.
@@ -111,6 +134,10 @@ impl Asker {
                     Event::Members(notice)
                 }
                 Notice::Stopping { retry } => Event::Stopping(retry),
+                Notice::Rights { allowed } => {
+                    Event::Rights(allowed.into_iter().map(String::from).collect())
+                }
+                Notice::Close { code, reason } => Event::Close(code, reason.into()),
                 Notice::Welcome(welcome) => panic!("welcome once more: {welcome:?}"),
             });
         }
@@ -137,6 +164,14 @@ impl Asker {
         match self.next() {
             Event::Receipt(count, position) => (count, position.offset),
             other => panic!("{other:?} instead of a receipt"),
+        }
+    }
+
+    /// The next event, which must tell what the session may do.
+    pub fn rights(&mut self) -> String {
+        match self.next() {
+            Event::Rights(allowed) => allowed.join(" "),
+            other => panic!("{other:?} instead of rights"),
         }
     }
 

@@ -202,6 +202,13 @@ fn check_notice(frame: &[u8], (name, value): (&str, &Value)) {
         "stopping" => Notice::Stopping {
             retry: number(value, "retry"),
         },
+        "rights" => Notice::Rights {
+            allowed: names(&value["allowed"]),
+        },
+        "close" => Notice::Close {
+            code: number(value, "code").try_into().unwrap(),
+            reason: text(value, "reason").into(),
+        },
         other => panic!("no vector is checked that has {other}"),
     };
     assert_eq!(notice.encode(), frame);

@@ -59,6 +59,11 @@ fn notice() -> impl Strategy<Value = Notice> {
             left
         }),
         any::<u64>().prop_map(|retry| Notice::Stopping { retry }),
+        names().prop_map(|allowed| Notice::Rights { allowed }),
+        (any::<u16>(), "[a-zé]{0,30}").prop_map(|(code, reason)| Notice::Close {
+            code,
+            reason: reason.into(),
+        }),
     ]
 }
 

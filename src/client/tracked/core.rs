@@ -257,6 +257,7 @@ impl Core {
 
     /// Ends the connection, and the session if it does not reconnect.
     fn lost(&mut self, error: Option<Error>) {
+        let error = self.tracker.take_reason().or(error);
         if self.backoff.is_none() || !self.has_receiver {
             self.link = Link::Over;
             self.end = error;

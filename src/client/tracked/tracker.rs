@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::outgoing::Outgoing;
+use crate::client::error::Error;
 use crate::client::event::Event;
 use crate::client::identity::SessionIdentity;
 use crate::client::received::Received;
@@ -56,6 +57,8 @@ pub(in crate::client) struct Tracker {
     published: Option<u64>,
     /// Milliseconds after which the server of the present connection, which is stopping, wants this session back.
     retry: Option<u64>,
+    /// Why the server of the present connection is about to close it.
+    reason: Option<Error>,
     /// Recognises what was delivered before where positions do not tell; only in sessions that reconnect.
     matcher: Option<ReplayMatcher>,
     outgoing: Outgoing,
@@ -86,6 +89,7 @@ impl Tracker {
             is_doubtful: false,
             published: None,
             retry: None,
+            reason: None,
             matcher,
             outgoing,
         }
@@ -108,6 +112,11 @@ impl Tracker {
     /// Takes the milliseconds after which a server that was stopping wants this session back.
     pub(super) const fn take_retry(&mut self) -> Option<u64> {
         self.retry.take()
+    }
+
+    /// Takes the reason that the server has given for the end of the connection.
+    pub(super) const fn take_reason(&mut self) -> Option<Error> {
+        self.reason.take()
     }
 
     pub(super) const fn offer(&self) -> Offer {
@@ -140,6 +149,7 @@ impl Tracker {
         self.offer = Offer::Open;
         self.replay_left = 0;
         self.retry = None;
+        self.reason = None;
         self.is_doubtful = self.outgoing.is_in_flight();
         self.outgoing.rewind(identity, self.publisher.is_some());
         self.joins = self.joins.saturating_add(1);
@@ -228,6 +238,14 @@ impl Tracker {
                 self.replayed(missed, told);
             }
             Notice::Stopping { retry } => self.retry = Some(retry),
+            Notice::Rights { allowed } => told.push(Event::Rights { allowed }),
+            Notice::Close { code, reason } => {
+                let was_in = self.offer == Offer::Given;
+                self.reason = Some(match was_in {
+                    true => Error::Ended { code, reason },
+                    false => Error::Denied { code, reason },
+                });
+            }
             _ => {}
         }
     }

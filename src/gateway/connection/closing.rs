@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{WsConnection, WsSessions};
-use crate::gateway::refusal::for_websocket;
 use crate::protocol::BodyError;
 use crate::shard::ended::Ended;
+use crate::shard::farewell::for_refusal;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::see_off;
 use crate::websocket::{CloseCode, GreetingError, MessageError, WsFrameError, close_frame};
@@ -75,9 +75,9 @@ impl Closing {
         let (code, reason) = match self {
             Self::Gone(_) | Self::Closed | Self::Ended => return None,
             Self::RefusedByChannel(refusal) | Self::Refused(refusal) => {
-                return Some(for_websocket(refusal));
+                return Some(for_refusal(refusal));
             }
-            Self::Overdrawn => return Some(for_websocket(&Refusal::Overdrawn)),
+            Self::Overdrawn => return Some(for_refusal(&Refusal::Overdrawn)),
             Self::Fault(code, why) => (*code, why.as_str()),
             Self::Silent => (CloseCode::POLICY, "no answer to pings"),
             Self::Overdue => (
@@ -92,10 +92,10 @@ impl Closing {
     pub(crate) fn ended(&self) -> Ended {
         let error = match self {
             Self::Fault(_, why) => return Ended::Fault(why.as_str().into()),
-            Self::Refused(refusal) => return Ended::Fault(for_websocket(refusal).1.into()),
+            Self::Refused(refusal) => return Ended::Fault(for_refusal(refusal).1.into()),
             Self::Overdrawn => return Ended::Overdrawn,
             Self::Overdue => return Ended::Overdue,
-            Self::RefusedByChannel(refusal) => io::Error::other(for_websocket(refusal).1),
+            Self::RefusedByChannel(refusal) => io::Error::other(for_refusal(refusal).1),
             Self::Gone(error) => io::Error::new(error.kind(), error.to_string()),
             Self::Closed => io::Error::other("closed by the client"),
             Self::Ended => io::Error::other("another session of the connection was ended"),

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use crate::channel::{Encoding, NoticeEncoding, Unit};
 use crate::gateway::encoded_message::encoded_messages;
-use crate::gateway::framing::reason;
 use crate::protocol::{Notice, Position};
 use crate::shard::ended::Ended;
+use crate::shard::farewell::for_end;
 use crate::shard::framing::Framing;
 use crate::shard::labels::Transport;
 
@@ -106,7 +106,7 @@ fn read_event(event: &[u8]) -> Unit {
 
 /// Tells a client why its stream ends. It comes back by itself.
 fn close(ended: &Ended) -> Option<Bytes> {
-    let (_, reason) = reason(ended)?;
+    let (_, reason) = for_end(ended)?;
     let event = format!("event: close\ndata: {{\"reason\":\"{reason}\"}}\n\n");
     Some(event.into())
 }

@@ -8,29 +8,21 @@
 mod compare;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use crate::channel::{FrameRun, Origin, SessionId};
 use crate::peer::known::Digester;
 use crate::peer::merge::LinkMemory;
-use crate::protocol::{Cid, LinkHello, LinkNotice, LinkRefusal, frames};
+use crate::protocol::{LinkHello, LinkNotice, frames};
 use crate::shard::Shard;
 use crate::shard::ended::Ended;
 use crate::shard::ids::Home;
-use crate::shard::limits::Permit;
-use crate::shard::message::Socket;
 use crate::shard::refusal::Refusal;
 use crate::shard::room::Room;
 use crate::shard::sequence::Source;
 use crate::shard::session::{Session, SessionPhase};
-use crate::shard::stream::see_off;
 pub(in crate::shard) use compare::MAX_LATE;
-
-/// The longest time for telling a server why its link is refused.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The memory of a channel for the servers below, and those that are linked now.
 #[derive(Debug)]
@@ -113,30 +105,6 @@ impl Shard {
             return Err(Refusal::Ring);
         }
         Ok(())
-    }
-
-    /// Tells a server why its link is not taken, and closes the connection. The connection stays
-    /// counted until then.
-    pub(crate) fn refuse_link(
-        self: &Rc<Self>,
-        socket: Socket,
-        permit: Permit,
-        link: u64,
-        cid: Cid,
-        why: LinkRefusal,
-    ) {
-        let notice = LinkNotice::Refused(why).encode(link, cid);
-        if let Ok((mut reader, writer)) = socket.attach() {
-            self.spawn(async move {
-                let farewell = async {
-                    // If the server does not take it, the reason stays untold.
-                    let _ = timeout(PATIENCE, writer.write_all(notice)).await;
-                    writer.finish();
-                    see_off(&mut reader).await;
-                };
-                permit.unless_let_go(farewell).await;
-            });
-        }
     }
 
     /// Ends the session before of a link that has come again.

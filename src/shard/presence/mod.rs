@@ -205,9 +205,7 @@ impl Room {
         if let Some(uid) = uid.filter(|_| presence.is_watched()) {
             presence.watchers.changes.leave(uid);
         }
-        if presence.watchers.leave(session) {
-            presence.asked_at = Instant::now();
-        }
+        self.forget_watcher(session);
         if self.channel.is_empty() {
             self.answer_those_who_wait();
         }

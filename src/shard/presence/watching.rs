@@ -107,10 +107,7 @@ impl Shard {
         let Some(names) = members.and_then(|members| members.local.list_anew(key)) else {
             return;
         };
-        let channel = match session.home {
-            Home::Owned(at) => registry.room(at).map(|room| room.id),
-            Home::Relayed(at) => registry.relay_at(at).map(|relay| relay.id),
-        };
+        let channel = registry.id_of(session.home);
         drop(registry);
         match channel {
             Some(channel) if channel.owner == self.id => self.list_members_anew(channel, names),
@@ -118,6 +115,14 @@ impl Shard {
                 self.request(channel.owner, Request::ListMembers { channel, names });
             }
             None => {}
+        }
+    }
+
+    /// Tells a session nothing more of who is there.
+    pub(in crate::shard) fn forget_watcher(&self, channel: ChannelId, session: SessionId) {
+        let mut registry = self.registry.borrow_mut();
+        if let Some(room) = registry.room_of(channel) {
+            room.forget_watcher(session);
         }
     }
 
@@ -196,6 +201,15 @@ impl Shard {
 }
 
 impl Room {
+    /// Forgets a session that has watched.
+    pub(super) fn forget_watcher(&mut self, session: SessionId) {
+        if let Some(presence) = &mut self.presence
+            && presence.watchers.leave(session)
+        {
+            presence.asked_at = Instant::now();
+        }
+    }
+
     /// Returns when those who watch are to be told, if that is not arranged yet. To who waits for the list that is now,
     /// or an interval after the last time; changes are collected for an interval.
     fn schedule_news(&mut self, now: Instant) -> Option<Instant> {

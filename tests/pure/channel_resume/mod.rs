@@ -315,7 +315,7 @@ impl World {
                     self.owes_members = false;
                 }
             }
-            Notice::Members { .. } | Notice::Changes { .. } | Notice::Stopping { .. } => {}
+            _ => {}
         }
         Ok(())
     }

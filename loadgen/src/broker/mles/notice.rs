@@ -25,7 +25,11 @@ pub(super) fn from_frame(frame: &[u8]) -> Result<Option<PositionNotice>, WireErr
         Notice::Welcome(welcome) => Some(PositionNotice::Welcome(welcome)),
         Notice::Receipt { count, position } => Some(PositionNotice::Receipt { count, position }),
         Notice::Gap { missed, .. } => Some(PositionNotice::Gap { missed }),
-        Notice::Members { .. } | Notice::Changes { .. } | Notice::Stopping { .. } => None,
+        Notice::Members { .. }
+        | Notice::Changes { .. }
+        | Notice::Stopping { .. }
+        | Notice::Rights { .. }
+        | Notice::Close { .. } => None,
     })
 }
 
