@@ -11,7 +11,7 @@
 # Settings are MLES_ variables, or come from a file: mount it, and end the command with `serve --config FILE`. A stop takes
 # up to ten seconds by default, after which `docker stop` kills: give it more with -t.
 
-FROM rust:1.88-slim-bookworm AS build
+FROM rust:1.90-slim-bookworm AS build
 # For the cryptography of TLS, which is partly C.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -99,6 +99,8 @@ pub use settings::{
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;
+#[cfg(feature = "store")]
+pub use store::OpenStoreError;
 
 /// Runs the programs that the README shows.
 #[cfg(all(doctest, feature = "client", feature = "server"))]

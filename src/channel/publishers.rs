@@ -29,7 +29,7 @@ pub struct Published {
 
 impl Published {
     /// Counts messages that have the offsets from `first` to `last`.
-    pub(super) fn add(&mut self, (first, last): (u64, u64)) {
+    pub(crate) fn add(&mut self, (first, last): (u64, u64)) {
         if self.count == 0 {
             (self.first, self.first_end) = (first, last);
         }

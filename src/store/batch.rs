@@ -22,6 +22,25 @@ pub(crate) struct Batch {
     pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
+impl Batch {
+    /// Returns the bytes of the frames in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.saved_runs().map(|run| run.run.bytes().len()).sum()
+    }
+
+    /// Returns the number of runs in it.
+    pub(super) fn runs(&self) -> usize {
+        self.saved_runs().count()
+    }
+
+    fn saved_runs(&self) -> impl Iterator<Item = &StoredRun> {
+        self.changes.iter().flat_map(|change| match change {
+            Change::Save(saved) => saved.runs.as_slice(),
+            Change::Forget(_) => &[],
+        })
+    }
+}
+
 /// What changes of one channel.
 #[derive(Debug)]
 pub(crate) enum Change {

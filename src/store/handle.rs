@@ -1,63 +1,117 @@
-//! What shards have of a store: the way to its writer, and how that does.
+//! The end of a store that shards have.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::{Batch, ChannelKey, LoadedChannel, StoreStatus};
+use super::batch::{Batch, ChannelKey, LoadedChannel};
+use super::status::StoreStatus;
 
-/// What was in a store when it was opened.
+/// What a store had at the start.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// Its channels, those that were used last first.
+    /// The channels that go on. Those with the newest messages come first.
     pub(crate) channels: Vec<LoadedChannel>,
-    /// The secret that names of publishers are made with.
+    /// A secret of this store, for names of publishers.
     pub(crate) secret: u128,
+    /// Channels that were forgotten, as they are not kept on disk any more.
     pub(crate) unwanted: usize,
+    /// Channels that were forgotten, as there is no memory for them.
     pub(crate) too_many: usize,
 }
 
-/// The way to the writer of a store.
+/// Most batches that wait for the writer. A shard hands over one at a time.
+const QUEUE: usize = 1024;
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write a batch.
+    Write(Batch),
+    /// End, and record that nothing is missing.
+    Close,
+    /// End.
+    Abandon,
+}
+
+/// A store that takes batches.
+///
+/// When it is dropped without being closed, what waits is written, and the next start takes the store for one of a server
+/// that was killed.
 #[derive(Debug)]
 pub(crate) struct StoreHandle {
-    batches: Sender<Batch>,
-    next_key: Arc<AtomicU64>,
+    commands: Sender<Command>,
+    next_key: AtomicU64,
     status: Arc<StoreStatus>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl StoreHandle {
-    /// Creates the way to a writer that takes what comes out of the other end, for `shards` shards. New channels get keys
-    /// from `next_key` on.
-    pub(crate) fn new(shards: usize, next_key: ChannelKey) -> (Self, Receiver<Batch>) {
-        // Each shard has one batch on its way at most, and one more when it begins.
-        let (batches, writer) = crossbeam_channel::bounded(2 * shards);
+    /// Creates a handle whose first new channel gets the key after `highest_key`, and what its batches come out of.
+    pub(super) fn new(highest_key: u64) -> (Self, Receiver<Command>) {
+        let (commands, receiver) = bounded(QUEUE);
         let handle = Self {
-            batches,
-            next_key: Arc::new(AtomicU64::new(next_key.0)),
+            commands,
+            next_key: AtomicU64::new(highest_key + 1),
             status: Arc::default(),
+            writer: Mutex::new(None),
         };
-        (handle, writer)
+        (handle, receiver)
     }
 
-    /// Hands over a batch. Never blocks.
+    /// Gives it the thread that takes its batches.
+    pub(super) fn attach(&mut self, writer: JoinHandle<()>) {
+        self.writer = Mutex::new(Some(writer));
+    }
+
+    /// Hands over a batch, which its `done` is told of.
     ///
     /// # Errors
     ///
-    /// The batch, if there is no room for it or the writer is gone.
+    /// With the batch when too many wait, or when the writer has ended. Nothing of it is written then.
     pub(crate) fn submit(&self, batch: Batch) -> Result<(), Batch> {
-        let sent = self.batches.try_send(batch);
-        sent.map_err(crossbeam_channel::TrySendError::into_inner)
+        let sent = self.commands.try_send(Command::Write(batch));
+        sent.map_err(|error| match error {
+            TrySendError::Full(Command::Write(batch))
+            | TrySendError::Disconnected(Command::Write(batch)) => batch,
+            _ => unreachable!("a batch was sent"),
+        })
     }
 
-    /// Returns a key that no other channel has or had.
+    /// Returns the key of a channel that is opened anew. None is given twice, also not after a restart as long as the
+    /// store has the channel.
     pub(crate) fn next_key(&self) -> ChannelKey {
         ChannelKey(self.next_key.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns how the writer does.
+    /// Returns how the store is doing.
     pub(crate) fn status(&self) -> &Arc<StoreStatus> {
         &self.status
+    }
+
+    /// Writes what waits, and records that nothing is missing if all of that is written: to be called when every shard has
+    /// handed over everything. Blocks until that is on disk. What is handed over later comes back.
+    pub(crate) fn close(&self) {
+        self.end(Command::Close);
+    }
+
+    /// Has the writer end, and waits for it.
+    fn end(&self, command: Command) {
+        let writer = self.writer.lock();
+        let Some(writer) = writer.unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        // It fails when the writer has ended by itself, which it never does.
+        let _ = self.commands.send(command);
+        let _ = writer.join();
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        self.end(Command::Abandon);
     }
 }
 
@@ -65,20 +119,23 @@ impl StoreHandle {
 impl StoreHandle {
     /// Creates a handle for tests, and what its batches come out of.
     pub(crate) fn for_tests() -> (Self, TestWriter) {
-        let (handle, batches) = Self::new(64, ChannelKey(1));
-        (handle, TestWriter(batches))
+        let (handle, commands) = Self::new(0);
+        (handle, TestWriter(commands))
     }
 }
 
 /// Takes batches in place of a writer.
 #[cfg(test)]
 #[derive(Debug)]
-pub(crate) struct TestWriter(Receiver<Batch>);
+pub(crate) struct TestWriter(Receiver<Command>);
 
 #[cfg(test)]
 impl TestWriter {
     /// Returns the batch that has waited longest; `None` if none waits.
     pub(crate) fn next(&self) -> Option<Batch> {
-        self.0.try_recv().ok()
+        match self.0.try_recv().ok()? {
+            Command::Write(batch) => Some(batch),
+            Command::Close | Command::Abandon => None,
+        }
     }
 }

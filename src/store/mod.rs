@@ -8,8 +8,26 @@
 //! It must not know sessions or settings of channels, nor decide what a history keeps.
 
 mod batch;
+#[cfg(feature = "store")]
+mod contents;
+#[cfg(feature = "store")]
+mod database;
+#[cfg(feature = "store")]
+mod engine;
 mod handle;
+#[cfg(feature = "store")]
+mod load;
+#[cfg(feature = "store")]
+mod marker;
+#[cfg(feature = "store")]
+mod open;
+#[cfg(feature = "store")]
+mod record;
 mod status;
+#[cfg(all(test, feature = "store", not(mles_loom)))]
+mod tests;
+#[cfg(feature = "store")]
+mod writer;
 
 use std::sync::Arc;
 
@@ -22,7 +40,11 @@ pub(crate) use batch::{
 #[cfg(test)]
 pub(crate) use handle::TestWriter;
 pub(crate) use handle::{Loaded, StoreHandle};
-pub(crate) use status::StoreStatus;
+#[cfg(feature = "store")]
+pub use open::OpenStoreError;
+#[cfg(feature = "store")]
+pub(crate) use open::open;
+pub(crate) use status::{StoreFailure, StoreStatus};
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]

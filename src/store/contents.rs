@@ -1,0 +1,264 @@
+//! What is on disk of each channel, as far as the writer must know it to go on.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
+
+use super::batch::{Change, ChannelKey, SavedChannel, StoredRun};
+use super::engine::{Engine, EngineError, Table, Write};
+use super::record::{ChannelRecord, PublisherRecord, channel_key, encode_run, key_in, read_key_in};
+use crate::channel::PublisherId;
+
+/// The channels of a store.
+#[derive(Debug, Default)]
+pub(super) struct Contents(HashMap<ChannelKey, OnDisk>);
+
+/// What is on disk of a channel.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    pub(super) record: ChannelRecord,
+    /// Its runs, oldest first.
+    pub(super) runs: VecDeque<RunOnDisk>,
+    /// Records of forgotten publishers, each with the offset up to which runs may name it. Those offsets never fall.
+    pub(super) forgotten: VecDeque<(u64, PublisherId)>,
+    /// Offset of the last message that is in a run with a publisher; 0 if there was none.
+    pub(super) named: u64,
+}
+
+/// A run on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RunOnDisk {
+    /// Offset of its last message.
+    pub(super) end: u64,
+    /// Bytes of its frames.
+    pub(super) len: u64,
+}
+
+impl OnDisk {
+    /// Creates that of a channel without runs.
+    pub(super) fn new(record: ChannelRecord) -> Self {
+        Self {
+            record,
+            runs: VecDeque::new(),
+            forgotten: VecDeque::new(),
+            named: 0,
+        }
+    }
+
+    /// Returns the bytes of frames in its runs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.len).sum()
+    }
+}
+
+/// Returns the offset of the first message of a run.
+fn start(run: &StoredRun) -> u64 {
+    (run.end + 1).saturating_sub(run.messages.into())
+}
+
+impl Contents {
+    /// Adds a channel.
+    pub(super) fn insert(&mut self, channel: OnDisk) {
+        self.0.insert(channel.record.state.key, channel);
+    }
+
+    /// Returns a channel.
+    pub(super) fn get_mut(&mut self, channel: ChannelKey) -> Option<&mut OnDisk> {
+        self.0.get_mut(&channel)
+    }
+
+    /// Returns all channels, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OnDisk> {
+        self.0.values_mut()
+    }
+
+    /// Returns all channels.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OnDisk> {
+        self.0.values()
+    }
+
+    /// Returns the highest key that a channel has; 0 if there is none.
+    pub(super) fn highest_key(&self) -> u64 {
+        self.0.keys().map(|key| key.0).max().unwrap_or_default()
+    }
+
+    /// Checks that a change leaves a history without gaps: what is written is expected to be so when it is loaded.
+    pub(super) fn check(&self, change: &Change) -> Result<(), &'static str> {
+        let Change::Save(saved) = change else {
+            return Ok(());
+        };
+        let mut runs = saved.runs.iter().filter(|run| run.messages > 0).peekable();
+        let begin = runs.peek().map_or(u64::MAX, |run| start(run));
+        let on_disk = self.0.get(&saved.state.key);
+        let stays = |run: &&RunOnDisk| run.end < begin && run.end >= saved.first;
+        let mut last = on_disk.and_then(|known| known.runs.iter().rev().find(stays).map(|r| r.end));
+        for run in runs {
+            if last.is_some_and(|last| last + 1 != start(run)) {
+                return Err("its offsets have a gap");
+            }
+            last = Some(run.end);
+        }
+        match last {
+            Some(last) if last != saved.state.newest => {
+                Err("it does not end with its newest message")
+            }
+            None if saved.first <= saved.state.newest => Err("messages are missing"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies a change that was checked, and appends what is to be written for it.
+    pub(super) fn apply(
+        &mut self,
+        change: Change,
+        engine: &dyn Engine,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), EngineError> {
+        match change {
+            Change::Save(saved) => {
+                self.save(*saved, writes);
+                Ok(())
+            }
+            Change::Forget(channel) => self.forget(channel, engine, writes),
+        }
+    }
+
+    fn save(&mut self, saved: SavedChannel, writes: &mut Vec<Write>) {
+        let SavedChannel {
+            state,
+            first,
+            runs,
+            publishers,
+        } = saved;
+        let (channel, newest) = (state.key, state.newest);
+        let on_disk = self.0.entry(channel).or_insert_with(|| {
+            OnDisk::new(ChannelRecord {
+                state: state.clone(),
+                first,
+                runs: 0,
+                bytes: 0,
+                newest_at: SystemTime::UNIX_EPOCH,
+            })
+        });
+        on_disk.record.state = state;
+        on_disk.record.first = first;
+        let runs = runs.into_iter().filter(|run| run.messages > 0);
+        let mut runs = runs.peekable();
+        let begin = runs.peek().map_or(u64::MAX, start);
+        while let Some(&run) = on_disk.runs.back()
+            && run.end >= begin
+        {
+            on_disk.runs.pop_back();
+            on_disk.delete_run(channel, run, writes);
+        }
+        while let Some(&run) = on_disk.runs.front()
+            && run.end < first
+        {
+            on_disk.runs.pop_front();
+            on_disk.delete_run(channel, run, writes);
+        }
+        for run in runs {
+            on_disk.add_run(channel, &run, writes);
+        }
+        for (publisher, known) in publishers {
+            let record = match known {
+                Some(known) => Some(PublisherRecord::Known(known)),
+                None if on_disk.named >= first => {
+                    on_disk.forgotten.push_back((newest, publisher));
+                    Some(PublisherRecord::Forgotten(newest))
+                }
+                None => None,
+            };
+            if matches!(record, Some(PublisherRecord::Known(_))) {
+                on_disk.forgotten.retain(|&(_, other)| other != publisher);
+            }
+            writes.push(publisher_write(channel, publisher, record));
+        }
+        while let Some(&(end, publisher)) = on_disk.forgotten.front()
+            && end < first
+        {
+            on_disk.forgotten.pop_front();
+            writes.push(publisher_write(channel, publisher, None));
+        }
+        writes.push(on_disk.record_write());
+    }
+
+    fn forget(
+        &mut self,
+        channel: ChannelKey,
+        engine: &dyn Engine,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), EngineError> {
+        let Some(on_disk) = self.0.remove(&channel) else {
+            return Ok(());
+        };
+        let runs = on_disk.runs.iter().map(|run| key_in(channel, run.end));
+        writes.extend(runs.map(|key| Write {
+            table: Table::Runs,
+            key,
+            value: None,
+        }));
+        engine.scan_keys(Table::Publishers, &channel_key(channel), &mut |key| {
+            if let Some((channel, publisher)) = read_key_in(key) {
+                writes.push(publisher_write(channel, PublisherId(publisher), None));
+            }
+        })?;
+        writes.push(Write {
+            table: Table::Channels,
+            key: channel_key(channel),
+            value: None,
+        });
+        Ok(())
+    }
+}
+
+impl OnDisk {
+    fn add_run(&mut self, channel: ChannelKey, run: &StoredRun, writes: &mut Vec<Write>) {
+        let len = run.run.bytes().len() as u64;
+        self.runs.push_back(RunOnDisk { end: run.end, len });
+        self.record.runs += 1;
+        self.record.bytes += len;
+        self.record.newest_at = run.at;
+        if run.publisher.is_some() {
+            self.named = run.end;
+        }
+        let (key, value) = encode_run(channel, run);
+        writes.push(Write {
+            table: Table::Runs,
+            key,
+            value: Some(value),
+        });
+    }
+
+    /// Counts a run that was taken out.
+    fn delete_run(&mut self, channel: ChannelKey, run: RunOnDisk, writes: &mut Vec<Write>) {
+        self.record.runs -= 1;
+        self.record.bytes -= run.len;
+        writes.push(Write {
+            table: Table::Runs,
+            key: key_in(channel, run.end),
+            value: None,
+        });
+    }
+
+    /// Returns what is to be written for its state.
+    pub(super) fn record_write(&self) -> Write {
+        let (key, value) = self.record.encode();
+        Write {
+            table: Table::Channels,
+            key,
+            value: Some(value),
+        }
+    }
+}
+
+fn publisher_write(
+    channel: ChannelKey,
+    publisher: PublisherId,
+    record: Option<PublisherRecord>,
+) -> Write {
+    Write {
+        table: Table::Publishers,
+        key: key_in(channel, publisher.0),
+        value: record.map(|record| record.encode(channel, publisher).1),
+    }
+}
