@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
 
 use serde_json::Value;
@@ -310,7 +310,40 @@ fn top_needs_a_terminal_and_shows_the_server_in_one() {
     let _alice = server.subscriber("room");
     let (code, _, err) = ask(&["top", "--admin", &server.admin]);
     assert_eq!((code, err.lines().count()), (2, 1), "{err}");
-    // `script` gives it one.
+    let Some((mut terminal, mut screen, mut shown)) = top_in_a_terminal(&server) else {
+        return;
+    };
+    terminal.stdin.take().unwrap().write_all(b"q").unwrap();
+    screen.read_to_string(&mut shown).unwrap();
+    assert_eq!(terminal.wait().unwrap().code(), Some(0), "{shown}");
+    // The terminal is as it was: out of the alternate screen.
+    assert!(shown.contains("\u{1b}[?1049l"), "{shown:?}");
+}
+
+/// A terminal that is closed with `mles top` in it takes the program with it.
+#[test]
+fn top_ends_with_its_terminal() {
+    let server = Server::start(&[]);
+    let _alice = server.subscriber("room");
+    let Some((mut terminal, _screen, shown)) = top_in_a_terminal(&server) else {
+        return;
+    };
+    let children = format!("/proc/{0}/task/{0}/children", terminal.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    let top = children.split_whitespace().next().expect(&shown).to_owned();
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    // Its new parent may be slow to collect it.
+    let is_running = || {
+        std::fs::read_to_string(format!("/proc/{top}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    wait_until("mles top has ended", || !is_running());
+}
+
+/// Runs `mles top` in a terminal that `script` gives it, and returns it once it shows the channel `room`, with what it
+/// has shown. `None` if there is no `script` here.
+fn top_in_a_terminal(server: &Server) -> Option<(Child, ChildStdout, String)> {
     let program = env!("CARGO_BIN_EXE_mles");
     let mut terminal = Command::new("script");
     terminal.args([
@@ -326,19 +359,18 @@ fn top_needs_a_terminal_and_shows_the_server_in_one() {
         .stdout(Stdio::piped());
     let mut terminal = match terminal.spawn() {
         Ok(terminal) => terminal,
-        Err(error) => return eprintln!("SKIPPED cli_admin::top: no `script`: {error}"),
+        Err(error) => {
+            eprintln!("SKIPPED cli_admin::top: no `script`: {error}");
+            return None;
+        }
     };
-    let mut shown = String::new();
     let mut screen = terminal.stdout.take().unwrap();
+    let mut shown = String::new();
     while !(shown.contains("channels") && shown.contains("room") && shown.contains("quits")) {
         let mut bytes = [0; 4096];
         let n = screen.read(&mut bytes).unwrap();
         assert!(n > 0, "it ended: {shown}");
         shown.push_str(&String::from_utf8_lossy(&bytes[..n]));
     }
-    terminal.stdin.take().unwrap().write_all(b"q").unwrap();
-    screen.read_to_string(&mut shown).unwrap();
-    assert_eq!(terminal.wait().unwrap().code(), Some(0), "{shown}");
-    // The terminal is as it was: out of the alternate screen.
-    assert!(shown.contains("\u{1b}[?1049l"), "{shown:?}");
+    Some((terminal, screen, shown))
 }

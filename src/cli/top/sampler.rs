@@ -11,9 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
 use crate::cli::admin::{AdminClient, AdminError, ChannelOrder, Snapshot};
+use crate::cli::exit;
 
 /// Time from one question to the next.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Longest time that giving the terminal back may take.
+const GRACE: Duration = Duration::from_millis(500);
 /// Most channels and members that are asked for: more than a terminal has lines.
 const LIMIT: usize = 100;
 
@@ -81,7 +84,8 @@ fn sample(client: &AdminClient, order: &Mutex<ChannelOrder>, updates: &Sender<Up
     }
 }
 
-/// Tells of SIGTERM and SIGHUP, so that the terminal is given back as it was.
+/// Tells of SIGTERM and SIGHUP, so that the terminal is given back as it was. Ends the process if that takes too long:
+/// crossterm reads for ever from a terminal that is gone.
 fn watch_signals(updates: Sender<Update>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut hangup) = {
@@ -94,14 +98,16 @@ fn watch_signals(updates: Sender<Update>) -> io::Result<()> {
     thread::Builder::new()
         .name("mles-signals".to_owned())
         .spawn(move || {
-            runtime.block_on(async {
+            let signal = runtime.block_on(async {
                 tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
+                    _ = terminate.recv() => SignalKind::terminate(),
+                    _ = hangup.recv() => SignalKind::hangup(),
                 }
             });
             // Nobody wants to know once the program ends anyway.
             let _ = updates.send(Update::Stop);
+            thread::sleep(GRACE);
+            std::process::exit(exit::by_signal(signal).into());
         })?;
     Ok(())
 }
