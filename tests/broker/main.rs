@@ -28,6 +28,7 @@ mod presence;
 mod proxy_header;
 mod rates;
 mod reload;
+mod reload_transports;
 mod resume;
 mod resume_publishers;
 mod resume_slow;
