@@ -76,6 +76,9 @@ pub(crate) enum Denied {
          could use it"
     )]
     TokenInClear,
+    /// A token was shown by a session that has not joined with one.
+    #[error("the session has not joined with a token, so none can take its place")]
+    NoTokenBefore,
     /// The secret in an HTTP request is not the one that all clients share.
     #[error("wrong key")]
     WrongSecret,
@@ -115,6 +118,11 @@ impl Denied {
                 | Self::WrongSecret
                 | Self::Token(TokenError::Signature)
         )
+    }
+
+    /// Returns `true` if the time of a token is up.
+    pub(crate) const fn is_expiry(&self) -> bool {
+        matches!(self, Self::Token(TokenError::Expired))
     }
 
     /// Returns the reason as its client may be told it: without what the client has said itself.

@@ -169,6 +169,39 @@ impl Access {
         self.rights(entry, grant, uid, channel)
     }
 
+    /// Returns what a client proves by a token that it shows in the place of the one it has joined with.
+    ///
+    /// # Errors
+    ///
+    /// The token is not good.
+    pub(crate) fn verify(
+        &self,
+        token: ShownToken<'_>,
+        now: SystemTime,
+    ) -> Result<Arc<Grant>, Denied> {
+        self.by_token(token, now)
+    }
+
+    /// Returns the rights of a session of `uid` in `channel` whose client has proved `grant` by another token than the
+    /// one it has joined with.
+    ///
+    /// # Errors
+    ///
+    /// The rights stay those that they are: the session has not joined with a token, or the new one does not let it be
+    /// in its channel.
+    pub(crate) fn replace(
+        &self,
+        rights: &Rights,
+        grant: &Arc<Grant>,
+        uid: &str,
+        channel: &str,
+    ) -> Result<Rights, Denied> {
+        if !rights.are_by_token() {
+            return Err(Denied::NoTokenBefore);
+        }
+        self.rights(rights.entry, Some(grant.clone()), uid, channel)
+    }
+
     /// Returns when the rights are over; `None` if they are not bounded in time.
     pub(crate) fn expiry(&self, rights: &Rights) -> Option<SystemTime> {
         match rights.grant()? {

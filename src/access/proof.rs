@@ -95,6 +95,16 @@ impl RequestProof {
         }
     }
 
+    /// Takes what the client has proved by another token, if it has shown one before that is for the same uid.
+    pub(crate) fn renew(&mut self, grant: &Arc<Grant>) {
+        if let Some(before) = &mut self.grant
+            && matches!(**before, Grant::Token(_))
+            && before.subject() == grant.subject()
+        {
+            *before = grant.clone();
+        }
+    }
+
     /// Returns `true` if the request has not shown anything.
     pub(super) const fn is_empty(&self) -> bool {
         self.grant.is_none() && self.fault.is_none() && self.hashes.is_empty()

@@ -117,6 +117,11 @@ impl Rights {
         self.grant.as_deref()
     }
 
+    /// Returns `true` if its client has shown a token, and so may show others.
+    pub(crate) fn are_by_token(&self) -> bool {
+        matches!(self.grant(), Some(Grant::Token(_)))
+    }
+
     /// Returns who the client is by what it has proved; `None` if nothing had to be proved.
     pub(crate) fn subject(&self) -> Option<Subject<'_>> {
         self.grant().map(Grant::subject)

@@ -316,16 +316,18 @@ impl<T> Fanout<T> {
         dropped
     }
 
-    /// Queues a notice for a member, if it has asked for positions.
-    pub(crate) fn notify(&mut self, key: MemberKey, notice: &Notice) {
+    /// Queues a notice for a member, if it has asked for positions. Returns `true` if it has.
+    pub(crate) fn notify(&mut self, key: MemberKey, notice: &Notice) -> bool {
         let Some(member) = self.members.get_mut(key) else {
-            return;
+            return false;
         };
-        if let Some(tracking) = &member.form.tracking {
-            let notice = tracking.encode(notice);
-            member.outbox.push(notice);
-            self.mark_dirty(key);
-        }
+        let Some(tracking) = &member.form.tracking else {
+            return false;
+        };
+        let notice = tracking.encode(notice);
+        member.outbox.push(notice);
+        self.mark_dirty(key);
+        true
     }
 
     /// Leaves the first `bytes` bytes of the next run out for a member.

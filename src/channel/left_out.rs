@@ -11,8 +11,8 @@ use crate::protocol::{Notice, Position};
 ///
 /// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
 /// and a gap for what was behind it. Notices that were there are left out like messages, and are part of the new
-/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so do the rights that it was told of last, and that the
-/// server is stopping.
+/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so do what it was told last of its
+/// rights and of its token, and that the server is stopping.
 pub(super) struct LeftOut<'a> {
     form: &'a Form,
     pub(super) dropped: Dropped,
@@ -29,6 +29,8 @@ pub(super) struct LeftOut<'a> {
     stopping: Option<Bytes>,
     /// The last that it was told of its rights, which stays.
     rights: Option<Bytes>,
+    /// The last that it was told of its token, which stays.
+    token: Option<Bytes>,
 }
 
 impl<'a> LeftOut<'a> {
@@ -43,6 +45,7 @@ impl<'a> LeftOut<'a> {
             members: false,
             stopping: None,
             rights: None,
+            token: None,
         }
     }
 
@@ -98,6 +101,7 @@ impl<'a> LeftOut<'a> {
             Notice::Rights { .. } => self.rights = Some(Bytes::copy_from_slice(unit)),
             // Nothing is queued behind it, and nothing of it is kept.
             Notice::Close { .. } => {}
+            Notice::Token { .. } => self.token = Some(Bytes::copy_from_slice(unit)),
             Notice::Stopping { .. } => self.stopping = Some(Bytes::copy_from_slice(unit)),
         }
     }
@@ -126,6 +130,7 @@ impl<'a> LeftOut<'a> {
             });
         }
         out.extend_from_slice(self.rights.as_deref().unwrap_or_default());
+        out.extend_from_slice(self.token.as_deref().unwrap_or_default());
         out.extend_from_slice(self.stopping.as_deref().unwrap_or_default());
         out.freeze()
     }

@@ -15,6 +15,7 @@
 mod closing;
 mod intake;
 mod join;
+mod token;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -44,6 +45,9 @@ use crate::websocket::{Assembly, WsFrameError, max_payload, scan};
 use closing::Closing;
 pub(super) use closing::FAREWELL;
 use intake::IncomingRun;
+
+/// Length of the mark of a message, in bytes.
+const MARK_LEN: usize = 1;
 
 /// A WebSocket connection whose handshake is over.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ enum WsSessions {
     Many(HashMap<Box<str>, HashMap<Box<str>, WsSession>>),
     /// That of Mles v2.
     One(WsSession),
+    /// That of Mles v2 whose client marks what it sends.
+    Marked(WsSession),
 }
 
 impl WsSessions {
@@ -89,7 +95,7 @@ impl WsSessions {
         let (many, one) = match self {
             Self::None => (None, None),
             Self::Many(many) => (Some(many), None),
-            Self::One(one) => (None, Some(one)),
+            Self::One(one) | Self::Marked(one) => (None, Some(one)),
         };
         let many = many.into_iter().flatten();
         many.flat_map(|(_, sessions)| sessions.values()).chain(one)
@@ -188,6 +194,7 @@ impl WsConnection {
         let max_body = limits.max_body;
         let fitting = match &self.sessions {
             WsSessions::One(member) => max_payload(max_body, &member.names),
+            WsSessions::Marked(member) => MARK_LEN + max_payload(max_body, &member.names),
             WsSessions::None | WsSessions::Many(_) => max_body,
         };
         fitting.min(limits.max_message)

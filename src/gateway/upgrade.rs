@@ -38,7 +38,7 @@ pub(super) fn accept(
         Offer::Ours(subprotocol) => subprotocol,
         Offer::Nothing => Subprotocol::Mles,
         Offer::Others => {
-            let why = "the subprotocols here are mles-websocket and mles-websocket.resume";
+            let why = "the subprotocols here are mles-websocket, mles-websocket.resume and mles-websocket.token";
             return Err(Refusal::Fault(why.to_owned()).into());
         }
     };

@@ -11,12 +11,13 @@ use tokio::net::TcpStream;
 use crate::access::{Proof, Rights, ShownToken};
 use crate::channel::FrameRun;
 use crate::protocol::{
-    BodyCheck, Cid, FrameHeader, HEADER_LEN, JoinExtensions, LinkNotice, Message, ResumeRequest,
-    ResyncLimits, frame_len, is_resync, resync_join, resync_link, take_extensions,
+    BodyCheck, Cid, FrameError, FrameHeader, HEADER_LEN, JoinExtensions, LinkNotice, Message,
+    NOTICE_MAGIC, ResumeRequest, ResyncLimits, Scan, frame_len, is_resync, resync_join,
+    resync_link, scan, scan_with_notices, take_extensions,
 };
 use crate::settings::Limits;
 use crate::shard::farewell::refusal_notice;
-use crate::shard::input::{Frames, Input, Next};
+use crate::shard::input::{Input, Next, Scanner};
 use crate::shard::labels::Transport;
 use crate::shard::layered::Layered;
 use crate::shard::links::received_resync::ReceivedResync;
@@ -206,9 +207,8 @@ async fn read_first(
     shard: &Rc<Shard>,
     reader: &mut (impl AsyncRead + Unpin),
 ) -> Result<(FrameRun, Early), Refusal> {
-    let frames = Frames {
+    let frames = FirstFrames {
         max_body: shard.max_body(),
-        check: &BodyCheck::Off,
     };
     let mut input = ChargedInput {
         shard,
@@ -254,6 +254,24 @@ async fn read_first(
             (None, Some(error)) => return Err(error.into()),
             (None, None) => {}
         }
+    }
+}
+
+/// Scans for the first frame of a client, and what it has sent behind that: a token may be among it, and whether the client
+/// may show one is known when it has joined.
+struct FirstFrames {
+    /// Largest body in bytes.
+    max_body: usize,
+}
+
+impl Scanner for FirstFrames {
+    type Error = FrameError;
+
+    fn scan(&self, buf: &[u8]) -> Scan {
+        if buf.first() == Some(&NOTICE_MAGIC) {
+            return scan(buf, self.max_body, &BodyCheck::Off);
+        }
+        scan_with_notices(buf, self.max_body, &BodyCheck::Off).0
     }
 }
 

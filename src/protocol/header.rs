@@ -80,19 +80,30 @@ impl HeaderStart {
     /// Reads the start of the frame at `buf[at..]`.
     #[inline]
     pub(super) fn read(buf: &[u8], at: usize, max_body: usize) -> Result<Self, FrameError> {
+        Self::read_after(MAGIC, buf, at, max_body)
+    }
+
+    /// Reads the start of the frame at `buf[at..]`, whose first byte has to be `magic`.
+    #[inline]
+    pub(super) fn read_after(
+        magic: u8,
+        buf: &[u8],
+        at: usize,
+        max_body: usize,
+    ) -> Result<Self, FrameError> {
         let buf = &buf[at..];
         let Some(word) = buf.first_chunk().map(|word| u32::from_be_bytes(*word)) else {
             return match buf.first() {
-                Some(&found) if found != MAGIC => Err(FrameError::BadMagic { found, at }),
+                Some(&found) if found != magic => Err(FrameError::BadMagic { found, at }),
                 _ => Ok(Self::Unknown),
             };
         };
         let len = body_len(word);
         // Less one, so that one comparison refuses zero as well.
-        if word >> 24 == u32::from(MAGIC) && len.wrapping_sub(1) < max_body {
+        if word >> 24 == u32::from(magic) && len.wrapping_sub(1) < max_body {
             Ok(Self::BodyLen(len))
         } else {
-            Err(bad_start(word, at, max_body))
+            Err(bad_start(magic, word, at, max_body))
         }
     }
 
@@ -105,11 +116,11 @@ impl HeaderStart {
 }
 
 #[cold]
-fn bad_start(word: u32, at: usize, max_body: usize) -> FrameError {
+fn bad_start(magic: u8, word: u32, at: usize, max_body: usize) -> FrameError {
     let [found, ..] = word.to_be_bytes();
     let length_field = at + 1;
     match body_len(word) {
-        _ if found != MAGIC => FrameError::BadMagic { found, at },
+        _ if found != magic => FrameError::BadMagic { found, at },
         0 => FrameError::EmptyBody { at: length_field },
         len => FrameError::TooLong {
             len,

@@ -24,6 +24,7 @@ mod reader;
 mod resume;
 mod resync;
 mod scan;
+mod token;
 
 pub use body::{Message, encode_frame, is_presence};
 pub use check::BodyCheck;
@@ -46,7 +47,8 @@ pub use resync::{
     CheckedFrame, NestedFrame, Resync, ResyncDecoder, ResyncLimits, decode_late, decode_resync,
     encode_late, encode_resync, is_resync, resync_join, resync_link,
 };
-pub use scan::{Run, Scan, Stop, frames, scan};
+pub use scan::{Run, Scan, Stop, frames, scan, scan_with_notices};
+pub use token::{decode_token, encode_token};
 
 /// The port of Mles v1 over TCP.
 pub const DEFAULT_PORT: u16 = 8077;

@@ -14,6 +14,7 @@
 //! | `stopping` | map of `retry` (unsigned) |
 //! | `rights` | map of `allowed` (array of text) |
 //! | `close` | map of `code` (unsigned) and `reason` (text) |
+//! | `token` | map of `ttl` (unsigned) and `refused` (text), each may be missing |
 //!
 //! A client counts: each message has the position behind that of the one before. A receipt gives a new position, and
 //! a gap moves it on by what is missed.
@@ -85,6 +86,16 @@ pub enum Notice {
         code: u16,
         /// The reason, for people.
         reason: Box<str>,
+    },
+    /// How the session stands by the token of its client: behind the welcome of one that has joined with a token, and as
+    /// the answer to each token that is shown afterwards.
+    Token {
+        /// Milliseconds until the session ends, unless another token is shown. `None` if it has not joined with one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<u64>,
+        /// The reason for which the token that was shown last does not count, for people. The one before it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<Box<str>>,
     },
 }
 
@@ -195,6 +206,13 @@ impl Notice {
                     reason: fields.reason?,
                 }
             }
+            b"token" => {
+                fields.read(&mut reader)?;
+                Self::Token {
+                    ttl: fields.ttl,
+                    refused: fields.refused,
+                }
+            }
             _ => return None,
         };
         reader.end().ok()?;
@@ -219,6 +237,8 @@ struct Fields {
     allowed: Option<Vec<Box<str>>>,
     code: Option<u64>,
     reason: Option<Box<str>>,
+    ttl: Option<u64>,
+    refused: Option<Box<str>>,
 }
 
 impl Fields {
@@ -239,6 +259,8 @@ impl Fields {
                 b"allowed" => self.allowed = Some(names(reader)?),
                 b"code" => self.code = Some(reader.unsigned().ok()?),
                 b"reason" => self.reason = Some(reader.text().ok()?.into()),
+                b"ttl" => self.ttl = Some(reader.unsigned().ok()?),
+                b"refused" => self.refused = Some(reader.text().ok()?.into()),
                 // Later versions may say more.
                 _ => reader.skip().ok()?,
             }

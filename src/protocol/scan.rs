@@ -5,7 +5,8 @@
 
 use super::check::{BodyCheck, check_names};
 use super::error::FrameError;
-use super::header::{HEADER_LEN, HeaderStart, frame_len};
+use super::header::{HEADER_LEN, HeaderStart, MAGIC, frame_len};
+use super::notice::NOTICE_MAGIC;
 
 /// Whole frames, back to back, at the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +48,38 @@ pub struct Scan<E = FrameError> {
 /// they are there, a body only when it has come as a whole.
 #[must_use]
 pub fn scan(buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
+    scan_behind(Run::EMPTY, buf, max_body, check)
+}
+
+/// Finds the run of whole, good frames at the start of `buf`, like [`scan`], where a client may say something to the
+/// server as well: frames that begin with [`NOTICE_MAGIC`] are good, whatever is in their bodies. Returns `true` if there
+/// are such frames in the run.
+#[must_use]
+pub fn scan_with_notices(buf: &[u8], max_body: usize, check: &BodyCheck) -> (Scan, bool) {
+    let mut run = Run::EMPTY;
+    let mut has_notices = false;
+    loop {
+        let found = scan_behind(run, buf, max_body, check);
+        if !matches!(found.stop, Stop::Bad(FrameError::BadMagic { found, .. }) if found == NOTICE_MAGIC)
+        {
+            return (found, has_notices);
+        }
+        run = found.run;
+        if let Err(stop) = run.extend(NOTICE_MAGIC, buf, max_body, |_, _| Ok(())) {
+            return (Scan { run, stop }, has_notices);
+        }
+        has_notices = true;
+    }
+}
+
+fn scan_behind(run: Run, buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
     // One loop for each kind of check, so that none is made inside it.
     match check {
-        BodyCheck::Off => scan_with(buf, max_body, |_, _| Ok(())),
-        BodyCheck::Channel(names) => {
-            scan_with(buf, max_body, |body, at| check_names(body, at, names, true))
-        }
-        BodyCheck::Sender(names) => scan_with(buf, max_body, |body, at| {
+        BodyCheck::Off => scan_with(run, buf, max_body, |_, _| Ok(())),
+        BodyCheck::Channel(names) => scan_with(run, buf, max_body, |body, at| {
+            check_names(body, at, names, true)
+        }),
+        BodyCheck::Sender(names) => scan_with(run, buf, max_body, |body, at| {
             check_names(body, at, names, false)
         }),
     }
@@ -61,34 +87,51 @@ pub fn scan(buf: &[u8], max_body: usize, check: &BodyCheck) -> Scan {
 
 #[inline]
 fn scan_with(
+    mut run: Run,
     buf: &[u8],
     max_body: usize,
     check: impl Fn(&[u8], usize) -> Result<(), FrameError>,
 ) -> Scan {
-    let mut run = Run { len: 0, frames: 0 };
     let stop = loop {
         if run.len == buf.len() {
             break Stop::End;
         }
-        let body_len = match HeaderStart::read(buf, run.len, max_body) {
-            Ok(HeaderStart::BodyLen(len)) => len,
-            Ok(HeaderStart::Unknown) => break Stop::Partial { need: HEADER_LEN },
-            Err(error) => break Stop::Bad(error),
-        };
-        let body_at = run.len + HEADER_LEN;
-        let end = body_at + body_len;
-        let Some(body) = buf.get(body_at..end) else {
-            break Stop::Partial {
-                need: HEADER_LEN + body_len,
-            };
-        };
-        if let Err(error) = check(body, body_at) {
-            break Stop::Bad(error);
+        if let Err(stop) = run.extend(MAGIC, buf, max_body, &check) {
+            break stop;
         }
-        run.len = end;
-        run.frames += 1;
     };
     Scan { run, stop }
+}
+
+impl Run {
+    const EMPTY: Self = Self { len: 0, frames: 0 };
+
+    /// Takes in the next frame, which has to begin with `magic`.
+    #[inline]
+    fn extend(
+        &mut self,
+        magic: u8,
+        buf: &[u8],
+        max_body: usize,
+        check: impl Fn(&[u8], usize) -> Result<(), FrameError>,
+    ) -> Result<(), Stop> {
+        let body_len = match HeaderStart::read_after(magic, buf, self.len, max_body) {
+            Ok(HeaderStart::BodyLen(len)) => len,
+            Ok(HeaderStart::Unknown) => return Err(Stop::Partial { need: HEADER_LEN }),
+            Err(error) => return Err(Stop::Bad(error)),
+        };
+        let body_at = self.len + HEADER_LEN;
+        let end = body_at + body_len;
+        let Some(body) = buf.get(body_at..end) else {
+            return Err(Stop::Partial {
+                need: HEADER_LEN + body_len,
+            });
+        };
+        check(body, body_at).map_err(Stop::Bad)?;
+        self.len = end;
+        self.frames += 1;
+        Ok(())
+    }
 }
 
 /// Walks a run that was scanned before, frame by frame, headers included.

@@ -16,7 +16,7 @@ use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::ended::Ended;
-use super::ids::{Home, ShardId};
+use super::ids::ShardId;
 use super::message::Request;
 use super::session::{Role, Session, SessionPhase};
 use super::{BrokerPhase, Shard};
@@ -171,18 +171,25 @@ impl Shard {
 
     /// Tells a session that asks for positions when to come back.
     fn tell_stopping(&self, session: &Session) {
+        let retry = retry_after().into();
+        self.tell(session, &Notice::Stopping { retry });
+    }
+
+    /// Tells a session something, if it asks for positions. Returns `true` if it does.
+    pub(super) fn tell(&self, session: &Session, notice: &Notice) -> bool {
         let Some(key) = session.key.get() else {
-            return;
+            return false;
         };
-        let home: Home = session.home;
         let mut registry = self.registry.borrow_mut();
-        if let Some(members) = registry.local_members(home)
-            && members.local.get(key, session.id).is_some()
-        {
-            let retry = retry_after().into();
-            members.local.notify(key, &Notice::Stopping { retry });
+        let Some(members) = registry.local_members(session.home) else {
+            return false;
+        };
+        let is_there = members.local.get(key, session.id).is_some();
+        let is_told = is_there && members.local.notify(key, notice);
+        if is_told {
+            self.flush_soon(registry, session.home);
         }
-        self.flush_soon(registry, home);
+        is_told
     }
 
     /// Returns `true` if nothing is queued for the session any more, or it has given up its seat already.

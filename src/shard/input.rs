@@ -8,6 +8,7 @@
 #[cfg(all(test, not(mles_loom)))]
 mod tests;
 
+use std::cell::Cell;
 use std::future::Future as _;
 use std::io;
 use std::pin::pin;
@@ -20,7 +21,7 @@ use super::allowance::{Allowance, FREE, Overdrawn, Share};
 use super::frame_deadline::FrameProgress;
 use super::turn;
 use crate::channel::FrameRun;
-use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan};
+use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan, scan_with_notices};
 
 /// Bytes asked for with one read.
 const CHUNK: usize = 64 << 10;
@@ -44,15 +45,51 @@ pub(crate) trait Scanner {
 pub(crate) struct Frames<'a> {
     /// Largest body in bytes.
     pub(crate) max_body: usize,
-    /// The check that each body has to pass.
-    pub(crate) check: &'a BodyCheck,
+    /// The check that frames have to pass; `None` if there are only messages, which may hold anything.
+    pub(crate) check: Option<&'a InputCheck>,
 }
 
 impl Scanner for Frames<'_> {
     type Error = FrameError;
 
     fn scan(&self, buf: &[u8]) -> Scan {
-        scan(buf, self.max_body, self.check)
+        match self.check {
+            None => scan(buf, self.max_body, &BodyCheck::Off),
+            Some(check) => check.scan(buf, self.max_body),
+        }
+    }
+}
+
+/// The check of the frames that a client sends after its join.
+#[derive(Debug)]
+pub(crate) struct InputCheck {
+    body: BodyCheck,
+    takes_tokens: bool,
+    /// Set when a run that was found has tokens among its messages.
+    has_tokens: Cell<bool>,
+}
+
+impl InputCheck {
+    pub(super) const fn new(body: BodyCheck, takes_tokens: bool) -> Self {
+        Self {
+            body,
+            takes_tokens,
+            has_tokens: Cell::new(false),
+        }
+    }
+
+    /// Returns `true` if the run that was found last has tokens among its messages.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.has_tokens.get()
+    }
+
+    fn scan(&self, buf: &[u8], max_body: usize) -> Scan {
+        if !self.takes_tokens {
+            return scan(buf, max_body, &self.body);
+        }
+        let (found, has_tokens) = scan_with_notices(buf, max_body, &self.body);
+        self.has_tokens.set(has_tokens);
+        found
     }
 }
 

@@ -5,7 +5,7 @@
 use super::counter::Counter;
 use super::limits::{LimitReached, RateReached};
 use super::refusal::Refusal;
-use crate::access::Denied;
+use crate::access::{Denied, TokenError};
 use crate::channel::SlowReason;
 
 /// The values by which a counter is divided.
@@ -236,6 +236,69 @@ label! {
     }
 }
 
+/// Why a token does not take the place of the one before, as counters divide it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshFault {
+    /// It has expired.
+    Expired,
+    /// It is not good yet.
+    NotYet,
+    /// No key here has signed it.
+    Signature,
+    /// It is for another uid.
+    Uid,
+    /// It does not permit the session anything in its channel.
+    Rights,
+    /// It is for another audience, or from another issuer.
+    Audience,
+    /// It is longer than tokens are.
+    TooLong,
+    /// It is no token, or has claims that make no sense.
+    Malformed,
+    /// Others may have read it on its way.
+    InClear,
+    /// The session has not joined with a token.
+    NoTokenBefore,
+}
+
+label! {
+    RefreshFault as "reason" {
+        Expired => "expired",
+        NotYet => "not_yet",
+        Signature => "signature",
+        Uid => "uid",
+        Rights => "rights",
+        Audience => "audience",
+        TooLong => "too_long",
+        Malformed => "malformed",
+        InClear => "in_clear",
+        NoTokenBefore => "no_token_before",
+    }
+}
+
+impl From<&Denied> for RefreshFault {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::Token(error) => match error {
+                TokenError::Expired => Self::Expired,
+                TokenError::NotYet => Self::NotYet,
+                TokenError::Signature => Self::Signature,
+                TokenError::Subject => Self::Uid,
+                TokenError::Issuer | TokenError::Audience => Self::Audience,
+                TokenError::TooLong => Self::TooLong,
+                TokenError::Malformed
+                | TokenError::Algorithm
+                | TokenError::Critical
+                | TokenError::Claim { .. }
+                | TokenError::Claims => Self::Malformed,
+            },
+            Denied::TokenInClear => Self::InClear,
+            Denied::NoTokenBefore => Self::NoTokenBefore,
+            _ => Self::Rights,
+        }
+    }
+}
+
 impl From<&Refusal> for RefusalReason {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
@@ -272,7 +335,7 @@ impl From<&Denied> for RefusalReason {
     fn from(denied: &Denied) -> Self {
         match denied {
             Denied::WrongKey { .. } | Denied::WrongAuth { .. } | Denied::WrongSecret => Self::Key,
-            Denied::Token(_) => Self::Token,
+            Denied::Token(_) | Denied::NoTokenBefore => Self::Token,
             Denied::KeyInClear | Denied::TokenInClear => Self::KeyInClear,
             Denied::Origin { .. } | Denied::Host { .. } => Self::Origin,
             Denied::NameTooLong { .. } => Self::Name,

@@ -241,6 +241,7 @@ impl Shard {
             }
             Ended::ByPeer(_) | Ended::Stopping => &stats.left,
             Ended::Protocol(_) | Ended::Fault(_) => &stats.protocol_errors,
+            Ended::Denied(denied) if denied.is_expiry() => &stats.tokens_expired,
             Ended::Denied(_) => &stats.denied_disconnects,
             Ended::Overdrawn => &stats.partials_evicted,
             Ended::Overdue => &stats.frames_overdue,

@@ -70,6 +70,7 @@ pub(crate) mod storing;
 pub(crate) mod stream;
 mod takeover;
 pub(crate) mod thread;
+mod token_refresh;
 mod traffic;
 pub(crate) mod turn;
 mod waiting_publications;

@@ -67,6 +67,7 @@ impl Shard {
         self.count_session(&session);
         self.end_in_time(&session);
         self.refresh_newcomer(&session);
+        self.tell_ttl(&session);
         match then {
             AfterJoin::Serve(reader, early) => self.serve(session, reader, early),
             AfterJoin::Tell(seated) => {

@@ -179,10 +179,8 @@ impl Shard {
             return tracing::debug!(%peer, %refusal, "no join");
         }
         self.count_refusal(attempt, refusal);
-        if let Refusal::Denied(denied) = refusal
-            && denied.is_wrong_key()
-        {
-            self.note_wrong_key(peer);
+        if let Refusal::Denied(denied) = refusal {
+            self.note_denied(peer, denied);
         }
         if matches!(refusal, Refusal::Banned(_)) {
             // The ban was logged. What it keeps out should not fill the log as well.
@@ -222,9 +220,11 @@ impl Shard {
         }
     }
 
-    /// Counts a wrong key, and says so if its address is banned for that.
-    fn note_wrong_key(&self, peer: SocketAddr) {
-        if let Some(ban) = self.common.wrong_key_from(peer.ip()) {
+    /// Counts a wrong key, or a token that no key has signed, and says so if its address is banned for that.
+    pub(super) fn note_denied(&self, peer: SocketAddr, denied: &Denied) {
+        if denied.is_wrong_key()
+            && let Some(ban) = self.common.wrong_key_from(peer.ip())
+        {
             self.stats().bans.add(1);
             let (address, time) = (ban.address, ban.left);
             tracing::warn!(%address, ?time, "address banned: too many wrong keys (ban_after)");

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::ended::Ended;
 use super::expiry::Expiry;
 use super::ids::Home;
+use super::input::InputCheck;
 use super::labels::Transport;
 use super::limits::{LimitReached, Permit};
 use super::message::{ChannelName, Identity};
@@ -19,7 +20,7 @@ use super::stream::StreamWriter;
 use super::traffic::Traffic;
 use crate::access::{Permissions, Rights};
 use crate::channel::{Fanout, FrameRun, MemberKey, SessionId};
-use crate::protocol::{BodyCheck, Cid};
+use crate::protocol::Cid;
 
 /// Lifecycle of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +149,13 @@ impl Session {
         })
     }
 
-    /// Returns the check of what its client publishes; `None` if that may hold anything.
-    pub(super) fn body_check(&self) -> Option<Box<BodyCheck>> {
-        let check = self.rights.borrow().body_check(&self.uid, &self.channel);
-        check.map(Box::new)
+    /// Returns the check of what its client sends; `None` if that is only messages, which may hold anything.
+    pub(super) fn input_check(&self) -> Option<Box<InputCheck>> {
+        let rights = self.rights.borrow();
+        let body = rights.body_check(&self.uid, &self.channel);
+        let takes_tokens = rights.are_by_token();
+        (body.is_some() || takes_tokens)
+            .then(|| Box::new(InputCheck::new(body.unwrap_or_default(), takes_tokens)))
     }
 
     /// Returns its connection id in the channel.
@@ -162,6 +166,16 @@ impl Session {
     /// Returns `true` if the session is that of `uid` in `channel`.
     pub(crate) fn is_of(&self, uid: &str, channel: &str) -> bool {
         *self.uid == *uid && *self.channel == *channel
+    }
+
+    /// Returns `true` if the session is of `uid`.
+    pub(crate) fn has_uid(&self, uid: &str) -> bool {
+        *self.uid == *uid
+    }
+
+    /// Returns `true` if its client has shown a token, and so may show others.
+    pub(crate) fn is_by_token(&self) -> bool {
+        self.rights.borrow().are_by_token()
     }
 
     /// Returns what the session has sent as the other members get it.

@@ -1,6 +1,7 @@
 //! The task of a session: reads what its client sends until that ends.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -8,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use super::Shard;
 use super::ended::Ended;
 use super::frame_deadline::{FrameTimer, Overdue};
-use super::input::{Frames, Input, Next};
+use super::input::{Frames, Input, InputCheck, Next, Scanner as _};
 use super::message::Early;
 use super::session::{Role, Session, SessionPhase};
 use super::stream::StreamReader;
 use super::turn;
 use crate::channel::FrameRun;
-use crate::protocol::{BodyCheck, Stop, scan};
+use crate::protocol::{HEADER_LEN, NOTICE_MAGIC, Stop, decode_token, frames};
 
 /// A member that is being served: the future of its task.
 ///
@@ -26,7 +27,7 @@ pub(super) struct SessionTask {
     socket: StreamReader,
     input: Input,
     /// Absent when nothing is checked.
-    check: Option<Box<BodyCheck>>,
+    check: Option<Box<InputCheck>>,
     /// Number of the settings that the check comes from.
     generation: u32,
     /// Ends it when a frame does not go on. Absent while none has been waited for.
@@ -46,7 +47,7 @@ impl Shard {
         self.task_began();
         let mut task = SessionTask {
             shard: self.clone(),
-            check: session.body_check(),
+            check: session.input_check(),
             generation: session.generation.get(),
             session,
             socket,
@@ -128,7 +129,7 @@ impl SessionTask {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         if self.generation != self.session.generation.get() {
             self.generation = self.session.generation.get();
-            self.check = self.session.body_check();
+            self.check = self.session.input_check();
         }
         let scanner = scanner(&self.shard, &self.check);
         let mut scratch = self.shard.scratch.borrow_mut();
@@ -139,7 +140,7 @@ impl SessionTask {
             return Poll::Ready(Ok(Next::Eof { torn: false }));
         }
         if let Some(run) = step.run {
-            self.shard.publish(&self.session, run);
+            self.take(run);
         }
         Poll::Ready(Ok(step.next))
     }
@@ -159,29 +160,68 @@ impl SessionTask {
 
     fn take_early(&mut self, early: Early) -> Result<(), Ended> {
         if let Some(run) = early.run {
-            let check = self.check.as_deref().unwrap_or(&BodyCheck::Off);
-            let found = scan(run.bytes(), self.shard.max_body(), check);
+            let found = scanner(&self.shard, &self.check).scan(run.bytes());
             if let Stop::Bad(error) = found.stop {
-                let good = run.bytes().slice(..found.run.len);
-                if let Ok(frames @ 1..) = u32::try_from(found.run.frames) {
-                    let good = FrameRun::slice_of(good, frames, run.pinned());
-                    self.shard.publish(&self.session, good);
+                let frames = u32::try_from(found.run.frames).unwrap_or(u32::MAX);
+                if let Some(good) = run.part(0..found.run.len, frames) {
+                    self.take(good);
                 }
                 return Err(Ended::Protocol(error));
             }
-            self.shard.publish(&self.session, run);
+            self.take(run);
         }
         if let Some(error) = early.bad {
             return Err(Ended::Protocol(error));
         }
+        let scanner = scanner(&self.shard, &self.check);
+        // Before the join, what only some clients may send was let through.
+        if let Stop::Bad(error) = scanner.scan(&early.partial).stop {
+            return Err(Ended::Protocol(error));
+        }
         let mut scratch = self.shard.scratch.borrow_mut();
         self.input
-            .resume(
-                &early.partial,
-                &mut scratch,
-                &scanner(&self.shard, &self.check),
-            )
+            .resume(&early.partial, &mut scratch, &scanner)
             .map_err(|_| Ended::Overdrawn)
+    }
+
+    /// Takes in whole frames, in which a client that may do so may have shown a token.
+    fn take(&self, run: FrameRun) {
+        match &self.check {
+            Some(check) if check.has_tokens() => self.take_with_tokens(&run),
+            _ => self.shard.publish(&self.session, run),
+        }
+    }
+
+    /// Publishes the messages of a run, and looks at the last of the tokens among them: to verify one is much work.
+    #[cold]
+    fn take_with_tokens(&self, run: &FrameRun) {
+        let tokens = frames(run.bytes()).filter(|frame| frame.first() == Some(&NOTICE_MAGIC));
+        let mut left = tokens.count();
+        let (mut from, mut to, mut messages) = (0, 0, 0);
+        for frame in frames(run.bytes()) {
+            let start = to;
+            to += frame.len();
+            if frame.first() != Some(&NOTICE_MAGIC) {
+                messages += 1;
+                continue;
+            }
+            self.publish_part(run, from..start, messages);
+            (from, messages, left) = (to, 0, left - 1);
+            if left == 0 {
+                let token = decode_token(frame.get(HEADER_LEN..).unwrap_or_default());
+                self.shard.take_token_frame(&self.session, token.ok());
+            }
+        }
+        self.publish_part(run, from..to, messages);
+    }
+
+    fn publish_part(&self, run: &FrameRun, range: Range<usize>, frames: u32) {
+        if let Some(part) = run.part(range, frames) {
+            if self.session.is_over() {
+                return self.shard.stats().orphaned_frames.add(frames.into());
+            }
+            self.shard.publish(&self.session, part);
+        }
     }
 
     /// The client has closed its sending side: it still gets what is published.
@@ -250,9 +290,9 @@ impl Drop for SessionTask {
     }
 }
 
-fn scanner<'a>(shard: &Shard, check: &'a Option<Box<BodyCheck>>) -> Frames<'a> {
+fn scanner<'a>(shard: &Shard, check: &'a Option<Box<InputCheck>>) -> Frames<'a> {
     Frames {
         max_body: shard.max_body(),
-        check: check.as_deref().unwrap_or(&BodyCheck::Off),
+        check: check.as_deref(),
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Common;
 use super::counter::{Counter, CounterBy, Histogram, LoopDelay};
-use super::labels::{Label, MemoryKind, RefusalReason, RequestKind, Transport};
+use super::labels::{Label, MemoryKind, RefreshFault, RefusalReason, RequestKind, Transport};
 use super::limits::{LimitReached, RateReached};
 use super::processor::ProcessorUse;
 use super::watchdog::TurnMark;
@@ -291,6 +291,12 @@ stats! {
         publishes_denied,
         /// Sessions ended because they did what they have no right to.
         denied_disconnects,
+        /// Tokens that have taken the place of the one before in a session.
+        tokens_refreshed,
+        /// Tokens that were shown in a session, and have not taken the place of the one before.
+        token_refreshes_refused by RefreshFault,
+        /// Sessions ended because their token had expired.
+        tokens_expired,
         /// Times that something came too often: a session was not read for a while because it had published too
         /// fast, or a join or a request was refused.
         throttled by RateReached,

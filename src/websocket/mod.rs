@@ -48,7 +48,9 @@ pub(crate) use handshake::{
     BadRequest, Hosts, HttpRequest, MAX_HEAD, Offer, Subprotocol, Upgrade, host_allowed,
     origin_allowed, parse,
 };
-pub(crate) use notice::{body_notice, marked_notice, read_body_notice, read_marked_notice};
+pub(crate) use notice::{
+    Mark, body_notice, marked_notice, read_body_notice, read_marked_notice, read_token, split_mark,
+};
 pub(crate) use payload::{
     bodies_run, holds_hint, marked_payloads_run, max_payload, payloads_run, put_message_start,
 };

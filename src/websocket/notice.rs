@@ -20,6 +20,15 @@ use crate::protocol::Notice;
 pub(super) const MESSAGE_MARK: &str = "=";
 /// The first character of every message of v2 that holds a notice.
 const NOTICE_MARK: &str = "!";
+/// The first character of a message of v2, where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// A payload follows.
+    Message,
+    /// Something for the other side alone follows.
+    Notice,
+}
+
 /// A notice of v2 that one message is left out here.
 pub(super) const LEFT_OUT: &str = r#"!{"gap":{"missed":1}}"#;
 
@@ -47,6 +56,36 @@ pub(crate) fn read_marked_notice(frame: &[u8]) -> Option<Notice> {
     let (_, payload) = split_server_frame(frame)?;
     let json = payload.strip_prefix(NOTICE_MARK.as_bytes())?;
     serde_json::from_slice(json).ok()
+}
+
+/// What a client says to the server alone.
+#[derive(Deserialize)]
+struct EncodedToken<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+}
+
+/// Reads the token that a client shows after its join, as v1 clients do it in a message of text, and others behind the
+/// mark of notices. `None` if it is no JSON object with a token.
+pub(crate) fn read_token(json: &str) -> Option<Cow<'_, str>> {
+    // An array would do for serde.
+    if !json.trim_start().starts_with('{') {
+        return None;
+    }
+    let shown: EncodedToken<'_> = serde_json::from_str(json).ok()?;
+    Some(shown.token)
+}
+
+/// Takes the mark off a message of a client that marks what it sends. `None` if it has none.
+pub(crate) fn split_mark(message: &[u8]) -> Option<(Mark, &[u8])> {
+    let (mark, rest) = message.split_at_checked(1)?;
+    if mark == MESSAGE_MARK.as_bytes() {
+        Some((Mark::Message, rest))
+    } else if mark == NOTICE_MARK.as_bytes() {
+        Some((Mark::Notice, rest))
+    } else {
+        None
+    }
 }
 
 /// Returns a notice to v1 clients in a channel, as a whole frame.

@@ -39,3 +39,6 @@ mod slow_member;
 mod takeover;
 mod tls;
 mod tls_hostile;
+mod token_refresh;
+mod token_refused;
+mod token_session;

@@ -27,6 +27,8 @@ pub enum Event {
     Rights(Vec<String>),
     /// The broker closes the connection: the code, and the reason.
     Close(u16, String),
+    /// How the session stands by its token.
+    Token(Notice),
 }
 
 /// A session that has asked for positions.
@@ -138,6 +140,7 @@ impl Asker {
                     Event::Rights(allowed.into_iter().map(String::from).collect())
                 }
                 Notice::Close { code, reason } => Event::Close(code, reason.into()),
+                notice @ Notice::Token { .. } => Event::Token(notice),
                 Notice::Welcome(welcome) => panic!("welcome once more: {welcome:?}"),
             });
         }

@@ -27,6 +27,7 @@ pub mod events;
 pub mod http;
 pub mod slow;
 pub mod tls_proxy;
+pub mod token;
 pub mod websocket;
 
 /// Where a broker listens, whether it runs in this process or in another.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mles::protocol::{
     BodyPrefix, Cid, FrameHeader, HEADER_LEN, JoinExtensions, Key, LinkHello, LinkNotice,
     LinkRefusal, MAX_BODY_LEN, Message, MessageKind, NestedFrame, Notice, ResumeRequest, Resync,
-    ResyncLimits, Welcome, decode_late, decode_resync, encode_frame, encode_join, encode_late,
-    encode_resync, put_frame_start, take_extensions,
+    ResyncLimits, Welcome, decode_late, decode_resync, decode_token, encode_frame, encode_join,
+    encode_late, encode_resync, encode_token, put_frame_start, take_extensions,
 };
 use serde_json::Value;
 
@@ -209,6 +209,10 @@ fn check_notice(frame: &[u8], (name, value): (&str, &Value)) {
             code: number(value, "code").try_into().unwrap(),
             reason: text(value, "reason").into(),
         },
+        "token" => Notice::Token {
+            ttl: uint(&value["ttl"]),
+            refused: value["refused"].as_str().map(Into::into),
+        },
         other => panic!("no vector is checked that has {other}"),
     };
     assert_eq!(notice.encode(), frame);
@@ -227,6 +231,11 @@ fn frames_are_what_their_values_encode_to() {
         let first = (first.as_str(), value);
         if text(&vector, "magic") == "N" {
             assert_eq!((cid, key), (Cid(0), Key(0)));
+            if let Some(token) = body["token"].as_str() {
+                assert_eq!(encode_token(token).unwrap(), frame);
+                assert_eq!(decode_token(&frame[HEADER_LEN..]), Ok(token));
+                continue;
+            }
             check_notice(&frame, first);
             continue;
         }

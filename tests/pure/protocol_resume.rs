@@ -64,6 +64,10 @@ fn notice() -> impl Strategy<Value = Notice> {
             code,
             reason: reason.into(),
         }),
+        (any::<Option<u64>>(), any::<Option<String>>()).prop_map(|(ttl, refused)| Notice::Token {
+            ttl,
+            refused: refused.map(Into::into)
+        }),
     ]
 }
 

@@ -268,3 +268,75 @@ fn headers_are_refused_as_soon_as_it_shows() {
     let empty = Err(FrameError::EmptyBody { at: 1 });
     assert_eq!(FrameHeader::decode(b"M\0\0\0"), empty);
 }
+
+/// What clients say to the server alone is found between messages, and wherever the bytes are cut.
+#[test]
+fn notices_of_clients_are_found_among_messages() {
+    let token = encode_token("x.y.z").unwrap();
+    let message = frame(b"message");
+    let all = [&message[..], &token, &token, &message].concat();
+    let (found, has_notices) = scan_with_notices(&all, MAX_BODY_LEN, &BodyCheck::Off);
+    let run = Run {
+        len: all.len(),
+        frames: 4,
+    };
+    assert_eq!(
+        (found, has_notices),
+        (
+            Scan {
+                run,
+                stop: Stop::End
+            },
+            true
+        )
+    );
+    let bounds = [
+        0,
+        message.len(),
+        message.len() + token.len(),
+        all.len() - message.len(),
+        all.len(),
+    ];
+    for cut in 0..all.len() {
+        let (found, has_notices) = scan_with_notices(&all[..cut], MAX_BODY_LEN, &BodyCheck::Off);
+        let whole = bounds.iter().rposition(|&bound| bound <= cut).unwrap();
+        let run = Run {
+            len: bounds[whole],
+            frames: whole,
+        };
+        let stop = match cut - run.len {
+            0 => Stop::End,
+            1..4 => Stop::Partial { need: HEADER_LEN },
+            _ => Stop::Partial {
+                need: bounds[whole + 1] - run.len,
+            },
+        };
+        assert_eq!(found, Scan { run, stop }, "{cut}");
+        assert_eq!(has_notices, whole > 1, "{cut}");
+        // Who may not show a token may not even begin to.
+        let plain = scan(&all[..cut], MAX_BODY_LEN, &BodyCheck::Off);
+        assert_eq!(
+            matches!(plain.stop, Stop::Bad(_)),
+            cut > message.len(),
+            "{cut}"
+        );
+    }
+}
+
+#[test]
+fn notices_of_clients_have_the_limits_of_messages() {
+    let token = encode_token("x.y.z").unwrap();
+    let max_body = token.len() - HEADER_LEN - 1;
+    let (found, _) = scan_with_notices(&token, max_body, &BodyCheck::Off);
+    assert!(
+        matches!(found.stop, Stop::Bad(FrameError::TooLong { .. })),
+        "{found:?}"
+    );
+    let (found, _) = scan_with_notices(b"N\0\0\0", MAX_BODY_LEN, &BodyCheck::Off);
+    assert_eq!(found.stop, Stop::Bad(FrameError::EmptyBody { at: 1 }));
+    let (found, _) = scan_with_notices(b"O", MAX_BODY_LEN, &BodyCheck::Off);
+    assert_eq!(
+        found.stop,
+        Stop::Bad(FrameError::BadMagic { found: b'O', at: 0 })
+    );
+}

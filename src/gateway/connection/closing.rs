@@ -59,6 +59,12 @@ impl Closing {
         Self::Fault(CloseCode::UNSUPPORTED, why.to_owned())
     }
 
+    pub(crate) fn no_mark() -> Self {
+        let why =
+            "a message of mles-websocket.token begins with = before a payload, or with ! in a text";
+        Self::Fault(CloseCode::BAD_DATA, why.to_owned())
+    }
+
     pub(crate) fn too_many_sessions(limit: usize) -> Self {
         let why = format!("more than {limit} (uid, channel) pairs on one session");
         Self::Fault(CloseCode::POLICY, why)

@@ -140,8 +140,8 @@ impl WsConnection {
         let start = self.incoming.bytes.len();
         match &self.sessions {
             WsSessions::None => Box::pin(self.first(kind, &unmasked(head, payload))).await,
+            WsSessions::Many(_) if kind == Kind::Text => self.take_text(&unmasked(head, payload)),
             WsSessions::Many(_) => {
-                check_is_body(kind)?;
                 self.incoming.bytes.extend_from_slice(&[0; HEADER_LEN]);
                 unmask_into(&mut self.incoming.bytes, payload, head.mask);
                 self.body(start).await
@@ -158,13 +158,22 @@ impl WsConnection {
                 self.incoming.frames += 1;
                 Ok(())
             }
+            WsSessions::Marked(_) => {
+                let message = unmasked(head, payload);
+                if kind == Kind::Text {
+                    self.assembly.check_text(&message, true)?;
+                }
+                self.take_marked(kind, &message)
+            }
         }
     }
 
     /// Takes a part of a message.
     fn fragment(&mut self, kind: Kind, head: &FrameHead, payload: &[u8]) -> Result<(), Closing> {
-        if let WsSessions::Many(_) = self.sessions {
-            check_is_body(kind)?;
+        if kind == Kind::Text
+            && let WsSessions::Many(_) = self.sessions
+        {
+            self.check_takes_text()?;
         }
         let payload = unmasked(head, payload);
         if kind == Kind::Text {
@@ -188,17 +197,14 @@ impl WsConnection {
         let start = self.incoming.bytes.len();
         match &self.sessions {
             WsSessions::None => Box::pin(self.first(kind, &message)).await,
+            WsSessions::Many(_) if kind == Kind::Text => self.take_text(&message),
             WsSessions::Many(_) => {
                 self.incoming.bytes.extend_from_slice(&[0; HEADER_LEN]);
                 self.incoming.bytes.extend_from_slice(&message);
                 self.body(start).await
             }
-            WsSessions::One(member) => {
-                self.incoming.begin(member, kind, message.len())?;
-                self.incoming.bytes.extend_from_slice(&message);
-                self.incoming.frames += 1;
-                Ok(())
-            }
+            WsSessions::One(member) => self.incoming.put(member, kind, &message),
+            WsSessions::Marked(_) => self.take_marked(kind, &message),
         }
     }
 
@@ -265,6 +271,19 @@ impl WsConnection {
 }
 
 impl IncomingRun {
+    /// Takes a message of v2.
+    pub(super) fn put(
+        &mut self,
+        member: &WsSession,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<(), Closing> {
+        self.begin(member, kind, payload.len())?;
+        self.bytes.extend_from_slice(payload);
+        self.frames += 1;
+        Ok(())
+    }
+
     /// Begins a frame of v2 and returns where its payload begins.
     fn begin(&mut self, member: &WsSession, kind: Kind, payload: usize) -> Result<usize, Closing> {
         let holder = (member.session.cid(), member.key);
@@ -301,11 +320,4 @@ fn unmasked(head: &FrameHead, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len());
     unmask_into(&mut out, payload, head.mask);
     out
-}
-
-fn check_is_body(kind: Kind) -> Result<(), Closing> {
-    match kind {
-        Kind::Binary => Ok(()),
-        Kind::Text => Err(Closing::text_among_bodies()),
-    }
 }

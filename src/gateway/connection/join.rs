@@ -108,11 +108,11 @@ impl WsConnection {
         let rights = self.check(proof, &uid, &channel)?;
         let resume = match self.terms.subprotocol {
             Subprotocol::Mles => None,
-            Subprotocol::Resume => Some(Box::new(parse_resume(text)?)),
+            Subprotocol::Resume | Subprotocol::Token => Some(Box::new(parse_resume(text)?)),
         };
         self.layered.set_framing(match self.terms.subprotocol {
             Subprotocol::Mles => &framing::V2,
-            Subprotocol::Resume => &framing::V2_RESUME,
+            Subprotocol::Resume | Subprotocol::Token => &framing::V2_RESUME,
         });
         let joined = self.join(NewSession {
             peer: self.peer,
@@ -124,7 +124,11 @@ impl WsConnection {
             is_sole: true,
             resume,
         });
-        self.sessions = WsSessions::One(joined.await?);
+        let session = joined.await?;
+        self.sessions = match self.terms.subprotocol {
+            Subprotocol::Token => WsSessions::Marked(session),
+            Subprotocol::Mles | Subprotocol::Resume => WsSessions::One(session),
+        };
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Subprotocol {
     Mles,
     /// What the server sends in Mles v2 begins with a character that tells messages from notices.
     Resume,
+    /// So does what the client sends behind its greeting: it may show tokens.
+    Token,
 }
 
 impl Subprotocol {
@@ -34,6 +36,7 @@ impl Subprotocol {
         match self {
             Self::Mles => "mles-websocket",
             Self::Resume => "mles-websocket.resume",
+            Self::Token => "mles-websocket.token",
         }
     }
 }
@@ -153,8 +156,8 @@ impl<'a> HttpRequest<'a> {
             let mut offered = self.items("Sec-WebSocket-Protocol");
             offered.any(|name| name == subprotocol.name())
         };
-        // Who offers both falls back to the plain one where a server has no other.
-        let ours = [Subprotocol::Resume, Subprotocol::Mles];
+        // Who offers several falls back to the plain one where a server has no other.
+        let ours = [Subprotocol::Token, Subprotocol::Resume, Subprotocol::Mles];
         match ours.into_iter().find(|&ours| offers(ours)) {
             Some(subprotocol) => Offer::Ours(subprotocol),
             None if self.items("Sec-WebSocket-Protocol").next().is_none() => Offer::Nothing,

@@ -8,7 +8,7 @@ use mles::{Broker, Settings, Stats, TokenKey};
 
 use super::annotate::{SECRET, hex, unhex};
 use super::epochs::Epochs;
-use super::http;
+use super::{http, times};
 use crate::common::websocket::{self, BINARY, CLOSE, Got, PING, PONG, TEXT, Ws, address};
 use crate::common::{Client, SILENCE, Server as _, is_timeout, reset, start, wait_until};
 use crate::docs::documents::Block;
@@ -97,7 +97,7 @@ impl World {
         if self.section != block.section {
             self.end_section();
             self.section.clone_from(&block.section);
-            if self.section.contains("Tokens") != self.takes_tokens {
+            if self.section.to_lowercase().contains("token") != self.takes_tokens {
                 std::mem::swap(&mut self.broker, &mut self.other);
                 self.takes_tokens = !self.takes_tokens;
             }
@@ -169,6 +169,7 @@ impl World {
         let expected = unhex(&without_spaces(&step.rest)).expect(place);
         let mut got = vec![0; expected.len()];
         stream.read_exact(&mut got).expect(place);
+        let got = times::as_shown(&expected, &got);
         let got = self.epochs.match_shown(&expected, &got);
         assert_eq!(hex(&got), hex(&expected), "{place}");
     }
@@ -224,7 +225,9 @@ impl World {
             "binary" => unhex(&without_spaces(payload)).expect(place),
             _ => payload.as_bytes().to_vec(),
         };
-        let shown = self.epochs.match_shown(&expected, &bytes);
+        let shown = self
+            .epochs
+            .match_shown(&expected, &times::as_shown(&expected, &bytes));
         let readable = |bytes: &[u8]| match kind {
             "binary" => hex(bytes),
             _ => String::from_utf8_lossy(bytes).into_owned(),

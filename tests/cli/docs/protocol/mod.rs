@@ -11,9 +11,10 @@ mod annotate;
 mod epochs;
 mod exchange;
 mod http;
+mod times;
 mod vectors;
 
-use mles::protocol::{NOTICE_MAGIC, Notice};
+use mles::protocol::{HEADER_LEN, NOTICE_MAGIC, Notice, decode_token};
 use serde_json::Value;
 
 use self::exchange::World;
@@ -73,6 +74,8 @@ fn every_notice_in_json_is_as_the_server_writes_it() {
     let notices: Vec<_> = frames()
         .iter()
         .filter(|(_, frame)| frame[0] == NOTICE_MAGIC)
+        // What clients say begins in the same way.
+        .filter(|(_, frame)| decode_token(&frame[HEADER_LEN..]).is_err())
         .map(|(place, frame)| Notice::decode(frame).unwrap_or_else(|| panic!("{place}: no notice")))
         .collect();
     let written: Vec<_> = notices
