@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::common::tls_proxy::{Authority, tunnel};
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, request};
-use crate::common::{Client, PATIENCE, SILENCE, is_timeout, settings, start, token, wait_until};
+use crate::common::{Client, PATIENCE, is_timeout, settings, start, token, wait_until};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A key for those who need no token.
@@ -381,10 +381,6 @@ impl Member {
                 return why;
             }
         }
-    }
-
-    pub fn assert_silent(&mut self) {
-        assert_eq!(self.try_next(SILENCE), None);
     }
 }
 

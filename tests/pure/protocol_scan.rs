@@ -2,7 +2,8 @@
 
 use mles::protocol::{
     BodyCheck, BodyError, BodyPrefix, Cid, FrameError, FrameHeader, HEADER_LEN, Key, MAX_BODY_LEN,
-    Message, Run, Stop, encode_frame, frame_len, frames, scan,
+    Message, Run, Scan, Stop, encode_frame, encode_token, frame_len, frames, scan,
+    scan_with_notices,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -273,7 +274,7 @@ fn headers_are_refused_as_soon_as_it_shows() {
 #[test]
 fn notices_of_clients_are_found_among_messages() {
     let token = encode_token("x.y.z").unwrap();
-    let message = frame(b"message");
+    let message = frame("alice", "room", b"message");
     let all = [&message[..], &token, &token, &message].concat();
     let (found, has_notices) = scan_with_notices(&all, MAX_BODY_LEN, &BodyCheck::Off);
     let run = Run {
