@@ -163,7 +163,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
-#[cfg(all(test, not(mles_loom), target_os = "linux"))]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::net::Ipv6Addr;
 

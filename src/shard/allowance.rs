@@ -225,7 +225,7 @@ pub(crate) async fn evicted<const N: usize>(scratch: &RefCell<Scratch>, shares: 
     .await;
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

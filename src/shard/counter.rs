@@ -136,7 +136,7 @@ impl LoopDelay {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

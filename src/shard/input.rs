@@ -5,7 +5,7 @@
 //! takes the scratch buffer with it. What has come of an incomplete frame is kept by the
 //! connection, in a buffer that grows as bytes come, never by the length that was announced.
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::cell::Cell;

@@ -14,33 +14,18 @@
 //! their seat come on top, each with what was read behind its join frame: their number is bounded by
 //! `max_connections`.
 
-#[cfg(mles_loom)]
-mod loom_queue;
-#[cfg(all(test, mles_loom))]
-mod loom_tests;
-#[cfg(all(test, not(mles_loom)))]
-mod tests;
-
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-#[cfg(not(mles_loom))]
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
 
-use crossbeam_channel::TrySendError;
-#[cfg(not(mles_loom))]
-use crossbeam_channel::{Receiver, Sender, bounded};
-#[cfg(mles_loom)]
-use loom::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
-#[cfg(mles_loom)]
-use loom_queue::{Receiver, Sender, bounded};
-
+use super::sync::{
+    AtomicBool, AtomicIsize, MAILBOX_CAPACITY, Ordering, Receiver, Sender, TrySendError, bounded,
+    fence,
+};
 use super::wake::Wake;
 
-/// Messages a mailbox takes before it is full. Loom explores small worlds only.
-const CAPACITY: usize = if cfg!(mles_loom) { 2 } else { 4096 };
 /// Bytes of frames a mailbox takes before it is full. A larger message is let in when it is empty.
-const MAX_BYTES: isize = 32 << 20;
+pub(super) const MAX_BYTES: isize = 32 << 20;
 
 /// Bytes of frames a message keeps alive.
 pub(crate) trait Weigh {
@@ -98,7 +83,7 @@ impl<M> MailboxMeter<M> {
 
 /// Makes a mailbox whose shard is woken through `wake`, and one outlet for each of `shards` senders.
 pub(crate) fn mailbox<M>(shards: usize, wake: &Arc<Wake>) -> (Mailbox<M>, Vec<Outlet<M>>) {
-    let (tx, rx) = bounded(CAPACITY);
+    let (tx, rx) = bounded(MAILBOX_CAPACITY);
     let waiting = (0..shards).map(|_| AtomicBool::new(false)).collect();
     let shared = Arc::new(Shared {
         bytes: AtomicIsize::new(0),

@@ -44,6 +44,8 @@ pub(crate) mod live;
 mod liveness;
 mod log_limiter;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 pub(crate) mod message;
 mod parked;
 pub(crate) mod pause;
@@ -68,6 +70,7 @@ pub(crate) mod socket;
 pub(crate) mod stats;
 pub(crate) mod storing;
 pub(crate) mod stream;
+mod sync;
 mod takeover;
 pub(crate) mod thread;
 mod token_refresh;

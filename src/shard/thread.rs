@@ -1,6 +1,6 @@
 //! Building the shards of a broker and running each on its thread.
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};

@@ -55,7 +55,7 @@ impl Traffic {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

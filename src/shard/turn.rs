@@ -239,7 +239,7 @@ impl Shard {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

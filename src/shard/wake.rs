@@ -5,16 +5,10 @@
 //! sender sees the shard asleep and wakes it, or the shard's look comes after the push and sees
 //! the message: both sides put a sequentially consistent fence between their write and their read.
 
-#[cfg(mles_loom)]
-use loom::sync::Mutex;
-#[cfg(mles_loom)]
-use loom::sync::atomic::{AtomicBool, Ordering, fence};
-#[cfg(not(mles_loom))]
-use std::sync::Mutex;
 use std::sync::PoisonError;
-#[cfg(not(mles_loom))]
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Waker;
+
+use super::sync::{AtomicBool, Mutex, Ordering, fence};
 
 /// The wake flag of one shard.
 #[derive(Debug)]
@@ -63,57 +57,5 @@ impl Wake {
         }
         self.asleep.swap(false, Ordering::Relaxed);
         false
-    }
-}
-
-#[cfg(all(test, mles_loom))]
-mod tests {
-    use super::*;
-    use loom::future::block_on;
-    use loom::model::Builder;
-    use loom::sync::Arc;
-    use loom::sync::atomic::AtomicUsize;
-    use loom::thread;
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    /// Receives until `total` messages have come, as the inbox task does.
-    fn receive(wake: &Wake, queue: &AtomicUsize, total: usize) {
-        let mut got = 0;
-        block_on(poll_fn(|cx| {
-            wake.register(cx.waker());
-            loop {
-                got += queue.swap(0, Ordering::Acquire);
-                if got == total {
-                    return Poll::Ready(());
-                }
-                if wake.sleep(|| queue.load(Ordering::Acquire) == 0) {
-                    return Poll::Pending;
-                }
-            }
-        }));
-    }
-
-    #[test]
-    fn loom_no_message_is_slept_through() {
-        let mut model = Builder::new();
-        model.preemption_bound = Some(4);
-        model.check(|| {
-            let wake = Arc::new(Wake::new());
-            let queue = Arc::new(AtomicUsize::new(0));
-            let senders: Vec<_> = (0..2)
-                .map(|_| {
-                    let (wake, queue) = (wake.clone(), queue.clone());
-                    thread::spawn(move || {
-                        queue.fetch_add(1, Ordering::Release);
-                        wake.notify();
-                    })
-                })
-                .collect();
-            receive(&wake, &queue, 2);
-            for sender in senders {
-                sender.join().unwrap();
-            }
-        });
     }
 }

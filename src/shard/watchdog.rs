@@ -4,7 +4,7 @@
 //! [`TICK`](super::sampler::TICK), however idle it is. A thread looks at the marks. A shard whose mark has not changed for
 //! [`LIMIT`] is stuck: its clients wait, and so does what others want of their channels.
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::io;

@@ -92,7 +92,7 @@ impl<N: Ord, T> TopList<N, T> {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

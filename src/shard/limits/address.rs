@@ -55,7 +55,7 @@ impl fmt::Display for AddressKey {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 #[allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"

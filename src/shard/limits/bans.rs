@@ -167,7 +167,7 @@ fn make_room<K: Copy + Eq + Hash, V>(
     map.retain(|_, value| order(value) > first);
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;

@@ -103,7 +103,7 @@ impl<T> Holders<T> {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -26,7 +26,7 @@ mod channels;
 mod holders;
 mod permit;
 mod rates;
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;

@@ -214,7 +214,7 @@ impl Buckets {
     }
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@
 //! * A name costs up to 80 bytes and the uid, for each member on another shard.
 
 mod relayed;
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 mod watching;
 

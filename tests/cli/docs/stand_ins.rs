@@ -59,7 +59,6 @@ pub(super) const STAND_INS: &[StandIn] = &[
     row("cargo run --example", COMPILES, Instead::Plan),
     row("cargo run --release", COMPILES, Instead::Plan),
     row("cd interop && cargo test", COMPILES, Instead::Plan),
-    row("RUSTFLAGS=\"--cfg mles_loom\"", COMPILES, Instead::Plan),
     row(
         "cargo install mles-client --version 1.1.7 ",
         DOWNLOADS,

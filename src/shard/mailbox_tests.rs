@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 use std::thread::{self, Thread};
 
-use super::*;
+use super::mailbox::{MAX_BYTES, Mailbox, Outlet, Weigh, mailbox};
+use super::sync::MAILBOX_CAPACITY;
+use super::wake::Wake;
 
 /// A message: which sender, its how-manieth, and what it weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ fn sleep_unless_busy(wake: &Wake, is_idle: impl FnOnce() -> bool) {
 #[test]
 fn what_finds_it_full_follows_in_order() {
     let (mailbox, outlet) = pair();
-    let capacity = u32::try_from(CAPACITY).unwrap();
+    let capacity = u32::try_from(MAILBOX_CAPACITY).unwrap();
     for number in 0..capacity {
         assert!(outlet.send(parcel(number, 1)));
     }
@@ -130,9 +133,11 @@ fn nothing_is_lost_between_threads() {
     const SENDERS: usize = 3;
     const EACH: u32 = 20_000;
     // A handful of messages fill the mailbox.
-    let weight = usize::try_from(MAX_BYTES).unwrap() / 5;
+    let most = usize::try_from(MAX_BYTES).unwrap();
+    let weight = most / 5;
     let wake = Arc::new(Wake::new());
-    let (mailbox, outlets) = mailbox::<Parcel>(SENDERS, &wake);
+    let (mailbox, mut outlets) = mailbox::<Parcel>(SENDERS + 1, &wake);
+    let idle = outlets.remove(SENDERS);
     let wakes: Vec<_> = (0..SENDERS).map(|_| Arc::new(Wake::new())).collect();
     thread::scope(|scope| {
         for (from, (outlet, wake)) in outlets.into_iter().zip(&wakes).enumerate() {
@@ -162,7 +167,10 @@ fn nothing_is_lost_between_threads() {
             }
         }
     });
-    assert_eq!(mailbox.shared.bytes.load(Ordering::Relaxed), 0);
+    // All weights are taken off again, and no more than that.
+    assert_eq!(idle.meter().bytes(), 0);
+    assert!(idle.send(parcel(0, most)));
+    assert!(!idle.send(parcel(1, 1)));
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The protocol for a full mailbox, explored by loom: whoever waits for room is woken.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread;
 
-use super::*;
+use crate::mailbox::{Mailbox, Outlet, Weigh, mailbox};
+use crate::wake::Wake;
 
 /// A message and its weight.
 struct Parcel(u32, usize);
@@ -96,16 +97,16 @@ fn explore(preemptions: usize, senders: &'static [&'static [(u32, usize)]]) {
 const HEAVY: usize = 40 << 20;
 
 #[test]
-fn loom_room_by_count_wakes_the_sender() {
+fn room_by_count_wakes_the_sender() {
     explore(3, &[&[(1, 0), (2, 0), (3, 0)]]);
 }
 
 #[test]
-fn loom_room_by_bytes_wakes_the_sender() {
+fn room_by_bytes_wakes_the_sender() {
     explore(3, &[&[(1, HEAVY), (2, HEAVY)]]);
 }
 
 #[test]
-fn loom_room_wakes_both_senders() {
+fn room_wakes_both_senders() {
     explore(2, &[&[(1, HEAVY)], &[(2, HEAVY)]]);
 }

@@ -1,5 +1,4 @@
-//! Stands in for crossbeam's bounded queue where loom explores the interleavings: crossbeam's own
-//! atomics are unknown to it.
+//! Stands in for crossbeam's bounded queue, whose own atomics are unknown to loom.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ impl<M> Queue<M> {
 
 /// The sending end.
 #[derive(Debug)]
-pub(super) struct Sender<M>(Arc<Queue<M>>);
+pub struct Sender<M>(Arc<Queue<M>>);
 
 impl<M> Clone for Sender<M> {
     fn clone(&self) -> Self {
@@ -32,9 +31,9 @@ impl<M> Clone for Sender<M> {
 
 /// The receiving end.
 #[derive(Debug)]
-pub(super) struct Receiver<M>(Arc<Queue<M>>);
+pub struct Receiver<M>(Arc<Queue<M>>);
 
-pub(super) fn bounded<M>(capacity: usize) -> (Sender<M>, Receiver<M>) {
+pub fn bounded<M>(capacity: usize) -> (Sender<M>, Receiver<M>) {
     let queue = Arc::new(Queue {
         messages: Mutex::default(),
         capacity,
@@ -43,7 +42,7 @@ pub(super) fn bounded<M>(capacity: usize) -> (Sender<M>, Receiver<M>) {
 }
 
 impl<M> Sender<M> {
-    pub(super) fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+    pub fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
         let mut messages = self.0.lock();
         if messages.len() == self.0.capacity {
             return Err(TrySendError::Full(message));
@@ -52,17 +51,17 @@ impl<M> Sender<M> {
         Ok(())
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.lock().len()
     }
 }
 
 impl<M> Receiver<M> {
-    pub(super) fn try_recv(&self) -> Result<M, TryRecvError> {
+    pub fn try_recv(&self) -> Result<M, TryRecvError> {
         self.0.lock().pop_front().ok_or(TryRecvError::Empty)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
 }
