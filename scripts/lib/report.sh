@@ -32,30 +32,91 @@ stage() {
 
 background_pid=
 background_log=
+background_status=
 
-# in_background COMMAND...: starts a command that goes on beside the stages and takes only what they
-# leave of the machine.
+# in_background COMMAND...: starts a command that goes on beside the stages and takes less of the machine
+# than they do.
 in_background() {
     printf '\n==> in the background: %s\n' "$*"
     background_log=$(mktemp)
-    setsid chrt --idle 0 "$@" >"$background_log" 2>&1 </dev/null &
+    background_status=$(mktemp)
+    # shellcheck disable=SC2016 # the inner shell's
+    setsid nice -n 5 bash -c '"${@:2}"; echo "$?" >"$1"' bash "$background_status" "$@" \
+        >"$background_log" 2>&1 </dev/null &
     background_pid=$!
-    trap 'kill -- "-$background_pid" 2>/dev/null || true' EXIT
+    trap stop_others EXIT
 }
 
-# stage_of_background NAME: waits for that command and reports it as a stage.
+# stage_of_background NAME: waits for that command and reports it as a stage. A lane may do that too.
 stage_of_background() {
-    local status=0
+    local status
     stage "$1" tail --pid="$background_pid" --follow --lines=+1 "$background_log"
     # It still runs only if the stage has taken it for stuck.
     kill -- "-$background_pid" 2>/dev/null || true
-    wait "$background_pid" || status=$?
-    trap - EXIT
-    rm -f "$background_log"
-    if ((status != 0)); then
+    status=$(<"$background_status")
+    rm -f "$background_log" "$background_status"
+    if [[ $status != 0 ]]; then
         failed=$((failed + 1))
         failures+=("$1")
     fi
+}
+
+lane_pid=
+lane_output=
+lane_sums=
+
+# in_lane FUNCTION...: runs functions, which have stages of their own, beside the stages that follow. What they
+# print is kept and comes in one piece.
+in_lane() {
+    printf '\n==> beside the next stages, shown after them: %s\n' "${*//_/ }"
+    lane_output=$(mktemp)
+    lane_sums=$(mktemp)
+    # A process group of its own, to be stopped as one.
+    set -m
+    lane "$@" >"$lane_output" 2>&1 </dev/null &
+    lane_pid=$!
+    set +m
+    trap stop_others EXIT
+}
+
+# lane FUNCTION...: runs them, and leaves what is to be added to the sums as commands.
+lane() {
+    local function
+    stage_log=$(mktemp)
+    passed=0 failed=0 skips=() stages=() failures=()
+    for function in "$@"; do
+        "$function"
+    done
+    rm -f "$stage_log"
+    {
+        printf 'passed=$((passed + %d)) failed=$((failed + %d))\n' "$passed" "$failed"
+        printf 'skips+=(%s)\n' "${skips[*]@Q}"
+        printf 'stages+=(%s)\n' "${stages[*]@Q}"
+        printf 'failures+=(%s)\n' "${failures[*]@Q}"
+    } >"$lane_sums"
+}
+
+# join_lane: waits for the lane, shows what it printed, and adds up what it found.
+join_lane() {
+    wait "$lane_pid" || true
+    cat "$lane_output"
+    if [[ -s $lane_sums ]]; then
+        # shellcheck source=/dev/null
+        source "$lane_sums"
+    else
+        failed=$((failed + 1))
+        failures+=("the stages beside the others: they ended early")
+    fi
+    rm -f "$lane_output" "$lane_sums"
+    trap - EXIT
+}
+
+# Ends what goes on beside the stages, when they end early.
+stop_others() {
+    local group
+    for group in $background_pid $lane_pid; do
+        kill -- "-$group" 2>/dev/null || true
+    done
 }
 
 # count_tests STAGE STATUS: adds up what the runner reported.
@@ -99,6 +160,7 @@ summary() {
     rm -f "$stage_log"
     printf '\n==> stages\n'
     printf '  %s\n' "${stages[@]}"
+    printf '  %-34s %5d s\n' "all, some beside others" "$SECONDS"
     if ((${#skips[@]} > 0)); then
         printf '\n==> skipped\n'
         printf '  %s\n' "${skips[@]}"
