@@ -68,8 +68,12 @@ fn wait_until_read(stream: &TcpStream) {
 /// on its way there are fewer than fill it: else she would be the one that has stood still for longest.
 #[test]
 fn half_frames_never_close_an_innocent_member() {
-    for half in [5_000, 50_000, 500_000] {
-        let broker = start(tight());
+    for (half, memory) in [(5_000, 1 << 20), (50_000, 4 << 20), (500_000, 8 << 20)] {
+        let mut settings = tight();
+        // Small halves take a small memory: the crowd that fills it is as large as it has to be.
+        settings.limits.partial_bytes = memory;
+        settings.limits.max_frame = (2 * half + 1000).max(128 << 10);
+        let broker = start(settings);
         let mut bob = Client::join_and_wait(&broker, "bob", "room");
         let mut alice = Client::join_and_wait(&broker, "alice", "room");
         let mut hostile = Vec::new();
