@@ -26,6 +26,7 @@ use crate::shard::stats::Stats;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::watchdog::Watchdog;
 use crate::shard::{BrokerPhase, Common, Shard};
+use crate::store::StoreHandle;
 use crate::tls::{CertificateWatch, TlsError};
 pub use error::{BrokerError, StartError};
 use listening::{BoundListeners, ShardListeners, bind_admin};
@@ -55,6 +56,8 @@ pub struct Broker {
     _watchdog: Watchdog,
     /// Ends after the shards, so that it can say that they stop.
     admin: Option<AdminServer>,
+    /// The store of histories, which ends after the shards.
+    store: Option<Arc<StoreHandle>>,
 }
 
 impl Broker {
@@ -111,6 +114,7 @@ impl Broker {
         let (open, given) = listening.open();
         let listeners: Vec<_> = open.iter().map(|open| (open.kind, open.address)).collect();
         let store = open_store(&settings)?;
+        let handle = store.as_ref().map(|store| store.handle.clone());
         let (common, seeds) = seeds(settings, peer_tls, shards, store);
         let watchdog = Watchdog::start(common.clone()).map_err(StartError::Thread)?;
         let mut broker = Self {
@@ -122,6 +126,7 @@ impl Broker {
             reload: Arc::default(),
             _watchdog: watchdog,
             admin: None,
+            store: handle,
         };
         broker.admin = broker.start_admin(admin)?;
         for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
@@ -261,6 +266,12 @@ impl Broker {
         }
         if self.common.has_failed() && failed.is_ok() {
             failed = Err(BrokerError::Panicked);
+        }
+        if let Some(store) = self.store.take()
+            && failed.is_ok()
+            && self.common.has_saved_all()
+        {
+            store.close();
         }
         self.admin = None;
         failed.map(|()| self.stats())

@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use super::MAX_SHARDS;
 use crate::net::ListenError;
+#[cfg(feature = "store")]
+use crate::store::OpenStoreError;
 use crate::tls::TlsError;
 
 /// Why a broker did not start.
@@ -54,6 +56,10 @@ pub enum StartError {
     /// A channel is to keep its history on disk, and this broker was built without the feature `store`.
     #[error("a channel keeps its history on disk, and this program was built without the store")]
     NoStore,
+    /// The store of histories could not be opened.
+    #[cfg(feature = "store")]
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),

@@ -129,6 +129,9 @@ mod all {
         if let Err(error) = check_congestion(settings) {
             found.add(&["tcp_congestion"], &error);
         }
+        if let Err(error) = check_store(settings) {
+            found.add(&["store_dir"], &error);
+        }
         found.certificates(settings);
         for (kind, addresses) in addresses_by_kind(settings) {
             for &address in addresses {
@@ -142,6 +145,20 @@ mod all {
         }
         found.upstreams(&settings.peer.upstreams);
         found
+    }
+
+    /// Checks that the directory of the store is one, or that it could be made.
+    fn check_store(settings: &Settings) -> Result<(), String> {
+        let dir = settings.store.dir.as_deref();
+        let Some(dir) = dir.filter(|_| settings.channels.need_store()) else {
+            return Ok(());
+        };
+        let exists = |dir: &&Path| dir.exists() || dir.as_os_str().is_empty();
+        let nearest = dir.ancestors().find(exists).unwrap_or(dir);
+        if nearest.as_os_str().is_empty() || nearest.is_dir() {
+            return Ok(());
+        }
+        Err(format!("{} is not a directory", nearest.display()))
     }
 
     impl Preflight {

@@ -36,6 +36,9 @@ pub enum ReloadError {
     /// The broker is about to stop.
     #[error("the broker is stopping")]
     Stopping,
+    /// A channel is to keep its history on disk, and the broker was started without a store.
+    #[error("history = \"disk\" needs a restart: this server was started without a store")]
+    NoStore,
 }
 
 impl From<TlsError> for ReloadError {
@@ -148,6 +151,9 @@ impl Changeable {
         }
         let before = common.live_arc();
         let differences = keep_until_restart(&before.settings, &mut settings);
+        if settings.channels.need_store() && common.store.is_none() {
+            return Err(ReloadError::NoStore);
+        }
         check_frame(&settings)?;
         check_congestion(&settings)?;
         self.check_listeners(&settings)?;

@@ -19,6 +19,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         listeners: Vec::new(),
         changeable: Arc::new(Mutex::new(Changeable::new(Vec::new(), 0, None, None))),
         admin: None,
+        store: None,
         reload: Arc::default(),
     }
 }

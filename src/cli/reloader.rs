@@ -65,7 +65,7 @@ impl Reloader {
         let filter = Log::filter(&config.log).map_err(|error| error.to_string())?;
         let mut report = self.broker.reload(settings).map_err(|error| match &error {
             ReloadError::Start(start) => format!("{error}{}", start_hint(start)),
-            ReloadError::Stopping => error.to_string(),
+            ReloadError::Stopping | ReloadError::NoStore => error.to_string(),
         })?;
         self.log.set_filter(filter);
         for warning in warnings {

@@ -12,6 +12,8 @@ use arc_swap::Guard;
 use wildmatch::WildMatch;
 
 use crate::access::Access;
+#[cfg(feature = "store")]
+use crate::channel::HistoryStorage;
 use crate::channel::{ChannelRules, ChannelSettings};
 use crate::protocol::HEADER_LEN;
 use crate::settings::Settings;
@@ -38,6 +40,12 @@ impl Live {
             rules: Rules::new(&settings.channels),
             settings,
         }
+    }
+
+    /// Returns `true` if the channel called `name` keeps its history on disk.
+    #[cfg(feature = "store")]
+    pub(crate) fn keeps_on_disk(&self, name: &str) -> bool {
+        self.channel_settings(name).history == HistoryStorage::Disk
     }
 
     /// Returns the settings of the channel called `name`.

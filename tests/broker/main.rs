@@ -36,6 +36,8 @@ mod rights;
 mod rights_lost;
 mod silent_connections;
 mod slow_member;
+#[cfg(feature = "store")]
+mod store;
 mod takeover;
 mod tls;
 mod tls_hostile;

@@ -31,6 +31,8 @@ mod resume;
 mod resume_v1;
 mod resuming;
 mod slow_member;
+#[cfg(feature = "store")]
+mod store;
 mod tls;
 mod utf8;
 mod v1;

@@ -1,0 +1,100 @@
+//! Histories on disk on the command line: options, what a start says, and what is there after a restart.
+
+use std::path::Path;
+
+use crate::cli_serve::Broker;
+use crate::program::{mles, taken};
+
+/// Options of a server whose channels are on disk in `dir`.
+fn on_disk(dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().unwrap().to_owned();
+    ["--history", "disk", "--store-dir", &dir]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn start(dir: &Path) -> Broker {
+    let options = on_disk(dir);
+    Broker::start(&options.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn run(args: &[&str], broker: &Broker) -> (i32, String, String) {
+    let mut command = mles();
+    command.args(args).env("MLES_SERVER", broker.server());
+    taken(&command.output().unwrap())
+}
+
+/// Starts a server that cannot start. Returns its exit code and what it says.
+fn refused(args: &[&str]) -> (i32, String) {
+    let mut command = mles();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(args);
+    let (code, _, stderr) = taken(&command.output().unwrap());
+    (code, stderr)
+}
+
+#[test]
+fn what_was_published_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path());
+    let mut positions = Vec::new();
+    for text in ["one", "two", "three"] {
+        let (code, out, err) = run(&["pub", "room", text, "--confirm"], &broker);
+        assert_eq!((code, &*err), (0, ""));
+        positions.push(out.trim().to_owned());
+    }
+    broker.signal("-TERM");
+    assert_eq!(broker.end().0, Some(0));
+
+    let broker = start(dir.path());
+    let since = ["sub", "room", "--since", &positions[0], "--count", "2"];
+    assert_eq!(run(&since, &broker), (0, "two\nthree\n".into(), "".into()));
+    let (code, out, _) = run(&["pub", "room", "four", "--confirm"], &broker);
+    let (epoch, _) = positions[0].split_once(':').unwrap();
+    assert_eq!((code, out.trim()), (0, &*format!("{epoch}:4")));
+}
+
+#[test]
+fn a_service_manager_may_name_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = mles();
+    command.args(["check-config", "/dev/null"]);
+    command.env("MLES_HISTORY", "disk");
+    command.env("STATE_DIRECTORY", dir.path());
+    let (code, out, err) = taken(&command.output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    let line = format!("dir = {:?}", dir.path());
+    assert!(out.contains(&line), "{out}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_told_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "hello").unwrap();
+    for dir in [file.clone(), file.join("below")] {
+        let options = on_disk(&dir);
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let (code, err) = refused(&options);
+        let lines: Vec<_> = err.lines().filter(|line| line.contains("ERROR")).collect();
+        assert_eq!((code != 0, lines.len()), (true, 1), "{err}");
+        assert!(lines[0].contains(file.to_str().unwrap()), "{err}");
+    }
+    let (code, err) = refused(&["--history", "disk"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("(--store-dir)"), "{err}");
+}
+
+#[test]
+fn a_second_server_on_one_store_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(dir.path());
+    let options = on_disk(dir.path());
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let (code, err) = refused(&options);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("in use by another process"), "{err}");
+    let (code, _, err) = run(&["pub", "room", "hello", "--confirm"], &first);
+    assert_eq!((code, &*err), (0, ""));
+}
