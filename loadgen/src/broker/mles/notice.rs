@@ -29,6 +29,7 @@ pub(super) fn from_frame(frame: &[u8]) -> Result<Option<PositionNotice>, WireErr
         | Notice::Changes { .. }
         | Notice::Stopping { .. }
         | Notice::Rights { .. }
+        | Notice::Token { .. }
         | Notice::Close { .. } => None,
     })
 }
