@@ -332,7 +332,7 @@ pub(super) fn evicted(limit: Option<LimitReached>) -> Ended {
     limit.map_or(Ended::Replaced, Ended::LetGo)
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -146,7 +146,7 @@ fn frequent(looks: &VecDeque<Option<String>>) -> Vec<(String, f64)> {
         .collect()
 }
 
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -24,7 +24,7 @@ mod open;
 #[cfg(feature = "store")]
 mod record;
 mod status;
-#[cfg(all(test, feature = "store", not(mles_loom)))]
+#[cfg(all(test, feature = "store"))]
 mod tests;
 #[cfg(feature = "store")]
 mod writer;

@@ -16,7 +16,7 @@
 mod channel;
 mod load;
 mod task;
-#[cfg(all(test, not(mles_loom)))]
+#[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
