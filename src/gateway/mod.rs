@@ -19,6 +19,7 @@
 
 mod api;
 mod connection;
+mod decimal;
 mod encoded_message;
 mod events;
 mod first;

@@ -4,11 +4,11 @@
 //! event with the notice's name. An event ends with its only empty line.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use bytes::Bytes;
 
 use crate::channel::{Encoding, NoticeEncoding, Unit};
+use crate::gateway::decimal::Decimal;
 use crate::gateway::encoded_message::encoded_messages;
 use crate::protocol::{Notice, Position};
 use crate::shard::ended::Ended;
@@ -32,8 +32,8 @@ static ENCODING: Encoding = Encoding::new(event_len, encode_run).with_notices(No
 /// A comment, which clients ignore.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// A notice that one message is left out here.
-const LEFT_OUT: &str = "event: gap\ndata: {\"missed\":1}\n\n";
+/// What follows the id of a message that is left out: a notice of that.
+const LEFT_OUT: &[u8] = b"\nevent: gap\ndata: {\"missed\":1}\n\n";
 
 /// Returns the length of the event at the start; `None` if its end is cut off.
 fn event_len(bytes: &[u8]) -> Option<usize> {
@@ -47,19 +47,19 @@ fn encode_run(run: &Bytes, first: Option<Position>) -> (Bytes, u32) {
     let Some(first) = first else {
         return (Bytes::new(), 0);
     };
-    let epoch = first.epoch.to_string();
+    let id = format!("id: {}:", first.epoch);
     let mut out = Vec::with_capacity(2 * run.len());
     let mut count = 0;
     for (offset, message) in encoded_messages(first.offset, run) {
-        // Writing to memory does not fail.
-        let _ = writeln!(out, "id: {epoch}:{offset}");
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(Decimal::new(offset).as_bytes());
         match message {
             Some(message) => {
-                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(b"\ndata: ");
                 message.append_to(&mut out);
                 out.extend_from_slice(b"\n\n");
             }
-            None => out.extend_from_slice(LEFT_OUT.as_bytes()),
+            None => out.extend_from_slice(LEFT_OUT),
         }
         count += 1;
     }
