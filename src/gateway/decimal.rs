@@ -42,8 +42,8 @@ mod tests {
         #[test]
         fn it_is_what_formatting_gives(number in any::<u64>(), shift in 0..64_u32) {
             for number in [number, number >> shift, 0, u64::MAX] {
-                let text = number.to_string();
-                prop_assert_eq!(Decimal::new(number).as_bytes(), text.as_bytes());
+                let (decimal, text) = (Decimal::new(number), number.to_string());
+                prop_assert_eq!(decimal.as_bytes(), text.as_bytes());
             }
         }
     }

@@ -18,9 +18,28 @@ use super::room::Room;
 pub(crate) struct Pause {
     is_on: Cell<bool>,
     over: Notify,
+    /// Longest time that a session waits for its end.
+    limit: Cell<Duration>,
 }
 
 impl Pause {
+    /// Creates one that is over, and for whose end a session waits no longer than `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        let pause = Self::default();
+        pause.set_limit(limit);
+        pause
+    }
+
+    /// Sets the longest time that a session waits for its end.
+    pub(super) fn set_limit(&self, limit: Duration) {
+        self.limit.set(limit);
+    }
+
+    /// Returns the longest time that a session waits for its end.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit.get()
+    }
+
     /// Begins or ends the pause.
     pub(crate) fn set(&self, on: bool) {
         if self.is_on.replace(on) && !on {
@@ -47,11 +66,11 @@ impl Pause {
         }
     }
 
-    /// Waits until the pause is over, but not longer than `limit`. Cancel safe.
-    pub(crate) async fn over_within(&self, limit: Duration) {
+    /// Waits until the pause is over, but not longer than its limit. Cancel safe.
+    pub(crate) async fn over_in_time(&self) {
         if self.is_on() {
             // Past the limit the caller goes on all the same.
-            let _ = timeout(limit, self.over()).await;
+            let _ = timeout(self.limit(), self.over()).await;
         }
     }
 }

@@ -192,13 +192,14 @@ impl Registry {
         settings: impl FnOnce() -> Arc<ChannelSettings>,
     ) -> u32 {
         *self.relay_ids.entry(id).or_insert_with(|| {
+            let settings = settings();
             index(self.relays.insert(Relay {
                 id,
                 name: name.into(),
                 local: Fanout::default(),
                 position: None,
-                settings: settings(),
-                pause: Rc::default(),
+                pause: Rc::new(Pause::new(settings.write_deadline)),
+                settings,
                 is_pressed: false,
                 is_listed: false,
             }))
@@ -304,6 +305,7 @@ impl Registry {
         match home {
             Home::Owned(at) => self.room(at).is_some_and(|room| {
                 let settings = find(&room.name);
+                room.pause.set_limit(settings.write_deadline);
                 room.channel.set_settings(settings, now)
             }),
             Home::Relayed(at) => self.relay_at(at).is_some_and(|relay| {
@@ -311,6 +313,7 @@ impl Registry {
                 let is_new = relay.settings != settings;
                 if is_new {
                     relay.local.policy_changed(&settings);
+                    relay.pause.set_limit(settings.write_deadline);
                     relay.settings = settings;
                 }
                 is_new

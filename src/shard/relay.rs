@@ -138,7 +138,6 @@ impl Shard {
             channel: relay.name.clone(),
             home: Home::Relayed(at),
             pause: relay.pause.clone(),
-            pause_limit: relay.settings.write_deadline,
         };
         let session = Session::new(writer, identity, seating);
         let key = session.enter(&mut relay.local, skip);

@@ -1,7 +1,7 @@
 //! How a shard takes over new settings for what is open already.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::Shard;
 use super::ended::Ended;
@@ -89,10 +89,9 @@ impl Shard {
         let mut ended = 0;
         for key in self.member_keys(home) {
             // The place may have become another session's, which does no harm.
-            let Some((session, pause_limit)) = self.member_at(home, key) else {
+            let Some(session) = self.member_at(home, key) else {
                 continue;
             };
-            session.pause_limit.set(pause_limit);
             ended += u64::from(self.refresh(&session, live));
             turn::spend(SESSION);
             if turn::is_expensive() {
@@ -110,11 +109,10 @@ impl Shard {
     }
 
     /// Returns the session at a place, and how long a publisher of its channel waits at most.
-    fn member_at(&self, home: Home, key: MemberKey) -> Option<(Rc<Session>, Duration)> {
+    fn member_at(&self, home: Home, key: MemberKey) -> Option<Rc<Session>> {
         let mut registry = self.registry.borrow_mut();
         let members = registry.local_members(home)?;
-        let session = members.local.at(key)?.handle.clone();
-        Some((session, members.settings.write_deadline))
+        Some(members.local.at(key)?.handle.clone())
     }
 
     /// Decides anew about a session that has its seat now: the settings may have changed since it was let in.

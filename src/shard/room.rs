@@ -68,11 +68,13 @@ impl Room {
         channel: Channel<Rc<Session>>,
         permit: ChannelPermit,
     ) -> Self {
+        let limit = channel.settings().write_deadline;
+        let pause = Rc::new(Pause::new(limit));
         Self {
             name,
             id,
             channel,
-            pause: Rc::default(),
+            pause,
             waiting: Weak::new(),
             pressed: Vec::new(),
             links: Links::default(),

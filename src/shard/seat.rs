@@ -161,7 +161,6 @@ impl Shard {
             channel: room.name.clone(),
             home: Home::Owned(at),
             pause: room.pause.clone(),
-            pause_limit: settings.write_deadline,
         };
         let session = Session::new(writer, identity, seating);
         let place = |local: &mut _, skip| Place::Local(session.enter(local, skip));

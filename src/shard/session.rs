@@ -80,8 +80,6 @@ pub(crate) struct Session {
     pub(super) is_contested: Cell<bool>,
     /// Pauses the channel's publishers, of which it is one.
     pub(super) pause: Rc<Pause>,
-    /// Longest time that it waits for the end of a pause.
-    pub(super) pause_limit: Cell<Duration>,
     /// Holds it when it publishes, if anything does.
     pub(super) guard: RefCell<Option<Rc<PublishGuard>>>,
     /// Sending side of its connection.
@@ -104,7 +102,6 @@ pub(super) struct Seating {
     pub(super) channel: ChannelName,
     pub(super) home: Home,
     pub(super) pause: Rc<Pause>,
-    pub(super) pause_limit: Duration,
     pub(super) guard: Option<Rc<PublishGuard>>,
 }
 
@@ -134,7 +131,6 @@ impl Session {
             phase: Cell::new(SessionPhase::Joined),
             is_contested: Cell::new(false),
             pause: seating.pause,
-            pause_limit: Cell::new(seating.pause_limit),
             guard: RefCell::new(seating.guard),
             expiry: RefCell::default(),
             writer,
@@ -198,7 +194,7 @@ impl Session {
     pub(crate) fn pause(&self) -> Option<(&Pause, Duration)> {
         self.pause
             .is_on()
-            .then_some((&*self.pause, self.pause_limit.get()))
+            .then_some((&*self.pause, self.pause.limit()))
     }
 
     /// Returns what holds it when it publishes, if anything does.

@@ -257,7 +257,7 @@ async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
     let over = session.over.get_or_init(Rc::default).clone();
     let released = async {
         shard.congestion.over().await;
-        session.pause.over_within(session.pause_limit.get()).await;
+        session.pause.over_in_time().await;
         shard.hold_over(&session).await;
     };
     tokio::select! {

@@ -1,10 +1,14 @@
 //! How much passes through a channel, or comes from a session.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 /// What has passed, and at which rate. Counting is an addition for each run; rates are made when the shard is measured.
+/// Most sessions only receive, so there is nothing in it until something passes.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct Traffic(OnceCell<Box<Passed>>);
+
+#[derive(Debug, Default)]
+struct Passed {
     frames: Cell<u64>,
     bytes: Cell<u64>,
     /// Frames and bytes that had passed when the rates were made.
@@ -23,32 +27,38 @@ impl Traffic {
     /// Counts a run.
     #[inline]
     pub(super) fn count(&self, frames: usize, bytes: usize) {
-        self.frames.set(self.frames.get() + frames as u64);
-        self.bytes.set(self.bytes.get() + bytes as u64);
+        let passed = self.0.get_or_init(Box::default);
+        passed.frames.set(passed.frames.get() + frames as u64);
+        passed.bytes.set(passed.bytes.get() + bytes as u64);
     }
 
     /// Returns the number of frames that have passed.
     pub(super) fn frames(&self) -> u64 {
-        self.frames.get()
+        self.0.get().map_or(0, |passed| passed.frames.get())
     }
 
     /// Returns the bytes that have passed.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes.get()
+        self.0.get().map_or(0, |passed| passed.bytes.get())
     }
 
     /// Returns the rates as they were last made.
     pub(super) fn rates(&self) -> Rates {
-        self.rates.get()
+        self.0
+            .get()
+            .map_or_else(Rates::default, |passed| passed.rates.get())
     }
 
     /// Makes the rates anew, of what has passed in the `seconds` since that was done last.
     pub(super) fn sample(&self, seconds: f32) {
-        let now = (self.frames(), self.bytes());
-        let before = self.before.replace(now);
+        let Some(passed) = self.0.get() else {
+            return;
+        };
+        let now = (passed.frames.get(), passed.bytes.get());
+        let before = passed.before.replace(now);
         #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
         let rate = |now: u64, before: u64| (now - before) as f32 / seconds;
-        self.rates.set(Rates {
+        passed.rates.set(Rates {
             frames: rate(now.0, before.0),
             bytes: rate(now.1, before.1),
         });

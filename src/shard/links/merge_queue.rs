@@ -139,7 +139,7 @@ impl Shard {
             if turn::is_expensive() {
                 self.yield_turn().await;
             }
-            session.pause.over_within(session.pause_limit.get()).await;
+            session.pause.over_in_time().await;
         }
         then
     }

@@ -180,7 +180,6 @@ impl Shard {
             phase: Cell::new(SessionPhase::Joined),
             is_contested: Cell::new(false),
             pause: room.pause.clone(),
-            pause_limit: Cell::new(room.channel.settings().write_deadline),
             guard: RefCell::default(),
             writer,
             over: OnceCell::new(),
