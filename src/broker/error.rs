@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -53,6 +54,9 @@ pub enum StartError {
     /// A channel is to keep its history on disk, and there is no directory for it.
     #[error("a channel keeps its history on disk, and no directory is set for the store")]
     NoStoreDirectory,
+    /// The store's directory, or what it is to be made in, is something else.
+    #[error("the store needs a directory, and {} is not one", .0.display())]
+    StoreDirectory(PathBuf),
     /// A channel is to keep its history on disk, and this broker was built without the feature `store`.
     #[error("a channel keeps its history on disk, and this program was built without the store")]
     NoStore,

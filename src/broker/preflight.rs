@@ -103,6 +103,7 @@ mod all {
 
     use super::super::listening::{addresses_by_kind, check_listener};
     use super::super::shard_count;
+    use super::super::stored::check_directory;
     use super::{Settings, TlsError, check_congestion, server_tls};
     use crate::net::check_address;
     use crate::server_name::ServerName;
@@ -129,7 +130,9 @@ mod all {
         if let Err(error) = check_congestion(settings) {
             found.add(&["tcp_congestion"], &error);
         }
-        if let Err(error) = check_store(settings) {
+        let store = &settings.store.dir;
+        let store = store.iter().filter(|_| settings.channels.need_store());
+        for error in store.filter_map(|dir| check_directory(dir).err()) {
             found.add(&["store_dir"], &error);
         }
         found.certificates(settings);
@@ -145,20 +148,6 @@ mod all {
         }
         found.upstreams(&settings.peer.upstreams);
         found
-    }
-
-    /// Checks that the directory of the store is one, or that it could be made.
-    fn check_store(settings: &Settings) -> Result<(), String> {
-        let dir = settings.store.dir.as_deref();
-        let Some(dir) = dir.filter(|_| settings.channels.need_store()) else {
-            return Ok(());
-        };
-        let exists = |dir: &&Path| dir.exists() || dir.as_os_str().is_empty();
-        let nearest = dir.ancestors().find(exists).unwrap_or(dir);
-        if nearest.as_os_str().is_empty() || nearest.is_dir() {
-            return Ok(());
-        }
-        Err(format!("{} is not a directory", nearest.display()))
     }
 
     impl Preflight {

@@ -13,36 +13,30 @@ pub(super) fn open_store(settings: &Settings) -> Result<Option<OpenStore>, Start
     }
     let dir = settings.store.dir.as_deref();
     let dir = dir.ok_or(StartError::NoStoreDirectory)?;
+    check_directory(dir)?;
     open_in(dir, settings).map(Some)
+}
+
+/// Checks that the store's directory is one, or that it could be made.
+pub(super) fn check_directory(dir: &Path) -> Result<(), StartError> {
+    let nearest = dir.ancestors().find(|path| path.exists());
+    match nearest.filter(|path| !path.is_dir()) {
+        Some(file) => Err(StartError::StoreDirectory(file.to_owned())),
+        None => Ok(()),
+    }
 }
 
 #[cfg(feature = "store")]
 fn open_in(dir: &Path, settings: &Settings) -> Result<OpenStore, StartError> {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use crate::shard::live::Live;
     use crate::store;
 
-    let begun = Instant::now();
     let live = Live::new(settings.clone(), 0);
     let budget = settings.limits.history_bytes_total as u64;
     let keep = |name: &str| live.keeps_on_disk(name);
     let (handle, loaded) = store::open(dir, &settings.store, budget, &keep)?;
-    let runs = loaded.channels.iter().flat_map(|channel| &channel.runs);
-    let messages: u64 = runs.map(|run| u64::from(run.messages)).sum();
-    tracing::info!(
-        dir = %dir.display(), channels = loaded.channels.len(), messages, took = ?begun.elapsed(),
-        "histories loaded from the store"
-    );
-    let forgotten = loaded.too_many;
-    if forgotten > 0 {
-        tracing::warn!(
-            channels = forgotten,
-            limit = "history_bytes_total",
-            "channels on disk forgotten: there is no memory for them"
-        );
-    }
     let handle = Arc::new(handle);
     Ok(OpenStore { handle, loaded })
 }

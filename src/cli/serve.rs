@@ -21,6 +21,7 @@ use crate::broker::{Broker, BrokerError, StartError};
 use crate::config::{Environment, LogFormat, Resolved, Sources, ValueOrigins, resolve};
 use crate::net::ListenError;
 use crate::settings::{ListenerKind, Settings};
+use crate::shard::storing::LAST;
 
 /// The environment variable that names the file if no option does.
 const CONFIG_VARIABLE: &str = "MLES_CONFIG";
@@ -162,7 +163,10 @@ fn serve(
         Signals::new().map_err(ServeError::Signals)?
     };
     let (access, upstreams) = (access(&settings), upstreams(&settings));
-    let stop_within = settings.drain_grace.saturating_add(settings.drain_deadline);
+    let mut stop_within = settings.drain_grace.saturating_add(settings.drain_deadline);
+    if settings.channels.need_store() {
+        stop_within = stop_within.saturating_add(LAST);
+    }
     let broker = Broker::start(settings)?;
     announce(&broker, access, &upstreams, log);
 

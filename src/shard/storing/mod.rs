@@ -35,6 +35,8 @@ use crate::settings::StoreSync;
 use crate::store::{ChannelKey, StoreHandle};
 pub(super) use channel::StoredChannel;
 pub(crate) use load::{OpenStore, RestoredStore, StoreInfo};
+#[cfg(feature = "cli")]
+pub(crate) use task::LAST;
 
 /// The store, as a shard sees it.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ const CHANNEL: u32 = 32;
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
 /// Time that the last batches may take when the broker stops.
-const LAST: Duration = Duration::from_secs(5);
+pub(crate) const LAST: Duration = Duration::from_secs(5);
 
 /// What a batch has of one channel, until the store has answered.
 #[derive(Debug)]
