@@ -195,24 +195,29 @@ fn a_slow_frame_that_goes_on_is_taken() {
 fn a_publisher_that_is_held_back_is_not_overdue() {
     let mut settings = tight();
     settings.limits.max_frame = 16 << 20;
-    settings.limits.frame_deadline = Duration::from_secs(2);
+    settings.limits.frame_deadline = Duration::from_secs(4);
     settings.channels.default.slow_policy = SlowPolicy::Backpressure;
     settings.channels.default.queue_bytes = 8 << 20;
     let broker = start(settings);
     let mut slow = Client::join_and_wait(&broker, "slow", "room");
     let mut bob = Client::join_and_wait(&broker, "bob", "room");
     let mut alice = Client::join_and_wait(&broker, "alice", "room");
+    // The frame that fills the queue comes from somebody else, and all but its end before his begins.
+    let filling = alice.frame(&vec![b'y'; 14 << 20]);
+    let (most, end) = filling.split_at(filling.len() - 1);
+    alice.stream.write_all(most).unwrap();
+    wait_until_read(&alice.stream);
     let large = bob.frame(&vec![b'x'; 100_000]);
     let (begun, rest) = large.split_at(50_000);
     bob.stream.write_all(begun).unwrap();
-    // The frame that fills the queue comes from somebody else.
-    alice.send(&vec![b'y'; 14 << 20]);
+    alice.stream.write_all(end).unwrap();
     wait_until("it is queued", || broker.stats().frames_in == 1);
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(6));
+    // It is read when there is room again, and no time passes until then.
+    bob.stream.write_all(rest).unwrap();
     for member in [&mut slow, &mut bob] {
         assert_eq!(member.receive().message.len(), 14 << 20);
     }
-    bob.stream.write_all(rest).unwrap();
     assert_eq!(slow.receive().message.len(), 100_000);
     assert_eq!(broker.stats().frames_overdue, 0);
 }
