@@ -7,6 +7,14 @@ export interface JoinOptions {
   uid: string;
   /** The server's shared key, if it has one. Only a hash of it is sent. */
   key?: string;
+  /**
+   * A token (JWT) that says who the member is and what it may do, in the place of a key; or a function that returns one.
+   *
+   * The function is called for each join, those after a break included, and some time before a token expires: when it
+   * returns another one, the server is shown that, and the member stays without a break. It may fetch the token from a
+   * login service. If it fails at a join, that is tried again later, like any break.
+   */
+  token?: string | (() => string | Promise<string>) | null;
   /** A position from before, to go on behind it. Without it the channel's whole history comes first. */
   since?: string | null;
   /** The largest number of members to be told by name; 0, the default, to be told nothing about members. */
@@ -76,6 +84,7 @@ export type ChannelEvent =
   | PresenceEvent
   | MembersEvent
   | RightsEvent
+  | TokenEvent
   | DisconnectedEvent;
 
 /** An attempt to join begins. */
@@ -157,6 +166,15 @@ export interface MembersEvent extends Members {
   readonly left: readonly string[];
 }
 
+/** How the member stands by its token: after a join, and after each further token that was shown. */
+export interface TokenEvent {
+  readonly type: "token";
+  /** When the server ends the session unless another token is shown, in milliseconds as of `Date.now()`. */
+  readonly expiresAt: number | null;
+  /** Why the server does not take the token that was shown last, in its words: the one before counts until it expires. */
+  readonly refused: string | null;
+}
+
 /** The connection is gone, or an attempt has failed; the next one is planned. */
 export interface DisconnectedEvent {
   readonly type: "disconnected";
@@ -205,9 +223,9 @@ export interface Resume {
 }
 
 /** Encodes a body, for programs that speak the protocol themselves. */
-export function encodeBody(body: Body & { resume?: Resume | null }): Uint8Array;
+export function encodeBody(body: Body & { resume?: Resume | null; token?: string | null }): Uint8Array;
 
-/** Decodes a body without `resume`. Throws an `Error` that says what is wrong with it. */
+/** Decodes a body without `resume` and `token`. Throws an `Error` that says what is wrong with it. */
 export function decodeBody(bytes: Uint8Array): Body;
 
 /** SipHash-2-4 with a key of zeros, as 16 hexadecimal digits. */

@@ -21,6 +21,12 @@ const CONNECTED_WITHIN = 15_000;
 const SILENCE = 1_000;
 /** How long a server that is known to give positions may take for its welcome. */
 const WELCOME_WITHIN = 15_000;
+/** How long before a token expires another one is asked for: at most that, and at most a quarter of its time. */
+const TOKEN_LEAD = 60_000;
+/** The shortest time between two times that a function is asked that has no other token. */
+const TOKEN_WAIT = 200;
+/** The longest time that timers can wait. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The largest body that a frame can carry, in bytes. */
 const MAX_BODY = 0xff_ffff;
@@ -112,12 +118,16 @@ export class Channel {
   #replay = 0;
   #afterGap = false;
   #members = null;
+  /** The option, the token that was shown last, and the timer that asks for the next one. */
+  #token;
+  #shownToken = null;
+  #tokenTimer;
   /** Whether names were left out because this client was too slow for them. */
   #missesNames = false;
   #online = () => this.reconnect();
   #offline = () => this.#socket && this.#retry("This device is offline.", null);
 
-  constructor({ url, channel, uid, key = "", since = null, members = 0, WebSocket = globalThis.WebSocket }) {
+  constructor({ url, channel, uid, key = "", since = null, members = 0, token = null, WebSocket = globalThis.WebSocket }) {
     if (typeof WebSocket !== "function") {
       throw new TypeError("there is no WebSocket here: Node has it from version 22 on; or give the option `WebSocket`");
     }
@@ -127,6 +137,10 @@ export class Channel {
     if (!Number.isInteger(members) || members < 0 || members > 0xffff_ffff) {
       throw new TypeError("`members` has to be a number of names");
     }
+    if (token !== null && typeof token !== "string" && typeof token !== "function") {
+      throw new TypeError("`token` has to be a string, or a function that returns one");
+    }
+    this.#token = token;
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#url.hash = "";
@@ -215,9 +229,32 @@ export class Channel {
 
   /** `took` is how long that was: at least two ways to the server and back. */
   #opened(took) {
+    if (this.#token === null) {
+      this.#sendJoin(took, null);
+      return;
+    }
+    const socket = this.#socket;
+    this.#askForToken().then(
+      (token) => {
+        if (socket === this.#socket) this.#sendJoin(took, token);
+      },
+      (error) => {
+        if (socket === this.#socket) this.#retry(`There is no token: ${error?.message ?? error}`, null);
+      },
+    );
+  }
+
+  async #askForToken() {
+    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
+    if (typeof token !== "string") throw new TypeError("what `token` returned is no string");
+    return token;
+  }
+
+  #sendJoin(took, token) {
+    this.#shownToken = token;
     const since = this.#position && positionText(this.#position);
     const resume = { since, publisher: this.#publisher, members: this.#limit };
-    const join = { uid: this.#uid, channel: this.#channel, message: new Uint8Array(), resume };
+    const join = { uid: this.#uid, channel: this.#channel, message: new Uint8Array(), resume, token };
     this.#socket.send(encodeBody(join));
     clearTimeout(this.#timer);
     this.#timer = this.#isCounting
@@ -232,16 +269,50 @@ export class Channel {
     } catch {
       notice = {};
     }
-    const { welcome, receipt, gap, members, changes, rights, stopping } = notice ?? {};
+    const { welcome, receipt, gap, members, changes, rights, token, stopping } = notice ?? {};
     if (welcome) this.#welcomed(welcome);
     else if (receipt) this.#receipt(receipt);
     else if (gap) this.#gap(gap);
     else if (members) this.#nameMembers(members);
     else if (changes) this.#changeMembers(changes);
     else if (rights) this.#events.push({ type: "rights", allowed: rights.allowed });
+    else if (token) this.#tokenCounts(token);
     else if (!stopping) console.warn("mles: left out a text of the server that is no notice");
     // A receipt behind a gap gives the position of its last message only.
     this.#afterGap = Boolean(gap);
+  }
+
+  #tokenCounts({ ttl = null, refused = null }) {
+    const end = ttl === null ? null : Date.now() + ttl;
+    this.#events.push({ type: "token", expiresAt: end, refused });
+    clearTimeout(this.#tokenTimer);
+    if (end !== null && typeof this.#token === "function") {
+      this.#refreshTokenIn(ttl - Math.min(ttl / 4, TOKEN_LEAD), end);
+    }
+  }
+
+  #refreshTokenIn(wait, end) {
+    this.#tokenTimer = setTimeout(() => this.#refreshToken(end), Math.min(wait, LONGEST_TIMER));
+  }
+
+  /** Shows another token in the place of the one that ends then, as soon as there is one. */
+  async #refreshToken(end) {
+    const socket = this.#socket;
+    let token = this.#shownToken;
+    try {
+      token = await this.#askForToken();
+    } catch (error) {
+      console.warn(`mles: there is no new token: ${error?.message ?? error}`);
+    }
+    if (socket === null || socket !== this.#socket || this.#state !== "joined") return;
+    if (token !== this.#shownToken) {
+      this.#shownToken = token;
+      // Bodies are binary: the server cannot take this for one. It answers with how long the token counts.
+      socket.send(JSON.stringify({ token }));
+      return;
+    }
+    const left = end - Date.now();
+    if (left > 0) this.#refreshTokenIn(Math.max(left / 4, TOKEN_WAIT), end);
   }
 
   #welcomed(welcome) {
@@ -360,7 +431,9 @@ export class Channel {
     const reason = this.#explain(code, said, isOpen);
     // The session before this one may linger until the server notices that it is gone.
     const isTaken = code === REFUSED.DUPLICATE && !this.#everJoined;
-    if (FINAL.has(code) || isTaken) {
+    // It has counted until now, and the next one may do so again.
+    const isOver = code === REFUSED.KEY && this.#joinedAt !== null && typeof this.#token === "function";
+    if ((FINAL.has(code) && !isOver) || isTaken) {
       const error = new MlesError("refused", reason, code);
       this.#end(error);
       this.#events.end(error);
@@ -373,6 +446,9 @@ export class Channel {
 
   /** Why the server has closed the connection, for a person. */
   #explain(code, said, isOpen) {
+    if (code === REFUSED.KEY && this.#token !== null) {
+      return said ? `The server says: ${said}.` : "The server does not accept this token.";
+    }
     if (code === REFUSED.KEY) {
       // A server says it in the words of the protocol.
       return this.#key ? "The server does not accept this key." : "This server needs a key.";
@@ -416,6 +492,7 @@ export class Channel {
   /** Forgets the connection and what is planned. */
   #drop() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#tokenTimer);
     this.#socket?.close(CLOSE.LEAVING);
     this.#socket = null;
     this.#joinedAt = null;
@@ -614,16 +691,16 @@ function parsePosition(text) {
 
 const positionText = ({ epoch, offset }) => `${epoch}:${offset}`;
 
-// The CBOR of a body: a map of exactly `uid` (text), `channel` (text) and `message` (bytes), and `resume` (a map) in
-// the first one. Anything else is refused, so that nothing is shown that other members do not see too.
+// The CBOR of a body: a map of exactly `uid` (text), `channel` (text) and `message` (bytes), and `resume` (a map) and
+// `token` (text) in the first one. Anything else is refused, so that nothing is shown that other members do not see too.
 
 const BYTES = 2;
 const TEXT = 3;
 const MAP = 5;
 
-/** The body of a message; `message` is a Uint8Array. With `resume` it asks for positions. */
-export function encodeBody({ uid, channel, message, resume = null }) {
-  const parts = [head(MAP, resume ? 4 : 3)];
+/** The body of a message; `message` is a Uint8Array. With `resume` it asks for positions, with `token` it shows one. */
+export function encodeBody({ uid, channel, message, resume = null, token = null }) {
+  const parts = [head(MAP, 3 + (resume ? 1 : 0) + (token === null ? 0 : 1))];
   const item = (major, bytes) => parts.push(head(major, bytes.length), bytes);
   const text = (value) => item(TEXT, utf8.encode(value));
   text("uid");
@@ -646,6 +723,10 @@ export function encodeBody({ uid, channel, message, resume = null }) {
       text("members");
       parts.push(head(0, members));
     }
+  }
+  if (token !== null) {
+    text("token");
+    text(token);
   }
   return concatenate(parts);
 }

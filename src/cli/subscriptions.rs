@@ -196,6 +196,11 @@ impl<'a> Subscriptions<'a> {
                 subscription.set_state(ConnectionState::Back(until));
                 self.proven.as_mut().reset(until);
             }
+            Event::TokenRefused { reason } => {
+                say(format_args!(
+                    "the server does not take the new token: {reason}"
+                ));
+            }
             Event::Confirmed { .. } => {}
         }
         None

@@ -52,26 +52,40 @@ impl Client {
     /// Sets the token (JWT) to show in the place of a key. Its `sub` must be the uid of this client. Servers accept it only
     /// over TLS, or on their own machine.
     ///
-    /// The session ends when it expires. One that [reconnects](Self::reconnect) comes back if there is a new token by then:
-    /// see [`token_from`](Self::token_from).
+    /// The session ends when it expires: see [`token_from`](Self::token_from) for sessions that last longer.
     #[must_use]
     pub fn token(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.token_from(move || Ok(token.clone()))
     }
 
-    /// Sets where tokens come from: `source` is called for every connection, those of a session that reconnects included.
-    /// It is called where the session is used, and must not block for long.
+    /// Sets where tokens come from: `source` is called for every connection, those of a session that reconnects included,
+    /// and some time before a token expires. A token that is another one than before is shown to the server, and the session
+    /// goes on with that. `source` is called again and again until it returns one.
     ///
-    /// If it fails, so does the call that needs the token, with [`Error::Token`].
+    /// It is called where the session is used, and must not block for long. If it fails at a join, so does the call that
+    /// needs the token, with [`Error::Token`]; later it is called again. Sessions with tokens [ask for
+    /// positions](Self::positions), as only those are told when a token expires. The session has to be used meanwhile: what
+    /// nobody waits for does not go on.
     #[must_use]
     pub fn token_from(
-        mut self,
+        self,
         source: impl Fn() -> Result<String, Box<dyn std::error::Error + Send + Sync>>
         + Send
         + Sync
         + 'static,
     ) -> Self {
+        self.token_from_async(move || std::future::ready(source()))
+    }
+
+    /// Sets where tokens come from, like [`token_from`](Self::token_from), with a function that may wait for them.
+    #[must_use]
+    pub fn token_from_async<F>(mut self, source: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
         self.options.token = Some(TokenSource::new(source));
         self
     }

@@ -52,6 +52,12 @@ pub enum Event {
         /// come.
         allowed: Vec<Box<str>>,
     },
+    /// The server does not take a token that was shown in the place of the one before, which counts until it expires. Only
+    /// in sessions with tokens.
+    TokenRefused {
+        /// The reason, for people.
+        reason: String,
+    },
     /// The connection was lost, or an attempt to connect failed; only in sessions that reconnect. If
     /// there were many while the session was not read from, the oldest are left out.
     Disconnected {

@@ -22,6 +22,8 @@ use crate::protocol::{JoinExtensions, ResumeRequest};
 pub(super) struct JoinedConnection {
     pub(super) reader: JoinedReader,
     pub(super) writer: JoinedWriter,
+    /// The token that was shown.
+    pub(super) token: Option<String>,
 }
 
 /// The sending half of a joined connection.
@@ -57,7 +59,7 @@ pub(super) async fn join(
     let (reader, mut writer, info) = transport::connect(options).await?;
     // Over TLS, too, it is this address that the server sees.
     let identity = SessionIdentity::new(&options.keyring, options.cid, names, info.local);
-    let token = options.token()?;
+    let token = options.token().await?;
     let extensions = JoinExtensions {
         resume: request.copied(),
         token: token.as_deref(),
@@ -80,6 +82,7 @@ pub(super) async fn join(
             half: writer,
             identity,
         },
+        token,
     })
 }
 

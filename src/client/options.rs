@@ -57,9 +57,10 @@ impl SessionOptions {
         }
     }
 
-    /// Returns `true` if sessions ask for positions.
+    /// Returns `true` if sessions ask for positions. Those with tokens do, as they are told then when these expire.
     pub(super) const fn asks_for_positions(&self) -> bool {
-        self.positions || self.since.is_some() || self.reconnect.is_some()
+        let begins_or_returns = self.since.is_some() || self.reconnect.is_some();
+        self.positions || begins_or_returns || self.token.is_some()
     }
 
     /// Returns the token to show, if there is one.
@@ -67,8 +68,11 @@ impl SessionOptions {
     /// # Errors
     ///
     /// [`Error::Token`] when it cannot be had.
-    pub(super) fn token(&self) -> Result<Option<String>, Error> {
-        self.token.as_ref().map(TokenSource::token).transpose()
+    pub(super) async fn token(&self) -> Result<Option<String>, Error> {
+        match &self.token {
+            Some(source) => source.token().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Returns the error for a server that could not be connected to.

@@ -50,7 +50,7 @@ impl Session {
                 subscriber: Subscriber::tracked(receiving),
             });
         }
-        let JoinedConnection { reader, writer } = join(options, &names, first, None).await?;
+        let JoinedConnection { reader, writer, .. } = join(options, &names, first, None).await?;
         let buffer = FrameBuffer::new(options.max_frame);
         let inbound = Inbound::new(reader, buffer, options.connect_timeout);
         Ok(Self {

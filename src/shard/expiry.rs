@@ -92,6 +92,13 @@ impl Expiries {
     }
 }
 
+impl Expiry {
+    /// Returns when the session ends.
+    pub(super) const fn at(&self) -> SystemTime {
+        self.entry.0
+    }
+}
+
 impl Drop for Expiry {
     fn drop(&mut self) {
         // Its session is dropped by nobody who looks at the queue.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mles::client::{Client, Session};
-use mles::protocol::{ResumeRequest, take_extensions};
+use mles::protocol::{ResumeRequest, decode_token, take_extensions};
 
 pub(crate) use crate::common::PATIENCE;
 
@@ -93,17 +93,32 @@ impl FakeServer {
 
 impl Peer {
     pub(crate) fn read_frame(&mut self) -> RawFrame {
+        let (magic, frame) = self.read_any();
+        assert_eq!(magic, b'M');
+        frame
+    }
+
+    /// The token that the client shows next, before it sends anything else.
+    pub(crate) fn read_token(&mut self) -> String {
+        let (magic, frame) = self.read_any();
+        assert_eq!(magic, b'N');
+        assert_eq!((frame.cid, frame.key), (0, 0));
+        decode_token(&frame.body).unwrap().to_owned()
+    }
+
+    /// The next frame, and its first byte.
+    pub(crate) fn read_any(&mut self) -> (u8, RawFrame) {
         let mut header = [0; 16];
         self.0.read_exact(&mut header).unwrap();
-        assert_eq!(header[0], b'M');
         let len = u32::from_be_bytes([0, header[1], header[2], header[3]]);
         let mut body = vec![0; len.try_into().unwrap()];
         self.0.read_exact(&mut body).unwrap();
-        RawFrame {
+        let frame = RawFrame {
             cid: u32::from_be_bytes(header[4..8].try_into().unwrap()),
             key: u64::from_be_bytes(header[8..].try_into().unwrap()),
             body,
-        }
+        };
+        (header[0], frame)
     }
 
     /// The first frame of a client that asks for positions, without the key, and what it asks for.

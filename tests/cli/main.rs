@@ -32,6 +32,7 @@ mod client_reconnect;
 mod client_resume;
 mod client_session;
 mod client_tls;
+mod client_token;
 #[path = "../common/mod.rs"]
 mod common;
 mod cutting_proxy;

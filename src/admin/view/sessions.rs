@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Page, page, rounded, seconds};
+use super::{Page, page, rounded, seconds, unix_seconds};
 use crate::admin::problem::Problem;
 use crate::admin::query::{Query, number};
 use crate::admin::server::AdminState;
@@ -45,6 +45,7 @@ pub(in crate::admin) struct SessionView {
     paused: bool,
     phase: &'static str,
     positions: bool,
+    expires: Option<u64>,
     published: u64,
     rate: f64,
 }
@@ -68,6 +69,7 @@ impl From<Ranked<u64, SessionReport>> for SessionView {
             paused: report.is_paused,
             phase: report.phase,
             positions: report.has_positions,
+            expires: report.expires.map(unix_seconds),
             published: report.published,
             rate: rounded(report.rate),
         }

@@ -10,6 +10,7 @@ use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::inbox::Inbox;
 use super::outgoing::{Outcome, Outgoing};
+use super::token_refresh::TokenRefresh;
 use super::tracker::{Offer, Tracker};
 use crate::backoff::{Backoff, jittered};
 use crate::client::admission::REFUSAL;
@@ -22,7 +23,7 @@ use crate::client::inbound::Inbound;
 use crate::client::join::{JoinedConnection, join};
 use crate::client::options::SessionOptions;
 use crate::client::reconnect::Reconnect;
-use crate::protocol::Position;
+use crate::protocol::{Position, encode_token};
 
 /// How long a server that has given positions before may take to say that it does so again.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +53,10 @@ pub(in crate::client) struct Core {
     write_error: Option<Error>,
     /// Fires when silence shows that the server gives no positions.
     silence: Option<Pin<Box<Sleep>>>,
+    /// The token of the connection, if it has one.
+    token: Option<TokenRefresh>,
+    /// The rest of a frame that shows a token.
+    token_frame: Vec<u8>,
     /// Set while what is queued is to be written.
     wants_flush: bool,
     /// Set while something that was written may not be on its way.
@@ -93,6 +98,8 @@ impl Core {
             end: None,
             write_error: None,
             silence: None,
+            token: None,
+            token_frame: Vec::new(),
             wants_flush: false,
             is_unflushed: false,
             has_sender: true,
@@ -102,7 +109,16 @@ impl Core {
 
     /// Takes a connection on which the join was sent.
     pub(in crate::client) fn joined(&mut self, connection: JoinedConnection) {
-        let JoinedConnection { reader, writer } = connection;
+        let JoinedConnection {
+            reader,
+            writer,
+            token,
+        } = connection;
+        let source = self.options.token.as_ref();
+        self.token = source
+            .zip(token)
+            .map(|(source, shown)| TokenRefresh::new(source.clone(), shown));
+        self.token_frame.clear();
         self.joined_at = Instant::now();
         self.options.cid = CidChoice::Fixed(writer.identity.cid);
         self.tracker.joined(writer.identity, self.joined_at);
@@ -166,7 +182,8 @@ impl Core {
             Link::Up { .. } => {
                 let has_decided = self.decide(cx);
                 let has_read = self.read(cx);
-                self.write(cx) || has_read || has_decided
+                let has_token = self.refresh_token(cx);
+                self.write(cx) || has_read || has_decided || has_token
             }
         }
     }
@@ -212,7 +229,60 @@ impl Core {
         true
     }
 
+    /// Gets another token to show, when it is time for that.
+    fn refresh_token(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(token) = &mut self.token else {
+            return false;
+        };
+        if let Some(ttl) = self.tracker.take_token_ttl() {
+            token.counts_for(Duration::from_millis(ttl));
+        }
+        let Poll::Ready(token) = token.poll(cx) else {
+            return false;
+        };
+        // One that is too long for a frame is refused by nobody, and another one is asked for at the next join.
+        self.token_frame = encode_token(&token).unwrap_or_default();
+        true
+    }
+
+    /// Writes the frame that shows a token, between the frames of messages. `None` if there is nothing of it to write now.
+    fn write_token(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        let Link::Up {
+            writer: Some(writer),
+            ..
+        } = &mut self.link
+        else {
+            return None;
+        };
+        if self.token_frame.is_empty() {
+            return None;
+        }
+        let rest = self.tracker.outgoing().rest_of_frame();
+        let wrote = if rest > 0 {
+            let unwritten = &self.tracker.outgoing().unwritten()[..rest];
+            Pin::new(writer).poll_write(cx, unwritten)
+        } else {
+            Pin::new(writer).poll_write(cx, &self.token_frame)
+        };
+        match wrote {
+            Poll::Pending => return Some(false),
+            Poll::Ready(Ok(len)) => {
+                self.is_unflushed = true;
+                if rest > 0 {
+                    self.tracker.outgoing_mut().advance(len);
+                } else {
+                    self.token_frame.drain(..len);
+                }
+            }
+            Poll::Ready(Err(error)) => self.cannot_write(error),
+        }
+        Some(true)
+    }
+
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(has_written) = self.write_token(cx) {
+            return has_written;
+        }
         let Link::Up {
             writer: Some(writer),
             ..

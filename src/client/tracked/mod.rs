@@ -14,6 +14,7 @@ mod core;
 mod handle;
 mod inbox;
 mod outgoing;
+mod token_refresh;
 mod tracker;
 
 pub(super) use self::core::Core;

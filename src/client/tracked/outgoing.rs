@@ -139,6 +139,16 @@ impl Outgoing {
         &self.frames[self.written..]
     }
 
+    /// Returns how many bytes are left of the frame that the connection has taken a part of.
+    pub(super) fn rest_of_frame(&self) -> usize {
+        let at = self.start + whole_frames(&self.frames[self.start..self.written]);
+        if at == self.written {
+            return 0;
+        }
+        let len = frame_len(&self.frames[at..]).unwrap_or_default();
+        (at + len).saturating_sub(self.written)
+    }
+
     /// Returns `true` if publishing has to wait until something is written or confirmed.
     pub(super) const fn is_full(&self) -> bool {
         let unwritten = self.frames.len() - self.written;

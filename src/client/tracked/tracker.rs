@@ -59,6 +59,8 @@ pub(in crate::client) struct Tracker {
     retry: Option<u64>,
     /// Why the server of the present connection is about to close it.
     reason: Option<Error>,
+    /// Milliseconds for which the token counts, as the server has said last.
+    token_ttl: Option<u64>,
     /// Recognises what was delivered before where positions do not tell; only in sessions that reconnect.
     matcher: Option<ReplayMatcher>,
     outgoing: Outgoing,
@@ -90,6 +92,7 @@ impl Tracker {
             published: None,
             retry: None,
             reason: None,
+            token_ttl: None,
             matcher,
             outgoing,
         }
@@ -117,6 +120,11 @@ impl Tracker {
     /// Takes the reason that the server has given for the end of the connection.
     pub(super) const fn take_reason(&mut self) -> Option<Error> {
         self.reason.take()
+    }
+
+    /// Takes the milliseconds for which the token counts, if the server has said so since this was asked last.
+    pub(super) const fn take_token_ttl(&mut self) -> Option<u64> {
+        self.token_ttl.take()
     }
 
     pub(super) const fn offer(&self) -> Offer {
@@ -150,6 +158,7 @@ impl Tracker {
         self.replay_left = 0;
         self.retry = None;
         self.reason = None;
+        self.token_ttl = None;
         self.is_doubtful = self.outgoing.is_in_flight();
         self.outgoing.rewind(identity, self.publisher.is_some());
         self.joins = self.joins.saturating_add(1);
@@ -245,6 +254,13 @@ impl Tracker {
                     true => Error::Ended { code, reason },
                     false => Error::Denied { code, reason },
                 });
+            }
+            Notice::Token { ttl, refused } => {
+                self.token_ttl = ttl;
+                if let Some(reason) = refused {
+                    let reason = reason.into();
+                    told.push(Event::TokenRefused { reason });
+                }
             }
             _ => {}
         }

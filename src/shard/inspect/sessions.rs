@@ -1,9 +1,10 @@
 //! Sessions in an order.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::Shard;
+use super::super::expiry::Expiry;
 use super::super::ids::{ChannelId, Home};
 use super::super::pause::Pause;
 use super::super::session::{Role, Session, SessionPhase};
@@ -54,6 +55,8 @@ pub(crate) struct SessionReport {
     pub(crate) is_paused: bool,
     /// Set if it has asked for positions.
     pub(crate) has_positions: bool,
+    /// When it ends by its token; `None` if it has not joined with one.
+    pub(crate) expires: Option<SystemTime>,
     /// Messages that it has published.
     pub(crate) published: u64,
     /// Messages that it publishes in a second.
@@ -175,6 +178,7 @@ pub(super) fn report(member: &Member<Rc<Session>>, shard: u16, now: Instant) -> 
             .map(|since| now.duration_since(since)),
         is_paused: Pause::is_on(&session.pause),
         has_positions: member.has_positions(),
+        expires: session.expiry.borrow().as_deref().map(Expiry::at),
         published: traffic.frames(),
         rate: traffic.rates().frames,
     }

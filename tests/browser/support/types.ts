@@ -28,6 +28,11 @@ export async function main(): Promise<void> {
     if (error instanceof MlesError && error.code === "refused") console.error(error.closeCode, error.message);
   }
   const other = new Channel({ url: "wss://localhost", channel: "room", uid: "bob", since: position, key: "secret" });
+  const login = async (): Promise<string> => (await fetch("/token")).text();
+  const third = new Channel({ url: "wss://localhost", channel: "room", uid: "carol", token: login });
+  for await (const event of third) {
+    if (event.type === "token") console.log(event.expiresAt, event.refused?.length);
+  }
   other.reconnect();
   other.close();
   console.log(members?.uids, joinKey("alice", "room", "secret"), isOver);
