@@ -214,6 +214,28 @@ impl<T> Channel<T> {
         })
     }
 
+    /// Counts the messages behind the offset `before` for a publisher whose session was over before they were committed.
+    /// One that is not remembered any more stays forgotten.
+    pub fn count_late(&mut self, publisher: PublisherId, before: u64, now: Instant) {
+        let Some(numbered) = &mut self.numbered else {
+            return;
+        };
+        let (first, last) = (before + 1, numbered.newest);
+        if last < first {
+            return;
+        }
+        if let Some((_, session)) = numbered.seated.holder(publisher) {
+            numbered.seated.published(session, (first, last));
+            numbered.publishers.changed(publisher);
+            return;
+        }
+        let known = numbered.publishers.get(publisher, now, &self.settings);
+        if let Some(mut published) = known {
+            published.add((first, last));
+            self.remember(publisher, published, now);
+        }
+    }
+
     /// Remembers what a publisher has published. Where memory is short, the oldest frames of the history go for that.
     fn remember(&mut self, publisher: PublisherId, published: Published, now: Instant) {
         let Some(numbered) = &mut self.numbered else {

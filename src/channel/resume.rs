@@ -71,6 +71,12 @@ impl<T> Channel<T> {
         self.numbered.as_ref()?.seated.holder(publisher)
     }
 
+    /// Returns the publisher whose session that is.
+    #[must_use]
+    pub fn publisher_of(&self, session: SessionId) -> Option<PublisherId> {
+        self.numbered.as_ref()?.seated.publisher_of(session)
+    }
+
     /// Records that the publisher of a session on another shard, which has lost its seat, has come back. What the
     /// session has published and is on its way must not be committed any more, until it [has
     /// ended](Channel::has_ended).

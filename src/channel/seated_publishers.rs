@@ -41,6 +41,15 @@ impl SeatedPublishers {
         Some(*published)
     }
 
+    /// Returns the publisher whose session that is.
+    pub(super) fn publisher_of(&self, session: SessionId) -> Option<PublisherId> {
+        if self.by_session.is_empty() {
+            return None;
+        }
+        let (publisher, _) = self.by_session.get(&session)?;
+        Some(*publisher)
+    }
+
     /// Returns all publishers.
     pub(super) fn ids(&self) -> impl Iterator<Item = PublisherId> + '_ {
         self.holders.keys().copied()

@@ -298,6 +298,9 @@ impl WsConnection {
             };
             // Past the limit it goes on all the same.
             let _ = timeout(limit, all).await;
+            for (pause, _) in paused() {
+                pause.over_within(std::time::Duration::ZERO).await;
+            }
         }
         for ws in self.sessions.iter() {
             self.shard.hold_over(&ws.session).await;

@@ -108,6 +108,9 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             "the members of the channel are behind",
         ),
         Refusal::Stopping => (StatusCode::SERVICE_UNAVAILABLE, STOPPING),
+        Refusal::Unwritten(_) | Refusal::Undecided(_) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, refusal.to_string().into());
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())

@@ -227,6 +227,18 @@ impl Shard {
         self.propose_confirmed(at, run, publisher, reply, now);
     }
 
+    /// Returns why somebody who publishes has waited for too long.
+    pub(super) fn why_paused(&self, channel: &str) -> Refusal {
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.find(channel);
+        let room = at.and_then(|at| registry.room(at));
+        if room.is_some_and(|room| room.awaits_store()) {
+            Refusal::Unwritten(self.store_failure())
+        } else {
+            Refusal::Busy
+        }
+    }
+
     fn read_for(self: &Rc<Self>, reading: &Reading) -> Result<MessagePage, Refusal> {
         let now = Instant::now();
         let at = self.room_to_ask(&reading.channel, reading.peer, now)?;

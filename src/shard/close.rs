@@ -68,7 +68,8 @@ impl Shard {
         }
         // It may have come to be needed, or be another.
         let room = registry.room(at);
-        if room.is_some_and(|room| room.channel.idle_since() == Some(since)) {
+        let is_idle = |room: &mut Room| room.channel.idle_since() == Some(since);
+        if room.is_some_and(|room| is_idle(room) && !room.is_holding()) {
             registry.close(at);
         }
         true
@@ -145,7 +146,7 @@ impl Shard {
 
 /// Closes the room at `at` if it may be closed; else returns it.
 fn close_if_expired(registry: &mut Registry, at: u32, now: Instant) -> Option<&mut Room> {
-    if registry.room(at)?.channel.is_expired(now) {
+    if registry.room(at)?.is_expired(now) {
         registry.close(at);
     }
     registry.room(at)

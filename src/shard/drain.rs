@@ -60,6 +60,9 @@ impl Shard {
     pub(super) async fn drain(self: &Rc<Self>) {
         let deadline = Instant::now() + self.common.settings().drain_deadline;
         self.catch_up(deadline).await;
+        // Receipts for what has come are given first.
+        let allowed = deadline.saturating_duration_since(Instant::now());
+        self.all_on_disk(allowed / 2).await;
         self.lets_go.set(true);
         let sessions = self.registry.borrow().members();
         let (links, clients): (Vec<_>, Vec<_>) = sessions
@@ -195,6 +198,11 @@ impl Shard {
     /// Returns `true` if nothing is queued for the session any more, or it has given up its seat already.
     fn has_empty_queue(&self, session: &Session) -> bool {
         let mut registry = self.registry.borrow_mut();
+        // Its receipt is still to come.
+        let room = session.home.owned().and_then(|at| registry.room(at));
+        if room.is_some_and(|room| room.holds_of_session(session.id)) {
+            return false;
+        }
         let queued = |key: MemberKey| {
             let members = registry.local_members(session.home)?;
             let is_queued = !members.local.get(key, session.id)?.outbox.is_empty();

@@ -56,6 +56,7 @@ pub(crate) fn for_refusal(refusal: &Refusal) -> (CloseCode, Cow<'static, str>) {
         ),
         Refusal::TooManyChannels => (CloseCode::TRY_LATER, "the server has too many channels"),
         Refusal::Stopping => return (CloseCode::GOING_AWAY, stopping().into()),
+        Refusal::Unwritten(_) => (CloseCode::TRY_LATER, "the server cannot write to its disk"),
         _ => (CloseCode::INTERNAL, "the join failed"),
     };
     (code, reason.into())

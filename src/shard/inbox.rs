@@ -164,7 +164,7 @@ impl Shard {
             Request::Named(named) => self.on_named(*named),
             Request::Free { channel } => self.free_channel(channel),
             Request::Alive { session } => self.refuse_waiting(session),
-            Request::Through { shard } => self.deliver_to(shard, Delivery::Through),
+            Request::Through { shard } => self.answer_through(shard),
             Request::Press { channel, shard, on } => self.on_press(channel, shard, on),
         }
     }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Shard;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
 use super::farewell::refusal_notice;
 use super::labels::Transport;
 use super::limits::LimitReached;
@@ -14,8 +16,9 @@ use super::refusal::{Attempt, Refusal};
 use super::rights::Purpose;
 use super::room::Room;
 use super::seat::Newcomer;
+use super::{BrokerPhase, Shard};
 use crate::access::Permissions;
-use crate::channel::Channel;
+use crate::channel::{Channel, PublisherId};
 use crate::protocol::{Cid, LinkNotice};
 use crate::settings::DeniedPublish;
 
@@ -56,9 +59,51 @@ impl Shard {
             return self.seat_server(arrival, false);
         }
         let now = Instant::now();
+        if let Some((turn, limit)) = self.turn_behind_own(&arrival, now) {
+            return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
+        }
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
             Err(refusal) => self.wait_or_refuse(arrival, refusal),
+        }
+    }
+
+    /// Returns what tells when all is committed that the publisher of a new session has published before and is held
+    /// until it is on disk, and how long that is waited for: the session is told how much has its place. It ends the
+    /// session before, which could publish on and on. `None` if nothing is held.
+    fn turn_behind_own(
+        self: &Rc<Self>,
+        arrival: &Arrival<Socket>,
+        now: Instant,
+    ) -> Option<(oneshot::Receiver<()>, Duration)> {
+        let publisher = PublisherId(arrival.resume.as_ref()?.publisher?);
+        let holding = || {
+            let mut registry = self.registry.borrow_mut();
+            let at = registry.find(&arrival.channel)?;
+            let room = registry.room(at)?;
+            let limit = room.channel.settings().write_deadline;
+            let is_held = room.holds_of(publisher);
+            Some((is_held.then(|| room.turn())??, limit))
+        };
+        if !self.is_running() || holding().is_none() || self.end_ghost(arrival, now).is_err() {
+            return None;
+        }
+        holding()
+    }
+
+    async fn seat_in_turn(
+        self: Rc<Self>,
+        arrival: Arrival<Socket>,
+        turn: oneshot::Receiver<()>,
+        limit: Duration,
+    ) {
+        tokio::select! {
+            _ = turn => self.seat(arrival),
+            () = self.reached(BrokerPhase::Draining) => self.refuse(arrival, Refusal::Stopping),
+            () = sleep(limit) => {
+                let why = self.store_failure();
+                self.refuse(arrival, Refusal::Unwritten(why));
+            }
         }
     }
 

@@ -202,6 +202,8 @@ pub(crate) enum RefusalReason {
     Memory,
     /// Members of the channel are behind.
     Busy,
+    /// The store cannot write what has to be on disk first.
+    Store,
     /// The broker is stopping.
     Stopping,
     /// A limit of connections, a rate, or a ban. Such refusals have counters of their own.
@@ -230,6 +232,7 @@ label! {
         Channels => "channels",
         Memory => "memory",
         Busy => "busy",
+        Store => "store",
         Stopping => "stopping",
         Limit => "limit",
         Ring => "ring",
@@ -324,6 +327,7 @@ impl From<&Refusal> for RefusalReason {
             Refusal::Superseded | Refusal::Overtaken => Self::Superseded,
             Refusal::TooManyChannels => Self::Channels,
             Refusal::Busy => Self::Busy,
+            Refusal::Unwritten(_) | Refusal::Undecided(_) => Self::Store,
             Refusal::Stopping => Self::Stopping,
             Refusal::Ring => Self::Ring,
             Refusal::Io(_) => Self::Connection,

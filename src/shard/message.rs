@@ -117,7 +117,12 @@ pub(crate) enum Delivery {
         limit: Option<LimitReached>,
     },
     /// The channel's publishers have to pause, or may go on.
-    Pause { channel: ChannelId, on: bool },
+    Pause {
+        channel: ChannelId,
+        on: bool,
+        /// `true` if the pause may last as long as it likes.
+        is_unlimited: bool,
+    },
 }
 
 const _: () = assert!(size_of::<Request>() <= 72 && size_of::<Delivery>() <= 72);

@@ -1,5 +1,5 @@
-//! Pauses readers: the publishers of a channel while one of its members is behind, or all of a shard
-//! while another shard's mailbox is full.
+//! Pauses readers: the publishers of a channel while one of its members is behind or its store cannot write, or all of
+//! a shard while another shard's mailbox is full.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use super::room::Room;
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     is_on: Cell<bool>,
+    /// `true` while it lasts longer than whoever waits would wait.
+    is_unlimited: Cell<bool>,
     over: Notify,
     /// Longest time that a session waits for its end.
     limit: Cell<Duration>,
@@ -47,6 +49,21 @@ impl Pause {
         }
     }
 
+    /// Begins or ends the pause, which may last as long as it likes if it is `unlimited`.
+    pub(super) fn set_limited(&self, on: bool, unlimited: bool) {
+        let is_unlimited = on && unlimited;
+        let was_unlimited = self.is_unlimited.replace(is_unlimited);
+        self.set(on);
+        if on && was_unlimited && !is_unlimited {
+            self.over.notify_waiters();
+        }
+    }
+
+    /// Returns `true` while the pause lasts longer than whoever waits would wait.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.is_unlimited.get()
+    }
+
     /// Returns `true` while the pause lasts.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.get()
@@ -66,11 +83,14 @@ impl Pause {
         }
     }
 
-    /// Waits until the pause is over, but not longer than its limit. Cancel safe.
+    /// Waits until the pause is over, but not longer than its limit unless it has none. Cancel safe.
     pub(crate) async fn over_in_time(&self) {
         if self.is_on() {
             // Past the limit the caller goes on all the same.
             let _ = timeout(self.limit(), self.over()).await;
+        }
+        while self.is_unlimited() {
+            self.over.notified().await;
         }
     }
 }
@@ -95,12 +115,22 @@ impl Shard {
 
     /// Pauses the publishers of a room on all shards while any shard has a member over its mark.
     pub(super) fn pause_or_release(&self, room: &Room) {
-        let on = room.is_pressed();
-        if room.pause.is_on() != on {
-            room.pause.set(on);
-            let channel = room.id;
+        let is_unlimited = room.awaits_store();
+        let on = is_unlimited || room.is_pressed();
+        if room.pause.is_on() != on || room.pause.is_unlimited() != is_unlimited {
+            room.pause.set_limited(on, is_unlimited);
             for shard in room.channel.relays() {
-                self.deliver_to(ShardId(shard), Delivery::Pause { channel, on });
+                self.deliver_to(ShardId(shard), pause_of(room));
+            }
+        }
+    }
+
+    /// Pauses or releases the publishers of all rooms, when the store has failed or writes again.
+    pub(super) fn pause_or_release_all(&self) {
+        let mut registry = self.registry.borrow_mut();
+        for at in 0..registry.rooms_end() {
+            if let Some(room) = registry.room(at) {
+                self.pause_or_release(room);
             }
         }
     }
@@ -125,5 +155,14 @@ impl Shard {
             room.pressed.push(shard);
         }
         self.pause_or_release(room);
+    }
+}
+
+/// Returns what tells a relaying shard whether the publishers of a room pause.
+pub(super) fn pause_of(room: &Room) -> Delivery {
+    Delivery::Pause {
+        channel: room.id,
+        on: room.pause.is_on(),
+        is_unlimited: room.pause.is_unlimited(),
     }
 }

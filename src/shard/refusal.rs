@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -109,6 +110,14 @@ pub(crate) enum Refusal {
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
     Busy,
+    /// What is published has to be on disk first, and the disk is not written.
+    #[error("the history cannot be written to disk: {0}")]
+    Unwritten(Arc<str>),
+    /// What was published is held until it is on disk, for too long.
+    #[error(
+        "not on disk yet ({0}): it is published when it is; with the same Idempotency-Key it may be sent again"
+    )]
+    Undecided(Arc<str>),
     /// The broker takes no new sessions.
     #[error("the broker is stopping")]
     Stopping,

@@ -47,13 +47,17 @@ impl Shard {
                     self.end(&session, evicted(limit));
                 }
             }
-            Delivery::Pause { channel, on } => {
+            Delivery::Pause {
+                channel,
+                on,
+                is_unlimited,
+            } => {
                 let mut registry = self.registry.borrow_mut();
                 let relay = registry
                     .relay_of(channel)
                     .and_then(|at| registry.relay_at(at));
                 if let Some(relay) = relay {
-                    relay.pause.set(on);
+                    relay.pause.set_limited(on, is_unlimited);
                 }
             }
         }

@@ -130,9 +130,15 @@ impl Room {
         }
     }
 
-    /// Returns `true` while the channel's publishers have to pause: a shard has a member over its mark.
+    /// Returns `true` while the channel's publishers have to pause: a shard has a member over its mark, or much waits
+    /// for the disk.
     pub(super) fn is_pressed(&self) -> bool {
-        self.channel.local.is_pressed() || !self.pressed.is_empty()
+        self.channel.local.is_pressed() || !self.pressed.is_empty() || self.holds_much()
+    }
+
+    /// Returns `true` if the room may be closed: it has expired, and nothing is held.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.channel.is_expired(now) && !self.is_holding()
     }
 
     /// Returns `true` while who publishes without a seat has to wait: the publishers pause, or others have waited before.
@@ -186,10 +192,10 @@ impl Room {
         self.update_need();
     }
 
-    /// Returns why nobody needs the channel; `None` while somebody does: a member, or a link, which
-    /// may have something to bring up.
+    /// Returns why nobody needs the channel; `None` while somebody does: a member, a link, which
+    /// may have something to bring up, or a run that is held until it is on disk.
     pub(super) fn unneeded(&self) -> Option<Unneeded> {
-        if !self.links.is_idle() {
+        if !self.links.is_idle() || self.is_holding() {
             None
         } else if self.channel.is_empty() {
             // A link that is being closed is a member without a seat.

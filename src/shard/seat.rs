@@ -9,6 +9,7 @@ use super::ids::{Home, ShardId};
 use super::links::SeatedServer;
 use super::message::{Adoption, Arrival, Delivery, Socket};
 use super::parked::AfterJoin;
+use super::pause::pause_of;
 use super::refusal::Refusal;
 use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
@@ -245,9 +246,13 @@ impl Shard {
             is_paused: room.pause.is_on(),
             early,
         };
+        let pause = room.pause.is_unlimited().then(|| pause_of(room));
         drop(registry);
         self.stats().spread.add(1);
         self.deliver_to(shard, Delivery::Adopt(Box::new(adoption)));
+        if let Some(pause) = pause {
+            self.deliver_to(shard, pause);
+        }
         if let Some(freed) = joined.replaced {
             self.evict(at, freed, None);
         }

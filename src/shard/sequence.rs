@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Nothing is returned to who proposes: who wants a receipt leaves the way back with the proposal. And a [`Proposed`]
-//! owns all that its commit needs. So time may pass between the two: a store that has to sync first, or a log elsewhere
-//! that decides the order, keeps in the room what was proposed, and commits it later. Without these, both happen in one
-//! synchronous call.
+//! owns all that its commit needs. So time may pass between the two: where a channel has to be on disk first, the room
+//! holds what was proposed ([`Shard::hold`]), and it is committed when the store has it. Anywhere else both happen in
+//! one synchronous call.
 //!
 //! Invariants:
 //!
@@ -29,7 +29,10 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::ask::{Receipt, Reply};
 use super::dirty::DirtyChannels;
@@ -39,6 +42,7 @@ use super::links::Compared;
 use super::message::Delivery;
 use super::refusal::Refusal;
 use super::room::Room;
+use super::storing::HeldRun;
 use super::{Shard, turn};
 use crate::channel::{Committed, FrameRun, Origin, PublisherId, SessionId};
 use crate::peer::echo::ProbeReturn;
@@ -101,6 +105,49 @@ enum CommitOutcome {
     },
 }
 
+/// Somebody without a seat who waits for a receipt.
+struct Confirm {
+    /// What the publication calls itself.
+    publisher: Option<PublisherId>,
+    reply: Reply<Receipt>,
+}
+
+/// A publication that is proposed again while it is held.
+struct Again {
+    channel: ChannelId,
+    run: FrameRun,
+    publisher: PublisherId,
+    /// The longest wait for the receipt.
+    limit: Duration,
+}
+
+impl Room {
+    /// Returns `true` if a run is committed in the call that proposes it; `false` if it is held until it is on disk.
+    #[inline]
+    fn commits_at_once(&mut self) -> bool {
+        let stored = self.stored.as_mut();
+        stored.is_none_or(|stored| stored.commits_at_once())
+    }
+}
+
+/// Takes probes for a ring out of what a member has sent, if there are some.
+#[inline]
+fn take_probes(room: &mut Room, proposed: &Proposed, now: Instant) -> Option<CommitOutcome> {
+    if !matches!(proposed.source, Source::Member) {
+        return None;
+    }
+    let (rest, returned) = room.links.take_probes(&proposed.run, now)?;
+    Some(CommitOutcome::Probes {
+        rest,
+        returned,
+        from: proposed.from,
+    })
+}
+
+fn no_message() -> Refusal {
+    Refusal::Fault("nothing of it is a message".into())
+}
+
 impl Shard {
     /// Proposes a run as the next in the order of a room of this shard.
     #[inline]
@@ -109,7 +156,11 @@ impl Shard {
         let Some((room, dirty)) = registry.room_and_dirty(at) else {
             return;
         };
-        let outcome = self.take_in(room, dirty, &proposed, now);
+        let outcome = if room.commits_at_once() {
+            self.take_in(room, dirty, &proposed, now)
+        } else {
+            self.hold(room, dirty, proposed, None, now)
+        };
         drop(registry);
         self.after_commit(at, outcome, now);
     }
@@ -134,7 +185,11 @@ impl Shard {
         }
         let source = Source::Member;
         let proposed = Proposed { run, from, source };
-        let outcome = self.take_in(room, dirty, &proposed, now);
+        let outcome = if room.commits_at_once() {
+            self.take_in(room, dirty, &proposed, now)
+        } else {
+            self.hold(room, dirty, proposed, None, now)
+        };
         drop(registry);
         self.after_commit(channel.index, outcome, now);
     }
@@ -159,9 +214,27 @@ impl Shard {
             let _ = reply.send(repeated.ok_or(Refusal::Stopping));
             return;
         };
+        if let Some(publisher) = publisher
+            && room.holds_of(publisher)
+            && let Some(turn) = room.turn()
+        {
+            let again = Again {
+                channel: room.id,
+                limit: room.channel.settings().write_deadline,
+                run,
+                publisher,
+            };
+            return self.spawn(self.clone().propose_in_turn(again, turn, reply));
+        }
         self.count_received(Transport::Http, &run);
         let (from, source) = (SessionId::NONE, Source::Member);
         let proposed = Proposed { run, from, source };
+        if !room.commits_at_once() {
+            let confirm = Some(Confirm { publisher, reply });
+            let outcome = self.hold(room, dirty, proposed, confirm, now);
+            drop(registry);
+            return self.after_commit(at, outcome, now);
+        }
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
         is_suspect |= self.commit(room, &proposed, now);
         let receipt = room.channel.confirm(before, publisher, now);
@@ -169,9 +242,115 @@ impl Shard {
         let outcome = self.tend_members(room, dirty, is_suspect);
         drop(registry);
         self.stats().publishers_forgotten.add(forgotten);
-        let no_message = || Refusal::Fault("nothing of it is a message".into());
         let _ = reply.send(receipt.ok_or_else(no_message));
         self.after_commit(at, outcome, now);
+    }
+
+    /// Proposes once more what is held already under the same name, when that has its place: it is confirmed then, and
+    /// not there twice.
+    async fn propose_in_turn(
+        self: Rc<Self>,
+        again: Again,
+        turn: oneshot::Receiver<()>,
+        mut reply: Reply<Receipt>,
+    ) {
+        tokio::select! {
+            () = reply.closed() => return,
+            // A room that is closed holds nothing any more.
+            _ = turn => {}
+            () = sleep(again.limit) => {
+                let _ = reply.send(Err(Refusal::Undecided(self.store_failure())));
+                return;
+            }
+        }
+        let is_open = self.registry.borrow_mut().room_of(again.channel).is_some();
+        if is_open {
+            let (at, publisher) = (again.channel.index, Some(again.publisher));
+            self.propose_confirmed(at, again.run, publisher, reply, Instant::now());
+        }
+    }
+
+    /// Holds a run until it is on disk. One without messages is committed at once, unless others are held.
+    #[cold]
+    fn hold(
+        &self,
+        room: &mut Room,
+        dirty: &mut DirtyChannels,
+        proposed: Proposed,
+        confirm: Option<Confirm>,
+        now: Instant,
+    ) -> CommitOutcome {
+        if let Some(probes) = take_probes(room, &proposed, now) {
+            return probes;
+        }
+        let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
+        if messages == 0 && !room.is_holding() {
+            if let Some(Confirm { reply, .. }) = confirm {
+                let _ = reply.send(Err(no_message()));
+            }
+            return self.take_in(room, dirty, &proposed, now);
+        }
+        let confirms = confirm.is_some();
+        let (publisher, reply) = match confirm {
+            Some(Confirm { publisher, reply }) => (publisher, Some(reply)),
+            None => (room.channel.publisher_of(proposed.from), None),
+        };
+        let is_of_link =
+            !matches!(proposed.source, Source::Member) || room.links.is_linked(proposed.from);
+        let run = HeldRun {
+            proposed,
+            publisher,
+            confirms,
+            reply,
+            is_of_link,
+            at: now,
+        };
+        room.hold(run, messages);
+        self.pause_or_release(room);
+        CommitOutcome::Committed {
+            is_dirty: false,
+            is_suspect: false,
+        }
+    }
+
+    /// Commits the next run of a room that was held and is on disk. Returns `false` if there is none.
+    pub(super) fn commit_next_held(self: &Rc<Self>, channel: ChannelId, now: Instant) -> bool {
+        let mut registry = self.registry.borrow_mut();
+        let found = registry.room_and_dirty(channel.index);
+        let Some((room, dirty)) = found.filter(|(room, _)| room.id == channel) else {
+            return false;
+        };
+        let (Some((held, end)), Some(before)) = (room.take_on_disk(), room.channel.newest()) else {
+            return false;
+        };
+        let from = held.proposed.from;
+        let is_counted = room.channel.publisher_of(from).is_some();
+        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
+        is_suspect |= self.commit(room, &held.proposed, now);
+        let newest = room.channel.newest().map(|newest| newest.offset);
+        debug_assert_eq!(
+            newest,
+            Some(end),
+            "it has the place that it was given on disk"
+        );
+        let receipt = if held.confirms {
+            room.channel.confirm(before, held.publisher, now)
+        } else {
+            if let Some(publisher) = held.publisher.filter(|_| !is_counted) {
+                room.channel.count_late(publisher, before.offset, now);
+            }
+            None
+        };
+        let forgotten = room.channel.take_forgotten() as u64;
+        let outcome = self.tend_members(room, dirty, is_suspect);
+        drop(registry);
+        self.stats().publishers_forgotten.add(forgotten);
+        if let Some(reply) = held.reply {
+            // Nobody waits for it when the connection is gone.
+            let _ = reply.send(receipt.ok_or_else(no_message));
+        }
+        self.after_commit(channel.index, outcome, now);
+        true
     }
 
     /// Delivers the announcements that a room has collected. They are not stored.
@@ -195,15 +374,8 @@ impl Shard {
         proposed: &Proposed,
         now: Instant,
     ) -> CommitOutcome {
-        if matches!(proposed.source, Source::Member)
-            && let Some((rest, returned)) = room.links.take_probes(&proposed.run, now)
-        {
-            let from = proposed.from;
-            return CommitOutcome::Probes {
-                rest,
-                returned,
-                from,
-            };
+        if let Some(probes) = take_probes(room, proposed, now) {
+            return probes;
         }
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
         is_suspect |= self.commit(room, proposed, now);
@@ -240,7 +412,6 @@ impl Shard {
         let kept = stored.map(|run| (run, origin));
         room.traffic.count(run.frames(), run.bytes().len());
         let committed = room.channel.commit(run, from, kept, now);
-        room.mark_unsaved();
         self.count_deliveries(room.channel.local.len(), committed.deliveries);
         self.relay(room, run, from, committed);
         room.links.committed(proposed, stored, now)

@@ -78,12 +78,12 @@ impl WaitingPublications {
     }
 
     /// Refuses those that are due.
-    fn refuse_overdue(&self, now: Instant) {
+    fn refuse_overdue(&self, now: Instant, why: impl Fn(&str) -> Refusal) {
         while self.due().is_some_and(|due| due <= now)
             && let Some(overdue) = self.pop()
         {
             // Nobody waits for it when the connection is gone.
-            let _ = overdue.reply.send(Err(Refusal::Busy));
+            let _ = overdue.reply.send(Err(why(&overdue.publication.channel)));
         }
     }
 }
@@ -100,7 +100,9 @@ impl Shard {
                 () = pause.released() => self.publish_waiting(&queue, &pause),
                 // Publishing finds out that the broker stops.
                 () = self.reached(BrokerPhase::Draining) => self.publish_waiting(&queue, &pause),
-                () = sleep_until(due.into()) => queue.refuse_overdue(Instant::now()),
+                () = sleep_until(due.into()) => {
+                    queue.refuse_overdue(Instant::now(), |channel| self.why_paused(channel));
+                }
             }
             // Where nothing pauses it, it does not go on without end.
             self.yield_turn().await;

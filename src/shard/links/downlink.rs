@@ -76,7 +76,7 @@ impl Downlinks {
         self.memory.seen_from(upstream)
     }
 
-    fn link_of(&self, session: SessionId) -> Option<u64> {
+    pub(super) fn link_of(&self, session: SessionId) -> Option<u64> {
         let linked = self
             .linked
             .iter()

@@ -80,6 +80,12 @@ impl Links {
         is_suspect
     }
 
+    /// Returns `true` if that session is the link of a server below.
+    pub(super) fn is_linked(&self, session: SessionId) -> bool {
+        let downlinks = self.downlinks();
+        downlinks.is_some_and(|downlinks| downlinks.link_of(session).is_some())
+    }
+
     /// Takes probes for a ring that have come back out of what a member has sent, and returns what is left and
     /// the most that one of them proves; `None` if there are none.
     #[inline]

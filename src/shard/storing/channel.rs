@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::UnsavedChannels;
+use super::held::HeldRuns;
 use crate::shard::ids::ChannelId;
 use crate::store::ChannelKey;
 
@@ -17,29 +18,63 @@ pub(in crate::shard) struct StoredChannel {
     pub(super) first: u64,
     /// `true` while it is among those that are to be handed over.
     pub(super) is_marked: bool,
-    unsaved: Rc<UnsavedChannels>,
+    /// `true` while it is among those that are handed over when there is time.
+    pub(super) is_later: bool,
+    /// What is held until it is on disk; `None` where nothing has to be on disk before it is seen.
+    pub(super) held: Option<HeldRuns>,
+    pub(super) unsaved: Rc<UnsavedChannels>,
 }
 
 impl StoredChannel {
     /// Creates the entry of a channel of which the store has nothing yet.
     pub(super) fn new(key: ChannelKey, id: ChannelId, unsaved: Rc<UnsavedChannels>) -> Self {
+        let held = unsaved.holds_runs.then(HeldRuns::default);
         Self {
             key,
             id,
             saved: 0,
             first: 0,
             is_marked: false,
+            is_later: false,
+            held,
             unsaved,
         }
     }
 
-    /// Has the channel handed over with the next batch.
+    /// Has the channel handed over with the next batch; where publishers wait for that, soon, as it is no run that they
+    /// wait for.
     #[inline]
     pub(in crate::shard) fn mark(&mut self) {
+        if self.held.is_some() {
+            self.mark_later();
+        } else {
+            self.mark_next();
+        }
+    }
+
+    /// Has the channel handed over with the next batch.
+    pub(super) fn mark_next(&mut self) {
         if !self.is_marked {
             self.is_marked = true;
             self.unsaved.mark(self.id);
         }
+    }
+
+    fn mark_later(&mut self) {
+        if !self.is_marked && !self.is_later {
+            self.is_later = true;
+            self.unsaved.mark_later(self.id);
+        }
+    }
+
+    /// Returns `true` if the next run is committed at once, and has it handed over then. If not, it has to be held.
+    #[inline]
+    pub(in crate::shard) fn commits_at_once(&mut self) -> bool {
+        if self.held.is_some() {
+            return false;
+        }
+        self.mark_next();
+        true
     }
 
     /// Returns `true` if the store has messages before the one at `oldest`.

@@ -14,6 +14,8 @@
 //! It must not know how anything is written.
 
 mod channel;
+mod commit;
+mod held;
 mod load;
 mod task;
 #[cfg(test)]
@@ -22,9 +24,10 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::Shard;
 use super::ids::ChannelId;
@@ -34,9 +37,14 @@ use crate::protocol::Epoch;
 use crate::settings::StoreSync;
 use crate::store::{ChannelKey, StoreHandle};
 pub(super) use channel::StoredChannel;
+pub(super) use held::HeldRun;
 pub(crate) use load::{OpenStore, RestoredStore, StoreInfo};
 #[cfg(feature = "cli")]
 pub(crate) use task::LAST;
+
+/// Where publishers wait for the disk, what none of them waits for is handed over after so long, with a batch that others
+/// need if there is one.
+const LATER: Duration = Duration::from_millis(100);
 
 /// The store, as a shard sees it.
 #[derive(Debug)]
@@ -50,10 +58,15 @@ pub(super) struct ShardStore {
 
 impl ShardStore {
     pub(super) fn new(handle: Arc<StoreHandle>, sync: StoreSync) -> Self {
+        let holds_runs = sync == StoreSync::Batch;
+        let unsaved = UnsavedChannels {
+            holds_runs,
+            ..UnsavedChannels::default()
+        };
         Self {
             handle,
             sync,
-            unsaved: Rc::default(),
+            unsaved: Rc::new(unsaved),
             on_its_way: Cell::new(None),
         }
     }
@@ -78,6 +91,16 @@ pub(super) struct UnsavedChannels {
     since: Cell<Option<Instant>>,
     /// Tells the task that there are some.
     has_some: Notify,
+    /// `true` if runs are held until they are on disk.
+    holds_runs: bool,
+    /// Channels of which nobody waits for what the store lacks.
+    later: RefCell<Vec<ChannelId>>,
+    /// When the first of these came, since they were taken.
+    later_since: Cell<Option<Instant>>,
+    /// Memory of all runs that are held, in bytes.
+    held_bytes: Cell<usize>,
+    /// `true` since the last batch was not written.
+    is_failing: Cell<bool>,
 }
 
 impl UnsavedChannels {
@@ -98,6 +121,34 @@ impl UnsavedChannels {
         }
     }
 
+    fn mark_later(&self, channel: ChannelId) {
+        self.later.borrow_mut().push(channel);
+        if self.later_since.get().is_none() {
+            self.later_since.set(Some(Instant::now()));
+            self.has_some.notify_one();
+        }
+    }
+
+    /// Has those of which nobody waits for anything handed over, if it is time. Returns when it will be.
+    fn take_later(&self, now: Instant) -> Option<Instant> {
+        let due = self.later_since.get()? + LATER;
+        if now < due {
+            return Some(due);
+        }
+        self.take_all_later();
+        None
+    }
+
+    /// Has all of those handed over with the next batch.
+    fn take_all_later(&self) {
+        self.later_since.set(None);
+        let later = self.later.take();
+        if !later.is_empty() {
+            self.marked.borrow_mut().extend(later);
+            self.has_come();
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.since.get().is_none()
     }
@@ -105,7 +156,15 @@ impl UnsavedChannels {
     /// Waits until there are some. Cancel safe.
     async fn some(&self) {
         while self.is_empty() {
-            self.has_some.notified().await;
+            match self.take_later(Instant::now()) {
+                // What is due has been taken, or there is nothing.
+                None if !self.is_empty() => return,
+                None => self.has_some.notified().await,
+                Some(due) => {
+                    // It looks again, whichever it was.
+                    let _ = timeout_at(due.into(), self.has_some.notified()).await;
+                }
+            }
         }
     }
 }
@@ -143,12 +202,16 @@ impl Shard {
         let Some(store) = &self.store else {
             return;
         };
+        let is_holding = room.is_holding();
         match (room.channel.settings().history, &mut room.stored) {
             (HistoryStorage::Disk, None) => store.adopt(room),
             // It may keep less than before.
             (HistoryStorage::Disk, Some(stored)) => stored.mark(),
+            // What is held is committed first.
+            (HistoryStorage::Memory, _) if is_holding => {}
             (HistoryStorage::Memory, _) => room.forget_stored(),
         }
+        self.pause_or_release(room);
     }
 }
 

@@ -1,12 +1,13 @@
 //! The task that hands over what is new.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Clocks, ShardStore};
+use super::{Clocks, ShardStore, StoredChannel};
 use crate::channel::{HistoryRun, PublisherId, SavedPublisher};
 use crate::shard::ids::ChannelId;
 use crate::shard::room::Room;
@@ -24,6 +25,8 @@ const CHANNEL: u32 = 32;
 /// The shortest and the longest pause after the store could not write.
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
+/// Time between two looks for publishers who have waited for too long.
+const OVERDUE: Duration = Duration::from_secs(1);
 /// Time that the last batches may take when the broker stops.
 pub(crate) const LAST: Duration = Duration::from_secs(5);
 
@@ -109,8 +112,12 @@ impl Shard {
 
     /// Hands over all channels that are marked now, and what comes to be marked meanwhile.
     async fn save_all(self: &Rc<Self>, store: &ShardStore) -> Result<(), Unwritten> {
+        if *self.common.phase.borrow() >= BrokerPhase::Saving {
+            store.unsaved.take_all_later();
+        }
         while !store.unsaved.is_empty() {
             self.save_some(store).await?;
+            store.unsaved.take_later(std::time::Instant::now());
         }
         Ok(())
     }
@@ -119,6 +126,8 @@ impl Shard {
     async fn save_some(self: &Rc<Self>, store: &ShardStore) -> Result<(), Unwritten> {
         let (changes, outgoing) = self.collect(store).await;
         if changes.is_empty() {
+            store.on_its_way.set(None);
+            self.note_lag(store);
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
@@ -130,19 +139,38 @@ impl Shard {
                     Ok(Err(_)) | Err(_) => Err(Unwritten::Failed),
                 },
                 () = self.too_late() => Err(Unwritten::TooLate),
+                never = self.refuse_overdue_forever(&outgoing) => match never {},
             },
             Err(_) => Err(Unwritten::Failed),
         };
         let since = store.on_its_way.take();
         match written {
-            Ok(()) => self.note_saved(outgoing),
+            Ok(()) => {
+                self.store_works(store, true);
+                self.note_saved(outgoing).await;
+            }
             Err(_) => {
+                self.refuse_overdue(&outgoing);
                 self.take_back(store, outgoing);
                 store.unsaved.since.set(since);
+                self.store_works(store, false);
             }
         }
         self.note_lag(store);
         written
+    }
+
+    /// Tells publishers who wait for runs in a batch that is on its way when they have waited for too long.
+    async fn refuse_overdue_forever(&self, outgoing: &Outgoing) -> Infallible {
+        loop {
+            sleep(OVERDUE).await;
+            self.refuse_overdue(outgoing);
+        }
+    }
+
+    fn refuse_overdue(&self, outgoing: &Outgoing) {
+        let channels = outgoing.channels.iter();
+        channels.for_each(|handed_over| self.refuse_overdue_in(handed_over.channel));
     }
 
     /// Waits until a stop has waited long enough for the store.
@@ -203,15 +231,25 @@ impl Shard {
         self.stats().unsaved_since.set(since);
     }
 
-    /// Notes what the store has now.
-    fn note_saved(&self, outgoing: Outgoing) {
+    /// Notes what the store has now, and commits what was held until it has.
+    async fn note_saved(self: &Rc<Self>, outgoing: Outgoing) {
         let mut registry = self.registry.borrow_mut();
+        let mut holding = Vec::new();
         for handed_over in outgoing.channels {
-            let room = registry.room_of(handed_over.channel);
-            if let Some(stored) = room.and_then(|room| room.stored.as_mut()) {
+            let Some(room) = registry.room_of(handed_over.channel) else {
+                continue;
+            };
+            if let Some(stored) = &mut room.stored {
                 stored.saved = handed_over.newest;
                 stored.first = handed_over.first;
             }
+            if room.is_holding() {
+                holding.push(handed_over.channel);
+            }
+        }
+        drop(registry);
+        for channel in holding {
+            self.commit_held(channel).await;
         }
     }
 
@@ -226,7 +264,9 @@ impl Shard {
             if let Some(room) = registry.room_of(handed_over.channel) {
                 room.channel
                     .return_changed_publishers(handed_over.publishers);
-                room.mark_unsaved();
+                if let Some(stored) = &mut room.stored {
+                    stored.mark_next();
+                }
             }
         }
     }
@@ -235,7 +275,11 @@ impl Shard {
 /// Returns what the store lacks of a room; `None` if it is not on disk.
 fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, HandedOver)> {
     let stored = room.stored.as_mut()?;
-    stored.is_marked = false;
+    if !stored.is_marked && !stored.is_later {
+        // It was handed over meanwhile.
+        return None;
+    }
+    (stored.is_marked, stored.is_later) = (false, false);
     let channel = &mut room.channel;
     let newest = channel.newest()?;
     let publishers = channel.take_changed_publishers();
@@ -243,17 +287,21 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
     // Hints of presence alone have no place of their own.
     let runs = channel.unsaved(stored.saved).into_iter();
     let runs = runs.filter(|run| run.messages > 0);
-    let saved = SavedChannel {
+    let mut runs: Vec<_> = runs.map(|run| stored_run(run, clocks)).collect();
+    let is_linked = !room.links.is_none();
+    runs.extend(held_runs(stored, is_linked, clocks));
+    let saved = runs.last().map_or(newest.offset, |run| run.end);
+    let change = SavedChannel {
         state: ChannelState {
             key: stored.key,
             name: room.name.as_ref().into(),
             epoch: newest.epoch,
             past: channel.past_epochs().to_vec(),
-            newest: newest.offset,
+            newest: saved,
             idle_since: channel.idle_since().map(|since| clocks.system(since)),
         },
         first,
-        runs: runs.map(|run| stored_run(run, clocks)).collect(),
+        runs,
         publishers: publishers
             .iter()
             .map(|&(id, publisher)| {
@@ -264,11 +312,38 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
     };
     let handed_over = HandedOver {
         channel: room.id,
-        newest: newest.offset,
+        newest: saved,
         first,
         publishers: publishers.into_iter().map(|(id, _)| id).collect(),
     };
-    Some((Box::new(saved), handed_over))
+    Some((Box::new(change), handed_over))
+}
+
+/// Returns the runs of a channel that are held and not on disk. Other servers have no use for hints of presence that are
+/// over.
+fn held_runs(
+    stored: &StoredChannel,
+    is_linked: bool,
+    clocks: Clocks,
+) -> impl Iterator<Item = StoredRun> {
+    let held = stored.held.iter();
+    held.flat_map(|held| held.unwritten(stored.saved))
+        .filter_map(move |unwritten| {
+            let run = unwritten.run;
+            let run = if is_linked {
+                run.without_presence()?
+            } else {
+                run.clone()
+            };
+            Some(StoredRun {
+                run,
+                end: unwritten.end,
+                messages: unwritten.messages,
+                at: clocks.system(unwritten.held.at),
+                origin: unwritten.held.proposed.source.origin(),
+                publisher: unwritten.held.publisher,
+            })
+        })
 }
 
 fn stored_run(run: HistoryRun, clocks: Clocks) -> StoredRun {

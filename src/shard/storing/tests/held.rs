@@ -1,0 +1,189 @@
+//! Runs that are on disk before anybody sees them.
+
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::world::{World, settings};
+use crate::channel::HistoryStorage;
+use crate::settings::{Settings, StoreSync};
+use crate::shard::refusal::Refusal;
+
+/// Long enough that it is never over in a test, and short enough for those that wait for it.
+const DEADLINE: Duration = Duration::from_millis(1500);
+
+fn synced() -> Settings {
+    let mut settings = settings();
+    settings.store.sync = StoreSync::Batch;
+    settings
+}
+
+#[test]
+fn nobody_sees_what_is_not_on_disk() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    let batch = world.next();
+    assert!(first.poll().is_none());
+    let (epoch, texts, _) = world.read("room", None);
+    assert_eq!(texts, Vec::<String>::new());
+    disk.write(batch);
+    let receipt = first.answer().unwrap();
+    assert_eq!((receipt.epoch, receipt.first), (epoch, 1));
+    assert_eq!(world.read("room", None).1, ["1"]);
+    assert_eq!(disk.texts("room"), "1: 1");
+}
+
+#[test]
+fn what_gathers_meanwhile_is_written_together_and_keeps_its_order() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    let batch = world.next();
+    let others: Vec<_> = ["2", "3", "4"]
+        .iter()
+        .map(|text| world.begin(None, "room", text))
+        .collect();
+    world.wait_until_held(4 * 256);
+    world.relay("room", "5");
+    disk.write(batch);
+    assert_eq!(first.offset(), 1);
+    assert!(others.iter().all(|other| other.poll().is_none()));
+    assert_eq!(world.write(&mut disk), ["room 2: 2 3 4 5"]);
+    let offsets: Vec<_> = others.iter().map(|other| other.offset()).collect();
+    assert_eq!(offsets, [2, 3, 4]);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2 3 4 5");
+    assert_eq!(world.read("room", None).1, ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_restart_knows_what_was_written_and_not_committed() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(Some(7), "room", "1");
+    world.write(&mut disk);
+    let before = first.answer().unwrap();
+    world.kill();
+    let world = World::restored(synced(), disk.loaded());
+    let again = world.begin(Some(7), "room", "1").answer().unwrap();
+    assert!(again.is_repeat, "{again:?}");
+    assert_eq!((again.epoch, again.first), (before.epoch, before.first));
+    let next = world.begin(None, "room", "2");
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+    assert_eq!(next.offset(), 2);
+}
+
+#[test]
+fn what_is_published_again_while_it_is_held_is_there_once() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(Some(7), "room", "1");
+    let batch = world.next();
+    let again = world.begin(Some(7), "room", "1");
+    let other = world.begin(Some(8), "room", "2");
+    world.wait_until_held(2 * 256);
+    disk.write(batch);
+    assert_eq!(first.offset(), 1);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+    assert_eq!(other.offset(), 2);
+    let again = again.answer().unwrap();
+    assert_eq!((again.first, again.is_repeat), (1, true));
+}
+
+#[test]
+fn publishers_wait_for_a_store_that_cannot_write_and_go_on_by_themselves() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    assert_eq!(world.refuse(), ["room 1: 1"]);
+    world.wait_until_paused("room", true);
+    let second = world.begin(None, "room", "2");
+    // It waits outside, and what was taken is handed over once more.
+    assert_eq!(world.refuse(), ["room 1: 1"]);
+    assert!(first.poll().is_none() && second.poll().is_none());
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+    assert_eq!((first.offset(), second.offset()), (1, 2));
+    world.wait_until_paused("room", false);
+}
+
+#[test]
+fn who_publishes_is_told_why_it_is_not_taken() {
+    let mut settings = synced();
+    settings.channels.default.write_deadline = DEADLINE;
+    let world = World::new(settings);
+    let first = world.begin(None, "room", "1");
+    world.refuse();
+    world.wait_until_paused("room", true);
+    let second = world.begin(None, "room", "2");
+    let mut answers = [&first, &second].map(|_| None);
+    while answers.iter().any(Option::is_none) {
+        if let Some(batch) = world.poll() {
+            World::refuse_batch(batch);
+        }
+        for (answer, publishing) in answers.iter_mut().zip([&first, &second]) {
+            if answer.is_none() {
+                *answer = publishing.poll();
+            }
+        }
+    }
+    let [first, second] = answers;
+    // What was taken may still come; what was not does not.
+    assert!(
+        matches!(first, Some(Err(Refusal::Undecided(_)))),
+        "{first:?}"
+    );
+    assert!(
+        matches!(second, Some(Err(Refusal::Unwritten(_)))),
+        "{second:?}"
+    );
+}
+
+#[test]
+fn a_channel_in_which_something_is_held_is_not_closed() {
+    let mut settings = synced();
+    settings.channels.default.idle_ttl = Duration::from_millis(50);
+    settings.limits.max_channels = 1;
+    let world = World::new(settings);
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    let batch = world.next();
+    let other = world.begin(None, "other", "1");
+    assert!(matches!(other.answer(), Err(Refusal::TooManyChannels)));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(world.is_open("room"));
+    disk.write(batch);
+    assert_eq!(first.offset(), 1);
+    world.write_all(&mut disk, |disk| disk.names().is_empty());
+}
+
+#[test]
+fn a_drain_waits_for_what_is_held() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    let batch = world.next();
+    world.drain();
+    assert!(first.poll().is_none());
+    disk.write(batch);
+    assert_eq!(first.offset(), 1);
+    world.write_until_end(&mut disk);
+    assert!(world.ends_saved());
+    assert_eq!(disk.texts("room"), "1: 1");
+}
+
+#[test]
+fn a_reload_commits_what_is_held_before_a_channel_is_in_memory() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    let batch = world.next();
+    let mut in_memory = synced();
+    in_memory.channels.default.history = HistoryStorage::Memory;
+    world.reload(in_memory);
+    let second = world.begin(None, "room", "2");
+    world.wait_until_held(2 * 256);
+    disk.write(batch);
+    world.write_all(&mut disk, |disk| disk.names().is_empty());
+    assert_eq!((first.offset(), second.offset()), (1, 2));
+    world.publish("room", &["3"]);
+    assert_eq!(world.read("room", None).1, ["1", "2", "3"]);
+}
