@@ -13,6 +13,7 @@ mod channel_positions;
 mod channel_presence;
 mod channel_resume;
 mod channel_slow;
+mod channel_stored;
 mod frames;
 mod protocol_body;
 mod protocol_extensions;

@@ -140,8 +140,12 @@ impl Shard {
 
     /// Returns why the store does not write.
     pub(in crate::shard) fn store_failure(&self) -> Arc<str> {
-        let failure = self.common.store.as_ref().and_then(|store| store.failure());
-        failure.unwrap_or_else(|| "the disk is slow".into())
+        let failure = self
+            .common
+            .store
+            .as_ref()
+            .and_then(|store| store.status.failure());
+        failure.map_or_else(|| "the disk is slow".into(), |failure| failure.reason)
     }
 
     /// Waits until no run is held in the room called `name` that came over a link: whoever compares what another server

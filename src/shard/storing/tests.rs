@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod disk;
+mod held;
 mod world;
 
 use std::time::Duration;

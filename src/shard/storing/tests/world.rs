@@ -11,10 +11,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::disk::{Disk, texts};
-use crate::channel::{FrameRun, HistoryStorage, Receipt};
+use crate::channel::{FrameRun, HistoryStorage, Receipt, SessionId};
 use crate::protocol::{Cid, Epoch, HEADER_LEN, Key, Message, Position, encode_frame, frames};
 use crate::settings::{Settings, StoreSync};
 use crate::shard::ask::{Publication, Reading};
+use crate::shard::refusal::Refusal;
 use crate::shard::storing::OpenStore;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{BrokerPhase, Common, Shard};
@@ -108,19 +109,58 @@ impl World {
     }
 
     fn publish_by(&self, idempotency: Option<u64>, channel: &str, text: &str) -> Receipt {
-        let message = Message {
-            uid: "alice",
-            channel,
-            message: text.as_bytes(),
-        };
-        let frame: Bytes = encode_frame(Cid(1), Key(1), &message).unwrap();
-        let publication = Publication {
-            channel: channel.into(),
-            run: FrameRun::exact(frame, 1),
-            peer: ([127, 0, 0, 1], 9).into(),
-            idempotency,
-        };
+        let publication = publication(idempotency, channel, text);
         self.run(|shard| async move { shard.publish_confirmed(publication).await.unwrap() })
+    }
+
+    /// Begins to publish a message.
+    pub(super) fn begin(&self, idempotency: Option<u64>, channel: &str, text: &str) -> Publishing {
+        let publication = publication(idempotency, channel, text);
+        let (done, answer) = std::sync::mpsc::channel();
+        let work: Work = Box::new(move |shard| {
+            let publishing = shard.clone();
+            shard.spawn(async move {
+                // The test may not want to know.
+                let _ = done.send(publishing.publish_confirmed(publication).await);
+            });
+            Box::pin(async {})
+        });
+        self.work.send(work).unwrap();
+        Publishing(answer)
+    }
+
+    /// Waits until so many bytes or more are held until they are on disk.
+    pub(super) fn wait_until_held(&self, bytes: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(|shard| async move { held_bytes(&shard) }) < bytes {
+            assert!(Instant::now() < deadline, "nothing is held");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until the publishers of a channel may go on, or may not.
+    pub(super) fn wait_until_paused(&self, channel: &'static str, is_paused: bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(move |shard| async move { pauses(&shard, channel) }) != is_paused {
+            assert!(Instant::now() < deadline, "paused: {}", !is_paused);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Returns `true` if the channel is open.
+    pub(super) fn is_open(&self, channel: &'static str) -> bool {
+        self.run(move |shard| async move { shard.registry.borrow().find(channel).is_some() })
+    }
+
+    /// Has a session of another shard publish.
+    pub(super) fn relay(&self, channel: &'static str, text: &'static str) {
+        self.run(move |shard| async move {
+            let mut registry = shard.registry.borrow_mut();
+            let at = registry.find(channel).unwrap();
+            let id = registry.room(at).unwrap().id;
+            drop(registry);
+            shard.propose_relayed(id, SessionId(1), run(channel, text));
+        });
     }
 
     /// Reads what follows a position. Returns the epoch, the texts, and whether nothing is missing.
@@ -183,9 +223,28 @@ impl World {
         }
     }
 
+    /// Returns the next batch, if it has come.
+    pub(super) fn poll(&self) -> Option<Batch> {
+        thread::sleep(Duration::from_millis(1));
+        self.writer.next()
+    }
+
+    /// Writes batches until the shard has ended.
+    pub(super) fn write_until_end(&self, disk: &mut Disk) {
+        while !self.thread.is_finished() {
+            if let Some(batch) = self.poll() {
+                disk.write(batch);
+            }
+        }
+    }
+
     /// Refuses the next batch. Returns what it had.
     pub(super) fn refuse(&self) -> Vec<String> {
-        let batch = self.next();
+        Self::refuse_batch(self.next())
+    }
+
+    /// Refuses a batch. Returns what it had.
+    pub(super) fn refuse_batch(batch: Batch) -> Vec<String> {
         let described = describe(&batch);
         let _ = batch.done.send(Err(StoreError("full".into())));
         described
@@ -224,6 +283,56 @@ impl World {
         self.thread.join().unwrap().unwrap();
         assert!(!self.common.has_saved_all());
     }
+}
+
+/// A publication that is under way.
+pub(super) struct Publishing(std::sync::mpsc::Receiver<Result<Receipt, Refusal>>);
+
+impl Publishing {
+    /// Returns the receipt, or why there is none, when it comes.
+    pub(super) fn answer(&self) -> Result<Receipt, Refusal> {
+        self.0.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Returns the answer, if it has come.
+    pub(super) fn poll(&self) -> Option<Result<Receipt, Refusal>> {
+        self.0.try_recv().ok()
+    }
+
+    /// Returns the offset of the message, when it is confirmed.
+    pub(super) fn offset(&self) -> u64 {
+        self.answer().unwrap().first
+    }
+}
+
+fn held_bytes(shard: &Shard) -> usize {
+    let store = shard.store.as_ref();
+    store.map_or(0, |store| store.unsaved.held_bytes.get())
+}
+
+fn pauses(shard: &Shard, channel: &str) -> bool {
+    let mut registry = shard.registry.borrow_mut();
+    let at = registry.find(channel).unwrap();
+    registry.room(at).unwrap().pause.is_on()
+}
+
+fn publication(idempotency: Option<u64>, channel: &str, text: &str) -> Publication {
+    Publication {
+        channel: channel.into(),
+        run: run(channel, text),
+        peer: ([127, 0, 0, 1], 9).into(),
+        idempotency,
+    }
+}
+
+fn run(channel: &str, text: &str) -> FrameRun {
+    let message = Message {
+        uid: "alice",
+        channel,
+        message: text.as_bytes(),
+    };
+    let frame: Bytes = encode_frame(Cid(1), Key(1), &message).unwrap();
+    FrameRun::exact(frame, 1)
 }
 
 fn describe(batch: &Batch) -> Vec<String> {
