@@ -113,6 +113,9 @@ impl Shard {
             return self.seat_server(arrival, true);
         }
         let now = Instant::now();
+        if let Some((turn, limit)) = self.turn_behind_own(&arrival, now) {
+            return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
+        }
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
             Err(refusal) => self.refuse(arrival, refusal),

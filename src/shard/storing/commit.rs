@@ -77,12 +77,16 @@ impl Room {
         let Some(held) = &mut stored.held else {
             return;
         };
+        let is_first = held.is_empty();
         let before = held.end().unwrap_or(newest);
         let cost = held.push(run, messages, before);
         let bytes = &stored.unsaved.held_bytes;
         bytes.set(bytes.get() + cost);
         if messages > 0 {
             stored.mark_next();
+        }
+        if is_first {
+            self.list_by_need();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::channel::PublisherId;
+use crate::channel::{Published, PublisherId};
 use crate::protocol::{HEADER_LEN, Message, frames};
 use crate::store::{
     Batch, Change, ChannelKey, ChannelState, LoadedChannel, StoredPublisher, StoredRun,
@@ -16,6 +16,29 @@ struct Saved {
     publishers: HashMap<PublisherId, StoredPublisher>,
     /// Number of its last change.
     changed: usize,
+}
+
+impl Saved {
+    /// Returns the publishers, with what their runs add.
+    fn counted(&self) -> HashMap<PublisherId, StoredPublisher> {
+        let mut publishers = self.publishers.clone();
+        for run in self.runs.values() {
+            let Some(id) = run.publisher else {
+                continue;
+            };
+            let known = publishers.entry(id).or_insert(StoredPublisher {
+                published: Published::default(),
+                at: Some(run.at),
+                counted: 0,
+            });
+            if run.end > known.counted {
+                let first = run.end + 1 - u64::from(run.messages);
+                known.published.add((first, run.end));
+                known.counted = run.end;
+            }
+        }
+        publishers
+    }
 }
 
 /// What a writer would have on disk.
@@ -105,7 +128,7 @@ impl Disk {
         let loaded = |saved: &&Saved| LoadedChannel {
             state: saved.state.clone(),
             runs: saved.runs.values().cloned().collect(),
-            publishers: saved.publishers.iter().map(|(&id, &p)| (id, p)).collect(),
+            publishers: saved.counted().into_iter().collect(),
         };
         channels.iter().map(loaded).collect()
     }
