@@ -299,7 +299,7 @@ impl WsConnection {
             // Past the limit it goes on all the same.
             let _ = timeout(limit, all).await;
             for (pause, _) in paused() {
-                pause.over_within(std::time::Duration::ZERO).await;
+                pause.limited().await;
             }
         }
         for ws in self.sessions.iter() {

@@ -89,6 +89,11 @@ impl Pause {
             // Past the limit the caller goes on all the same.
             let _ = timeout(self.limit(), self.over()).await;
         }
+        self.limited().await;
+    }
+
+    /// Waits while the pause has no limit. Cancel safe.
+    pub(crate) async fn limited(&self) {
         while self.is_unlimited() {
             self.over.notified().await;
         }
