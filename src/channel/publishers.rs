@@ -59,6 +59,10 @@ pub struct Publishers {
     /// Memory that they cost, in bytes.
     account: Account,
     /// Those of whom something else is known since they were taken last, where that is recorded.
+    #[allow(
+        clippy::box_collection,
+        reason = "a channel in memory pays for a pointer, not for a table"
+    )]
     changed: Option<Box<HashSet<PublisherId>>>,
 }
 

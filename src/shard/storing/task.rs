@@ -201,12 +201,7 @@ impl Shard {
             && let Some(channel) = marked.pop()
         {
             turn::spend(CHANNEL);
-            let mut registry = self.registry.borrow_mut();
-            let saved = registry
-                .room_of(channel)
-                .and_then(|room| save_room(room, clocks));
-            drop(registry);
-            if let Some((saved, handed_over)) = saved {
+            if let Some((saved, handed_over)) = self.save_channel(channel, clocks) {
                 turn::spend_each(saved.runs.len());
                 let runs = saved.runs.iter();
                 bytes += runs.map(|run| run.run.bytes().len()).sum::<usize>();
@@ -222,6 +217,16 @@ impl Shard {
             unsaved.since.set(store.on_its_way.get());
         }
         (changes, outgoing)
+    }
+
+    /// Returns what the store lacks of a channel; `None` if it is closed, or not on disk.
+    fn save_channel(
+        &self,
+        channel: ChannelId,
+        clocks: Clocks,
+    ) -> Option<(Box<SavedChannel>, HandedOver)> {
+        let mut registry = self.registry.borrow_mut();
+        save_room(registry.room_of(channel)?, clocks)
     }
 
     /// Has the metrics tell since when the oldest change has waited.
