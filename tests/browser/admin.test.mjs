@@ -11,7 +11,7 @@ const browser = useBrowser();
 
 /** A test with a listener and a page of it, in which nothing may go wrong but what `mayFail` matches. */
 function withDashboard(name, body, { hash = "", prepare = () => {}, mayFail = null, ...options } = {}) {
-  test(name, { skip: noBrowser, timeout: 60_000 }, async (t) => {
+  test(name, { skip: noBrowser, timeout: 120_000 }, async (t) => {
     const admin = await startAdmin();
     t.after(() => admin.stop());
     prepare(admin);

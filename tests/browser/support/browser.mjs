@@ -6,6 +6,8 @@ import { chromium } from "playwright-core";
 
 const PROGRAM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const SCREENSHOTS = fileURLToPath(new URL("../../../target/browser/", import.meta.url));
+/** The longest wait for what must come, in ms: on a busy machine a browser takes its time. */
+const PATIENCE = 60_000;
 
 // No updates, no sync, no first steps: what goes over the network is what the page asked for.
 const ARGUMENTS = [
@@ -32,7 +34,7 @@ function reasonToSkip() {
 
 /** Starts Chromium. The caller closes it. */
 export function launch() {
-  return chromium.launch({ executablePath: PROGRAM, headless: true, args: ARGUMENTS });
+  return chromium.launch({ executablePath: PROGRAM, headless: true, args: ARGUMENTS, timeout: PATIENCE });
 }
 
 /**
@@ -42,6 +44,7 @@ export function launch() {
  */
 export async function open(browser, url, { prepare, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   const visit = watch(page);
   await prepare?.(page);
