@@ -14,7 +14,7 @@ const DEFAULT: usize = 50;
 
 /// The parameters of a request, decoded.
 #[derive(Debug)]
-pub(super) struct Query<'a>(Vec<(&'a str, Cow<'a, str>)>);
+pub(super) struct Query<'a>(Vec<(&'a str, String)>);
 
 impl<'a> Query<'a> {
     /// Takes a query apart.
@@ -23,7 +23,7 @@ impl<'a> Query<'a> {
     ///
     /// A parameter that is not among the `known` ones, or is there twice, or is not UTF-8.
     pub(super) fn parse(query: Option<&'a str>, known: &[&str]) -> Result<Self, Problem> {
-        let mut parameters: Vec<(&str, Cow<'_, str>)> = Vec::new();
+        let mut parameters: Vec<(&str, String)> = Vec::new();
         let pairs = query.into_iter().flat_map(|query| query.split('&'));
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,7 +31,9 @@ impl<'a> Query<'a> {
                 let detail = format!("the parameters here are {}, once each", known.join(", "));
                 return Err(Problem::bad_request(detail));
             }
-            parameters.push((name, decode(value)?));
+            // Programs that make queries write a space so, as forms do.
+            let value = value.replace('+', " ");
+            parameters.push((name, decode(&value)?.into_owned()));
         }
         Ok(Self(parameters))
     }
@@ -106,8 +108,8 @@ mod tests {
     #[test]
     fn parameters_are_decoded_and_unknown_ones_refused() {
         let known = ["sort", "after"];
-        let query = Query::parse(Some("after=a%20b%2Fc&sort="), &known).unwrap();
-        assert_eq!(query.get("after"), Some("a b/c"));
+        let query = Query::parse(Some("after=a%20b+%2F%2Bc&sort="), &known).unwrap();
+        assert_eq!(query.get("after"), Some("a b /+c"));
         assert_eq!(query.get("sort"), Some(""));
         assert!(Query::parse(None, &known).unwrap().get("sort").is_none());
         for bad in ["limt=1", "sort=a&sort=b", "after=%FF"] {

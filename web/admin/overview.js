@@ -114,7 +114,7 @@ export class Overview {
     sessions: new Plot(
       "Sessions",
       [{ name: "sessions", label: "sessions" }, { name: "connections", label: "connections" }],
-      format.number,
+      format.rate,
     ),
     busy: new Plot(
       "Processor",
@@ -221,8 +221,7 @@ export class Overview {
     plot(
       "sessions",
       format.number(server.sessions),
-      `${format.number(server.connections)} of ${format.number(limits.max_connections)} connections, ` +
-        `${format.number(server.channels)} channels`,
+      `${format.number(server.channels)} channels, ${format.number(server.connections)}/${format.number(limits.max_connections)} connections`,
     );
     plot("busy", format.percent(now.busiest), `busiest of ${shards.length} shards, mean ${format.percent(now.meanBusy)}`);
     plot("delay", format.micros(now.slowest), `slowest of ${shards.length} shards, mean ${format.micros(now.mean)}`);

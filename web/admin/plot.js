@@ -14,7 +14,7 @@ const MINUTES = [1, 2, 5, 10];
 
 /** The next round number from `value` on: 1, 2 or 5 with noughts, or a power of two with `base` 1024. */
 export function ceiling(value, base) {
-  if (!(value > 0)) return 1;
+  if (!(value > 0)) return base === 1024 ? base : 1;
   if (base === 1024 && value >= 1024) return 2 ** Math.ceil(Math.log2(value));
   const power = 10 ** Math.floor(Math.log10(value));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= value * (1 - 1e-9));
