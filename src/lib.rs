@@ -62,7 +62,7 @@ mod static_files;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "shards and the writer are being connected"
+    reason = "without the feature `store` there are handles and no writer"
 )]
 mod store;
 #[cfg(any(feature = "client", feature = "server"))]
