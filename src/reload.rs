@@ -6,11 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use crate::settings::ListenerKind;
 
+/// The name of the certificates in a report, where their files hold others than before.
+pub(crate) const CERTIFICATES: &str = "certificates";
+
 /// Outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReloadReport {
-    /// Names of settings that have changed and are in force now.
+    /// Names of settings that have changed and are in force now; `certificates` if their files hold others.
     pub changed: Vec<String>,
     /// Names of settings that have changed and keep their old values until a restart.
     pub needs_restart: Vec<String>,

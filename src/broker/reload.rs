@@ -18,7 +18,7 @@ use super::listening::{
 };
 use super::preflight::{check_congestion, check_frame, tls_files};
 use crate::net::ListenerDirectory;
-use crate::reload::ReloadReport;
+use crate::reload::{CERTIFICATES, ReloadReport};
 use crate::settings::{ListenerKind, Settings};
 use crate::shard::{BrokerPhase, Common};
 use crate::tls::{CertificateWatch, LoadedTls, ServerTls, TlsError};
@@ -86,6 +86,14 @@ impl NextTls {
         match self {
             Self::None => None,
             Self::First(tls) | Self::Other(tls, _) => Some(tls),
+        }
+    }
+
+    /// Returns `true` if the files hold other certificates than those in use.
+    fn is_other(&self) -> bool {
+        match self {
+            Self::None | Self::First(_) => false,
+            Self::Other(tls, loaded) => tls.is_other(loaded),
         }
     }
 
@@ -164,13 +172,15 @@ impl Changeable {
         let tls = NextTls::load(self.tls.as_ref(), &settings)?;
         let bound = self.bind(&settings, &open, &close, tls.server())?;
 
+        let mut changed = owned(differences.changed);
+        changed.extend(tls.is_other().then(|| CERTIFICATES.to_owned()));
         self.tls = tls.put_in_use();
         common.replace_settings(settings);
         let opened = self.replace_listeners(&close, &bound);
         self.watch_certificates(common);
         let sessions_ended = self.tell_shards(common, &close, bound);
         Ok(ReloadReport {
-            changed: owned(differences.changed),
+            changed,
             needs_restart: owned(differences.needs_restart),
             opened,
             closed: addresses(&close),

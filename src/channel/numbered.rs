@@ -184,6 +184,20 @@ impl<T> Channel<T> {
         })
     }
 
+    /// Returns `true` if what `publisher` is remembered for has another hash than `content`. After a restart nobody knows.
+    #[must_use]
+    pub fn is_other_content(&self, publisher: PublisherId, content: u64) -> bool {
+        let numbered = self.numbered.as_ref();
+        numbered.is_some_and(|numbered| numbered.publishers.is_other_content(publisher, content))
+    }
+
+    /// Remembers the hash of what `publisher` was confirmed for.
+    pub fn remember_content(&mut self, publisher: PublisherId, content: u64) {
+        if let Some(numbered) = &mut self.numbered {
+            numbered.publishers.remember_content(publisher, content);
+        }
+    }
+
     /// Confirms what was committed since the newest message had the position `before`, and remembers it for
     /// `publisher`, if it has named itself. Where memory is short, the oldest frames of the history go for that. `None`
     /// if that was no message.

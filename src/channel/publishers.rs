@@ -41,6 +41,8 @@ impl Published {
 #[derive(Debug)]
 struct Known {
     published: Published,
+    /// Hash of what it published first, if that is known.
+    content: Option<u64>,
     /// When it last published.
     at: Instant,
     /// Its key in `Publishers::by_age`.
@@ -117,6 +119,20 @@ impl Publishers {
         is_young.then_some(known.published)
     }
 
+    /// Remembers the hash of what a publisher that is known has published.
+    pub(super) fn remember_content(&mut self, publisher: PublisherId, content: u64) {
+        if let Some(known) = self.known.get_mut(&publisher) {
+            known.content = Some(content);
+        }
+    }
+
+    /// Returns `true` if a publisher is known to have published something else than what has this hash.
+    pub(super) fn is_other_content(&self, publisher: PublisherId, content: u64) -> bool {
+        let known = self.known.get(&publisher);
+        let before = known.and_then(|known| known.content);
+        before.is_some_and(|before| before != content)
+    }
+
     /// Remembers what a publisher has published. Returns how many publishers were forgotten before their time, because
     /// there may not be more.
     pub fn remember(
@@ -143,6 +159,7 @@ impl Publishers {
         let serial = self.next_serial;
         let known = Known {
             published,
+            content: None,
             at,
             serial,
         };

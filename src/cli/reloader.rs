@@ -3,10 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::logging::Log;
+use super::open_files::OpenFilesNotice;
 use super::serve::{fitted, start_hint};
 use crate::broker::{ReloadError, StopHandle};
 use crate::config::{Config, Resolved, Sources, compare, resolve};
-use crate::reload::ReloadReport;
+use crate::reload::{CERTIFICATES, ReloadReport};
+
+/// The configuration in force, and what was last said of the room for connections.
+type InForce = (Config, Option<OpenFilesNotice>);
 
 /// Puts the configuration in force that the sources make now.
 pub(super) struct Reloader {
@@ -14,7 +18,7 @@ pub(super) struct Reloader {
     broker: StopHandle,
     log: Log,
     /// The configuration in force. Held while it is replaced, so that two reloads do not mix.
-    in_force: Mutex<Config>,
+    in_force: Mutex<InForce>,
 }
 
 impl Reloader {
@@ -23,13 +27,13 @@ impl Reloader {
         sources: Sources,
         broker: StopHandle,
         log: Log,
-        config: Config,
+        in_force: InForce,
     ) -> Self {
         Self {
             sources,
             broker,
             log,
-            in_force: Mutex::new(config),
+            in_force: Mutex::new(in_force),
         }
     }
 
@@ -50,7 +54,8 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<ReloadReport, String> {
-        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let (in_force, room) = &mut *guard;
         let resolved = resolve(&self.sources).map_err(|error| {
             let problems = error.problems.iter().map(ToString::to_string);
             problems.collect::<Vec<_>>().join("; ").replace('\n', " ")
@@ -60,8 +65,8 @@ impl Reloader {
             origins,
             warnings,
         } = resolved;
-        let changes = compare(&in_force, &mut config);
-        let settings = fitted(&config.settings, &origins, &self.broker.listeners());
+        let changes = compare(in_force, &mut config);
+        let settings = fitted(&config.settings, &origins, &self.broker.listeners(), room);
         let filter = Log::filter(&config.log).map_err(|error| error.to_string())?;
         let mut report = self.broker.reload(settings).map_err(|error| match &error {
             ReloadError::Start(start) => format!("{error}{}", start_hint(start)),
@@ -71,7 +76,12 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        // The broker knows settings by other names, and alone what is in the files of certificates.
+        let other = report.changed.iter().any(|name| name == CERTIFICATES);
         report.changed = changes.in_force;
+        report
+            .changed
+            .extend(other.then(|| CERTIFICATES.to_owned()));
         report.needs_restart = changes.needs_restart;
         *in_force = config;
         Ok(report)

@@ -151,7 +151,8 @@ fn serve(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let settings = fitted(&config.settings, &origins, &[]);
+    let mut room = None;
+    let settings = fitted(&config.settings, &origins, &[], &mut room);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -172,7 +173,12 @@ fn serve(
 
     let handle = broker.stop_handle();
     service::follow(handle.clone(), stop_within).map_err(ServeError::Thread)?;
-    let reloader = Arc::new(Reloader::new(sources, handle.clone(), log.clone(), config));
+    let reloader = Arc::new(Reloader::new(
+        sources,
+        handle.clone(),
+        log.clone(),
+        (config, room),
+    ));
     let reload = reloader.clone();
     broker.set_reload(Arc::new(move || reload.reload()));
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -192,18 +198,23 @@ fn serve(
     })
 }
 
-/// Returns the settings as this process can have them, next to the listeners that it has. Says what it cannot have.
+/// Returns the settings as this process can have them, next to the listeners that it has. Says what it cannot have, but not
+/// what was said before of the `room` for connections.
 pub(super) fn fitted(
     settings: &Settings,
     origins: &ValueOrigins,
     open: &[(ListenerKind, SocketAddr)],
+    room: &mut Option<OpenFilesNotice>,
 ) -> Settings {
     let mut settings = settings.clone();
-    match open_files::make_room(&mut settings, origins.is_set("max_connections")) {
+    let said = open_files::make_room(&mut settings, origins.is_set("max_connections"));
+    match &said {
+        _ if said == *room => {}
         Some(OpenFilesNotice::Warning(text)) => tracing::warn!("{text}"),
         Some(OpenFilesNotice::Info(text)) => tracing::info!("{text}"),
         None => {}
     }
+    *room = said;
     if !origins.is_set("ws") {
         leave_out_what_is_taken(&mut settings.websocket.listen, open);
     }

@@ -93,6 +93,10 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             return (status, denied.reason().into());
         }
         Refusal::Fault(why) => return (StatusCode::BAD_REQUEST, why.clone().into()),
+        Refusal::OtherContent => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this Idempotency-Key was used with another body: a repeat has the same body, and another message another key",
+        ),
         Refusal::TooSlow { .. } | Refusal::Idle => (StatusCode::REQUEST_TIMEOUT, "too slow"),
         Refusal::LimitReached(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -41,7 +41,18 @@ pub(crate) struct Publication {
     /// Address of the client, for the limit on channels.
     pub(crate) peer: SocketAddr,
     /// Names the publication, so that it is not there twice when it is published again.
-    pub(crate) idempotency: Option<u64>,
+    pub(crate) idempotency: Option<Idempotency>,
+    /// When it was read, if it is to be sampled.
+    pub(crate) sampled: Option<Instant>,
+}
+
+/// The name of a publication.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idempotency {
+    /// Who has named it, and how.
+    pub(crate) publisher: PublisherId,
+    /// Hash of what it says: the same name must not stand for something else.
+    pub(crate) content: u64,
 }
 
 /// A question for what follows a position.
@@ -221,10 +232,8 @@ impl Shard {
         reply: Reply<Receipt>,
         now: Instant,
     ) {
-        let publisher = publication.idempotency.map(PublisherId);
-        let run = publication.run;
-        self.link_for(at, &run);
-        self.propose_confirmed(at, run, publisher, reply, now);
+        self.link_for(at, &publication.run);
+        self.propose_confirmed(at, publication, reply, now);
     }
 
     /// Returns why somebody who publishes has waited for too long.

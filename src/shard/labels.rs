@@ -319,9 +319,11 @@ impl From<&Refusal> for RefusalReason {
             | Refusal::TooOften(_)
             | Refusal::Banned(_) => Self::Limit,
             Refusal::Overdrawn => Self::Memory,
-            Refusal::Frame(_) | Refusal::Body(_) | Refusal::Resync(_) | Refusal::Fault(_) => {
-                Self::Malformed
-            }
+            Refusal::Frame(_)
+            | Refusal::Body(_)
+            | Refusal::Resync(_)
+            | Refusal::Fault(_)
+            | Refusal::OtherContent => Self::Malformed,
             Refusal::Denied(denied) => denied.into(),
             Refusal::CidInUse | Refusal::Duplicate => Self::InUse,
             Refusal::Superseded | Refusal::Overtaken => Self::Superseded,

@@ -1,6 +1,6 @@
 //! Samples how long runs take from the session that publishes them to the members of their channel.
 //!
-//! Of the runs that the sessions of a shard publish, one in [`EVERY`] is sampled, and if there are few of them one in each
+//! Of the runs that the sessions of a shard, its links and its HTTP clients publish, one in [`EVERY`] is sampled, and if there are few of them one in each
 //! [`TICK`](super::sampler::TICK). Only what is sampled reads a clock. Behind a sampled run goes a message of its own to the
 //! other shards on its way: it is late by what the run is late.
 
@@ -97,6 +97,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Counts what is about to be published without a session. Returns the time if it is to be sampled.
+    pub(crate) fn sample_publication(&self) -> Option<Instant> {
+        self.latency.count()
     }
 
     /// Follows a sampled run that was published elsewhere, on the owner of its channel.

@@ -83,7 +83,7 @@ mod write_round;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -413,6 +413,11 @@ impl Common {
             }
             later
         });
+    }
+
+    /// Returns a hash of what somebody publishes, by a key that nobody knows.
+    pub(crate) fn content_hash(&self, content: &impl Hash) -> u64 {
+        self.hasher.hash_one(content)
     }
 
     /// Returns the number by which a channel knows a publisher again that names itself with an idempotency key. It is

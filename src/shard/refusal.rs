@@ -107,6 +107,9 @@ pub(crate) enum Refusal {
     /// Too many wrong keys came from its address.
     #[error("banned for wrong keys (ban_after), for {0:?} more")]
     Banned(Duration),
+    /// It has published something else by that name before.
+    #[error("the Idempotency-Key was used with another body")]
+    OtherContent,
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
     Busy,

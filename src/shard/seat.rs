@@ -72,7 +72,11 @@ impl Shard {
         self.after_joining(at, &uid, cid);
         if let Some(run) = publishes {
             self.count_received(transport, &run);
+            let sampled = self.latency.count();
             self.propose_of_member(at, session, run, now);
+            if let Some(read) = sampled {
+                self.follow(Home::Owned(at), read);
+            }
         }
         self.announce_soon(at);
         Ok(newcomer)

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::ask::{Receipt, Reply};
+use super::ask::{Idempotency, Publication, Receipt, Reply};
 use super::dirty::DirtyChannels;
 use super::ids::{ChannelId, Home, ShardId};
 use super::labels::Transport;
@@ -44,7 +44,7 @@ use super::refusal::Refusal;
 use super::room::Room;
 use super::storing::HeldRun;
 use super::{Shard, turn};
-use crate::channel::{Committed, FrameRun, Origin, PublisherId, SessionId};
+use crate::channel::{Committed, FrameRun, Origin, SessionId};
 use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.
@@ -115,8 +115,7 @@ struct Confirm {
 /// A publication that is proposed again while it is held.
 struct Again {
     channel: ChannelId,
-    run: FrameRun,
-    publisher: PublisherId,
+    publication: Publication,
     /// The longest wait for the receipt.
     limit: Duration,
 }
@@ -195,20 +194,28 @@ impl Shard {
     }
 
     /// Proposes what somebody without a seat has published, and confirms it when it is committed. What `publisher`
-    /// has published before is confirmed once more, and not there twice.
+    /// has published before is confirmed once more, and not there twice; something else by the same name is refused.
     pub(super) fn propose_confirmed(
         self: &Rc<Self>,
         at: u32,
-        run: FrameRun,
-        publisher: Option<PublisherId>,
+        publication: Publication,
         reply: Reply<Receipt>,
         now: Instant,
     ) {
+        let idempotency = publication.idempotency;
+        let publisher = idempotency.map(|named| named.publisher);
         let mut registry = self.registry.borrow_mut();
         let Some((room, dirty)) = registry.room_and_dirty(at) else {
             return;
         };
         let repeated = publisher.and_then(|publisher| room.channel.first_receipt(publisher, now));
+        if repeated.is_some()
+            && let Some(Idempotency { publisher, content }) = idempotency
+            && room.channel.is_other_content(publisher, content)
+        {
+            let _ = reply.send(Err(Refusal::OtherContent));
+            return;
+        }
         let (Some(before), None) = (room.channel.newest(), repeated) else {
             // Nobody waits for it when the connection is gone.
             let _ = reply.send(repeated.ok_or(Refusal::Stopping));
@@ -221,11 +228,11 @@ impl Shard {
             let again = Again {
                 channel: room.id,
                 limit: room.channel.settings().write_deadline,
-                run,
-                publisher,
+                publication,
             };
             return self.spawn(self.clone().propose_in_turn(again, turn, reply));
         }
+        let Publication { run, sampled, .. } = publication;
         self.count_received(Transport::Http, &run);
         let (from, source) = (SessionId::NONE, Source::Member);
         let proposed = Proposed { run, from, source };
@@ -238,12 +245,18 @@ impl Shard {
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
         is_suspect |= self.commit(room, &proposed, now);
         let receipt = room.channel.confirm(before, publisher, now);
+        if let Some(Idempotency { publisher, content }) = idempotency {
+            room.channel.remember_content(publisher, content);
+        }
         let forgotten = room.channel.take_forgotten() as u64;
         let outcome = self.tend_members(room, dirty, is_suspect);
         drop(registry);
         self.stats().publishers_forgotten.add(forgotten);
         let _ = reply.send(receipt.ok_or_else(no_message));
         self.after_commit(at, outcome, now);
+        if let Some(read) = sampled {
+            self.follow(Home::Owned(at), read);
+        }
     }
 
     /// Proposes once more what is held already under the same name, when that has its place: it is confirmed then, and
@@ -265,8 +278,12 @@ impl Shard {
         }
         let is_open = self.registry.borrow_mut().room_of(again.channel).is_some();
         if is_open {
-            let (at, publisher) = (again.channel.index, Some(again.publisher));
-            self.propose_confirmed(at, again.run, publisher, reply, Instant::now());
+            self.propose_confirmed(
+                again.channel.index,
+                again.publication,
+                reply,
+                Instant::now(),
+            );
         }
     }
 

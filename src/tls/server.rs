@@ -130,6 +130,13 @@ impl ServerTls {
         self.load_files(ServerFiles { pair, client_ca })
     }
 
+    /// Returns `true` if what was loaded is not what is in use.
+    pub(crate) fn is_other(&self, loaded: &LoadedTls) -> bool {
+        let current = self.certificate.0.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        loaded.configs.is_some() || current.cert != loaded.loaded.pair.cert
+    }
+
     /// Puts what was loaded in use: for new connections, others keep what they have.
     pub(crate) fn use_loaded(&self, loaded: LoadedTls) {
         let _only = self.loading.lock().unwrap_or_else(PoisonError::into_inner);

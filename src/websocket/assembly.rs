@@ -7,7 +7,7 @@ use super::error::MessageError;
 use super::frame::{FrameHead, Opcode};
 
 /// The kind of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// UTF-8.
     Text,

@@ -13,6 +13,8 @@ pub enum Notice {
     Members(Members),
     Changes(Changes),
     Stopping(Stopping),
+    Rights(Rights),
+    Close(Close),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -61,6 +63,19 @@ pub struct Changes {
 #[serde(deny_unknown_fields)]
 pub struct Stopping {
     pub retry: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rights {
+    pub allowed: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Close {
+    pub code: u16,
+    pub reason: String,
 }
 
 /// Reads a position that is text.

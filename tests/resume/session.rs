@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::common::Rng;
 use crate::counter::Counter;
 use crate::log::Event;
-use crate::notice::Notice;
+use crate::notice::{Close, Notice};
 use crate::payload::Body;
 use crate::proxy::Proxy;
 use crate::publisher::Publisher;
@@ -289,6 +289,11 @@ impl Session {
             Notice::Changes(changes) => self.log(Event::Changes(changes)),
             // It comes back as soon as it is let go.
             Notice::Stopping(_) => {}
+            // A newer session of the same publisher has taken its place, or an operator has ended it.
+            Notice::Close(Close {
+                code: 4409 | 1008, ..
+            }) => {}
+            other @ (Notice::Rights(_) | Notice::Close(_)) => self.fail(&format!("{other:?}")),
         }
     }
 

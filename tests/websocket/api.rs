@@ -225,6 +225,27 @@ fn a_repeat_with_the_same_key_is_published_once() {
     let repeat = http.post(MESSAGES, &lines, "\"a\"\n\"b\"\n");
     assert_eq!((first.status, repeat.status), (201, 200));
     assert_eq!(repeat.body, first.body);
+    // The same key for something else is a mistake of the client, and told as one.
+    let before = http.read("")["messages"].as_array().unwrap().len();
+    for (headers, body) in [
+        (&lines, "\"a\"\n\"c\"\n"),
+        (&lines, "\"a\"\n"),
+        (&keyed("one", "alice"), "hello!"),
+        (
+            &keyed("one", "alice").replace("text/plain", "application/octet-stream"),
+            "hello",
+        ),
+    ] {
+        let other = connect(&broker).post(MESSAGES, headers, body);
+        assert_eq!(other.status, 422, "{}", other.body);
+        let content_type = other.header("content-type");
+        assert_eq!(content_type, Some("application/problem+json"));
+        assert!(other.body.contains("Idempotency-Key"), "{}", other.body);
+    }
+    let repeat = http.post(MESSAGES, &lines, "\"a\"\n\"b\"\n");
+    assert_eq!((repeat.status, &repeat.body), (200, &first.body));
+    let messages = &http.read("")["messages"];
+    assert_eq!(messages.as_array().unwrap().len(), before);
     let long = keyed(&"x".repeat(256), "alice");
     assert_eq!(http.post(MESSAGES, &long, "hello").status, 400);
 }

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, file, value};
+use crate::access::{NamedKey, TokenKey};
 use crate::broker::keep_until_restart;
 use crate::config::{
     Applies, Arity, Config, DEFAULT_PORT, OPTIONS, Opt, RawValue, Section, compare,
 };
-use crate::settings::Settings;
+use crate::protocol::Keyring;
+use crate::settings::{AdminToken, Settings};
 
 /// Values to try on an option, as TOML; those that are not for it are refused.
 fn values(opt: &Opt) -> Vec<String> {
@@ -267,6 +269,55 @@ fn every_option_is_put_in_force_by_a_reload_or_waits_for_a_restart_as_the_table_
                 assert!(taken == before.settings, "a broker takes {opt:?}");
             }
         }
+    }
+}
+
+/// Names stay, and what the files hold is another.
+#[test]
+fn what_has_changed_in_files_is_named() {
+    let changed = |change: fn(&mut Settings)| {
+        let (before, mut wanted) = (Config::default(), Config::default());
+        change(&mut wanted.settings);
+        let changes = compare(&before, &mut wanted);
+        // What waits for a restart is named again at the next reload.
+        assert_eq!(wanted.settings.peer.keyring, before.settings.peer.keyring);
+        assert_eq!(wanted.settings.admin.token, before.settings.admin.token);
+        (
+            changes.in_force.join(", "),
+            changes.needs_restart.join(", "),
+        )
+    };
+    for (change, in_force, needs_restart) in [
+        (
+            (|s| s.keyring = Keyring::new(Some("other".to_owned()), None)) as fn(&mut Settings),
+            "the key in auth.key_file",
+            "",
+        ),
+        (
+            |s| s.tokens.keys = TokenKey::parse(b"a secret that is long enough for this").unwrap(),
+            "the keys in token.keys",
+            "",
+        ),
+        (
+            |s| s.keys = vec![NamedKey::new("web", "other").unwrap()],
+            "[[key]] (web)",
+            "",
+        ),
+        (
+            |s| s.peer.keyring = Some(Keyring::new(Some("other".to_owned()), None)),
+            "",
+            "the key in peer.key_file",
+        ),
+        (
+            |s| s.admin.token = Some(AdminToken::new("other token for the listener")),
+            "",
+            "the token in admin.token_file",
+        ),
+    ] {
+        assert_eq!(
+            changed(change),
+            (in_force.to_owned(), needs_restart.to_owned())
+        );
     }
 }
 

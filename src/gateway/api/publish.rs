@@ -10,11 +10,11 @@ use super::body::read_body;
 use super::message_lines::{LineMessage, lines};
 use super::problem::Problem;
 use super::{Admitted, Caller};
-use crate::channel::FrameRun;
+use crate::channel::{FrameRun, PublisherId};
 use crate::gateway::response::json;
 use crate::protocol::Position;
 use crate::protocol::{BodyPrefix, Cid, Key};
-use crate::shard::ask::{Publication, Receipt};
+use crate::shard::ask::{Idempotency, Publication, Receipt};
 use crate::shard::refusal::Refusal;
 use crate::shard::turn;
 use crate::websocket::{HttpRequest, Kind, max_payload, put_message_start};
@@ -25,7 +25,7 @@ const MAX_LINES: usize = 1000;
 const MAX_KEY: usize = 255;
 
 /// The form of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum BodyForm {
     /// It is one message of that kind.
     Message(Kind),
@@ -73,7 +73,8 @@ impl Caller<'_> {
             return Err(Refusal::Stopping.into());
         }
         let form = form(request)?;
-        let idempotency = idempotency_key(request)?.map(|key| {
+        let sampled = shard.sample_publication();
+        let publisher = idempotency_key(request)?.map(|key| {
             let common = &shard.common;
             common.publisher_id(admitted.rights.subject(), &names.uid, key)
         });
@@ -111,6 +112,10 @@ impl Caller<'_> {
             .common
             .publish_without_session(self.client, rights, who, count);
         allowed.map_err(Refusal::TooOften)?;
+        let idempotency = publisher.map(|publisher| Idempotency {
+            publisher: PublisherId(publisher),
+            content: shard.common.content_hash(&(form, &body.bytes)),
+        });
         // The frames stand for it now: they take about as much.
         body.bytes = Vec::new();
         let publication = Publication {
@@ -118,6 +123,7 @@ impl Caller<'_> {
             run: frames.into_run(),
             peer: self.client,
             idempotency,
+            sampled,
         };
         let deadline = limits.frame_deadline;
         let receipt = tokio::select! {

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::disk::{Disk, texts};
-use crate::channel::{FrameRun, HistoryStorage, Receipt, SessionId};
+use crate::channel::{FrameRun, HistoryStorage, PublisherId, Receipt, SessionId};
 use crate::protocol::{Cid, Epoch, HEADER_LEN, Key, Message, Position, encode_frame, frames};
 use crate::settings::{Settings, StoreSync};
-use crate::shard::ask::{Publication, Reading};
+use crate::shard::ask::{Idempotency, Publication, Reading};
 use crate::shard::refusal::Refusal;
 use crate::shard::storing::OpenStore;
 use crate::shard::thread::{Seed, seeds};
@@ -321,7 +321,11 @@ fn publication(idempotency: Option<u64>, channel: &str, text: &str) -> Publicati
         channel: channel.into(),
         run: run(channel, text),
         peer: ([127, 0, 0, 1], 9).into(),
-        idempotency,
+        idempotency: idempotency.map(|publisher| Idempotency {
+            publisher: PublisherId(publisher),
+            content: 0,
+        }),
+        sampled: None,
     }
 }
 
