@@ -18,7 +18,7 @@ use super::output::say;
 use super::receipts::Receipts;
 use super::stdin_lines::StdinLines;
 use super::whole_input::read_whole;
-use crate::client::{Client, Error, Publisher, Session};
+use crate::client::{Client, Error, Publisher, Reconnect, Session};
 
 /// The heading of the options that say what to publish.
 const MESSAGES: &str = "Messages";
@@ -85,6 +85,10 @@ pub(super) struct PubArgs {
     #[arg(long, conflicts_with = "allow_empty", help_heading = MESSAGES)]
     confirm: bool,
 
+    /// Reconnect whenever the connection is lost, until every message is confirmed; none is published twice
+    #[arg(long, requires = "confirm", help_heading = MESSAGES)]
+    reconnect: bool,
+
     /// Publish empty messages too; empty lines are skipped otherwise
     #[arg(long, help_heading = MESSAGES)]
     allow_empty: bool,
@@ -115,7 +119,10 @@ pub(super) fn run(args: PubArgs) -> ExitCode {
 async fn publish(args: PubArgs) -> Result<(), CommandFailure> {
     let source = Source::of(&args)?;
     let pace = Pace::new(args.interval);
-    let client = args.connect.client()?.random_cid();
+    let mut client = args.connect.client()?.random_cid();
+    if args.reconnect {
+        client = client.reconnect(Reconnect::default());
+    }
     let receipts = Receipts::new(args.confirm, &args.channel);
     let (channel, linger) = (args.channel.as_str(), args.linger);
     let limit = client.max_message(channel);

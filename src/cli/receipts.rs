@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::failure::CommandFailure;
-use super::output::print;
+use super::duration::in_words;
+use super::failure::{CommandFailure, explained};
+use super::output::{print, say};
 use super::subscriptions::Rights;
 use crate::client::{Error, Event, Position, Publisher, Subscriber};
 
@@ -18,6 +19,8 @@ pub(super) struct Receipts {
     /// Number of messages that were taken to be sent.
     sent: Cell<u64>,
     confirmed: Cell<u64>,
+    /// Set while the connection is lost, as far as the user was told.
+    is_lost: Cell<bool>,
 }
 
 impl Receipts {
@@ -27,6 +30,7 @@ impl Receipts {
             channel: channel.to_owned(),
             sent: Cell::new(0),
             confirmed: Cell::new(0),
+            is_lost: Cell::new(false),
         }
     }
 
@@ -106,8 +110,22 @@ impl Receipts {
         match event {
             Event::Confirmed { count, position } if self.is_wanted => {
                 self.confirmed.set(self.confirmed.get() + count);
+                if self.is_lost.replace(false) {
+                    say("mles: connected");
+                }
                 print(&positions(count, position)).map_err(CommandFailure::Output)
             }
+            Event::Disconnected { error, retry_in } => {
+                if !self.is_lost.replace(true) {
+                    let (error, retry_in) = (explained(&error), in_words(retry_in));
+                    say(format_args!(
+                        "mles: {error}; trying again in {retry_in}, then less often"
+                    ));
+                }
+                Ok(())
+            }
+            Event::Reconnected => Ok(()),
+            Event::Unconfirmed { .. } => Err(Error::Unconfirmed.into()),
             Event::Rights { allowed } => {
                 let channel = self.channel.clone();
                 let lack = Rights { channel, allowed }.lack("publish");

@@ -44,7 +44,7 @@ use super::refusal::Refusal;
 use super::room::Room;
 use super::storing::HeldRun;
 use super::{Shard, turn};
-use crate::channel::{Committed, FrameRun, Origin, SessionId};
+use crate::channel::{Committed, FrameRun, Origin, PublisherId, SessionId};
 use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.

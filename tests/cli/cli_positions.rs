@@ -1,5 +1,6 @@
 //! Positions, gaps and receipts on the command line.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use mles::client::{Epoch, Position};
@@ -7,6 +8,7 @@ use mles::protocol::{Notice, Welcome};
 use serde_json::{Value, json};
 
 use crate::cli_serve::Broker;
+use crate::cutting_proxy::CuttingProxy;
 use crate::fake_server::{FakeServer, Peer, body, frame};
 use crate::program::{Mles, mles, taken};
 
@@ -236,4 +238,56 @@ fn a_later_command_goes_on_where_an_earlier_one_stopped() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines[0]["position"], positions[2]);
+}
+
+#[test]
+fn pub_reconnects_until_each_message_is_confirmed_and_there_once() {
+    const MESSAGES: usize = 400;
+    let broker = Broker::start(&[]);
+    let proxy = CuttingProxy::start(broker.server().parse().unwrap());
+    let mut publisher = mles();
+    publisher.args([
+        "pub",
+        "news",
+        "--confirm",
+        "--reconnect",
+        "--interval",
+        "2ms",
+    ]);
+    publisher.args(["--count", &MESSAGES.to_string(), "again"]);
+    publisher.args(["--server", &proxy.address()]);
+    publisher.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let publisher = publisher.spawn().unwrap();
+    let sub = |count: &str| {
+        let mut sub = mles();
+        sub.args(["sub", "news", "-n", count, "--server", &broker.server()]);
+        taken(&sub.output().unwrap()).1
+    };
+    let mut cuts = 0;
+    for so_far in ["1", "100", "200"] {
+        assert_eq!(sub(so_far).lines().count().to_string(), so_far);
+        cuts += proxy.cut();
+    }
+    assert!(cuts > 0, "nothing was cut");
+    let (code, stdout, stderr) = taken(&publisher.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("trying again"), "{stderr}");
+    let positions: BTreeSet<_> = stdout.lines().collect();
+    assert_eq!(
+        (stdout.lines().count(), positions.len()),
+        (MESSAGES, MESSAGES)
+    );
+    // One more, and it is the next behind all of them.
+    let mut one = mles();
+    one.args([
+        "pub",
+        "news",
+        "one",
+        "--confirm",
+        "--server",
+        &broker.server(),
+    ]);
+    let printed = taken(&one.output().unwrap()).1;
+    let last: Position = printed.trim_end().parse().unwrap();
+    assert_eq!(last.offset, MESSAGES as u64 + 1);
 }

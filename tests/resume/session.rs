@@ -253,6 +253,13 @@ impl Session {
     }
 
     fn take_notice(&mut self, connection: &mut Connection, notice: Notice) {
+        // It is stopping and takes nobody in, or a newer session of the same publisher is there. The end follows.
+        if let Notice::Close(Close {
+            code: 1001 | 4409, ..
+        }) = notice
+        {
+            return;
+        }
         if connection.is_welcome == matches!(notice, Notice::Welcome(_)) {
             self.fail(&format!("at the wrong time: {notice:?}"));
         }
@@ -289,10 +296,6 @@ impl Session {
             Notice::Changes(changes) => self.log(Event::Changes(changes)),
             // It comes back as soon as it is let go.
             Notice::Stopping(_) => {}
-            // A newer session of the same publisher has taken its place, or an operator has ended it.
-            Notice::Close(Close {
-                code: 4409 | 1008, ..
-            }) => {}
             other @ (Notice::Rights(_) | Notice::Close(_)) => self.fail(&format!("{other:?}")),
         }
     }
