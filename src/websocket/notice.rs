@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::protocol::{Epoch, Position, Welcome};
 
-    fn notices() -> [(Notice, &'static str); 8] {
+    fn notices() -> [(Notice, &'static str); 9] {
         let position = Position {
             epoch: Epoch(0xAB),
             offset: 7,
@@ -168,6 +168,13 @@ mod tests {
                 Notice::Stopping { retry: 2310 },
                 r#""stopping":{"retry":2310}"#,
             ),
+            (
+                Notice::Token {
+                    ttl: Some(9),
+                    refused: Some("why".into()),
+                },
+                r#""token":{"ttl":9,"refused":"why"}"#,
+            ),
         ]
     }
 
@@ -206,5 +213,37 @@ mod tests {
         let body = br#"{"channel":"c","gap":{"missed":1}}"#;
         assert_eq!(read_body_notice(&server_frame(Opcode::Binary, body)), None);
         assert_eq!(read_body_notice(b"\x81"), None);
+    }
+
+    #[test]
+    fn tokens_are_read_from_objects_only() {
+        for (json, expected) in [
+            (r#"{"token":"a.b.c"}"#, Some("a.b.c")),
+            (r#" {"more":[1],"token":"\u0061"} "#, Some("a")),
+            (r#"{"token":""}"#, Some("")),
+            (r#"{"token":7}"#, None),
+            (r#"{"token":"a","token":"b"}"#, None),
+            (r#"{"tokens":"a"}"#, None),
+            (r#"["a"]"#, None),
+            (r#"{"token":"a"}x"#, None),
+            ("a", None),
+            ("", None),
+        ] {
+            assert_eq!(read_token(json).as_deref(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn marks_are_taken_off_once() {
+        for (message, expected) in [
+            (&b"=="[..], Some((Mark::Message, &b"="[..]))),
+            (b"=!", Some((Mark::Message, b"!"))),
+            (b"=", Some((Mark::Message, b""))),
+            (b"!{}", Some((Mark::Notice, b"{}"))),
+            (b"", None),
+            (b"x=", None),
+        ] {
+            assert_eq!(split_mark(message), expected);
+        }
     }
 }

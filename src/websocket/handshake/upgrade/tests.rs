@@ -178,6 +178,14 @@ fn offered_protocols_are_found_however_they_are_listed() {
             "{headers:?}"
         );
     }
+    let all = "Sec-WebSocket-Protocol: mles-websocket, mles-websocket.resume, mles-websocket.token";
+    for header in [all, "Sec-WebSocket-Protocol: mles-websocket.token"] {
+        assert_eq!(
+            offer(&[header]),
+            Offer::Ours(Subprotocol::Token),
+            "{header}"
+        );
+    }
     for headers in [
         &["Sec-WebSocket-Protocol: chat"] as &[&str],
         &["Sec-WebSocket-Protocol: MLES-websocket"],
