@@ -38,6 +38,7 @@ mod service;
 mod signals;
 mod status;
 mod stdin_lines;
+mod store;
 mod subscribe;
 mod subscriptions;
 mod template;
@@ -85,6 +86,7 @@ enum CliCommand {
     Sub(subscribe::SubArgs),
     Chat(chat::ChatArgs),
     Token(token::TokenArgs),
+    Store(store::StoreArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         CliCommand::Sub(args) => subscribe::run(args),
         CliCommand::Chat(args) => chat::run(args),
         CliCommand::Token(args) => token::run(args),
+        CliCommand::Store(args) => store::run(&args),
         CliCommand::Completions(args) => completions::run(&args, self::command()),
         CliCommand::Man(args) => man::run(&args, self::command()),
     }

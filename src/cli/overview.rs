@@ -6,7 +6,10 @@ use clap::Command;
 
 /// The commands by what they are for, in the order in which they are shown.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Broker", &["serve", "check-config", "dev-cert", "token"]),
+    (
+        "Broker",
+        &["serve", "check-config", "dev-cert", "token", "store"],
+    ),
     ("Running broker", &["status", "top", "reload", "drain"]),
     ("Clients", &["pub", "sub", "chat"]),
     ("Shell", &["completions", "man"]),

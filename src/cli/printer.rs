@@ -36,8 +36,9 @@ pub(super) struct Printer {
     is_terminal: bool,
 }
 
+/// A message as a JSON object.
 #[derive(Serialize)]
-struct JsonMessage<'a> {
+pub(super) struct JsonMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
     channel: &'a str,
@@ -160,13 +161,26 @@ fn write(
 }
 
 fn json(message: &Received, time: Option<String>) -> JsonMessage<'_> {
-    let text = std::str::from_utf8(message.message()).ok();
-    JsonMessage {
-        time,
-        channel: message.channel(),
-        uid: message.uid(),
-        position: message.position(),
-        message: text,
-        message_b64: text.is_none().then(|| BASE64.encode(message.message())),
+    let names = (message.channel(), message.uid());
+    JsonMessage::new(time, names, message.position(), message.message())
+}
+
+impl<'a> JsonMessage<'a> {
+    /// Creates that of a message of `uid` on `channel`. Its content is text if it is UTF-8, and otherwise base64.
+    pub(super) fn new(
+        time: Option<String>,
+        (channel, uid): (&'a str, &'a str),
+        position: Option<Position>,
+        content: &'a [u8],
+    ) -> Self {
+        let text = std::str::from_utf8(content).ok();
+        Self {
+            time,
+            channel,
+            uid,
+            position,
+            message: text,
+            message_b64: text.is_none().then(|| BASE64.encode(content)),
+        }
     }
 }

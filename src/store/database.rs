@@ -235,7 +235,7 @@ fn allocated(metadata: &fs::Metadata) -> u64 {
 pub(super) fn renew_journals(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jnl") {
+        if !is_journal(&path) {
             continue;
         }
         let copy = path.with_extension("renewed");
@@ -245,8 +245,14 @@ pub(super) fn renew_journals(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Copies a file without the zeros at its end, of which a journal has many megabytes, and syncs the copy.
-fn copy_content(from: &Path, to: &Path) -> io::Result<()> {
+/// Returns `true` if that is the path of a journal.
+pub(super) fn is_journal(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension == "jnl")
+}
+
+/// Copies a journal without the zeros at its end, which are many megabytes, and syncs the copy.
+pub(super) fn copy_content(from: &Path, to: &Path) -> io::Result<()> {
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
     let mut buffer = vec![0; 1 << 16];
     // Zeros that are not written yet.

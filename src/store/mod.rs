@@ -15,6 +15,10 @@ mod database;
 #[cfg(feature = "store")]
 mod engine;
 mod handle;
+#[cfg(feature = "cli")]
+mod inspect;
+#[cfg(feature = "store")]
+mod journal;
 #[cfg(feature = "store")]
 mod load;
 #[cfg(feature = "store")]
@@ -40,6 +44,8 @@ pub(crate) use batch::{
 #[cfg(test)]
 pub(crate) use handle::TestWriter;
 pub(crate) use handle::{Loaded, StoreHandle};
+#[cfg(feature = "cli")]
+pub(crate) use inspect::{ChannelSummary, Inspection, StoreSummary, compact};
 #[cfg(feature = "store")]
 pub use open::OpenStoreError;
 #[cfg(feature = "store")]

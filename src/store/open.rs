@@ -16,6 +16,7 @@ use super::contents::Contents;
 use super::database::{FjallEngine, renew_journals};
 use super::engine::{Engine, EngineError, Table, Write};
 use super::handle::{Loaded, StoreHandle};
+use super::journal;
 use super::load::{Collector, Survey, read, survey};
 use super::marker::{self, Found, Mark, Marker};
 use super::record::{COMMIT, ChannelRecord, SECRET, encode_number, encode_secret};
@@ -25,7 +26,7 @@ use crate::protocol::Epoch;
 use crate::settings::{OnDamage, StoreSettings, StoreSync};
 
 /// Name of the database in the directory of a store.
-const DATABASE: &str = "db";
+pub(super) const DATABASE: &str = "db";
 /// Most orders that a channel remembers to be the continuation of.
 const PAST_EPOCHS: usize = 16;
 /// Memory in bytes that a run costs besides its frames.
@@ -83,8 +84,13 @@ pub(crate) fn open(
     budget: u64,
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<(StoreHandle, Loaded), OpenStoreError> {
-    let opening = Opening { dir, budget, keep };
-    let system = |error: io::Error| opening.system(&error);
+    let place = Place(dir.to_owned());
+    let opening = Opening {
+        place,
+        budget,
+        keep,
+    };
+    let system = |error: io::Error| opening.place.system(&error);
     fs::create_dir_all(dir).map_err(system)?;
     let opened = Marker::open(dir).map_err(system)?;
     let (mut marker, found) = opened.ok_or_else(|| OpenStoreError::InUse(dir.to_owned()))?;
@@ -101,7 +107,7 @@ pub(crate) fn open(
     };
     let loaded = opened
         .bring_up_to_date()
-        .map_err(|error| opening.engine(error))?;
+        .map_err(|error| opening.place.engine(error))?;
     let mark = Mark {
         commit: opened.commit,
         syncs_first: settings.sync == StoreSync::Batch,
@@ -123,9 +129,10 @@ fn start(
     let database = dir.join(DATABASE);
     let writer = Writer {
         engine: Some(opened.engine),
-        reopen: Box::new(move || {
+        reopen: Box::new(move |commit| {
             let renewed = renew_journals(&database);
             renewed.map_err(|error| EngineError::System(error.to_string()))?;
+            journal::repair(&database, commit)?;
             Ok(Box::new(FjallEngine::open(&database)?))
         }),
         contents: opened.contents,
@@ -143,7 +150,7 @@ fn start(
 
 /// What is asked of a store at the start.
 struct Opening<'a> {
-    dir: &'a Path,
+    place: Place,
     budget: u64,
     keep: &'a dyn Fn(&str) -> bool,
 }
@@ -151,29 +158,19 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Opens the store that is there; `None` if there is none yet.
     fn existing(&self, found: Found) -> Result<Option<Opened>, OpenStoreError> {
-        let database = self.dir.join(DATABASE);
-        let is_there = database.try_exists().map_err(|error| self.system(&error))?;
-        let mark = match found {
-            Found::Version(version) => {
-                let dir = self.dir.to_owned();
-                return Err(OpenStoreError::Version { dir, version });
-            }
-            Found::Nothing if is_there => return Err(self.damaged("the file `synced` is missing")),
-            Found::Bad if is_there => return Err(self.damaged("the file `synced` cannot be read")),
-            Found::Nothing | Found::Bad => return Ok(None),
-            // It was never finished.
-            Found::Mark(mark) if mark.commit == 0 => return Ok(None),
-            Found::Mark(mark) => mark,
+        let Some(mark) = self.place.mark(found)? else {
+            return Ok(None);
         };
-        if !FjallEngine::is_there(&database).map_err(|error| self.system(&error))? {
-            return Err(self.damaged("its database is missing"));
-        }
-        self.load(&database, mark)
-            .map(Some)
-            .map_err(|error| self.engine(error))
+        let opened = self.load(&self.dir().join(DATABASE), mark);
+        opened.map(Some).map_err(|error| self.place.engine(error))
+    }
+
+    fn dir(&self) -> &Path {
+        &self.place.0
     }
 
     fn load(&self, database: &Path, mark: Mark) -> Result<Opened, EngineError> {
+        journal::repair(database, mark.commit)?;
         let engine = FjallEngine::open(database)?;
         let survey = survey(&engine, mark.commit)?;
         let choice = Choice::of(&survey, self.budget, self.keep);
@@ -196,7 +193,7 @@ impl Opening<'_> {
 
     /// Makes a new store in place of what is there, which was never finished.
     fn create(&self, marker: &mut Marker) -> Result<Opened, OpenStoreError> {
-        let database = self.dir.join(DATABASE);
+        let database = self.dir().join(DATABASE);
         let mut prepare = || {
             if database.try_exists()? {
                 fs::remove_dir_all(&database)?;
@@ -206,9 +203,9 @@ impl Opening<'_> {
                 syncs_first: false,
                 is_clean: false,
             })?;
-            File::open(self.dir)?.sync_all()
+            File::open(self.dir())?.sync_all()
         };
-        prepare().map_err(|error| self.system(&error))?;
+        prepare().map_err(|error| self.place.system(&error))?;
         let (commit, secret) = (1, rand::random());
         let create = || -> Result<Box<dyn Engine>, EngineError> {
             let mut engine = FjallEngine::open(&database)?;
@@ -225,7 +222,7 @@ impl Opening<'_> {
             Ok(Box::new(engine))
         };
         Ok(Opened {
-            engine: create().map_err(|error| self.engine(error))?,
+            engine: create().map_err(|error| self.place.engine(error))?,
             commit,
             secret,
             contents: Contents::default(),
@@ -239,10 +236,10 @@ impl Opening<'_> {
     fn set_aside(&self, marker: &mut Marker, reason: &str) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs();
-        let aside = self.dir.join(format!("damaged-{seconds}"));
+        let aside = self.dir().join(format!("damaged-{seconds}"));
         fs::create_dir(&aside)?;
         fs::copy(marker.path(), aside.join(marker::NAME))?;
-        let database = self.dir.join(DATABASE);
+        let database = self.dir().join(DATABASE);
         if database.try_exists()? {
             fs::rename(&database, aside.join(DATABASE))?;
         }
@@ -258,23 +255,63 @@ impl Opening<'_> {
         );
         Ok(())
     }
+}
+
+/// Where a store is: what goes wrong is told with it.
+#[derive(Debug)]
+pub(super) struct Place(pub(super) PathBuf);
+
+impl Place {
+    /// Returns what the marker says of a database that is there; `None` if there is none, or it was never finished.
+    pub(super) fn mark(&self, found: Found) -> Result<Option<Mark>, OpenStoreError> {
+        let database = self.0.join(DATABASE);
+        let is_there = database.try_exists().map_err(|error| self.system(&error))?;
+        let mark = match found {
+            Found::Version(version) => {
+                let dir = self.0.clone();
+                return Err(OpenStoreError::Version { dir, version });
+            }
+            Found::Nothing if is_there => {
+                return Err(self.damaged("the file `synced` is empty or missing"));
+            }
+            Found::Bad if is_there => return Err(self.damaged("the file `synced` cannot be read")),
+            Found::Nothing | Found::Bad => return Ok(None),
+            Found::Mark(mark) if mark.commit == 0 => return Ok(None),
+            Found::Mark(mark) => mark,
+        };
+        if !FjallEngine::is_there(&database).map_err(|error| self.system(&error))? {
+            return Err(self.damaged("its database is missing"));
+        }
+        Ok(Some(mark))
+    }
 
     fn damaged(&self, reason: &str) -> OpenStoreError {
         OpenStoreError::Damaged {
-            dir: self.dir.to_owned(),
+            dir: self.0.clone(),
             reason: reason.to_owned(),
         }
     }
 
-    fn system(&self, error: &io::Error) -> OpenStoreError {
+    /// Returns the error of a directory without a store.
+    pub(super) fn none(&self, error: &io::Error) -> OpenStoreError {
+        if error.kind() == io::ErrorKind::NotFound {
+            return OpenStoreError::System {
+                dir: self.0.clone(),
+                reason: "there is none".to_owned(),
+            };
+        }
+        self.system(error)
+    }
+
+    pub(super) fn system(&self, error: &io::Error) -> OpenStoreError {
         OpenStoreError::System {
-            dir: self.dir.to_owned(),
+            dir: self.0.clone(),
             reason: error.to_string(),
         }
     }
 
-    fn engine(&self, error: EngineError) -> OpenStoreError {
-        let dir = self.dir.to_owned();
+    pub(super) fn engine(&self, error: EngineError) -> OpenStoreError {
+        let dir = self.0.clone();
         match error {
             EngineError::Locked => OpenStoreError::InUse(dir),
             EngineError::System(reason) => OpenStoreError::System { dir, reason },
@@ -373,18 +410,6 @@ impl Opened {
             unwanted: self.choice.unwanted,
             too_many: self.choice.too_many,
         };
-        let bytes = self.collector.bytes;
-        info!(
-            channels = loaded.channels.len(),
-            bytes, "histories are loaded"
-        );
-        if loaded.unwanted + loaded.too_many > 0 {
-            warn!(
-                not_kept_on_disk = loaded.unwanted,
-                over_memory = loaded.too_many,
-                "channels of the store are forgotten"
-            );
-        }
         Ok(loaded)
     }
 }

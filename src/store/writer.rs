@@ -31,8 +31,8 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// How often what is gone is removed from disk while the store is too large.
 const COMPACT: Duration = Duration::from_secs(60);
 
-/// Opens the database again after a failure.
-pub(super) type Reopen = Box<dyn FnMut() -> Result<Box<dyn Engine>, EngineError> + Send>;
+/// Opens the database again after a failure. Takes the number of the last commit that was acknowledged.
+pub(super) type Reopen = Box<dyn FnMut(u64) -> Result<Box<dyn Engine>, EngineError> + Send>;
 
 /// Limits on the disk.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +233,7 @@ impl Writer {
     /// Makes sure that there is a database, and space for more.
     fn prepare(&mut self) -> Result<(), EngineError> {
         if self.engine.is_none() {
-            let engine = (self.reopen)()?;
+            let engine = (self.reopen)(self.commit)?;
             let survey = survey(&*engine, self.commit)?;
             let (contents, faults) = read(&*engine, &survey, &|_| false, &mut Nobody)?;
             if let Some(fault) = faults.in_words() {

@@ -24,6 +24,7 @@ mod cli_pub;
 mod cli_rights;
 mod cli_serve;
 mod cli_service;
+mod cli_store;
 mod cli_sub;
 mod cli_tls;
 mod client_blocking;

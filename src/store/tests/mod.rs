@@ -1,6 +1,8 @@
 //! Tests of the store: what was handed over is there at the next start, or is said to be missing.
 
 mod basics;
+mod damage;
+mod faults;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
