@@ -193,7 +193,7 @@ mod tests {
             ),
             (
                 told(KeyShown::Shared, None, 1013, "odd\x1b[31m\n"),
-                "join refused: odd\\x1b[31m\\n",
+                "join refused: odd\\u{1b}[31m\\n",
             ),
         ] {
             assert_eq!(told, expected);
