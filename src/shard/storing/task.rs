@@ -85,7 +85,10 @@ impl Shard {
                 () = self.reached(BrokerPhase::Saving) => {}
             }
         }
-        self.save_rest(store).await;
+        // A stop at once is one like a crash: messages may still come to their place before the shard has ended.
+        if *self.common.phase.borrow() == BrokerPhase::Saving {
+            self.save_rest(store).await;
+        }
     }
 
     /// Hands over what is left when no session is left on any shard.
