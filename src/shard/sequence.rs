@@ -44,7 +44,7 @@ use super::refusal::Refusal;
 use super::room::Room;
 use super::storing::HeldRun;
 use super::{Shard, turn};
-use crate::channel::{Committed, FrameRun, Origin, PublisherId, SessionId};
+use crate::channel::{Committed, FrameRun, Origin, SessionId};
 use crate::peer::echo::ProbeReturn;
 
 /// A run that is to take the next place in the order of its channel.
@@ -107,8 +107,8 @@ enum CommitOutcome {
 
 /// Somebody without a seat who waits for a receipt.
 struct Confirm {
-    /// What the publication calls itself.
-    publisher: Option<PublisherId>,
+    /// The name of the publication, if it has one.
+    idempotency: Option<Idempotency>,
     reply: Reply<Receipt>,
 }
 
@@ -237,7 +237,7 @@ impl Shard {
         let (from, source) = (SessionId::NONE, Source::Member);
         let proposed = Proposed { run, from, source };
         if !room.commits_at_once() {
-            let confirm = Some(Confirm { publisher, reply });
+            let confirm = Some(Confirm { idempotency, reply });
             let outcome = self.hold(room, dirty, proposed, confirm, now);
             drop(registry);
             return self.after_commit(at, outcome, now);
@@ -308,15 +308,20 @@ impl Shard {
             return self.take_in(room, dirty, &proposed, now);
         }
         let confirms = confirm.is_some();
-        let (publisher, reply) = match confirm {
-            Some(Confirm { publisher, reply }) => (publisher, Some(reply)),
-            None => (room.channel.publisher_of(proposed.from), None),
+        let (publisher, content, reply) = match confirm {
+            Some(Confirm { idempotency, reply }) => (
+                idempotency.map(|named| named.publisher),
+                idempotency.map(|named| named.content),
+                Some(reply),
+            ),
+            None => (room.channel.publisher_of(proposed.from), None, None),
         };
         let is_of_link =
             !matches!(proposed.source, Source::Member) || room.links.is_linked(proposed.from);
         let run = HeldRun {
             proposed,
             publisher,
+            content,
             confirms,
             reply,
             is_of_link,
@@ -351,7 +356,11 @@ impl Shard {
             "it has the place that it was given on disk"
         );
         let receipt = if held.confirms {
-            room.channel.confirm(before, held.publisher, now)
+            let receipt = room.channel.confirm(before, held.publisher, now);
+            if let (Some(publisher), Some(content)) = (held.publisher, held.content) {
+                room.channel.remember_content(publisher, content);
+            }
+            receipt
         } else {
             if let Some(publisher) = held.publisher.filter(|_| !is_counted) {
                 room.channel.count_late(publisher, before.offset, now);

@@ -28,6 +28,8 @@ pub(in crate::shard) struct HeldRun {
     pub(in crate::shard) proposed: Proposed,
     /// Whose it is, if that publisher has named itself.
     pub(in crate::shard) publisher: Option<PublisherId>,
+    /// Hash of what it says, if its name must not stand for anything else.
+    pub(in crate::shard) content: Option<u64>,
     /// Set if somebody without a seat waits for the receipt, or has waited for too long.
     pub(in crate::shard) confirms: bool,
     /// The way back to who waits for the receipt.

@@ -90,6 +90,18 @@ fn what_is_published_again_while_it_is_held_is_there_once() {
 }
 
 #[test]
+fn a_name_that_is_on_disk_stands_for_nothing_else() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(Some(7), "room", "1");
+    let other = world.begin(Some(7), "room", "2");
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    assert_eq!(first.offset(), 1);
+    let other = other.answer();
+    assert!(matches!(other, Err(Refusal::OtherContent)), "{other:?}");
+}
+
+#[test]
 fn publishers_wait_for_a_store_that_cannot_write_and_go_on_by_themselves() {
     let world = World::new(synced());
     let mut disk = Disk::default();

@@ -323,7 +323,7 @@ fn publication(idempotency: Option<u64>, channel: &str, text: &str) -> Publicati
         peer: ([127, 0, 0, 1], 9).into(),
         idempotency: idempotency.map(|publisher| Idempotency {
             publisher: PublisherId(publisher),
-            content: 0,
+            content: text.bytes().map(u64::from).sum(),
         }),
         sampled: None,
     }
