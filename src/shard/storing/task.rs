@@ -34,6 +34,8 @@ pub(crate) const LAST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct HandedOver {
     channel: ChannelId,
+    /// A channel that was moved to memory and back meanwhile has another.
+    key: ChannelKey,
     newest: u64,
     first: u64,
     publishers: Vec<PublisherId>,
@@ -247,7 +249,8 @@ impl Shard {
             let Some(room) = registry.room_of(handed_over.channel) else {
                 continue;
             };
-            if let Some(stored) = &mut room.stored {
+            let stored = room.stored.as_mut();
+            if let Some(stored) = stored.filter(|stored| stored.key == handed_over.key) {
                 stored.saved = handed_over.newest;
                 stored.first = handed_over.first;
             }
@@ -320,6 +323,7 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
     };
     let handed_over = HandedOver {
         channel: room.id,
+        key: stored.key,
         newest: saved,
         first,
         publishers: publishers.into_iter().map(|(id, _)| id).collect(),
