@@ -87,6 +87,11 @@ impl Publishers {
         self.changed = Some(Box::new(changed));
     }
 
+    /// Records no longer which publishers change.
+    pub(super) fn ignore_changes(&mut self) {
+        self.changed = None;
+    }
+
     /// Records that something else is known of `publisher`.
     pub(super) fn changed(&mut self, publisher: PublisherId) {
         if let Some(changed) = &mut self.changed {

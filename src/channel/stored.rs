@@ -122,6 +122,13 @@ impl<T> Channel<T> {
         }
     }
 
+    /// Records no longer which publishers change, as nobody takes them any more.
+    pub fn ignore_changes(&mut self) {
+        if let Some(numbered) = &mut self.numbered {
+            numbered.publishers.ignore_changes();
+        }
+    }
+
     /// Returns the orders of which this one is the continuation, oldest first.
     #[must_use]
     pub fn past_epochs(&self) -> &[PastEpoch] {

@@ -237,6 +237,7 @@ impl Room {
     pub(super) fn forget_stored(&mut self) {
         if let Some(stored) = self.stored.take() {
             stored.forget();
+            self.channel.ignore_changes();
         }
     }
 }
