@@ -160,6 +160,8 @@ impl Contents {
             on_disk.add_run(channel, &run, writes);
         }
         for (publisher, known) in publishers {
+            // A record that is written anew stays for as long as that needs.
+            on_disk.forgotten.retain(|&(_, other)| other != publisher);
             let record = match known {
                 Some(known) => Some(PublisherRecord::Known(known)),
                 None if on_disk.named >= first => {
@@ -168,9 +170,6 @@ impl Contents {
                 }
                 None => None,
             };
-            if matches!(record, Some(PublisherRecord::Known(_))) {
-                on_disk.forgotten.retain(|&(_, other)| other != publisher);
-            }
             writes.push(publisher_write(channel, publisher, record));
         }
         while let Some(&(end, publisher)) = on_disk.forgotten.front()

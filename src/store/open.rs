@@ -243,6 +243,9 @@ impl Opening<'_> {
         if database.try_exists()? {
             fs::rename(&database, aside.join(DATABASE))?;
         }
+        // Once the marker says that there is no store, what is in its place is deleted.
+        File::open(&aside)?.sync_all()?;
+        File::open(self.dir())?.sync_all()?;
         marker.write_both(Mark {
             commit: 0,
             syncs_first: false,
