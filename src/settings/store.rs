@@ -65,6 +65,6 @@ pub enum OnDamage {
     /// The start fails, and the store stays as it is.
     #[default]
     Refuse,
-    /// The directory gets another name, and a new store begins.
+    /// It is moved into a directory of its own within that of the store, and a new one begins.
     SetAside,
 }

@@ -108,7 +108,7 @@ impl Shard {
         keys.unwrap_or_default()
     }
 
-    /// Returns the session at a place, and how long a publisher of its channel waits at most.
+    /// Returns the session at a place.
     fn member_at(&self, home: Home, key: MemberKey) -> Option<Rc<Session>> {
         let mut registry = self.registry.borrow_mut();
         let members = registry.local_members(home)?;

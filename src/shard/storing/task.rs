@@ -144,7 +144,7 @@ impl Shard {
                     Ok(Err(_)) | Err(_) => Err(Unwritten::Failed),
                 },
                 () = self.too_late() => Err(Unwritten::TooLate),
-                never = self.refuse_overdue_forever(&outgoing) => match never {},
+                never = self.refuse_overdue_forever(store, &outgoing) => match never {},
             },
             Err(_) => Err(Unwritten::Failed),
         };
@@ -155,7 +155,7 @@ impl Shard {
                 self.note_saved(outgoing).await;
             }
             Err(_) => {
-                self.refuse_overdue(&outgoing);
+                self.refuse_overdue(store, &outgoing);
                 self.take_back(store, outgoing);
                 store.unsaved.since.set(since);
                 self.store_works(store, false);
@@ -165,17 +165,26 @@ impl Shard {
         written
     }
 
-    /// Tells publishers who wait for runs in a batch that is on its way when they have waited for too long.
-    async fn refuse_overdue_forever(&self, outgoing: &Outgoing) -> Infallible {
+    /// Tells publishers who wait for runs in a batch that is on its way, or in the next, when they have waited for too long.
+    async fn refuse_overdue_forever(&self, store: &ShardStore, outgoing: &Outgoing) -> Infallible {
         loop {
             sleep(OVERDUE).await;
-            self.refuse_overdue(outgoing);
+            self.refuse_overdue(store, outgoing);
         }
     }
 
-    fn refuse_overdue(&self, outgoing: &Outgoing) {
-        let channels = outgoing.channels.iter();
-        channels.for_each(|handed_over| self.refuse_overdue_in(handed_over.channel));
+    fn refuse_overdue(&self, store: &ShardStore, outgoing: &Outgoing) {
+        if !store.unsaved.holds_runs {
+            return;
+        }
+        let waiting = store.unsaved.marked.borrow().clone();
+        let channels = outgoing
+            .channels
+            .iter()
+            .map(|handed_over| handed_over.channel);
+        channels
+            .chain(waiting)
+            .for_each(|channel| self.refuse_overdue_in(channel));
     }
 
     /// Waits until a stop has waited long enough for the store.
