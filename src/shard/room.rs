@@ -130,10 +130,9 @@ impl Room {
         }
     }
 
-    /// Returns `true` while the channel's publishers have to pause: a shard has a member over its mark, or much waits
-    /// for the disk.
+    /// Returns `true` while the channel's publishers have to pause as a shard has a member over its mark.
     pub(super) fn is_pressed(&self) -> bool {
-        self.channel.local.is_pressed() || !self.pressed.is_empty() || self.holds_much()
+        self.channel.local.is_pressed() || !self.pressed.is_empty()
     }
 
     /// Returns `true` if the room may be closed: it has expired, and nothing is held.

@@ -30,7 +30,7 @@ impl Room {
     }
 
     /// Returns `true` while so much is held that publishers have to pause.
-    pub(in crate::shard) fn holds_much(&self) -> bool {
+    fn holds_much(&self) -> bool {
         let Some(stored) = &self.stored else {
             return false;
         };
@@ -38,10 +38,13 @@ impl Room {
         bytes > ROOM_MARK || (bytes > 0 && stored.unsaved.held_bytes.get() > SHARD_MARK)
     }
 
-    /// Returns `true` while publishers have to wait because the store cannot write what they publish.
+    /// Returns `true` while publishers have to wait for the store, however long that takes: it cannot write what they
+    /// publish, or is so slow that much is held.
     pub(in crate::shard) fn awaits_store(&self) -> bool {
         let stored = self.stored.as_ref();
-        stored.is_some_and(|stored| stored.held.is_some() && stored.unsaved.is_failing.get())
+        stored.is_some_and(|stored| {
+            stored.held.is_some() && (stored.unsaved.is_failing.get() || self.holds_much())
+        })
     }
 
     /// Returns `true` if a run of `publisher` is held.
