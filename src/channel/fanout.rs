@@ -284,7 +284,6 @@ impl<T> Fanout<T> {
 }
 
 /// Settings and queues of single members.
-/// Settings and queues of single members.
 #[cfg(feature = "server")]
 impl<T> Fanout<T> {
     /// Sets the encoding of a member's queue, before anything is queued.
