@@ -235,10 +235,10 @@ fn export(args: &ExportArgs) -> Result<(), StoreCommandError> {
 
 fn write_run(out: &mut impl io::Write, channel: &ChannelState, run: &StoredRun) -> io::Result<()> {
     let run_bytes: &Bytes = run.run.bytes();
-    let mut offset = run.end - u64::from(run.messages);
+    let first = run.end + 1 - u64::from(run.messages);
     let time = format_rfc3339_millis(run.at).to_string();
-    for frame in frames(run_bytes).filter(|frame| !is_presence(frame)) {
-        offset += 1;
+    let messages = frames(run_bytes).filter(|frame| !is_presence(frame));
+    for (offset, frame) in (first..).zip(messages) {
         // One that was let in unchecked may be anything.
         let Ok(message) = Message::decode(&frame[HEADER_LEN..]) else {
             continue;

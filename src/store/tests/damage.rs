@@ -10,10 +10,13 @@ use crate::store::database::{copy_content, is_journal};
 /// So many faults are tried in each file of a store; the small ones have no more bytes.
 const TRIED: u64 = 24;
 
+/// A channel with the offset of its newest message and its runs.
+type Content = (String, u64, Vec<(u64, Bytes)>);
+
 /// A store that a server has left that was killed, and what is in it.
 struct Left {
     dir: tempfile::TempDir,
-    content: Vec<(String, u64, Vec<(u64, Bytes)>)>,
+    content: Vec<Content>,
 }
 
 fn left() -> Left {
@@ -33,7 +36,7 @@ fn left() -> Left {
     Left { dir, content }
 }
 
-fn all(loaded: &Loaded) -> Vec<(String, u64, Vec<(u64, Bytes)>)> {
+fn all(loaded: &Loaded) -> Vec<Content> {
     let channels = loaded.channels.iter();
     let mut all: Vec<_> = channels
         .map(|channel| {

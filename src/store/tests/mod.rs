@@ -1,8 +1,10 @@
 //! Tests of the store: what was handed over is there at the next start, or is said to be missing.
+#![allow(clippy::unwrap_used, reason = "tests say where they cannot go on")]
 
 mod basics;
 mod damage;
 mod faults;
+mod measure;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
