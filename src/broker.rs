@@ -269,9 +269,11 @@ impl Broker {
         }
         if let Some(store) = self.store.take()
             && failed.is_ok()
-            && self.common.has_saved_all()
         {
-            store.close();
+            let is_closed = self.common.has_saved_all() && store.close();
+            if self.common.has_drained() && !is_closed {
+                failed = Err(BrokerError::Unsaved);
+            }
         }
         self.admin = None;
         failed.map(|()| self.stats())

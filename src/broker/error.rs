@@ -79,4 +79,7 @@ pub enum BrokerError {
     /// A shard could not run.
     #[error("a shard failed: {0}")]
     Shard(#[source] io::Error),
+    /// It was drained, and the store could not take the rest of the histories. Everything else went well.
+    #[error("stopped before the store had all histories: what is missing there is lost")]
+    Unsaved,
 }

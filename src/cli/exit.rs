@@ -12,6 +12,8 @@ pub(super) const REFUSED: u8 = 3;
 pub(super) const TIMED_OUT: u8 = 124;
 /// A part of the broker failed while it ran (`EX_SOFTWARE` of sysexits).
 pub(super) const BROKEN: u8 = 70;
+/// The broker stopped before the store had all histories (`EX_IOERR`).
+pub(super) const UNSAVED: u8 = 74;
 /// Added to the number of a signal, as shells do.
 const SIGNAL: u8 = 128;
 

@@ -58,6 +58,7 @@ Exit codes:
   1         could not start
   2         wrong arguments
   70        a part of the broker failed while it ran
+  74        stopped by a signal, and the store could not take the rest of the histories
   130, 143  stopped at once by a second signal")]
 pub(super) struct ServeArgs {
     /// TOML file with settings; `mles check-config` checks it [env: MLES_CONFIG]
@@ -85,6 +86,7 @@ enum ServeError {
 impl ServeError {
     const fn exit_code(&self) -> u8 {
         match self {
+            Self::Broken(BrokerError::Unsaved) => exit::UNSAVED,
             Self::Broken(_) => exit::BROKEN,
             _ => exit::FAILED,
         }

@@ -360,7 +360,8 @@ impl Common {
         }
     }
 
-    /// Records that one shard has handed over all that it had, or could not. When all have, the broker stops.
+    /// Records that one shard has handed over all that it had, or could not. When all have, the broker stops. A shard that
+    /// is stopped at once does neither.
     fn saved(&self, has_all: bool) {
         self.lost.fetch_add((!has_all).into(), Ordering::AcqRel);
         if self.unsaved.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -368,9 +369,14 @@ impl Common {
         }
     }
 
+    /// Returns `true` if every shard has come to the end of a drain, and of its last batch.
+    pub(crate) fn has_drained(&self) -> bool {
+        self.unsaved.load(Ordering::Acquire) == 0
+    }
+
     /// Returns `true` if every shard has handed over all that it had, at the end of a drain.
     pub(crate) fn has_saved_all(&self) -> bool {
-        self.unsaved.load(Ordering::Acquire) == 0 && self.lost.load(Ordering::Acquire) == 0
+        self.has_drained() && self.lost.load(Ordering::Acquire) == 0
     }
 
     /// Records that one shard has let its clients go.

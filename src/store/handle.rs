@@ -45,7 +45,7 @@ pub(crate) struct StoreHandle {
     commands: Sender<Command>,
     next_key: AtomicU64,
     status: Arc<StoreStatus>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<bool>>>,
 }
 
 impl StoreHandle {
@@ -61,8 +61,8 @@ impl StoreHandle {
         (handle, receiver)
     }
 
-    /// Gives it the thread that takes its batches.
-    pub(super) fn attach(&mut self, writer: JoinHandle<()>) {
+    /// Gives it the thread that takes its batches, and returns `true` if everything is on disk at the end.
+    pub(super) fn attach(&mut self, writer: JoinHandle<bool>) {
         self.writer = Mutex::new(Some(writer));
     }
 
@@ -92,20 +92,20 @@ impl StoreHandle {
     }
 
     /// Writes what waits, and records that nothing is missing if all of that is written: to be called when every shard has
-    /// handed over everything. Blocks until that is on disk. What is handed over later comes back.
-    pub(crate) fn close(&self) {
-        self.end(Command::Close);
+    /// handed over everything. Blocks until that is on disk, and returns `true` if it is. What is handed over later comes back.
+    pub(crate) fn close(&self) -> bool {
+        self.end(Command::Close)
     }
 
-    /// Has the writer end, and waits for it.
-    fn end(&self, command: Command) {
+    /// Has the writer end, and waits for it. Returns `true` if everything is on disk, which it is at the first time only.
+    fn end(&self, command: Command) -> bool {
         let writer = self.writer.lock();
         let Some(writer) = writer.unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
+            return false;
         };
         // It fails when the writer has ended by itself, which it never does.
         let _ = self.commands.send(command);
-        let _ = writer.join();
+        writer.join().unwrap_or(false)
     }
 }
 

@@ -93,8 +93,9 @@ pub(super) struct Schedule {
 }
 
 impl Writer {
-    /// Writes what comes until the store is closed, or nobody can hand over anything any more.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    /// Writes what comes until the store is closed, or nobody can hand over anything any more. Returns `true` if it was closed
+    /// and everything is on disk.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) -> bool {
         loop {
             let command = match self.schedule.marked {
                 Some(since) => commands.recv_deadline(since + MARK_SYNC),
@@ -115,7 +116,10 @@ impl Writer {
             match next {
                 Next::Batch => (),
                 Next::Close => return self.close(),
-                Next::Abandon => return self.sync_mark(),
+                Next::Abandon => {
+                    self.sync_mark();
+                    return false;
+                }
             }
             let is_due = |since: Instant| since.elapsed() >= MARK_SYNC;
             if self.schedule.marked.is_some_and(is_due) {
@@ -325,18 +329,18 @@ impl Writer {
         }
     }
 
-    /// Ends, and records that nothing is missing if the last batch was written.
-    fn close(mut self) {
+    /// Ends, and records that nothing is missing if the last batch was written. Returns `true` if it is on disk.
+    fn close(mut self) -> bool {
         let Some(mut engine) = self.engine.take() else {
-            return;
+            return false;
         };
         if let Err(error) = engine.sync() {
             error!(%error, "cannot sync the store at the end");
-            return;
+            return false;
         }
         drop(engine);
         if self.status.failure().is_some() {
-            return;
+            return false;
         }
         let mark = Mark {
             commit: self.commit,
@@ -346,6 +350,7 @@ impl Writer {
         if let Err(error) = self.marker.write_both(mark) {
             warn!(path = %self.marker.path().display(), %error, "cannot write");
         }
+        true
     }
 }
 

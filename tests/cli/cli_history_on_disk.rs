@@ -56,6 +56,21 @@ fn what_was_published_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_stop_that_loses_messages_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = on_disk(dir.path());
+    options.extend(["--store-min-free", "1000000GiB"].map(str::to_owned));
+    let broker = Broker::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    let (code, _, err) = run(&["pub", "room", "one", "--confirm"], &broker);
+    assert_eq!((code, &*err), (0, ""));
+    broker.signal("-TERM");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(74), "{log}");
+    let line = "stopped before the store had all histories: what is missing there is lost";
+    assert!(log.contains(line), "{log}");
+}
+
+#[test]
 fn a_service_manager_may_name_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = mles();

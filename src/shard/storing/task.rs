@@ -106,13 +106,15 @@ impl Shard {
         }
     }
 
-    /// Gives up on what the store has not written.
+    /// Gives up on what the store has not written: it took too long, or the broker is stopped at once.
     fn lose_rest(&self) {
         tracing::error!(
             shard = self.id.0,
             "stopped before everything was on disk: what is newer is lost"
         );
-        self.common.saved(false);
+        if *self.common.phase.borrow() != BrokerPhase::Stopped {
+            self.common.saved(false);
+        }
     }
 
     /// Hands over all channels that are marked now, and what comes to be marked meanwhile.
