@@ -454,12 +454,12 @@ impl Metrics {
         for (name, help, value) in [
             (
                 "mles_store_failing",
-                "1 while nothing can be written to the store: histories go on in memory.",
+                "1 while nothing can be written to the store: histories go on in memory, or publishers wait where each batch is synced.",
                 f64::from(u8::from(status.failure().is_some())),
             ),
             (
                 "mles_store_lag_seconds",
-                "Age of the oldest change that has been handed over and is not in the store yet.",
+                "Age of the oldest change that is not in the store yet; with an interval, up to that and a sync.",
                 seconds(self.common.store_lag()),
             ),
             (

@@ -242,7 +242,7 @@ impl Shard {
         let at = registry.find(channel);
         let room = at.and_then(|at| registry.room(at));
         if room.is_some_and(|room| room.awaits_store()) {
-            Refusal::Unwritten(self.store_failure())
+            Refusal::Unwritten(self.store_trouble())
         } else {
             Refusal::Busy
         }

@@ -101,8 +101,8 @@ impl Shard {
             _ = turn => self.seat(arrival),
             () = self.reached(BrokerPhase::Draining) => self.refuse(arrival, Refusal::Stopping),
             () = sleep(limit) => {
-                let why = self.store_failure();
-                self.refuse(arrival, Refusal::Unwritten(why));
+                let trouble = self.store_trouble();
+                self.refuse(arrival, Refusal::Unwritten(trouble));
             }
         }
     }

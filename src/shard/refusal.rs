@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -115,12 +114,12 @@ pub(crate) enum Refusal {
     Busy,
     /// What is published has to be on disk first, and the disk is not written.
     #[error("the history cannot be written to disk: {0}")]
-    Unwritten(Arc<str>),
+    Unwritten(StoreTrouble),
     /// What was published is held until it is on disk, for too long.
     #[error(
         "not on disk yet ({0}): it is published when it is; with the same Idempotency-Key it may be sent again"
     )]
-    Undecided(Arc<str>),
+    Undecided(StoreTrouble),
     /// The broker takes no new sessions.
     #[error("the broker is stopping")]
     Stopping,
@@ -133,6 +132,17 @@ pub(crate) enum Refusal {
     /// The socket failed.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
+}
+
+/// What is wrong with the store, as clients may know it: details, which may have paths of the machine, are for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum StoreTrouble {
+    /// It writes nothing.
+    #[error("the store fails")]
+    Failing,
+    /// It writes, and takes its time.
+    #[error("the disk is slow")]
+    Slow,
 }
 
 impl From<TooOften> for Refusal {

@@ -272,7 +272,7 @@ impl Shard {
             // A room that is closed holds nothing any more.
             _ = turn => {}
             () = sleep(again.limit) => {
-                let _ = reply.send(Err(Refusal::Undecided(self.store_failure())));
+                let _ = reply.send(Err(Refusal::Undecided(self.store_trouble())));
                 return;
             }
         }

@@ -286,7 +286,11 @@ impl Writer {
     ) {
         let reason: Arc<str> = error.to_string().into();
         if self.status.fail(&reason) {
-            error!(%reason, "cannot write to the store; histories go on in memory");
+            let meanwhile = match self.sync {
+                StoreSync::Batch => "publishers wait",
+                StoreSync::Interval(_) | StoreSync::Os => "histories go on in memory",
+            };
+            error!(%reason, "cannot write to the store; {meanwhile}");
         }
         let pause = self.schedule.pause.unwrap_or(SHORTEST_PAUSE);
         self.schedule.pause = Some(LONGEST_PAUSE.min(2 * pause));

@@ -1,7 +1,6 @@
 //! Holds runs until they are on disk, and commits them then.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use crate::channel::{PublisherId, SessionId};
 use crate::shard::Shard;
 use crate::shard::ids::{ChannelId, ShardId};
 use crate::shard::message::Delivery;
+use crate::shard::refusal::StoreTrouble;
 use crate::shard::room::Room;
 use crate::shard::turn;
 
@@ -133,7 +133,7 @@ impl Shard {
 
     /// Tells those who have waited for the receipt of a run in a room for too long why they do not get it yet.
     pub(super) fn refuse_overdue_in(&self, channel: ChannelId) {
-        let why = self.store_failure();
+        let trouble = self.store_trouble();
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room_of(channel) else {
             return;
@@ -141,18 +141,18 @@ impl Shard {
         let limit = room.channel.settings().write_deadline;
         let held = room.stored.as_mut().and_then(|stored| stored.held.as_mut());
         if let Some(held) = held {
-            held.refuse_overdue(limit, Instant::now(), &why);
+            held.refuse_overdue(limit, Instant::now(), trouble);
         }
     }
 
-    /// Returns why the store does not write.
-    pub(in crate::shard) fn store_failure(&self) -> Arc<str> {
-        let failure = self
-            .common
-            .store
-            .as_ref()
-            .and_then(|store| store.status.failure());
-        failure.map_or_else(|| "the disk is slow".into(), |failure| failure.reason)
+    /// Returns why somebody waits for the store, as a client may know it.
+    pub(in crate::shard) fn store_trouble(&self) -> StoreTrouble {
+        let store = self.common.store.as_ref();
+        if store.is_some_and(|store| store.status.failure().is_some()) {
+            StoreTrouble::Failing
+        } else {
+            StoreTrouble::Slow
+        }
     }
 
     /// Waits until no run is held in the room called `name` that came over a link: whoever compares what another server

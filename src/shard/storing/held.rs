@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::channel::{FrameRun, PublisherId, Receipt, SessionId};
 use crate::shard::ask::Reply;
-use crate::shard::refusal::Refusal;
+use crate::shard::refusal::{Refusal, StoreTrouble};
 use crate::shard::sequence::Proposed;
 
 /// Memory in bytes that a run which is held costs besides its frames.
@@ -165,7 +165,7 @@ impl HeldRuns {
     }
 
     /// Tells those who have waited for longer than `limit` why they get no receipt yet.
-    pub(super) fn refuse_overdue(&mut self, limit: Duration, now: Instant, why: &str) {
+    pub(super) fn refuse_overdue(&mut self, limit: Duration, now: Instant, trouble: StoreTrouble) {
         for held in &mut self.entries {
             let Held::Run { run, .. } = held else {
                 continue;
@@ -174,7 +174,7 @@ impl HeldRuns {
                 && let Some(reply) = run.reply.take()
             {
                 // Nobody waits for it when the connection is gone.
-                let _ = reply.send(Err(Refusal::Undecided(why.into())));
+                let _ = reply.send(Err(Refusal::Undecided(trouble)));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::world::{World, settings};
 use crate::channel::HistoryStorage;
 use crate::settings::{Settings, StoreSync};
-use crate::shard::refusal::Refusal;
+use crate::shard::refusal::{Refusal, StoreTrouble};
 
 /// Long enough that it is never over in a test, and short enough for those that wait for it.
 const DEADLINE: Duration = Duration::from_millis(1500);
@@ -140,11 +140,11 @@ fn who_publishes_is_told_why_it_is_not_taken() {
     let [first, second] = answers;
     // What was taken may still come; what was not does not.
     assert!(
-        matches!(first, Some(Err(Refusal::Undecided(_)))),
+        matches!(first, Some(Err(Refusal::Undecided(StoreTrouble::Slow)))),
         "{first:?}"
     );
     assert!(
-        matches!(second, Some(Err(Refusal::Unwritten(_)))),
+        matches!(second, Some(Err(Refusal::Unwritten(StoreTrouble::Slow)))),
         "{second:?}"
     );
 }
