@@ -130,7 +130,7 @@ macro_rules! stats {
             /// broker; 0 while the shard keeps up with them.
             pub(crate) backlog_since: Counter,
             /// Time since which something has waited for the store, in nanoseconds since the start of the broker; 0 while
-            /// it has everything that was handed over.
+            /// it has everything.
             pub(crate) unsaved_since: Counter,
             /// Times from reading a run until it is queued for the members of a shard; sampled.
             pub(crate) queued: Histogram,

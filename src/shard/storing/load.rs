@@ -124,10 +124,10 @@ impl RestoredStore {
     pub(in crate::shard) fn restore(
         self,
         owner: ShardId,
-        common: &Common,
+        common: &Arc<Common>,
         registry: &mut Registry,
     ) -> ShardStore {
-        let store = ShardStore::new(self.handle, self.sync);
+        let store = ShardStore::new(self.handle, self.sync, owner, common.clone());
         for key in self.forgotten {
             store.unsaved.forget(key);
         }

@@ -29,9 +29,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use super::Shard;
-use super::ids::ChannelId;
+use super::ids::{ChannelId, ShardId};
 use super::room::Room;
+use super::{Common, Shard};
 use crate::channel::HistoryStorage;
 use crate::protocol::Epoch;
 use crate::settings::StoreSync;
@@ -52,22 +52,34 @@ pub(super) struct ShardStore {
     handle: Arc<StoreHandle>,
     sync: StoreSync,
     unsaved: Rc<UnsavedChannels>,
-    /// Since when the oldest change in the batch that is on its way has waited.
-    on_its_way: Cell<Option<Instant>>,
 }
 
 impl ShardStore {
-    pub(super) fn new(handle: Arc<StoreHandle>, sync: StoreSync) -> Self {
-        let holds_runs = sync == StoreSync::Batch;
+    /// Creates the store of the shard `owner`.
+    pub(super) fn new(
+        handle: Arc<StoreHandle>,
+        sync: StoreSync,
+        owner: ShardId,
+        common: Arc<Common>,
+    ) -> Self {
         let unsaved = UnsavedChannels {
-            holds_runs,
-            ..UnsavedChannels::default()
+            holds_runs: sync == StoreSync::Batch,
+            marked: RefCell::default(),
+            forgotten: RefCell::default(),
+            since: Cell::default(),
+            on_its_way: Cell::default(),
+            has_some: Notify::new(),
+            later: RefCell::default(),
+            later_since: Cell::default(),
+            held_bytes: Cell::default(),
+            is_failing: Cell::default(),
+            owner,
+            common,
         };
         Self {
             handle,
             sync,
             unsaved: Rc::new(unsaved),
-            on_its_way: Cell::new(None),
         }
     }
 
@@ -82,13 +94,15 @@ impl ShardStore {
 }
 
 /// The channels of which the store lacks something.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct UnsavedChannels {
     marked: RefCell<Vec<ChannelId>>,
     /// Channels that are closed.
     forgotten: RefCell<Vec<ChannelKey>>,
     /// When the first of them came, since they were taken.
     since: Cell<Option<Instant>>,
+    /// Since when the oldest change in the batch that is on its way has waited.
+    on_its_way: Cell<Option<Instant>>,
     /// Tells the task that there are some.
     has_some: Notify,
     /// `true` if runs are held until they are on disk.
@@ -101,6 +115,10 @@ pub(super) struct UnsavedChannels {
     held_bytes: Cell<usize>,
     /// `true` since the last batch was not written.
     is_failing: Cell<bool>,
+    /// The shard whose they are.
+    owner: ShardId,
+    /// Has the counters of that shard, which tell how far the store is behind.
+    common: Arc<Common>,
 }
 
 impl UnsavedChannels {
@@ -117,6 +135,7 @@ impl UnsavedChannels {
     fn has_come(&self) {
         if self.since.get().is_none() {
             self.since.set(Some(Instant::now()));
+            self.note_lag();
             self.has_some.notify_one();
         }
     }
@@ -125,8 +144,18 @@ impl UnsavedChannels {
         self.later.borrow_mut().push(channel);
         if self.later_since.get().is_none() {
             self.later_since.set(Some(Instant::now()));
+            self.note_lag();
             self.has_some.notify_one();
         }
+    }
+
+    /// Has the counters tell since when the oldest change has waited that is not in the store.
+    fn note_lag(&self) {
+        let waiting = [&self.on_its_way, &self.since, &self.later_since];
+        let oldest = waiting.into_iter().filter_map(Cell::get).min();
+        let since = oldest.map_or(0, |since| self.common.nanos_at(since));
+        let stats = &self.common.stats[self.owner.index()];
+        stats.unsaved_since.set(since);
     }
 
     /// Has those of which nobody waits for anything handed over, if it is time. Returns when it will be.
@@ -141,11 +170,14 @@ impl UnsavedChannels {
 
     /// Has all of those handed over with the next batch.
     fn take_all_later(&self) {
-        self.later_since.set(None);
+        let since = self.later_since.take();
         let later = self.later.take();
         if !later.is_empty() {
             self.marked.borrow_mut().extend(later);
             self.has_come();
+            self.since
+                .set(self.since.get().into_iter().chain(since).min());
+            self.note_lag();
         }
     }
 

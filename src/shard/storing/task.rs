@@ -133,8 +133,8 @@ impl Shard {
     async fn save_some(self: &Rc<Self>, store: &ShardStore) -> Result<(), Unwritten> {
         let (changes, outgoing) = self.collect(store).await;
         if changes.is_empty() {
-            store.on_its_way.set(None);
-            self.note_lag(store);
+            store.unsaved.on_its_way.set(None);
+            store.unsaved.note_lag();
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
@@ -150,7 +150,7 @@ impl Shard {
             },
             Err(_) => Err(Unwritten::Failed),
         };
-        let since = store.on_its_way.take();
+        let since = store.unsaved.on_its_way.take();
         match written {
             Ok(()) => {
                 self.store_works(store, true);
@@ -158,12 +158,12 @@ impl Shard {
             }
             Err(_) => {
                 self.refuse_overdue(store, &outgoing);
-                self.take_back(store, outgoing);
                 store.unsaved.since.set(since);
+                self.take_back(store, outgoing);
                 self.store_works(store, false);
             }
         }
-        self.note_lag(store);
+        store.unsaved.note_lag();
         written
     }
 
@@ -201,8 +201,8 @@ impl Shard {
     /// Takes what is new of marked channels, as far as it fits into a batch.
     async fn collect(&self, store: &ShardStore) -> (Vec<Change>, Outgoing) {
         let unsaved = &store.unsaved;
-        store.on_its_way.set(unsaved.since.take());
-        self.note_lag(store);
+        unsaved.on_its_way.set(unsaved.since.take());
+        unsaved.note_lag();
         let mut marked = unsaved.marked.take();
         let mut outgoing = Outgoing {
             forgotten: unsaved.forgotten.take(),
@@ -230,7 +230,7 @@ impl Shard {
         }
         if !marked.is_empty() {
             unsaved.marked.borrow_mut().append(&mut marked);
-            unsaved.since.set(store.on_its_way.get());
+            unsaved.since.set(unsaved.on_its_way.get());
         }
         (changes, outgoing)
     }
@@ -243,13 +243,6 @@ impl Shard {
     ) -> Option<(Box<SavedChannel>, HandedOver)> {
         let mut registry = self.registry.borrow_mut();
         save_room(registry.room_of(channel)?, clocks)
-    }
-
-    /// Has the metrics tell since when the oldest change has waited.
-    fn note_lag(&self, store: &ShardStore) {
-        let since = store.on_its_way.get().or(store.unsaved.since.get());
-        let since = since.map_or(0, |since| self.common.nanos_at(since));
-        self.stats().unsaved_since.set(since);
     }
 
     /// Notes what the store has now, and commits what was held until it has.

@@ -5,7 +5,7 @@ mod disk;
 mod held;
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::channel::{ChannelSettings, HistoryStorage, SlowPolicy};
 use crate::settings::Settings;
@@ -71,6 +71,24 @@ fn what_could_not_be_written_is_handed_over_again() {
     assert_eq!(world.refuse(), ["room 1: 1 2"]);
     world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
     assert_eq!(disk.publishers("room"), [7]);
+}
+
+#[test]
+fn the_lag_counts_what_waits_for_the_next_batch() {
+    let mut slow = settings();
+    slow.store.sync = crate::settings::StoreSync::Interval(Duration::from_secs(3600));
+    let world = World::new(slow);
+    let mut disk = Disk::default();
+    world.publish("room", &["1"]);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    world.wait_until_written();
+    world.publish("room", &["2"]);
+    let published = Instant::now();
+    let waited = published.elapsed();
+    assert!(world.lag() >= waited && !world.lag().is_zero());
+    world.drain();
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+    world.wait_until_written();
 }
 
 #[test]

@@ -266,6 +266,20 @@ impl World {
         self.writer.next().is_none()
     }
 
+    /// Returns the age of the oldest change that is not written.
+    pub(super) fn lag(&self) -> Duration {
+        self.common.store_lag()
+    }
+
+    /// Waits until everything is written, as far as the lag tells.
+    pub(super) fn wait_until_written(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.lag().is_zero() {
+            assert!(Instant::now() < deadline, "the store is behind");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Begins to stop.
     pub(super) fn drain(&self) {
         self.common.begin_drain();
