@@ -168,6 +168,21 @@ fn promtool_accepts_the_metrics_and_the_alerts() {
     }
 }
 
+#[test]
+fn the_alerts_fire_at_what_a_server_exports() {
+    let Some(program) = installed("promtool", "the_alerts_fire_at_what_a_server_exports") else {
+        return;
+    };
+    let tests = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/prometheus/alerts.test.yml"
+    );
+    let mut check = Command::new(&program);
+    let output = check.args(["test", "rules", tests]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+}
+
 /// Returns the queries of the dashboard as rules, which can be checked.
 fn dashboard_as_rules() -> String {
     let dashboard: Value =
