@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::admin::{
     AdminArgs, AdminClient, AdminError, Channel, ChannelOrder, LOSSES, Link, Server, Session,
-    Shard, Snapshot, Store, admin_exit_code, byte_rate, bytes, count, micros, percent, rate,
-    seconds, short_count,
+    Shard, Snapshot, admin_exit_code, byte_rate, bytes, count, micros, percent, rate, seconds,
+    short_count,
 };
 use super::exit;
 use super::output::{print, printed};
@@ -173,7 +173,7 @@ fn summary(server: &Server, now: u64) -> String {
     );
     fact(&mut out, "Memory", &memory(server));
     if let Some(store) = &server.store {
-        fact(&mut out, "Store", &self::store(store));
+        fact(&mut out, "Store", &store.condition());
     }
     let lost: Vec<_> = LOSSES
         .iter()
@@ -192,19 +192,6 @@ fn summary(server: &Server, now: u64) -> String {
         fact(&mut out, "Certificate", &text);
     }
     out
-}
-
-fn store(store: &Store) -> String {
-    let Store { dir, sync, .. } = store;
-    let state = match &store.failure {
-        Some(reason) => format!("nothing can be written: {reason}"),
-        None => format!("{} on disk", bytes(store.disk_bytes)),
-    };
-    let lag = match store.lag_ms {
-        0 => String::new(),
-        lag => format!(", {} behind", micros(1000 * lag)),
-    };
-    format!("{}, sync {sync}, {state}{lag}", Escaped(dir))
 }
 
 fn memory(server: &Server) -> String {

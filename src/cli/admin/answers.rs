@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::figures::{percent, whole_seconds};
+use super::figures::{bytes, micros, percent, whole_seconds};
+use crate::escape::Escaped;
 
 /// Share of the time without a processor from which on that is what is wrong with a shard.
 const STARVED: f64 = 0.3;
@@ -193,6 +194,21 @@ pub(in crate::cli) struct Link {
     pub(in crate::cli) upstream: String,
     pub(in crate::cli) state: String,
     pub(in crate::cli) last_failure: Option<String>,
+}
+
+impl Store {
+    /// Returns where it is and how, in one line.
+    pub(in crate::cli) fn condition(&self) -> String {
+        let state = match &self.failure {
+            Some(reason) => format!("nothing can be written: {}", Escaped(reason)),
+            None => format!("{} on disk", bytes(self.disk_bytes)),
+        };
+        let lag = match self.lag_ms {
+            0 => String::new(),
+            lag => format!(", {} behind", micros(1000 * lag)),
+        };
+        format!("{}, sync {}, {state}{lag}", Escaped(&self.dir), self.sync)
+    }
 }
 
 impl Session {

@@ -10,7 +10,7 @@ mod figures;
 mod io;
 mod snapshot;
 
-pub(super) use answers::{Channel, LOSSES, Link, Server, Session, Shard, Store};
+pub(super) use answers::{Channel, LOSSES, Link, Server, Session, Shard};
 pub(super) use arguments::AdminArgs;
 pub(super) use client::AdminClient;
 pub(super) use error::{ADMIN_EXIT_CODES, AdminError, admin_exit_code};

@@ -15,6 +15,8 @@ use crate::cli::admin::{
 };
 use crate::escape::Escaped;
 
+/// Lines about the server, that of the store left out.
+const HEADER: u16 = 3;
 /// Lines of the graphs, title included.
 const GRAPH: u16 = 4;
 /// Lines of a table beside its rows: title and headings.
@@ -55,7 +57,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, now: Instant) {
         link_area,
         foot,
     ] = Layout::vertical([
-        Constraint::Length(3),
+        Constraint::Length(HEADER + u16::from(snapshot.server.store.is_some())),
         Constraint::Length(GRAPH),
         Constraint::Length(rows(snapshot.shards.len())),
         Constraint::Min(FEWEST + HEAD),
@@ -98,7 +100,12 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, screen: &Screen, server: &Server
         count(server.limits.max_connections),
         count(server.channels),
     ));
-    let lines = vec![first, second, news(screen)];
+    let mut lines = vec![first, second, news(screen)];
+    if let Some(store) = &server.store {
+        let style = store.failure.as_ref().map_or_else(Style::new, |_| WORRY);
+        let text = format!("store {}", store.condition());
+        lines.push(Line::styled(text, style));
+    }
     frame.render_widget(Paragraph::new(lines), area);
 }
 

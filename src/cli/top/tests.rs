@@ -77,6 +77,7 @@ fn a_frame_shows_what_an_operator_looks_for() {
         "1,208 of 10,000 connections",
         "42 channels",
     ]);
+    has(&["store /var/lib/mles, sync 100ms, 8.0 MiB on disk, 3.0 ms behind"]);
     has(&["published 0/s", "delivered 2,500/s"]);
     has(&["1", "2.4 ms", "2,500", "538", "22", "13", "congested"]);
     has(&["channels by rate"]);
@@ -91,6 +92,23 @@ fn a_frame_shows_what_an_operator_looks_for() {
     ]);
     has(&["market.quotes", "refused", "root.example:8077"]);
     has(&["q quits"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_is_told_in_the_head() {
+    let mut screen = Screen::new("127.0.0.1:8078".to_owned());
+    let now = Instant::now();
+    let full = snapshot(|server, _| {
+        server["store"]["failure"] = "no space left".into();
+        server["store"]["lag_ms"] = 90_000.into();
+    });
+    screen.take(now, full);
+    let frame = lines(&screen, 100, 40, now);
+    let line = "store /var/lib/mles, sync 100ms, nothing can be written: no space left, 90";
+    assert!(frame[3].starts_with(line), "{}", frame[3]);
+    screen.take(now, snapshot(|server, _| server["store"] = Value::Null));
+    let frame = lines(&screen, 100, 40, now).join("\n");
+    assert!(!frame.contains("store"), "{frame}");
 }
 
 #[test]
