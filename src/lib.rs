@@ -59,10 +59,13 @@ mod shard;
 #[cfg(feature = "server")]
 mod static_files;
 #[cfg(feature = "server")]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "without the feature `store` there are handles and no writer"
+#[cfg_attr(
+    not(feature = "store"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without the feature there are handles and no writer"
+    )
 )]
 mod store;
 #[cfg(any(feature = "client", feature = "server"))]

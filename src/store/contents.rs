@@ -71,11 +71,6 @@ impl Contents {
         self.0.values_mut()
     }
 
-    /// Returns all channels.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &OnDisk> {
-        self.0.values()
-    }
-
     /// Returns the highest key that a channel has; 0 if there is none.
     pub(super) fn highest_key(&self) -> u64 {
         self.0.keys().map(|key| key.0).max().unwrap_or_default()

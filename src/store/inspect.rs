@@ -11,7 +11,7 @@ use super::database::{FjallEngine, copy_content, disk_space, is_journal};
 use super::engine::{Engine, EngineError};
 use super::journal;
 use super::load::{Nobody, Sink, Survey, read, survey};
-use super::marker::{Found, Mark, Marker};
+use super::marker::{Mark, Marker};
 use super::open::{DATABASE, OpenStoreError, Place};
 use super::record::{ChannelRecord, PublisherRecord};
 use crate::channel::PublisherId;

@@ -50,7 +50,7 @@ pub(crate) use inspect::{ChannelSummary, Inspection, StoreSummary, compact};
 pub use open::OpenStoreError;
 #[cfg(feature = "store")]
 pub(crate) use open::open;
-pub(crate) use status::{StoreFailure, StoreStatus};
+pub(crate) use status::StoreStatus;
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::batch::{Change, ChannelKey, ChannelState};
 use super::contents::Contents;

@@ -104,9 +104,7 @@ impl Writer {
             let next = match command {
                 Ok(Command::Write(first)) => {
                     let (batches, next) = self.gather(commands, first);
-                    self.status.begin();
                     self.write(batches);
-                    self.status.end();
                     next
                 }
                 Ok(Command::Close) => Next::Close,

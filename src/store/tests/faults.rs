@@ -18,6 +18,8 @@ struct Faults {
     sync_fails: AtomicBool,
     is_full: AtomicBool,
     hangs: AtomicBool,
+    /// Set once a commit has come upon that.
+    is_hanging: AtomicBool,
 }
 
 fn is_set(fault: &AtomicBool) -> bool {
@@ -37,6 +39,7 @@ fn failed() -> EngineError {
 impl Engine for Faulty {
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
         while is_set(&self.faults.hangs) {
+            self.faults.is_hanging.store(true, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(1));
         }
         if is_set(&self.faults.commit_fails) {
@@ -192,7 +195,7 @@ fn a_disk_that_hangs_holds_nobody_up_who_hands_over() {
         store.submit(Batch { changes, done }).expect("it has room");
         answers.push(answer);
     }
-    while store.status().busy().is_none() {
+    while !is_set(&faults.is_hanging) {
         std::thread::yield_now();
     }
     assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::batch::{
-    Batch, Change, ChannelKey, ChannelState, LoadedChannel, SavedChannel, StoredPublisher,
-    StoredRun,
+    Batch, Change, ChannelState, LoadedChannel, SavedChannel, StoredPublisher, StoredRun,
 };
 use super::open::{OpenStoreError, open};
 use super::{Loaded, StoreError, StoreHandle};
