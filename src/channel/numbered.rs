@@ -134,6 +134,16 @@ impl MessagePage {
     }
 }
 
+impl Numbered {
+    /// Returns `true` if what is known of a publisher goes for one that goes on from the position `since`.
+    fn has_known_count(&self, known: Published, since: Option<Position>) -> bool {
+        match since.map(|since| self.locate(since)) {
+            Some(Located::At(offset)) => offset >= known.since,
+            Some(Located::Behind(_) | Located::Unknown) | None => false,
+        }
+    }
+}
+
 impl<T> Channel<T> {
     /// Numbers the messages from now on, unless they are numbered. `epoch` is called for the first position that is
     /// asked for. Returns the position of the newest message.
@@ -275,12 +285,8 @@ impl<T> Channel<T> {
         now: Instant,
     ) -> Option<u64> {
         let numbered = self.numbered.as_mut()?;
-        let since = since.map(|since| numbered.locate(since));
         let known = numbered.publishers.take(publisher, now, &self.settings);
-        let known = known.filter(|known| match since {
-            Some(Located::At(offset)) => offset >= known.since,
-            Some(Located::Behind(_) | Located::Unknown) | None => false,
-        });
+        let known = known.filter(|known| numbered.has_known_count(*known, since));
         let published = known.unwrap_or(Published {
             since: numbered.newest,
             ..Published::default()
@@ -288,6 +294,29 @@ impl<T> Channel<T> {
         numbered.seated.join(publisher, seat, published);
         numbered.publishers.changed(publisher);
         known.map(|known| known.count)
+    }
+
+    /// Remembers a publisher that has no seat, if it is going to be counted anew when it takes one and goes on from the
+    /// position `since`. Returns `true` if it is.
+    pub fn introduce(
+        &mut self,
+        publisher: PublisherId,
+        since: Option<Position>,
+        now: Instant,
+    ) -> bool {
+        let Some(numbered) = &self.numbered else {
+            return false;
+        };
+        let known = numbered.publishers.get(publisher, now, &self.settings);
+        if known.is_some_and(|known| numbered.has_known_count(known, since)) {
+            return false;
+        }
+        let published = Published {
+            since: numbered.newest,
+            ..Published::default()
+        };
+        self.remember(publisher, published, now);
+        true
     }
 
     /// Remembers the publisher whose session ends, if it is one's.

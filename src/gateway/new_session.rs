@@ -54,6 +54,7 @@ impl NewSession {
             shard.common.own_publisher(&self.rights, request);
         }
         let arrival = Arrival {
+            is_introduced: false,
             socket: layered.clone(),
             origin: shard.id,
             identity: Identity {

@@ -158,6 +158,7 @@ fn arrival<S>(
             .clone();
     }
     Arrival {
+        is_introduced: false,
         socket,
         origin: shard.id,
         identity: Identity {

@@ -59,7 +59,7 @@ impl Shard {
             return self.seat_server(arrival, false);
         }
         let now = Instant::now();
-        if let Some((turn, limit)) = self.turn_behind_own(&arrival, now) {
+        if let Some((turn, limit)) = self.turn_of_publisher(&mut arrival, now) {
             return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
         }
         match self.admit(&mut arrival, now) {
@@ -68,15 +68,46 @@ impl Shard {
         }
     }
 
-    /// Returns what tells when all is committed that the publisher of a new session has published before and is held
-    /// until it is on disk, and how long that is waited for: the session is told how much has its place. It ends the
-    /// session before, which could publish on and on. `None` if nothing is held.
+    /// Returns what tells when all is on disk that the publisher of a new session has to wait for, and how long that is
+    /// waited for: the session is told how much has its place. It ends the session before, which could publish on and on.
+    /// `None` if there is nothing to wait for.
+    fn turn_of_publisher(
+        self: &Rc<Self>,
+        arrival: &mut Arrival<Socket>,
+        now: Instant,
+    ) -> Option<(oneshot::Receiver<()>, Duration)> {
+        let resume = arrival.resume.as_ref()?;
+        let (publisher, since) = (PublisherId(resume.publisher?), resume.since);
+        if let Some(turn) = self.turn_behind_own(publisher, arrival, now) {
+            return Some(turn);
+        }
+        if arrival.is_introduced || !self.is_running() {
+            return None;
+        }
+        let waits_for_disk = {
+            let mut registry = self.registry.borrow_mut();
+            let at = registry.find(&arrival.channel)?;
+            registry.room(at)?.waits_for_disk()
+        };
+        if !waits_for_disk || self.end_ghost(arrival, now).is_err() {
+            return None;
+        }
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.find(&arrival.channel)?;
+        let room = registry.room(at)?;
+        let turn = room.introduce(publisher, since, now)?;
+        arrival.is_introduced = true;
+        Some((turn, room.channel.settings().write_deadline))
+    }
+
+    /// Returns what tells when all is committed that a publisher has published before and is held until it is on disk.
+    /// It ends its session. `None` if nothing is held.
     fn turn_behind_own(
         self: &Rc<Self>,
+        publisher: PublisherId,
         arrival: &Arrival<Socket>,
         now: Instant,
     ) -> Option<(oneshot::Receiver<()>, Duration)> {
-        let publisher = PublisherId(arrival.resume.as_ref()?.publisher?);
         let holding = || {
             let mut registry = self.registry.borrow_mut();
             let at = registry.find(&arrival.channel)?;
@@ -113,7 +144,7 @@ impl Shard {
             return self.seat_server(arrival, true);
         }
         let now = Instant::now();
-        if let Some((turn, limit)) = self.turn_behind_own(&arrival, now) {
+        if let Some((turn, limit)) = self.turn_of_publisher(&mut arrival, now) {
             return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
         }
         match self.admit(&mut arrival, now) {

@@ -213,6 +213,8 @@ pub(crate) struct Arrival<S> {
     pub(crate) resync: Option<Box<ReceivedResync>>,
     /// Set for a client that asks for positions. The join frame does not say so.
     pub(crate) resume: Option<Box<ResumeRequest>>,
+    /// `true` once its publisher was made known where that has to be on disk first.
+    pub(crate) is_introduced: bool,
     /// Set for a session that a gateway opens for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
@@ -239,6 +241,7 @@ impl<S> Arrival<S> {
             channel: self.channel,
             join: self.join,
             is_silent: self.is_silent,
+            is_introduced: self.is_introduced,
             resync: self.resync,
             resume: self.resume,
             gateway: self.gateway,
@@ -278,6 +281,8 @@ pub(crate) struct Adoption {
     /// Set if it has asked for positions.
     pub(crate) resumed: Option<Box<Resumed>>,
     pub(crate) skip: u32,
+    /// `true` if it has named its publisher.
+    pub(crate) has_publisher: bool,
     /// `true` while the channel's publishers have to pause.
     pub(crate) is_paused: bool,
     pub(crate) early: Early,

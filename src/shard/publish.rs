@@ -19,6 +19,12 @@ impl Shard {
         {
             return;
         }
+        // At a stop it gives up its seat before it ends, and nothing is counted for its publisher from then on: who sends
+        // this again at the next start would not be told that it has its place.
+        if session.has_publisher && session.key.get().is_none() {
+            self.stats().orphaned_frames.add(run.frames() as u64);
+            return;
+        }
         self.stats().turn.publishes(session.id);
         let run = session.as_others_see(run);
         session.traffic.count(run.frames(), run.bytes().len());

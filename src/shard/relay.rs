@@ -105,6 +105,7 @@ impl Shard {
             replay,
             resumed,
             skip,
+            has_publisher,
             is_paused,
             early,
         } = adoption;
@@ -139,6 +140,7 @@ impl Shard {
         let seating = Seating {
             role: Role::Client,
             guard,
+            has_publisher,
             channel: relay.name.clone(),
             home: Home::Relayed(at),
             pause: relay.pause.clone(),

@@ -15,7 +15,7 @@ use super::session::{Role, Seating, Session, SessionPhase};
 use super::turn;
 use crate::access::Permissions;
 use crate::channel::{FrameRun, Place};
-use crate::protocol::Cid;
+use crate::protocol::{Cid, ResumeRequest};
 
 /// How long announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
@@ -25,6 +25,10 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 pub(super) struct Newcomer {
     pub(super) session: Rc<Session>,
     pub(super) then: AfterJoin,
+}
+
+fn names_publisher(resume: Option<&ResumeRequest>) -> bool {
+    resume.is_some_and(|resume| resume.publisher.is_some())
 }
 
 impl Shard {
@@ -163,6 +167,7 @@ impl Shard {
         let seating = Seating {
             role,
             guard: self.guard_of(role, &identity, &room.name),
+            has_publisher: names_publisher(resume.as_deref()),
             channel: room.name.clone(),
             home: Home::Owned(at),
             pause: room.pause.clone(),
@@ -247,6 +252,7 @@ impl Shard {
             replay: joined.replay,
             resumed: joined.resumed.map(Box::new),
             skip: joined.skip,
+            has_publisher: names_publisher(request),
             is_paused: room.pause.is_on(),
             early,
         };

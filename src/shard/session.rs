@@ -92,6 +92,8 @@ pub(crate) struct Session {
     pub(super) transport: Transport,
     /// When it joined.
     pub(super) joined_at: Instant,
+    /// `true` if it has named its publisher.
+    pub(super) has_publisher: bool,
     /// What it publishes.
     pub(super) traffic: Traffic,
 }
@@ -103,6 +105,7 @@ pub(super) struct Seating {
     pub(super) home: Home,
     pub(super) pause: Rc<Pause>,
     pub(super) guard: Option<Rc<PublishGuard>>,
+    pub(super) has_publisher: bool,
 }
 
 impl Session {
@@ -132,6 +135,7 @@ impl Session {
             is_contested: Cell::new(false),
             pause: seating.pause,
             guard: RefCell::new(seating.guard),
+            has_publisher: seating.has_publisher,
             expiry: RefCell::default(),
             writer,
             over: OnceCell::new(),

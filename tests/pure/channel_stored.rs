@@ -350,6 +350,34 @@ fn a_publisher_that_knows_what_was_lost_is_counted_anew() {
 }
 
 #[test]
+fn a_publisher_is_introduced_where_it_would_be_counted_anew() {
+    let mut world = World::new(ChannelSettings::default(), usize::MAX);
+    world.publish(1);
+    world.channel.take_changed_publishers();
+    // Nobody knows it, and it has no position yet.
+    assert!(world.channel.introduce(PUBLISHER, None, world.now));
+    let changed = world.channel.take_changed_publishers();
+    let [(PUBLISHER, Some(saved))] = changed[..] else {
+        panic!("{changed:?}");
+    };
+    assert_eq!((saved.published.count, saved.published.since), (0, 1));
+    // From there on it is known, and what it has published counts.
+    let since = Some(at(1, 1));
+    assert!(!world.channel.introduce(PUBLISHER, since, world.now));
+    assert_eq!(world.join(1, at(1, 1)), Some(0));
+    world.publish_from(1);
+    world.channel.leave(Cid(7), SessionId(1), world.now);
+    assert!(!world.channel.introduce(PUBLISHER, since, world.now));
+    // Who goes on from before that has not been told so.
+    assert!(
+        world
+            .channel
+            .introduce(PUBLISHER, Some(at(1, 0)), world.now)
+    );
+    assert_eq!(world.join(2, at(1, 2)), Some(0));
+}
+
+#[test]
 fn publishers_that_change_are_told_once() {
     let mut world = World::new(ChannelSettings::default(), usize::MAX);
     world.join(1, at(1, 0));

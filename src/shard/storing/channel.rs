@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use tokio::sync::oneshot;
+
 use super::UnsavedChannels;
 use super::held::HeldRuns;
 use crate::shard::ids::ChannelId;
@@ -23,6 +25,10 @@ pub(in crate::shard) struct StoredChannel {
     /// What is held until it is on disk; `None` where nothing has to be on disk before it is seen.
     pub(super) held: Option<HeldRuns>,
     pub(super) unsaved: Rc<UnsavedChannels>,
+    /// How often it was handed over.
+    pub(super) handed_over: u64,
+    /// Those who wait until it is on disk as it was when it was handed over for that time.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 impl StoredChannel {
@@ -38,6 +44,8 @@ impl StoredChannel {
             is_later: false,
             held,
             unsaved,
+            handed_over: 0,
+            waiting: Vec::new(),
         }
     }
 
@@ -75,6 +83,22 @@ impl StoredChannel {
         }
         self.mark_next();
         true
+    }
+
+    /// Returns what tells when the channel is on disk as it is now, apart from the runs that are held.
+    pub(super) fn on_disk(&mut self) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.push((self.handed_over + 1, tell));
+        self.mark_next();
+        told
+    }
+
+    /// Tells those who have waited that it is on disk as it was when it was handed over for the `n`th time.
+    pub(super) fn tell_on_disk(&mut self, n: u64) {
+        for (_, tell) in self.waiting.extract_if(.., |(due, _)| *due <= n) {
+            // Nobody waits for it when the connection is gone.
+            let _ = tell.send(());
+        }
     }
 
     /// Returns `true` if the store has messages before the one at `oldest`.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::ShardStore;
 use super::held::HeldRun;
 use crate::channel::{PublisherId, SessionId};
+use crate::protocol::Position;
 use crate::shard::Shard;
 use crate::shard::ids::{ChannelId, ShardId};
 use crate::shard::message::Delivery;
@@ -23,6 +24,12 @@ const ROOM_MARK: usize = 1 << 20;
 const SHARD_MARK: usize = 32 << 20;
 
 impl Room {
+    /// Returns `true` if what somebody sees of it has to be on disk.
+    pub(in crate::shard) fn waits_for_disk(&self) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_some_and(|stored| stored.held.is_some())
+    }
+
     /// Returns `true` if runs are held that are not on disk.
     pub(in crate::shard) fn is_holding(&self) -> bool {
         let held = self.stored.as_ref().and_then(|stored| stored.held.as_ref());
@@ -69,6 +76,22 @@ impl Room {
     pub(in crate::shard) fn turn(&mut self) -> Option<oneshot::Receiver<()>> {
         let held = self.stored.as_mut()?.held.as_mut()?;
         (!held.is_empty()).then(|| held.turn())
+    }
+
+    /// Remembers a publisher before it is counted anew, where that has to be on disk before it is told so: after a crash
+    /// it would be told an old count, or none. Returns what tells when it is; `None` if it has not to be.
+    pub(in crate::shard) fn introduce(
+        &mut self,
+        publisher: PublisherId,
+        since: Option<Position>,
+        now: Instant,
+    ) -> Option<oneshot::Receiver<()>> {
+        let stored = self
+            .stored
+            .as_mut()
+            .filter(|stored| stored.held.is_some())?;
+        let is_new = self.channel.introduce(publisher, since, now);
+        is_new.then(|| stored.on_disk())
     }
 
     /// Holds a run until it is on disk. It must have messages, or others must be held.

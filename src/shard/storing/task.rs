@@ -38,6 +38,8 @@ struct HandedOver {
     key: ChannelKey,
     newest: u64,
     first: u64,
+    /// How often it was handed over before, and now.
+    times: u64,
     publishers: Vec<PublisherId>,
 }
 
@@ -257,6 +259,7 @@ impl Shard {
             if let Some(stored) = stored.filter(|stored| stored.key == handed_over.key) {
                 stored.saved = handed_over.newest;
                 stored.first = handed_over.first;
+                stored.tell_on_disk(handed_over.times);
             }
             if room.is_holding() {
                 holding.push(handed_over.channel);
@@ -295,6 +298,7 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
         return None;
     }
     (stored.is_marked, stored.is_later) = (false, false);
+    stored.handed_over += 1;
     let channel = &mut room.channel;
     let newest = channel.newest()?;
     let publishers = channel.take_changed_publishers();
@@ -330,6 +334,7 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
         key: stored.key,
         newest: saved,
         first,
+        times: stored.handed_over,
         publishers: publishers.into_iter().map(|(id, _)| id).collect(),
     };
     Some((Box::new(change), handed_over))

@@ -70,6 +70,7 @@ fn adoption(socket: Detached, client: &TcpStream) -> Delivery {
         replay: Vec::new(),
         resumed: None,
         skip: 0,
+        has_publisher: false,
         is_paused: false,
         early,
     }))

@@ -166,6 +166,7 @@ impl Shard {
     ) -> (StreamReader, Rc<Session>) {
         let (reader, writer) = line.sides();
         let session = Session {
+            has_publisher: false,
             id: self.common.limiter.next_session(),
             role: Role::Upstream,
             rights: RefCell::new(Rights::UPSTREAM),
