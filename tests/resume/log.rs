@@ -7,6 +7,15 @@ use mles::protocol::{Epoch, Position};
 use crate::notice::{Changes, Gap, Members, Receipt, Welcome};
 use crate::payload::{Body, Tag};
 
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It lets its clients go.
+    Orderly,
+    /// At once; one in a process of its own is killed.
+    Sudden,
+}
+
 /// An event of one actor.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -44,6 +53,8 @@ pub enum Event {
     Page(Page),
     /// The server has started, and the channel has this epoch. No session that does not ask has begun yet.
     Server(Epoch),
+    /// The server is stopped.
+    Stop(Stop),
     /// A session that does not ask for positions has joined.
     PlainJoin,
     /// It has got a message.

@@ -1,5 +1,6 @@
 //! Positions over a network that cuts connections at any byte, on all transports at once, with a server that is
-//! stopped and started again in between.
+//! stopped and started again in between: one with its histories in memory, or one with its histories on disk, which is
+//! killed.
 //!
 //! Each run is made from a seed (see [`scenario`]), which a run that fails tells. The actors are small clients of
 //! their own against the wire, and write down what they see in one log; [`oracle`] judges it by the promises of
@@ -29,6 +30,7 @@ mod report;
 mod right;
 mod scenario;
 mod seeds;
+mod server;
 mod session;
 mod shared;
 mod wire;

@@ -1,14 +1,14 @@
 //! Where the servers of runs listen.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use mles::Broker;
 use mles::client::ClientTls;
 
+use crate::common::free_address;
 use crate::common::tls_proxy::{Authority, Pair};
-use crate::common::{PATIENCE, free_address};
 use crate::scenario::{Scenario, Transport};
+use crate::server::Launch;
 
 /// Where the servers of runs listen, one after the other.
 pub struct Place {
@@ -42,21 +42,18 @@ impl Place {
         }
     }
 
-    /// Starts a server, as soon as the one before has left its addresses.
-    pub fn start(&self, scenario: &Scenario) -> Broker {
-        let mut settings = scenario.settings();
-        settings.listen = vec![self.tcp];
-        settings.websocket.listen = vec![self.web];
-        settings.tls.listen = vec![self.tls];
-        settings.tls.cert = Some(self.pair.cert.clone());
-        settings.tls.key = Some(self.pair.key.clone());
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match Broker::start(settings.clone()) {
-                Ok(broker) => return broker,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
+    /// Returns what starts the servers of a run, whose store is in `dir`.
+    pub fn launch(&self, scenario: &Scenario, dir: &Path) -> Launch {
+        Launch {
+            theme: scenario.theme,
+            seed: scenario.seed,
+            storage: scenario.storage,
+            tcp: self.tcp,
+            tls: self.tls,
+            web: self.web,
+            cert: self.pair.cert.clone(),
+            key: self.pair.key.clone(),
+            dir: dir.to_owned(),
         }
     }
 }

@@ -12,8 +12,8 @@ const ENTRIES: usize = 12;
 
 /// Says what a fault is, with what led to it, and writes the whole log to a file.
 pub fn report(scenario: &Scenario, actors: &[ActorFacts], fault: &Fault, log: &[Entry]) -> String {
-    let Scenario { theme, seed, .. } = scenario;
-    let name = format!("resume-{theme}-{seed}.log");
+    let (test, seed) = (scenario.test(), scenario.seed);
+    let name = format!("resume-{test}-{seed}.log");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut lines = vec![format!("{scenario:?}\n")];
     let numbered = actors.iter().enumerate();
@@ -37,7 +37,7 @@ pub fn report(scenario: &Scenario, actors: &[ActorFacts], fault: &Fault, log: &[
         );
     }
     format!(
-        "{told}\n  the log: {}\n  again: MLES_TEST_SEED={seed} cargo test --test resume {theme}",
+        "{told}\n  the log: {}\n  again: MLES_TEST_SEED={seed} cargo test --test resume {test}",
         file.display()
     )
 }

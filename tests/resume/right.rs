@@ -6,6 +6,7 @@ use crate::log::{Entry, Event, Page};
 use crate::notice::{Gap, Receipt, Welcome};
 use crate::oracle::{ActorFacts, Facts};
 use crate::payload::{Body, Tag};
+use crate::scenario::Storage;
 
 pub const EPOCH: Epoch = Epoch(7);
 /// A member that publishes, one that listens, an HTTP publisher, a member that asks for nothing, and the last reader.
@@ -17,6 +18,7 @@ pub const LAST: usize = 4;
 
 pub const FACTS: Facts = Facts {
     history: 100,
+    storage: Storage::Memory,
     drops: false,
     forgets: false,
     actors: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mles::Settings;
 use mles::channel::SlowPolicy;
+use serde::{Deserialize, Serialize};
 
 use crate::common::{Rng, websocket};
 use crate::payload::Lengths;
@@ -12,7 +13,7 @@ use crate::proxy::{At, Byte, End, Ghost, Late, Plan, Way};
 use crate::wire::{Events, Frames, WebV1, WebV2, Wire};
 
 /// The subject of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Theme {
     /// Everything is kept: whoever comes back misses nothing.
     Whole,
@@ -34,6 +35,15 @@ impl Display for Theme {
         };
         f.write_str(name)
     }
+}
+
+/// Where the history of the channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Storage {
+    /// In memory: a restart begins a new order.
+    Memory,
+    /// On disk, before anybody sees it: no restart takes anything.
+    Disk,
 }
 
 /// What carries a session that asks for positions.
@@ -77,6 +87,7 @@ impl Transport {
 pub struct Scenario {
     pub theme: Theme,
     pub seed: u64,
+    pub storage: Storage,
     pub shards: usize,
     pub spread_threshold: usize,
     pub history: usize,
@@ -113,6 +124,7 @@ impl Scenario {
         Self {
             theme,
             seed,
+            storage: Storage::Memory,
             shards: 1 + rng.below(3),
             spread_threshold: [1, 4, 8, 512][rng.below(4)],
             history: match theme {
@@ -132,6 +144,27 @@ impl Scenario {
             restarts,
             pings: rng.below(2) == 0,
             late_joins: rng.below(4) == 0,
+        }
+    }
+
+    /// The same, where the history is somewhere else. On disk, the server is stopped more often.
+    pub fn with_storage(theme: Theme, seed: u64, storage: Storage) -> Self {
+        let mut scenario = Self::new(theme, seed);
+        scenario.storage = storage;
+        if storage == Storage::Disk {
+            let mut rng = Rng(seed ^ 0xD15C << 40);
+            let restarts = 3 + rng.below(6);
+            scenario.restarts = (0..restarts).map(|_| rng.below(95)).collect();
+            scenario.restarts.sort_unstable();
+        }
+        scenario
+    }
+
+    /// Returns the name of the test that runs it.
+    pub fn test(&self) -> String {
+        match self.storage {
+            Storage::Memory => self.theme.to_string(),
+            Storage::Disk => format!("{}_on_disk", self.theme),
         }
     }
 

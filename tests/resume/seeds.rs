@@ -6,36 +6,60 @@ use std::sync::Mutex;
 
 use crate::oracle::Tally;
 use crate::place::Place;
-use crate::scenario::{Scenario, Theme};
+use crate::scenario::{Scenario, Storage, Theme};
 use crate::world::run;
 
 /// Runs at the same time: most of the time all of their actors wait.
 const AT_ONCE: usize = 3;
 /// Seeds of each theme that always run.
 const ALWAYS: u64 = 5;
+/// As many where the server is killed, some times for each seed.
+const ALWAYS_ON_DISK: u64 = 2;
 
 #[test]
 fn whole() {
-    run_seeds(Theme::Whole);
+    run_seeds(Theme::Whole, Storage::Memory);
 }
 
 #[test]
 fn window() {
-    run_seeds(Theme::Window);
+    run_seeds(Theme::Window, Storage::Memory);
 }
 
 #[test]
 fn slow() {
-    run_seeds(Theme::Slow);
+    run_seeds(Theme::Slow, Storage::Memory);
 }
 
 #[test]
 fn forgetful() {
-    run_seeds(Theme::Forgetful);
+    run_seeds(Theme::Forgetful, Storage::Memory);
 }
 
-fn run_seeds(theme: Theme) {
-    let seeds = seeds();
+#[test]
+#[cfg(feature = "store")]
+fn whole_on_disk() {
+    run_seeds(Theme::Whole, Storage::Disk);
+}
+
+#[test]
+#[cfg(feature = "store")]
+fn window_on_disk() {
+    run_seeds(Theme::Window, Storage::Disk);
+}
+
+#[test]
+#[cfg(feature = "store")]
+fn slow_on_disk() {
+    run_seeds(Theme::Slow, Storage::Disk);
+}
+
+fn run_seeds(theme: Theme, storage: Storage) {
+    let always = match storage {
+        Storage::Memory => ALWAYS,
+        Storage::Disk => ALWAYS_ON_DISK,
+    };
+    let seeds = seeds(always);
     let left = Mutex::new(seeds.iter().copied());
     let all = Mutex::new((Tally::default(), Vec::new()));
     let work = || {
@@ -44,12 +68,13 @@ fn run_seeds(theme: Theme) {
             let Some(seed) = left.lock().unwrap().next() else {
                 return;
             };
-            let ran = run(&place, &Scenario::new(theme, seed));
+            let scenario = Scenario::with_storage(theme, seed, storage);
+            let ran = run(&place, &scenario);
             let (tally, failed) = &mut *all.lock().unwrap();
             match ran {
                 Ok(seen) => tally.add(&seen),
                 Err(fault) => {
-                    eprintln!("{theme}, seed {seed}: {fault}");
+                    eprintln!("{}, seed {seed}: {fault}", scenario.test());
                     failed.push(seed);
                 }
             }
@@ -59,11 +84,11 @@ fn run_seeds(theme: Theme) {
         (0..AT_ONCE).for_each(|_| drop(scope.spawn(work)));
     });
     let (tally, failed) = all.into_inner().unwrap();
-    eprintln!("{theme}: {} seeds: {tally}", seeds.len());
+    eprintln!("{theme}, {storage:?}: {} seeds: {tally}", seeds.len());
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
 }
 
-fn seeds() -> Vec<u64> {
+fn seeds(always: u64) -> Vec<u64> {
     let given = |name| {
         std::env::var(name)
             .ok()
@@ -75,6 +100,6 @@ fn seeds() -> Vec<u64> {
     let today = u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
     match given("MLES_TEST_SEEDS") {
         Some(count) => (today..today + count).collect(),
-        None => (1..=ALWAYS).collect(),
+        None => (1..=always).collect(),
     }
 }

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mles::Broker;
 use mles::protocol::Position;
 use tokio::task::{JoinSet, LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -12,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::common::{PATIENCE, Rng};
 use crate::counter::Counter;
 use crate::http::{Http, HttpPublisher};
-use crate::log::{Entry, Event};
+use crate::log::{Entry, Event, Stop};
 use crate::oracle::{ActorFacts, Facts, Fault, Tally, judge};
 use crate::place::Place;
 use crate::plain::Plain;
@@ -20,7 +19,8 @@ use crate::proxy::{Late, Plan, Proxy};
 use crate::publisher::Publisher;
 use crate::reader::Reader;
 use crate::report::report;
-use crate::scenario::{Scenario, Theme, Transport};
+use crate::scenario::{Scenario, Storage, Theme, Transport};
+use crate::server::{Launch, Server};
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -35,7 +35,8 @@ struct World<'a> {
     place: &'a Place,
     rng: Rng,
     shared: Rc<Shared>,
-    broker: Option<Broker>,
+    launch: Launch,
+    server: Option<Server>,
     actors: Vec<ActorFacts>,
     /// Those that end by themselves.
     tasks: JoinSet<()>,
@@ -52,12 +53,15 @@ pub fn run(place: &Place, scenario: &Scenario) -> Result<Tally, String> {
         .build()
         .unwrap();
     let shared = Rc::new(Shared::new(scenario, place));
+    let store = tempfile::tempdir().unwrap();
+    let launch = place.launch(scenario, store.path());
     let mut world = World {
         scenario,
         place,
         rng: Rng(scenario.seed),
         shared: shared.clone(),
-        broker: Some(place.start(scenario)),
+        server: None,
+        launch,
         actors: Vec::new(),
         tasks: JoinSet::new(),
         endless: JoinSet::new(),
@@ -68,6 +72,10 @@ pub fn run(place: &Place, scenario: &Scenario) -> Result<Tally, String> {
         let lived = timeout(DEADLINE, world.live()).await;
         lived.unwrap_or_else(|_| Err(format!("it hangs: {}", world.waits_for())))
     }));
+    if let Some(server) = world.server.take() {
+        // It is there after a fault only, which is told.
+        let _ = server.stop(Stop::Sudden);
+    }
     let log = shared.log.borrow();
     let judged = match lived {
         Ok(last_reader) => judge(&world.facts(last_reader), &log),
@@ -83,7 +91,7 @@ impl World<'_> {
     /// Lets everybody live until they have seen everything. Returns the actor that has read everything at the end.
     async fn live(&mut self) -> Result<usize, String> {
         let own = self.add("the test", false);
-        self.tell_epoch(own).await;
+        self.start(own).await?;
         for transport in Transport::ALL {
             self.session(transport, false);
             if transport.can_publish() {
@@ -110,7 +118,7 @@ impl World<'_> {
         }
         self.endless.shutdown().await;
         let last_reader = self.read_everything().await;
-        self.stop(false).await?;
+        self.stop(own, Stop::Orderly).await?;
         Ok(last_reader)
     }
 
@@ -249,29 +257,49 @@ impl World<'_> {
     /// Stops the server, in order or at once, and starts it again where it was.
     async fn restart(&mut self, own: usize) -> Result<(), String> {
         self.shared.may_join.send_replace(false);
-        let is_sudden = self.rng.below(2) == 0;
-        self.stop(is_sudden).await?;
+        let is_on_disk = self.scenario.storage == Storage::Disk;
+        if is_on_disk {
+            let more = self.rng.below(40) as u64;
+            sleep(Duration::from_millis(more)).await;
+        }
+        let is_sudden = if is_on_disk {
+            self.rng.below(5) > 0
+        } else {
+            self.rng.below(2) == 0
+        };
+        let how = if is_sudden {
+            Stop::Sudden
+        } else {
+            Stop::Orderly
+        };
+        self.stop(own, how).await?;
         let rest = self.rng.below(30) as u64;
         sleep(Duration::from_millis(rest)).await;
         let mut listens = self.shared.listens.subscribe();
         listens.wait_for(|listens| !listens).await.unwrap();
-        // It blocks for moments only.
-        self.broker = Some(self.place.start(self.scenario));
+        if is_on_disk && self.rng.below(3) == 0 {
+            let (launch, life) = (self.launch.clone(), self.rng.below(150) as u64);
+            let life = Duration::from_millis(life);
+            let killed = spawn_blocking(move || launch.start_and_kill(life)).await;
+            killed.map_err(text_of)?;
+            self.shared.log(own, Event::Stop(Stop::Sudden));
+        }
+        self.start(own).await
+    }
+
+    async fn start(&mut self, own: usize) -> Result<(), String> {
+        let launch = self.launch.clone();
+        let started = spawn_blocking(move || launch.start()).await;
+        self.server = Some(started.map_err(text_of)??);
         self.tell_epoch(own).await;
         Ok(())
     }
 
     /// Stops the server. It must have been well until then.
-    async fn stop(&mut self, is_sudden: bool) -> Result<(), String> {
-        let broker = self.broker.take().unwrap();
-        let handle = broker.stop_handle();
-        if is_sudden {
-            handle.abort();
-        } else {
-            handle.drain();
-        }
-        let stopped = spawn_blocking(|| broker.wait()).await.unwrap();
-        stopped.map(drop).map_err(|error| error.to_string())
+    async fn stop(&mut self, own: usize, how: Stop) -> Result<(), String> {
+        self.shared.log(own, Event::Stop(how));
+        let server = self.server.take().unwrap();
+        spawn_blocking(move || server.stop(how)).await.unwrap()
     }
 
     /// Asks for the epoch of the channel, then lets the member in that does not ask.
@@ -336,6 +364,7 @@ impl World<'_> {
         use mles::channel::SlowPolicy::DropOldest;
         Facts {
             history: self.scenario.history,
+            storage: self.scenario.storage,
             drops: self.scenario.theme == Theme::Slow && self.scenario.policy == DropOldest,
             forgets: self.scenario.theme == Theme::Forgetful || self.scenario.late_joins,
             actors: self.actors.clone(),

@@ -1,5 +1,6 @@
 //! Judges what the actors of a run have seen. It knows the promises, and nothing of how they are kept:
 //!
+//! * A history on disk goes on in its epoch after each start, and nothing of it is gone. One in memory has a new epoch.
 //! * In one epoch a place has one message, for all who see it, and a message has one place.
 //! * A client that counts by the rule knows the place of each message that it gets.
 //! * What was confirmed is there, in the order in which its publisher sent it.
@@ -17,8 +18,9 @@ use std::fmt::{self, Display};
 
 use mles::protocol::{Epoch, Position};
 
-use crate::log::{Entry, Event, Page};
+use crate::log::{Entry, Event, Page, Stop};
 use crate::payload::{Body, Tag};
+use crate::scenario::Storage;
 use member::Member;
 use order::Order;
 use plain::PlainMember;
@@ -28,6 +30,7 @@ use plain::PlainMember;
 pub struct Facts {
     /// Most messages that the server keeps.
     pub history: usize,
+    pub storage: Storage,
     /// Set if members that are slow lose messages.
     pub drops: bool,
     /// Set if publishers are forgotten before they are done.
@@ -57,6 +60,9 @@ pub struct Fault {
 /// What a run was made of: whether it can have shown anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
+    pub stops: usize,
+    /// Those of them that let nobody finish anything.
+    pub sudden: usize,
     pub epochs: usize,
     pub messages: usize,
     pub receipts: usize,
@@ -70,6 +76,8 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
+        self.stops += other.stops;
+        self.sudden += other.sudden;
         self.epochs += other.epochs;
         self.messages += other.messages;
         self.receipts += other.receipts;
@@ -86,8 +94,10 @@ impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} epochs, {} messages seen, {} with receipts; resumed: {} whole, {} partly, {} in a \
+            "{} stops, {} of them sudden, {} epochs, {} messages seen, {} with receipts; resumed: {} whole, {} partly, {} in a \
              new epoch; {} gaps told, {} messages found placed at a welcome, {} doubtful",
+            self.stops,
+            self.sudden,
             self.epochs,
             self.messages,
             self.receipts,
@@ -158,7 +168,11 @@ impl Oracle<'_> {
                 }
                 return Ok(());
             }
-            Event::Server(epoch) => self.epoch = Some(*epoch),
+            Event::Server(epoch) => self.see_start(*epoch)?,
+            Event::Stop(how) => {
+                self.tally.stops += 1;
+                self.tally.sudden += usize::from(*how == Stop::Sudden);
+            }
             Event::PlainJoin => {
                 let epoch = self.epoch.ok_or("no server has started")?;
                 self.plain.entry(actor).or_default().join(epoch);
@@ -175,6 +189,24 @@ impl Oracle<'_> {
             asking => return self.see_member(actor, asking),
         }
         Ok(())
+    }
+
+    fn see_start(&mut self, epoch: Epoch) -> Result<(), String> {
+        let before = self.epoch.replace(epoch);
+        let goes_on = before.is_some_and(|before| before == epoch);
+        match self.facts.storage {
+            Storage::Memory if goes_on => Err(format!("{epoch} goes on, from nothing")),
+            // Nobody had waited until one that is still empty was on disk.
+            Storage::Disk if !goes_on && before.is_some_and(|before| self.has_messages(before)) => {
+                Err(format!("{before:?} is over, and {epoch} has begun"))
+            }
+            Storage::Memory | Storage::Disk => Ok(()),
+        }
+    }
+
+    fn has_messages(&self, epoch: Epoch) -> bool {
+        let order = self.orders.get(&epoch.0);
+        order.is_some_and(|order| !order.is_empty())
     }
 
     fn see_page(&mut self, actor: usize, page: &Page) -> Result<(), String> {
@@ -237,6 +269,11 @@ impl Oracle<'_> {
         let last = self.orders.iter().find(|(_, order)| order.newest.is_some());
         let (&last, order) = last.ok_or("nothing was read at the end")?;
         order.check_end(self.facts.history)?;
+        let with_messages = self.orders.values().filter(|order| !order.is_empty());
+        let with_messages = with_messages.count();
+        if self.facts.storage == Storage::Disk && with_messages > 1 {
+            return Err(format!("messages in {with_messages} epochs of one channel"));
+        }
         let keeps_order = |tag: &Tag| self.facts.actors[tag.actor].keeps_order;
         for order in self.orders.values() {
             order.check_publishers(keeps_order)?;

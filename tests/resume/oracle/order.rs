@@ -20,6 +20,11 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Returns `true` if nobody has seen a message in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+
     /// Somebody has seen a message at an offset.
     pub(super) fn place(&mut self, offset: u64, body: Body) -> Result<(), String> {
         if body == Body::Torn {
