@@ -69,7 +69,8 @@ impl SessionIdentity {
         Self { cid, key }
     }
 
-    /// Encodes the first frame of a connection.
+    /// Encodes the first frame of a connection. A message that does not fit beside what is asked for follows in a frame of
+    /// its own.
     ///
     /// # Errors
     ///
@@ -80,13 +81,20 @@ impl SessionIdentity {
         first: &[u8],
         extensions: &JoinExtensions<'_>,
     ) -> Result<Vec<u8>, BodyError> {
-        if !extensions.is_empty() {
-            let message = names.message(first);
-            return encode_join(self.cid, self.key, &message, extensions);
-        }
         let mut join = Vec::new();
-        self.encode_into(names, first, &mut join)?;
-        Ok(join)
+        if extensions.is_empty() {
+            self.encode_into(names, first, &mut join)?;
+            return Ok(join);
+        }
+        let encode = |message| encode_join(self.cid, self.key, &names.message(message), extensions);
+        match encode(first) {
+            Err(BodyError::TooLong { .. }) if !first.is_empty() => {
+                join = encode(b"")?;
+                self.encode_into(names, first, &mut join)?;
+                Ok(join)
+            }
+            encoded => encoded,
+        }
     }
 
     /// Writes the identity into the header of a whole frame.

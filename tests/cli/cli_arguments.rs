@@ -96,7 +96,7 @@ fn a_completion_script_is_one_that_its_shell_takes() {
 fn bash_completes_commands_and_options() {
     let script = run(&["completions", "bash"]).1;
     for (words, at, expected) in [
-        ("mles s", 1, "serve status sub"),
+        ("mles s", 1, "serve status sub store"),
         ("mles sub --cou", 2, "--count"),
         ("mles completions f", 2, "fish"),
     ] {
@@ -137,7 +137,7 @@ fn there_is_a_manual_page_for_every_command() {
     }
     assert_eq!(
         fs::read_dir(&out).unwrap().count(),
-        16,
+        21,
         "a page too many or too few"
     );
     let under_a_file = out.join("mles.1").join("x");

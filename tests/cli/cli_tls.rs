@@ -35,7 +35,7 @@ fn pub_and_sub_over_tls() {
     let (name, ca) = (proxy.server(), ca.to_str().unwrap());
     let publishing = start(&["pub", "news", "hello", "-u", "a", "-s", &name, "--ca", ca]);
     let mut peer = server.accept();
-    assert_eq!(peer.read_frame().body, body("a", "news", b"hello"));
+    assert_eq!(peer.read_bodies(1), [body("a", "news", b"hello")]);
     peer.expect_end();
     drop(peer);
     assert_eq!(

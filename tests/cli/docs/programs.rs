@@ -57,7 +57,7 @@ fn the_dependency_in_the_readme_builds() {
         .iter()
         .find(|block| block.text.starts_with("[dependencies]"));
     let manifest = format!(
-        "[package]\nname = \"app\"\nedition = \"2024\"\n\n{}",
+        "[workspace]\n\n[package]\nname = \"app\"\nedition = \"2024\"\n\n{}",
         dependencies.expect("a dependency").text
     );
     std::fs::write(app.join("Cargo.toml"), manifest).unwrap();
