@@ -117,9 +117,9 @@ impl fmt::Debug for Expiry {
 impl Shard {
     /// Has a session ended when its rights are over, if they ever are.
     pub(super) fn end_in_time(&self, session: &Rc<Session>) {
+        // What is dropped takes its entry out.
+        session.expiry.take();
         if let Some(at) = self.common.access().expiry(&session.rights.borrow()) {
-            // What is dropped takes its entry out.
-            session.expiry.take();
             let expiry = self.expiries.insert(at, session);
             session.expiry.replace(Some(Box::new(expiry)));
         }
