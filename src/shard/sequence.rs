@@ -109,6 +109,8 @@ enum CommitOutcome {
 struct Confirm {
     /// The name of the publication, if it has one.
     idempotency: Option<Idempotency>,
+    /// When it was read, if it is sampled.
+    sampled: Option<Instant>,
     reply: Reply<Receipt>,
 }
 
@@ -237,7 +239,11 @@ impl Shard {
         let (from, source) = (SessionId::NONE, Source::Member);
         let proposed = Proposed { run, from, source };
         if !room.commits_at_once() {
-            let confirm = Some(Confirm { idempotency, reply });
+            let confirm = Some(Confirm {
+                idempotency,
+                sampled,
+                reply,
+            });
             let outcome = self.hold(room, dirty, proposed, confirm, now);
             drop(registry);
             return self.after_commit(at, outcome, now);
@@ -297,7 +303,10 @@ impl Shard {
         confirm: Option<Confirm>,
         now: Instant,
     ) -> CommitOutcome {
-        if let Some(probes) = take_probes(room, &proposed, now) {
+        // No server is behind somebody who waits for a receipt.
+        if confirm.is_none()
+            && let Some(probes) = take_probes(room, &proposed, now)
+        {
             return probes;
         }
         let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
@@ -308,13 +317,18 @@ impl Shard {
             return self.take_in(room, dirty, &proposed, now);
         }
         let confirms = confirm.is_some();
-        let (publisher, content, reply) = match confirm {
-            Some(Confirm { idempotency, reply }) => (
+        let (publisher, content, sampled, reply) = match confirm {
+            Some(Confirm {
+                idempotency,
+                sampled,
+                reply,
+            }) => (
                 idempotency.map(|named| named.publisher),
                 idempotency.map(|named| named.content),
+                sampled,
                 Some(reply),
             ),
-            None => (room.channel.publisher_of(proposed.from), None, None),
+            None => (room.channel.publisher_of(proposed.from), None, None, None),
         };
         let is_of_link =
             !matches!(proposed.source, Source::Member) || room.links.is_linked(proposed.from);
@@ -323,6 +337,7 @@ impl Shard {
             publisher,
             content,
             confirms,
+            sampled,
             reply,
             is_of_link,
             at: now,
@@ -376,6 +391,9 @@ impl Shard {
             let _ = reply.send(receipt.ok_or_else(no_message));
         }
         self.after_commit(channel.index, outcome, now);
+        if let Some(read) = held.sampled {
+            self.follow(Home::Owned(channel.index), read);
+        }
         true
     }
 

@@ -32,6 +32,8 @@ pub(in crate::shard) struct HeldRun {
     pub(in crate::shard) content: Option<u64>,
     /// Set if somebody without a seat waits for the receipt, or has waited for too long.
     pub(in crate::shard) confirms: bool,
+    /// When it was read, if its latency is to be sampled once it is committed.
+    pub(in crate::shard) sampled: Option<Instant>,
     /// The way back to who waits for the receipt.
     pub(in crate::shard) reply: Option<Reply<Receipt>>,
     /// `true` if it came over a link with another server.
