@@ -52,6 +52,8 @@ pub(super) struct ShardStore {
     handle: Arc<StoreHandle>,
     sync: StoreSync,
     unsaved: Rc<UnsavedChannels>,
+    /// When a stop gives up, once nothing but saving is left of it.
+    stops_by: Cell<Option<Instant>>,
 }
 
 impl ShardStore {
@@ -80,7 +82,16 @@ impl ShardStore {
             handle,
             sync,
             unsaved: Rc::new(unsaved),
+            stops_by: Cell::new(None),
         }
+    }
+
+    /// Returns when the last batches must be written, all of them together. The time begins with the first call.
+    fn stops_by(&self) -> tokio::time::Instant {
+        let deadline = self.stops_by.get();
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + task::LAST);
+        self.stops_by.set(Some(deadline));
+        deadline.into()
     }
 
     /// Begins to keep the history of a room on disk.
@@ -130,6 +141,14 @@ impl UnsavedChannels {
     fn forget(&self, channel: ChannelKey) {
         self.forgotten.borrow_mut().push(channel);
         self.has_come();
+    }
+
+    /// Takes at most `most` of the channels that are closed, those that were closed first.
+    fn take_forgotten(&self, most: usize) -> Vec<ChannelKey> {
+        let mut forgotten = self.forgotten.borrow_mut();
+        let most = most.min(forgotten.len());
+        let rest = forgotten.split_off(most);
+        std::mem::replace(&mut forgotten, rest)
     }
 
     fn has_come(&self) {

@@ -97,12 +97,14 @@ impl Shard {
 
     /// Hands over what is left when no session is left on any shard.
     async fn save_rest(self: &Rc<Self>, store: &ShardStore) {
-        let deadline = Instant::now() + LAST;
+        let deadline = store.stops_by();
         self.catch_up(deadline).await;
         loop {
             match self.save_all(store).await {
                 Ok(()) => return self.common.saved(true),
-                Err(Unwritten::Failed) if Instant::now() < deadline => sleep(*RETRY.start()).await,
+                Err(Unwritten::Failed) if Instant::now() < deadline => {
+                    sleep_until(deadline.min(Instant::now() + *RETRY.start())).await;
+                }
                 Err(_) => return self.lose_rest(),
             }
         }
@@ -147,7 +149,7 @@ impl Shard {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) | Err(_) => Err(Unwritten::Failed),
                 },
-                () = self.too_late() => Err(Unwritten::TooLate),
+                () = self.too_late(store) => Err(Unwritten::TooLate),
                 never = self.refuse_overdue_forever(store, &outgoing) => match never {},
             },
             Err(_) => Err(Unwritten::Failed),
@@ -192,10 +194,10 @@ impl Shard {
     }
 
     /// Waits until a stop has waited long enough for the store.
-    async fn too_late(&self) {
+    async fn too_late(&self, store: &ShardStore) {
         self.reached(BrokerPhase::Saving).await;
         tokio::select! {
-            () = sleep(LAST) => {}
+            () = sleep_until(store.stops_by()) => {}
             () = self.reached(BrokerPhase::Stopped) => {}
         }
     }
@@ -207,7 +209,7 @@ impl Shard {
         unsaved.note_lag();
         let mut marked = unsaved.marked.take();
         let mut outgoing = Outgoing {
-            forgotten: unsaved.forgotten.take(),
+            forgotten: unsaved.take_forgotten(BATCH_CHANNELS),
             channels: Vec::new(),
         };
         let forgotten = outgoing.forgotten.iter();
@@ -230,7 +232,8 @@ impl Shard {
                 self.yield_turn().await;
             }
         }
-        if !marked.is_empty() {
+        let is_more = !marked.is_empty() || !unsaved.forgotten.borrow().is_empty();
+        if is_more {
             unsaved.marked.borrow_mut().append(&mut marked);
             unsaved.since.set(unsaved.on_its_way.get());
         }
