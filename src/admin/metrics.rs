@@ -11,6 +11,7 @@ mod tests;
 
 use std::fmt::Error;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
@@ -475,7 +476,7 @@ impl Metrics {
             (
                 "mles_store_loaded_messages",
                 "Messages that were loaded from the store at the start.",
-                figure(store.messages),
+                figure(store.messages.load(Ordering::Relaxed)),
             ),
             (
                 "mles_store_forgotten_channels",

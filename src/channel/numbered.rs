@@ -29,7 +29,7 @@ pub(super) struct Numbered {
     /// The publishers that have a seat.
     pub(super) seated: SeatedPublishers,
     /// Number of publishers that were forgotten before their time and are not counted yet.
-    forgotten: usize,
+    pub(super) forgotten: usize,
 }
 
 /// The numbers of the messages of a run that was committed.

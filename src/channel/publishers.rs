@@ -173,10 +173,11 @@ impl Publishers {
         self.account.set(self.cost());
     }
 
-    /// Forgets those that have been silent for too long, and the oldest of those that are too many.
-    pub(super) fn keep_within_limits(&mut self, now: Instant, settings: &ChannelSettings) {
+    /// Forgets those that have been silent for too long, and the oldest of those that are too many. Returns how many were
+    /// too many.
+    pub(super) fn keep_within_limits(&mut self, now: Instant, settings: &ChannelSettings) -> usize {
         self.trim(now, settings);
-        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit);
+        self.forget_while(|publishers| publishers.known.len() > settings.publishers_limit)
     }
 
     /// Forgets what `publisher` has published, and returns it; `None` if it is not known, or not any more.

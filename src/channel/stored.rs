@@ -102,11 +102,12 @@ impl<T> Channel<T> {
         for (id, SavedPublisher { published, at }) in by_age {
             publishers.restore(id, published, at.unwrap_or(now));
         }
-        publishers.keep_within_limits(now, &channel.settings);
-        publishers.keep_within_memory();
+        let forgotten = publishers.keep_within_limits(now, &channel.settings);
+        let forgotten = forgotten + publishers.keep_within_memory();
         channel.idle_since = Some(saved.idle_since.unwrap_or(now));
         let mut numbered = Numbered::new(saved.epoch, saved.newest, publishers);
         numbered.past = saved.past.into();
+        numbered.forgotten = forgotten;
         channel.numbered = Some(Box::new(numbered));
         channel
     }

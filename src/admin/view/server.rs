@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
@@ -147,7 +148,7 @@ fn store(common: &Common) -> Option<StoreView> {
         failed_batches: status.failed_batches.get(),
         commits: status.commits.get(),
         loaded_channels: store.channels,
-        loaded_messages: store.messages,
+        loaded_messages: store.messages.load(Ordering::Relaxed),
         forgotten_channels: store.forgotten,
     })
 }

@@ -1,6 +1,7 @@
 //! Rooms that are made of what the store had at the start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::{Clocks, ShardStore, StoredChannel};
@@ -43,8 +44,8 @@ pub(crate) struct StoreInfo {
     pub(crate) status: Arc<StoreStatus>,
     /// Number of channels that were loaded and have their place.
     pub(crate) channels: usize,
-    /// Number of messages in their histories.
-    pub(crate) messages: u64,
+    /// Number of messages that were put back into their histories.
+    pub(crate) messages: AtomicU64,
     /// Channels on disk that were forgotten: they are not kept there any more, or there is no memory or no place for
     /// them.
     pub(crate) forgotten: usize,
@@ -55,13 +56,11 @@ impl StoreInfo {
         let loaded = &store.loaded;
         let channels = loaded.channels.len().min(max_channels);
         let over = loaded.channels.len() - channels;
-        let runs = loaded.channels[..channels]
-            .iter()
-            .flat_map(|channel| &channel.runs);
         Self {
             status: store.handle.status().clone(),
             channels,
-            messages: runs.map(|run| u64::from(run.messages)).sum(),
+            // Each shard adds what fits into its memory.
+            messages: AtomicU64::new(0),
             forgotten: loaded.unwanted + loaded.too_many + over,
         }
     }
@@ -132,10 +131,16 @@ impl RestoredStore {
             store.unsaved.forget(key);
         }
         let clocks = Clocks::now();
+        let mut restored = Restored::default();
         let channels = self.channels.into_iter();
         let rooms: Vec<_> = channels
-            .map(|restorable| restore_room(&store, restorable, owner, common, registry, clocks))
+            .map(|restorable| {
+                let (at, room) = restore_room(&store, restorable, owner, common, registry, clocks);
+                restored.add(room);
+                at
+            })
             .collect();
+        restored.tell(owner, common);
         // Those that were used last are the last that make room for others.
         for at in rooms.into_iter().rev() {
             if let Some(room) = registry.room(at) {
@@ -147,6 +152,44 @@ impl RestoredStore {
     }
 }
 
+/// What has become of what was loaded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Restored {
+    /// Messages that are in their histories.
+    messages: u64,
+    /// Messages that are not, though they are not too old.
+    dropped: u64,
+    /// Publishers that did not fit into the memory for histories, or into the limit of their channel.
+    publishers_forgotten: u64,
+}
+
+impl Restored {
+    fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.dropped += other.dropped;
+        self.publishers_forgotten += other.publishers_forgotten;
+    }
+
+    /// Counts it, and logs what is lost.
+    fn tell(self, owner: ShardId, common: &Common) {
+        if let Some(info) = &common.store {
+            info.messages.fetch_add(self.messages, Ordering::Relaxed);
+        }
+        let stats = &common.stats[owner.index()];
+        stats.publishers_forgotten.add(self.publishers_forgotten);
+        if self.dropped > 0 || self.publishers_forgotten > 0 {
+            tracing::warn!(
+                shard = owner.0,
+                messages = self.dropped,
+                publishers = self.publishers_forgotten,
+                "messages or publishers on disk forgotten: they do not fit into the memory of the shard, or the limits of \
+                 their channels"
+            );
+        }
+    }
+}
+
+/// Makes a room. Returns its place, and what has become of what was loaded.
 fn restore_room(
     store: &ShardStore,
     Restorable { channel, permit }: Restorable,
@@ -154,7 +197,7 @@ fn restore_room(
     common: &Common,
     registry: &mut Registry,
     clocks: Clocks,
-) -> u32 {
+) -> (u32, Restored) {
     let LoadedChannel {
         state,
         runs,
@@ -163,6 +206,14 @@ fn restore_room(
     let first = runs.first().map_or(state.newest + 1, |oldest| {
         oldest.end + 1 - u64::from(oldest.messages)
     });
+    let settings = common.channel_settings(&state.name);
+    let is_old = |run: &&StoredRun| {
+        let age = clocks.now - clocks.instant(run.at);
+        settings.history_age.is_some_and(|limit| age > limit)
+    };
+    let young = runs.iter().skip_while(is_old);
+    let young: u64 = young.map(|run| u64::from(run.messages)).sum();
+    let newest = state.newest;
     let had_members = state.idle_since.is_none();
     let saved = SavedState {
         epoch: state.epoch,
@@ -178,8 +229,13 @@ fn restore_room(
             .collect(),
         idle_since: state.idle_since.map(|since| clocks.instant(since)),
     };
-    let settings = common.channel_settings(&state.name);
-    let channel = Channel::restore(settings, registry.new_history(), saved, clocks.now);
+    let mut channel = Channel::restore(settings, registry.new_history(), saved, clocks.now);
+    let messages = (newest + 1).saturating_sub(channel.oldest());
+    let restored = Restored {
+        messages,
+        dropped: young.saturating_sub(messages),
+        publishers_forgotten: channel.take_forgotten() as u64,
+    };
     let at = registry.open(owner, &state.name, channel, permit);
     if let Some(room) = registry.room(at) {
         let mut stored = StoredChannel::new(state.key, room.id, store.unsaved.clone());
@@ -189,7 +245,7 @@ fn restore_room(
         }
         room.stored = Some(Box::new(stored));
     }
-    at
+    (at, restored)
 }
 
 fn history_run(run: StoredRun, clocks: Clocks) -> HistoryRun {
