@@ -266,6 +266,9 @@ impl Shard {
             refusal
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refusal::CidInUse
+        } else if brings_message(arrival) && room.awaits_store() {
+            // It would be held, and there is no end to who may come; members pause meanwhile.
+            Refusal::Unwritten(self.store_trouble())
         } else if is_sole && !reserve_uid(room, &arrival.identity) {
             Refusal::Duplicate
         } else {
@@ -337,6 +340,12 @@ impl Shard {
             DeniedPublish::Ignore => Ok(()),
         }
     }
+}
+
+/// Returns `true` if a message is published with the join.
+fn brings_message(arrival: &Arrival<Socket>) -> bool {
+    let may_publish = arrival.identity.rights.permits(Permissions::PUBLISH);
+    !arrival.is_silent && arrival.resync.is_none() && may_publish
 }
 
 fn reserve_uid(room: &mut Room, identity: &Identity) -> bool {

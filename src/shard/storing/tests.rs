@@ -7,8 +7,12 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use super::ShardStore;
 use crate::channel::{ChannelSettings, HistoryStorage, SlowPolicy};
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreSync};
+use crate::shard::ids::ShardId;
+use crate::shard::thread::seeds;
+use crate::store::{ChannelKey, StoreHandle};
 use disk::Disk;
 use world::{World, settings};
 
@@ -155,6 +159,49 @@ fn channels_that_have_no_place_at_the_start_are_forgotten() {
 }
 
 #[test]
+fn what_has_no_place_in_a_history_at_the_start_is_counted() {
+    let world = World::new(settings());
+    let mut disk = Disk::default();
+    for publisher in 1..=5 {
+        world.publish_as(publisher, "room", "x");
+    }
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: x x x x x");
+    world.kill();
+    let mut settings = settings();
+    settings.channels.default.history_frames = 2;
+    settings.channels.default.publishers_limit = 1;
+    let world = World::restored(settings, disk.loaded());
+    assert_eq!(world.restored_messages(), 2);
+    assert_eq!(world.stats().publishers_forgotten.get(), 4);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "4: x x");
+}
+
+/// Creates the store of a shard that does not run.
+fn store() -> ShardStore {
+    let (handle, _writer) = StoreHandle::for_tests();
+    let (common, _) = seeds(settings(), None, 1, None);
+    ShardStore::new(handle.into(), StoreSync::Batch, ShardId(0), common)
+}
+
+#[test]
+fn channels_that_are_closed_are_forgotten_some_at_a_time() {
+    let store = store();
+    let unsaved = &store.unsaved;
+    (0..5).for_each(|key| unsaved.forget(ChannelKey(key)));
+    assert_eq!(unsaved.take_forgotten(3), [0, 1, 2].map(ChannelKey));
+    assert_eq!(unsaved.take_forgotten(3), [3, 4].map(ChannelKey));
+    assert_eq!(unsaved.take_forgotten(3), []);
+}
+
+#[test]
+fn all_last_batches_together_have_one_deadline() {
+    let store = store();
+    let deadline = store.stops_by();
+    std::thread::sleep(Duration::from_millis(2));
+    assert_eq!(store.stops_by(), deadline);
+}
+
+#[test]
 fn a_history_that_is_cleared_is_cleared_on_disk() {
     let world = World::new(settings());
     let mut disk = Disk::default();
@@ -196,7 +243,7 @@ fn a_reload_moves_a_channel_to_disk_and_back() {
 #[test]
 fn a_drain_hands_over_the_rest_and_a_stop_at_once_does_not() {
     let mut slow = settings();
-    slow.store.sync = crate::settings::StoreSync::Interval(Duration::from_secs(3600));
+    slow.store.sync = StoreSync::Interval(Duration::from_secs(3600));
     let mut disk = Disk::default();
     for drains in [true, false] {
         let world = World::new(Settings { ..slow.clone() });
@@ -217,7 +264,7 @@ fn a_drain_hands_over_the_rest_and_a_stop_at_once_does_not() {
 #[test]
 fn a_drain_that_cannot_write_says_so() {
     let mut slow = settings();
-    slow.store.sync = crate::settings::StoreSync::Interval(Duration::from_secs(3600));
+    slow.store.sync = StoreSync::Interval(Duration::from_secs(3600));
     let world = World::new(slow);
     let mut disk = Disk::default();
     world.publish("room", &["1"]);

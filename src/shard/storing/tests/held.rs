@@ -6,6 +6,7 @@ use super::disk::Disk;
 use super::world::{World, settings};
 use crate::channel::HistoryStorage;
 use crate::settings::{Settings, StoreSync};
+use crate::shard::labels::RefusalReason;
 use crate::shard::refusal::{Refusal, StoreTrouble};
 
 /// Long enough that it is never over in a test, and short enough for those that wait for it.
@@ -115,6 +116,39 @@ fn publishers_wait_for_a_store_that_cannot_write_and_go_on_by_themselves() {
     world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
     assert_eq!((first.offset(), second.offset()), (1, 2));
     world.wait_until_paused("room", false);
+}
+
+#[test]
+fn nobody_joins_with_a_message_while_the_store_cannot_write() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.refuse();
+    world.wait_until_paused("room", true);
+    let before = world.held_bytes();
+    world.join_with("room", "2");
+    assert_eq!(world.held_bytes(), before);
+    assert_eq!(world.stats().refused.of(RefusalReason::Store).get(), 1);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    assert_eq!(first.offset(), 1);
+    world.wait_until_paused("room", false);
+    world.join_with("room", "2");
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+}
+
+#[test]
+fn latency_is_sampled_of_what_is_held() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin_sampled("room", "1");
+    let batch = world.next();
+    let observed = || world.stats().queued.buckets().iter().sum::<u64>();
+    assert_eq!(observed(), 0);
+    disk.write(batch);
+    assert_eq!(first.offset(), 1);
+    // It is sampled in the turn in which it is committed.
+    let _ = world.held_bytes();
+    assert_eq!(observed(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::disk::{Disk, texts};
+use crate::access::Rights;
 use crate::channel::{FrameRun, HistoryStorage, PublisherId, Receipt, SessionId};
 use crate::protocol::{Cid, Epoch, HEADER_LEN, Key, Message, Position, encode_frame, frames};
 use crate::settings::{Settings, StoreSync};
 use crate::shard::ask::{Idempotency, Publication, Reading};
+use crate::shard::labels::Transport;
+use crate::shard::message::{Arrival, Early, Identity, Socket};
 use crate::shard::refusal::Refusal;
+use crate::shard::stats::ShardStats;
 use crate::shard::storing::OpenStore;
 use crate::shard::thread::{Seed, seeds};
 use crate::shard::{BrokerPhase, Common, Shard};
@@ -115,7 +120,19 @@ impl World {
 
     /// Begins to publish a message.
     pub(super) fn begin(&self, idempotency: Option<u64>, channel: &str, text: &str) -> Publishing {
-        let publication = publication(idempotency, channel, text);
+        self.begin_with(publication(idempotency, channel, text))
+    }
+
+    /// Begins to publish a message whose latency is sampled.
+    pub(super) fn begin_sampled(&self, channel: &str, text: &str) -> Publishing {
+        let sampled = Some(Instant::now());
+        self.begin_with(Publication {
+            sampled,
+            ..publication(None, channel, text)
+        })
+    }
+
+    fn begin_with(&self, publication: Publication) -> Publishing {
         let (done, answer) = std::sync::mpsc::channel();
         let work: Work = Box::new(move |shard| {
             let publishing = shard.clone();
@@ -132,7 +149,7 @@ impl World {
     /// Waits until so many bytes or more are held until they are on disk.
     pub(super) fn wait_until_held(&self, bytes: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.run(|shard| async move { held_bytes(&shard) }) < bytes {
+        while self.held_bytes() < bytes {
             assert!(Instant::now() < deadline, "nothing is held");
             thread::sleep(Duration::from_millis(1));
         }
@@ -161,6 +178,51 @@ impl World {
             drop(registry);
             shard.propose_relayed(id, SessionId(1), run(channel, text));
         });
+    }
+
+    /// Has a client of another shard join with a message.
+    pub(super) fn join_with(&self, channel: &'static str, text: &'static str) {
+        self.run(move |shard| async move {
+            let arrival = Arrival {
+                socket: Socket::Elsewhere,
+                origin: shard.id,
+                identity: Identity {
+                    session: SessionId(9),
+                    cid: Cid(9),
+                    peer: ([127, 0, 0, 1], 9).into(),
+                    uid: "alice".into(),
+                    rights: Rights::CLIENT,
+                    permit: None,
+                    transport: Transport::Tcp,
+                },
+                channel: channel.into(),
+                join: run(channel, text).bytes().clone(),
+                is_silent: false,
+                resync: None,
+                resume: None,
+                is_introduced: false,
+                gateway: None,
+                early: Early::default(),
+            };
+            shard.seat(arrival);
+        });
+    }
+
+    /// Returns the memory of all runs that are held, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.run(|shard| async move { held_bytes(&shard) })
+    }
+
+    /// Returns what is counted on the shard.
+    pub(super) fn stats(&self) -> &ShardStats {
+        &self.common.stats[0]
+    }
+
+    /// Returns the number of messages that were put back at the start.
+    pub(super) fn restored_messages(&self) -> u64 {
+        self.run(|_| async {});
+        let info = self.common.store.as_ref().unwrap();
+        info.messages.load(Ordering::Relaxed)
     }
 
     /// Reads what follows a position. Returns the epoch, the texts, and whether nothing is missing.
