@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::protocol::{BodyError, Cid, FrameHeader, HEADER_LEN, Message, Position};
+use crate::protocol::{
+    BodyError, Cid, FrameHeader, HEADER_LEN, Message, Position, take_extensions,
+};
 
 /// A message as it was received, in one checked frame.
 ///
@@ -22,7 +24,8 @@ pub struct Received {
 }
 
 impl Received {
-    /// Checks the body of a whole frame.
+    /// Checks the body of a whole frame. What its sender has asked of the server is left out: servers that do not know
+    /// extensions pass it on.
     pub(super) fn new(frame: Bytes) -> Result<Self, (Bytes, BodyError)> {
         match Message::decode(&frame[HEADER_LEN..]) {
             Ok(message) => Ok(Self {
@@ -32,7 +35,10 @@ impl Received {
                 frame,
                 position: None,
             }),
-            Err(error) => Err((frame, error)),
+            Err(error) => match without_extensions(&frame) {
+                Some(plain) => Self::new(plain),
+                None => Err((frame, error)),
+            },
         }
     }
 
@@ -115,8 +121,49 @@ impl fmt::Debug for Received {
     }
 }
 
+/// Returns a frame without its extensions; `None` if it has none.
+fn without_extensions(frame: &[u8]) -> Option<Bytes> {
+    let (Cow::Owned(body), _) = take_extensions(&frame[HEADER_LEN..]).ok()? else {
+        return None;
+    };
+    let header = FrameHeader::decode(frame).ok()??;
+    let body_len = body.len();
+    let header = FrameHeader { body_len, ..header }.encode();
+    Some([&header[..], &body].concat().into())
+}
+
 /// Returns the range of `part` in `whole`, of which it is a slice.
 fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     start..start + part.len()
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+mod tests {
+    use super::*;
+    use crate::protocol::{JoinExtensions, Key, ResumeRequest, encode_join};
+
+    #[test]
+    fn what_a_sender_has_asked_of_its_server_is_left_out() {
+        let message = Message {
+            uid: "alice",
+            channel: "room",
+            message: b"hello",
+        };
+        let extensions = JoinExtensions::from(ResumeRequest::default());
+        let frame = encode_join(Cid(7), Key(8), &message, &extensions).unwrap();
+        let received = Received::new(frame.into()).unwrap();
+        assert_eq!((received.uid(), received.channel()), ("alice", "room"));
+        assert_eq!((&*received.text(), received.cid()), ("hello", Some(Cid(7))));
+        assert!(
+            take_extensions(&received.frame()[HEADER_LEN..])
+                .unwrap()
+                .1
+                .is_empty()
+        );
+    }
 }
