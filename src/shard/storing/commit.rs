@@ -217,13 +217,17 @@ impl Shard {
         });
     }
 
-    /// Waits until all runs are on disk that are held now, at most for so long.
-    pub(in crate::shard) async fn all_on_disk(&self, limit: Duration) {
+    /// Returns what tells of each room in which something is held when that is on disk.
+    fn turns_of_all(&self) -> Vec<oneshot::Receiver<()>> {
         let mut registry = self.registry.borrow_mut();
         let rooms = 0..registry.rooms_end();
         let turns = rooms.filter_map(|at| registry.room(at)?.turn());
-        let turns: Vec<_> = turns.collect();
-        drop(registry);
+        turns.collect()
+    }
+
+    /// Waits until all runs are on disk that are held now, at most for so long.
+    pub(in crate::shard) async fn all_on_disk(&self, limit: Duration) {
+        let turns = self.turns_of_all();
         // What is not on disk then is waited for at the end.
         let _ = timeout(limit, async {
             for turn in turns {

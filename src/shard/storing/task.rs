@@ -252,6 +252,13 @@ impl Shard {
 
     /// Notes what the store has now, and commits what was held until it has.
     async fn note_saved(self: &Rc<Self>, outgoing: Outgoing) {
+        for channel in self.note_in_rooms(outgoing) {
+            self.commit_held(channel).await;
+        }
+    }
+
+    /// Notes what the store has now. Returns the channels in which something was held until it has.
+    fn note_in_rooms(&self, outgoing: Outgoing) -> Vec<ChannelId> {
         let mut registry = self.registry.borrow_mut();
         let mut holding = Vec::new();
         for handed_over in outgoing.channels {
@@ -268,10 +275,7 @@ impl Shard {
                 holding.push(handed_over.channel);
             }
         }
-        drop(registry);
-        for channel in holding {
-            self.commit_held(channel).await;
-        }
+        holding
     }
 
     /// Marks again what the store has not written.
