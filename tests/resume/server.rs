@@ -63,6 +63,7 @@ impl Launch {
         let mut process = self.spawn();
         let stdin = process.stdin.take().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut why = "the server has ended at its start".to_owned();
         while let Some(line) = stdout.next() {
             let line = line.unwrap();
             if line == LISTENS {
@@ -72,11 +73,12 @@ impl Launch {
                     stdout,
                 });
             }
-            if let Some(why) = line.strip_prefix(FAILED) {
-                return Err(format!("the server does not start: {why}"));
+            if let Some(reason) = line.strip_prefix(FAILED) {
+                why = format!("the server does not start: {reason}");
             }
         }
-        Err("the server has ended at its start".to_owned())
+        process.wait().unwrap();
+        Err(why)
     }
 
     /// Starts a server in a process of its own, and kills it soon, however far it has come. Blocks.
