@@ -51,7 +51,7 @@ impl OnDisk {
 }
 
 /// Returns the offset of the first message of a run.
-fn start(run: &StoredRun) -> u64 {
+pub(super) fn start(run: &StoredRun) -> u64 {
     (run.end + 1).saturating_sub(run.messages.into())
 }
 
@@ -87,10 +87,13 @@ impl Contents {
         let stays = |run: &&RunOnDisk| run.end < begin && run.end >= saved.first;
         let mut last = on_disk.and_then(|known| known.runs.iter().rev().find(stays).map(|r| r.end));
         for run in runs {
-            if last.is_some_and(|last| last + 1 != start(run)) {
-                return Err("its offsets have a gap");
+            match last {
+                Some(last) if last + 1 != start(run) => return Err("its offsets have a gap"),
+                None if start(run) > saved.first.max(1) => {
+                    return Err("its first messages are missing");
+                }
+                _ => last = Some(run.end),
             }
-            last = Some(run.end);
         }
         match last {
             Some(last) if last != saved.state.newest => {
@@ -115,6 +118,30 @@ impl Contents {
             }
             Change::Forget(channel) => self.forget(channel, engine, writes),
         }
+    }
+
+    /// Appends what is to be written for what a change deletes, and leaves what it adds for later.
+    pub(super) fn shrink(
+        &mut self,
+        change: &Change,
+        engine: &dyn Engine,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), EngineError> {
+        let saved = match change {
+            Change::Save(saved) => saved,
+            Change::Forget(channel) => return self.forget(*channel, engine, writes),
+        };
+        let channel = saved.state.key;
+        let Some(on_disk) = self.0.get_mut(&channel) else {
+            return Ok(());
+        };
+        let first = saved.first.min(on_disk.record.state.newest + 1);
+        if first > on_disk.record.first {
+            on_disk.record.first = first;
+            on_disk.delete_until(channel, first, writes);
+            writes.push(on_disk.record_write());
+        }
+        Ok(())
     }
 
     fn save(&mut self, saved: SavedChannel, writes: &mut Vec<Write>) {
@@ -145,12 +172,7 @@ impl Contents {
             on_disk.runs.pop_back();
             on_disk.delete_run(channel, run, writes);
         }
-        while let Some(&run) = on_disk.runs.front()
-            && run.end < first
-        {
-            on_disk.runs.pop_front();
-            on_disk.delete_run(channel, run, writes);
-        }
+        on_disk.delete_until(channel, first, writes);
         for run in runs {
             on_disk.add_run(channel, &run, writes);
         }
@@ -221,6 +243,16 @@ impl OnDisk {
             key,
             value: Some(value),
         });
+    }
+
+    /// Deletes the runs that end before message `first`.
+    fn delete_until(&mut self, channel: ChannelKey, first: u64, writes: &mut Vec<Write>) {
+        while let Some(&run) = self.runs.front()
+            && run.end < first
+        {
+            self.runs.pop_front();
+            self.delete_run(channel, run, writes);
+        }
     }
 
     /// Counts a run that was taken out.

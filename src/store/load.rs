@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::batch::{ChannelKey, LoadedChannel, StoredPublisher, StoredRun};
-use super::contents::{Contents, OnDisk, RunOnDisk};
+use super::contents::{Contents, OnDisk, RunOnDisk, start};
 use super::engine::{Engine, EngineError, Table};
 use super::record::{
     BadRecord, COMMIT, ChannelRecord, PublisherRecord, SECRET, decode_number, decode_run,
@@ -194,10 +194,17 @@ impl Reader<'_> {
                     .add(|| format!("channel {name:?}: the run up to message {end}: {error}"));
             }
         };
-        if let Some(last) = channel.runs.back().map(|last| last.end)
-            && last + u64::from(run.messages) != end
-        {
-            faults.add(|| format!("channel {name:?}: a gap between messages {last} and {end}"));
+        let (begin, first) = (start(&run), channel.record.first);
+        match channel.runs.back().map(|last| last.end) {
+            Some(last) if last + 1 != begin => {
+                faults.add(|| format!("channel {name:?}: a gap between messages {last} and {end}"));
+            }
+            None if begin > first.max(1) => {
+                faults.add(|| {
+                    format!("channel {name:?}: it begins with message {begin}, not {first}")
+                });
+            }
+            _ => (),
         }
         let len = run.run.bytes().len() as u64;
         channel.runs.push_back(RunOnDisk { end, len });

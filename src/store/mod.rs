@@ -54,5 +54,11 @@ pub(crate) use status::StoreStatus;
 
 /// Why a batch was not written.
 #[derive(Clone, Debug, Error)]
-#[error("cannot write to the store: {0}")]
-pub(crate) struct StoreError(pub(crate) Arc<str>);
+pub(crate) enum StoreError {
+    /// The store cannot write, and nothing is wrong with the batch.
+    #[error("cannot write to the store: {0}")]
+    Failed(Arc<str>),
+    /// The batch does not fit to what the store has: its channels are to be handed over as a whole.
+    #[error("the store does not take a batch: {0}")]
+    Refused(&'static str),
+}

@@ -1,7 +1,7 @@
 //! Opens a store at the start of a server.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -337,16 +337,19 @@ struct Choice {
 impl Choice {
     /// Chooses the channels that `keep` returns `true` for, newest first, until `budget` bytes are used up.
     fn of(survey: &Survey, budget: u64, keep: &dyn Fn(&str) -> bool) -> Self {
+        // Of two with one name the later one goes on: the other was closed before. They come in the order of their keys.
+        let channels = survey.channels.iter();
+        let latest: HashMap<_, _> = channels
+            .map(|record| (&record.state.name, record.state.key))
+            .collect();
         let mut records: Vec<_> = survey.channels.iter().collect();
-        // Of two with one name the later one goes on: the other was closed before.
         records.sort_by_key(|record| Reverse((record.newest_at, record.state.key)));
         let mut choice = Self::default();
-        let mut names = HashSet::new();
         let mut left = budget;
         for record in records {
             let (key, name) = (record.state.key, &record.state.name);
             let cost = record.bytes + record.runs * RUN_COST;
-            if !keep(name) || !names.insert(name) {
+            if !keep(name) || latest.get(name) != Some(&key) {
                 choice.unwanted += 1;
                 choice.forgotten.push(key);
             } else if cost > left {

@@ -151,12 +151,14 @@ impl Writer {
     /// Writes batches in one commit, and tells whose they are.
     fn write(&mut self, batches: Vec<Batch>) {
         let begun = Instant::now();
-        if let Err(error) = self.prepare() {
-            return self.fail(batches.into_iter().map(|batch| batch.done), &error);
+        match self.prepare().and_then(|()| self.too_large()) {
+            Ok(None) => (),
+            Ok(Some(error)) => return self.shrink(batches, &error),
+            Err(error) => return self.fail(batches.into_iter().map(|batch| batch.done), &error),
         }
         let (mut writes, mut waiting) = (Vec::new(), Vec::new());
         let (mut runs, mut bytes) = (0, 0);
-        let mut failure = None;
+        let (mut failure, mut refused) = (None, Vec::new());
         for batch in batches {
             let (batch_runs, batch_bytes) = (batch.runs(), batch.bytes());
             match self.apply(batch.changes, &mut writes) {
@@ -168,7 +170,7 @@ impl Writer {
                 Err(Refused::Batch(reason)) => {
                     error!(reason, "a batch for the store is refused");
                     self.status.failed_batches.add(1);
-                    let _ = batch.done.send(Err(StoreError(reason.into())));
+                    refused.push((batch.done, reason));
                 }
                 Err(Refused::All(error)) => {
                     waiting.push(batch.done);
@@ -180,17 +182,45 @@ impl Writer {
         if let Err(error) = result {
             // What is on disk now is known only when the database is opened again.
             self.engine = None;
+            let refused = refused.into_iter().map(|(done, _)| done);
+            waiting.extend(refused);
             return self.fail(waiting.into_iter(), &error);
         }
         self.status.commit_time.observe(begun.elapsed());
         self.status.batches.add(waiting.len() as u64);
         self.status.runs.add(runs as u64);
         self.status.bytes.add(bytes as u64);
-        self.recover();
+        match refused.last() {
+            Some((_, reason)) => {
+                let reason = format!("it does not take what a shard hands over: {reason}");
+                self.status.fail(&reason.into());
+            }
+            None => self.recover(),
+        }
         for done in waiting {
             // A shard that has ended does not wait any more.
             let _ = done.send(Ok(()));
         }
+        for (done, reason) in refused {
+            let _ = done.send(Err(StoreError::Refused(reason)));
+        }
+    }
+
+    /// Writes only what goes, so that a store that is too large becomes smaller, and has all the rest come again.
+    fn shrink(&mut self, batches: Vec<Batch>, too_large: &EngineError) {
+        let mut writes = Vec::new();
+        let mut result = Ok(());
+        if let Some(engine) = self.engine.as_deref() {
+            let contents = &mut self.contents;
+            let mut changes = batches.iter().flat_map(|batch| &batch.changes);
+            result = changes.try_for_each(|change| contents.shrink(change, engine, &mut writes));
+        }
+        let result = result.and_then(|()| self.commit(writes));
+        if result.is_err() {
+            self.engine = None;
+        }
+        let error = result.as_ref().err().unwrap_or(too_large);
+        self.fail(batches.into_iter().map(|batch| batch.done), error);
     }
 
     /// Checks a batch, and applies it if it is right.
@@ -232,7 +262,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that there is a database, and space for more.
+    /// Makes sure that there is a database, and space on its disk.
     fn prepare(&mut self) -> Result<(), EngineError> {
         if self.engine.is_none() {
             let engine = (self.reopen)(self.commit)?;
@@ -247,33 +277,41 @@ impl Writer {
             self.engine = Some(engine);
         }
         let engine = self.engine.as_mut().ok_or_else(closed)?;
-        let DiskLimits {
-            max_bytes,
-            min_free,
-        } = self.limits;
+        let min_free = self.limits.min_free;
         if engine.free_space()? < min_free {
             let text = format!("less than {min_free} bytes are free on its disk");
             return Err(EngineError::System(text));
         }
+        Ok(())
+    }
+
+    /// Measures the database now and then. Returns the error for what is written while it is too large.
+    fn too_large(&mut self) -> Result<Option<EngineError>, EngineError> {
+        let engine = self.engine.as_mut().ok_or_else(closed)?;
+        let max_bytes = self.limits.max_bytes;
         let is_due = |at: Option<Instant>, every| at.is_none_or(|at| at.elapsed() >= every);
         let is_over = |bytes| max_bytes.is_some_and(|most| bytes > most);
         let schedule = &mut self.schedule;
         if is_due(schedule.measured, MEASURE) {
             schedule.measured = Some(Instant::now());
-            let mut space = engine.disk_space()?;
-            if is_over(space) && is_due(schedule.compacted, COMPACT) {
-                engine.compact()?;
-                schedule.compacted = Some(Instant::now());
-                space = engine.disk_space()?;
-            }
+            let space = engine.disk_space()?;
             self.status.disk_space.set(space);
+            if is_over(space) && is_due(schedule.compacted, COMPACT) {
+                schedule.compacted = Some(Instant::now());
+                if let Err(error) = engine.compact() {
+                    self.engine = None;
+                    return Err(error);
+                }
+                let space = engine.disk_space()?;
+                self.status.disk_space.set(space);
+            }
         }
-        match max_bytes {
-            Some(most) if is_over(self.status.disk_space.get()) => Err(EngineError::System(
-                format!("it takes more than {most} bytes on disk"),
-            )),
-            _ => Ok(()),
-        }
+        let most = max_bytes.filter(|_| is_over(self.status.disk_space.get()));
+        Ok(
+            most.map(|most| {
+                EngineError::System(format!("it takes more than {most} bytes on disk"))
+            }),
+        )
     }
 
     /// Tells those who wait that nothing was written, and lets some time pass until the next try.
@@ -295,7 +333,7 @@ impl Writer {
         self.schedule.retry = Some(Instant::now() + pause);
         self.status.failed_batches.add(waiting.len() as u64);
         for done in waiting {
-            let _ = done.send(Err(StoreError(reason.clone())));
+            let _ = done.send(Err(StoreError::Failed(reason.clone())));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::shard::ids::ChannelId;
 use crate::shard::room::Room;
 use crate::shard::{BrokerPhase, Shard, turn};
 use crate::store::{
-    Batch, Change, ChannelKey, ChannelState, SavedChannel, StoredPublisher, StoredRun,
+    Batch, Change, ChannelKey, ChannelState, SavedChannel, StoreError, StoredPublisher, StoredRun,
 };
 
 /// Bytes of frames from which on a batch takes no further channel.
@@ -55,6 +55,8 @@ struct Outgoing {
 enum Unwritten {
     /// The store has said so, or takes none.
     Failed,
+    /// It does not fit to what the store has.
+    Refused,
     /// The broker stops, and has waited long enough.
     TooLate,
 }
@@ -77,7 +79,7 @@ impl Shard {
                     pause = *RETRY.start();
                     begun + store.sync.interval()
                 }
-                Err(Unwritten::Failed) => {
+                Err(Unwritten::Failed | Unwritten::Refused) => {
                     let next = Instant::now() + pause.max(store.sync.interval());
                     pause = (2 * pause).min(*RETRY.end());
                     next
@@ -102,7 +104,8 @@ impl Shard {
         loop {
             match self.save_all(store).await {
                 Ok(()) => return self.common.saved(true),
-                Err(Unwritten::Failed) if Instant::now() < deadline => {
+                Err(Unwritten::TooLate) => return self.lose_rest(),
+                Err(_) if Instant::now() < deadline => {
                     sleep_until(deadline.min(Instant::now() + *RETRY.start())).await;
                 }
                 Err(_) => return self.lose_rest(),
@@ -147,7 +150,8 @@ impl Shard {
             Ok(()) => tokio::select! {
                 answer = answer => match answer {
                     Ok(Ok(())) => Ok(()),
-                    Ok(Err(_)) | Err(_) => Err(Unwritten::Failed),
+                    Ok(Err(StoreError::Refused(_))) => Err(Unwritten::Refused),
+                    Ok(Err(StoreError::Failed(_))) | Err(_) => Err(Unwritten::Failed),
                 },
                 () = self.too_late(store) => Err(Unwritten::TooLate),
                 never = self.refuse_overdue_forever(store, &outgoing) => match never {},
@@ -160,8 +164,11 @@ impl Shard {
                 self.store_works(store, true);
                 self.note_saved(outgoing).await;
             }
-            Err(_) => {
+            Err(why) => {
                 self.refuse_overdue(store, &outgoing);
+                if why == Unwritten::Refused {
+                    self.begin_anew(&outgoing);
+                }
                 store.unsaved.since.set(since);
                 self.take_back(store, outgoing);
                 self.store_works(store, false);
@@ -276,6 +283,18 @@ impl Shard {
             }
         }
         holding
+    }
+
+    /// Has channels handed over as a whole: what the store has of them is not what it was thought to have.
+    fn begin_anew(&self, outgoing: &Outgoing) {
+        let mut registry = self.registry.borrow_mut();
+        for handed_over in &outgoing.channels {
+            let room = registry.room_of(handed_over.channel);
+            let stored = room.and_then(|room| room.stored.as_mut());
+            if let Some(stored) = stored.filter(|stored| stored.key == handed_over.key) {
+                stored.saved = 0;
+            }
+        }
     }
 
     /// Marks again what the store has not written.

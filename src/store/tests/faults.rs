@@ -11,12 +11,17 @@ use crate::store::marker::Marker;
 use crate::store::record::{COMMIT, SECRET, encode_number, encode_secret};
 use crate::store::writer::{DiskLimits, Schedule, Writer};
 
+/// Most bytes that the store may take.
+const LARGEST: u64 = 1000;
+
 /// What is wrong with a disk.
 #[derive(Debug, Default)]
 struct Faults {
     commit_fails: AtomicBool,
     sync_fails: AtomicBool,
     is_full: AtomicBool,
+    is_too_large: AtomicBool,
+    compacting_fails: AtomicBool,
     hangs: AtomicBool,
     /// Set once a commit has come upon that.
     is_hanging: AtomicBool,
@@ -74,7 +79,11 @@ impl Engine for Faulty {
     }
 
     fn disk_space(&self) -> Result<u64, EngineError> {
-        self.inner.disk_space()
+        Ok(if is_set(&self.faults.is_too_large) {
+            LARGEST + 1
+        } else {
+            LARGEST
+        })
     }
 
     fn free_space(&self) -> Result<u64, EngineError> {
@@ -82,6 +91,9 @@ impl Engine for Faulty {
     }
 
     fn compact(&mut self) -> Result<(), EngineError> {
+        if is_set(&self.faults.compacting_fails) {
+            return Err(failed());
+        }
         self.inner.compact()
     }
 }
@@ -116,7 +128,7 @@ fn start(dir: &Path, faults: &Arc<Faults>) -> StoreHandle {
         commit: 1,
         sync: StoreSync::Batch,
         limits: DiskLimits {
-            max_bytes: None,
+            max_bytes: Some(LARGEST),
             min_free: 50,
         },
         status: handle.status().clone(),
@@ -204,4 +216,70 @@ fn a_disk_that_hangs_holds_nobody_up_who_hands_over() {
         answer.blocking_recv().unwrap().expect("it is written");
     }
     assert!(store.status().commits.get() <= 3);
+}
+
+#[test]
+fn a_store_that_is_too_large_takes_what_is_deleted() {
+    for compacting_fails in [false, true] {
+        let faults = Arc::new(Faults::default());
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = start(dir.path(), &faults);
+        let mut room = TestChannel::new(&store, "room");
+        let mut closed = TestChannel::new(&store, "closed");
+        let (old, of_closed) = (room.publish(2, 10), closed.publish(1, 10));
+        write(
+            &store,
+            vec![room.save(vec![old]), closed.save(vec![of_closed])],
+        )
+        .expect("written");
+        faults.is_too_large.store(true, Ordering::SeqCst);
+        faults
+            .compacting_fails
+            .store(compacting_fails, Ordering::SeqCst);
+        // Space is measured now and then.
+        let mut last = room.publish(1, 10);
+        while write(&store, vec![room.save(vec![last.clone()])]).is_ok() {
+            last = room.publish(1, 10);
+        }
+        if compacting_fails {
+            let reason = store.status().failure().expect("it is told").reason;
+            assert!(reason.contains("broken"), "{reason}");
+        }
+        // All older messages go with the next batch, which is not written either.
+        room.first = room.state.newest;
+        let next = vec![room.save(vec![last.clone()]), closed.forget()];
+        write(&store, next).expect_err("it is too large");
+        let reason = store.status().failure().expect("it is told").reason;
+        assert!(reason.contains("more than 1000 bytes"), "{reason}");
+        store.close();
+        drop(store);
+        let (store, loaded) = open_all(dir.path(), &settings(StoreSync::Batch));
+        assert_eq!(names(&loaded), ["room"]);
+        assert!(loaded.channels[0].runs.is_empty(), "what was deleted went");
+        write(&store, vec![room.save(vec![last])]).expect("it goes on");
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused_alone_and_told() {
+    let faults = Arc::new(Faults::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(dir.path(), &faults);
+    let mut room = TestChannel::new(&store, "room");
+    let first = room.publish(2, 10);
+    let second = room.publish(2, 10);
+    // Without a run before it, and after one that ends too early.
+    for (kept, runs) in [(1, vec![second.clone()]), (3, vec![first.clone()])] {
+        room.first = kept;
+        let refused = write(&store, vec![room.save(runs)]);
+        assert!(
+            matches!(refused, Err(StoreError::Refused(_))),
+            "{refused:?}"
+        );
+        let reason = store.status().failure().expect("it is told").reason;
+        assert!(reason.contains("message"), "{reason}");
+    }
+    room.first = 1;
+    write(&store, vec![room.save(vec![first, second])]).expect("as a whole it fits");
+    assert!(store.status().failure().is_none());
 }

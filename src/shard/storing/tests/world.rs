@@ -308,7 +308,7 @@ impl World {
     /// Refuses a batch. Returns what it had.
     pub(super) fn refuse_batch(batch: Batch) -> Vec<String> {
         let described = describe(&batch);
-        let _ = batch.done.send(Err(StoreError("full".into())));
+        let _ = batch.done.send(Err(StoreError::Failed("full".into())));
         described
     }
 
@@ -316,7 +316,7 @@ impl World {
     pub(super) fn refuse_all(&self) {
         while !self.thread.is_finished() {
             if let Some(batch) = self.writer.next() {
-                let _ = batch.done.send(Err(StoreError("full".into())));
+                let _ = batch.done.send(Err(StoreError::Failed("full".into())));
             }
             thread::sleep(Duration::from_millis(1));
         }
