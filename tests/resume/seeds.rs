@@ -54,6 +54,12 @@ fn slow_on_disk() {
     run_seeds(Theme::Slow, Storage::Disk);
 }
 
+#[test]
+#[cfg(feature = "store")]
+fn forgetful_on_disk() {
+    run_seeds(Theme::Forgetful, Storage::Disk);
+}
+
 fn run_seeds(theme: Theme, storage: Storage) {
     let always = match storage {
         Storage::Memory => ALWAYS,
