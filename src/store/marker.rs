@@ -78,6 +78,7 @@ impl Marker {
     /// # Errors
     ///
     /// When the file cannot be opened or read.
+    #[cfg(any(feature = "cli", test))]
     pub(super) fn peek(dir: &Path) -> io::Result<Option<(File, Found)>> {
         let file = File::open(dir.join(NAME))?;
         match file.try_lock_shared() {

@@ -296,6 +296,7 @@ impl Place {
     }
 
     /// Returns the error of a directory without a store.
+    #[cfg(feature = "cli")]
     pub(super) fn none(&self, error: &io::Error) -> OpenStoreError {
         if error.kind() == io::ErrorKind::NotFound {
             return OpenStoreError::System {
