@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
+use tracing::Level;
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::prelude::*;
@@ -22,6 +23,9 @@ use crate::config::{LogFormat, LogSettings};
 
 /// Longest time that the end of the program waits for log lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Crates whose lines at level `info` tell what the store tells in fewer words.
+const DATABASE: [&str; 2] = ["fjall", "lsm_tree"];
 
 /// The way out for everything that the server says.
 #[derive(Clone, Debug)]
@@ -93,7 +97,15 @@ impl Log {
     ///
     /// When the level cannot be parsed.
     pub(super) fn filter(settings: &LogSettings) -> Result<Targets, ParseError> {
-        settings.level.parse()
+        let mut filter: Targets = settings.level.parse()?;
+        for target in DATABASE {
+            if filter.would_enable(target, &Level::INFO)
+                && !filter.would_enable(target, &Level::DEBUG)
+            {
+                filter = filter.with_target(target, Level::WARN);
+            }
+        }
+        Ok(filter)
     }
 
     /// Changes what is let through.
@@ -220,6 +232,25 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_database_says_of_itself_is_left_out_unless_it_is_asked_for() {
+        for (level, info, warn) in [
+            ("info", false, true),
+            ("error", false, false),
+            ("debug", true, true),
+            ("warn,fjall=debug", true, true),
+        ] {
+            let settings = LogSettings {
+                level: level.to_owned(),
+                ..LogSettings::default()
+            };
+            let filter = Log::filter(&settings).unwrap();
+            let shown =
+                [Level::INFO, Level::WARN].map(|level| filter.would_enable("fjall::db", &level));
+            assert_eq!(shown, [info, warn], "{level}");
+        }
+    }
 
     #[test]
     fn in_json_every_line_is_an_object_whatever_is_in_it() {
