@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -22,6 +23,10 @@ pub(crate) struct Loaded {
     pub(crate) too_many: usize,
 }
 
+/// Longest time that the end of the writer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two looks at whether it has ended.
+const LOOK: Duration = Duration::from_millis(2);
 /// Most batches that wait for the writer. A shard hands over one at a time.
 const QUEUE: usize = 1024;
 
@@ -92,19 +97,31 @@ impl StoreHandle {
     }
 
     /// Writes what waits, and records that nothing is missing if all of that is written: to be called when every shard has
-    /// handed over everything. Blocks until that is on disk, and returns `true` if it is. What is handed over later comes back.
+    /// handed over everything. Blocks until that is on disk, for 30 s at most, and returns
+    /// `true` if it is. What is handed over later comes back.
     pub(crate) fn close(&self) -> bool {
         self.end(Command::Close)
     }
 
-    /// Has the writer end, and waits for it. Returns `true` if everything is on disk, which it is at the first time only.
+    /// Has the writer end, and waits for it, but not for ever: a disk may hang. Returns `true` if everything is on disk,
+    /// which it is at the first time only.
     fn end(&self, command: Command) -> bool {
         let writer = self.writer.lock();
         let Some(writer) = writer.unwrap_or_else(PoisonError::into_inner).take() else {
             return false;
         };
-        // It fails when the writer has ended by itself, which it never does.
-        let _ = self.commands.send(command);
+        let deadline = Instant::now() + PATIENCE;
+        // It fails when the disk hangs, too: then the writer never comes to it.
+        let _ = self.commands.send_timeout(command, PATIENCE);
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                tracing::error!(
+                    "the disk of the store does not answer: the server ends without it"
+                );
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
         writer.join().unwrap_or(false)
     }
 }
