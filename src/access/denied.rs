@@ -49,9 +49,9 @@ pub(crate) enum Denied {
     /// What the client has proved does not let it do this.
     #[error("{holder} has no {} for uid {uid} and channel {channel}", right_named(*.right))]
     NoRight {
-        /// What it lacks; empty if it has no right at all.
+        /// The rights that are missing; empty if the session has none at all.
         right: Permissions,
-        /// What it has proved.
+        /// Name of the key or token that the client has shown.
         holder: String,
         /// The uid.
         uid: String,

@@ -80,7 +80,7 @@ pub(crate) struct Access {
 /// What a client has shown for its join.
 struct Shown {
     entry: Entry,
-    /// What it has proved by that.
+    /// The key or token that the client is known by; `None` if it has shown none that counts.
     grant: Option<Arc<Grant>>,
     /// The reason for which what it has shown does not count, if there is one to tell.
     fault: Option<Denied>,

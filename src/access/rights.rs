@@ -17,13 +17,13 @@ pub(crate) struct Rights {
     pub(super) entry: Entry,
     /// Names that its frames must carry.
     pub(super) names: NameCheck,
-    /// What it may do.
+    /// The actions that the session is permitted.
     pub(super) permissions: Permissions,
     /// Set if the keys in its frames are not for other members.
     pub(super) hides_keys: bool,
     /// Slow-member policy that replaces the channel's for it.
     pub(crate) slow_policy: Option<SlowPolicy>,
-    /// What its client has proved; `None` if nothing had to be proved.
+    /// The key or token that the client has shown; `None` if nothing had to be proved.
     pub(super) grant: Option<Arc<Grant>>,
 }
 

@@ -13,7 +13,7 @@ pub struct AccessRule {
     pub uid: NamePattern,
     /// The channels that it is for.
     pub channel: NamePattern,
-    /// What it permits.
+    /// The actions that are permitted to those whom the rule fits.
     pub allow: Permissions,
 }
 

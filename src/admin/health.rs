@@ -1,4 +1,4 @@
-//! Whether the server works, and whether it should get new clients.
+//! The answers to "does the server work at all?" and "should it get new clients?".
 
 use bytes::Bytes;
 use http::{Response, StatusCode};

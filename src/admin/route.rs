@@ -19,9 +19,9 @@ use crate::websocket::HttpRequest;
 /// A resource of the admin listener.
 #[derive(Clone, Debug)]
 enum Resource<'a> {
-    /// Whether the server works at all.
+    /// The answer to "does the server work at all?".
     Health,
-    /// Whether it should get new clients.
+    /// The answer to "should the server get new clients?".
     Readiness,
     /// Counters for Prometheus.
     Metrics,

@@ -54,7 +54,7 @@ pub(super) struct Changeable {
     /// Number of listeners that there have been.
     given: u64,
     tls: Option<Arc<ServerTls>>,
-    /// The same for others, who must not wait for a reload.
+    /// The open listeners, for those who must not wait for a reload.
     directory: Arc<ListenerDirectory>,
     watch: Option<CertificateWatch>,
     /// Tell each shard, by its index.

@@ -13,7 +13,7 @@ use crate::protocol::{NOTICE_MAGIC, Notice, Position, frame_len, frames, is_pres
 /// it. Two encodings are equal if they are the same `static`.
 #[derive(Debug)]
 pub struct Encoding {
-    /// The same for members that are sent notices only. Without it they are sent nothing.
+    /// The encoding for members that are sent notices only. Without it such members are sent nothing.
     #[cfg_attr(
         not(feature = "server"),
         allow(

@@ -22,7 +22,7 @@ pub struct PastEpoch {
 /// What a store keeps of a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavedPublisher {
-    /// What it has published.
+    /// The messages of the publisher that have their place.
     pub published: Published,
     /// When it last published or left; `None` while it has a session.
     pub at: Option<Instant>,

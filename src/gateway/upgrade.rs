@@ -14,7 +14,7 @@ use crate::websocket::{HttpRequest, Offer, Subprotocol};
 /// The facts about a client that its request for an upgrade has told.
 #[derive(Debug)]
 pub(super) struct UpgradeTerms {
-    /// What it has proved.
+    /// The key or token that the request has shown.
     pub(super) proof: RequestProof,
     /// The subprotocol that is spoken.
     pub(super) subprotocol: Subprotocol,

@@ -94,7 +94,7 @@ pub(crate) struct Session {
     pub(super) joined_at: Instant,
     /// `true` if it has named its publisher.
     pub(super) has_publisher: bool,
-    /// What it publishes.
+    /// Counts what the session publishes.
     pub(super) traffic: Traffic,
 }
 

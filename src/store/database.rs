@@ -26,9 +26,9 @@ const VALUE_FILE: u64 = 16 << 20;
 /// The writer waits while so many parts of a table wait to be written to disk. At twice as many the database itself
 /// would wait, without an end if what writes them has failed.
 const WAITING: usize = 2;
-/// The same for parts that wait to be merged: the database would wait at 20.
+/// The writer waits while so many parts of a table wait to be merged. The database itself would wait at 20.
 const UNMERGED: usize = 16;
-/// How long the writer waits for that.
+/// Longest time that the writer waits for the database to keep up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two looks at that.
 const LOOK: Duration = Duration::from_millis(5);

@@ -36,7 +36,7 @@ impl Table {
 pub(super) struct Write {
     pub(super) table: Table,
     pub(super) key: Bytes,
-    /// What it becomes; `None` if it goes.
+    /// The new value; `None` deletes the key.
     pub(super) value: Option<Bytes>,
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum TokenError {
     Claim {
         /// Its name.
         claim: &'static str,
-        /// What it has to be.
+        /// The kind of value that the claim must have.
         expected: &'static str,
     },
     /// A claim is there twice, or something is no claim at all.

@@ -22,7 +22,7 @@ pub(in crate::admin) struct ShardView {
     busy: Option<f64>,
     /// Share of the last second in which it could have run and had no processor.
     waiting: Option<f64>,
-    /// What it did in the last seconds, most of it first.
+    /// The tasks that the shard ran in the last seconds, the most frequent first.
     tasks: Vec<TaskView>,
     sessions: u64,
     stalled: u64,

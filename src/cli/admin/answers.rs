@@ -111,7 +111,7 @@ pub(in crate::cli) struct Shard {
     pub(in crate::cli) busy: Option<f64>,
     /// Share of the last second in which it had none, and could have run.
     pub(in crate::cli) waiting: Option<f64>,
-    /// What it did in the last seconds, most of it first.
+    /// The tasks that the shard ran in the last seconds, the most frequent first.
     pub(in crate::cli) tasks: Vec<TaskShare>,
     /// How late its timers were, in microseconds.
     pub(in crate::cli) loop_delay_us: u64,

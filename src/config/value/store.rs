@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kind::{Description, ValueKind};
 use super::number::Time;
 use super::raw::{RawValue, quoted};
+use super::text::FilePath;
 use crate::settings::StoreSync;
 
 /// The path of a directory.
@@ -15,12 +16,11 @@ impl ValueKind for DirectoryPath {
     type Value = PathBuf;
 
     fn read(&self, raw: &RawValue<'_>) -> Option<PathBuf> {
-        let text = raw.text().filter(|text| !text.is_empty())?;
-        Some(text.into())
+        FilePath.read(raw)
     }
 
     fn write(&self, value: &PathBuf) -> String {
-        quoted(value.display())
+        FilePath.write(value)
     }
 
     fn describe(&self) -> Description {
