@@ -13,6 +13,7 @@ use core_affinity::CoreId;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use super::backlog::MailboxMeters;
 use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
@@ -29,7 +30,7 @@ use super::sampler::StalledMembers;
 use super::storing::{OpenStore, RestoredStore};
 use super::turn::Lane;
 use super::wake::Wake;
-use super::{BrokerPhase, Common, MailboxMeters, Shard};
+use super::{BrokerPhase, Common, Shard};
 use crate::settings::Settings;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
