@@ -37,10 +37,16 @@ mod config;
 mod escape;
 #[cfg(feature = "server")]
 mod gateway;
+#[cfg(feature = "fleet")]
+#[expect(dead_code, reason = "nodes are being built on it")]
+mod log;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
 mod network;
+#[cfg(feature = "fleet")]
+#[expect(dead_code, reason = "nodes are being built on it")]
+mod order;
 #[cfg(feature = "server")]
 mod peer;
 pub mod protocol;
