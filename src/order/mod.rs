@@ -98,7 +98,7 @@ pub(crate) struct Section {
     pub(crate) channel: Box<str>,
     /// The session on the node that has proposed it; 0 if it has no seat.
     pub(crate) session: u64,
-    /// Names the proposal on its node, where somebody may wait for it.
+    /// Names the proposal on its node, where somebody may wait for it. Rises from one proposal of a channel to the next.
     pub(crate) ticket: u64,
     pub(crate) content: Content,
 }
@@ -114,8 +114,13 @@ pub(crate) enum Content {
         /// Set if the publication itself has a name.
         named: Option<NamedPublication>,
     },
-    /// A publisher takes a seat: from here on nothing of its sessions before takes its place.
-    Seat { publisher: PublisherId },
+    /// A publisher takes a seat in the channel: from here on nothing of its sessions before takes its place.
+    Seat {
+        publisher: PublisherId,
+        /// `true` if the node that seats it does not know how many of its messages have their place, or the client has not
+        /// had the welcome with which that was counted from. All nodes count anew from here, so that they agree.
+        counts_anew: bool,
+    },
     /// Hints for members on other nodes. They have no place.
     Hints { run: FrameRun },
 }
@@ -146,6 +151,8 @@ pub(crate) enum Decision {
 #[derive(Debug)]
 pub(crate) struct OrderedRecord {
     pub(crate) sequence: Sequence,
+    /// When the engine has taken it, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
     pub(crate) head: RecordHead,
     /// The epoch in force from this record on.
     pub(crate) epoch: Epoch,
