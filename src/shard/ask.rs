@@ -241,7 +241,7 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let at = registry.find(channel);
         let room = at.and_then(|at| registry.room(at));
-        if room.is_some_and(|room| room.awaits_store()) {
+        if room.is_some_and(|room| self.awaits_commit(room)) {
             Refusal::Unwritten(self.store_trouble())
         } else {
             Refusal::Busy

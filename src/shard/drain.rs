@@ -62,7 +62,7 @@ impl Shard {
         self.catch_up(deadline).await;
         // Receipts for what has come are given first.
         let allowed = deadline.saturating_duration_since(Instant::now());
-        self.all_on_disk(allowed / 2).await;
+        self.all_committed(allowed / 2).await;
         self.lets_go.set(true);
         let sessions = self.registry.borrow().members();
         let (links, clients): (Vec<_>, Vec<_>) = sessions

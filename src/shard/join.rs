@@ -84,12 +84,12 @@ impl Shard {
         if arrival.is_introduced || !self.is_running() {
             return None;
         }
-        let waits_for_disk = {
+        let holds_runs = {
             let mut registry = self.registry.borrow_mut();
             let at = registry.find(&arrival.channel)?;
-            registry.room(at)?.waits_for_disk()
+            registry.room(at)?.holds_runs
         };
-        if !waits_for_disk || self.end_ghost(arrival, now).is_err() {
+        if !holds_runs || self.end_ghost(arrival, now).is_err() {
             return None;
         }
         let mut registry = self.registry.borrow_mut();
@@ -100,7 +100,7 @@ impl Shard {
         Some((turn, room.channel.settings().write_deadline))
     }
 
-    /// Returns what tells when all is committed that a publisher has published before and is held until it is on disk.
+    /// Returns what tells when all is committed that a publisher has published before and is held.
     /// It ends its session. `None` if nothing is held.
     fn turn_behind_own(
         self: &Rc<Self>,
@@ -266,7 +266,7 @@ impl Shard {
             refusal
         } else if room.channel.is_taken(arrival.identity.cid) {
             Refusal::CidInUse
-        } else if brings_message(arrival) && room.awaits_store() {
+        } else if brings_message(arrival) && self.awaits_commit(room) {
             // It would be held, and there is no end to who may come; members pause meanwhile.
             Refusal::Unwritten(self.store_trouble())
         } else if is_sole && !reserve_uid(room, &arrival.identity) {

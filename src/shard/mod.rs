@@ -31,6 +31,7 @@ pub(crate) mod farewell;
 mod flush;
 pub(crate) mod frame_deadline;
 pub(crate) mod framing;
+mod held;
 mod ids;
 mod inbox;
 pub(crate) mod input;
@@ -94,6 +95,7 @@ use std::task::Waker;
 use crate::channel::SessionId;
 use crate::tcp_info::TcpInspector;
 pub(crate) use common::Common;
+use held::HeldTotal;
 pub(crate) use ids::{ChannelId, ShardId};
 use input::Scratch;
 use latency::LatencySampler;
@@ -161,6 +163,8 @@ pub(crate) struct Shard {
     latency: LatencySampler,
     /// The members whose sockets are full.
     stalled: StalledMembers,
+    /// The runs that rooms hold before they are committed.
+    held: HeldTotal,
     /// The store of the channels that keep their history on disk, if there is one.
     store: Option<ShardStore>,
 }

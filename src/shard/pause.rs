@@ -120,7 +120,7 @@ impl Shard {
 
     /// Pauses the publishers of a room on all shards while any shard has a member over its mark.
     pub(super) fn pause_or_release(&self, room: &Room) {
-        let is_unlimited = room.awaits_store();
+        let is_unlimited = self.awaits_commit(room);
         let on = is_unlimited || room.is_pressed();
         if room.pause.is_on() != on || room.pause.is_unlimited() != is_unlimited {
             room.pause.set_limited(on, is_unlimited);
@@ -155,10 +155,8 @@ impl Shard {
         let Some(room) = registry.room_of(channel) else {
             return;
         };
-        room.pressed.retain(|&pressed| pressed != shard);
-        if on {
-            room.pressed.push(shard);
-        }
+        let others = room.pressed.iter().filter(|&&pressed| pressed != shard);
+        room.pressed = others.copied().chain(on.then_some(shard)).collect();
         self.pause_or_release(room);
     }
 }

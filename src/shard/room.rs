@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use super::dirty::LocalMembers;
+use super::held::HeldRuns;
 use super::ids::{ChannelId, ShardId};
 use super::limits::{ChannelPermit, Unneeded};
 use super::links::Links;
@@ -32,17 +33,21 @@ pub(super) struct Room {
     /// Publications without a seat that wait for the end of a pause. Their task keeps them.
     pub(super) waiting: Weak<WaitingPublications>,
     /// Other shards with a member over its high-water mark.
-    pub(super) pressed: Vec<ShardId>,
+    pub(super) pressed: Box<[ShardId]>,
     /// Its links with other servers.
     pub(super) links: Links,
     /// What is published in it.
     pub(super) traffic: Traffic,
+    /// Runs that were proposed and may not be committed yet, if there are some.
+    pub(super) held: Option<Box<HeldRuns>>,
     /// What the store has of it, if it is kept on disk.
     pub(super) stored: Option<Box<StoredChannel>>,
     /// Who is in it, while somebody wants to know.
     pub(super) presence: Option<Box<Presence>>,
     /// The uids that only one session each may have, if there was one.
     reserved: Option<Box<ReservedUids>>,
+    /// `true` if runs are held before they are committed.
+    pub(super) holds_runs: bool,
     /// `true` while new members stay on the shard that accepted them.
     pub(super) is_spreading: bool,
     /// `true` while a task is going to deliver the announcements collected.
@@ -76,12 +81,14 @@ impl Room {
             channel,
             pause,
             waiting: Weak::new(),
-            pressed: Vec::new(),
+            pressed: Box::default(),
             links: Links::default(),
             traffic: Traffic::default(),
+            held: None,
             stored: None,
             presence: None,
             reserved: None,
+            holds_runs: false,
             is_spreading: false,
             is_announcing: false,
             is_listed: false,
@@ -192,7 +199,7 @@ impl Room {
     }
 
     /// Returns why nobody needs the channel; `None` while somebody does: a member, a link, which
-    /// may have something to bring up, or a run that is held until it is on disk.
+    /// may have something to bring up, or a run that is held.
     pub(super) fn unneeded(&self) -> Option<Unneeded> {
         if !self.links.is_idle() || self.is_holding() {
             None

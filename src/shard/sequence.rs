@@ -16,8 +16,8 @@
 //! ```
 //!
 //! Nothing is returned to who proposes: who wants a receipt leaves the way back with the proposal. And a [`Proposed`]
-//! owns all that its commit needs. So time may pass between the two: where a channel has to be on disk first, the room
-//! holds what was proposed ([`Shard::hold`]), and it is committed when the store has it. Anywhere else both happen in
+//! owns all that its commit needs. So time may pass between the two: where a run has to be on disk first, the room
+//! holds it ([`super::held`]), and it is committed when the store has it. Anywhere else both happen in
 //! one synchronous call.
 //!
 //! Invariants:
@@ -27,25 +27,21 @@
 //! * The registry is borrowed once for each run, and the room looked up once. What needs another look, a probe for
 //!   a ring, is done afterwards.
 
+mod confirm;
+
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::oneshot;
-use tokio::time::sleep;
-
-use super::ask::{Idempotency, Publication, Receipt, Reply};
 use super::dirty::DirtyChannels;
 use super::ids::{ChannelId, Home, ShardId};
-use super::labels::Transport;
 use super::links::Compared;
 use super::message::Delivery;
-use super::refusal::Refusal;
 use super::room::Room;
-use super::storing::HeldRun;
 use super::{Shard, turn};
 use crate::channel::{Committed, FrameRun, Origin, SessionId};
 use crate::peer::echo::ProbeReturn;
+pub(super) use confirm::{Confirm, no_message};
 
 /// A run that is to take the next place in the order of its channel.
 #[derive(Debug)]
@@ -86,7 +82,7 @@ impl Source {
 }
 
 /// Work that a commit leaves to be done once the registry is free again.
-enum CommitOutcome {
+pub(super) enum CommitOutcome {
     /// It is committed.
     Committed {
         /// `true` if the flusher has something to do.
@@ -105,35 +101,27 @@ enum CommitOutcome {
     },
 }
 
-/// Somebody without a seat who waits for a receipt.
-struct Confirm {
-    /// The name of the publication, if it has one.
-    idempotency: Option<Idempotency>,
-    /// When it was read, if it is sampled.
-    sampled: Option<Instant>,
-    reply: Reply<Receipt>,
-}
-
-/// A publication that is proposed again while it is held.
-struct Again {
-    channel: ChannelId,
-    publication: Publication,
-    /// The longest wait for the receipt.
-    limit: Duration,
-}
-
 impl Room {
-    /// Returns `true` if a run is committed in the call that proposes it; `false` if it is held until it is on disk.
+    /// Returns `true` if a run is committed in the call that proposes it; `false` if it has to be held.
     #[inline]
     fn commits_at_once(&mut self) -> bool {
-        let stored = self.stored.as_mut();
-        stored.is_none_or(|stored| stored.commits_at_once())
+        if self.holds_runs {
+            return false;
+        }
+        if let Some(stored) = &mut self.stored {
+            stored.mark_next();
+        }
+        true
     }
 }
 
 /// Takes probes for a ring out of what a member has sent, if there are some.
 #[inline]
-fn take_probes(room: &mut Room, proposed: &Proposed, now: Instant) -> Option<CommitOutcome> {
+pub(super) fn take_probes(
+    room: &mut Room,
+    proposed: &Proposed,
+    now: Instant,
+) -> Option<CommitOutcome> {
     if !matches!(proposed.source, Source::Member) {
         return None;
     }
@@ -143,10 +131,6 @@ fn take_probes(room: &mut Room, proposed: &Proposed, now: Instant) -> Option<Com
         returned,
         from: proposed.from,
     })
-}
-
-fn no_message() -> Refusal {
-    Refusal::Fault("nothing of it is a message".into())
 }
 
 impl Shard {
@@ -195,208 +179,6 @@ impl Shard {
         self.after_commit(channel.index, outcome, now);
     }
 
-    /// Proposes what somebody without a seat has published, and confirms it when it is committed. What `publisher`
-    /// has published before is confirmed once more, and not there twice; something else by the same name is refused.
-    pub(super) fn propose_confirmed(
-        self: &Rc<Self>,
-        at: u32,
-        publication: Publication,
-        reply: Reply<Receipt>,
-        now: Instant,
-    ) {
-        let idempotency = publication.idempotency;
-        let publisher = idempotency.map(|named| named.publisher);
-        let mut registry = self.registry.borrow_mut();
-        let Some((room, dirty)) = registry.room_and_dirty(at) else {
-            return;
-        };
-        let repeated = publisher.and_then(|publisher| room.channel.first_receipt(publisher, now));
-        if repeated.is_some()
-            && let Some(Idempotency { publisher, content }) = idempotency
-            && room.channel.is_other_content(publisher, content)
-        {
-            let _ = reply.send(Err(Refusal::OtherContent));
-            return;
-        }
-        let (Some(before), None) = (room.channel.newest(), repeated) else {
-            // Nobody waits for it when the connection is gone.
-            let _ = reply.send(repeated.ok_or(Refusal::Stopping));
-            return;
-        };
-        if let Some(publisher) = publisher
-            && room.holds_of(publisher)
-            && let Some(turn) = room.turn()
-        {
-            let again = Again {
-                channel: room.id,
-                limit: room.channel.settings().write_deadline,
-                publication,
-            };
-            return self.spawn(self.clone().propose_in_turn(again, turn, reply));
-        }
-        let Publication { run, sampled, .. } = publication;
-        self.count_received(Transport::Http, &run);
-        let (from, source) = (SessionId::NONE, Source::Member);
-        let proposed = Proposed { run, from, source };
-        if !room.commits_at_once() {
-            let confirm = Some(Confirm {
-                idempotency,
-                sampled,
-                reply,
-            });
-            let outcome = self.hold(room, dirty, proposed, confirm, now);
-            drop(registry);
-            return self.after_commit(at, outcome, now);
-        }
-        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
-        is_suspect |= self.commit(room, &proposed, now);
-        let receipt = room.channel.confirm(before, publisher, now);
-        if let Some(Idempotency { publisher, content }) = idempotency {
-            room.channel.remember_content(publisher, content);
-        }
-        let forgotten = room.channel.take_forgotten() as u64;
-        let outcome = self.tend_members(room, dirty, is_suspect);
-        drop(registry);
-        self.stats().publishers_forgotten.add(forgotten);
-        let _ = reply.send(receipt.ok_or_else(no_message));
-        self.after_commit(at, outcome, now);
-        if let Some(read) = sampled {
-            self.follow(Home::Owned(at), read);
-        }
-    }
-
-    /// Proposes once more what is held already under the same name, when that has its place: it is confirmed then, and
-    /// not there twice.
-    async fn propose_in_turn(
-        self: Rc<Self>,
-        again: Again,
-        turn: oneshot::Receiver<()>,
-        mut reply: Reply<Receipt>,
-    ) {
-        tokio::select! {
-            () = reply.closed() => return,
-            // A room that is closed holds nothing any more.
-            _ = turn => {}
-            () = sleep(again.limit) => {
-                let _ = reply.send(Err(Refusal::Undecided(self.store_trouble())));
-                return;
-            }
-        }
-        let is_open = self.registry.borrow_mut().room_of(again.channel).is_some();
-        if is_open {
-            self.propose_confirmed(
-                again.channel.index,
-                again.publication,
-                reply,
-                Instant::now(),
-            );
-        }
-    }
-
-    /// Holds a run until it is on disk. One without messages is committed at once, unless others are held.
-    #[cold]
-    fn hold(
-        &self,
-        room: &mut Room,
-        dirty: &mut DirtyChannels,
-        proposed: Proposed,
-        confirm: Option<Confirm>,
-        now: Instant,
-    ) -> CommitOutcome {
-        // No server is behind somebody who waits for a receipt.
-        if confirm.is_none()
-            && let Some(probes) = take_probes(room, &proposed, now)
-        {
-            return probes;
-        }
-        let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
-        if messages == 0 && !room.is_holding() {
-            if let Some(Confirm { reply, .. }) = confirm {
-                let _ = reply.send(Err(no_message()));
-            }
-            return self.take_in(room, dirty, &proposed, now);
-        }
-        let confirms = confirm.is_some();
-        let (publisher, content, sampled, reply) = match confirm {
-            Some(Confirm {
-                idempotency,
-                sampled,
-                reply,
-            }) => (
-                idempotency.map(|named| named.publisher),
-                idempotency.map(|named| named.content),
-                sampled,
-                Some(reply),
-            ),
-            None => (room.channel.publisher_of(proposed.from), None, None, None),
-        };
-        let is_of_link =
-            !matches!(proposed.source, Source::Member) || room.links.is_linked(proposed.from);
-        let run = HeldRun {
-            proposed,
-            publisher,
-            content,
-            confirms,
-            sampled,
-            reply,
-            is_of_link,
-            at: now,
-        };
-        room.hold(run, messages);
-        self.pause_or_release(room);
-        CommitOutcome::Committed {
-            is_dirty: false,
-            is_suspect: false,
-        }
-    }
-
-    /// Commits the next run of a room that was held and is on disk. Returns `false` if there is none.
-    pub(super) fn commit_next_held(self: &Rc<Self>, channel: ChannelId, now: Instant) -> bool {
-        let mut registry = self.registry.borrow_mut();
-        let found = registry.room_and_dirty(channel.index);
-        let Some((room, dirty)) = found.filter(|(room, _)| room.id == channel) else {
-            return false;
-        };
-        let (Some((held, end)), Some(before)) = (room.take_on_disk(), room.channel.newest()) else {
-            return false;
-        };
-        let from = held.proposed.from;
-        let is_counted = room.channel.publisher_of(from).is_some();
-        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
-        is_suspect |= self.commit(room, &held.proposed, now);
-        let newest = room.channel.newest().map(|newest| newest.offset);
-        debug_assert_eq!(
-            newest,
-            Some(end),
-            "it has the place that it was given on disk"
-        );
-        let receipt = if held.confirms {
-            let receipt = room.channel.confirm(before, held.publisher, now);
-            if let (Some(publisher), Some(content)) = (held.publisher, held.content) {
-                room.channel.remember_content(publisher, content);
-            }
-            receipt
-        } else {
-            if let Some(publisher) = held.publisher.filter(|_| !is_counted) {
-                room.channel.count_late(publisher, before.offset, now);
-            }
-            None
-        };
-        let forgotten = room.channel.take_forgotten() as u64;
-        let outcome = self.tend_members(room, dirty, is_suspect);
-        drop(registry);
-        self.stats().publishers_forgotten.add(forgotten);
-        if let Some(reply) = held.reply {
-            // Nobody waits for it when the connection is gone.
-            let _ = reply.send(receipt.ok_or_else(no_message));
-        }
-        self.after_commit(channel.index, outcome, now);
-        if let Some(read) = held.sampled {
-            self.follow(Home::Owned(channel.index), read);
-        }
-        true
-    }
-
     /// Delivers the announcements that a room has collected. They are not stored.
     pub(super) fn deliver_collected(self: &Rc<Self>, at: u32, now: Instant) {
         let mut registry = self.registry.borrow_mut();
@@ -411,7 +193,7 @@ impl Shard {
 
     /// Takes in a run that is proposed, and commits it at once, behind what was collected before it.
     #[inline]
-    fn take_in(
+    pub(super) fn take_in(
         &self,
         room: &mut Room,
         dirty: &mut DirtyChannels,
@@ -421,9 +203,16 @@ impl Shard {
         if let Some(probes) = take_probes(room, proposed, now) {
             return probes;
         }
+        let is_suspect = self.commit_next(room, proposed, now);
+        self.tend_members(room, dirty, is_suspect)
+    }
+
+    /// Commits a run behind what was collected before it. Returns `true` if a ring is to be probed for.
+    #[inline]
+    pub(super) fn commit_next(&self, room: &mut Room, proposed: &Proposed, now: Instant) -> bool {
         let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
         is_suspect |= self.commit(room, proposed, now);
-        self.tend_members(room, dirty, is_suspect)
+        is_suspect
     }
 
     /// Commits the announcements that a room has collected. Returns `true` if a ring is to be probed for.
@@ -486,7 +275,7 @@ impl Shard {
     /// Lists a room for the flusher after something was queued, and pauses its publishers if that is ahead of
     /// the members.
     #[inline]
-    fn tend_members(
+    pub(super) fn tend_members(
         &self,
         room: &mut Room,
         dirty: &mut DirtyChannels,
@@ -505,7 +294,7 @@ impl Shard {
 
     /// Does what is left to be done when the registry is not borrowed any more.
     #[inline]
-    fn after_commit(self: &Rc<Self>, at: u32, outcome: CommitOutcome, now: Instant) {
+    pub(super) fn after_commit(self: &Rc<Self>, at: u32, outcome: CommitOutcome, now: Instant) {
         match outcome {
             CommitOutcome::Committed {
                 is_dirty,

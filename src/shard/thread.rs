@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::backlog::MailboxMeters;
+use super::held::HeldTotal;
 use super::ids::ShardId;
 use super::inbox::Inbox;
 use super::input::Scratch;
@@ -204,6 +205,7 @@ impl Seed {
             sessions: Cell::new(0),
             latency: LatencySampler::default(),
             stalled: StalledMembers::default(),
+            held: HeldTotal::default(),
             store,
             common: self.common,
         };

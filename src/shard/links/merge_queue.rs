@@ -83,7 +83,7 @@ impl Shard {
             while !self.remember_history(&name) {
                 self.yield_turn().await;
             }
-            self.links_on_disk(&name).await;
+            self.links_committed(&name).await;
             if let Some(seated) = self.seat_and_compare(server.arrival, server.has_waited) {
                 self.set_news(&name, true);
                 let session = seated.newcomer.session.clone();

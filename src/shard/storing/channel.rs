@@ -5,7 +5,6 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::UnsavedChannels;
-use super::held::HeldRuns;
 use crate::shard::ids::ChannelId;
 use crate::store::ChannelKey;
 
@@ -22,8 +21,6 @@ pub(in crate::shard) struct StoredChannel {
     pub(super) is_marked: bool,
     /// `true` while it is among those that are handed over when there is time.
     pub(super) is_later: bool,
-    /// What is held until it is on disk; `None` where nothing has to be on disk before it is seen.
-    pub(super) held: Option<HeldRuns>,
     pub(super) unsaved: Rc<UnsavedChannels>,
     /// How often it was handed over.
     pub(super) handed_over: u64,
@@ -34,7 +31,6 @@ pub(in crate::shard) struct StoredChannel {
 impl StoredChannel {
     /// Creates the entry of a channel of which the store has nothing yet.
     pub(super) fn new(key: ChannelKey, id: ChannelId, unsaved: Rc<UnsavedChannels>) -> Self {
-        let held = unsaved.holds_runs.then(HeldRuns::default);
         Self {
             key,
             id,
@@ -42,7 +38,6 @@ impl StoredChannel {
             first: 0,
             is_marked: false,
             is_later: false,
-            held,
             unsaved,
             handed_over: 0,
             waiting: Vec::new(),
@@ -53,7 +48,7 @@ impl StoredChannel {
     /// wait for.
     #[inline]
     pub(in crate::shard) fn mark(&mut self) {
-        if self.held.is_some() {
+        if self.unsaved.holds_runs {
             self.mark_later();
         } else {
             self.mark_next();
@@ -61,7 +56,8 @@ impl StoredChannel {
     }
 
     /// Has the channel handed over with the next batch.
-    pub(super) fn mark_next(&mut self) {
+    #[inline]
+    pub(in crate::shard) fn mark_next(&mut self) {
         if !self.is_marked {
             self.is_marked = true;
             self.unsaved.mark(self.id);
@@ -73,16 +69,6 @@ impl StoredChannel {
             self.is_later = true;
             self.unsaved.mark_later(self.id);
         }
-    }
-
-    /// Returns `true` if the next run is committed at once, and has it handed over then. If not, it has to be held.
-    #[inline]
-    pub(in crate::shard) fn commits_at_once(&mut self) -> bool {
-        if self.held.is_some() {
-            return false;
-        }
-        self.mark_next();
-        true
     }
 
     /// Returns what tells when the channel is on disk as it is now, apart from the runs that are held.

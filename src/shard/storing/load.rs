@@ -243,7 +243,7 @@ fn restore_room(
         if had_members {
             stored.mark();
         }
-        room.stored = Some(Box::new(stored));
+        store.keep(room, stored);
     }
     (at, restored)
 }

@@ -14,8 +14,6 @@
 //! It must not know how anything is written.
 
 mod channel;
-mod commit;
-mod held;
 mod load;
 mod task;
 #[cfg(test)]
@@ -26,18 +24,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout_at;
 
 use super::ids::{ChannelId, ShardId};
+use super::refusal::StoreTrouble;
 use super::room::Room;
 use super::{Common, Shard};
-use crate::channel::HistoryStorage;
-use crate::protocol::Epoch;
+use crate::channel::{HistoryStorage, PublisherId};
+use crate::protocol::{Epoch, Position};
 use crate::settings::StoreSync;
 use crate::store::{ChannelKey, StoreHandle};
 pub(super) use channel::StoredChannel;
-pub(super) use held::HeldRun;
 pub(crate) use load::{OpenStore, RestoredStore, StoreInfo};
 #[cfg(feature = "cli")]
 pub(crate) use task::LAST;
@@ -73,8 +71,6 @@ impl ShardStore {
             has_some: Notify::new(),
             later: RefCell::default(),
             later_since: Cell::default(),
-            held_bytes: Cell::default(),
-            is_failing: Cell::default(),
             owner,
             common,
         };
@@ -100,7 +96,13 @@ impl ShardStore {
         room.channel.record_changes();
         let mut stored = StoredChannel::new(self.handle.next_key(), room.id, self.unsaved.clone());
         stored.mark();
+        self.keep(room, stored);
+    }
+
+    /// Has a room hold its runs from now on, if they have to be on disk before they are seen.
+    fn keep(&self, room: &mut Room, stored: StoredChannel) {
         room.stored = Some(Box::new(stored));
+        room.holds_runs = self.unsaved.holds_runs;
     }
 }
 
@@ -122,10 +124,6 @@ pub(super) struct UnsavedChannels {
     later: RefCell<Vec<ChannelId>>,
     /// When the first of these came, since they were taken.
     later_since: Cell<Option<Instant>>,
-    /// Memory of all runs that are held, in bytes.
-    held_bytes: Cell<usize>,
-    /// `true` since the last batch was not written.
-    is_failing: Cell<bool>,
     /// The shard whose they are.
     owner: ShardId,
     /// Has the counters of that shard, which tell how far the store is behind.
@@ -264,6 +262,16 @@ impl Shard {
         }
         self.pause_or_release(room);
     }
+
+    /// Returns why somebody waits for the store, as a client may know it.
+    pub(super) fn store_trouble(&self) -> StoreTrouble {
+        let store = self.common.store.as_ref();
+        if store.is_some_and(|store| store.status.failure().is_some()) {
+            StoreTrouble::Failing
+        } else {
+            StoreTrouble::Slow
+        }
+    }
 }
 
 impl Room {
@@ -289,6 +297,30 @@ impl Room {
         if let Some(stored) = self.stored.take() {
             stored.forget();
             self.channel.ignore_changes();
+            self.holds_runs = false;
         }
+    }
+
+    /// Has the store told of runs that are held until it has them.
+    pub(super) fn hand_over_held(&mut self) {
+        if let Some(stored) = &mut self.stored {
+            stored.mark_next();
+        }
+    }
+
+    /// Remembers a publisher before it is counted anew, where that has to be on disk before it is told so: after a crash
+    /// it would be told an old count, or none. Returns what tells when it is; `None` if it has not to be.
+    pub(super) fn introduce(
+        &mut self,
+        publisher: PublisherId,
+        since: Option<Position>,
+        now: Instant,
+    ) -> Option<oneshot::Receiver<()>> {
+        let stored = self
+            .stored
+            .as_mut()
+            .filter(|stored| stored.unsaved.holds_runs)?;
+        let is_new = self.channel.introduce(publisher, since, now);
+        is_new.then(|| stored.on_disk())
     }
 }

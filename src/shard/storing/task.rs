@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Clocks, ShardStore, StoredChannel};
+use super::{Clocks, ShardStore};
 use crate::channel::{HistoryRun, PublisherId, SavedPublisher};
+use crate::shard::held::HeldRuns;
 use crate::shard::ids::ChannelId;
 use crate::shard::room::Room;
 use crate::shard::{BrokerPhase, Shard, turn};
@@ -161,7 +162,7 @@ impl Shard {
         let since = store.unsaved.on_its_way.take();
         match written {
             Ok(()) => {
-                self.store_works(store, true);
+                self.set_stuck(false);
                 self.note_saved(outgoing).await;
             }
             Err(why) => {
@@ -171,7 +172,7 @@ impl Shard {
                 }
                 store.unsaved.since.set(since);
                 self.take_back(store, outgoing);
-                self.store_works(store, false);
+                self.set_stuck(store.unsaved.holds_runs);
             }
         }
         store.unsaved.note_lag();
@@ -259,13 +260,14 @@ impl Shard {
 
     /// Notes what the store has now, and commits what was held until it has.
     async fn note_saved(self: &Rc<Self>, outgoing: Outgoing) {
-        for channel in self.note_in_rooms(outgoing) {
-            self.commit_held(channel).await;
+        for (channel, saved) in self.note_in_rooms(outgoing) {
+            self.commit_held(channel, saved).await;
         }
     }
 
-    /// Notes what the store has now. Returns the channels in which something was held until it has.
-    fn note_in_rooms(&self, outgoing: Outgoing) -> Vec<ChannelId> {
+    /// Notes what the store has now. Returns the channels in which something was held until it has, and up to which offset
+    /// it has it.
+    fn note_in_rooms(&self, outgoing: Outgoing) -> Vec<(ChannelId, u64)> {
         let mut registry = self.registry.borrow_mut();
         let mut holding = Vec::new();
         for handed_over in outgoing.channels {
@@ -278,8 +280,10 @@ impl Shard {
                 stored.first = handed_over.first;
                 stored.tell_on_disk(handed_over.times);
             }
-            if room.is_holding() {
-                holding.push(handed_over.channel);
+            if room.is_holding()
+                && let Some(stored) = &room.stored
+            {
+                holding.push((handed_over.channel, stored.saved));
             }
         }
         holding
@@ -334,7 +338,9 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
     let runs = runs.filter(|run| run.messages > 0);
     let mut runs: Vec<_> = runs.map(|run| stored_run(run, clocks)).collect();
     let is_linked = !room.links.is_none();
-    runs.extend(held_runs(stored, is_linked, clocks));
+    if let Some(held) = &room.held {
+        runs.extend(held_runs(held, stored.saved, is_linked, clocks));
+    }
     let saved = runs.last().map_or(newest.offset, |run| run.end);
     let change = SavedChannel {
         state: ChannelState {
@@ -369,28 +375,27 @@ fn save_room(room: &mut Room, clocks: Clocks) -> Option<(Box<SavedChannel>, Hand
 /// Returns the runs of a channel that are held and not on disk. Other servers have no use for hints of presence that are
 /// over.
 fn held_runs(
-    stored: &StoredChannel,
+    held: &HeldRuns,
+    saved: u64,
     is_linked: bool,
     clocks: Clocks,
 ) -> impl Iterator<Item = StoredRun> {
-    let held = stored.held.iter();
-    held.flat_map(|held| held.unwritten(stored.saved))
-        .filter_map(move |unwritten| {
-            let run = unwritten.run;
-            let run = if is_linked {
-                run.without_presence()?
-            } else {
-                run.clone()
-            };
-            Some(StoredRun {
-                run,
-                end: unwritten.end,
-                messages: unwritten.messages,
-                at: clocks.system(unwritten.held.at),
-                origin: unwritten.held.proposed.source.origin(),
-                publisher: unwritten.held.publisher,
-            })
+    held.due_behind(saved).filter_map(move |held| {
+        let run = &held.proposed.run;
+        let run = if is_linked {
+            run.without_presence()?
+        } else {
+            run.clone()
+        };
+        Some(StoredRun {
+            run,
+            end: held.due,
+            messages: held.messages,
+            at: clocks.system(held.at),
+            origin: held.proposed.source.origin(),
+            publisher: held.publisher,
         })
+    })
 }
 
 fn stored_run(run: HistoryRun, clocks: Clocks) -> StoredRun {

@@ -36,7 +36,7 @@ impl Shard {
                 LinkStep::Wait(until) => sleep_until(until.into()).await,
                 LinkStep::Connect(target) => {
                     let line = self.reach(id, target).await;
-                    self.all_of_links_on_disk(id).await;
+                    self.all_of_links_committed(id).await;
                     let attach = |line| {
                         let attached = self.attach(id, driver, target, line);
                         attached.map_err(|error| self.unreachable(target, &error))

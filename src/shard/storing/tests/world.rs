@@ -382,8 +382,7 @@ impl Publishing {
 }
 
 fn held_bytes(shard: &Shard) -> usize {
-    let store = shard.store.as_ref();
-    store.map_or(0, |store| store.unsaved.held_bytes.get())
+    shard.held.bytes()
 }
 
 fn pauses(shard: &Shard, channel: &str) -> bool {
