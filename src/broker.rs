@@ -96,6 +96,9 @@ impl Broker {
     ) -> Result<Self, StartError> {
         check_frame(&settings)?;
         check_congestion(&settings)?;
+        if settings.fleet.is_on() && !cfg!(feature = "fleet") {
+            return Err(StartError::NoFleet);
+        }
         let tls = server_tls(&settings)?;
         let peer_tls = settings.peer.client_tls()?;
         let kinds = [

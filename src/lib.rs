@@ -102,9 +102,10 @@ pub use reload::ReloadReport;
 pub use server_name::{BadServerName, ServerName};
 #[cfg(feature = "server")]
 pub use settings::{
-    AdminSettings, AdminToken, BanSettings, DeniedPublish, Limits, ListenerKind, NameCheck,
-    OnDamage, OpenSockets, PeerSettings, ProxySettings, Settings, StoreSettings, StoreSync,
-    TlsSettings, TokenSettings, WebSocketSettings,
+    AdminSettings, AdminToken, BadFleetName, BadFleetServer, BanSettings, DeniedPublish,
+    FleetLogin, FleetName, FleetServer, FleetSettings, Limits, ListenerKind, NameCheck, OnDamage,
+    OpenSockets, PeerSettings, ProxySettings, Settings, StoreSettings, StoreSync, TlsSettings,
+    TokenSettings, WebSocketSettings,
 };
 #[cfg(feature = "server")]
 pub use shard::stats::Stats;

@@ -51,18 +51,25 @@ impl ServerName {
     }
 }
 
-impl FromStr for ServerName {
-    type Err = BadServerName;
-
-    fn from_str(text: &str) -> Result<Self, BadServerName> {
+impl ServerName {
+    /// Reads the name of a server that listens at `default` unless a port is given.
+    pub(crate) fn with_default_port(text: &str, default: u16) -> Result<Self, BadServerName> {
         let after = text.strip_prefix(TLS).filter(|_| cfg!(feature = "tls"));
         let bad = || BadServerName(text.to_owned());
-        let (host, port) = split(after.unwrap_or(text)).ok_or_else(bad)?;
+        let (host, port) = split(after.unwrap_or(text), default).ok_or_else(bad)?;
         Ok(Self {
             host: host.to_owned(),
             port,
             tls: after.is_some(),
         })
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = BadServerName;
+
+    fn from_str(text: &str) -> Result<Self, BadServerName> {
+        Self::with_default_port(text, DEFAULT_PORT)
     }
 }
 
@@ -83,7 +90,7 @@ impl fmt::Display for ServerName {
 /// Splits a server's name into host and port.
 ///
 /// A bare IPv6 address has no port; with a port it stands in brackets.
-fn split(server: &str) -> Option<(&str, u16)> {
+fn split(server: &str, default: u16) -> Option<(&str, u16)> {
     let (host, port) = if let Some(rest) = server.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
         match rest {
@@ -100,7 +107,7 @@ fn split(server: &str) -> Option<(&str, u16)> {
         return None;
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => default,
         Some(port) => port.parse().ok().filter(|&port| port != 0)?,
     };
     Some((host, port))

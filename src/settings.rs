@@ -1,5 +1,6 @@
 //! Settings of a broker: checked values only, whatever file or option they came from.
 
+mod fleet;
 mod store;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::protocol::{Cid, Keyring, MAX_FRAME_LEN};
 use crate::rate::Rate;
 use crate::server_name::ServerName;
 use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
+pub use fleet::{BadFleetName, BadFleetServer, FleetLogin, FleetName, FleetServer, FleetSettings};
 pub use store::{OnDamage, StoreSettings, StoreSync};
 
 /// The check of frames after the join, beyond magic and length.
@@ -456,6 +458,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Upstream servers, and the links to them.
     pub peer: PeerSettings,
+    /// The fleet that this broker is a node of.
+    pub fleet: FleetSettings,
     /// Listeners for Mles v1 over TLS, and the certificate of all TLS listeners.
     pub tls: TlsSettings,
     /// Listeners for WebSocket, and the behaviour of their sessions.
@@ -487,6 +491,7 @@ impl Default for Settings {
             store: StoreSettings::default(),
             limits: Limits::default(),
             peer: PeerSettings::default(),
+            fleet: FleetSettings::default(),
             tls: TlsSettings::default(),
             websocket: WebSocketSettings::default(),
             proxies: ProxySettings::default(),

@@ -64,6 +64,9 @@ pub enum StartError {
     #[cfg(feature = "store")]
     #[error(transparent)]
     Store(#[from] OpenStoreError),
+    /// The broker is to be a node of a fleet, and was built without the feature `fleet`.
+    #[error("[fleet] has servers, and this program was built without the fleet")]
+    NoFleet,
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),

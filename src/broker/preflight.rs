@@ -146,7 +146,11 @@ mod all {
                 found.add(&["admin"], &error);
             }
         }
-        found.upstreams(&settings.peer.upstreams);
+        let upstreams = settings.peer.upstreams.iter();
+        let upstreams = upstreams.map(|name| ("peer", "upstream", name));
+        let fleet = settings.fleet.servers.iter();
+        let fleet = fleet.map(|server| ("fleet", "NATS server", server.name()));
+        found.look_up(&upstreams.chain(fleet).collect::<Vec<_>>());
         found
     }
 
@@ -171,19 +175,30 @@ mod all {
                     ],
                 ),
             }
-            let peer = &settings.peer.tls;
-            match settings.peer.client_tls() {
-                Ok(tls) => self
-                    .warnings
-                    .extend(tls.iter().flat_map(|tls| tls.warnings(now))),
-                Err(error) => self.tls(
-                    &error,
-                    &[
-                        ("peer_ca", peer.ca.as_deref()),
-                        ("peer_client_cert", peer.cert.as_deref()),
-                        ("peer_client_key", peer.key.as_deref()),
-                    ],
+            let clients = [
+                (
+                    settings.peer.client_tls(),
+                    &settings.peer.tls,
+                    ["peer_ca", "peer_client_cert", "peer_client_key"],
                 ),
+                (
+                    settings.fleet.client_tls(),
+                    &settings.fleet.tls,
+                    ["fleet_ca", "fleet_client_cert", "fleet_client_key"],
+                ),
+            ];
+            for (tls, options, [ca, cert, key]) in clients {
+                let files = [
+                    (ca, options.ca.as_deref()),
+                    (cert, options.cert.as_deref()),
+                    (key, options.key.as_deref()),
+                ];
+                match tls {
+                    Ok(tls) => self
+                        .warnings
+                        .extend(tls.iter().flat_map(|tls| tls.warnings(now))),
+                    Err(error) => self.tls(&error, &files),
+                }
             }
         }
 
@@ -219,12 +234,12 @@ mod all {
         }
 
         /// Looks all names up at once: one that takes long does not add to another.
-        fn upstreams(&mut self, upstreams: &[ServerName]) {
+        fn look_up(&mut self, servers: &[(&'static str, &str, &ServerName)]) {
             let (results, found) = channel();
-            for (i, upstream) in upstreams.iter().cloned().enumerate() {
-                let results = results.clone();
+            for (i, (.., server)) in servers.iter().enumerate() {
+                let (results, server) = (results.clone(), (*server).clone());
                 std::thread::spawn(move || {
-                    let address = (upstream.host(), upstream.port()).to_socket_addrs();
+                    let address = (server.host(), server.port()).to_socket_addrs();
                     let reason = match address.map(|mut addresses| addresses.next()) {
                         Ok(Some(_)) => None,
                         Ok(None) => Some("it has no address".to_owned()),
@@ -237,16 +252,16 @@ mod all {
             drop(results);
             let deadline = std::time::Instant::now() + LOOKUP;
             let late = format!("no answer within {LOOKUP:?}");
-            let mut reasons = vec![Some(late); upstreams.len()];
+            let mut reasons = vec![Some(late); servers.len()];
             while let Ok((i, reason)) =
                 found.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now()))
             {
                 reasons[i] = reason;
             }
-            for (upstream, reason) in upstreams.iter().zip(reasons) {
+            for ((option, kind, server), reason) in servers.iter().zip(reasons) {
                 if let Some(reason) = reason {
-                    let text = format!("the upstream {upstream} cannot be found: {reason}");
-                    self.problems.push((vec!["peer"], text));
+                    let text = format!("the {kind} {server} cannot be found: {reason}");
+                    self.problems.push((vec![option], text));
                 }
             }
         }

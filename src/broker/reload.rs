@@ -325,7 +325,7 @@ pub(crate) fn keep_until_restart(in_force: &Settings, wanted: &mut Settings) -> 
     compare!(
         live: listen, on_denied_publish, keyring, keys, rules, tokens, allow_anonymous, spread_threshold, drain_grace,
             drain_period, drain_deadline, channels, limits, tls, websocket, proxies;
-        restart: shards, pin, peer, admin, store,
+        restart: shards, pin, peer, fleet, admin, store,
     );
     found
 }

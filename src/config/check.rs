@@ -1,6 +1,7 @@
 //! Checks of values against each other; each is in range already.
 
 use super::error::{Fault, Problem};
+use super::fleet::check_fleet;
 use super::listeners::check_listeners;
 use super::model::Config;
 use super::origin::ValueOrigins;
@@ -35,9 +36,11 @@ pub(super) fn check(
         "peer",
         [("client_cert", &tls.cert), ("client_key", &tls.key)],
     );
-    if settings.channels.need_store() && settings.store.dir.is_none() {
+    let has_place = settings.store.dir.is_some() || settings.fleet.is_on();
+    if settings.channels.need_store() && !has_place {
         report.add(&["history"], Fault::DiskWithoutStore);
     }
+    check_fleet(config, &mut report);
     check_listeners(config, has_key, &mut report);
     check_channel(config, &mut report);
 }

@@ -127,6 +127,29 @@ pub(crate) enum Fault {
         "history = \"disk\" needs a directory for the store: set `dir` of [store] (--store-dir)"
     )]
     DiskWithoutStore,
+    #[error("a node needs the name of its fleet: set `name` of [fleet] (--fleet-name)")]
+    FleetWithoutName,
+    #[error(
+        "a fleet has a name and no servers, so this one would serve alone: set `servers` of [fleet] (--fleet)"
+    )]
+    FleetWithoutServers,
+    #[error(
+        "[peer] and [fleet] do not go together: links to an upstream would break the order that all nodes have; \
+         remove one of them"
+    )]
+    FleetWithPeer,
+    #[error(
+        "history = \"disk\" does not go together with [fleet], whose log keeps the histories: use \"memory\", or \
+         remove [fleet]"
+    )]
+    FleetWithDisk,
+    #[error(
+        "[fleet] has several logins; keep one of `user` with `password_file`, `token_file`, `nkey_file` and \
+         `creds_file`"
+    )]
+    FleetLogins,
+    #[error("cannot read the creds file {path}: {source}")]
+    CredsFile { path: PathBuf, source: io::Error },
     #[error("{address} is listed twice{}", default_of_listen(*.has_default))]
     ListenTwice {
         address: SocketAddr,

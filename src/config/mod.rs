@@ -19,6 +19,7 @@ mod check;
 mod env;
 mod error;
 mod file;
+mod fleet;
 mod key;
 mod listeners;
 mod model;

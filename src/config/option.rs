@@ -13,6 +13,7 @@ pub(crate) enum Section {
     Channel,
     Store,
     Peer,
+    Fleet,
     Limits,
     Admin,
     Log,
@@ -20,7 +21,7 @@ pub(crate) enum Section {
 
 impl Section {
     /// All sections, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Server,
         Self::Tls,
         Self::Ws,
@@ -29,6 +30,7 @@ impl Section {
         Self::Channel,
         Self::Store,
         Self::Peer,
+        Self::Fleet,
         Self::Limits,
         Self::Admin,
         Self::Log,
@@ -45,6 +47,7 @@ impl Section {
             Self::Channel => "channel",
             Self::Store => "store",
             Self::Peer => "peer",
+            Self::Fleet => "fleet",
             Self::Limits => "limits",
             Self::Admin => "admin",
             Self::Log => "log",
@@ -62,6 +65,7 @@ impl Section {
             Self::Channel => "Channels, [channel] in the file",
             Self::Store => "History on disk, [store] in the file",
             Self::Peer => "Upstream servers, [peer] in the file",
+            Self::Fleet => "Fleet, [fleet] in the file",
             Self::Limits => "Limits, [limits] in the file",
             Self::Admin => "Admin listener, [admin] in the file",
             Self::Log => "Logs, [log] in the file",

@@ -8,6 +8,7 @@ use super::check::{check, check_rule};
 use super::env::Environment;
 use super::error::{ConfigError, Fault, Problem};
 use super::file::{ConfigFile, Layer, Rule};
+use super::fleet::{FLEET_FRAME, check_login_files};
 use super::key::{KeySources, read_key_file};
 use super::model::{Config, LISTENERS, Secret, Secrets};
 use super::option::Opt;
@@ -17,7 +18,7 @@ use super::value::RawValue;
 use crate::channel::ChannelSettings;
 use crate::protocol::Keyring;
 use crate::server_name::ServerName;
-use crate::settings::{AdminToken, OpenSockets, Settings};
+use crate::settings::{AdminToken, FleetSettings, OpenSockets, Settings};
 use crate::tls::ClientTlsOptions;
 
 /// The layers of a configuration, the weakest first.
@@ -100,6 +101,12 @@ pub(super) fn resolve_with_file(
     };
     let link_key = own_secret(&config.secrets.peer_key_file, "peer_key_file");
     let admin_token = own_secret(&config.secrets.admin_token_file, "admin_token_file");
+    check_login_files(
+        &config.settings.fleet.login,
+        &origins,
+        &mut problems,
+        &mut warnings,
+    );
     config.settings.peer.keyring = link_key.map(|key| Keyring::new(Some(key.0), None));
     let token_keys = token_keys::read(&config.secrets.token_keys, &mut warnings);
     config.settings.tokens.keys = token_keys.unwrap_or_else(|fault| {
@@ -142,7 +149,11 @@ pub(super) fn resolve_with_file(
 
 /// Adapts the defaults that depend on what else is set.
 fn fit_defaults(config: &mut Config, origins: &ValueOrigins) {
-    let (limits, websocket) = (&config.settings.limits, &mut config.settings.websocket);
+    let is_node = config.settings.fleet.is_on();
+    let (limits, websocket) = (&mut config.settings.limits, &mut config.settings.websocket);
+    if is_node && !origins.is_set("max_frame") {
+        limits.max_frame = FLEET_FRAME;
+    }
     if !origins.is_set("ws") && LISTENERS.iter().any(|name| origins.is_set(name)) {
         websocket.listen.clear();
     }
@@ -266,6 +277,10 @@ fn what_has_no_effect(config: &Config, has_key: bool, environment: &Environment)
     if settings.store.dir.is_some() && !settings.channels.need_store() {
         warnings.push("store_dir has no effect: no channel has history = \"disk\"".to_owned());
     }
+    let fleet = &settings.fleet;
+    if !fleet.is_on() && *fleet != FleetSettings::default() {
+        warnings.push("what [fleet] says has no effect: it names no servers".to_owned());
+    }
     warnings.extend(tls_warnings(settings));
     if config.settings.admin.listen.is_empty() && config.secrets.admin_token_file.is_some() {
         warnings.push("admin_token_file has no effect: there is no admin listener".to_owned());
@@ -295,6 +310,11 @@ fn tls_warnings(settings: &Settings) -> Vec<String> {
     } else if peer.tls.insecure {
         let text = "peer_insecure: nobody checks who the upstreams are; whoever is on the way can \
                     read and change everything, and take the key";
+        warnings.push(text.to_owned());
+    }
+    if settings.fleet.is_on() && settings.fleet.tls.insecure {
+        let text = "fleet_insecure: nobody checks who the NATS servers are; whoever is on the way can read and \
+                    change everything";
         warnings.push(text.to_owned());
     }
     warnings

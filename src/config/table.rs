@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::model::{ADMIN_PORT, WEBSOCKET_PORT};
 use super::option::{Applies, Opt, Section};
 use super::value::{
-    Accessor, Addresses, Always, ConnectionId, DirectoryPath, FilePath, FilePaths, Integer,
-    ListenerKinds, LogFilter, Name, Networks, OneOf, Optional, RateLimit, SecretText, Servers,
-    Size, StoreSyncMode, Switch, Text, Time, WebOrigins,
+    Accessor, Addresses, Always, ConnectionId, DirectoryPath, FilePath, FilePaths, FleetNameText,
+    FleetServers, Integer, ListenerKinds, LogFilter, Name, Networks, OneOf, Optional, RateLimit,
+    SecretText, Servers, Size, StoreSyncMode, Switch, Text, Time, WebOrigins,
 };
 use crate::broker::MAX_SHARDS;
 use crate::protocol::{DEFAULT_PORT, MAX_FRAME_LEN};
@@ -246,6 +246,35 @@ options! {
         peer_connect_timeout @restart: settings.peer.connect_timeout => Time(BLINK..=HOUR);
         /// Time that the link of a channel without members is kept
         peer_linger @restart: settings.peer.linger => Time(Duration::ZERO..=HOUR);
+    }
+
+    Fleet {
+        /// NATS server with JetStream, [nats://|tls://]HOST[:PORT], to be a node of the fleet whose log is there;
+        /// can be repeated
+        fleet as servers @restart: settings.fleet.servers => FleetServers;
+        /// Name of the fleet, as it was given to mles fleet init
+        fleet_name @restart: settings.fleet.name => FleetNameText, optional;
+        /// User to log in to NATS as
+        fleet_user @restart: settings.fleet.login.user => Text, optional;
+        /// File with the password of the user
+        fleet_password_file @restart: settings.fleet.login.password_file => FilePath, optional;
+        /// File with the token to log in with
+        fleet_token_file @restart: settings.fleet.login.token_file => FilePath, optional;
+        /// File with the seed of the nkey to log in with
+        fleet_nkey_file @restart: settings.fleet.login.nkey_file => FilePath, optional;
+        /// NATS creds file to log in with
+        fleet_creds_file @restart: settings.fleet.login.creds_file => FilePath, optional;
+        /// PEM file with the CA certificates to trust, instead of the system's
+        fleet_ca @restart: settings.fleet.tls.ca => FilePath, optional;
+        /// Do not verify the certificates of NATS servers: anyone on the network path can read and change everything
+        fleet_insecure @restart: settings.fleet.tls.insecure => Switch;
+        /// PEM file with the client certificate, for NATS servers that ask for one
+        fleet_client_cert @restart: settings.fleet.tls.cert => FilePath, optional;
+        /// PEM file with the private key of the client certificate
+        fleet_client_key @restart: settings.fleet.tls.key => FilePath, optional;
+        /// Time for which the log may be out of reach before this node is not ready and holds its publishers back;
+        /// after three times as long it lets its clients go
+        fleet_patience @restart: settings.fleet.patience => Time(Duration::from_secs(1)..=HOUR);
     }
 
     Limits {

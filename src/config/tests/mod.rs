@@ -3,6 +3,7 @@
 mod access;
 mod errors;
 mod files;
+mod fleet;
 mod layers;
 mod same_everywhere;
 mod store;

@@ -30,6 +30,7 @@ fn values(opt: &Opt) -> Vec<String> {
         "LEVEL" => &[r#""warn,mles::shard=debug""#],
         "ORIGIN" => &[r#"["https://a.example", "*"]"#],
         "NETWORK" => &[r#"["10.0.0.0/8", "2001:db8::1"]"#],
+        "URL" => &[r#"["nats://a", "tls://b:1"]"#],
         "[tls://]HOST[:PORT]" => &[r#"["a", "tls://b:1"]"#],
         "true|false" => &["true", "false"],
         words => {
@@ -71,6 +72,20 @@ fn companions(opt: &Opt) -> &'static [(&'static str, &'static str)] {
         "proxy_protocol" => &[("MLES_TRUSTED_PROXIES", "10.0.0.0/8")],
         "peer_client_cert" => &[("MLES_PEER_CLIENT_KEY", "k")],
         "peer_client_key" => &[("MLES_PEER_CLIENT_CERT", "c")],
+        "fleet" => &[
+            ("MLES_FLEET_NAME", "demo"),
+            ("MLES_MAX_FRAME", "1MiB"),
+            ("MLES_WS_MAX_MESSAGE", "1MiB"),
+        ],
+        "fleet_name" => &[
+            ("MLES_FLEET", "nats://a"),
+            ("MLES_MAX_FRAME", "1MiB"),
+            ("MLES_WS_MAX_MESSAGE", "1MiB"),
+        ],
+        "fleet_user" => &[("MLES_FLEET_PASSWORD_FILE", "tests/data/key")],
+        "fleet_password_file" => &[("MLES_FLEET_USER", "node")],
+        "fleet_client_cert" => &[("MLES_FLEET_CLIENT_KEY", "k")],
+        "fleet_client_key" => &[("MLES_FLEET_CLIENT_CERT", "c")],
         "max_frame" => &[("MLES_WS_MAX_MESSAGE", "1KiB")],
         _ => &[],
     }

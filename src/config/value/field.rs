@@ -54,11 +54,7 @@ pub(in crate::config) struct Optional<K: ValueKind> {
 
 fn read<K: ValueKind>(kind: &K, raw: &RawValue<'_>) -> Result<K::Value, InvalidValue> {
     kind.read(raw).ok_or_else(|| InvalidValue {
-        found: if kind.describe().is_secret {
-            raw.kind().to_owned()
-        } else {
-            raw.to_string()
-        },
+        found: kind.found(raw),
     })
 }
 

@@ -58,6 +58,15 @@ pub(crate) trait ValueKind: Sync {
     /// Writes a value as TOML; [`read`](Self::read) takes it back.
     fn write(&self, value: &Self::Value) -> String;
 
+    /// Returns what was written in the place of a value, for messages: its type only if it is secret.
+    fn found(&self, raw: &RawValue<'_>) -> String {
+        if self.describe().is_secret {
+            raw.kind().to_owned()
+        } else {
+            raw.to_string()
+        }
+    }
+
     /// Describes the values of this kind.
     fn describe(&self) -> Description;
 }

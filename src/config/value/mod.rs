@@ -7,6 +7,7 @@
 //! This module must not know where a value came from, nor which options there are.
 
 mod field;
+mod fleet;
 mod kind;
 mod network;
 mod number;
@@ -17,6 +18,7 @@ mod text;
 
 pub(crate) use field::Field;
 pub(super) use field::{Accessor, Always, InvalidValue, Optional};
+pub(super) use fleet::{FleetNameText, FleetServers};
 pub(crate) use kind::Arity;
 pub(super) use network::{Addresses, ListenerKinds, Networks, WebOrigins};
 pub(super) use number::{Integer, RateLimit, Size, Time};
