@@ -35,7 +35,8 @@ Examples:
   mles store check /var/lib/mles
   mles store stat /var/lib/mles
   mles store export /var/lib/mles --channel room > room.jsonl
-  mles store compact /var/lib/mles")]
+  mles store compact /var/lib/mles
+  mles store renew /var/lib/mles")]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
     command: StoreCommand,
@@ -47,6 +48,7 @@ enum StoreCommand {
     Stat(StatArgs),
     Export(ExportArgs),
     Compact(CompactArgs),
+    Renew(RenewArgs),
 }
 
 /// Verify a store, and say what is wrong
@@ -97,6 +99,19 @@ struct CompactArgs {
     dir: PathBuf,
 }
 
+/// Begin new epochs, as a backup was restored
+#[derive(Args)]
+#[command(after_help = format!("\
+To be called before the server starts with a snapshot of a volume or of a virtual machine, or with a backup that was written \
+over the files of a store. The next server begins a new epoch in every channel: clients that have seen more than the backup \
+has are told so, and the others go on. A backup that was copied into an empty directory is known as one without that.
+
+{STORE_EXIT_CODES}"))]
+struct RenewArgs {
+    /// Directory of the store
+    dir: PathBuf,
+}
+
 #[derive(Debug, Error)]
 enum StoreCommandError {
     #[error(transparent)]
@@ -113,6 +128,7 @@ pub(super) fn run(args: &StoreArgs) -> ExitCode {
         StoreCommand::Stat(args) => stat(args),
         StoreCommand::Export(args) => return exported(export(args)),
         StoreCommand::Compact(args) => compact(args),
+        StoreCommand::Renew(args) => renew(args),
     };
     match result {
         Ok(text) => printed(print(&text)),
@@ -172,10 +188,13 @@ fn stat(args: &StatArgs) -> Result<String, StoreCommandError> {
 fn described(summary: &StoreSummary) -> String {
     let mut out = String::new();
     let ended = match (summary.is_clean, summary.syncs_first) {
+        _ if summary.is_copy => {
+            "copied or restored since; clients may have seen more, so epochs end with the next start"
+        }
         (true, _) => "in order",
         (false, true) => "killed; every message that was delivered is here",
         (false, false) => {
-            "killed; the last messages may be missing, so orders end with the next start"
+            "killed; the last messages may be missing, so epochs end with the next start"
         }
     };
     // Writing to a String does not fail.
@@ -183,6 +202,10 @@ fn described(summary: &StoreSummary) -> String {
     let _ = writeln!(out, "on disk   {}", bytes(summary.disk_space));
     let _ = writeln!(out, "commits   {}", summary.commit);
     let _ = writeln!(out, "last end  {ended}");
+    for store in &summary.set_aside {
+        let dir = escape_for_terminal(store.dir.as_os_str().as_encoded_bytes());
+        let _ = writeln!(out, "damaged   {} in {dir}", bytes(store.disk_space));
+    }
     if summary.channels.is_empty() {
         return out;
     }
@@ -257,4 +280,9 @@ fn compact(args: &CompactArgs) -> Result<String, StoreCommandError> {
     let (before, after) = store::compact(&args.dir)?;
     let (before, after) = (bytes(before), bytes(after));
     Ok(format!("the store takes {after}; it took {before}\n"))
+}
+
+fn renew(args: &RenewArgs) -> Result<String, StoreCommandError> {
+    store::renew(&args.dir)?;
+    Ok("the next server begins a new epoch in every channel\n".to_owned())
 }

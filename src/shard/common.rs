@@ -25,6 +25,7 @@ use crate::channel::ChannelSettings;
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
 use crate::settings::Settings;
+use crate::store::PublisherSecret;
 use crate::tls::ClientTls;
 
 /// State that all shards of a broker share. The message path never touches it, counters aside.
@@ -73,7 +74,7 @@ pub(crate) struct Common {
     /// The store, if there is one.
     pub(crate) store: Option<StoreInfo>,
     /// The secret that names of publishers are made with.
-    pub(super) publisher_secret: u128,
+    pub(super) publisher_secret: PublisherSecret,
     /// Set when a thread or task of the broker has panicked.
     pub(super) panicked: AtomicBool,
 }
@@ -109,7 +110,8 @@ impl Common {
             unsaved: AtomicUsize::new(shards),
             lost: AtomicUsize::new(0),
             store: store.map(|store| StoreInfo::new(store, settings.limits.max_channels)),
-            publisher_secret: store.map_or_else(rand::random, |store| store.loaded.secret),
+            publisher_secret: store
+                .map_or_else(PublisherSecret::random, |store| store.loaded.secret),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),
         }
@@ -189,7 +191,7 @@ impl Common {
     /// keyed by a secret, so that nobody can choose keys that meet those of others; and the same key of another subject is
     /// another publisher. A store has the secret, so that a key is known after a restart.
     pub(crate) fn publisher_id(&self, subject: Option<Subject<'_>>, uid: &str, key: &str) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.publisher_secret.to_le_bytes());
+        let mut hasher = SipHasher24::new_with_key(&self.publisher_secret.to_bytes());
         let (kind, subject) = match subject {
             None => (0, ""),
             Some(Subject::Key(name)) => (1, name),

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::batch::{Batch, ChannelKey, LoadedChannel};
+use super::secret::PublisherSecret;
 use super::status::StoreStatus;
 
 /// What a store had at the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loaded {
     /// The channels that go on. Those with the newest messages come first.
     pub(crate) channels: Vec<LoadedChannel>,
     /// A secret of this store, for names of publishers.
-    pub(crate) secret: u128,
+    pub(crate) secret: PublisherSecret,
     /// Channels that were forgotten, as they are not kept on disk any more.
     pub(crate) unwanted: usize,
     /// Channels that were forgotten, as there is no memory for them.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -11,8 +11,8 @@ use super::database::{FjallEngine, copy_content, disk_space, is_journal};
 use super::engine::{Engine, EngineError};
 use super::journal;
 use super::load::{Nobody, Sink, Survey, read, survey};
-use super::marker::{Mark, Marker};
-use super::open::{DATABASE, OpenStoreError, Place};
+use super::marker::{LastMark, Mark, Marker};
+use super::open::{DATABASE, OpenStoreError, Place, SET_ASIDE};
 use super::record::{ChannelRecord, PublisherRecord};
 use crate::channel::PublisherId;
 
@@ -21,7 +21,7 @@ pub(crate) struct Inspection {
     place: Place,
     engine: FjallEngine,
     survey: Survey,
-    mark: Mark,
+    last: LastMark,
     /// What is wrong, as far as it was seen when it was opened.
     faults: Vec<String>,
     /// The copy of what a database changes in place.
@@ -34,7 +34,7 @@ pub(crate) struct Inspection {
 #[derive(Debug)]
 pub(crate) struct StoreSummary {
     pub(crate) channels: Vec<ChannelSummary>,
-    /// Bytes that it takes on disk.
+    /// Bytes that it takes on disk, without what was set aside.
     pub(crate) disk_space: u64,
     /// Number of the last commit.
     pub(crate) commit: u64,
@@ -42,6 +42,18 @@ pub(crate) struct StoreSummary {
     pub(crate) is_clean: bool,
     /// `true` if that server synced everything before anybody saw it.
     pub(crate) syncs_first: bool,
+    /// `true` if it was copied or restored since then, or is to count as that.
+    pub(crate) is_copy: bool,
+    /// Damaged stores that were set aside in its directory.
+    pub(crate) set_aside: Vec<SetAside>,
+}
+
+/// A damaged store that was set aside.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    pub(crate) dir: PathBuf,
+    /// Bytes that it takes on disk.
+    pub(crate) disk_space: u64,
 }
 
 /// What a store has of one channel.
@@ -65,19 +77,19 @@ impl Inspection {
         let place = Place(dir.to_owned());
         let peeked = Marker::peek(dir).map_err(|error| place.none(&error))?;
         let (lock, found) = peeked.ok_or_else(|| OpenStoreError::InUse(dir.to_owned()))?;
-        let mark = place.mark(found)?;
-        let mark = mark.ok_or_else(|| place.none(&io::ErrorKind::NotFound.into()))?;
+        let last = place.mark(found)?;
+        let last = last.ok_or_else(|| place.none(&io::ErrorKind::NotFound.into()))?;
         let copy = tempfile::tempdir().map_err(|error| place.system(&error))?;
         let database = copy.path().join(DATABASE);
         copy_database(&dir.join(DATABASE), &database).map_err(|error| place.system(&error))?;
         let mut faults = Vec::new();
-        let opened = open_copy(&database, mark, &mut faults);
+        let opened = open_copy(&database, last.mark, &mut faults);
         let (engine, survey) = opened.map_err(|error| place.engine(error))?;
         Ok(Self {
             place,
             engine,
             survey,
-            mark,
+            last,
             faults,
             _copy: copy,
             _lock: lock,
@@ -104,10 +116,13 @@ impl Inspection {
         channels.sort_by(|a, b| a.state.name.cmp(&b.state.name));
         Ok(StoreSummary {
             channels,
-            disk_space: disk_space(dir).map_err(|error| self.place.system(&error))?,
+            disk_space: disk_space(&dir.join(DATABASE))
+                .map_err(|error| self.place.system(&error))?,
             commit: self.survey.commit,
-            is_clean: self.mark.is_clean,
-            syncs_first: self.mark.syncs_first,
+            is_clean: self.last.mark.is_clean,
+            syncs_first: self.last.mark.syncs_first,
+            is_copy: self.last.is_copy,
+            set_aside: set_aside_in(dir).map_err(|error| self.place.system(&error))?,
         })
     }
 
@@ -193,16 +208,55 @@ impl Sink for Exporter<'_> {
 /// When it is in use or damaged, or when there is no space for that.
 pub(crate) fn compact(dir: &Path) -> Result<(u64, u64), OpenStoreError> {
     let place = Place(dir.to_owned());
+    let (_marker, last) = lock(&place)?;
+    let database = dir.join(DATABASE);
+    let before = disk_space(&database).map_err(|error| place.system(&error))?;
+    compact_database(&database, last.mark).map_err(|error| place.engine(error))?;
+    let after = disk_space(&database).map_err(|error| place.system(&error))?;
+    Ok((before, after))
+}
+
+/// Has the next server that uses a store begin new orders in its channels, as it does with a copy of a store.
+///
+/// # Errors
+///
+/// When it is in use, not there, or the disk does not do it.
+pub(crate) fn renew(dir: &Path) -> Result<(), OpenStoreError> {
+    let place = Place(dir.to_owned());
+    let (mut marker, last) = lock(&place)?;
+    let written = marker.write_as_copy(last.mark);
+    written.map_err(|error| place.system(&error))
+}
+
+/// Keeps servers away from a store that is there. Returns what is told of it, too.
+fn lock(place: &Place) -> Result<(Marker, LastMark), OpenStoreError> {
+    let Place(dir) = place;
     // Nothing is made where there is none.
     Marker::peek(dir).map_err(|error| place.none(&error))?;
     let opened = Marker::open(dir).map_err(|error| place.system(&error))?;
-    let (_marker, found) = opened.ok_or_else(|| OpenStoreError::InUse(dir.to_owned()))?;
-    let mark = place.mark(found)?;
-    let mark = mark.ok_or_else(|| place.none(&io::ErrorKind::NotFound.into()))?;
-    let before = disk_space(dir).map_err(|error| place.system(&error))?;
-    compact_database(&dir.join(DATABASE), mark).map_err(|error| place.engine(error))?;
-    let after = disk_space(dir).map_err(|error| place.system(&error))?;
-    Ok((before, after))
+    let (marker, found) = opened.ok_or_else(|| OpenStoreError::InUse(dir.clone()))?;
+    let last = place.mark(found)?;
+    let last = last.ok_or_else(|| place.none(&io::ErrorKind::NotFound.into()))?;
+    Ok((marker, last))
+}
+
+/// Returns the damaged stores that were set aside in the directory of a store, the oldest first.
+fn set_aside_in(dir: &Path) -> io::Result<Vec<SetAside>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(SET_ASIDE.as_bytes())
+        {
+            let dir = entry.path();
+            let disk_space = disk_space(&dir)?;
+            found.push(SetAside { dir, disk_space });
+        }
+    }
+    found.sort_by(|a, b| a.dir.cmp(&b.dir));
+    Ok(found)
 }
 
 fn compact_database(database: &Path, mark: Mark) -> Result<(), EngineError> {

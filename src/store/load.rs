@@ -11,6 +11,7 @@ use super::record::{
     BadRecord, COMMIT, ChannelRecord, PublisherRecord, SECRET, decode_number, decode_run,
     decode_secret, read_key_in,
 };
+use super::secret::PublisherSecret;
 use crate::channel::{Published, PublisherId};
 
 /// So many faults are told; the others are counted.
@@ -22,7 +23,7 @@ pub(super) struct Survey {
     /// Number of the last commit.
     pub(super) commit: u64,
     /// The secret for the names of publishers.
-    pub(super) secret: u128,
+    pub(super) secret: PublisherSecret,
     /// Its channels, in the order of their keys.
     pub(super) channels: Vec<ChannelRecord>,
 }

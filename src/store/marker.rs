@@ -2,10 +2,14 @@
 //!
 //! It has two slots, which are written in turn, each with a checksum: one that was being written at a crash leaves the
 //! other. It is locked as long as the store is in use.
+//!
+//! Each slot names the file that it was written to, which no copy of the file does: so a store that was copied, or
+//! restored from a backup, is known as one. Clients may have seen more of its orders than is in it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,8 +21,10 @@ const MAGIC: &[u8; 8] = b"mles-st\n";
 const VERSION: u32 = 1;
 /// Distance of the slots in bytes: no disk writes both at once.
 const DISTANCE: usize = 4096;
-/// Length of a slot in bytes.
+/// Length in bytes of a slot without what follows it: the name of its file, with a checksum of its own.
 const SLOT: usize = 8 + 4 + 8 + 8 + 1 + 1 + 8;
+/// Length in bytes of the name of a file.
+const FILE_ID: usize = 8 + 8;
 
 /// What was told of the store last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +37,71 @@ pub(super) struct Mark {
     pub(super) is_clean: bool,
 }
 
+/// What is told of a store that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LastMark {
+    pub(super) mark: Mark,
+    /// `true` if it was told of a store of which this one is a copy.
+    pub(super) is_copy: bool,
+}
+
+impl LastMark {
+    /// Returns `true` if nothing is missing that anybody has seen, so that orders go on.
+    pub(super) fn goes_on(self) -> bool {
+        !self.is_copy && (self.mark.is_clean || self.mark.syncs_first)
+    }
+}
+
+/// What tells a file from its copies: whoever copies or restores one makes another, at another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    inode: u64,
+    /// When the file was made, in nanoseconds since 1970; 0 where the file system does not tell.
+    made_at: u64,
+}
+
+impl FileId {
+    /// The name of no file.
+    const NONE: Self = Self {
+        inode: 0,
+        made_at: 0,
+    };
+
+    fn of(metadata: &Metadata) -> Self {
+        let made_at = metadata.created().ok();
+        let since = made_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let nanos = since.map_or(0, |since| since.as_nanos());
+        Self {
+            inode: inode(metadata),
+            made_at: u64::try_from(nanos).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn encode(self) -> [u8; FILE_ID] {
+        let mut bytes = [0; FILE_ID];
+        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.made_at.to_le_bytes());
+        bytes
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.ino()
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> u64 {
+    1
+}
+
 /// What is in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// There was no file, or an empty one.
     Nothing,
-    Mark(Mark),
+    Mark(LastMark),
     /// Neither slot can be read.
     Bad,
     /// The store was written by another version of the program.
@@ -49,6 +114,8 @@ pub(super) struct Marker {
     file: File,
     path: PathBuf,
     serial: u64,
+    /// The file that slots are written for.
+    id: FileId,
 }
 
 impl Marker {
@@ -62,15 +129,19 @@ impl Marker {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path)?;
-        match file.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let Some(id) = locked(&path, &file, file.try_lock())? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         (&file).read_to_end(&mut bytes)?;
-        let (found, serial) = read(&bytes);
-        Ok(Some((Self { file, path, serial }, found)))
+        let (found, serial) = read(&bytes, id);
+        let marker = Self {
+            file,
+            path,
+            serial,
+            id,
+        };
+        Ok(Some((marker, found)))
     }
 
     /// Reads the file in `dir` without changing anything. `None` if another process has it locked.
@@ -80,15 +151,14 @@ impl Marker {
     /// When the file cannot be opened or read.
     #[cfg(any(feature = "cli", test))]
     pub(super) fn peek(dir: &Path) -> io::Result<Option<(File, Found)>> {
-        let file = File::open(dir.join(NAME))?;
-        match file.try_lock_shared() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let path = dir.join(NAME);
+        let file = File::open(&path)?;
+        let Some(id) = locked(&path, &file, file.try_lock_shared())? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         (&file).read_to_end(&mut bytes)?;
-        Ok(Some((file, read(&bytes).0)))
+        Ok(Some((file, read(&bytes, id).0)))
     }
 
     /// Returns where the file is.
@@ -109,7 +179,7 @@ impl Marker {
             DISTANCE
         };
         self.file.seek(SeekFrom::Start(at as u64))?;
-        self.file.write_all(&encode(serial, mark))?;
+        self.file.write_all(&encode(serial, mark, self.id))?;
         self.serial = serial;
         Ok(())
     }
@@ -127,6 +197,45 @@ impl Marker {
         Ok(())
     }
 
+    /// Puts a new file in the place of this one, which tells `mark`: so a copy of this one that is written over it later is
+    /// known as that.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not do it; the file is as it was then.
+    pub(super) fn replace(&mut self, mark: Mark) -> io::Result<()> {
+        let path = self.path.with_extension("new");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path)?;
+        // Whoever opens it once it is in its place finds it in use.
+        file.try_lock()?;
+        let id = FileId::of(&file.metadata()?);
+        let mut new = Self {
+            file,
+            path,
+            serial: self.serial,
+            id,
+        };
+        new.write_both(mark)?;
+        fs::rename(&new.path, &self.path)?;
+        new.path.clone_from(&self.path);
+        *self = new;
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()
+    }
+
+    /// Has the store taken for a copy when it is used next, though it may be none. `mark` is what was told before.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not do it.
+    #[cfg(feature = "cli")]
+    pub(super) fn write_as_copy(&mut self, mark: Mark) -> io::Result<()> {
+        self.id = FileId::NONE;
+        self.write_both(mark)
+    }
+
     /// Waits until what was written is on disk.
     ///
     /// # Errors
@@ -137,8 +246,21 @@ impl Marker {
     }
 }
 
-fn encode(serial: u64, mark: Mark) -> Vec<u8> {
-    let mut slot = Vec::with_capacity(SLOT);
+/// Returns the name of the file at `path` that was opened as `file` and locked; `None` if another process has it, or has put
+/// its own in its place meanwhile.
+fn locked(path: &Path, file: &File, lock: Result<(), TryLockError>) -> io::Result<Option<FileId>> {
+    match lock {
+        Ok(()) => (),
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let id = FileId::of(&file.metadata()?);
+    let is_there = FileId::of(&fs::metadata(path)?) == id;
+    Ok(is_there.then_some(id))
+}
+
+fn encode(serial: u64, mark: Mark, id: FileId) -> Vec<u8> {
+    let mut slot = Vec::with_capacity(SLOT + FILE_ID + 8);
     slot.extend(MAGIC);
     slot.extend(VERSION.to_le_bytes());
     slot.extend(serial.to_le_bytes());
@@ -147,15 +269,18 @@ fn encode(serial: u64, mark: Mark) -> Vec<u8> {
     slot.push(u8::from(mark.is_clean));
     let sum = xxh3_64(&slot);
     slot.extend(sum.to_le_bytes());
+    slot.extend(id.encode());
+    let sum = xxh3_64(&slot);
+    slot.extend(sum.to_le_bytes());
     slot
 }
 
-/// Returns what the file says, and the serial number of the slot that says it.
-fn read(bytes: &[u8]) -> (Found, u64) {
+/// Returns what the file called `id` says, and the serial number of the slot that says it.
+fn read(bytes: &[u8], id: FileId) -> (Found, u64) {
     if bytes.is_empty() {
         return (Found::Nothing, 0);
     }
-    let slots = [0, DISTANCE].map(|at| bytes.get(at..).and_then(read_slot));
+    let slots = [0, DISTANCE].map(|at| bytes.get(at..).and_then(|slot| read_slot(slot, id)));
     let newest = slots
         .into_iter()
         .flatten()
@@ -166,7 +291,20 @@ fn read(bytes: &[u8]) -> (Found, u64) {
     }
 }
 
-fn read_slot(bytes: &[u8]) -> Option<(u64, Found)> {
+/// Returns `true` if a slot was written to another file than the one called `id`, or it cannot be read what that was.
+fn is_copy(slot: &[u8], id: FileId) -> bool {
+    let end = slot.len().min(SLOT + FILE_ID + 8);
+    let rest = &slot[SLOT..end];
+    // The first stores did not name their files.
+    let is_named = rest.iter().any(|&byte| byte != 0);
+    is_named && (rest.get(..FILE_ID) != Some(&id.encode()) || rest[FILE_ID..] != sum_of(slot))
+}
+
+fn sum_of(slot: &[u8]) -> [u8; 8] {
+    xxh3_64(&slot[..SLOT + FILE_ID]).to_le_bytes()
+}
+
+fn read_slot(bytes: &[u8], id: FileId) -> Option<(u64, Found)> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (version, rest) = rest.split_first_chunk()?;
     let version = u32::from_le_bytes(*version);
@@ -188,5 +326,37 @@ fn read_slot(bytes: &[u8]) -> Option<(u64, Found)> {
         syncs_first: syncs_first == 1,
         is_clean: is_clean == 1,
     };
-    Some((u64::from_le_bytes(*serial), Found::Mark(mark)))
+    let is_copy = is_copy(bytes, id);
+    Some((
+        u64::from_le_bytes(*serial),
+        Found::Mark(LastMark { mark, is_copy }),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_opened_a_file_that_was_replaced_finds_it_in_use() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let opened = Marker::open(dir.path()).expect("it opens");
+        let (mut marker, _) = opened.expect("nobody has it");
+        let path = dir.path().join(NAME);
+        let older = File::open(&path).expect("it is there");
+        let mark = Mark {
+            commit: 1,
+            syncs_first: false,
+            is_clean: false,
+        };
+        marker.replace(mark).expect("it is replaced");
+        let id = locked(&path, &older, older.try_lock());
+        assert_eq!(id.expect("nobody has the older one"), None);
+        assert!(Marker::open(dir.path()).expect("it opens").is_none());
+        drop(marker);
+        let opened = Marker::open(dir.path()).expect("it opens");
+        let is_copy = false;
+        let last = LastMark { mark, is_copy };
+        assert_eq!(opened.expect("nobody has it").1, Found::Mark(last));
+    }
 }

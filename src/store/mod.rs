@@ -27,6 +27,7 @@ mod marker;
 mod open;
 #[cfg(feature = "store")]
 mod record;
+mod secret;
 mod status;
 #[cfg(all(test, feature = "store"))]
 mod tests;
@@ -45,11 +46,12 @@ pub(crate) use batch::{
 pub(crate) use handle::TestWriter;
 pub(crate) use handle::{Loaded, StoreHandle};
 #[cfg(feature = "cli")]
-pub(crate) use inspect::{ChannelSummary, Inspection, StoreSummary, compact};
+pub(crate) use inspect::{ChannelSummary, Inspection, StoreSummary, compact, renew};
 #[cfg(feature = "store")]
 pub use open::OpenStoreError;
 #[cfg(feature = "store")]
 pub(crate) use open::open;
+pub(crate) use secret::PublisherSecret;
 pub(crate) use status::StoreStatus;
 
 /// Why a batch was not written.

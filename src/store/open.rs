@@ -18,8 +18,9 @@ use super::engine::{Engine, EngineError, Table, Write};
 use super::handle::{Loaded, StoreHandle};
 use super::journal;
 use super::load::{Collector, Survey, read, survey};
-use super::marker::{self, Found, Mark, Marker};
+use super::marker::{self, Found, LastMark, Mark, Marker};
 use super::record::{COMMIT, ChannelRecord, SECRET, encode_number, encode_secret};
+use super::secret::PublisherSecret;
 use super::writer::{DiskLimits, Schedule, Writer};
 use crate::channel::PastEpoch;
 use crate::protocol::Epoch;
@@ -27,6 +28,8 @@ use crate::settings::{OnDamage, StoreSettings, StoreSync};
 
 /// Name of the database in the directory of a store.
 pub(super) const DATABASE: &str = "db";
+/// What the names of directories begin with that damaged stores are moved to.
+pub(super) const SET_ASIDE: &str = "damaged-";
 /// Most orders that a channel remembers to be the continuation of.
 const PAST_EPOCHS: usize = 16;
 /// Memory in bytes that a run costs besides its frames.
@@ -113,7 +116,7 @@ pub(crate) fn open(
         syncs_first: settings.sync == StoreSync::Batch,
         is_clean: false,
     };
-    marker.write_both(mark).map_err(system)?;
+    marker.replace(mark).map_err(system)?;
     let handle = start(opened, marker, dir, settings).map_err(OpenStoreError::Thread)?;
     Ok((handle, loaded))
 }
@@ -158,10 +161,17 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Opens the store that is there; `None` if there is none yet.
     fn existing(&self, found: Found) -> Result<Option<Opened>, OpenStoreError> {
-        let Some(mark) = self.place.mark(found)? else {
+        let Some(last) = self.place.mark(found)? else {
             return Ok(None);
         };
-        let opened = self.load(&self.dir().join(DATABASE), mark);
+        if last.is_copy {
+            warn!(
+                dir = %self.dir().display(),
+                "the store was copied or restored since it was used last: its channels begin new epochs, and clients that \
+                 have seen more are told"
+            );
+        }
+        let opened = self.load(&self.dir().join(DATABASE), last);
         opened.map(Some).map_err(|error| self.place.engine(error))
     }
 
@@ -169,7 +179,8 @@ impl Opening<'_> {
         &self.place.0
     }
 
-    fn load(&self, database: &Path, mark: Mark) -> Result<Opened, EngineError> {
+    fn load(&self, database: &Path, last: LastMark) -> Result<Opened, EngineError> {
+        let mark = last.mark;
         journal::repair(database, mark.commit)?;
         let engine = FjallEngine::open(database)?;
         let survey = survey(&engine, mark.commit)?;
@@ -187,7 +198,7 @@ impl Opening<'_> {
             contents,
             collector,
             choice,
-            goes_on: mark.is_clean || mark.syncs_first,
+            goes_on: last.goes_on(),
         })
     }
 
@@ -206,7 +217,7 @@ impl Opening<'_> {
             File::open(self.dir())?.sync_all()
         };
         prepare().map_err(|error| self.place.system(&error))?;
-        let (commit, secret) = (1, rand::random());
+        let (commit, secret) = (1, PublisherSecret::random());
         let create = || -> Result<Box<dyn Engine>, EngineError> {
             let mut engine = FjallEngine::open(&database)?;
             let record = |key: &'static [u8], value| Write {
@@ -236,7 +247,7 @@ impl Opening<'_> {
     fn set_aside(&self, marker: &mut Marker, reason: &str) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs();
-        let aside = self.dir().join(format!("damaged-{seconds}"));
+        let aside = self.dir().join(format!("{SET_ASIDE}{seconds}"));
         fs::create_dir(&aside)?;
         fs::copy(marker.path(), aside.join(marker::NAME))?;
         let database = self.dir().join(DATABASE);
@@ -266,10 +277,10 @@ pub(super) struct Place(pub(super) PathBuf);
 
 impl Place {
     /// Returns what the marker says of a database that is there; `None` if there is none, or it was never finished.
-    pub(super) fn mark(&self, found: Found) -> Result<Option<Mark>, OpenStoreError> {
+    pub(super) fn mark(&self, found: Found) -> Result<Option<LastMark>, OpenStoreError> {
         let database = self.0.join(DATABASE);
         let is_there = database.try_exists().map_err(|error| self.system(&error))?;
-        let mark = match found {
+        let last = match found {
             Found::Version(version) => {
                 let dir = self.0.clone();
                 return Err(OpenStoreError::Version { dir, version });
@@ -279,13 +290,13 @@ impl Place {
             }
             Found::Bad if is_there => return Err(self.damaged("the file `synced` cannot be read")),
             Found::Nothing | Found::Bad => return Ok(None),
-            Found::Mark(mark) if mark.commit == 0 => return Ok(None),
-            Found::Mark(mark) => mark,
+            Found::Mark(last) if last.mark.commit == 0 => return Ok(None),
+            Found::Mark(last) => last,
         };
         if !FjallEngine::is_there(&database).map_err(|error| self.system(&error))? {
             return Err(self.damaged("its database is missing"));
         }
-        Ok(Some(mark))
+        Ok(Some(last))
     }
 
     fn damaged(&self, reason: &str) -> OpenStoreError {
@@ -372,7 +383,7 @@ impl Choice {
 struct Opened {
     engine: Box<dyn Engine>,
     commit: u64,
-    secret: u128,
+    secret: PublisherSecret,
     contents: Contents,
     collector: Collector,
     choice: Choice,

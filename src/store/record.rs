@@ -10,6 +10,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{ChannelKey, ChannelState, StoredPublisher, StoredRun};
+use super::secret::PublisherSecret;
 use crate::channel::{FrameRun, Origin, PastEpoch, Published, PublisherId};
 use crate::protocol::{BodyCheck, Epoch, MAX_BODY_LEN, Stop, scan};
 
@@ -107,16 +108,16 @@ pub(super) fn decode_number(key: &[u8], value: Bytes) -> Result<u64, BadRecord> 
 }
 
 /// Encodes the secret for the names of publishers.
-pub(super) fn encode_secret(secret: u128) -> Bytes {
+pub(super) fn encode_secret(secret: PublisherSecret) -> Bytes {
     let mut out = Writer::new(16);
-    out.0.extend(secret.to_le_bytes());
+    out.0.extend(secret.to_bytes());
     out.finish(SECRET)
 }
 
 /// Decodes the secret for the names of publishers.
-pub(super) fn decode_secret(value: Bytes) -> Result<u128, BadRecord> {
+pub(super) fn decode_secret(value: Bytes) -> Result<PublisherSecret, BadRecord> {
     let mut fields = Fields::open(SECRET, value)?;
-    let secret = u128::from_le_bytes(fields.take()?);
+    let secret = PublisherSecret::from_bytes(fields.take()?);
     fields.end()?;
     Ok(secret)
 }

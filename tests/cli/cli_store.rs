@@ -43,7 +43,7 @@ fn a_store_is_told_of_checked_exported_and_made_smaller() {
         let (code, _, stderr) = taken(&mles().args(args).output().unwrap());
         assert_eq!(code, 0, "{stderr}");
     }
-    for command in ["check", "stat", "export", "compact"] {
+    for command in ["check", "stat", "export", "compact", "renew"] {
         let (code, _, stderr) = store(&[command, name]);
         assert_eq!(code, 1, "{command}");
         assert!(stderr.contains("in use by another process"), "{stderr}");
@@ -76,6 +76,17 @@ fn a_store_is_told_of_checked_exported_and_made_smaller() {
     assert_eq!(code, 0);
     assert!(stdout.starts_with("the store takes"), "{stdout}");
     assert_eq!(store(&["check", name]).0, 0);
+
+    let (code, stdout, stderr) = store(&["renew", name]);
+    assert_eq!((code, &*stderr), (0, ""));
+    assert!(stdout.contains("new epoch"), "{stdout}");
+    let aside = dir.join("damaged-1");
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("synced"), [1; 10_000]).unwrap();
+    let (_, stdout, _) = store(&["stat", name]);
+    assert!(stdout.contains("copied or restored"), "{stdout}");
+    let told = stdout.lines().find(|line| line.starts_with("damaged"));
+    assert!(told.unwrap().ends_with(aside.to_str().unwrap()), "{stdout}");
 
     fs::write(dir.join("synced"), "nothing").unwrap();
     let (code, _, stderr) = store(&["check", name]);

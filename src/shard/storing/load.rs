@@ -29,7 +29,7 @@ impl OpenStore {
         let (handle, writer) = StoreHandle::for_tests();
         let loaded = Loaded {
             channels: Vec::new(),
-            secret: 42,
+            secret: crate::store::PublisherSecret::random(),
             unwanted: 0,
             too_many: 0,
         };

@@ -49,7 +49,7 @@ fn all(loaded: &Loaded) -> Vec<Content> {
 }
 
 /// Copies a directory, without the zeros at the ends of journals.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -9,6 +9,7 @@ use crate::store::database::FjallEngine;
 use crate::store::engine::{Engine, EngineError, Table, Visitor, Write};
 use crate::store::marker::Marker;
 use crate::store::record::{COMMIT, SECRET, encode_number, encode_secret};
+use crate::store::secret::PublisherSecret;
 use crate::store::writer::{DiskLimits, Schedule, Writer};
 
 /// Most bytes that the store may take.
@@ -115,7 +116,7 @@ fn start(dir: &Path, faults: &Arc<Faults>) -> StoreHandle {
         value: Some(value),
     };
     let records = vec![
-        record(SECRET, encode_secret(1)),
+        record(SECRET, encode_secret(PublisherSecret::random())),
         record(COMMIT, encode_number(COMMIT, 1)),
     ];
     engine.commit(records).expect("it is written");

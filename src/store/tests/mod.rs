@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say where they cannot go on")]
 
 mod basics;
+mod copies;
 mod damage;
 mod faults;
 mod measure;
