@@ -1,15 +1,16 @@
 //! The connection of a session that asks for positions, and what waits for its halves.
 
-use std::io;
+mod receiving;
+mod sending;
+mod writing;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWrite as _;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::inbox::Inbox;
-use super::outgoing::{Outcome, Outgoing};
 use super::token_refresh::TokenRefresh;
 use super::tracker::{Offer, Tracker};
 use crate::backoff::{Backoff, jittered};
@@ -245,86 +246,6 @@ impl Core {
         true
     }
 
-    /// Writes the frame that shows a token, between the frames of messages. `None` if there is nothing of it to write now.
-    fn write_token(&mut self, cx: &mut Context<'_>) -> Option<bool> {
-        let Link::Up {
-            writer: Some(writer),
-            ..
-        } = &mut self.link
-        else {
-            return None;
-        };
-        if self.token_frame.is_empty() {
-            return None;
-        }
-        let rest = self.tracker.outgoing().rest_of_frame();
-        let wrote = if rest > 0 {
-            let unwritten = &self.tracker.outgoing().unwritten()[..rest];
-            Pin::new(writer).poll_write(cx, unwritten)
-        } else {
-            Pin::new(writer).poll_write(cx, &self.token_frame)
-        };
-        match wrote {
-            Poll::Pending => return Some(false),
-            Poll::Ready(Ok(len)) => {
-                self.is_unflushed = true;
-                if rest > 0 {
-                    self.tracker.outgoing_mut().advance(len);
-                } else {
-                    self.token_frame.drain(..len);
-                }
-            }
-            Poll::Ready(Err(error)) => self.cannot_write(error),
-        }
-        Some(true)
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(has_written) = self.write_token(cx) {
-            return has_written;
-        }
-        let Link::Up {
-            writer: Some(writer),
-            ..
-        } = &mut self.link
-        else {
-            return false;
-        };
-        let outgoing = self.tracker.outgoing();
-        let unwritten = outgoing.unwritten();
-        let wrote = if self.wants_flush && !unwritten.is_empty() {
-            if !self.tracker.may_publish() {
-                return false;
-            }
-            Pin::new(writer).poll_write(cx, unwritten)
-        } else if self.is_unflushed {
-            Pin::new(writer).poll_flush(cx).map_ok(|()| 0)
-        } else {
-            return false;
-        };
-        match wrote {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(len)) => {
-                self.tracker.outgoing_mut().advance(len);
-                self.is_unflushed = len > 0;
-                self.wants_flush = !self.tracker.outgoing().unwritten().is_empty();
-                self.finish_if_done();
-            }
-            Poll::Ready(Err(error)) => self.cannot_write(error),
-        }
-        true
-    }
-
-    fn cannot_write(&mut self, error: io::Error) {
-        if self.backoff.is_some() && self.has_receiver {
-            self.lost(Some(Error::Io(error)));
-        } else if let Link::Up { writer, .. } = &mut self.link {
-            // The receiving side finds out why.
-            *writer = None;
-            self.write_error = Some(Error::Io(error));
-        }
-    }
-
     /// Ends the connection, and the session if it does not reconnect.
     fn lost(&mut self, error: Option<Error>) {
         let error = self.tracker.take_reason().or(error);
@@ -380,163 +301,4 @@ impl Core {
 fn wait_for_server(retry: u64, most: Duration) -> Duration {
     let wait = Duration::from_millis(retry).min(most);
     wait.saturating_add(jittered(wait / 4)).min(most)
-}
-
-/// What the receiving half calls.
-impl Core {
-    /// Returns the next event; `None` in it once the session is over.
-    ///
-    /// # Errors
-    ///
-    /// Once: the reason for which the session is over.
-    pub(in crate::client) fn next_event(&mut self) -> Option<Result<Option<Event>, Error>> {
-        if let Some(event) = self.inbox.pop() {
-            return Some(Ok(Some(event)));
-        }
-        if !matches!(self.link, Link::Over) {
-            return None;
-        }
-        Some(self.end.take().map_or(Ok(None), Err))
-    }
-
-    /// Returns the position before the next message, or hole, that waits for the receiving half.
-    pub(in crate::client) fn position(&self) -> Option<Position> {
-        self.inbox.position().unwrap_or(self.tracker.position())
-    }
-
-    /// Returns the connection, if there is one.
-    pub(in crate::client) const fn inbound(&mut self) -> Option<&mut Inbound> {
-        match &mut self.link {
-            Link::Up { inbound, .. } => Some(inbound),
-            _ => None,
-        }
-    }
-
-    /// Lets the session end with its connection from now on.
-    pub(in crate::client) fn stop_reconnecting(&mut self) {
-        self.backoff = None;
-        if matches!(self.link, Link::Down(_)) {
-            self.link = Link::Over;
-        }
-    }
-
-    /// Notes that nobody takes events any more.
-    pub(in crate::client) fn receiver_dropped(&mut self) {
-        self.has_receiver = false;
-        self.inbox = Inbox::default();
-        self.stop_reconnecting();
-    }
-
-    /// Returns the state in a word, for debugging.
-    pub(in crate::client) const fn state(&self) -> &'static str {
-        match &self.link {
-            Link::Up { inbound, .. } => inbound.state(),
-            Link::Down(_) => "coming back",
-            Link::Over => "over",
-        }
-    }
-}
-
-/// What the sending half calls.
-impl Core {
-    pub(in crate::client) const fn outgoing(&self) -> &Outgoing {
-        self.tracker.outgoing()
-    }
-
-    /// Returns whether the server gives positions, once that is known.
-    pub(in crate::client) fn has_positions(&mut self) -> Option<Result<bool, Error>> {
-        if let Err(error) = self.check_writable() {
-            return Some(Err(error));
-        }
-        match self.tracker.offer() {
-            Offer::Open => None,
-            offer => Some(Ok(offer == Offer::Given)),
-        }
-    }
-
-    /// Queues a message, once there is room.
-    pub(in crate::client) fn push(&mut self, message: &[u8]) -> Option<Result<(), Error>> {
-        self.when_room(|outgoing| Ok(outgoing.push(message)?))
-    }
-
-    /// Queues a message, once there is room, and waits for its position.
-    pub(in crate::client) fn push_awaited(&mut self, message: &[u8]) -> Option<Result<(), Error>> {
-        self.when_room(|outgoing| {
-            outgoing.push(message)?;
-            outgoing.await_last();
-            Ok(())
-        })
-    }
-
-    /// Queues whole frames, once there is room.
-    pub(in crate::client) fn push_frames(&mut self, frames: &[u8]) -> Option<Result<(), Error>> {
-        self.when_room(|outgoing| {
-            outgoing.push_frames(frames);
-            Ok(())
-        })
-    }
-
-    fn when_room(
-        &mut self,
-        push: impl FnOnce(&mut Outgoing) -> Result<(), Error>,
-    ) -> Option<Result<(), Error>> {
-        if let Err(error) = self.check_writable() {
-            return Some(Err(error));
-        }
-        if self.outgoing().is_full() {
-            self.wants_flush = true;
-            return None;
-        }
-        Some(push(self.tracker.outgoing_mut()))
-    }
-
-    /// Writes what is queued. Returns something once all of it is on its way.
-    pub(in crate::client) fn flush(&mut self) -> Option<Result<(), Error>> {
-        if self.outgoing().unwritten().is_empty() && !self.is_unflushed {
-            return Some(Ok(()));
-        }
-        self.wants_flush = true;
-        self.check_writable().err().map(Err)
-    }
-
-    /// Returns the position of the message that is waited for, once that is known.
-    pub(in crate::client) fn confirmation(&mut self) -> Option<Result<Position, Error>> {
-        match self.outgoing().outcome() {
-            Some(Outcome::Confirmed(position)) => return Some(Ok(position)),
-            Some(Outcome::Unknown) => return Some(Err(Error::Unconfirmed)),
-            None => {}
-        }
-        match (&self.link, self.tracker.offer()) {
-            (Link::Over, _) => Some(Err(Error::Unconfirmed)),
-            (Link::Up { .. }, Offer::Missing) => Some(Err(Error::NoPositions)),
-            _ => {
-                self.wants_flush = true;
-                None
-            }
-        }
-    }
-
-    /// Closes the sending side, now that everything is written.
-    pub(in crate::client) fn finish(&mut self) {
-        self.has_sender = false;
-        self.finish_if_done();
-    }
-
-    /// Notes that nothing more is published. What was not flushed is lost.
-    pub(in crate::client) fn sender_dropped(&mut self) {
-        if !self.wants_flush {
-            self.tracker.outgoing_mut().forget_unwritten();
-        }
-        self.finish();
-    }
-
-    fn check_writable(&mut self) -> Result<(), Error> {
-        if let Some(error) = self.write_error.take() {
-            return Err(error);
-        }
-        match self.link {
-            Link::Up { writer: None, .. } | Link::Over => Err(Error::Closed),
-            _ => Ok(()),
-        }
-    }
 }
