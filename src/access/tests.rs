@@ -2,6 +2,7 @@ mod rights;
 mod tokens;
 
 use super::*;
+use crate::channel::SlowPolicy;
 use crate::protocol::BodyCheck;
 use crate::settings::{ListenerKind, WebSocketSettings};
 
