@@ -50,6 +50,8 @@ pub(crate) struct LogState {
     pub(crate) first: Sequence,
     /// The newest record; the one before `first` if there is none.
     pub(crate) last: Sequence,
+    /// When the engine has taken that, in milliseconds since 1970, also if it is not kept any more; 0 if there never was one.
+    pub(crate) last_at_ms: u64,
     /// The epoch that the log was made with.
     pub(crate) epoch: FleetEpoch,
     /// Longest record in bytes.

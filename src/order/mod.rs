@@ -11,10 +11,21 @@
 //!
 //! It must not know shards, sessions or any engine.
 
+mod applied;
+mod packer;
+mod recent;
+mod record;
+mod segment;
+
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::Epoch;
+pub(crate) use applied::{Applied, NotApplied};
+pub(crate) use packer::{Packer, TooLong};
 
 /// Bits of an offset that count the messages of one record. See [`Sequence::offset`].
 const INDEX_BITS: u32 = 16;
@@ -56,14 +67,22 @@ pub(crate) struct FleetEpoch {
     pub(crate) id: Epoch,
 }
 
-/// Who has appended a record, and as which of its records.
+/// Who has appended a record, as which of its records, and what it knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHead {
     pub(crate) incarnation: Incarnation,
     /// Counts the records of this incarnation from 1. One that is retried keeps its number.
     pub(crate) batch: u64,
-    /// The epoch that the node knew when it made the record.
+    pub(crate) basis: Basis,
+}
+
+/// What a node has applied when it makes a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Basis {
+    /// The epoch in force. In a record that begins an epoch, that one.
     pub(crate) epoch: FleetEpoch,
+    /// When the engine has taken the newest record that was applied, in milliseconds since 1970; 0 if there was none.
+    pub(crate) at_ms: u64,
 }
 
 /// A record of the log.
@@ -78,7 +97,7 @@ pub(crate) struct Record {
 pub(crate) enum RecordBody {
     /// What a node's shards have proposed, in their order.
     Sections(Vec<Section>),
-    /// The epoch of the head begins with this record: the log has lost records.
+    /// The epoch of the basis begins with this record: the log has lost records.
     Epoch,
     /// The node is there, and its record comes back. It tells the digest of the last whole segment that it has applied.
     Heartbeat(Option<SegmentDigest>),
@@ -109,10 +128,9 @@ pub(crate) enum Content {
     /// Messages, and hints among them.
     Run {
         run: FrameRun,
-        /// The publisher whose session that is, if it has named itself.
-        publisher: Option<PublisherId>,
-        /// Set if the publication itself has a name.
-        named: Option<NamedPublication>,
+        /// Number of messages in it. Not in the log: every node counts.
+        messages: u32,
+        by: Author,
     },
     /// A publisher takes a seat in the channel: from here on nothing of its sessions before takes its place.
     Seat {
@@ -123,6 +141,17 @@ pub(crate) enum Content {
     },
     /// Hints for members on other nodes. They have no place.
     Hints { run: FrameRun },
+}
+
+/// Whose a run is, as far as that matters for its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// A session that nobody knows, or nobody with a seat.
+    Unnamed,
+    /// A publisher, whose session that is.
+    Publisher(PublisherId),
+    /// Nobody with a seat, but the publication itself has a name.
+    Publication(NamedPublication),
 }
 
 /// A publication with a name, which takes its place once.
@@ -141,10 +170,15 @@ pub(crate) enum Decision {
     Commit { before: u64 },
     /// A publication of that name has its place already, from `first` to `last`.
     Repeat { first: u64, last: u64 },
+    /// A publication of that name has its place already. This node has started too late to know where.
+    OldRepeat,
     /// A publication of that name says something else.
     OtherContent,
     /// Its publisher has taken another seat since.
     Fenced,
+    /// The log has it too late after it was made, or in another epoch. It has no place and never gets one, so it may be
+    /// proposed again.
+    Late,
 }
 
 /// A record as all nodes apply it.
@@ -160,8 +194,19 @@ pub(crate) struct OrderedRecord {
     pub(crate) begins_epoch: bool,
     /// `true` if it was appended by this node since its start.
     pub(crate) is_own: bool,
-    /// The sections in their order, each with what becomes of it. None for records that were in the log before.
-    pub(crate) sections: Vec<(Section, Decision)>,
+    /// What comes of its sections.
+    pub(crate) outcome: Outcome,
+}
+
+/// What comes of the sections of a record.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// They are decided, in their order. Heartbeats and the beginnings of epochs have none.
+    Decided(Vec<(Section, Decision)>),
+    /// The record was in the log before: nothing comes of it.
+    Repeat,
+    /// This node does not know what the others have made of it, as it has not seen enough of the log. See [`Applied`].
+    Unsure,
 }
 
 /// A record of the log as the engine keeps it.

@@ -1,0 +1,493 @@
+//! What a node has applied of the log, and what that makes of the next record.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::recent::{Name, Recent};
+use super::record::BadRecord;
+use super::segment::Segments;
+use super::{
+    Author, Basis, Content, Decision, FleetEpoch, Incarnation, LogEntry, NamedPublication,
+    OrderedRecord, Outcome, Record, RecordBody, RecordHead, Section, SegmentDigest, Sequence,
+};
+use crate::log::LogState;
+
+/// A record is void that the log has taken this much later than the newest record that its node had applied when it made it,
+/// in milliseconds of the log's time.
+pub(super) const LATE_MS: u64 = 60_000;
+/// How long seats and names of publications are remembered, in milliseconds of the log's time.
+pub(super) const MEMORY_MS: u64 = 600_000;
+/// How long a node that starts learns what was the last record of each node: within that time after one, it would be late.
+const LEARNING_MS: u64 = 2 * LATE_MS;
+/// How long it waits then until what it has not seen is forgotten. A minute more, as the log's time may go back by that.
+const WARMING_MS: u64 = MEMORY_MS + LATE_MS;
+/// How many seats, and how many names of publications, are remembered.
+const MEMORY_LIMIT: usize = 1_000_000;
+
+/// What a node has applied of the log, as far as that decides about what follows.
+///
+/// Pass it every record of the log, in order, to [`Applied::apply`]. Whenever a tail begins, ask with [`Applied::is_last`]
+/// whether the log still has what was applied; if not, go on with [`Applied::lost`]. Two nodes that do so come to the same decisions, whatever their settings are, whenever
+/// they have started, and whatever they have proposed themselves:
+///
+/// * **Time is the log's.** A record has the time at which the engine has taken it, the same on all nodes. No clock is read.
+/// * **Each record once.** A node has one record in flight and counts them, so one whose number is not above the last of its
+///   node was there before, also where the engine has not noticed.
+/// * **Nothing comes very late.** A record says how new the log was that its node knew. One that the log has taken a minute
+///   after that is void for all, and its node knows so: it may propose the sections again. So a record that was delayed
+///   somewhere cannot come when nobody knows any more that it was there before, or that its publisher has moved.
+/// * **A publisher has one seat.** From the place on at which a publisher has taken a seat, nothing of its other sessions has a
+///   place: what they have proposed before, and is in the log only now, would be there twice, because the client was told
+///   how much has its place and sends the rest itself. A node whose session has lost its seat in that way ends it when
+///   it applies that, so what is still proposed for it was made before, and is void a minute later at the latest.
+/// * **A publication with a name has one place.** What was published by a name is remembered until it was not mentioned
+///   for ten minutes, on whichever node that was.
+/// * **An epoch voids what was before.** When the log has lost what nodes have applied, they cannot agree about what was
+///   before. A node that finds that proposes an epoch with the next number; several may, and the first in the log begins.
+///   Everything that is remembered is forgotten then, and a record that was made in another epoch is void.
+///
+/// # A node that starts
+///
+/// The log keeps records for an hour, say, so a node that starts has not seen all. It is **unsure** at first:
+///
+/// 1. For two minutes of the log it learns only which record was the last of each node, and which epoch is in force. What it
+///    sees may have been there before, or be void.
+/// 2. For eleven more minutes it knows what comes of seats and names, but not which of them were there before.
+/// 3. Then everything that it has not seen is forgotten by all other nodes as well, and it is sure.
+///
+/// Its histories begin only then. It is sure at once with a log that has lost nothing yet, and when it sees an epoch
+/// begin in the second part. What it learned in the second part may hide that a publication had a place before: see
+/// [`Decision::OldRepeat`]. What is forgotten is what was mentioned longest ago, so that holds for the largest number of
+/// seats and names, too. Times of the log may go back, as another server of the engine may have another clock, which is
+/// allowed for up to a minute.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    incarnation: Incarnation,
+    /// The last record that was applied.
+    last: Sequence,
+    /// The hash of its bytes, to find it again; 0 if there was none.
+    last_hash: u64,
+    /// When the engine has taken it.
+    last_at_ms: u64,
+    epoch: FleetEpoch,
+    certainty: Certainty,
+    /// Set once the log has lost what was applied: the epoch of that. Nothing is sure before a later one begins.
+    lost: Option<u64>,
+    /// The last record of which this node is not sure what came of it.
+    unsure_to: Sequence,
+    /// The number of the last record of each node, and when that was.
+    batches: HashMap<Incarnation, (u64, u64)>,
+    /// Who has the seat of a publisher.
+    seats: Recent<(Incarnation, u64)>,
+    /// What was published by a name.
+    named: Recent<Named>,
+    segments: Segments,
+    /// Number of digests of other nodes that were not as those here.
+    differences: u64,
+}
+
+/// What is remembered of a publication with a name.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    content: u64,
+    first: u64,
+    last: u64,
+    /// `true` if it may have had a place before.
+    is_unsure: bool,
+}
+
+/// How much a node knows of what other nodes know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certainty {
+    /// It learns what was in the log before; from the first record behind that time on it knows.
+    Learning { until_ms: u64 },
+    /// It remembers what it sees; from the first record behind that time on nothing else is remembered anywhere.
+    Warming { until_ms: u64 },
+    /// It knows all.
+    Sure,
+}
+
+/// A record was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum NotApplied {
+    /// It is not the next one, and nothing has changed. A new tail has to begin behind what was applied.
+    #[error("record {} came where {} was to come", found.0, expected.0)]
+    OutOfOrder {
+        /// The one that was to come.
+        expected: Sequence,
+        /// The one that came.
+        found: Sequence,
+    },
+    /// A later version has written it, and nothing has changed. This node must not go on: what it does not understand may
+    /// have a place for other nodes.
+    #[error("record {} was written by a later version of mles: its format is {version}", at.0)]
+    Newer {
+        /// Where it is.
+        at: Sequence,
+        /// Version of its format.
+        version: u8,
+    },
+    /// It is damaged. It is left out, by all nodes, and the next one may follow.
+    #[error("record {} is left out by all nodes: {cause}", at.0)]
+    Damaged {
+        /// Where it is.
+        at: Sequence,
+        /// What is wrong with it.
+        cause: BadRecord,
+    },
+}
+
+impl Applied {
+    /// Creates the state of a node that begins with the oldest record of a log. `incarnation` names its start.
+    pub(crate) fn new(incarnation: Incarnation, log: &LogState) -> Self {
+        let mut applied = Self {
+            incarnation,
+            last: Sequence(0),
+            last_hash: 0,
+            last_at_ms: 0,
+            epoch: log.epoch,
+            certainty: Certainty::Sure,
+            lost: None,
+            unsure_to: Sequence(0),
+            batches: HashMap::new(),
+            seats: Recent::new(MEMORY_MS, MEMORY_LIMIT),
+            named: Recent::new(MEMORY_MS, MEMORY_LIMIT),
+            segments: Segments::default(),
+            differences: 0,
+        };
+        applied.start_over(log);
+        applied
+    }
+
+    /// Begins anew with the oldest record of the log, as it does not have the next one any more: this node was away for too
+    /// long. What was applied is still what others have applied.
+    pub(crate) fn start_over(&mut self, log: &LogState) {
+        self.last = Sequence(log.first.0.saturating_sub(1));
+        (self.last_hash, self.last_at_ms) = (0, 0);
+        self.unsure_to = self.last;
+        self.epoch = log.epoch;
+        self.forget_all();
+        self.certainty = match self.last {
+            Sequence(0) => Certainty::Sure,
+            // All that was in it is as old as the last of it.
+            _ if log.first > log.last => learning_from(log.last_at_ms),
+            _ => Certainty::Learning { until_ms: 0 },
+        };
+    }
+
+    /// Begins anew with the oldest record of a log that has lost what was applied, or is another. Nothing is sure until
+    /// an epoch begins: see [`Applied::epoch_to_begin`].
+    pub(crate) fn lost(&mut self, log: &LogState) {
+        self.lost = self.lost.max(Some(self.epoch.number));
+        self.start_over(log);
+    }
+
+    /// Returns the number of the epoch that has to begin, because the log has lost what was applied; `None` if it has not, if a
+    /// later one has begun, or while this node could not tell whether it began. Propose it once all of the log is applied.
+    pub(crate) fn epoch_to_begin(&self) -> Option<u64> {
+        let lost = self.lost?;
+        if matches!(self.certainty, Certainty::Learning { .. }) {
+            return None;
+        }
+        Some(lost.max(self.epoch.number) + 1)
+    }
+
+    /// Returns the last record that was applied, or left out; 0 or what is before the oldest record if there was none.
+    pub(crate) fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// Returns `true` if the log has at that place what was applied last. Ask whenever a tail begins.
+    pub(crate) fn is_last(&self, found: &LogEntry) -> bool {
+        found.sequence == self.last && hash(found) == self.last_hash
+    }
+
+    /// Returns what the next record of this node is made on.
+    pub(crate) fn basis(&self) -> Basis {
+        Basis {
+            epoch: self.epoch,
+            at_ms: self.last_at_ms,
+        }
+    }
+
+    /// Returns the epoch in force.
+    pub(crate) fn epoch(&self) -> FleetEpoch {
+        self.epoch
+    }
+
+    /// Returns the last record of which this node does not know what the others have made of it. Histories begin behind it.
+    pub(crate) fn unsure_to(&self) -> Sequence {
+        self.unsure_to
+    }
+
+    /// Returns `true` if this node comes to the decisions of all others. One that is not may serve nobody.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.certainty == Certainty::Sure && self.lost.is_none()
+    }
+
+    /// Returns how many milliseconds of the log it takes at least until this node is sure; `None` if only an epoch
+    /// has to begin, or nothing.
+    pub(crate) fn sure_in_ms(&self) -> Option<u64> {
+        let until_ms = match self.certainty {
+            Certainty::Learning { until_ms: 0 } => return Some(LEARNING_MS + WARMING_MS),
+            Certainty::Learning { until_ms } => until_ms + WARMING_MS,
+            Certainty::Warming { until_ms } => until_ms,
+            Certainty::Sure => return None,
+        };
+        Some(until_ms.saturating_sub(self.last_at_ms))
+    }
+
+    /// Returns the digest of the newest segment that was applied as a whole, for heartbeats.
+    pub(crate) fn digest(&self) -> Option<SegmentDigest> {
+        self.segments.newest()
+    }
+
+    /// Returns how many digests of other nodes were not as those here. It is a fault, of this node or of another.
+    pub(crate) fn differences(&self) -> u64 {
+        self.differences
+    }
+
+    /// Returns how many seats and names of publications are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.seats.len() + self.named.len()
+    }
+
+    /// Applies the next record.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be applied. Only one that is [`NotApplied::Damaged`] is done with.
+    pub(crate) fn apply(&mut self, entry: &LogEntry) -> Result<OrderedRecord, NotApplied> {
+        let expected = Sequence(self.last.0 + 1);
+        if entry.sequence != expected {
+            let found = entry.sequence;
+            return Err(NotApplied::OutOfOrder { expected, found });
+        }
+        let decoded = Record::decode(&entry.bytes);
+        let at = entry.sequence;
+        if let Err(BadRecord::Version(version)) = decoded {
+            return Err(NotApplied::Newer { at, version });
+        }
+        self.last = at;
+        self.last_hash = hash(entry);
+        self.last_at_ms = entry.at_ms;
+        self.pass_time(entry.at_ms);
+        let applied = match decoded {
+            Ok(record) => Ok(self.apply_record(record, entry)),
+            Err(cause) => {
+                self.segments.add(entry, None);
+                Err(NotApplied::Damaged { at, cause })
+            }
+        };
+        if !self.is_sure() {
+            self.unsure_to = at;
+        }
+        applied
+    }
+
+    /// Takes in that the log is at that time.
+    fn pass_time(&mut self, at_ms: u64) {
+        self.certainty = match self.certainty {
+            Certainty::Learning { until_ms: 0 } => learning_from(at_ms),
+            Certainty::Learning { until_ms } if at_ms > until_ms => Certainty::Warming {
+                until_ms: until_ms + WARMING_MS,
+            },
+            Certainty::Warming { until_ms } if at_ms > until_ms => Certainty::Sure,
+            certainty => certainty,
+        };
+        self.seats.forget_old(at_ms);
+        self.named.forget_old(at_ms);
+    }
+
+    fn apply_record(&mut self, record: Record, entry: &LogEntry) -> OrderedRecord {
+        let Record { head, body } = record;
+        let begins_epoch = self.begins_epoch(head, &body);
+        if begins_epoch {
+            self.begin_epoch(head.basis.epoch);
+        }
+        let outcome = self.decide(head, body, entry);
+        self.segments.add(entry, Some(&outcome));
+        OrderedRecord {
+            sequence: entry.sequence,
+            at_ms: entry.at_ms,
+            head,
+            epoch: self.epoch.id,
+            begins_epoch,
+            is_own: head.incarnation == self.incarnation,
+            outcome,
+        }
+    }
+
+    /// Returns `true` if a record is the first that tells of an epoch.
+    fn begins_epoch(&self, head: RecordHead, body: &RecordBody) -> bool {
+        let epoch = head.basis.epoch;
+        if !matches!(self.certainty, Certainty::Learning { .. }) {
+            return epoch.number > self.epoch.number;
+        }
+        // Of those that were proposed with one number the first began, and it may have been before the oldest record.
+        // Whoever does not propose one has seen it begin.
+        !matches!(body, RecordBody::Epoch)
+            && epoch.number >= self.epoch.number
+            && epoch != self.epoch
+    }
+
+    fn begin_epoch(&mut self, epoch: FleetEpoch) {
+        self.epoch = epoch;
+        self.forget_all();
+        self.lost = self.lost.filter(|lost| *lost >= epoch.number);
+        if matches!(self.certainty, Certainty::Warming { .. }) {
+            self.certainty = Certainty::Sure;
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.batches = HashMap::new();
+        self.seats = Recent::new(MEMORY_MS, MEMORY_LIMIT);
+        self.named = Recent::new(MEMORY_MS, MEMORY_LIMIT);
+        self.segments = Segments::default();
+    }
+
+    fn decide(&mut self, head: RecordHead, body: RecordBody, entry: &LogEntry) -> Outcome {
+        let was_there = self.count_batch(head, entry.at_ms);
+        if matches!(self.certainty, Certainty::Learning { .. }) {
+            return Outcome::Unsure;
+        }
+        let is_current = head.basis.epoch == self.epoch && !is_late(head, entry);
+        // What is late is so for all nodes, also for those that do not know whether it was there before.
+        if is_current && was_there {
+            return Outcome::Repeat;
+        }
+        let sections = match body {
+            RecordBody::Sections(sections) if is_current => self.take_in(head, sections, entry),
+            RecordBody::Sections(sections) => {
+                let late = sections.into_iter();
+                late.map(|section| (section, Decision::Late)).collect()
+            }
+            RecordBody::Heartbeat(Some(digest)) if is_current && self.segments.differs(digest) => {
+                self.differences += 1;
+                Vec::new()
+            }
+            RecordBody::Epoch | RecordBody::Heartbeat(_) => Vec::new(),
+        };
+        if self.is_sure() {
+            Outcome::Decided(sections)
+        } else {
+            Outcome::Unsure
+        }
+    }
+
+    /// Counts a record of a node. Returns `true` if it was there before.
+    fn count_batch(&mut self, head: RecordHead, at_ms: u64) -> bool {
+        if !self.batches.contains_key(&head.incarnation) {
+            // What comes of these would be late.
+            let is_young = |seen: u64| seen.saturating_add(MEMORY_MS) >= at_ms;
+            self.batches.retain(|_, &mut (_, seen)| is_young(seen));
+        }
+        let (last, seen) = self.batches.entry(head.incarnation).or_default();
+        let was_there = head.batch <= *last;
+        *last = head.batch.max(*last);
+        *seen = at_ms;
+        was_there
+    }
+
+    /// Decides about the sections of a record that is not void.
+    fn take_in(
+        &mut self,
+        head: RecordHead,
+        sections: Vec<Section>,
+        entry: &LogEntry,
+    ) -> Vec<(Section, Decision)> {
+        let mut counted: HashMap<Box<str>, u64> = HashMap::new();
+        let decided = sections.into_iter().map(|section| {
+            let index = counted.get(&section.channel).copied().unwrap_or(0);
+            let before = entry.sequence.offset(index);
+            let decision = self.decide_section(head, &section, before, entry.at_ms);
+            let messages = section.messages();
+            if messages > 0 && matches!(decision, Decision::Commit { .. }) {
+                *counted.entry(section.channel.clone()).or_default() += messages;
+            }
+            (section, decision)
+        });
+        decided.collect()
+    }
+
+    fn decide_section(
+        &mut self,
+        head: RecordHead,
+        section: &Section,
+        before: u64,
+        at_ms: u64,
+    ) -> Decision {
+        let seat = (head.incarnation, section.session);
+        match section.content {
+            Content::Seat { publisher, .. } => {
+                let name = Name::new(&section.channel, publisher);
+                self.seats.mention(name, seat, at_ms);
+            }
+            Content::Run {
+                by: Author::Publisher(publisher),
+                ..
+            } => {
+                let name = Name::new(&section.channel, publisher);
+                if self.seats.get(name).is_some_and(|taken| taken != seat) {
+                    return Decision::Fenced;
+                }
+            }
+            Content::Run {
+                by: Author::Publication(named),
+                messages,
+                ..
+            } if messages > 0 => {
+                let place = (before + 1, before + u64::from(messages));
+                return self.decide_named(&section.channel, named, place, at_ms);
+            }
+            Content::Run { .. } | Content::Hints { .. } => {}
+        }
+        Decision::Commit { before }
+    }
+
+    /// Decides about a publication with a name, which comes to that place if it was not there before.
+    fn decide_named(
+        &mut self,
+        channel: &str,
+        named: NamedPublication,
+        (first, last): (u64, u64),
+        at_ms: u64,
+    ) -> Decision {
+        let name = Name::new(channel, named.publisher);
+        let before = self.named.get(name);
+        let known = before.unwrap_or(Named {
+            content: named.content,
+            first,
+            last,
+            is_unsure: !self.is_sure(),
+        });
+        self.named.mention(name, known, at_ms);
+        let (first, last) = (known.first, known.last);
+        match before {
+            None => Decision::Commit { before: first - 1 },
+            Some(known) if known.is_unsure => Decision::OldRepeat,
+            Some(known) if known.content != named.content => Decision::OtherContent,
+            Some(_) => Decision::Repeat { first, last },
+        }
+    }
+}
+
+fn learning_from(at_ms: u64) -> Certainty {
+    Certainty::Learning {
+        until_ms: at_ms + LEARNING_MS,
+    }
+}
+
+/// Returns `true` if the log has a record so late that it is void.
+fn is_late(head: RecordHead, entry: &LogEntry) -> bool {
+    // Whoever makes the first record can know of none.
+    let is_first = entry.sequence == Sequence(1) && head.basis.at_ms == 0;
+    !is_first && entry.at_ms.saturating_sub(head.basis.at_ms) > LATE_MS
+}
+
+fn hash(entry: &LogEntry) -> u64 {
+    xxh3_64(&entry.bytes)
+}
