@@ -296,27 +296,29 @@ impl<T> Channel<T> {
         known.map(|known| known.count)
     }
 
-    /// Remembers a publisher that has no seat, if it is going to be counted anew when it takes one and goes on from the
-    /// position `since`. Returns `true` if it is.
-    pub fn introduce(
-        &mut self,
+    /// Returns `true` if a publisher that has no seat is counted anew when it takes one and goes on from the position
+    /// `since`.
+    #[must_use]
+    pub fn is_counted_anew(
+        &self,
         publisher: PublisherId,
         since: Option<Position>,
         now: Instant,
     ) -> bool {
-        let Some(numbered) = &self.numbered else {
-            return false;
-        };
-        let known = numbered.publishers.get(publisher, now, &self.settings);
-        if known.is_some_and(|known| numbered.has_known_count(known, since)) {
-            return false;
-        }
+        self.numbered.as_ref().is_some_and(|numbered| {
+            let known = numbered.publishers.get(publisher, now, &self.settings);
+            !known.is_some_and(|known| numbered.has_known_count(known, since))
+        })
+    }
+
+    /// Remembers a publisher that has no seat as one that is counted from now on.
+    pub fn introduce(&mut self, publisher: PublisherId, now: Instant) {
+        let newest = self.newest();
         let published = Published {
-            since: numbered.newest,
+            since: newest.map_or(0, |newest| newest.offset),
             ..Published::default()
         };
         self.remember(publisher, published, now);
-        true
     }
 
     /// Remembers the publisher whose session ends, if it is one's.

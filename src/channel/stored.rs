@@ -163,8 +163,9 @@ impl<T> Channel<T> {
         changed.collect()
     }
 
-    /// Records publishers as changed again, after what was taken could not be saved.
-    pub fn return_changed_publishers(&mut self, ids: impl IntoIterator<Item = PublisherId>) {
+    /// Records that what is known of publishers has to be saved, though it has not changed since it was taken: that could
+    /// not be saved, or never was.
+    pub fn mark_publishers_changed(&mut self, ids: impl IntoIterator<Item = PublisherId>) {
         if let Some(numbered) = &mut self.numbered {
             for id in ids {
                 numbered.publishers.changed(id);

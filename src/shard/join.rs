@@ -22,6 +22,9 @@ use crate::channel::{Channel, PublisherId};
 use crate::protocol::{Cid, LinkNotice};
 use crate::settings::DeniedPublish;
 
+/// What tells when it is a session's turn, and the longest wait for that.
+type Turn = (oneshot::Receiver<()>, Duration);
+
 impl Shard {
     /// Takes a session that has proved that it may join to the owner of its channel.
     pub(crate) fn route(self: &Rc<Self>, arrival: Arrival<Socket>) {
@@ -54,60 +57,83 @@ impl Shard {
 
     /// Gives a session a seat in a channel of this shard, and has it served. It waits for a seat that may
     /// become free.
-    pub(super) fn seat(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+    pub(super) fn seat(self: &Rc<Self>, arrival: Arrival<Socket>) {
         if arrival.resync.is_some() {
             return self.seat_server(arrival, false);
         }
         let now = Instant::now();
-        if let Some((turn, limit)) = self.turn_of_publisher(&mut arrival, now) {
-            return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
-        }
+        let Some(mut arrival) = self.wait_for_turn(arrival, now) else {
+            return;
+        };
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
             Err(refusal) => self.wait_or_refuse(arrival, refusal),
         }
     }
 
-    /// Returns what tells when all is on disk that the publisher of a new session has to wait for, and how long that is
-    /// waited for: the session is told how much has its place. It ends the session before, which could publish on and on.
-    /// `None` if there is nothing to wait for.
-    fn turn_of_publisher(
+    /// Returns the session unless it names a publisher that has to wait, or is refused. One that waits is seated then.
+    fn wait_for_turn(
         self: &Rc<Self>,
-        arrival: &mut Arrival<Socket>,
+        mut arrival: Arrival<Socket>,
         now: Instant,
-    ) -> Option<(oneshot::Receiver<()>, Duration)> {
-        let resume = arrival.resume.as_ref()?;
-        let (publisher, since) = (PublisherId(resume.publisher?), resume.since);
-        if let Some(turn) = self.turn_behind_own(publisher, arrival, now) {
-            return Some(turn);
-        }
-        if arrival.is_introduced || !self.is_running() {
-            return None;
-        }
-        let holds_runs = {
-            let mut registry = self.registry.borrow_mut();
-            let at = registry.find(&arrival.channel)?;
-            registry.room(at)?.holds_runs
+    ) -> Option<Arrival<Socket>> {
+        let named = arrival.resume.as_ref().and_then(|resume| resume.publisher);
+        let Some(publisher) = named.filter(|_| self.is_running()).map(PublisherId) else {
+            return Some(arrival);
         };
-        if !holds_runs || self.end_ghost(arrival, now).is_err() {
-            return None;
+        let mut turn = Ok(self.turn_behind_own(publisher, &arrival, now));
+        if let Ok(None) = turn {
+            turn = self.turn_behind_introduction(publisher, &mut arrival, now);
         }
-        let mut registry = self.registry.borrow_mut();
-        let at = registry.find(&arrival.channel)?;
-        let room = registry.room(at)?;
-        let turn = room.introduce(publisher, since, now)?;
-        arrival.is_introduced = true;
-        Some((turn, room.channel.settings().write_deadline))
+        match turn {
+            Ok(None) => return Some(arrival),
+            Ok(Some((turn, limit))) => self.spawn(self.clone().seat_in_turn(arrival, turn, limit)),
+            Err(refusal) => self.refuse(arrival, refusal),
+        }
+        None
     }
 
-    /// Returns what tells when all is committed that a publisher has published before and is held.
-    /// It ends its session. `None` if nothing is held.
+    /// Returns what tells when it is on disk that a publisher is counted anew, and how long that is waited for: its session
+    /// is told so. It ends the session before. `None` if nothing has to be written for that.
+    fn turn_behind_introduction(
+        self: &Rc<Self>,
+        publisher: PublisherId,
+        arrival: &mut Arrival<Socket>,
+        now: Instant,
+    ) -> Result<Option<Turn>, Refusal> {
+        let holds_runs = {
+            let mut registry = self.registry.borrow_mut();
+            let at = registry.find(&arrival.channel);
+            let room = at.and_then(|at| registry.room(at));
+            room.is_some_and(|room| room.holds_runs)
+        };
+        if !holds_runs || self.end_ghost(arrival, now).is_err() {
+            return Ok(None);
+        }
+        let mut registry = self.registry.borrow_mut();
+        let at = registry.find(&arrival.channel);
+        let Some(room) = at.and_then(|at| registry.room(at)) else {
+            return Ok(None);
+        };
+        // One that was forgotten again meanwhile is counted anew on disk as well.
+        if !arrival.is_introduced || room.channel.first_receipt(publisher, now).is_some() {
+            let since = arrival.resume.as_ref().and_then(|resume| resume.since);
+            arrival.is_introduced |= self.introduce(room, publisher, since, now)?;
+        }
+        let turn = room.introduction(publisher);
+        let limit = room.channel.settings().write_deadline;
+        Ok(turn.map(|turn| (turn, limit)))
+    }
+
+    /// Returns what tells when all is committed that a publisher has published before and is held, and how long that is
+    /// waited for: its session is told how much has its place. It ends the session before, which could publish on and on.
+    /// `None` if nothing is held.
     fn turn_behind_own(
         self: &Rc<Self>,
         publisher: PublisherId,
         arrival: &Arrival<Socket>,
         now: Instant,
-    ) -> Option<(oneshot::Receiver<()>, Duration)> {
+    ) -> Option<Turn> {
         let holding = || {
             let mut registry = self.registry.borrow_mut();
             let at = registry.find(&arrival.channel)?;
@@ -116,7 +142,7 @@ impl Shard {
             let is_held = room.holds_of(publisher);
             Some((is_held.then(|| room.turn())??, limit))
         };
-        if !self.is_running() || holding().is_none() || self.end_ghost(arrival, now).is_err() {
+        if holding().is_none() || self.end_ghost(arrival, now).is_err() {
             return None;
         }
         holding()
@@ -139,14 +165,14 @@ impl Shard {
     }
 
     /// Gives a seat to a session that has waited for one.
-    pub(super) fn seat_at_once(self: &Rc<Self>, mut arrival: Arrival<Socket>) {
+    pub(super) fn seat_at_once(self: &Rc<Self>, arrival: Arrival<Socket>) {
         if arrival.resync.is_some() {
             return self.seat_server(arrival, true);
         }
         let now = Instant::now();
-        if let Some((turn, limit)) = self.turn_of_publisher(&mut arrival, now) {
-            return self.spawn(self.clone().seat_in_turn(arrival, turn, limit));
-        }
+        let Some(mut arrival) = self.wait_for_turn(arrival, now) else {
+            return;
+        };
         match self.admit(&mut arrival, now) {
             Ok(at) => self.seat_client(at, arrival, now),
             Err(refusal) => self.refuse(arrival, refusal),

@@ -112,4 +112,6 @@ pub(crate) struct LoadedChannel {
     pub(crate) runs: Vec<StoredRun>,
     /// With all that their runs add.
     pub(crate) publishers: Vec<(PublisherId, StoredPublisher)>,
+    /// Those among them to whom runs have added something. It has to be handed over no later than those runs go.
+    pub(crate) added_to: Vec<PublisherId>,
 }

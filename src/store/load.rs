@@ -1,6 +1,6 @@
 //! Reads a store, and looks for damage: the database does not find all of it itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -279,12 +279,16 @@ impl Collector {
             runs,
             mut publishers,
         } = collected.unwrap_or_default();
+        let mut added_to = HashSet::new();
         for run in &runs {
             if let Some(id) = run.publisher {
                 let record = publishers
                     .entry(id)
                     .or_insert(PublisherRecord::Forgotten(0));
-                count(record, run);
+                if run.end > record.counted() {
+                    count(record, run);
+                    added_to.insert(id);
+                }
             }
         }
         let known = publishers
@@ -296,16 +300,14 @@ impl Collector {
         LoadedChannel {
             state: record.state.clone(),
             publishers: known.collect(),
+            added_to: added_to.into_iter().collect(),
             runs,
         }
     }
 }
 
-/// Counts a run for its publisher, unless it is counted. One that was forgotten before is known from then on.
+/// Counts a run for its publisher. One that was forgotten before is known from then on.
 fn count(record: &mut PublisherRecord, run: &StoredRun) {
-    if run.end <= record.counted() {
-        return;
-    }
     let first = run.end + 1 - u64::from(run.messages);
     let mut known = match *record {
         PublisherRecord::Known(known) => known,

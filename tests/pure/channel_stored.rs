@@ -354,26 +354,27 @@ fn a_publisher_is_introduced_where_it_would_be_counted_anew() {
     let mut world = World::new(ChannelSettings::default(), usize::MAX);
     world.publish(1);
     world.channel.take_changed_publishers();
+    let is_counted_anew = |world: &World, since| {
+        let channel = &world.channel;
+        channel.is_counted_anew(PUBLISHER, since, world.now)
+    };
     // Nobody knows it, and it has no position yet.
-    assert!(world.channel.introduce(PUBLISHER, None, world.now));
+    assert!(is_counted_anew(&world, None));
+    world.channel.introduce(PUBLISHER, world.now);
     let changed = world.channel.take_changed_publishers();
     let [(PUBLISHER, Some(saved))] = changed[..] else {
         panic!("{changed:?}");
     };
     assert_eq!((saved.published.count, saved.published.since), (0, 1));
     // From there on it is known, and what it has published counts.
-    let since = Some(at(1, 1));
-    assert!(!world.channel.introduce(PUBLISHER, since, world.now));
+    assert!(!is_counted_anew(&world, Some(at(1, 1))));
     assert_eq!(world.join(1, at(1, 1)), Some(0));
     world.publish_from(1);
     world.channel.leave(Cid(7), SessionId(1), world.now);
-    assert!(!world.channel.introduce(PUBLISHER, since, world.now));
+    assert!(!is_counted_anew(&world, Some(at(1, 1))));
     // Who goes on from before that has not been told so.
-    assert!(
-        world
-            .channel
-            .introduce(PUBLISHER, Some(at(1, 0)), world.now)
-    );
+    assert!(is_counted_anew(&world, Some(at(1, 0))));
+    world.channel.introduce(PUBLISHER, world.now);
     assert_eq!(world.join(2, at(1, 2)), Some(0));
 }
 
@@ -391,7 +392,7 @@ fn publishers_that_change_are_told_once() {
     assert_eq!(ids(&mut world), []);
     world.publish_from(1);
     assert_eq!(ids(&mut world), [(PUBLISHER, Some((1, None)))]);
-    world.channel.return_changed_publishers([PUBLISHER]);
+    world.channel.mark_publishers_changed([PUBLISHER]);
     let now = world.now;
     world.channel.leave(Cid(7), SessionId(1), now).unwrap();
     assert_eq!(ids(&mut world), [(PUBLISHER, Some((1, Some(now))))]);

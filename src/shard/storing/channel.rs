@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use tokio::sync::oneshot;
-
 use super::UnsavedChannels;
+use super::introductions::Introductions;
 use crate::shard::ids::ChannelId;
 use crate::store::ChannelKey;
 
@@ -24,8 +23,8 @@ pub(in crate::shard) struct StoredChannel {
     pub(super) unsaved: Rc<UnsavedChannels>,
     /// How often it was handed over.
     pub(super) handed_over: u64,
-    /// Those who wait until it is on disk as it was when it was handed over for that time.
-    waiting: Vec<(u64, oneshot::Sender<()>)>,
+    /// Publishers that are counted anew, and not on disk as such.
+    pub(super) introductions: Introductions,
 }
 
 impl StoredChannel {
@@ -40,7 +39,7 @@ impl StoredChannel {
             is_later: false,
             unsaved,
             handed_over: 0,
-            waiting: Vec::new(),
+            introductions: Introductions::default(),
         }
     }
 
@@ -68,22 +67,6 @@ impl StoredChannel {
         if !self.is_marked && !self.is_later {
             self.is_later = true;
             self.unsaved.mark_later(self.id);
-        }
-    }
-
-    /// Returns what tells when the channel is on disk as it is now, apart from the runs that are held.
-    pub(super) fn on_disk(&mut self) -> oneshot::Receiver<()> {
-        let (tell, told) = oneshot::channel();
-        self.waiting.push((self.handed_over + 1, tell));
-        self.mark_next();
-        told
-    }
-
-    /// Tells those who have waited that it is on disk as it was when it was handed over for the `n`th time.
-    pub(super) fn tell_on_disk(&mut self, n: u64) {
-        for (_, tell) in self.waiting.extract_if(.., |(due, _)| *due <= n) {
-            // Nobody waits for it when the connection is gone.
-            let _ = tell.send(());
         }
     }
 

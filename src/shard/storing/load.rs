@@ -202,6 +202,7 @@ fn restore_room(
         state,
         runs,
         publishers,
+        added_to,
     } = channel;
     let first = runs.first().map_or(state.newest + 1, |oldest| {
         oldest.end + 1 - u64::from(oldest.messages)
@@ -230,6 +231,8 @@ fn restore_room(
         idle_since: state.idle_since.map(|since| clocks.instant(since)),
     };
     let mut channel = Channel::restore(settings, registry.new_history(), saved, clocks.now);
+    // Their counts are on disk only together with runs that may go before they publish again.
+    channel.mark_publishers_changed(added_to);
     let messages = (newest + 1).saturating_sub(channel.oldest());
     let restored = Restored {
         messages,

@@ -14,6 +14,7 @@
 //! It must not know how anything is written.
 
 mod channel;
+mod introductions;
 mod load;
 mod task;
 #[cfg(test)]
@@ -24,15 +25,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::ids::{ChannelId, ShardId};
 use super::refusal::StoreTrouble;
 use super::room::Room;
 use super::{Common, Shard};
-use crate::channel::{HistoryStorage, PublisherId};
-use crate::protocol::{Epoch, Position};
+use crate::channel::HistoryStorage;
+use crate::protocol::Epoch;
 use crate::settings::StoreSync;
 use crate::store::{ChannelKey, StoreHandle};
 pub(super) use channel::StoredChannel;
@@ -306,21 +307,5 @@ impl Room {
         if let Some(stored) = &mut self.stored {
             stored.mark_next();
         }
-    }
-
-    /// Remembers a publisher before it is counted anew, where that has to be on disk before it is told so: after a crash
-    /// it would be told an old count, or none. Returns what tells when it is; `None` if it has not to be.
-    pub(super) fn introduce(
-        &mut self,
-        publisher: PublisherId,
-        since: Option<Position>,
-        now: Instant,
-    ) -> Option<oneshot::Receiver<()>> {
-        let stored = self
-            .stored
-            .as_mut()
-            .filter(|stored| stored.unsaved.holds_runs)?;
-        let is_new = self.channel.introduce(publisher, since, now);
-        is_new.then(|| stored.on_disk())
     }
 }

@@ -278,7 +278,7 @@ impl Shard {
             if let Some(stored) = stored.filter(|stored| stored.key == handed_over.key) {
                 stored.saved = handed_over.newest;
                 stored.first = handed_over.first;
-                stored.tell_on_disk(handed_over.times);
+                stored.introductions.tell_on_disk(handed_over.times);
             }
             if room.is_holding()
                 && let Some(stored) = &room.stored
@@ -310,8 +310,7 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         for handed_over in outgoing.channels {
             if let Some(room) = registry.room_of(handed_over.channel) {
-                room.channel
-                    .return_changed_publishers(handed_over.publishers);
+                room.channel.mark_publishers_changed(handed_over.publishers);
                 if let Some(stored) = &mut room.stored {
                     stored.mark_next();
                 }

@@ -1,6 +1,6 @@
 //! A store that is two maps in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::channel::{Published, PublisherId};
 use crate::protocol::{HEADER_LEN, Message, frames};
@@ -19,9 +19,10 @@ struct Saved {
 }
 
 impl Saved {
-    /// Returns the publishers, with what their runs add.
-    fn counted(&self) -> HashMap<PublisherId, StoredPublisher> {
+    /// Returns what a start would load.
+    fn loaded(&self) -> LoadedChannel {
         let mut publishers = self.publishers.clone();
+        let mut added_to = HashSet::new();
         for run in self.runs.values() {
             let Some(id) = run.publisher else {
                 continue;
@@ -35,9 +36,15 @@ impl Saved {
                 let first = run.end + 1 - u64::from(run.messages);
                 known.published.add((first, run.end));
                 known.counted = run.end;
+                added_to.insert(id);
             }
         }
-        publishers
+        LoadedChannel {
+            state: self.state.clone(),
+            runs: self.runs.values().cloned().collect(),
+            publishers: publishers.into_iter().collect(),
+            added_to: added_to.into_iter().collect(),
+        }
     }
 }
 
@@ -125,12 +132,7 @@ impl Disk {
     pub(super) fn loaded(&self) -> Vec<LoadedChannel> {
         let mut channels: Vec<_> = self.channels.values().collect();
         channels.sort_by_key(|saved| std::cmp::Reverse(saved.changed));
-        let loaded = |saved: &&Saved| LoadedChannel {
-            state: saved.state.clone(),
-            runs: saved.runs.values().cloned().collect(),
-            publishers: saved.counted().into_iter().collect(),
-        };
-        channels.iter().map(loaded).collect()
+        channels.into_iter().map(Saved::loaded).collect()
     }
 }
 

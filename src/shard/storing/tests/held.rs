@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::disk::Disk;
 use super::world::{World, settings};
 use crate::channel::HistoryStorage;
+use crate::protocol::Position;
 use crate::settings::{Settings, StoreSync};
 use crate::shard::labels::RefusalReason;
 use crate::shard::refusal::{Refusal, StoreTrouble};
@@ -71,6 +72,60 @@ fn a_restart_knows_what_was_written_and_not_committed() {
     let next = world.begin(None, "room", "2");
     world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
     assert_eq!(next.offset(), 2);
+}
+
+#[test]
+fn what_runs_tell_of_a_publisher_stays_on_disk_when_they_go() {
+    let mut settings = synced();
+    settings.channels.default.history_frames = 2;
+    let world = World::new(settings.clone());
+    let mut disk = Disk::default();
+    let first = world.begin(Some(7), "room", "1");
+    world.write(&mut disk);
+    let before = first.answer().unwrap();
+    // Only its run tells of it.
+    assert!(disk.publishers("room").is_empty());
+    world.kill();
+    let world = World::restored(settings.clone(), disk.loaded());
+    let others = ["2", "3"].map(|text| world.begin(None, "room", text));
+    world.write_all(&mut disk, |disk| disk.texts("room") == "2: 2 3");
+    assert_eq!(others.map(|other| other.offset()), [2, 3]);
+    world.kill();
+    let world = World::restored(settings, disk.loaded());
+    let again = world.publish_as(7, "room", "1");
+    assert!(again.is_repeat, "{again:?}");
+    assert_eq!((again.epoch, again.first), (before.epoch, before.first));
+}
+
+#[test]
+fn no_join_is_told_that_its_publisher_is_counted_anew_before_that_is_on_disk() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    let epoch = first.answer().unwrap().epoch;
+    let since = Position { epoch, offset: 1 };
+    world.join_as(7, "room", 1, since);
+    // The first has given up by now, for all that its client knows.
+    world.join_as(7, "room", 2, since);
+    assert_eq!(world.stats().joined.get(), 0);
+    world.write_all(&mut disk, |disk| disk.publishers("room") == [7]);
+    world.wait_until_joined(2);
+}
+
+#[test]
+fn who_would_be_counted_anew_comes_again_while_the_store_cannot_write() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.refuse();
+    world.wait_until_paused("room", true);
+    let epoch = world.read("room", None).0;
+    world.join_as(7, "room", 1, Position { epoch, offset: 0 });
+    assert_eq!(world.stats().refused.of(RefusalReason::Store).get(), 1);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    assert_eq!(first.offset(), 1);
+    assert!(disk.publishers("room").is_empty());
 }
 
 #[test]

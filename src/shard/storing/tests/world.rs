@@ -14,7 +14,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::disk::{Disk, texts};
 use crate::access::Rights;
 use crate::channel::{FrameRun, HistoryStorage, PublisherId, Receipt, SessionId};
-use crate::protocol::{Cid, Epoch, HEADER_LEN, Key, Message, Position, encode_frame, frames};
+use crate::protocol::{
+    Cid, Epoch, HEADER_LEN, Key, Message, Position, ResumeRequest, encode_frame, frames,
+};
 use crate::settings::{Settings, StoreSync};
 use crate::shard::ask::{Idempotency, Publication, Reading};
 use crate::shard::labels::Transport;
@@ -182,30 +184,42 @@ impl World {
 
     /// Has a client of another shard join with a message.
     pub(super) fn join_with(&self, channel: &'static str, text: &'static str) {
-        self.run(move |shard| async move {
-            let arrival = Arrival {
-                socket: Socket::Elsewhere,
-                origin: shard.id,
-                identity: Identity {
-                    session: SessionId(9),
-                    cid: Cid(9),
-                    peer: ([127, 0, 0, 1], 9).into(),
-                    uid: "alice".into(),
-                    rights: Rights::CLIENT,
-                    permit: None,
-                    transport: Transport::Tcp,
-                },
-                channel: channel.into(),
-                join: run(channel, text).bytes().clone(),
-                is_silent: false,
-                resync: None,
-                resume: None,
-                is_introduced: false,
-                gateway: None,
-                early: Early::default(),
-            };
-            shard.seat(arrival);
+        self.seat(move |shard| Arrival {
+            is_silent: false,
+            join: run(channel, text).bytes().clone(),
+            ..arrival(shard, channel, 9)
         });
+    }
+
+    /// Has a client of another shard join as a publisher that goes on from the position `since`.
+    pub(super) fn join_as(
+        &self,
+        publisher: u64,
+        channel: &'static str,
+        session: u64,
+        since: Position,
+    ) {
+        self.seat(move |shard| Arrival {
+            resume: Some(Box::new(ResumeRequest {
+                since: Some(since),
+                publisher: Some(publisher),
+                members: None,
+            })),
+            ..arrival(shard, channel, session)
+        });
+    }
+
+    fn seat(&self, arrival: impl FnOnce(&Shard) -> Arrival<Socket> + Send + 'static) {
+        self.run(move |shard| async move { shard.seat(arrival(&shard)) });
+    }
+
+    /// Waits until so many sessions or more have joined.
+    pub(super) fn wait_until_joined(&self, sessions: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.stats().joined.get() < sessions {
+            assert!(Instant::now() < deadline, "nobody joins");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Returns the memory of all runs that are held, in bytes.
@@ -389,6 +403,31 @@ fn pauses(shard: &Shard, channel: &str) -> bool {
     let mut registry = shard.registry.borrow_mut();
     let at = registry.find(channel).unwrap();
     registry.room(at).unwrap().pause.is_on()
+}
+
+/// Returns a client that would join without a message.
+fn arrival(shard: &Shard, channel: &str, session: u64) -> Arrival<Socket> {
+    Arrival {
+        socket: Socket::Elsewhere,
+        origin: shard.id,
+        identity: Identity {
+            session: SessionId(session),
+            cid: Cid(9),
+            peer: ([127, 0, 0, 1], 9).into(),
+            uid: "alice".into(),
+            rights: Rights::CLIENT,
+            permit: None,
+            transport: Transport::Tcp,
+        },
+        channel: channel.into(),
+        join: run(channel, "").bytes().clone(),
+        is_silent: true,
+        resync: None,
+        resume: None,
+        is_introduced: false,
+        gateway: None,
+        early: Early::default(),
+    }
 }
 
 fn publication(idempotency: Option<u64>, channel: &str, text: &str) -> Publication {
