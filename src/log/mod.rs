@@ -4,6 +4,9 @@
 //!
 //! It must not know what is in a record.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::future::Future;
 
 use bytes::Bytes;
