@@ -4,13 +4,18 @@
 mod basics;
 mod copies;
 mod damage;
+mod disk;
 mod faults;
 mod measure;
+mod model;
+mod power_cut;
+mod reopened;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use proptest::test_runner::Config as ProptestConfig;
 use tokio::sync::oneshot;
 
 use super::batch::{
@@ -25,6 +30,13 @@ use crate::settings::{StoreSettings, StoreSync};
 /// Enough memory for any test.
 const BUDGET: u64 = 1 << 30;
 
+/// Returns how many cases a test of random ones has: a few, or as many as `MLES_TEST_SEEDS` says.
+fn cases() -> ProptestConfig {
+    let given = std::env::var("MLES_TEST_SEEDS");
+    let cases = given.map_or(16, |cases| cases.parse().unwrap());
+    ProptestConfig::with_cases(cases)
+}
+
 fn settings(sync: StoreSync) -> StoreSettings {
     StoreSettings {
         sync,
@@ -35,6 +47,12 @@ fn settings(sync: StoreSync) -> StoreSettings {
 
 fn interval() -> StoreSettings {
     settings(StoreSync::Interval(Duration::from_millis(100)))
+}
+
+/// Makes a directory that is in memory if there is such a place, for stores that are opened many times over.
+fn memory_dir() -> tempfile::TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Opens a store and keeps all channels.
