@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use rand::rngs::StdRng;
@@ -25,7 +24,7 @@ const NEW_JOURNAL: u64 = 64 << 20;
 const SECOND_SLOT: usize = 4096;
 
 /// Files with what is in them, without the zeros at the ends of journals. Directories have nothing in them.
-type Files = BTreeMap<PathBuf, Option<Vec<u8>>>;
+pub(super) type Files = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 /// What has become of the disk of a store since the store was opened.
 #[derive(Debug)]
@@ -123,7 +122,7 @@ fn write_torn(path: &Path, synced: &[u8], written: &[u8], rng: &mut StdRng) {
 }
 
 /// Returns the files below `dir`.
-fn files(dir: &Path) -> Files {
+pub(super) fn files(dir: &Path) -> Files {
     let mut found = Files::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(below) = dirs.pop() {

@@ -6,12 +6,13 @@ mod copies;
 mod damage;
 mod disk;
 mod faults;
+mod format;
 mod measure;
 mod model;
 mod power_cut;
 mod reopened;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use proptest::test_runner::Config as ProptestConfig;
 use tokio::sync::oneshot;
 
 use super::batch::{
-    Batch, Change, ChannelState, LoadedChannel, SavedChannel, StoredPublisher, StoredRun,
+    Batch, Change, ChannelKey, ChannelState, LoadedChannel, SavedChannel, StoredPublisher,
+    StoredRun,
 };
 use super::open::{OpenStoreError, open};
 use super::{Loaded, StoreError, StoreHandle};
@@ -142,7 +144,11 @@ impl TestChannel {
 
 /// Returns the offsets of all runs of a channel with their bytes.
 fn content(channel: &LoadedChannel) -> Vec<(u64, Bytes)> {
-    let runs = channel.runs.iter();
+    content_of(&channel.runs)
+}
+
+fn content_of(runs: &[StoredRun]) -> Vec<(u64, Bytes)> {
+    let runs = runs.iter();
     runs.map(|run| (run.end, run.run.bytes().clone())).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What a store has to have, kept in plain lists: the model that its contents are compared with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -161,6 +161,8 @@ struct Content {
     state: ChannelState,
     runs: Vec<(u64, u32, SystemTime, Origin, Option<PublisherId>, Bytes)>,
     publishers: BTreeMap<u64, StoredPublisher>,
+    /// Publishers whose runs are not counted in what is on disk of them.
+    added_to: BTreeSet<u64>,
 }
 
 impl Content {
@@ -170,6 +172,7 @@ impl Content {
             state: channel.state.clone(),
             runs: runs(&channel.runs),
             publishers: publishers.map(|(id, known)| (id.0, *known)).collect(),
+            added_to: channel.added_to.iter().map(|id| id.0).collect(),
         }
     }
 }
@@ -293,22 +296,30 @@ impl Channel {
     }
 
     fn content(&self) -> Content {
+        let added_to = (0..2).filter(|&id| !self.uncounted(id).is_empty());
         let publishers = (0..2).filter_map(|id| Some((id, self.publisher(id)?)));
         Content {
             state: self.state.clone(),
             runs: runs(&self.runs),
             publishers: publishers.collect(),
+            added_to: added_to.collect(),
         }
     }
 
-    /// Returns what is known of a publisher, with its runs that are not counted yet.
-    fn publisher(&self, id: u64) -> Option<StoredPublisher> {
-        let (known, counted) = self.publishers.get(&id).copied().unwrap_or_default();
+    /// Returns the runs of a publisher that are not counted in what is known of it.
+    fn uncounted(&self, id: u64) -> Vec<&StoredRun> {
+        let counted = self.publishers.get(&id).map_or(0, |(_, counted)| *counted);
         let own = self
             .runs
             .iter()
             .filter(|run| run.publisher == Some(PublisherId(id)));
-        let own: Vec<_> = own.filter(|run| run.end > counted).collect();
+        own.filter(|run| run.end > counted).collect()
+    }
+
+    /// Returns what is known of a publisher, with its runs that are not counted yet.
+    fn publisher(&self, id: u64) -> Option<StoredPublisher> {
+        let known = self.publishers.get(&id).and_then(|(known, _)| *known);
+        let own = self.uncounted(id);
         let Some(last) = own.last() else {
             return known;
         };
