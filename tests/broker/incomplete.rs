@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mles::channel::SlowPolicy;
-use mles::protocol::{Cid, Keyring};
+use mles::protocol::{Cid, HEADER_LEN, Keyring};
 use mles::{Broker, Settings};
 
 use crate::common::{Client, assert_closes, settings, start, wait_until};
@@ -174,20 +174,30 @@ fn a_frame_that_does_not_go_on_is_ended() {
     }
 }
 
-/// It takes several times as long as the deadline.
+/// It takes longer than two others, one after the other, are waited for that stand still.
 #[test]
 fn a_slow_frame_that_goes_on_is_taken() {
+    const LARGE: usize = 7 << 20;
     let mut settings = settings();
     settings.limits.frame_deadline = Duration::from_secs(2);
     let broker = start(settings);
     let mut bob = Client::join_and_wait(&broker, "bob", "room");
     let mut slow = Client::join_and_wait(&broker, "slow", "room");
-    let frame = slow.frame(&vec![b'x'; 1 << 20]);
-    for part in frame.chunks(70_000) {
-        slow.stream.write_all(part).unwrap();
-        std::thread::sleep(Duration::from_millis(400));
+    let frame = slow.frame(&vec![b'x'; LARGE]);
+    let mut parts = frame.chunks(70_000);
+    for ended in 0..2 {
+        let mut still = Client::join_and_wait(&broker, "still", "elsewhere");
+        let begun = &still.frame(b"never whole")[..HEADER_LEN];
+        still.stream.write_all(begun).unwrap();
+        while broker.stats().frames_overdue == ended {
+            let part = parts.next().expect("the others are ended in time");
+            slow.stream.write_all(part).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
-    assert_eq!(bob.receive_message().message.len(), 1 << 20);
+    parts.for_each(|part| slow.stream.write_all(part).unwrap());
+    assert_eq!(bob.receive_message().message.len(), LARGE);
+    assert_eq!(broker.stats().frames_overdue, 2);
 }
 
 /// What nobody reads cannot go on.
@@ -212,12 +222,17 @@ fn a_publisher_that_is_held_back_is_not_overdue() {
     bob.stream.write_all(begun).unwrap();
     alice.stream.write_all(end).unwrap();
     wait_until("it is queued", || broker.stats().frames_in == 1);
-    std::thread::sleep(Duration::from_secs(6));
+    // A frame that has begun later, in a channel that nobody holds back, is overdue before his is.
+    let mut witness = Client::join_and_wait(&broker, "witness", "elsewhere");
+    let begun = &witness.frame(&[b'x'; 100_000])[..50_000];
+    witness.stream.write_all(begun).unwrap();
+    assert_closes(&mut witness.stream);
+    assert_eq!(broker.stats().frames_overdue, 1);
     // It is read when there is room again, and no time passes until then.
     bob.stream.write_all(rest).unwrap();
     for member in [&mut slow, &mut bob] {
         assert_eq!(member.receive().message.len(), 14 << 20);
     }
     assert_eq!(slow.receive().message.len(), 100_000);
-    assert_eq!(broker.stats().frames_overdue, 0);
+    assert_eq!(broker.stats().frames_overdue, 1);
 }

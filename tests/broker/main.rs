@@ -34,6 +34,7 @@ mod resume_publishers;
 mod resume_slow;
 mod rights;
 mod rights_lost;
+mod rights_session;
 mod silent_connections;
 mod slow_member;
 #[cfg(feature = "store")]

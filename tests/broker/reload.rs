@@ -1,9 +1,7 @@
 //! Other settings for a broker that runs: what they change, and that nobody is disturbed who has a right to be there.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use mles::protocol::Keyring;
 use mles::{
@@ -11,6 +9,7 @@ use mles::{
     Settings, StartError,
 };
 
+use crate::common::load::Load;
 use crate::common::{Client, assert_closes, free_address, settings, start, wait_until};
 
 fn secret(text: &str) -> Keyring {
@@ -39,40 +38,6 @@ fn join(broker: &Broker, keyring: &Keyring, uid: &str, channel: &str) -> Client 
     let client = Client::join_with(broker, keyring, uid, channel, b"", None);
     wait_until("the session has joined", || broker.stats().joined > before);
     client
-}
-
-/// Publishes numbers from a thread of its own until it is told to stop.
-struct Publisher {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Publisher {
-    fn start(mut client: Client) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut sent = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                client.send(sent.to_string().as_bytes());
-                sent += 1;
-                if sent % 64 == 0 {
-                    std::thread::yield_now();
-                }
-            }
-            client.send(b"end");
-            // Its session must not end before everybody has got that.
-            std::mem::forget(client);
-            sent
-        });
-        Self { stop, thread }
-    }
-
-    /// Returns how many messages it has published.
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
 }
 
 /// Receives until the publisher's last message, and checks that none is missing from the first that came on.
@@ -104,7 +69,7 @@ fn a_key_is_rotated_under_load_and_only_sessions_of_the_old_one_end() {
     let report = broker.reload(with_keys(&["old", "new"])).unwrap();
     assert_eq!(report.changed, ["keys"]);
     assert_eq!(report.sessions_ended, 0);
-    let load = Publisher::start(join(&broker, &keyring("new"), "publisher", "room"));
+    let load = Load::start(join(&broker, &keyring("new"), "publisher", "room"));
     let members: Vec<_> = (0..8)
         .map(|i| join(&broker, &keyring("new"), &format!("new {i}"), "room"))
         .collect();
@@ -415,7 +380,7 @@ fn a_broker_that_stops_takes_no_settings() {
 #[test]
 fn reloads_while_clients_come_and_go_disturb_nobody() {
     let broker = start(with_keys(&["k"]));
-    let load = Publisher::start(join(&broker, &keyring("k"), "publisher", "room"));
+    let load = Load::start(join(&broker, &keyring("k"), "publisher", "room"));
     let member = join(&broker, &keyring("k"), "member", "room");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,23 +1,21 @@
 //! Reloads while messages flow and clients come: over every transport, those end that have lost their rights, and nobody else
 //! notices.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mles::protocol::{Key, Keyring, Message};
-use mles::{
-    AccessRule, Broker, ListenerKind, NamePattern, NamedKey, Permissions, RuleHolder, Settings,
-};
+use mles::{AccessRule, NamePattern, NamedKey, Permissions, RuleHolder, Settings};
 
 use crate::common::events::Events;
-use crate::common::tls_proxy::{Authority, tunnel};
+use crate::common::load::Load;
+use crate::common::transports::{AllListeners, Transport};
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, body, request};
-use crate::common::{Client, settings, start, wait_until};
+use crate::common::{Client, PATIENCE, settings, wait_until};
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The key that loses what it has.
 const LOSES: &str = "loses";
 /// The key that keeps it.
@@ -29,36 +27,23 @@ const UNAUTHORIZED: u16 = 4401;
 /// Close code of who has no right left to be there.
 const FORBIDDEN: u16 = 4403;
 
-/// A transport, and whether TLS is below it.
+/// A way to read what is published.
 #[derive(Clone, Copy, Debug)]
-enum Transport {
-    Frames(bool),
-    V1(bool),
-    V2(bool),
-    Events(bool),
+enum Way {
+    Session(Transport),
+    Events { over_tls: bool },
 }
 
-impl Transport {
-    const ALL: [Self; 8] = [
-        Self::Frames(false),
-        Self::Frames(true),
-        Self::V1(false),
-        Self::V1(true),
-        Self::V2(false),
-        Self::V2(true),
-        Self::Events(false),
-        Self::Events(true),
-    ];
-}
+impl Way {
+    fn all() -> impl Iterator<Item = Self> {
+        let events = [false, true].map(|over_tls| Self::Events { over_tls });
+        let sessions = Transport::ALL.into_iter().map(Self::Session);
+        sessions.chain(events)
+    }
 
-/// A broker that listens for everything.
-struct World {
-    broker: Broker,
-    settings: Settings,
-    authority: Authority,
-    /// A way in over TLS, for clients that trust the first authority.
-    tls: SocketAddr,
-    tls_ws: SocketAddr,
+    fn has_close(self) -> bool {
+        matches!(self, Self::Session(transport) if transport.has_close())
+    }
 }
 
 fn key(name: &str) -> NamedKey {
@@ -78,35 +63,15 @@ fn rule(name: &str) -> AccessRule {
     }
 }
 
-fn address(broker: &Broker, wanted: ListenerKind) -> SocketAddr {
-    let mut listeners = broker.listeners().iter();
-    listeners.find(|(kind, _)| *kind == wanted).unwrap().1
-}
-
 /// With one shard all members are where their channel is; with two and this threshold, half of them are elsewhere.
-fn world(shards: usize) -> World {
-    let authority = Authority::new();
-    let pair = authority.localhost();
-    let mut settings = Settings {
+fn world(shards: usize) -> AllListeners {
+    AllListeners::start(Settings {
         shards: Some(shards),
         spread_threshold: 1,
         keys: vec![key(LOSES), key(KEEPS)],
         rules: vec![rule(LOSES), rule(KEEPS)],
         ..settings()
-    };
-    settings.tls.listen = vec![ANY];
-    settings.tls.cert = Some(pair.cert);
-    settings.tls.key = Some(pair.key);
-    settings.websocket.listen = vec![ANY];
-    settings.websocket.tls_listen = vec![ANY];
-    let broker = start(settings.clone());
-    World {
-        tls: tunnel(&authority, address(&broker, ListenerKind::MlesTls)),
-        tls_ws: tunnel(&authority, address(&broker, ListenerKind::WebSocketTls)),
-        broker,
-        settings,
-        authority,
-    }
+    })
 }
 
 /// A member that reads.
@@ -117,55 +82,51 @@ enum Member {
     Events(Events),
 }
 
-impl World {
-    fn at(&self, transport: Transport) -> SocketAddr {
-        match transport {
-            Transport::Frames(true) => self.tls,
-            Transport::Frames(false) => address(&self.broker, ListenerKind::Mles),
-            Transport::V1(true) | Transport::V2(true) | Transport::Events(true) => self.tls_ws,
-            _ => address(&self.broker, ListenerKind::WebSocket),
-        }
-    }
+/// What a member gets next.
+enum Next {
+    Text(String),
+    /// The end of its session, with the close code if there is one.
+    End(Option<u16>),
+}
 
-    /// Joins the channel with a key, and waits until the session is counted.
-    fn join(&self, transport: Transport, name: &str, uid: &str) -> Member {
-        let before = self.broker.stats().joined;
-        let member = ask(self.at(transport), transport, name, uid);
-        wait_until("it has joined", || self.broker.stats().joined > before);
-        member
-    }
-
-    /// Has a member on each transport.
-    fn members(&self, name: &str) -> Vec<(Transport, Member)> {
-        let all = Transport::ALL.into_iter().enumerate();
-        all.map(|(at, transport)| {
-            (
-                transport,
-                self.join(transport, name, &format!("{name}-{at}")),
-            )
-        })
-        .collect()
+fn address(world: &AllListeners, way: Way) -> SocketAddr {
+    match way {
+        Way::Session(transport) => world.at(transport),
+        Way::Events { over_tls: false } => world.web(),
+        Way::Events { over_tls: true } => world.web_over_tls(),
     }
 }
 
-fn ask(at: SocketAddr, transport: Transport, name: &str, uid: &str) -> Member {
-    match transport {
-        Transport::Frames(_) => {
+/// Has a member that reads in each way.
+fn members(world: &AllListeners, name: &str) -> Vec<(Way, Member)> {
+    let all = Way::all().enumerate();
+    all.map(|(at, way)| {
+        let before = world.broker.stats().joined;
+        let member = ask(address(world, way), way, name, &format!("{name}-{at}"));
+        wait_until("it has joined", || world.broker.stats().joined > before);
+        (way, member)
+    })
+    .collect()
+}
+
+fn ask(at: SocketAddr, way: Way, name: &str, uid: &str) -> Member {
+    match way {
+        Way::Session(Transport::Tcp | Transport::Tls) => {
             let keyring = Keyring::new(Some(secret(name)), None);
             Member::Frames(Client::join_with(&at, &keyring, uid, CHANNEL, b"", None))
         }
-        Transport::V1(_) => {
+        Way::Session(Transport::V1 | Transport::V1OverTls) => {
             let mut ws = upgraded(at, name, uid);
             ws.send(BINARY, &body(uid, CHANNEL, b""));
             Member::V1(ws)
         }
-        Transport::V2(_) => {
+        Way::Session(Transport::V2 | Transport::V2OverTls) => {
             let mut ws = upgraded(at, name, uid);
             let greeting = format!(r#"{{"uid":"{uid}","channel":"{CHANNEL}"}}"#);
             ws.send(TEXT, greeting.as_bytes());
             Member::V2(ws)
         }
-        Transport::Events(_) => {
+        Way::Events { .. } => {
             let headers = format!(
                 "Mles-Uid: {uid}\r\nAuthorization: Bearer {}\r\n",
                 secret(name)
@@ -185,110 +146,75 @@ fn upgraded(at: SocketAddr, name: &str, uid: &str) -> Ws {
 }
 
 impl Member {
-    /// The next message; `None` at the end of the session, which says why if it can.
-    fn next(&mut self) -> Option<String> {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    fn next(&mut self) -> Next {
+        let text = |bytes: Vec<u8>| Next::Text(String::from_utf8(bytes).unwrap());
         let is_v1 = matches!(self, Self::V1(_));
         match self {
-            Self::Frames(client) => {
-                let received = client.try_receive(crate::common::PATIENCE).unwrap()?;
-                Some(text(received.message))
-            }
+            Self::Frames(client) => match client.try_receive(PATIENCE).unwrap() {
+                Some(received) => text(received.message),
+                None => Next::End(None),
+            },
             Self::V1(ws) | Self::V2(ws) => match ws.next() {
-                Got::Text(message) => Some(message),
-                Got::Binary(body) if is_v1 => {
-                    Some(text(Message::decode(&body).unwrap().message.into()))
-                }
-                Got::Binary(bytes) => Some(text(bytes)),
-                Got::Close(code, _) => {
-                    assert!([UNAUTHORIZED, FORBIDDEN].contains(&code), "{code}");
-                    None
-                }
+                Got::Text(message) => Next::Text(message),
+                Got::Binary(body) if is_v1 => text(Message::decode(&body).unwrap().message.into()),
+                Got::Binary(bytes) => text(bytes),
+                Got::Close(code, _) => Next::End(Some(code)),
                 got => panic!("{got:?}"),
             },
             Self::Events(events) => loop {
-                let event = events.try_next()?;
+                let Some(event) = events.try_next() else {
+                    break Next::End(None);
+                };
                 if event.name == "message" {
-                    break Some(event.data["text"].as_str().unwrap().to_owned());
+                    break Next::Text(event.data["text"].as_str().unwrap().to_owned());
                 }
             },
         }
     }
-
-    /// The next message that is a number, or the end of all.
-    fn next_number(&mut self) -> Option<u64> {
-        loop {
-            let text = self.next()?;
-            if !text.is_empty() {
-                return text.parse().ok();
-            }
-        }
-    }
 }
 
-/// Publishes numbers until it is told to stop, and `end` then.
-struct Load {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
+/// What a member has got until its session or the load has ended.
+struct Reading {
+    /// The number that came last.
+    last: Option<u64>,
+    /// The close code with which its session has ended, if there was one.
+    code: Option<u16>,
+    ended: Instant,
 }
 
-impl Load {
-    fn start(world: &World) -> Self {
-        let Member::Frames(mut client) = world.join(Transport::Frames(false), KEEPS, "load") else {
-            unreachable!("frames are asked for");
-        };
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut sent = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                client.send(sent.to_string().as_bytes());
-                sent += 1;
-                // Members in other threads of a busy machine have to keep up.
-                std::thread::sleep(Duration::from_micros(500));
-            }
-            client.send(b"end");
-            // Its session must not end before everybody has got that.
-            std::mem::forget(client);
-            sent
-        });
-        Self { stop, thread }
-    }
-
-    /// Returns how many messages it has published.
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
-
-/// Reads in a thread of its own: each number once and in order, up to the end of the session or of all. Returns the number that
-/// came last, and when the end came.
-fn read((transport, mut member): (Transport, Member)) -> JoinHandle<(Option<u64>, Instant)> {
+/// Reads in a thread of its own: each number once and in order.
+fn read((way, mut member): (Way, Member)) -> JoinHandle<Reading> {
     std::thread::spawn(move || {
-        let mut last = None;
-        while let Some(number) = member.next_number() {
-            assert_eq!(
-                number,
-                last.map_or(number, |last| last + 1),
-                "{transport:?}"
-            );
+        let (mut last, mut code) = (None, None);
+        loop {
+            let text = match member.next() {
+                Next::Text(text) if text.is_empty() => continue,
+                Next::Text(text) if text == "end" => break,
+                Next::Text(text) => text,
+                Next::End(why) => {
+                    code = why;
+                    break;
+                }
+            };
+            let number: u64 = text.parse().unwrap();
+            assert_eq!(number, last.map_or(number, |last| last + 1), "{way:?}");
             last = Some(number);
         }
-        (last, Instant::now())
+        let ended = Instant::now();
+        Reading { last, code, ended }
     })
 }
 
-/// A client over each transport comes and goes, until it is told to stop.
-fn come_and_go(world: &World, is_over: &Arc<AtomicBool>) -> Vec<JoinHandle<u32>> {
-    let all = Transport::ALL.into_iter().enumerate();
-    all.map(|(at, transport)| {
-        let (address, is_over) = (world.at(transport), is_over.clone());
+/// A client in each way comes and goes, until it is told to stop.
+fn come_and_go(world: &AllListeners, is_over: &Arc<AtomicBool>) -> Vec<JoinHandle<u32>> {
+    let all = Way::all().enumerate();
+    all.map(|(at, way)| {
+        let (address, is_over) = (address(world, way), is_over.clone());
         std::thread::spawn(move || {
             let mut visits = 0;
             while !is_over.load(Ordering::Relaxed) {
-                let mut member = ask(address, transport, KEEPS, &format!("visitor-{at}-{visits}"));
-                assert!(member.next().is_some(), "{transport:?}");
+                let mut member = ask(address, way, KEEPS, &format!("visitor-{at}-{visits}"));
+                assert!(matches!(member.next(), Next::Text(_)), "{way:?}");
                 visits += 1;
             }
             visits
@@ -297,67 +223,88 @@ fn come_and_go(world: &World, is_over: &Arc<AtomicBool>) -> Vec<JoinHandle<u32>>
     .collect()
 }
 
-/// Reloads while messages flow and clients come and go. Whoever joined with [`LOSES`] ends if `ends`, and nobody else does.
-fn reload_under_load(shards: usize, ends: bool, change: impl Fn(&World, &mut Settings)) {
+/// Reloads while messages flow and clients come and go. Whoever joined with [`LOSES`] ends if there is a `code` for that, and
+/// nobody else does.
+fn reload_under_load(
+    shards: usize,
+    code: Option<u16>,
+    change: impl Fn(&AllListeners, &mut Settings),
+) {
     let world = world(shards);
-    let (losing, keeping) = (world.members(LOSES), world.members(KEEPS));
+    let (losing, keeping) = (members(&world, LOSES), members(&world, KEEPS));
     let losing: Vec<_> = losing.into_iter().map(read).collect();
     let keeping: Vec<_> = keeping.into_iter().map(read).collect();
-    let load = Load::start(&world);
+    let publisher = Client::join_with(
+        &world.broker,
+        &Keyring::new(Some(secret(KEEPS)), None),
+        "load",
+        CHANNEL,
+        b"",
+        None,
+    );
+    let load = Load::start(publisher);
     let is_over = Arc::new(AtomicBool::new(false));
     let visitors = come_and_go(&world, &is_over);
-    let flow = |more| {
+    let flow = || {
         let before = world.broker.stats();
         wait_until("messages flow and clients come", || {
             let now = world.broker.stats();
-            now.frames_in > before.frames_in + more && now.joined > before.joined + 16
+            now.frames_in > before.frames_in + 100 && now.joined > before.joined + 16
         });
     };
-    flow(100);
+    flow();
 
     let mut settings = world.settings.clone();
     change(&world, &mut settings);
     let begun = Instant::now();
     let report = world.broker.reload(settings).unwrap();
-    let lost = if ends { losing.len() as u64 } else { 0 };
+    let lost = code.map_or(0, |_| losing.len() as u64);
     assert_eq!(report.sessions_ended, lost, "{report:?}");
     // A certificate that is exchanged is named beside the setting that names its file.
-    let changed = if ends { 1 } else { 2 };
+    let changed = if code.is_some() { 1 } else { 2 };
     assert_eq!(report.changed.len(), changed, "{report:?}");
     assert_eq!(report.needs_restart.len(), 0, "{report:?}");
     assert_eq!(world.broker.stats().rights_lost, lost);
-    let mut ended = Vec::new();
-    if ends {
-        ended = losing.into_iter().map(|one| one.join().unwrap()).collect();
+    if code.is_some() {
+        for (way, one) in Way::all().zip(losing) {
+            let ended = one.join().unwrap();
+            assert_eq!(ended.code, code.filter(|_| way.has_close()), "{way:?}");
+            let after = ended.ended.duration_since(begun);
+            eprintln!("{shards} shards: {way:?} ended {after:?} after the reload began");
+        }
     } else {
         assert!(losing.iter().all(|one| !one.is_finished()));
     }
-    let last = ended.iter().map(|(_, at)| at.duration_since(begun)).max();
-    eprintln!("{shards} shards: the last session ended {last:?} after the reload began");
-    flow(100);
+    flow();
 
     is_over.store(true, Ordering::Relaxed);
     for visitor in visitors {
         assert!(visitor.join().unwrap() > 0);
     }
     let sent = load.stop();
-    for (transport, member) in Transport::ALL.into_iter().zip(keeping) {
-        let (last, _) = member.join().unwrap();
-        assert_eq!(last, Some(sent - 1), "{transport:?}");
+    for (way, member) in Way::all().zip(keeping) {
+        let reading = member.join().unwrap();
+        assert_eq!(
+            (reading.last, reading.code),
+            (Some(sent - 1), None),
+            "{way:?}"
+        );
     }
 }
 
 #[test]
 fn a_key_that_is_taken_out_ends_its_sessions_over_every_transport() {
     for shards in [1, 2] {
-        reload_under_load(shards, true, |_, settings| settings.keys = vec![key(KEEPS)]);
+        reload_under_load(shards, Some(UNAUTHORIZED), |_, settings| {
+            settings.keys = vec![key(KEEPS)]
+        });
     }
 }
 
 #[test]
 fn a_key_with_another_secret_ends_the_sessions_of_the_old_one_over_every_transport() {
     let other = || NamedKey::new(LOSES, "another secret").unwrap();
-    reload_under_load(2, true, |_, settings| {
+    reload_under_load(2, Some(UNAUTHORIZED), |_, settings| {
         settings.keys = vec![key(KEEPS), other()]
     });
 }
@@ -365,7 +312,7 @@ fn a_key_with_another_secret_ends_the_sessions_of_the_old_one_over_every_transpo
 #[test]
 fn a_rule_that_is_taken_out_ends_its_sessions_over_every_transport() {
     for shards in [1, 2] {
-        reload_under_load(shards, true, |_, settings| {
+        reload_under_load(shards, Some(FORBIDDEN), |_, settings| {
             settings.rules = vec![rule(KEEPS)]
         });
     }
@@ -373,7 +320,7 @@ fn a_rule_that_is_taken_out_ends_its_sessions_over_every_transport() {
 
 #[test]
 fn a_certificate_is_exchanged_and_no_session_ends_over_any_transport() {
-    reload_under_load(2, false, |world, settings| {
+    reload_under_load(2, None, |world, settings| {
         // Clients that come trust the authority, and not the certificate that they saw first.
         let pair = world.authority.localhost();
         settings.tls.cert = Some(pair.cert);

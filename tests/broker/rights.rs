@@ -1,271 +1,20 @@
 //! What sessions and requests may do by the rights of their key, over all transports.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 
-use mles::protocol::{Key, Keyring, Notice, Position, ResumeRequest};
-use mles::{
-    AccessRule, Broker, DeniedPublish, ListenerKind, NamePattern, NamedKey, Permissions,
-    RuleHolder, Settings,
-};
+use mles::protocol::{Notice, ResumeRequest};
+use mles::{DeniedPublish, Permissions};
 use serde_json::json;
 
 use crate::common::asker::{Asker, Event};
 use crate::common::events::Events;
-use crate::common::http::{Answer, Http};
-use crate::common::tls_proxy::{Authority, tunnel};
-use crate::common::websocket::{BINARY, Got, TEXT, Ws, body, request};
-use crate::common::{Client, SILENCE, is_timeout, settings, start, wait_until};
-
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// The key that permits everything.
-const ROOT: &str = "root";
-/// The key whose rights are tried.
-const TRIED: &str = "tried";
-
-/// What is told to who publishes without the right.
-pub const NO_PUBLISH: &str = "no publish right in this channel";
-
-pub const PUBLISH: Permissions = Permissions::PUBLISH;
-pub const SUBSCRIBE: Permissions = Permissions::SUBSCRIBE;
-pub const HISTORY: Permissions = Permissions::HISTORY;
-pub const PRESENCE: Permissions = Permissions::PRESENCE;
-/// Every right of clients.
-pub const EVERYTHING: Permissions = Permissions::ALL.without(Permissions::PEER);
-
-/// A transport over which a session is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Tls,
-    V1,
-    V1OverTls,
-    V2,
-    V2OverTls,
-}
-
-impl Transport {
-    pub const ALL: [Self; 6] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::V1,
-        Self::V1OverTls,
-        Self::V2,
-        Self::V2OverTls,
-    ];
-
-    /// Returns `true` if a join may bring a message.
-    fn joins_with_messages(self) -> bool {
-        !matches!(self, Self::V2 | Self::V2OverTls)
-    }
-
-    /// Returns `true` if its client can be told why its session ends.
-    pub fn is_told(self) -> bool {
-        !matches!(self, Self::Tcp | Self::Tls)
-    }
-}
-
-/// A broker with a root key and one whose rights are tried.
-pub struct World {
-    pub broker: Broker,
-    settings: Settings,
-    _authority: Authority,
-    tls: SocketAddr,
-    tls_ws: SocketAddr,
-}
-
-/// With one shard all members are where their channel is; with two and this threshold, half of them are elsewhere.
-pub fn world(shards: usize, allow: Permissions, on_denied_publish: DeniedPublish) -> World {
-    let authority = Authority::new();
-    let pair = authority.localhost();
-    let mut settings = Settings {
-        shards: Some(shards),
-        spread_threshold: 1,
-        on_denied_publish,
-        keys: vec![key(ROOT), key(TRIED)],
-        rules: vec![rule(ROOT, Permissions::ALL), rule(TRIED, allow)],
-        ..settings()
-    };
-    settings.tls.listen = vec![ANY];
-    settings.tls.cert = Some(pair.cert);
-    settings.tls.key = Some(pair.key);
-    settings.websocket.listen = vec![ANY];
-    settings.websocket.tls_listen = vec![ANY];
-    let broker = start(settings.clone());
-    World {
-        settings,
-        tls: tunnel(&authority, address(&broker, ListenerKind::MlesTls)),
-        tls_ws: tunnel(&authority, address(&broker, ListenerKind::WebSocketTls)),
-        broker,
-        _authority: authority,
-    }
-}
-
-fn key(name: &str) -> NamedKey {
-    NamedKey::new(name, secret(name)).unwrap()
-}
-
-pub fn secret(name: &str) -> String {
-    format!("secret of {name}")
-}
-
-pub fn keyring(name: &str) -> Keyring {
-    Keyring::new(Some(secret(name)), None)
-}
-
-fn rule(name: &str, allow: Permissions) -> AccessRule {
-    AccessRule {
-        holder: RuleHolder::Key(name.to_owned()),
-        uid: NamePattern::any(),
-        channel: NamePattern::any(),
-        allow,
-    }
-}
-
-fn address(broker: &Broker, wanted: ListenerKind) -> SocketAddr {
-    let mut listeners = broker.listeners().iter();
-    listeners.find(|(kind, _)| *kind == wanted).unwrap().1
-}
-
-/// A session over one of the transports.
-pub enum Member {
-    Frames(Client),
-    V1(Ws, String),
-    V2(Ws),
-}
-
-impl World {
-    /// Lets the key that is tried do something else from now on. Returns how many sessions have ended for that.
-    pub fn allow(&self, allow: Permissions) -> u64 {
-        let mut settings = self.settings.clone();
-        settings.rules = vec![rule(ROOT, Permissions::ALL), rule(TRIED, allow)];
-        self.broker.reload(settings).unwrap().sessions_ended
-    }
-
-    fn session(&self, transport: Transport) -> SocketAddr {
-        match transport {
-            Transport::Tcp => address(&self.broker, ListenerKind::Mles),
-            Transport::Tls => self.tls,
-            Transport::V1 | Transport::V2 => self.web(),
-            Transport::V1OverTls | Transport::V2OverTls => self.tls_ws,
-        }
-    }
-
-    pub fn web(&self) -> SocketAddr {
-        address(&self.broker, ListenerKind::WebSocket)
-    }
-
-    /// Asks to join with the key that is tried, with a message if it is not empty.
-    pub fn ask(&self, transport: Transport, channel: &str, message: &[u8]) -> Member {
-        let (at, uid) = (self.session(transport), "tried");
-        let keyring = keyring(TRIED);
-        match transport {
-            Transport::Tcp | Transport::Tls => {
-                let member = Client::join_with(&at, &keyring, uid, channel, message, None);
-                Member::Frames(member)
-            }
-            Transport::V1 | Transport::V1OverTls => {
-                let mut ws = upgraded(at, channel);
-                ws.send(BINARY, &body(uid, channel, message));
-                Member::V1(ws, channel.to_owned())
-            }
-            Transport::V2 | Transport::V2OverTls => {
-                let mut ws = upgraded(at, channel);
-                let greeting = format!(r#"{{"uid":"{uid}","channel":"{channel}"}}"#);
-                ws.send(TEXT, greeting.as_bytes());
-                Member::V2(ws)
-            }
-        }
-    }
-
-    pub fn join(&self, transport: Transport, channel: &str) -> Member {
-        let before = self.broker.stats().joined;
-        let member = self.ask(transport, channel, b"");
-        let stats = || self.broker.stats();
-        wait_until("it has joined", || stats().joined > before);
-        member
-    }
-
-    /// A member with all rights.
-    pub fn root(&self, uid: &str, channel: &str) -> Client {
-        let before = self.broker.stats().joined;
-        let root = Client::join_with(&self.broker, &keyring(ROOT), uid, channel, b"", None);
-        wait_until("root has joined", || self.broker.stats().joined > before);
-        root
-    }
-
-    /// A channel with a message in its history, of which root is a member.
-    pub fn channel(&self, name: &str) -> (Client, Client) {
-        let (mut root, mut other) = (self.root("root", name), self.root("other", name));
-        root.send(b"old");
-        assert_eq!(other.text(), "old");
-        (root, other)
-    }
-
-    fn http(&self, method: &str, channel: &str, what: &str, message: &str) -> Answer {
-        let len = message.len();
-        let bearer = secret(TRIED);
-        let headers = format!(
-            "Mles-Uid: tried\r\nAuthorization: Bearer {bearer}\r\nContent-Type: text/plain\r\n\
-             Content-Length: {len}\r\n"
-        );
-        let mut http = Http::connect(self.web());
-        let path = format!("/channels/{channel}/{what}");
-        http.send(format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{message}"
-        ));
-        http.answer()
-    }
-}
-
-/// Opens a WebSocket connection that proves the key that is tried by the hash of its names.
-fn upgraded(at: SocketAddr, channel: &str) -> Ws {
-    let auth = Key::from_parts([&secret(TRIED), "tried", channel]).0;
-    let asked = Ws::ask(at, &request(&format!("/?auth={auth:016x}"), ""));
-    asked.unwrap_or_else(|answer| panic!("not upgraded: {answer}"))
-}
-
-impl Member {
-    pub fn publish(&mut self, message: &str) {
-        match self {
-            Self::Frames(client) => client.send(message.as_bytes()),
-            Self::V1(ws, channel) => {
-                ws.send(BINARY, &body("tried", channel, message.as_bytes()));
-            }
-            Self::V2(ws) => ws.send(TEXT, message.as_bytes()),
-        }
-    }
-
-    /// The next messages, as many.
-    pub fn texts(&mut self, count: usize) -> Vec<String> {
-        let mut next = || match self {
-            Self::Frames(client) => client.text(),
-            Self::V1(ws, _) => String::from_utf8(ws.payload()).unwrap(),
-            Self::V2(ws) => match ws.next() {
-                Got::Text(text) => text,
-                // What a member over TCP has sent is binary here.
-                Got::Binary(bytes) => String::from_utf8(bytes).unwrap(),
-                got => panic!("{got:?}"),
-            },
-        };
-        (0..count).map(|_| next()).collect()
-    }
-
-    pub fn assert_silent(&mut self) {
-        match self {
-            Self::Frames(client) => client.assert_silent(),
-            Self::V1(ws, _) | Self::V2(ws) => ws.assert_silent(),
-        }
-    }
-
-    /// Asserts that the session ends, with this reason if its client can be told.
-    pub fn assert_ended(&mut self, expected: &str) {
-        match self {
-            Self::Frames(client) => client.assert_closed(),
-            Self::V1(ws, _) | Self::V2(ws) => assert_eq!(ws.assert_closed(4403), expected),
-        }
-    }
-}
+use crate::common::http::Http;
+use crate::common::transports::Transport;
+use crate::common::{Client, SILENCE, is_timeout, wait_until};
+use crate::rights_session::{
+    self, HISTORY, Member, NO_PUBLISH, PRESENCE, PUBLISH, ROOT, SUBSCRIBE, TRIED, asker, keyring,
+    secret, since, world,
+};
 
 /// The sets of rights that are tried: each right alone, each missing, and all.
 fn sets() -> Vec<Permissions> {
@@ -377,7 +126,7 @@ fn a_join_with_a_message_needs_the_right_to_publish() {
                 root.send(b"live");
                 assert_eq!(other.text(), "live");
                 assert_eq!(member.texts(1), ["live"]);
-            } else if transport.is_told() {
+            } else if transport.has_close() {
                 member.assert_ended(NO_PUBLISH);
             } else if let Member::Frames(client) = &mut member {
                 client.assert_closed();
@@ -385,7 +134,7 @@ fn a_join_with_a_message_needs_the_right_to_publish() {
             root.assert_silent();
         }
         // With the right it is published, to members on all shards.
-        let world = self::world(shards, PUBLISH, reaction);
+        let world = rights_session::world(shards, PUBLISH, reaction);
         let with_messages = Transport::ALL
             .into_iter()
             .filter(|t| t.joins_with_messages());
@@ -487,21 +236,6 @@ fn event_streams_have_history_if_their_key_has() {
             assert_eq!(events.data("rights")["allowed"], json!(allowed));
             assert_eq!(events.text(), *live);
         }
-    }
-}
-
-/// Joins with the key that is tried, and asks for positions.
-pub fn asker(world: &World, uid: &str, channel: &str, request: ResumeRequest) -> Asker {
-    let stream = Client::connect(&world.broker);
-    let client = Client::on(stream, &keyring(TRIED), uid, channel, None);
-    Asker::on(client, b"", request)
-}
-
-pub fn since(since: Option<Position>) -> ResumeRequest {
-    ResumeRequest {
-        since,
-        publisher: None,
-        members: None,
     }
 }
 

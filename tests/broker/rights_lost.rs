@@ -3,12 +3,13 @@
 use mles::protocol::{Notice, ResumeRequest};
 use mles::{DeniedPublish, Permissions};
 
+use crate::common::Client;
 use crate::common::asker::{Asker, Event};
 use crate::common::events::Events;
-use crate::common::{Client, SILENCE, wait_until};
-use crate::rights::{
-    EVERYTHING, HISTORY, NO_PUBLISH, PRESENCE, PUBLISH, SUBSCRIBE, Transport, World, asker, secret,
-    since, world,
+use crate::common::transports::Transport;
+use crate::rights_session::{
+    EVERYTHING, HISTORY, NO_PUBLISH, PRESENCE, PUBLISH, ROOT, SUBSCRIBE, World, asker, keyring,
+    secret, since, world,
 };
 
 const NOTHING_LEFT: &str = "no publish or subscribe right in this channel";
@@ -136,7 +137,7 @@ fn a_join_that_is_refused_is_told_why_to_who_reads_notices() {
         let world = world(shards, SUBSCRIBE, DeniedPublish::Disconnect);
         let refused = |name: &str, channel: &str, message: &[u8]| {
             let stream = Client::connect(&world.broker);
-            let keyring = crate::rights::keyring(name);
+            let keyring = keyring(name);
             let client = Client::on(stream, &keyring, "tried", channel, None);
             Asker::refused(client, message, since(None))
         };
@@ -154,13 +155,25 @@ fn a_join_that_is_refused_is_told_why_to_who_reads_notices() {
     }
 }
 
+const WATCHING: ResumeRequest = ResumeRequest {
+    since: None,
+    publisher: None,
+    members: Some(10),
+};
+
 /// A session that watches who is there, and has the list.
 fn watcher(world: &World, channel: &str) -> Asker {
-    let request = ResumeRequest {
-        members: Some(10),
-        ..since(None)
-    };
-    let mut watcher = asker(world, "tried", channel, request);
+    has_list(asker(world, "tried", channel, WATCHING))
+}
+
+/// Like [`watcher`], with all rights.
+fn root_watcher(world: &World, channel: &str) -> Asker {
+    let stream = Client::connect(&world.broker);
+    let client = Client::on(stream, &keyring(ROOT), "watches", channel, None);
+    has_list(Asker::on(client, b"", WATCHING))
+}
+
+fn has_list(mut watcher: Asker) -> Asker {
     assert_eq!(watcher.message().1, "old");
     let event = watcher.next();
     assert!(
@@ -182,12 +195,17 @@ fn who_watches_is_told_nothing_more_without_the_right() {
         assert_eq!(world.allow(EVERYTHING.without(PRESENCE)), 0);
         for (channel, root, watcher) in &mut rooms {
             assert_eq!(watcher.rights(), "publish subscribe history");
-            // A member comes and goes: that takes longer to be told than the next message.
-            drop(world.root("comes", channel));
-            wait_until("it has left", || world.broker.stats().left > 0);
-            std::thread::sleep(4 * SILENCE);
+            // Whoever watches with the right is told first that a member has come, and then that it has left.
+            let mut witness = root_watcher(&world, channel);
+            let comes = world.root("comes", channel);
+            let is_comes = |uids: &[Box<str>]| uids.iter().any(|uid| **uid == *"comes");
+            wait_for_change(&mut witness, |joined, _| is_comes(joined));
             say(root, "live");
             assert_eq!(watcher.message(), (2, "live".to_owned()));
+            drop(comes);
+            wait_for_change(&mut witness, |_, left| is_comes(left));
+            say(root, "still");
+            assert_eq!(watcher.message(), (3, "still".to_owned()));
         }
         // Who may do nothing but watch is of use as well.
         let mut only = world_of_watchers(shards);
@@ -203,6 +221,17 @@ fn who_watches_is_told_nothing_more_without_the_right() {
         assert_eq!(only.0.allow(HISTORY), 1);
         let reason = NOTHING_LEFT.to_owned();
         assert_eq!(only.1.next(), Event::Close(4403, reason));
+    }
+}
+
+/// Waits until a watcher is told of such uids that have joined and left.
+fn wait_for_change(watcher: &mut Asker, is_wanted: impl Fn(&[Box<str>], &[Box<str>]) -> bool) {
+    loop {
+        if let Event::Members(Notice::Changes { joined, left, .. }) = watcher.next()
+            && is_wanted(&joined, &left)
+        {
+            return;
+        }
     }
 }
 

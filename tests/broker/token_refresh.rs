@@ -9,8 +9,9 @@ use serde_json::json;
 use crate::common::events::Events;
 use crate::common::http::Http;
 use crate::common::token::{FOREVER, lasting, token};
+use crate::common::transports::Transport;
 use crate::common::wait_until;
-use crate::token_session::{Event, Member, Transport, within_lifetime, world, world_with_history};
+use crate::token_session::{Event, Member, within_lifetime, world, world_with_history};
 
 const EXPIRED: &str = "the token has expired";
 

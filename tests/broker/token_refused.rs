@@ -7,8 +7,9 @@ use mles::protocol::{Cid, JoinExtensions, Key, Message, encode_join, encode_toke
 use serde_json::json;
 
 use crate::common::token::{FOREVER, expired, foreign, lasting, token};
+use crate::common::transports::Transport;
 use crate::common::wait_until;
-use crate::token_session::{Transport, within_lifetime, world};
+use crate::token_session::{within_lifetime, world};
 
 /// Tokens that are not taken for alice, with what she is told.
 fn bad_tokens() -> Vec<(String, &'static str)> {
@@ -85,7 +86,7 @@ fn a_session_that_cannot_be_told_ends() {
     for shards in [1, 2] {
         let world = world(shards, DeniedPublish::Disconnect);
         let mut ended = 0;
-        for transport in Transport::FRAMES {
+        for transport in Transport::ALL_OF_V1 {
             for (token, reason) in bad_tokens() {
                 let mut alice =
                     world.join(transport, ("alice", "room"), Some(&lasting("alice")), false);

@@ -1,59 +1,26 @@
 //! Sessions that have joined with a token, over each transport, and may show others.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use mles::protocol::{
     Cid, HEADER_LEN, JoinExtensions, Key, Keyring, Message, Notice, ResumeRequest, encode_join,
     encode_token, is_presence,
 };
-use mles::{Broker, DeniedPublish, ListenerKind, NamedKey, Settings};
+use mles::{DeniedPublish, NamedKey, Settings};
 use serde_json::{Value, json};
 
-use crate::common::tls_proxy::{Authority, tunnel};
+use crate::common::transports::{AllListeners, Transport};
 use crate::common::websocket::{BINARY, Got, TEXT, Ws, request};
-use crate::common::{Client, PATIENCE, is_timeout, settings, start, token, wait_until};
+use crate::common::{Client, PATIENCE, is_timeout, settings, token, wait_until};
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A key for those who need no token.
 const KEY: &str = "the key of others";
 
-/// What carries a session that may show tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Tls,
-    V1,
-    V1OverTls,
-    V2,
-    V2OverTls,
-}
-
-impl Transport {
-    pub const ALL: [Self; 6] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::V1,
-        Self::V1OverTls,
-        Self::V2,
-        Self::V2OverTls,
-    ];
-
-    /// The transports over which a client need not ask for positions.
-    pub const FRAMES: [Self; 4] = [Self::Tcp, Self::Tls, Self::V1, Self::V1OverTls];
-
-    /// Returns `true` if its client is told with a close frame why its session ends.
-    pub fn has_close(self) -> bool {
-        !matches!(self, Self::Tcp | Self::Tls)
-    }
-}
-
 /// A broker that accepts tokens, and a key.
 pub struct World {
-    pub broker: Broker,
-    _authority: Authority,
-    tls: SocketAddr,
-    tls_ws: SocketAddr,
+    server: AllListeners,
 }
 
 /// With one shard all members are where their channel is; with two and this threshold, half of them are elsewhere.
@@ -67,8 +34,6 @@ pub fn world_with_history(
     on_denied_publish: DeniedPublish,
     history: usize,
 ) -> World {
-    let authority = Authority::new();
-    let pair = authority.localhost();
     let mut settings = Settings {
         shards: Some(shards),
         spread_threshold: 1,
@@ -78,23 +43,17 @@ pub fn world_with_history(
         ..settings()
     };
     settings.channels.default.history_frames = history;
-    settings.tls.listen = vec![ANY];
-    settings.tls.cert = Some(pair.cert);
-    settings.tls.key = Some(pair.key);
-    settings.websocket.listen = vec![ANY];
-    settings.websocket.tls_listen = vec![ANY];
-    let broker = start(settings);
     World {
-        tls: tunnel(&authority, address(&broker, ListenerKind::MlesTls)),
-        tls_ws: tunnel(&authority, address(&broker, ListenerKind::WebSocketTls)),
-        broker,
-        _authority: authority,
+        server: AllListeners::start(settings),
     }
 }
 
-fn address(broker: &Broker, wanted: ListenerKind) -> SocketAddr {
-    let mut listeners = broker.listeners().iter();
-    listeners.find(|(kind, _)| *kind == wanted).unwrap().1
+impl Deref for World {
+    type Target = AllListeners;
+
+    fn deref(&self) -> &AllListeners {
+        &self.server
+    }
 }
 
 /// Sets something up with a short lifetime of tokens, and again with a longer one if the machine was so busy that it took
@@ -134,19 +93,6 @@ pub enum Event {
 }
 
 impl World {
-    pub fn web(&self) -> SocketAddr {
-        address(&self.broker, ListenerKind::WebSocket)
-    }
-
-    fn listener(&self, transport: Transport) -> SocketAddr {
-        match transport {
-            Transport::Tcp => address(&self.broker, ListenerKind::Mles),
-            Transport::Tls => self.tls,
-            Transport::V1 | Transport::V2 => self.web(),
-            Transport::V1OverTls | Transport::V2OverTls => self.tls_ws,
-        }
-    }
-
     /// A member that knows the key, and has all rights.
     pub fn other(&self, uid: &str, channel: &str) -> Client {
         let before = self.broker.stats().joined;
@@ -165,7 +111,7 @@ impl World {
         asks: bool,
     ) -> Member {
         let before = self.broker.stats().joined;
-        let at = self.listener(transport);
+        let at = self.at(transport);
         let extensions = JoinExtensions {
             resume: asks.then(ResumeRequest::default),
             token,
@@ -201,7 +147,7 @@ impl World {
 
     /// A connection over TCP on which nothing was sent.
     pub fn connect(&self) -> Member {
-        let at = self.listener(Transport::Tcp);
+        let at = self.at(Transport::Tcp);
         let client = Client::on(Client::connect(&at), &keyring(), "", "", None);
         Member {
             line: Line::Frames(client),

@@ -25,9 +25,11 @@ pub mod asker;
 pub mod bystanders;
 pub mod events;
 pub mod http;
+pub mod load;
 pub mod slow;
 pub mod tls_proxy;
 pub mod token;
+pub mod transports;
 pub mod websocket;
 
 /// Where a broker listens, whether it runs in this process or in another.

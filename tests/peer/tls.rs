@@ -1,7 +1,6 @@
 //! Links over TLS: what they carry, and whom they trust.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mles::client::ClientTlsOptions;
 use mles::{Broker, LinkState, ListenerKind, Settings, TlsSettings};
@@ -117,8 +116,8 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_one() {
     settings.tls.client_ca = Some(authority.ca());
     let root = start(settings);
     let pair = authority.localhost();
-    let with = authority.trusted().identity(&pair.cert, &pair.key);
-    let peer = start_below(&root, with);
+    let with = || authority.trusted().identity(&pair.cert, &pair.key);
+    let peer = start_below(&root, with());
     let _member = Recorder::join(&peer, "member", 1);
     wait_for_link(&peer);
     assert_eq!(root.stats().joined, 1);
@@ -128,6 +127,9 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_one() {
     wait_until("the link has failed", || {
         link(&without).is_some_and(|link| link.last_failure.is_some())
     });
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(root.stats().joined, 1);
+    // One that comes later is the next that has joined.
+    let later = start_below(&root, with());
+    let _third = Recorder::join(&later, "third", 3);
+    wait_for_link(&later);
+    assert_eq!(root.stats().joined, 2);
 }

@@ -44,6 +44,12 @@ fn publish_unread(broker: &Broker, channel: &str, members: usize) {
     alice.reset();
 }
 
+/// Members, hardly all on one shard, for whom nothing is queued.
+fn idle_members(broker: &Broker) -> Vec<Ws> {
+    let idle = |i| Ws::v2(broker, &format!("idle {i}"), "elsewhere");
+    (0..6).map(idle).collect()
+}
+
 fn number(message: &[u8]) -> usize {
     assert_eq!(message.len(), SIZE);
     let text = std::str::from_utf8(message).unwrap();
@@ -119,9 +125,12 @@ fn the_rest_of_a_message_comes_before_the_close() {
         alice.send(&vec![b'x'; LARGE]);
         wait_until("it is queued", || broker.stats().deliveries > before);
         alice.reset();
+        let others = idle_members(&broker);
         let stopping = stop(broker);
         // The broker would have let it go by now.
-        std::thread::sleep(Duration::from_millis(400));
+        for mut other in others {
+            other.assert_closed(1001);
+        }
         assert!(member.next() == Got::Text("x".repeat(LARGE)));
         member.assert_closed(1001);
         stopping.join().unwrap().unwrap();
@@ -138,9 +147,12 @@ fn one_member_does_not_take_the_connection_from_the_others() {
     }
     publish_unread(&broker, "b", 1);
     publish_unread(&broker, "d", 1);
+    let others = idle_members(&broker);
+    let handle = broker.stop_handle();
     let stopping = stop(broker);
-    // Longer than a client that has got everything is waited for.
-    std::thread::sleep(Duration::from_millis(700));
+    // Sessions whose clients have got everything are not waited for any more.
+    wait_until("they have ended", || handle.stats().sessions <= 4);
+    drop(others);
     for _ in 0..2 * MANY {
         assert!(next_number(&mut ws).is_some());
     }

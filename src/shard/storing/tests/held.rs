@@ -243,13 +243,17 @@ fn a_channel_in_which_something_is_held_is_not_closed() {
     let mut settings = synced();
     settings.channels.default.idle_ttl = Duration::from_millis(50);
     settings.limits.max_channels = 1;
-    let world = World::new(settings);
+    let world = World::new(settings.clone());
     let mut disk = Disk::default();
     let first = world.begin(None, "room", "1");
     let batch = world.next();
     let other = world.begin(None, "other", "1");
     assert!(matches!(other.answer(), Err(Refusal::TooManyChannels)));
-    std::thread::sleep(Duration::from_millis(300));
+    // One that is opened later, and holds nothing, is closed.
+    settings.limits.max_channels = 2;
+    world.reload(settings);
+    world.read("other", None);
+    world.wait_until_closed("other");
     assert!(world.is_open("room"));
     disk.write(batch);
     assert_eq!(first.offset(), 1);

@@ -166,6 +166,15 @@ impl World {
         }
     }
 
+    /// Waits until the channel is closed.
+    pub(super) fn wait_until_closed(&self, channel: &'static str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_open(channel) {
+            assert!(Instant::now() < deadline, "it stays open");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Returns `true` if the channel is open.
     pub(super) fn is_open(&self, channel: &'static str) -> bool {
         self.run(move |shard| async move { shard.registry.borrow().find(channel).is_some() })
