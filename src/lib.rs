@@ -37,6 +37,8 @@ mod config;
 mod escape;
 #[cfg(feature = "server")]
 mod gateway;
+#[cfg(feature = "server")]
+mod hyper_io;
 #[cfg(feature = "fleet")]
 #[expect(dead_code, reason = "nodes are being built on it")]
 mod log;

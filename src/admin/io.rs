@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
 use super::connection::Shared;
+use crate::hyper_io;
 
 /// Bytes read at once.
 const CHUNK: usize = 4 << 10;
@@ -34,14 +35,10 @@ impl Read for AdminIo {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.shared.wants_input();
-        let mut chunk = [0; CHUNK];
-        let room = buf.remaining().min(CHUNK);
-        let mut read = ReadBuf::new(&mut chunk[..room]);
-        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
-        if !read.filled().is_empty() {
+        let stream = Pin::new(&mut this.stream);
+        if ready!(hyper_io::poll_read::<CHUNK>(stream, cx, &mut buf))? > 0 {
             this.shared.received();
         }
-        buf.put_slice(read.filled());
         Poll::Ready(Ok(()))
     }
 }

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::HttpConnection;
+use crate::hyper_io;
 use crate::shard::stream::StreamReader;
 use crate::shard::turn::{self, TurnWait};
 
@@ -52,14 +52,11 @@ impl Read for HttpIo {
             return Poll::Ready(connection.received(early.len()));
         }
         ready!(connection.shard.poll_turn(cx, &mut this.turn));
-        let mut chunk = [0; CHUNK];
-        let room = buf.remaining().min(CHUNK);
-        let mut read = ReadBuf::new(&mut chunk[..room]);
-        ready!(Pin::new(&mut this.reader).poll_read(cx, &mut read))?;
+        let reader = Pin::new(&mut this.reader);
+        let read = ready!(hyper_io::poll_read::<CHUNK>(reader, cx, &mut buf))?;
         turn::spend(turn::SYSTEM_CALL);
-        turn::spend_bytes(read.filled().len());
-        buf.put_slice(read.filled());
-        Poll::Ready(match read.filled().len() {
+        turn::spend_bytes(read);
+        Poll::Ready(match read {
             0 => Ok(()),
             n => connection.received(n),
         })
