@@ -325,7 +325,7 @@ export class Channel {
     this.#isCounting = true;
     const { replay, recovered, missed = null, published = null } = welcome;
     const { epoch, offset } = parsePosition(welcome.position);
-    this.#position = { epoch, offset: offset - replay };
+    this.#position = welcome.start ? parsePosition(welcome.start) : { epoch, offset: offset - replay };
     this.#replay = replay;
     this.#outbox.resume(epoch, published);
     this.#enter({ position: this.position, replay, recovered, missed });
@@ -395,6 +395,7 @@ export class Channel {
 
   #receipt({ count, position }) {
     this.#position = parsePosition(position);
+    if (count === 0) return; // it only says where the next message is
     this.#outbox.confirm(count, this.#position, !this.#afterGap);
   }
 
@@ -402,7 +403,8 @@ export class Channel {
     const isReplay = this.#replay > 0;
     this.#move(missed);
     this.#missesNames ||= members;
-    this.#events.push({ type: "gap", missed, members, position: this.position });
+    // Without either, it only says that what the next receipt confirms does not follow one another.
+    if (missed > 0 || members) this.#events.push({ type: "gap", missed, members, position: this.position });
     if (isReplay) this.#caughtUp();
   }
 

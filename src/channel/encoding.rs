@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::form::Tracking;
 use super::numbered::Numbers;
 use super::run::FrameRun;
 use crate::protocol::{NOTICE_MAGIC, Notice, Position, frame_len, frames, is_presence};
@@ -234,5 +235,29 @@ impl<'a> EncodedRun<'a> {
 
     fn encode(&self, frames: &Bytes, encoding: &Encoding) -> (Bytes, u32) {
         encoding.encode(frames, self.numbers.map(|numbers| numbers.first()))
+    }
+}
+
+/// A notice about one channel in each form that was asked for last.
+pub(super) struct EncodedNotice<'a> {
+    notice: &'a Notice,
+    last: Option<(&'static NoticeEncoding, Bytes)>,
+}
+
+impl<'a> EncodedNotice<'a> {
+    pub(super) const fn new(notice: &'a Notice) -> Self {
+        Self { notice, last: None }
+    }
+
+    /// Returns the notice in the form of a member.
+    pub(super) fn get(&mut self, tracking: &Tracking) -> Bytes {
+        match &self.last {
+            Some((notices, bytes)) if std::ptr::eq(*notices, tracking.notices) => bytes.clone(),
+            _ => {
+                let bytes = tracking.encode(self.notice);
+                self.last = Some((tracking.notices, bytes.clone()));
+                bytes
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::encoding::EncodedRun;
+use super::encoding::{EncodedNotice, EncodedRun};
 #[cfg(feature = "server")]
 use super::encoding::{Encoding, NOTHING};
 use super::member::{Member, SessionId};
@@ -25,7 +25,6 @@ use super::run::FrameRun;
 use super::settings::ChannelSettings;
 #[cfg(feature = "server")]
 use super::settings::SlowPolicy;
-#[cfg(feature = "server")]
 use crate::protocol::Notice;
 pub use slow::{SlowReason, Verdict};
 
@@ -195,6 +194,9 @@ impl<T> Fanout<T> {
         except: SessionId,
         numbers: Option<Numbers>,
     ) -> usize {
+        if let Some(numbers) = numbers.filter(|numbers| numbers.jumps) {
+            self.tell_jump(numbers, except);
+        }
         let mut encoded = EncodedRun::new(run, numbers);
         let mut merger = Merger::default();
         let mut count = 0;
@@ -226,6 +228,28 @@ impl<T> Fanout<T> {
             self.round.runs += 1;
         }
         count
+    }
+
+    /// Tells those who count where the next run begins, which does not follow the one before. Its sender gets a receipt, which
+    /// says so.
+    #[cold]
+    fn tell_jump(&mut self, numbers: Numbers, except: SessionId) {
+        let notice = Notice::jump_to(numbers.before());
+        let mut encoded = EncodedNotice::new(&notice);
+        let mut merger = Merger::default();
+        for (key, member) in self.members.iter_mut() {
+            let Some(tracking) = &member.form.tracking else {
+                continue;
+            };
+            if member.session == except || member.form.encoding.is_silent() {
+                continue;
+            }
+            let notice = encoded.get(tracking);
+            member.outbox.push_merging(notice, &mut merger);
+            if !std::mem::replace(&mut member.dirty, true) {
+                self.dirty.push_back(key);
+            }
+        }
     }
 
     /// Lists a member as dirty again: not all that is queued for it could be written.

@@ -23,6 +23,8 @@ pub(super) struct Tracking {
     pub(super) notices: &'static NoticeEncoding,
     /// The order in which offsets count.
     epoch: Epoch,
+    /// `true` if offsets need not follow one another, so that nobody can tell by them how many messages there were.
+    jumps: bool,
     /// Name of the channel.
     channel: Rc<str>,
     /// How it wants to know who is there.
@@ -66,9 +68,10 @@ impl Form {
         let tracking = self.tracking.insert(Box::new(Tracking {
             notices,
             epoch: welcome.position.epoch,
+            jumps: welcome.start.is_some(),
             channel: channel.clone(),
             watching: names.map_or(Watching::No, waits),
-            encoded: welcome.position.offset.saturating_sub(welcome.replay),
+            encoded: welcome.begins_at().offset,
         }));
         Some(tracking.encode(&Notice::Welcome(welcome)))
     }
@@ -82,8 +85,14 @@ impl Form {
         }
     }
 
-    /// Encodes the next frames of the member's history.
+    /// Encodes the next frames of the member's history, or the notice in front of some that says where they begin.
     pub(super) fn encode_history(&mut self, run: &Bytes) -> Bytes {
+        if let (Some(notice), Some(tracking)) = (Notice::decode(run), &mut self.tracking) {
+            if let Notice::Receipt { position, .. } = notice {
+                tracking.encoded = position.offset;
+            }
+            return tracking.encode(&notice);
+        }
         let first = self.tracking.as_mut().map(|tracking| {
             let offset = tracking.encoded + 1;
             tracking.encoded += messages(run);
@@ -101,17 +110,31 @@ impl Tracking {
     /// many of others there were since the last. `None` if there were none.
     pub(super) fn gap_before(&mut self, numbers: Numbers) -> Option<Bytes> {
         let told = std::mem::replace(&mut self.encoded, numbers.newest);
+        if self.jumps {
+            // The receipt says where that is.
+            return None;
+        }
         let missed = (numbers.newest - u64::from(numbers.count)).saturating_sub(told);
         let members = false;
         (missed > 0).then(|| self.encode(&Notice::Gap { missed, members }))
     }
 
-    /// Records that the member of which messages of others are kept back has been told of all up to `newest`. Returns how
-    /// many it has not been told of before.
+    /// Records that the member of which messages of others are kept back is told of all up to `newest`. Returns the notice
+    /// that tells it; `None` if it knows.
     #[cfg(feature = "server")]
-    pub(super) fn told_up_to(&mut self, newest: Position) -> u64 {
+    pub(super) fn tell_up_to(&mut self, newest: Position) -> Option<Bytes> {
         let told = std::mem::replace(&mut self.encoded, newest.offset);
-        newest.offset.saturating_sub(told)
+        let missed = newest
+            .offset
+            .checked_sub(told)
+            .filter(|missed| *missed > 0)?;
+        let notice = if self.jumps {
+            Notice::jump_to(newest)
+        } else {
+            let members = false;
+            Notice::Gap { missed, members }
+        };
+        Some(self.encode(&notice))
     }
 
     pub(super) fn encode(&self, notice: &Notice) -> Bytes {

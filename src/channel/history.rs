@@ -89,6 +89,9 @@ pub struct History {
     account: Account,
     /// Number of runs at the end are small, of one origin, and not merged yet.
     small: usize,
+    /// Set where the offset of a message may be more than one above that of the message before: nothing is missing behind
+    /// this offset.
+    dropped_to: Option<u64>,
 }
 
 impl History {
@@ -100,6 +103,7 @@ impl History {
             frames: 0,
             account: Account::new(memory),
             small: 0,
+            dropped_to: None,
         }
     }
 
@@ -117,6 +121,7 @@ impl History {
         settings: &ChannelSettings,
     ) {
         if settings.history_frames == 0 {
+            self.has_dropped(end);
             return;
         }
         let run = run.clone();
@@ -134,10 +139,18 @@ impl History {
     /// Stores the newest frames of a run behind all others.
     fn append(&mut self, stored: Stored, settings: &ChannelSettings) {
         let mut stored = stored;
-        let (run, origin, now) = (&mut stored.run, stored.origin, stored.at);
-        run.drop_front(run.frames().saturating_sub(settings.history_frames));
+        let (origin, now) = (stored.origin, stored.at);
+        let is_next = self.runs.back().is_some_and(|last| {
+            let before = self.start_of(&stored, last.end);
+            last.origin == origin && last.end == before
+        });
+        let run = &mut stored.run;
+        let over = run.frames().saturating_sub(settings.history_frames);
+        run.drop_front(over);
         let is_small = run.bytes().len() <= SMALL;
-        let is_next = self.runs.back().is_some_and(|last| last.origin == origin);
+        if over > 0 && self.dropped_to.is_some() {
+            self.has_dropped(stored.end - stored.run.messages() as u64);
+        }
         self.small = match (is_small, is_next) {
             (true, true) => self.small + 1,
             (is_small, _) => usize::from(is_small),
@@ -172,7 +185,8 @@ impl History {
         let first = &self.runs[at];
         let (since, origin, merges) = (first.at, first.origin, first.merges);
         let end = self.runs.back().map_or(0, |last| last.end);
-        let is_like = last().all(|run| run.origin == origin && run.merges == merges);
+        let is_like = last().all(|run| run.origin == origin && run.merges == merges)
+            && self.follow_one_another(at);
         let age = settings.history_age;
         let is_close = age.is_none_or(|age| now.duration_since(since) <= age / PARTS);
         let len: usize = last().map(|stored| stored.run.bytes().len()).sum();
@@ -197,6 +211,13 @@ impl History {
         });
         self.runs.push_back(merged);
         true
+    }
+
+    /// Returns `true` if the offsets of the runs from `at` on follow one another.
+    fn follow_one_another(&self, at: usize) -> bool {
+        let pairs = || self.runs.range(at..).zip(self.runs.range(at + 1..));
+        self.dropped_to.is_none()
+            || pairs().all(|(run, next)| self.start_of(next, run.end) == run.end)
     }
 
     /// Returns the frames that a member gets that joins now, oldest first.
@@ -274,9 +295,10 @@ impl History {
     }
 
     /// Takes everything out. What is taken is still counted until it is dropped.
-    #[cfg(feature = "server")]
     pub(crate) fn take(&mut self) -> Self {
-        let empty = Self::new(self.memory().clone());
+        let mut empty = Self::new(self.memory().clone());
+        empty.dropped_to = self.dropped_to;
+        empty.has_dropped(self.runs.back().map_or(0, |newest| newest.end));
         std::mem::replace(self, empty)
     }
 
@@ -372,14 +394,27 @@ impl History {
         if let Some(first) = self.runs.front_mut() {
             let (frames, cost) = (first.run.frames(), first.cost());
             change(&mut first.run);
-            self.frames -= frames - first.run.frames();
+            let dropped = frames - first.run.frames();
+            self.frames -= dropped;
             self.account.set(self.account.used() - cost + first.cost());
+            if dropped > 0 && self.dropped_to.is_some() {
+                let end = first.end - first.run.messages() as u64;
+                self.has_dropped(end);
+            }
         }
     }
 
     fn pop_run(&mut self) {
         if let Some(first) = self.runs.pop_front() {
             self.discount(&first);
+            self.has_dropped(first.end);
+        }
+    }
+
+    /// Records, where offsets jump, that messages up to an offset are not kept.
+    fn has_dropped(&mut self, end: u64) {
+        if let Some(dropped_to) = &mut self.dropped_to {
+            *dropped_to = end.max(*dropped_to);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::{Notice, Position};
 /// The units that are left out of a queue, from its front on.
 ///
 /// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
-/// and a gap for what was behind it. Notices that were there are left out like messages, and are part of the new
+/// and a gap for what was behind it. Where offsets jump, a fourth says before that gap where it begins. Notices that were there are left out like messages, and are part of the new
 /// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so do what it was told last of its
 /// rights and of its token, and that the server is stopping.
 pub(super) struct LeftOut<'a> {
@@ -21,7 +21,11 @@ pub(super) struct LeftOut<'a> {
     before: u64,
     /// The receipts as one: how many messages of the member itself, and the position of the last.
     own: Option<(u64, Position)>,
-    /// Messages behind the last receipt.
+    /// Set if messages of these receipts may not follow one another.
+    is_apart: bool,
+    /// The position that it is told of last, if that is behind the receipts: from there on it counts.
+    jump: Option<Position>,
+    /// Messages behind the last receipt, or that position.
     after: u64,
     /// Set if a notice about members is among them.
     pub(super) members: bool,
@@ -41,6 +45,8 @@ impl<'a> LeftOut<'a> {
             welcome: None,
             before: 0,
             own: None,
+            is_apart: false,
+            jump: None,
             after: 0,
             members: false,
             stopping: None,
@@ -59,8 +65,12 @@ impl<'a> LeftOut<'a> {
         len
     }
 
-    /// Leaves frames of a history out that are not encoded yet.
+    /// Leaves frames of a history out that are not encoded yet, or the notice in front of some that says where they begin.
     pub(super) fn add_history(&mut self, run: &Bytes) {
+        if let Some(Notice::Receipt { count, position }) = Notice::decode(run) {
+            self.count(1, run.len());
+            return self.add_receipt(count, position);
+        }
         let (mut at, mut frames) = (0, 0);
         while at < run.len() {
             at += FRAMES.unit_len(&run[at..]).unwrap_or(run.len() - at);
@@ -88,11 +98,7 @@ impl<'a> LeftOut<'a> {
         };
         match notice {
             Notice::Welcome(_) => self.welcome = Some(Bytes::copy_from_slice(unit)),
-            Notice::Receipt { count, position } => {
-                self.before += std::mem::take(&mut self.after);
-                let before = self.own.map_or(0, |(count, _)| count);
-                self.own = Some((before + count, position));
-            }
+            Notice::Receipt { count, position } => self.add_receipt(count, position),
             Notice::Gap { missed, members } => {
                 self.after += missed;
                 self.members |= members;
@@ -106,6 +112,20 @@ impl<'a> LeftOut<'a> {
         }
     }
 
+    fn add_receipt(&mut self, count: u64, position: Position) {
+        self.before += std::mem::take(&mut self.after);
+        if count == 0 {
+            self.jump = Some(position);
+            return;
+        }
+        self.is_apart |= self
+            .own
+            .is_some_and(|(_, last)| last.offset + count != position.offset);
+        let before = self.own.map_or(0, |(count, _)| count);
+        self.own = Some((before + count, position));
+        self.jump = None;
+    }
+
     /// Returns the notices that tell of it; empty for a member that has not asked for positions.
     pub(super) fn notices(&self) -> Bytes {
         let Some(tracking) = &self.form.tracking else {
@@ -114,7 +134,7 @@ impl<'a> LeftOut<'a> {
         let mut out = BytesMut::new();
         out.extend_from_slice(self.welcome.as_deref().unwrap_or_default());
         let mut put = |notice: &Notice| out.extend_from_slice(&tracking.encode(notice));
-        if self.before > 0 {
+        if self.before > 0 || self.is_apart {
             put(&Notice::Gap {
                 missed: self.before,
                 members: false,
@@ -122,6 +142,9 @@ impl<'a> LeftOut<'a> {
         }
         if let Some((count, position)) = self.own {
             put(&Notice::Receipt { count, position });
+        }
+        if let Some(position) = self.jump {
+            put(&Notice::jump_to(position));
         }
         if self.after > 0 || self.members {
             put(&Notice::Gap {

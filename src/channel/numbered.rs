@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::history::PageLimit;
+use super::history::{History, PageLimit};
 use super::member::SessionId;
 use super::owner::Channel;
 use super::publishers::{Published, PublisherId, Publishers};
@@ -30,6 +30,8 @@ pub(super) struct Numbered {
     pub(super) seated: SeatedPublishers,
     /// Number of publishers that were forgotten before their time and are not counted yet.
     pub(super) forgotten: usize,
+    /// `true` if the next message does not follow the newest: see [`Channel::advance_to`].
+    pub(super) has_jumped: bool,
 }
 
 /// The numbers of the messages of a run that was committed.
@@ -41,6 +43,8 @@ pub struct Numbers {
     pub newest: u64,
     /// Number of messages in the run; hints of presence are none.
     pub count: u32,
+    /// `true` if the first of them does not follow the newest message before, so that who counts has to be told.
+    pub jumps: bool,
 }
 
 impl Numbers {
@@ -49,6 +53,14 @@ impl Numbers {
         Position {
             epoch: self.epoch,
             offset: self.newest + 1 - u64::from(self.count),
+        }
+    }
+
+    /// Returns the position before the first message.
+    pub(crate) fn before(self) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset: self.newest - u64::from(self.count),
         }
     }
 
@@ -71,6 +83,7 @@ impl Numbered {
             publishers,
             seated: SeatedPublishers::default(),
             forgotten: 0,
+            has_jumped: false,
         }
     }
 
@@ -90,6 +103,7 @@ impl Numbered {
             epoch: self.epoch,
             newest: self.newest,
             count,
+            jumps: count > 0 && std::mem::take(&mut self.has_jumped),
         }
     }
 }
@@ -112,9 +126,11 @@ pub struct Receipt {
 pub struct MessagePage {
     /// The order in which offsets count.
     pub epoch: Epoch,
-    /// Runs of frames with the offset of the first message of each, in order. The offsets of the messages follow one
-    /// another without a gap; hints of presence among them have none.
+    /// Runs of frames with the offset of the first message of each, in order. The offsets of the messages of a run follow one
+    /// another; hints of presence among them have none.
     pub runs: Vec<(u64, Bytes)>,
+    /// Number of messages in all runs.
+    pub messages: u64,
     /// Offset of the position to go on from.
     pub next: u64,
     /// `true` if nothing is missing between the position and the page.
@@ -155,6 +171,33 @@ impl<T> Channel<T> {
         });
         let (epoch, offset) = (numbered.epoch, numbered.newest);
         Position { epoch, offset }
+    }
+
+    /// Begins an order that others decide: offsets rise in it, but need not follow one another. Its first message comes
+    /// behind `offset`, and what is behind that is not missing. All that was kept of the order before is void: the history
+    /// is taken out and returned, and publishers are forgotten.
+    pub fn begin_order(&mut self, epoch: Epoch, offset: u64) -> History {
+        let publishers = Publishers::new(self.history.memory());
+        self.numbered = Some(Box::new(Numbered::new(epoch, offset, publishers)));
+        let before = self.history.take();
+        self.history.begin_jumping(offset);
+        before
+    }
+
+    /// Goes on to `offset`, unless the newest message has come that far: the next message comes behind it. Only where the
+    /// order [is decided by others](Self::begin_order).
+    pub fn advance_to(&mut self, offset: u64) {
+        if let Some(numbered) = &mut self.numbered
+            && numbered.newest < offset
+        {
+            numbered.newest = offset;
+            numbered.has_jumped = true;
+        }
+    }
+
+    /// Returns `true` if the offset of a message may be more than one above that of the message before.
+    pub(super) fn jumps(&self) -> bool {
+        self.history.jumps()
     }
 
     /// Returns the position of the newest message; `None` if nobody has asked for one yet.
@@ -359,12 +402,13 @@ impl<T> Channel<T> {
             .since(offset, newest, limit, now, &self.settings);
         let missed = match located {
             None => Some(0),
-            Some(Located::At(_)) => Some(page.missed),
+            Some(Located::At(_)) => page.missed,
             Some(Located::Behind(_) | Located::Unknown) => None,
         };
         let runs = page.runs.into_iter();
         Some(MessagePage {
             epoch,
+            messages: page.messages,
             runs: runs.map(|(first, run)| (first, run.into_bytes())).collect(),
             next: page.last,
             is_recovered: missed == Some(0),

@@ -72,6 +72,7 @@ impl<T> Joined<T> {
         self.replay = Vec::new();
         if let Some(Resumed { welcome, .. }) = &mut self.resumed {
             let withheld = std::mem::take(&mut welcome.replay);
+            welcome.start = welcome.start.map(|_| welcome.position);
             if is_back {
                 welcome.missed = welcome.missed.map(|missed| missed + withheld);
                 welcome.recovered = welcome.missed == Some(0);

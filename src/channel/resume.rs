@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::fanout::Fanout;
+use super::form::messages;
 use super::history::PageLimit;
 use super::member::SessionId;
+use super::numbered::MessagePage;
 use super::owner::{Channel, CidInUse, Joined, Place};
 use super::publishers::PublisherId;
-use crate::protocol::{Cid, ResumeRequest, Welcome};
+use crate::protocol::{Cid, Notice, Position, ResumeRequest, Welcome};
 
 /// The answer to a member that has asked for positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,21 +47,34 @@ impl<T> Channel<T> {
         let Some(page) = self.since(request.since, everything, now) else {
             return Ok(joined);
         };
-        let position = page.position();
-        let first = page.runs.first();
-        let replay = first.map_or(0, |(first, _)| position.offset + 1 - first);
+        let position = match self.newest() {
+            Some(newest) if self.jumps() => newest,
+            _ => page.position(),
+        };
+        let first = page
+            .runs
+            .first()
+            .map_or(position.offset, |(first, _)| first - 1);
+        let start = self.jumps().then_some(Position {
+            epoch: position.epoch,
+            offset: first,
+        });
         let published = request.publisher.and_then(|publisher| {
             let seat = (cid, session);
             self.seat_publisher(PublisherId(publisher), request.since, seat, now)
         });
         let welcome = Welcome {
             position,
-            replay,
+            start,
+            replay: page.messages,
             recovered: page.is_recovered,
             missed: page.missed,
             published,
         };
-        joined.replay = page.runs.into_iter().map(|(_, run)| run).collect();
+        joined.replay = match start {
+            None => page.runs.into_iter().map(|(_, run)| run).collect(),
+            Some(start) => jumping_replay(page, start.offset, position),
+        };
         joined.resumed = Some(Resumed {
             welcome,
             members: request.members,
@@ -100,4 +117,24 @@ impl<T> Channel<T> {
             numbered.seated.has_ended(session);
         }
     }
+}
+
+/// Returns the runs of a page for a client that has everything up to the offset `before`. In front of a run that does not
+/// follow the one before it there is a notice of where it begins, and behind all of them one that it has everything up to
+/// `end`.
+fn jumping_replay(page: MessagePage, before: u64, end: Position) -> Vec<Bytes> {
+    let mut replay = Vec::with_capacity(page.runs.len() + 1);
+    let mut before = before;
+    for (first, run) in page.runs {
+        if first != before + 1 {
+            let (epoch, offset) = (page.epoch, first - 1);
+            replay.push(Notice::jump_to(Position { epoch, offset }).encode());
+        }
+        before = first - 1 + messages(&run);
+        replay.push(run);
+    }
+    if before != end.offset {
+        replay.push(Notice::jump_to(end).encode());
+    }
+    replay
 }

@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `welcome` | map of `position` (text), `replay` (unsigned), `recovered` (boolean), `missed` and `published` (unsigned, may be missing) |
+//! | `welcome` | map of `position` (text), `start` (text, may be missing), `replay` (unsigned), `recovered` (boolean), `missed` and `published` (unsigned, may be missing) |
 //! | `receipt` | map of `count` (unsigned) and `position` (text) |
 //! | `gap` | map of `missed` (unsigned) and `members` (boolean, may be missing) |
 //! | `members` | map of `count` (unsigned) and `uids` (array of text) |
@@ -17,7 +17,8 @@
 //! | `token` | map of `ttl` (unsigned) and `refused` (text), each may be missing |
 //!
 //! A client counts: each message has the position behind that of the one before. A receipt gives a new position, and
-//! a gap moves it on by what is missed.
+//! a gap moves it on by what is missed. Where positions do not follow one another there is a receipt for no messages, whose
+//! position is that before the next message.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -38,9 +39,10 @@ pub enum Notice {
     Welcome(Welcome),
     /// Messages of the client itself have taken their place in the order, which is here in its queue.
     Receipt {
-        /// How many. They follow one another, unless the notice before this one is a gap.
+        /// How many. They follow one another, unless the notice before this one is a gap. 0 if it is only the position that
+        /// is told.
         count: u64,
-        /// The position of the last.
+        /// The position of the last; of none, the position from which the client counts on.
         position: Position,
     },
     /// Something was left out here: the client was too slow for it.
@@ -104,6 +106,9 @@ pub enum Notice {
 pub struct Welcome {
     /// The position from which live messages count.
     pub position: Position,
+    /// The position from which the messages before them count, where that is not `position` less `replay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Position>,
     /// Number of messages that come before them: what was missed, as far as it is kept.
     pub replay: u64,
     /// `true` if nothing is missing between the position that was asked for and these.
@@ -117,12 +122,29 @@ pub struct Welcome {
     pub published: Option<u64>,
 }
 
+impl Welcome {
+    /// Returns the position before the first message that follows the welcome.
+    #[must_use]
+    pub fn begins_at(&self) -> Position {
+        self.start.unwrap_or(Position {
+            epoch: self.position.epoch,
+            offset: self.position.offset.saturating_sub(self.replay),
+        })
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
 impl Notice {
+    /// Creates the notice that a client counts on from `position`, as the next message does not follow the one before.
+    #[must_use]
+    pub const fn jump_to(position: Position) -> Self {
+        Self::Receipt { count: 0, position }
+    }
+
     /// Encodes the whole frame.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -152,6 +174,7 @@ impl Notice {
                 fields.read(&mut reader)?;
                 Self::Welcome(Welcome {
                     position: fields.position?,
+                    start: fields.start,
                     replay: fields.replay?,
                     recovered: fields.recovered?,
                     missed: fields.missed,
@@ -224,6 +247,7 @@ impl Notice {
 #[derive(Default)]
 struct Fields {
     position: Option<Position>,
+    start: Option<Position>,
     replay: Option<u64>,
     recovered: Option<bool>,
     missed: Option<u64>,
@@ -246,6 +270,7 @@ impl Fields {
         for _ in 0..reader.map().ok()? {
             match reader.key().ok()? {
                 b"position" => self.position = Some(reader.text().ok()?.parse().ok()?),
+                b"start" => self.start = Some(reader.text().ok()?.parse().ok()?),
                 b"replay" => self.replay = Some(reader.unsigned().ok()?),
                 b"recovered" => self.recovered = Some(reader.boolean().ok()?),
                 b"missed" => self.missed = Some(reader.unsigned().ok()?),

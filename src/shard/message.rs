@@ -87,6 +87,8 @@ pub(crate) enum Delivery {
         /// Number of messages in it, if the channel is numbered.
         messages: u32,
     },
+    /// The first message of the next run comes behind the offset `before`, which is not that of the one before it.
+    Jump { channel: ChannelId, before: u64 },
     /// A run is sampled that was sent before this.
     Follow { channel: ChannelId, read: Instant },
     /// A session whose connection stays there is refused a seat.
@@ -154,7 +156,8 @@ impl Weigh for Delivery {
             // The replay shares its buffers with the channel's history.
             Self::Adopt(adoption) => adoption.early.weight(),
             Self::TellMembers { news, .. } => news.weight(),
-            Self::Follow { .. }
+            Self::Jump { .. }
+            | Self::Follow { .. }
             | Self::Refuse { .. }
             | Self::Through
             | Self::NameMembers { .. }

@@ -28,6 +28,8 @@ pub(super) struct Relay {
     pub(super) local: Fanout<Rc<Session>>,
     /// The position of the newest message that has come, once a member here has asked for positions.
     pub(super) position: Option<Position>,
+    /// `true` if the next message does not follow the newest.
+    has_jumped: bool,
     /// The settings of the channel.
     pub(super) settings: Arc<ChannelSettings>,
     /// Pauses the publishers among the members on this shard.
@@ -48,7 +50,16 @@ impl Relay {
             epoch: position.epoch,
             newest: position.offset,
             count: messages,
+            jumps: messages > 0 && std::mem::take(&mut self.has_jumped),
         })
+    }
+
+    /// Goes on to the offset `before`: the next message comes behind it.
+    pub(super) fn jump_to(&mut self, before: u64) {
+        if let Some(position) = &mut self.position {
+            position.offset = before;
+            self.has_jumped = true;
+        }
     }
 
     /// Returns its members.
@@ -198,6 +209,7 @@ impl Registry {
                 name: name.into(),
                 local: Fanout::default(),
                 position: None,
+                has_jumped: false,
                 pause: Rc::new(Pause::new(settings.write_deadline)),
                 settings,
                 is_pressed: false,

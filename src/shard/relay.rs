@@ -23,6 +23,13 @@ impl Shard {
                 run,
                 messages,
             } => self.pass_on(channel, except, &run, messages),
+            Delivery::Jump { channel, before } => {
+                let mut registry = self.registry.borrow_mut();
+                let at = registry.relay_of(channel);
+                if let Some(relay) = at.and_then(|at| registry.relay_at(at)) {
+                    relay.jump_to(before);
+                }
+            }
             Delivery::Follow { channel, read } => self.follow_on_relay(channel, read),
             Delivery::Refuse { session, why } => {
                 let parked = self.parked.borrow_mut().remove(&session);

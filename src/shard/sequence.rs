@@ -254,6 +254,12 @@ impl Shard {
     #[inline]
     fn relay(&self, room: &Room, run: &FrameRun, except: SessionId, committed: Committed) {
         let messages = committed.numbers.map_or(0, |numbers| numbers.count);
+        if let Some(numbers) = committed.numbers.filter(|numbers| numbers.jumps) {
+            let (channel, before) = (room.id, numbers.before().offset);
+            for shard in room.channel.relays() {
+                self.deliver_to(ShardId(shard), Delivery::Jump { channel, before });
+            }
+        }
         for shard in room.channel.relays() {
             let delivery = Delivery::Run {
                 channel: room.id,

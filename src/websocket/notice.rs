@@ -121,6 +121,7 @@ mod tests {
         };
         let welcome = Welcome {
             position,
+            start: None,
             replay: 2,
             recovered: true,
             missed: Some(0),

@@ -21,6 +21,7 @@ fn at(offset: u64) -> Position {
 fn welcome(peer: &mut Peer, offset: u64, replay: u64) {
     let welcome = Welcome {
         position: at(offset),
+        start: None,
         replay,
         recovered: true,
         missed: Some(0),
@@ -77,6 +78,7 @@ fn a_gap_is_a_line_on_standard_error() {
     assert_eq!(peer.read_join().1.since, Some(at(7)));
     let welcome = Welcome {
         position: at(1),
+        start: None,
         replay: 1,
         recovered: false,
         missed: None,

@@ -26,6 +26,7 @@ const fn at(offset: u64) -> Position {
 const fn welcome(offset: u64, replay: u64, published: Option<u64>) -> Welcome {
     Welcome {
         position: at(offset),
+        start: None,
         replay,
         recovered: true,
         missed: Some(0),
@@ -256,6 +257,7 @@ async fn messages_whose_fate_is_unknown_are_told_and_not_sent_again() {
     let epoch = Epoch(0xF);
     peer.welcome(Welcome {
         position: Position { epoch, offset: 0 },
+        start: None,
         replay: 0,
         recovered: false,
         missed: None,

@@ -44,6 +44,7 @@ fn welcome(peer: &mut Peer) {
             epoch: Epoch(0xE),
             offset: 0,
         },
+        start: None,
         replay: 0,
         recovered: true,
         missed: Some(0),

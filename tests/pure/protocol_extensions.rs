@@ -177,6 +177,9 @@ fn check_notice(frame: &[u8], (name, value): (&str, &Value)) {
     let notice = match name {
         "welcome" => Notice::Welcome(Welcome {
             position: position("position"),
+            start: value
+                .get("start")
+                .map(|start| start.as_str().unwrap().parse().unwrap()),
             replay: number(value, "replay"),
             recovered: value["recovered"].as_bool().unwrap(),
             missed: uint(&value["missed"]),

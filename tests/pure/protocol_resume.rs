@@ -39,10 +39,10 @@ fn names() -> impl Strategy<Value = Vec<Box<str>>> {
 
 prop_compose! {
     fn welcome()(
-        position in position(), replay in any::<u64>(), recovered in any::<bool>(),
+        position in position(), start in option::of(position()), replay in any::<u64>(), recovered in any::<bool>(),
         missed in option::of(any::<u64>()), published in option::of(any::<u64>()),
     ) -> Notice {
-        Notice::Welcome(Welcome { position, replay, recovered, missed, published })
+        Notice::Welcome(Welcome { position, start, replay, recovered, missed, published })
     }
 }
 

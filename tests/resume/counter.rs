@@ -21,7 +21,8 @@ impl Counter {
         let Position { epoch, offset } = welcome.position;
         // A server that is wrong is for the oracle to judge.
         let offset = offset.saturating_sub(welcome.replay);
-        self.position = Some(Position { epoch, offset });
+        let start = welcome.start.unwrap_or(Position { epoch, offset });
+        self.position = Some(start);
     }
 
     /// Returns the position of a message that has come.

@@ -22,6 +22,8 @@ pub enum Notice {
 pub struct Welcome {
     #[serde(deserialize_with = "position")]
     pub position: Position,
+    #[serde(default, deserialize_with = "some_position")]
+    pub start: Option<Position>,
     pub replay: u64,
     pub recovered: bool,
     pub missed: Option<u64>,
@@ -76,6 +78,10 @@ pub struct Rights {
 pub struct Close {
     pub code: u16,
     pub reason: String,
+}
+
+fn some_position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Position>, D::Error> {
+    position(deserializer).map(Some)
 }
 
 /// Reads a position that is text.

@@ -50,6 +50,7 @@ pub fn join(since: Option<u64>) -> Event {
 pub fn welcome(position: u64, replay: u64, published: Option<u64>) -> Event {
     Event::Welcome(Welcome {
         position: at(position),
+        start: None,
         replay,
         recovered: true,
         missed: Some(0),

@@ -24,6 +24,8 @@ pub(crate) struct PositionCount {
     welcome: Option<Welcome>,
     /// The position of the last message; `None` before the welcome.
     at: Option<Position>,
+    /// Number of messages of the replay that have not come.
+    replay_left: u64,
 }
 
 impl PositionCount {
@@ -39,8 +41,7 @@ impl PositionCount {
 
     /// Returns `true` if all that was replayed has come.
     pub(crate) fn is_caught_up(&self) -> bool {
-        let welcome = self.welcome.zip(self.at);
-        welcome.is_some_and(|(welcome, at)| at.offset >= welcome.position.offset)
+        self.welcome.is_some() && self.replay_left == 0
     }
 
     /// Counts a message.
@@ -49,6 +50,7 @@ impl PositionCount {
         if let Some(at) = &mut self.at {
             at.offset += 1;
         }
+        self.replay_left = self.replay_left.saturating_sub(1);
     }
 
     /// Takes a notice into account.
@@ -57,13 +59,13 @@ impl PositionCount {
     /// It does not fit what was counted, or comes where it has no business.
     pub(super) fn note(&mut self, notice: PositionNotice) -> Result<(), WireError> {
         if let PositionNotice::Welcome(welcome) = notice {
-            let before = welcome.position.offset.checked_sub(welcome.replay);
-            let (None, Some(offset)) = (self.welcome, before) else {
+            let is_possible = welcome.position.offset >= welcome.replay;
+            if self.welcome.is_some() || !is_possible {
                 return Err(misfit(&format!("{welcome:?}")));
-            };
+            }
             self.welcome = Some(welcome);
-            let epoch = welcome.position.epoch;
-            self.at = Some(Position { epoch, offset });
+            self.replay_left = welcome.replay;
+            self.at = Some(welcome.begins_at());
             return Ok(());
         }
         let Some(at) = &mut self.at else {
@@ -79,12 +81,19 @@ impl PositionCount {
             offset: at.offset.saturating_add(advance),
             ..*at
         };
-        if said.is_some_and(|said| said != next) {
+        // In a fleet offsets rise, but need not follow one another.
+        let jumps = self.welcome.is_some_and(|welcome| welcome.start.is_some());
+        let fits = |said: Position| said == next || (jumps && said.offset >= next.offset);
+        if said.is_some_and(|said| !fits(said)) {
             return Err(misfit(&format!("{notice:?} where {next} was counted")));
         }
+        *at = said.unwrap_or(next);
         // The message itself is counted when it has come.
-        if !is_ahead {
-            *at = next;
+        if is_ahead {
+            at.offset -= 1;
+        }
+        if let PositionNotice::Gap { missed } = notice {
+            self.replay_left = self.replay_left.saturating_sub(missed);
         }
         Ok(())
     }
@@ -113,6 +122,7 @@ mod tests {
         let mut count = PositionCount::default();
         let welcome = Welcome {
             position: at(offset),
+            start: None,
             replay,
             recovered: true,
             missed: Some(0),

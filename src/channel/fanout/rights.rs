@@ -6,7 +6,7 @@ use crate::channel::form::Watching;
 use crate::channel::member::Member;
 use crate::channel::members::MemberKey;
 use crate::channel::outbox::Dropped;
-use crate::protocol::{Notice, Position};
+use crate::protocol::Position;
 
 impl<T> Fanout<T> {
     /// Drops what is queued for a member, and queues no messages of others for it from now on. A member that has asked
@@ -20,7 +20,7 @@ impl<T> Fanout<T> {
             let dropped = member.drop_all();
             member.form.encoding = member.form.encoding.silent();
             if let (Some(tracking), Some(newest)) = (&mut member.form.tracking, newest) {
-                tracking.told_up_to(newest);
+                tracking.tell_up_to(newest);
             }
             dropped
         })
@@ -39,13 +39,10 @@ impl<T> Fanout<T> {
                 return;
             }
             member.form.encoding = encoding;
-            if let (Some(tracking), Some(newest)) = (&mut member.form.tracking, newest) {
-                let missed = tracking.told_up_to(newest);
-                if missed > 0 {
-                    let members = false;
-                    let gap = tracking.encode(&Notice::Gap { missed, members });
-                    member.outbox.push(gap);
-                }
+            if let (Some(tracking), Some(newest)) = (&mut member.form.tracking, newest)
+                && let Some(told) = tracking.tell_up_to(newest)
+            {
+                member.outbox.push(told);
             }
         });
     }

@@ -19,10 +19,13 @@ pub struct PageLimit {
 /// Messages behind an offset, as far as they are kept and the page has room for them.
 #[derive(Debug)]
 pub struct Page {
-    /// Runs with the offset of the first message of each, in order. The offsets follow one another without a gap.
+    /// Runs with the offset of the first message of each, in order.
     pub runs: Vec<(u64, FrameRun)>,
-    /// Number of messages behind the offset that are not kept any more; the page begins behind them.
-    pub missed: u64,
+    /// Number of messages in all of them.
+    pub messages: u64,
+    /// Number of messages behind the offset that are not kept any more; the page begins behind them. `None` if that is not
+    /// known, as offsets jump.
+    pub missed: Option<u64>,
     /// Offset of the last message in the page; where there is none, of the newest.
     pub last: u64,
 }
@@ -37,6 +40,16 @@ impl History {
             stored.end = newest;
         }
         newest
+    }
+
+    /// Has offsets jump from now on: nothing is missing behind `offset`.
+    pub(in crate::channel) fn begin_jumping(&mut self, offset: u64) {
+        self.dropped_to = Some(offset);
+    }
+
+    /// Returns `true` if offsets jump.
+    pub(in crate::channel) fn jumps(&self) -> bool {
+        self.dropped_to.is_some()
     }
 
     /// Returns the memory of which the history takes its part.
@@ -60,12 +73,17 @@ impl History {
         let at = young.max(self.runs.partition_point(|stored| stored.end <= offset));
         let mut page = Page {
             runs: Vec::new(),
-            missed: newest.saturating_sub(offset),
+            messages: 0,
+            missed: match self.dropped_to {
+                None => Some(newest.saturating_sub(offset)),
+                Some(dropped) => (offset >= dropped.max(self.end_of_old(young))).then_some(0),
+            },
             last: newest,
         };
         let (mut before, mut bytes) = (self.end_before(at), 0);
         let mut messages = 0;
         for stored in self.runs.range(at..) {
+            before = self.start_of(stored, before);
             let first = offset.max(before) + 1;
             let skip = narrow(first - 1 - before);
             before = stored.end;
@@ -87,8 +105,8 @@ impl History {
             let Some((run, taken)) = part.filter(|(run, _)| !is_over(run)) else {
                 break;
             };
-            if messages == 0 {
-                page.missed = first - 1 - offset;
+            if messages == 0 && self.dropped_to.is_none() {
+                page.missed = Some(first - 1 - offset);
             }
             messages += taken;
             bytes += run.bytes().len();
@@ -98,7 +116,22 @@ impl History {
                 break;
             }
         }
+        page.messages = messages as u64;
         page
+    }
+
+    /// Returns the offset before the first message of a run, where the run before it ends at `before`.
+    pub(super) fn start_of(&self, stored: &Stored, before: u64) -> u64 {
+        match self.dropped_to {
+            None => before,
+            Some(_) => stored.end - stored.run.messages() as u64,
+        }
+    }
+
+    /// Returns the offset of the last message that is too old to be replayed, where so many runs are; 0 if there is none.
+    fn end_of_old(&self, runs: usize) -> u64 {
+        let last = runs.checked_sub(1);
+        last.map_or(0, |last| self.runs[last].end)
     }
 
     /// Returns the offset of the last message before the run at `at`.

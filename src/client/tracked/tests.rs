@@ -142,6 +142,7 @@ impl NaiveServer {
         let replay = self.position().offset - first;
         let welcome = Welcome {
             position: self.position(),
+            start: None,
             replay,
             recovered,
             missed,

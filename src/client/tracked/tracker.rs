@@ -228,6 +228,9 @@ impl Tracker {
     fn take_notice(&mut self, notice: Notice, told: &mut Vec<Event>) {
         match notice {
             Notice::Welcome(welcome) if self.offer != Offer::Given => self.welcome(&welcome, told),
+            Notice::Receipt { count: 0, position } if self.offer == Offer::Given => {
+                self.position = Some(position);
+            }
             Notice::Receipt { count, position } if self.offer == Offer::Given => {
                 self.replayed(self.replay_left, told);
                 self.position = Some(position);
@@ -285,10 +288,7 @@ impl Tracker {
             let missed = welcome.missed;
             told.push(Event::Gap { missed });
         }
-        self.position = Some(Position {
-            epoch: welcome.position.epoch,
-            offset: welcome.position.offset.saturating_sub(welcome.replay),
-        });
+        self.position = Some(welcome.begins_at());
         self.replay_left = welcome.replay;
         self.replay_end = Some(welcome.position);
         self.replayed(0, told);

@@ -74,10 +74,12 @@ fn encode_run(run: &Bytes, first: Option<Position>) -> (Bytes, u32) {
 /// before it has got one misses none. That the server is stopping sets the time after which the client comes back.
 fn encode_notice(notice: &Notice) -> Bytes {
     let mut out = String::new();
+    if let Notice::Receipt { count: 0, .. } = notice {
+        // Each message says where it is.
+        return Bytes::new();
+    }
     if let Notice::Welcome(welcome) = notice {
-        let Position { epoch, offset } = welcome.position;
-        let before = offset.saturating_sub(welcome.replay);
-        let _ = writeln!(out, "id: {epoch}:{before}");
+        let _ = writeln!(out, "id: {}", welcome.begins_at());
     }
     if let Notice::Stopping { retry } = notice {
         let _ = writeln!(out, "retry: {retry}");
@@ -179,6 +181,7 @@ mod tests {
     fn notices_are_events_with_a_name_and_are_read_again() {
         let welcome = Welcome {
             position: FIRST,
+            start: None,
             replay: 2,
             recovered: true,
             missed: Some(0),

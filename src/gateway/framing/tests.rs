@@ -91,6 +91,7 @@ fn resume(fanout: &mut Fanout<()>, key: MemberKey, missed: &[Vec<Bytes>], newest
     let resumed = Resumed {
         welcome: Welcome {
             position,
+            start: None,
             replay: missed.iter().map(|frames| frames.len() as u64).sum(),
             recovered: true,
             missed: Some(0),
@@ -106,6 +107,7 @@ fn numbers(newest: usize, count: usize) -> Option<Numbers> {
     Some(Numbers {
         epoch: EPOCH,
         newest: newest as u64,
+        jumps: false,
         count: u32::try_from(count).unwrap(),
     })
 }

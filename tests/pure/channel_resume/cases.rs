@@ -3,11 +3,12 @@
 use super::*;
 
 fn drop_oldest(queue_bytes: usize) -> World {
-    World::new(ChannelSettings {
+    let settings = ChannelSettings {
         slow_policy: SlowPolicy::DropOldest,
         queue_bytes,
         ..ChannelSettings::default()
-    })
+    };
+    World::new(settings, false)
 }
 
 /// However often something is dropped, three notices are all that tell of it.

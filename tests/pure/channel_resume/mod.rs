@@ -13,7 +13,7 @@ use mles::channel::{
     Origin, Place, PublisherId, SessionId, SlowPolicy, Verdict,
 };
 use mles::protocol::{
-    Cid, Epoch, Key, Message, NOTICE_MAGIC, Notice, Position, ResumeRequest, Welcome, encode_frame,
+    Cid, Epoch, Key, Message, NOTICE_MAGIC, Notice, Position, ResumeRequest, encode_frame,
     frame_len, is_presence,
 };
 use proptest::collection::vec;
@@ -51,6 +51,8 @@ enum Op {
     Return(bool),
     /// Let milliseconds pass.
     Pass(u64),
+    /// Where others decide the order: the next message comes so far behind the one before.
+    Jump(u64),
 }
 
 fn item() -> impl Strategy<Value = Item> {
@@ -67,6 +69,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Notify),
         1 => any::<bool>().prop_map(Op::Return),
         1 => (0..40_u64).prop_map(Op::Pass),
+        4 => (0..5_u64).prop_map(Op::Jump),
     ]
 }
 
@@ -102,11 +105,16 @@ fn hint() -> Bytes {
 struct Logged {
     frame: Bytes,
     is_own: bool,
+    offset: u64,
 }
 
 /// A channel with a member that has asked for positions, what its client has read, and the truth.
 struct World {
     channel: Channel<()>,
+    /// `true` if offsets need not follow one another.
+    jumps: bool,
+    /// Offset of the newest position.
+    newest: u64,
     name: Rc<str>,
     made: Frames,
     log: Vec<Logged>,
@@ -133,11 +141,15 @@ struct World {
 }
 
 impl World {
-    fn new(settings: ChannelSettings) -> Self {
+    fn new(settings: ChannelSettings, jumps: bool) -> Self {
         let now = Instant::now();
         let history = History::new(HistoryMemory::new(usize::MAX));
         let mut channel = Channel::new(Arc::new(settings), history, now);
-        channel.number(|| EPOCH);
+        if jumps {
+            channel.begin_order(EPOCH, 0);
+        } else {
+            channel.number(|| EPOCH);
+        }
         // The channel is never empty, so announcements are collected.
         let place = |local: &mut mles::channel::Fanout<()>, skip| {
             Place::Local(local.insert(OTHER, (), skip))
@@ -146,6 +158,8 @@ impl World {
         assert!(joined.replay.is_empty());
         let mut world = Self {
             channel,
+            jumps,
+            newest: 0,
             name: "c".into(),
             made: Frames::default(),
             log: Vec::new(),
@@ -201,23 +215,42 @@ impl World {
             .counted_from
             .filter(|&from| since.is_some_and(|since| since.offset >= from));
         let published = from.map(|from| {
-            let counted = &self.log[usize::try_from(from).unwrap()..];
+            let counted = self.behind(from);
             counted.iter().filter(|logged| logged.is_own).count() as u64
         });
         prop_assert_eq!(welcome.published, published);
-        self.counted_from = from.or(Some(self.log.len() as u64));
-        prop_assert_eq!(welcome.position.offset, self.log.len() as u64);
-        let begin = welcome.position.offset - welcome.replay;
+        self.counted_from = from.or(Some(self.newest));
+        prop_assert_eq!(welcome.position.offset, self.newest);
+        let begin = welcome.begins_at().offset;
+        let replay = self.behind(begin).len() as u64;
+        prop_assert_eq!(welcome.replay, replay);
         match since {
+            Some(since) if self.jumps => {
+                let lost = self.behind(since.offset).len() as u64 - replay;
+                prop_assert_eq!(welcome.missed, (lost == 0).then_some(0));
+            }
             Some(since) => prop_assert_eq!(welcome.missed, Some(begin - since.offset)),
             None => prop_assert_eq!(welcome.missed, Some(0)),
         }
         prop_assert_eq!(welcome.recovered, welcome.missed == Some(0));
+        prop_assert_eq!(welcome.start.is_some(), self.jumps);
         self.input.clear();
         (self.confirmed, self.missed, self.dropped) = (0, 0, 0);
         self.owes_members = false;
-        self.began = self.log.len() as u64;
+        self.began = self.newest;
         Ok(())
+    }
+
+    /// Returns the messages behind an offset.
+    fn behind(&self, offset: u64) -> &[Logged] {
+        let at = self.log.partition_point(|logged| logged.offset <= offset);
+        &self.log[at..]
+    }
+
+    /// Returns the message at an offset.
+    fn at(&self, offset: u64) -> Option<&Logged> {
+        let at = self.log.partition_point(|logged| logged.offset < offset);
+        self.log.get(at).filter(|logged| logged.offset == offset)
     }
 
     /// Everything is read that has come, and the session is over; it comes back.
@@ -237,12 +270,16 @@ impl World {
         let stored = Some((&run, Origin::Member));
         let committed = self.channel.commit(&run, from, stored, self.now);
         let messages = frames.iter().filter(|frame| !is_presence(frame));
-        self.log.extend(messages.map(|frame| Logged {
-            frame: frame.clone(),
-            is_own,
-        }));
+        let first = self.newest + 1;
+        self.log
+            .extend((first..).zip(messages).map(|(offset, frame)| Logged {
+                frame: frame.clone(),
+                is_own,
+                offset,
+            }));
         let numbers = committed.numbers.unwrap();
-        assert_eq!(numbers.newest, self.log.len() as u64);
+        self.newest += u64::from(numbers.count);
+        assert_eq!(numbers.newest, self.newest);
     }
 
     fn outbox_len(&self) -> usize {
@@ -282,7 +319,7 @@ impl World {
         if frame[0] != NOTICE_MAGIC {
             if !is_presence(frame) {
                 self.known.offset += 1;
-                let logged = &self.log[usize::try_from(self.known.offset).unwrap() - 1];
+                let logged = self.at(self.known.offset).unwrap();
                 prop_assert_eq!(frame, &logged.frame[..]);
                 // Its own messages come from the history only.
                 prop_assert!(!logged.is_own || self.known.offset <= self.began);
@@ -290,26 +327,25 @@ impl World {
             return Ok(());
         }
         match Notice::decode(frame).unwrap() {
-            Notice::Welcome(Welcome {
-                position, replay, ..
-            }) => {
+            Notice::Welcome(welcome) => self.known = welcome.begins_at(),
+            Notice::Receipt { count: 0, position } => {
+                prop_assert!(self.jumps);
                 self.known = position;
-                self.known.offset -= replay;
             }
             Notice::Receipt { count, position } => {
-                let last = usize::try_from(position.offset).unwrap();
                 prop_assert_eq!(position.epoch, EPOCH);
-                prop_assert!(self.log[last - 1].is_own);
+                prop_assert!(self.at(position.offset).unwrap().is_own);
                 self.known = position;
                 self.confirmed += count;
-                let since = usize::try_from(self.began).unwrap();
-                let own = self.log[since..last].iter().filter(|l| l.is_own).count();
+                let session = self.behind(self.began).iter();
+                let until = session.take_while(|logged| logged.offset <= position.offset);
+                let own = until.filter(|logged| logged.is_own).count();
                 prop_assert_eq!(self.confirmed, own as u64);
             }
             Notice::Gap { missed, members } => {
                 self.known.offset += missed;
                 self.missed += missed;
-                prop_assert!(missed > 0 || members);
+                prop_assert!(missed > 0 || members || self.jumps);
                 if members {
                     prop_assert!(self.owes_members);
                     self.owes_members = false;
@@ -341,7 +377,9 @@ impl World {
     fn drain(&mut self) -> Result<(), TestCaseError> {
         self.write(self.outbox_len())?;
         prop_assert!(self.input.is_empty());
-        prop_assert_eq!(self.known.offset, self.log.len() as u64);
+        prop_assert!(self.behind(self.known.offset).is_empty());
+        prop_assert!(self.jumps || self.known.offset == self.newest);
+        prop_assert!(self.known.offset <= self.newest);
         prop_assert!(self.missed <= self.dropped);
         Ok(())
     }
@@ -392,6 +430,11 @@ impl World {
                 self.channel.local.tell_members(&news);
             }
             Op::Return(knows) => self.come_back(*knows)?,
+            Op::Jump(n) if self.jumps => {
+                self.newest += n;
+                self.channel.advance_to(self.newest);
+            }
+            Op::Jump(_) => {}
             Op::Pass(ms) => self.now += Duration::from_millis(*ms),
         }
         Ok(())
@@ -408,9 +451,10 @@ proptest! {
     #[test]
     fn who_counts_knows_the_position_of_every_message(
         settings in settings(),
+        jumps in any::<bool>(),
         ops in vec(op(), 1..80),
     ) {
-        let mut world = World::new(settings);
+        let mut world = World::new(settings, jumps);
         for op in &ops {
             world.step(op)?;
         }

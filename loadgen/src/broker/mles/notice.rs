@@ -54,6 +54,9 @@ pub(super) fn of_kind(kind: &str, fields: &Value) -> Option<Option<PositionNotic
     Some(match kind {
         "welcome" => Some(PositionNotice::Welcome(Welcome {
             position: position()?,
+            start: fields["start"]
+                .as_str()
+                .and_then(|start| start.parse().ok()),
             replay: number("replay")?,
             recovered: fields["recovered"].as_bool()?,
             missed: number("missed"),
@@ -75,6 +78,7 @@ pub(super) fn of_kind(kind: &str, fields: &Value) -> Option<Option<PositionNotic
 pub(super) fn sample_welcome() -> Welcome {
     Welcome {
         position: sample_position(0),
+        start: None,
         replay: 0,
         recovered: true,
         missed: Some(0),
