@@ -10,7 +10,7 @@ use thiserror::Error;
 /// The most that a rate may allow in its period, or at once.
 pub(crate) const MAX_COUNT: u32 = 100_000_000;
 
-/// How often something may happen: so many times in each period, and so many times at once.
+/// Limit on how often something may happen: so many times in each period, and so many times at once.
 ///
 /// As text it is `10/s`, `600/m` or `5/h`, and `10/s burst 50` where more may happen at once than in one period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub enum NameCheck {
     Sender,
 }
 
-/// What happens to a session that publishes without the right to.
+/// Reaction to a session that publishes without the right to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeniedPublish {
     /// It ends, and its client is told why if that can be told.
@@ -432,9 +432,9 @@ pub struct Settings {
     pub keyring: Keyring,
     /// Further keys that joins are checked with, each with a name of its own.
     pub keys: Vec<NamedKey>,
-    /// What each key permits in which channel. Without rules, whoever may join may do everything.
+    /// Rules for what each key permits in which channel. Without rules, whoever may join may do everything.
     pub rules: Vec<AccessRule>,
-    /// What happens to a session that publishes without the right to.
+    /// Reaction to a session that publishes without the right to.
     pub on_denied_publish: DeniedPublish,
     /// Tokens that clients may show in the place of a key.
     pub tokens: TokenSettings,

@@ -46,7 +46,7 @@ pub(crate) enum Denied {
          one is yours, allow it peer in a [[rule]], or set it to \"channel\" or \"off\""
     )]
     ChecksSenders,
-    /// What the client has proved does not let it do this.
+    /// The grant of the client does not permit this.
     #[error("{holder} has no {} for uid {uid} and channel {channel}", right_named(*.right))]
     NoRight {
         /// The rights that are missing; empty if the session has none at all.

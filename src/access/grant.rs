@@ -5,7 +5,8 @@ use std::fmt;
 use super::token::Claims;
 use crate::protocol::Keyring;
 
-/// What the client of a session has proved. The session keeps it, so that a reload can tell whether it still counts.
+/// Key or token that the client of a session has proved. The session keeps it, so that a reload can tell whether it still
+/// counts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
     /// It knows a key.
@@ -20,7 +21,7 @@ pub(crate) struct KeyGrant {
     keyring: Keyring,
 }
 
-/// Who a client is by what it has proved. Sessions of one subject may replace each other.
+/// Identity of a client by the key or token that it has proved. Sessions of one subject may replace each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject<'a> {
     /// Whoever knows the key of that name.

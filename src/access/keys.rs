@@ -28,7 +28,7 @@ pub(super) struct Keys(Vec<HeldKey>);
 #[derive(Clone, Debug)]
 struct HeldKey {
     keyring: Keyring,
-    /// What a client has proved that knows it.
+    /// Grant of the clients that know it.
     grant: Arc<Grant>,
 }
 

@@ -18,7 +18,7 @@ impl Permissions {
     /// To ask who is there, and to be told who comes and leaves.
     pub const PRESENCE: Self = Self(1 << 3);
     /// To link a server below, which brings a history of its own and carries the messages of many uids both ways.
-    /// Who may do that may do everything else as well.
+    /// Whoever may do that may do everything else as well.
     pub const PEER: Self = Self(1 << 4);
     /// Every permission.
     pub const ALL: Self = Self(0b1_1111);

@@ -74,10 +74,10 @@ pub(crate) struct Credentials<'a> {
     pub(crate) is_private: bool,
 }
 
-/// What a client has proved with its HTTP request. It counts for every session that it opens from then on.
+/// Proof by an HTTP request. It counts for every session that the client opens from then on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestProof {
-    /// What it has proved whatever its names are: it has shown the secret itself, or a token.
+    /// The key or token that the client has shown itself: it counts whatever names a session has.
     pub(super) grant: Option<Arc<Grant>>,
     /// The reason for which the token in its query does not count. Pages learn it only when they join: no script can
     /// read the answer to a request for an upgrade.

@@ -12,7 +12,7 @@ use super::rights::Entry;
 use crate::escape::Escaped;
 use crate::protocol::Keyring;
 
-/// What a client has shown for its join.
+/// Proof that a client has shown for its join, as far as it counts.
 pub(super) struct Shown {
     pub(super) entry: Entry,
     /// The key or token that the client is known by; `None` if it has shown none that counts.

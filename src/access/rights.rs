@@ -13,7 +13,7 @@ use crate::settings::NameCheck;
 /// Rights of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rights {
-    /// How the session has joined.
+    /// Form in which the session has joined.
     pub(super) entry: Entry,
     /// Names that its frames must carry.
     pub(super) names: NameCheck,

@@ -9,7 +9,7 @@ use crate::escape::Escaped;
 use crate::settings::AdminToken;
 use crate::websocket::{Hosts, HttpRequest, host_allowed, origin_allowed};
 
-/// What is needed to get at a resource.
+/// Condition on which a resource is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protection {
     /// Anyone may have it who can reach the listener: it tells nothing but that there is a server, and how it is.

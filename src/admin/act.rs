@@ -27,7 +27,7 @@ pub(super) struct ClearedView {
     cleared_bytes: usize,
 }
 
-/// What a reload has changed.
+/// Changes that a reload has made.
 #[derive(Debug, Serialize)]
 pub(super) struct ReloadView {
     changed: Vec<String>,

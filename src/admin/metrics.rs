@@ -31,7 +31,7 @@ use encoder::Encoder;
 /// The content type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where the metrics of a broker are read.
+/// Sources of a broker's metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     common: Arc<Common>,
@@ -50,7 +50,7 @@ pub(super) struct ChannelSample {
     pub(super) rate: f64,
 }
 
-/// What is written into one answer.
+/// Metrics of one answer, as the registry collects them.
 #[derive(Debug)]
 struct BrokerCollector {
     broker: Metrics,

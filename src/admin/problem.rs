@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use crate::response::problem;
 use crate::websocket::BadRequest;
 
-/// Why a request does not get what it asks for; answered as RFC 9457 has it.
+/// Reason for which a request is refused; answered as RFC 9457 has it.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,

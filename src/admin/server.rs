@@ -24,7 +24,7 @@ use crate::shard::Common;
 /// Wait after a failure to accept: there are no file descriptors, or no memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the admin listener answers from.
+/// State from which the admin listener answers.
 pub(crate) struct AdminState {
     pub(super) common: Arc<Common>,
     /// The listeners for clients, and their certificate.

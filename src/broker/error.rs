@@ -12,7 +12,7 @@ use crate::net::ListenError;
 use crate::store::OpenStoreError;
 use crate::tls::TlsError;
 
-/// Why a broker did not start.
+/// Reason for which a broker did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {

@@ -26,7 +26,7 @@ use crate::tls::{CertificateWatch, LoadedTls, ServerTls, TlsError};
 /// Longest time that a reload waits for the shards to apply the settings.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why settings were not put in force. The old ones stay.
+/// Reason for which settings were not put in force. The old ones stay.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReloadError {

@@ -11,7 +11,7 @@ use super::run::FrameRun;
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     bytes: BytesMut,
-    /// How many there are.
+    /// Number of frames.
     frames: u32,
 }
 

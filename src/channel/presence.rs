@@ -6,7 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 /// Bytes that a name takes in a list besides its own: the head or the quotes around it.
 const NAME_COST: usize = 8;
 
-/// How many names a list may have.
+/// Limit on the names in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameLimit {
     /// Most names.
@@ -35,7 +35,7 @@ impl NameLimit {
     }
 }
 
-/// What has changed in a list of members.
+/// Changes in a list of members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// The uids of members that have come, in order. One that has come twice is there twice.
@@ -44,7 +44,7 @@ pub struct Difference {
     pub left: Vec<Box<str>>,
 }
 
-/// What those who watch a channel are told at one time.
+/// News about the members of a channel, for all who watch.
 #[derive(Clone, Debug, Default)]
 pub struct MemberNews {
     /// Number of members.

@@ -17,7 +17,7 @@ pub struct PublisherId(pub u64);
 /// Messages of one publisher that have taken their place in a channel's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// How many there are.
+    /// Number of messages that have their place.
     pub count: u64,
     /// Offset of the first of those that came first, together.
     pub first: u64,

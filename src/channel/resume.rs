@@ -16,7 +16,7 @@ use crate::protocol::{Cid, Notice, Position, ResumeRequest, Welcome};
 /// The answer to a member that has asked for positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// What it is told first.
+    /// First notice to the member.
     pub welcome: Welcome,
     /// Set if it wants to know who is there: the largest number of names in the first answer.
     pub members: Option<u64>,

@@ -17,7 +17,7 @@ use crate::protocol::{clear_keys, is_presence};
 #[derive(Clone, Debug)]
 pub struct FrameRun {
     bytes: Bytes,
-    /// How many there are.
+    /// Number of frames.
     frames: u32,
     /// Capacity of the buffer.
     pinned: u32,

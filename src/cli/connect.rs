@@ -227,7 +227,7 @@ impl ConnectArgs {
     }
 }
 
-/// Where a token stands.
+/// Source of a token.
 enum TokenPlace {
     Text(String),
     File(PathBuf),

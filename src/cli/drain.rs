@@ -25,7 +25,7 @@ pub(super) struct DrainArgs {
     admin: AdminArgs,
 }
 
-/// What the server answers.
+/// Answer of the server.
 #[derive(Deserialize)]
 struct DrainState {
     state: String,

@@ -23,7 +23,7 @@ pub(super) enum KeyShown {
     None,
 }
 
-/// What a client knows of the reasons for which its join may be refused.
+/// Facts that tell a client why its join may have been refused.
 #[derive(Debug)]
 pub(super) struct RefusalGuide {
     /// The key that the client shows.

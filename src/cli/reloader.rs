@@ -41,7 +41,7 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// What is wrong, on one line. Nothing has changed then.
+    /// The error, on one line. Nothing has changed then.
     pub(super) fn reload(&self) -> Result<ReloadReport, String> {
         let reloaded = self.try_reload();
         match &reloaded {

@@ -50,7 +50,7 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
-/// What is shown, and whether the server works.
+/// Outcome of the command: its text, and whether the server works.
 struct Status {
     text: String,
     is_healthy: bool,

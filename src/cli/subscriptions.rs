@@ -34,14 +34,14 @@ pub(super) struct Subscriptions<'a> {
     proven: Pin<Box<Sleep>>,
 }
 
-/// What a session has brought.
+/// Event of one of the sessions.
 pub(super) enum Arrival {
     Message(Received),
     Gap(Gap),
     Rights(Rights),
 }
 
-/// What a session may do in its channel.
+/// Rights of a session in its channel.
 pub(super) struct Rights {
     pub(super) channel: String,
     pub(super) allowed: Vec<Box<str>>,

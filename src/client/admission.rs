@@ -22,14 +22,14 @@ pub(super) const REFUSAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Admission {
     joined: Instant,
-    /// How long a refusal may take.
+    /// Longest time that a refusal may take.
     window: Duration,
     server: SocketAddr,
     heard: bool,
     finished: bool,
 }
 
-/// How a connection ended.
+/// End of a connection.
 #[derive(Debug)]
 pub(super) enum ConnectionEnd {
     /// The orderly close of a joined session, or an error.

@@ -7,7 +7,7 @@ use crate::protocol::{
     encode_join,
 };
 
-/// Where a session's connection id comes from.
+/// Source of a session's connection id.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CidChoice {
     /// The low half of the first connection's key.

@@ -17,7 +17,7 @@ use super::transport;
 pub(super) struct Inbound {
     state: InboundState,
     buffer: FrameBuffer,
-    /// How long it may take to find out if a server still listens.
+    /// Longest time to find out whether a server still listens.
     patience: Duration,
 }
 

@@ -20,17 +20,17 @@ pub(super) struct SessionOptions {
     pub(super) cid: CidChoice,
     /// Largest frame that is received, in bytes with its header.
     pub(super) max_frame: usize,
-    /// How long one address of the server is tried.
+    /// Longest attempt to reach one address of the server.
     pub(super) connect_timeout: Duration,
-    /// How long sending the join may take.
+    /// Longest time that sending the join may take.
     pub(super) join_timeout: Duration,
     /// Set to reset connections that are dropped, instead of closing them.
     pub(super) reset_on_drop: bool,
     /// Set to ask for positions, as sessions do that reconnect.
     pub(super) positions: bool,
-    /// Where a session begins.
+    /// Position at which a session begins.
     pub(super) since: Option<Position>,
-    /// How sessions reconnect, if they do.
+    /// Waits between attempts to reconnect, if sessions reconnect.
     pub(super) reconnect: Option<Reconnect>,
     pub(super) token: Option<TokenSource>,
     #[cfg(feature = "tls")]

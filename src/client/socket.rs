@@ -12,7 +12,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// How long a connection is kept that was opened to see whether anybody listens. A server that dies
+/// Time for which a connection is kept that was opened to see whether anybody listens. A server that dies
 /// closes its sockets one after the other, and may accept a connection just before: that one is reset.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
 

@@ -8,9 +8,9 @@ use crate::access::NamedKey;
 /// Names of what differs, as it is called in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// What can change while a server runs.
+    /// Settings that can change while a server runs.
     pub(crate) in_force: Vec<String>,
-    /// What only a restart can change.
+    /// Settings that only a restart can change.
     pub(crate) needs_restart: Vec<String>,
 }
 

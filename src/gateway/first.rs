@@ -30,7 +30,7 @@ use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::{StreamReader, see_off};
 use crate::websocket::{HttpRequest, parse};
 
-/// How long a client that was too slow may take to let the answer in.
+/// Longest wait for a client that was too slow to take the answer.
 const LATE: Duration = Duration::from_millis(100);
 
 /// The outcome of the first request.

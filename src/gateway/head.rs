@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::shard::allowance::{Overdrawn, Share, evicted};
 use crate::websocket::MAX_HEAD;
 
-/// How many bytes are read before the head may take more memory.
+/// Bytes that are read before the head may take more memory.
 const FIRST: usize = 1 << 10;
 
 /// The part of a head that has come. Its memory grows as bytes come, and is charged to what connections that

@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// How the paths of the module and of its types begin.
+/// Prefix of the paths of the module and of its types.
 const MODULE: &str = "/mles.";
 
 static FILES: &[StaticFile] = static_files![

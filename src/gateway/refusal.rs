@@ -17,7 +17,7 @@ use crate::websocket::BadRequest;
 /// The scheme of keys, which has to be named where one is missing or wrong (RFC 9110, 11.6.1).
 pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-/// Why a request does not get what it asks for.
+/// Reason for which a request is refused.
 #[derive(Debug)]
 pub(super) enum Rejection {
     /// It is not as HTTP, or an upgrade, should be.

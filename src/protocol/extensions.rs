@@ -23,7 +23,7 @@ use super::resume::{EncodedRequest, ResumeRequest};
 /// Longest token, in bytes.
 pub const MAX_TOKEN_LEN: usize = 8192;
 
-/// What a first body says beside its message.
+/// Extensions of a first body, beside its message.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct JoinExtensions<'a> {
     /// The wish for positions.

@@ -14,7 +14,7 @@ pub struct StoreSettings {
     pub max_bytes: Option<usize>,
     /// Space in bytes that the store leaves free on its disk.
     pub min_free: usize,
-    /// What happens at a start to a store that is damaged.
+    /// Treatment of a damaged store at a start.
     pub on_damage: OnDamage,
 }
 
@@ -59,7 +59,7 @@ impl Default for StoreSync {
     }
 }
 
-/// What happens at a start to a store that is damaged.
+/// Treatment of a damaged store at a start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
     /// The start fails, and the store stays as it is.

@@ -49,7 +49,7 @@ pub(crate) struct Publication {
 /// The name of a publication.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idempotency {
-    /// Who has named it, and how.
+    /// Number that stands for the name, and for whoever has given it.
     pub(crate) publisher: PublisherId,
     /// Hash of what it says: the same name must not stand for something else.
     pub(crate) content: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Reading {
     pub(crate) peer: SocketAddr,
 }
 
-/// Who is in a channel.
+/// The members of a channel, as somebody is told who asks.
 #[derive(Debug, Default)]
 pub(crate) struct MemberList {
     /// Number of members.

@@ -14,7 +14,7 @@ pub(super) struct MailboxMeters {
     pub(super) deliveries: Vec<MailboxMeter<Delivery>>,
 }
 
-/// What waits in the mailboxes of a shard.
+/// Messages that wait in the mailboxes of a shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backlog {
     /// Messages to it as the owner of channels.

@@ -59,7 +59,7 @@ pub(crate) struct Common {
     pub(super) started: Instant,
     /// Questions of the admin listener to each shard, by its index.
     pub(crate) inspectors: Vec<mpsc::Sender<Inspection>>,
-    /// How much each shard has to do, by its index. Locked once in a second, and only while somebody may ask.
+    /// The load of each shard, by its index. Locked once in a second, and only while somebody may ask.
     pub(crate) loads: Vec<Mutex<ShardLoad>>,
     /// Shards that accept connections.
     pub(super) accepting: AtomicUsize,

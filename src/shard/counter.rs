@@ -112,7 +112,7 @@ impl Histogram {
     }
 }
 
-/// How late a shard runs.
+/// Delay of the tasks of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct LoopDelay {
     /// All samples.

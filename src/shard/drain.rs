@@ -225,7 +225,7 @@ fn by_connection(mut sessions: Vec<Rc<Session>>) -> Vec<Connection> {
     connections.map(<[_]>::to_vec).collect()
 }
 
-/// How fast the connections of a shard are let go.
+/// Pace at which the connections of a shard are let go.
 #[derive(Debug, PartialEq, Eq)]
 struct Pace {
     /// Time between two groups.

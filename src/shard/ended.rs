@@ -5,7 +5,7 @@ use crate::access::Denied;
 use crate::channel::SlowReason;
 use crate::protocol::FrameError;
 
-/// Why a session ended.
+/// Reason for which a session ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// The client closed it, or the network did.

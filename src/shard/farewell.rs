@@ -26,7 +26,7 @@ use crate::websocket::CloseCode;
 /// The longest time for telling somebody why it is refused.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Why a session ends that is let go.
+/// Reason that a session is told which is let go.
 pub(crate) const STOPPING: &str = "the server is stopping";
 
 /// Returns the code and the reason for a client that is refused.

@@ -6,10 +6,10 @@ use super::ended::Ended;
 use super::labels::Transport;
 use crate::channel::Encoding;
 
-/// How a gateway's protocol carries sessions. The shard does not know what its bytes mean.
+/// Encoding in which a gateway carries sessions. The shard does not know what its bytes mean.
 #[derive(Debug)]
 pub(crate) struct Framing {
-    /// What it is to who operates the broker, without TLS.
+    /// Transport that counters name, without TLS.
     pub(crate) transport: Transport,
     /// The encoding of the queues of all sessions.
     pub(crate) encoding: &'static Encoding,

@@ -40,7 +40,7 @@ macro_rules! label {
     };
 }
 
-/// What carries a session, or a request.
+/// Transport of a session, or of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// Mles v1 over TCP.
@@ -87,7 +87,7 @@ impl Transport {
     }
 }
 
-/// What an HTTP request asks for.
+/// Kind of an HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// To publish a message.
@@ -96,7 +96,7 @@ pub(crate) enum RequestKind {
     Read,
     /// For a stream of events.
     Events,
-    /// Who is in a channel.
+    /// Members of a channel.
     Members,
     /// For anything else: the page, a WebSocket, or something that is not there.
     Other,
@@ -141,7 +141,7 @@ label! {
     }
 }
 
-/// What memory is used for.
+/// Use of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryKind {
     /// The histories of channels, and what is remembered of publishers.
@@ -163,7 +163,7 @@ label! {
     }
 }
 
-/// Why a connection, a request or a join is refused, as counters divide it.
+/// Reason for which a connection, a request or a join is refused, as counters divide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalReason {
     /// A wrong or missing key.
@@ -239,7 +239,7 @@ label! {
     }
 }
 
-/// Why a token does not take the place of the one before, as counters divide it.
+/// Reason for which a token does not take the place of the one before, as counters divide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshFault {
     /// It has expired.

@@ -100,7 +100,7 @@ pub(crate) enum Delivery {
     Through,
     /// The owner wants to know the uids of the members there.
     NameMembers { channel: ChannelId },
-    /// What those who watch a channel there are told about its members.
+    /// News about its members, for those on that shard who watch the channel.
     TellMembers {
         channel: ChannelId,
         news: Arc<MemberNews>,
@@ -179,7 +179,7 @@ pub(crate) struct Identity {
     pub(crate) rights: Rights,
     /// Keeps the connection counted, unless what it lives in does that.
     pub(crate) permit: Option<Permit>,
-    /// What carries the session.
+    /// Transport of the session.
     pub(crate) transport: Transport,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct ProcessorUse {
     report: Mutex<ProcessorReport>,
 }
 
-/// What a thread has spent since it began.
+/// Time that a thread has run and waited since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessorTimes {
     /// Time on a processor.
@@ -33,7 +33,7 @@ pub(crate) struct ProcessorTimes {
     pub(crate) waiting: Duration,
 }
 
-/// What a shard did in the last seconds.
+/// Use of a processor by a shard in the last seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ProcessorReport {
     /// Share of the time on a processor; `None` where the system does not tell.

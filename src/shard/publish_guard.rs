@@ -20,7 +20,7 @@ use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::settings::DeniedPublish;
 
-/// What holds a session when it publishes.
+/// Limits of a session that publishes: a right that it lacks, or rates.
 #[derive(Debug)]
 pub(super) struct PublishGuard {
     /// Set if it has no right to publish.

@@ -112,10 +112,10 @@ pub(crate) enum Refusal {
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
     Busy,
-    /// What is published has to be on disk first, and the disk is not written.
+    /// The publication has to be on disk first, and the disk is not written.
     #[error("the history cannot be written to disk: {0}")]
     Unwritten(StoreTrouble),
-    /// What was published is held until it is on disk, for too long.
+    /// The publication is held until it is on disk, for too long.
     #[error(
         "not on disk yet ({0}): it is published when it is; with the same Idempotency-Key it may be sent again"
     )]
@@ -134,7 +134,7 @@ pub(crate) enum Refusal {
     Io(#[from] io::Error),
 }
 
-/// What is wrong with the store, as clients may know it: details, which may have paths of the machine, are for operators.
+/// State of the store, as clients may know it: details, which may have paths of the machine, are for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum StoreTrouble {
     /// It writes nothing.

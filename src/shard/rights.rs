@@ -25,7 +25,7 @@ use crate::protocol::Notice;
 /// The rights that a client can use, and is told.
 const OF_CLIENTS: Permissions = Permissions::ALL.without(Permissions::PEER);
 
-/// What a session could do, besides receiving, if its rights let it.
+/// Actions of a session, besides receiving, that its rights decide about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Purpose {
     /// Set if its client can publish.

@@ -36,13 +36,13 @@ pub(super) struct Room {
     pub(super) pressed: Box<[ShardId]>,
     /// Its links with other servers.
     pub(super) links: Links,
-    /// What is published in it.
+    /// Counts of the messages that are published in it.
     pub(super) traffic: Traffic,
     /// Runs that were proposed and may not be committed yet, if there are some.
     pub(super) held: Option<Box<HeldRuns>>,
-    /// What the store has of it, if it is kept on disk.
+    /// Its state in the store, if it is kept on disk.
     pub(super) stored: Option<Box<StoredChannel>>,
-    /// Who is in it, while somebody wants to know.
+    /// The names of its members, while somebody wants to know.
     pub(super) presence: Option<Box<Presence>>,
     /// The uids that only one session each may have, if there was one.
     reserved: Option<Box<ReservedUids>>,

@@ -17,7 +17,7 @@ use crate::access::Permissions;
 use crate::channel::{FrameRun, Place};
 use crate::protocol::{Cid, ResumeRequest};
 
-/// How long announcements of joins are collected before they are delivered. They are hints: a few
+/// Time for which announcements of joins are collected before they are delivered. They are hints: a few
 /// milliseconds do not matter to who reads them, and a crowd of joiners becomes one run.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(5);
 

@@ -88,7 +88,7 @@ pub(crate) struct Session {
     pub(super) over: OnceCell<Rc<Notify>>,
     /// Keeps the connection counted, if it was accepted here and belongs to this session alone.
     pub(super) permit: Option<Permit>,
-    /// What carries it.
+    /// Transport of the session.
     pub(super) transport: Transport,
     /// When it joined.
     pub(super) joined_at: Instant,

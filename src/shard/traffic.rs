@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, OnceCell};
 
-/// What has passed, and at which rate. Counting is an addition for each run; rates are made when the shard is measured.
-/// Most sessions only receive, so there is nothing in it until something passes.
+/// Frames and bytes that have passed, and their rates. Counting is an addition for each run; rates are made when the shard
+/// is measured. Most sessions only receive, so there is nothing in it until something passes.
 #[derive(Debug, Default)]
 pub(super) struct Traffic(OnceCell<Box<Passed>>);
 
@@ -16,7 +16,7 @@ struct Passed {
     rates: Cell<Rates>,
 }
 
-/// What passes in a second.
+/// Traffic in one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rates {
     pub(crate) frames: f32,

@@ -16,7 +16,7 @@ pub(super) struct WriteRound<'a> {
     stats: &'a ShardStats,
     pub(super) settings: &'a ChannelSettings,
     pub(super) now: Instant,
-    /// What the members are on that were written to last.
+    /// Transport of the members that were written to last.
     transport: Transport,
     /// Writes to them.
     writes: u32,

@@ -41,7 +41,7 @@ impl Batch {
     }
 }
 
-/// What changes of one channel.
+/// Change of one channel.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// The channel is as this says, and has these messages besides those that it had.
@@ -89,11 +89,11 @@ pub(crate) struct StoredRun {
     pub(crate) at: SystemTime,
     /// Where its frames came from.
     pub(crate) origin: Origin,
-    /// Whose it is, if it is saved before it is committed: the publisher's count does not have it yet.
+    /// The publisher that has brought it, if it is saved before it is committed: the publisher's count does not have it yet.
     pub(crate) publisher: Option<PublisherId>,
 }
 
-/// What is remembered of a publisher.
+/// State of a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoredPublisher {
     pub(crate) published: Published,

@@ -12,7 +12,7 @@ use crate::channel::PublisherId;
 #[derive(Debug, Default)]
 pub(super) struct Contents(HashMap<ChannelKey, OnDisk>);
 
-/// What is on disk of a channel.
+/// State of a channel on disk.
 #[derive(Debug)]
 pub(super) struct OnDisk {
     pub(super) record: ChannelRecord,

@@ -10,9 +10,9 @@ pub(super) enum Table {
     Channels,
     /// The histories.
     Runs,
-    /// What is remembered of publishers.
+    /// Records of publishers.
     Publishers,
-    /// What concerns the store as a whole.
+    /// Records of the store as a whole.
     Store,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Write {
     pub(super) value: Option<Bytes>,
 }
 
-/// Why a database cannot be opened or used.
+/// Reason for which a database cannot be opened or used.
 #[derive(Clone, Debug, Error)]
 pub(super) enum EngineError {
     /// Another process has it open.

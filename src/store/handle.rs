@@ -11,7 +11,7 @@ use super::batch::{Batch, ChannelKey, LoadedChannel};
 use super::secret::PublisherSecret;
 use super::status::StoreStatus;
 
-/// What a store had at the start.
+/// Contents of a store at the start.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// The channels that go on. Those with the newest messages come first.
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Most batches that wait for the writer. A shard hands over one at a time.
 const QUEUE: usize = 1024;
 
-/// What the writer is told.
+/// Command to the writer.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Write a batch.

@@ -22,7 +22,7 @@ pub(crate) struct Inspection {
     engine: FjallEngine,
     survey: Survey,
     last: LastMark,
-    /// What is wrong, as far as it was seen when it was opened.
+    /// Damage that was seen when the store was opened.
     faults: Vec<String>,
     /// The copy of what a database changes in place.
     _copy: TempDir,
@@ -30,7 +30,7 @@ pub(crate) struct Inspection {
     _lock: File,
 }
 
-/// What a store has.
+/// Summary of a store.
 #[derive(Debug)]
 pub(crate) struct StoreSummary {
     pub(crate) channels: Vec<ChannelSummary>,
@@ -56,7 +56,7 @@ pub(crate) struct SetAside {
     pub(crate) disk_space: u64,
 }
 
-/// What a store has of one channel.
+/// Summary of one channel in a store.
 #[derive(Debug)]
 pub(crate) struct ChannelSummary {
     pub(crate) state: ChannelState,

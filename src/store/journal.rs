@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::engine::EngineError;
 use super::record::{COMMIT, decode_number};
 
-/// What each batch ends with.
+/// Marker at the end of each batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
 /// Tags of what a batch consists of.
 mod tag {
@@ -83,9 +83,9 @@ fn journals(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// What a journal has.
+/// Extent of a journal.
 struct Found {
-    /// Where its last whole batch ends.
+    /// Offset at which its last whole batch ends.
     end: u64,
     /// `true` if only zeros follow.
     is_whole: bool,
@@ -134,7 +134,7 @@ fn is_zero(mut file: impl Read) -> io::Result<bool> {
     }
 }
 
-/// Why there is no further batch.
+/// Reason for which there is no further batch.
 enum Stop {
     /// What follows is none.
     Bad,

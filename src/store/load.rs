@@ -17,7 +17,7 @@ use crate::channel::{Published, PublisherId};
 /// So many faults are told; the others are counted.
 const TOLD: usize = 20;
 
-/// What a store has, without histories.
+/// Summary of a store, without histories.
 #[derive(Debug)]
 pub(super) struct Survey {
     /// Number of the last commit.
@@ -33,7 +33,7 @@ pub(super) struct Survey {
 pub(super) struct Faults {
     /// The first of them, in words.
     pub(super) told: Vec<String>,
-    /// How many there are.
+    /// Number of faults.
     pub(super) count: usize,
 }
 

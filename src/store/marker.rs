@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Its name in the directory of a store.
 pub(super) const NAME: &str = "synced";
-/// What each slot begins with.
+/// First bytes of each slot.
 const MAGIC: &[u8; 8] = b"mles-st\n";
 /// Version of the store's format.
 const VERSION: u32 = 1;
@@ -26,7 +26,7 @@ const SLOT: usize = 8 + 4 + 8 + 8 + 1 + 1 + 8;
 /// Length in bytes of the name of a file.
 const FILE_ID: usize = 8 + 8;
 
-/// What was told of the store last.
+/// Last state of the store that was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Number of the last commit that was on disk for certain.
@@ -37,7 +37,7 @@ pub(super) struct Mark {
     pub(super) is_clean: bool,
 }
 
-/// What is told of a store that is there.
+/// Last mark of a store, and the file that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastMark {
     pub(super) mark: Mark,
@@ -96,7 +96,7 @@ fn inode(_: &Metadata) -> u64 {
     1
 }
 
-/// What is in the file.
+/// Contents of the marker file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// There was no file, or an empty one.

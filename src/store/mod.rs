@@ -54,7 +54,7 @@ pub(crate) use open::open;
 pub(crate) use secret::PublisherSecret;
 pub(crate) use status::StoreStatus;
 
-/// Why a batch was not written.
+/// Reason for which a batch was not written.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum StoreError {
     /// The store cannot write, and nothing is wrong with the batch.

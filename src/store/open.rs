@@ -28,14 +28,14 @@ use crate::settings::{OnDamage, StoreSettings, StoreSync};
 
 /// Name of the database in the directory of a store.
 pub(super) const DATABASE: &str = "db";
-/// What the names of directories begin with that damaged stores are moved to.
+/// Prefix of the directories that damaged stores are moved to.
 pub(super) const SET_ASIDE: &str = "damaged-";
 /// Most orders that a channel remembers to be the continuation of.
 const PAST_EPOCHS: usize = 16;
 /// Memory in bytes that a run costs besides its frames.
 const RUN_COST: u64 = 192;
 
-/// Why a store cannot be opened.
+/// Reason for which a store cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenStoreError {
     /// The system does not let us, or the disk does not do it.
@@ -58,7 +58,7 @@ pub enum OpenStoreError {
     Damaged {
         /// The directory of the store.
         dir: PathBuf,
-        /// What was found, in words.
+        /// The damage, in words.
         reason: String,
     },
     /// It was written by another version of the program.
@@ -151,7 +151,7 @@ fn start(
     Ok(handle)
 }
 
-/// What is asked of a store at the start.
+/// Settings with which a store is opened.
 struct Opening<'a> {
     place: Place,
     budget: u64,
@@ -271,7 +271,7 @@ impl Opening<'_> {
     }
 }
 
-/// Where a store is: what goes wrong is told with it.
+/// Directory of a store; errors name it.
 #[derive(Debug)]
 pub(super) struct Place(pub(super) PathBuf);
 

@@ -49,7 +49,7 @@ pub(super) struct ChannelRecord {
     pub(super) newest_at: SystemTime,
 }
 
-/// What is known of a publisher.
+/// Record of a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PublisherRecord {
     Known(StoredPublisher),
@@ -235,7 +235,7 @@ pub(super) fn decode_run(key: &[u8], value: Bytes) -> Result<StoredRun, BadRecor
     })
 }
 
-/// What the buffer of a value may have besides it: the database keeps a whole block in memory with each of its values.
+/// Bytes that the buffer of a value may have besides it: the database keeps a whole block in memory with each of its values.
 const BUFFER: usize = 8 << 10;
 
 impl PublisherRecord {
@@ -337,7 +337,7 @@ fn checksum(key: &[u8], fields: &[u8]) -> u64 {
     hasher.digest()
 }
 
-/// What is left of the fields of a value.
+/// The fields of a value that were not read yet.
 struct Fields(Bytes);
 
 impl Fields {

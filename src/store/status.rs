@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::shard::counter::{Counter, Histogram};
 
-/// What the writer of a store has done, and whether it can go on. Only the writer changes it.
+/// Counters of a store's writer, and whether it can go on. Only the writer changes them.
 #[derive(Debug, Default)]
 pub(crate) struct StoreStatus {
     /// Batches of shards that were written.
@@ -27,7 +27,7 @@ pub(crate) struct StoreStatus {
     failure: Mutex<Option<StoreFailure>>,
 }
 
-/// Why a store does not take anything at present.
+/// Reason for which a store does not take anything at present.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreFailure {
     /// In words.

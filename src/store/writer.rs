@@ -20,15 +20,15 @@ use crate::settings::{StoreSettings, StoreSync};
 
 /// Bytes of frames from which on no further batch goes into a commit.
 const COMMIT_BYTES: usize = 64 << 20;
-/// How often the marker is synced while there is something to be told.
+/// Time between two syncs of the marker while there is something to note.
 const MARK_SYNC: Duration = Duration::from_secs(1);
 /// Pause after the first failure; it doubles with each that follows.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// Pause after many failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often the space is measured that the store takes.
+/// Time between two measurements of the space that the store takes.
 const MEASURE: Duration = Duration::from_secs(1);
-/// How often what is gone is removed from disk while the store is too large.
+/// Time between two clean-ups of the disk while the store is too large.
 const COMPACT: Duration = Duration::from_secs(60);
 
 /// Opens the database again after a failure. Takes the number of the last commit that was acknowledged.
@@ -53,7 +53,7 @@ impl DiskLimits {
     }
 }
 
-/// What the writer does next.
+/// Next step of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// Go on.
@@ -64,7 +64,7 @@ enum Next {
     Abandon,
 }
 
-/// What the writer works on.
+/// State of the writer's thread.
 pub(super) struct Writer {
     /// `None` after a failure, until it is opened again.
     pub(super) engine: Option<Box<dyn Engine>>,
@@ -394,7 +394,7 @@ impl Writer {
     }
 }
 
-/// Why a batch is not written.
+/// Reason for which a batch is not written.
 enum Refused {
     /// It does not fit to what is there.
     Batch(&'static str),

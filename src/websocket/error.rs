@@ -12,7 +12,7 @@ pub(crate) enum WsFrameError {
     ReservedBits {
         /// The three bits.
         bits: u8,
-        /// Where the frame begins.
+        /// Offset at which the frame begins.
         at: usize,
     },
     /// An opcode that is not defined.
@@ -20,31 +20,31 @@ pub(crate) enum WsFrameError {
     ReservedOpcode {
         /// The opcode.
         opcode: u8,
-        /// Where the frame begins.
+        /// Offset at which the frame begins.
         at: usize,
     },
     /// A control frame that is a fragment.
     #[error("byte {at}: fragmented control frame")]
     FragmentedControl {
-        /// Where the frame begins.
+        /// Offset at which the frame begins.
         at: usize,
     },
     /// A control frame with a payload over 125 bytes.
     #[error("byte {at}: control frame with more than {MAX_CONTROL} bytes")]
     LongControl {
-        /// Where its length is.
+        /// Offset of its length.
         at: usize,
     },
     /// A frame from a client without a mask.
     #[error("byte {at}: the frame is not masked")]
     Unmasked {
-        /// Where the mask bit is.
+        /// Offset of the mask bit.
         at: usize,
     },
     /// A length that is not encoded in the shortest form, or of more than 63 bits.
     #[error("byte {at}: malformed length")]
     BadLength {
-        /// Where the length is.
+        /// Offset of the length.
         at: usize,
     },
     /// The frame announces a payload over the limit.
@@ -55,7 +55,7 @@ pub(crate) enum WsFrameError {
         len: u64,
         /// Largest length allowed, in bytes.
         limit: usize,
-        /// Where the length is.
+        /// Offset of the length.
         at: usize,
     },
 }

@@ -29,7 +29,7 @@ impl fmt::Debug for Greeting<'_> {
     }
 }
 
-/// Why a first message is refused.
+/// Reason for which a first message is refused.
 #[derive(Debug, Error)]
 pub(crate) enum GreetingError {
     /// It is no JSON object.
@@ -53,7 +53,7 @@ pub(crate) enum GreetingError {
     /// `since` is no position.
     #[error("since: {0}")]
     Since(#[from] BadPosition),
-    /// What asks for positions has other types.
+    /// The fields that ask for positions have other types.
     #[error("resume, since, publisher or members: {0}")]
     Resume(serde_json::Error),
 }

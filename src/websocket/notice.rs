@@ -58,7 +58,7 @@ pub(crate) fn read_marked_notice(frame: &[u8]) -> Option<Notice> {
     serde_json::from_slice(json).ok()
 }
 
-/// What a client says to the server alone.
+/// Message of a client to the server alone.
 #[derive(Deserialize)]
 struct EncodedToken<'a> {
     #[serde(borrow)]

@@ -13,7 +13,7 @@ use crate::access::permissions::Permissions;
 
 /// Times after this are taken for it, in seconds: the year 9999.
 const END_OF_TIME: u64 = 253_402_300_799;
-/// What is allowed where a token does not say it: all but what is for servers.
+/// Permissions of a token that names none: all but those of servers.
 const CLIENT: Permissions = Permissions::ALL.without(Permissions::PEER);
 
 /// Claims of a token that was verified.
@@ -35,7 +35,7 @@ pub(crate) struct Claims {
 struct ChannelClaim {
     /// Pattern of the channels' names.
     pattern: NamePattern,
-    /// What is allowed there.
+    /// Permissions in these channels.
     permissions: Permissions,
 }
 

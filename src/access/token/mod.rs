@@ -54,7 +54,7 @@ struct Header {
 struct Parts<'a> {
     header: &'a str,
     claims: &'a str,
-    /// What is signed: header and claims.
+    /// The signed part: header and claims.
     signed: &'a str,
     signature: &'a str,
 }

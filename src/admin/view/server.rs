@@ -65,7 +65,7 @@ struct CertificateView {
 /// Memory in bytes.
 #[derive(Debug, Serialize)]
 struct MemoryView {
-    /// What the process takes of the machine's; `null` where the system does not tell.
+    /// Resident memory of the process; `null` where the system does not tell.
     resident: Option<u64>,
     /// Histories of channels, and what is remembered of publishers.
     history: u64,
@@ -86,7 +86,7 @@ struct StoreView {
     dir: String,
     /// An interval such as `100ms`, `batch` or `os`.
     sync: String,
-    /// Why nothing can be written; `null` while it can.
+    /// Reason for which nothing can be written; `null` while it can.
     failure: Option<String>,
     /// Since when, in seconds since the epoch of Unix.
     failing_since: Option<u64>,

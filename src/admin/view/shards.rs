@@ -45,7 +45,7 @@ struct TaskView {
     share: f64,
 }
 
-/// What other shards ask of one.
+/// Messages of other shards that a shard has not come to.
 #[derive(Debug, Serialize)]
 struct MailboxView {
     requests: usize,

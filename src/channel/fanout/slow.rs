@@ -8,7 +8,7 @@ use crate::channel::members::MemberKey;
 use crate::channel::outbox::Dropped;
 use crate::channel::settings::{ChannelSettings, SlowPolicy};
 
-/// Why a member has to go.
+/// Reason for which a member has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowReason {
     /// More than `queue_bytes` were queued for it besides its history.

@@ -78,7 +78,7 @@ pub(in crate::cli) struct Certificate {
 /// Memory in bytes.
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::cli) struct Memory {
-    /// What the process takes, where the system tells.
+    /// Resident memory of the process, where the system tells.
     pub(in crate::cli) resident: Option<u64>,
     pub(in crate::cli) history: u64,
     pub(in crate::cli) history_limit: u64,
@@ -89,9 +89,9 @@ pub(in crate::cli) struct Memory {
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::cli) struct Store {
     pub(in crate::cli) dir: String,
-    /// How often it is synced.
+    /// The mode in which it is synced.
     pub(in crate::cli) sync: String,
-    /// Why nothing can be written.
+    /// Reason for which nothing can be written.
     pub(in crate::cli) failure: Option<String>,
     /// Age of the oldest change that it does not have, in milliseconds.
     pub(in crate::cli) lag_ms: u64,
@@ -113,7 +113,7 @@ pub(in crate::cli) struct Shard {
     pub(in crate::cli) waiting: Option<f64>,
     /// The tasks that the shard ran in the last seconds, the most frequent first.
     pub(in crate::cli) tasks: Vec<TaskShare>,
-    /// How late its timers were, in microseconds.
+    /// Delay of its timers, in microseconds.
     pub(in crate::cli) loop_delay_us: u64,
     pub(in crate::cli) mailbox: Mailbox,
     pub(in crate::cli) congested: bool,
@@ -131,7 +131,7 @@ pub(in crate::cli) struct TaskShare {
     pub(in crate::cli) share: f64,
 }
 
-/// What waits for a shard.
+/// Messages that wait for a shard.
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::cli) struct Mailbox {
     pub(in crate::cli) requests: u64,

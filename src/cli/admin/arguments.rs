@@ -7,7 +7,7 @@ use super::client::{AdminClient, AdminPlace};
 use super::error::AdminError;
 use crate::config::Environment;
 
-/// Where a server is asked that is not named: the place that the documents use.
+/// Address of the admin listener if none is named: the one that the documents use.
 const DEFAULT_PLACE: &str = "127.0.0.1:8078";
 
 /// The admin listener to ask, and the token that it wants.

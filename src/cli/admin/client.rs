@@ -33,7 +33,7 @@ const PROBLEM: &str = "application/problem+json";
 pub(in crate::cli) struct AdminPlace {
     /// Host and port, as they are connected to and sent.
     authority: String,
-    /// What its paths begin with, behind a proxy.
+    /// Prefix of all paths, for an admin listener that is reached through a proxy.
     prefix: String,
 }
 
@@ -80,7 +80,7 @@ pub(in crate::cli) struct AdminClient {
     runtime: Runtime,
 }
 
-/// Why a request was refused.
+/// Reason for which a request was refused.
 #[derive(Deserialize)]
 struct Problem {
     title: Option<String>,

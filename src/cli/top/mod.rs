@@ -68,7 +68,7 @@ pub(super) fn run(args: &TopArgs) -> ExitCode {
     }
 }
 
-/// What a key asks for.
+/// Command that a key gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     Quit,

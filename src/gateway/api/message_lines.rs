@@ -19,7 +19,7 @@ pub(super) struct LineMessage<'a> {
     pub(super) payload: Cow<'a, [u8]>,
 }
 
-/// Why a line is no message.
+/// Reason for which a line is no message.
 #[derive(Debug, Error)]
 pub(super) enum BadLine {
     #[error("not UTF-8")]

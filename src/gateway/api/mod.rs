@@ -51,7 +51,7 @@ const DEFAULT_UID: &str = "http";
 /// Entries of a list that is asked for without a limit.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Who asks, and over which connection.
+/// The client that asks, and its connection.
 pub(super) struct Caller<'a> {
     pub(super) shard: &'a Rc<Shard>,
     /// Address of the client.

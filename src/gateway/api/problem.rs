@@ -13,7 +13,7 @@ use crate::shard::limits::LimitReached;
 use crate::shard::refusal::Refusal;
 use crate::websocket::BadRequest;
 
-/// Why a request to the API does not get what it asks for.
+/// Reason for which a request to the API is refused.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,

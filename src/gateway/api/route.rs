@@ -9,17 +9,17 @@ use super::problem::Problem;
 use crate::shard::labels::RequestKind;
 use crate::websocket::HttpRequest;
 
-/// What every path of the API begins with.
+/// Prefix of every path of the API.
 const ROOT: &str = "/channels";
 
 /// A resource that every channel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
-    /// What was published, and what is to be.
+    /// Messages: reading and publishing them.
     Messages,
-    /// The stream of what is published.
+    /// The stream of messages as they are published.
     Events,
-    /// Who is there.
+    /// The uids of the members.
     Members,
 }
 

@@ -14,10 +14,10 @@ use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::see_off;
 use crate::websocket::{CloseCode, GreetingError, MessageError, WsFrameError, close_frame};
 
-/// How long a connection is kept for its socket to take what was said last.
+/// Longest time for which a connection is kept until its socket has taken the last words.
 pub(in crate::gateway) const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Why a connection ends.
+/// Reason for which a connection ends.
 #[derive(Debug)]
 pub(crate) enum Closing {
     /// The connection is gone.

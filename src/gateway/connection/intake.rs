@@ -24,7 +24,7 @@ const READ: u32 = turn::BUDGET / 2;
 pub(super) struct IncomingRun {
     /// Whole Mles frames, all of one session.
     bytes: Vec<u8>,
-    /// How many there are.
+    /// Number of frames.
     frames: u32,
     /// The session that sends them.
     to: Option<WsSession>,

@@ -32,7 +32,7 @@ static ENCODING: Encoding = Encoding::new(event_len, encode_run).with_notices(No
 /// A comment, which clients ignore.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// What follows the id of a message that is left out: a notice of that.
+/// Notice of a message that is left out, which follows its id.
 const LEFT_OUT: &[u8] = b"\nevent: gap\ndata: {\"missed\":1}\n\n";
 
 /// Returns the length of the event at the start; `None` if its end is cut off.

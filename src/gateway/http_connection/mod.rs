@@ -70,11 +70,11 @@ enum Phase {
     Answering,
 }
 
-/// Why a connection ends.
+/// Reason for which a connection ends.
 enum End {
     /// Its last response has gone out, or it is gone.
     Over(hyper::Result<()>),
-    /// What follows is none of HTTP's business.
+    /// It goes on as something else than HTTP.
     Taken,
     /// It has to make room.
     LetGo(LimitReached),

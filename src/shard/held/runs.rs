@@ -20,7 +20,7 @@ pub(in crate::shard) struct HeldRun {
     pub(in crate::shard) due: u64,
     /// Number of messages in it.
     pub(in crate::shard) messages: u32,
-    /// Whose it is, if that publisher has named itself.
+    /// The publisher that has brought it, if that has named itself.
     pub(in crate::shard) publisher: Option<PublisherId>,
     /// Set if somebody without a seat waits for the receipt, or has waited for too long.
     pub(in crate::shard) confirm: Option<Confirm>,

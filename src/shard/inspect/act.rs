@@ -12,7 +12,7 @@ use crate::channel::{History, Member, SessionId};
 /// Runs that are let go in one step.
 const RUNS: usize = 256;
 
-/// What was in a history that was cleared.
+/// Size of a history that was cleared.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClearedHistory {
     pub(crate) messages: usize,

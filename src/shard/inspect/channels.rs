@@ -40,7 +40,7 @@ pub(crate) struct ChannelQuery {
     pub(crate) after: Option<Cursor<Box<str>>>,
 }
 
-/// What a shard knows of a channel.
+/// State of a channel on one shard.
 #[derive(Debug)]
 pub(crate) struct ChannelPart {
     pub(crate) id: ChannelId,
@@ -54,7 +54,7 @@ pub(crate) struct ChannelPart {
     pub(crate) owned: Option<OwnedPart>,
 }
 
-/// What the owner of a channel knows of it.
+/// State of a channel that only its owner has.
 #[derive(Debug)]
 pub(crate) struct OwnedPart {
     pub(crate) name: Box<str>,

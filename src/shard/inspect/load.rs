@@ -14,7 +14,7 @@ use crate::channel::Member;
 /// Time between two looks at what passes through channels.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much a shard has to do, as it was last measured.
+/// Load of a shard, as it was last measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShardLoad {
     /// Channels that the shard owns.

@@ -54,7 +54,7 @@ pub(crate) enum Inspection {
     FindChannel(Box<str>, Answer<Option<ChannelId>>),
     /// The first channels in an order.
     RankChannels(Arc<ChannelQuery>, Answer<Vec<Ranked<Box<str>, ChannelId>>>),
-    /// What the shard knows of these channels, with so many of its slowest members each.
+    /// State of these channels on the shard, with so many of its slowest members each.
     DescribeChannels(Arc<[ChannelId]>, usize, Answer<Vec<ChannelPart>>),
     /// The first sessions in an order.
     RankSessions(Arc<SessionQuery>, Answer<Vec<Ranked<u64, SessionReport>>>),

@@ -44,7 +44,7 @@ impl SeenChannel<'_> {
     }
 }
 
-/// What looks at channels.
+/// A visitor of channels.
 pub(super) trait Visitor {
     /// A channel comes, and its members after it unless `false` is returned. It may come anew before its end, if it
     /// has taken the place of another between two steps.

@@ -19,7 +19,7 @@ use crate::settings::BanSettings;
 
 /// Most suspects that are remembered, and most bans.
 const MOST: usize = 1 << 16;
-/// How many come between two looks at which may be forgotten, and are forgotten early at a time.
+/// Number of entries that may come between two clean-ups, and that are forgotten early at a time.
 const PART: usize = MOST / 16;
 
 /// A ban that is in force.
@@ -46,7 +46,7 @@ struct Records {
     banned: HashMap<AddressKey, BanRecord>,
 }
 
-/// What is remembered of a ban.
+/// A ban in force.
 #[derive(Clone, Copy, Debug)]
 struct BanRecord {
     until: Instant,

@@ -8,7 +8,7 @@ use super::holders::Holders;
 use super::{LimitReached, Limiter, share_of};
 use crate::shard::ids::ChannelId;
 
-/// Why a channel is not needed. Those of an earlier kind go first.
+/// Reason for which a channel is not needed. Channels of an earlier kind go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unneeded {
     /// Nobody is in it: it is kept for its history.

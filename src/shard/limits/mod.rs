@@ -78,7 +78,7 @@ impl LimitReached {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: ArcSwap<Limits>,
-    /// How often clients may join and publish.
+    /// Rates at which clients may join and publish.
     pub(crate) rates: Rates,
     /// The addresses that are kept out.
     pub(crate) bans: Bans,

@@ -45,7 +45,7 @@ pub(crate) struct TooOften {
     pub(crate) wait: Duration,
 }
 
-/// What a bucket counts.
+/// Holder of a bucket, and the action that it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     JoinsFrom(AddressKey),

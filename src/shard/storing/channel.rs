@@ -21,7 +21,7 @@ pub(in crate::shard) struct StoredChannel {
     /// `true` while it is among those that are handed over when there is time.
     pub(super) is_later: bool,
     pub(super) unsaved: Rc<UnsavedChannels>,
-    /// How often it was handed over.
+    /// Number of times that it was handed over.
     pub(super) handed_over: u64,
     /// Publishers that are counted anew, and not on disk as such.
     pub(super) introductions: Introductions,

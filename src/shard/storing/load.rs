@@ -38,7 +38,7 @@ impl OpenStore {
     }
 }
 
-/// What a store was opened with, and how its writer does.
+/// Summary of a store at its start, and the state of its writer.
 #[derive(Debug)]
 pub(crate) struct StoreInfo {
     pub(crate) status: Arc<StoreStatus>,
@@ -73,7 +73,7 @@ struct Restorable {
     permit: ChannelPermit,
 }
 
-/// What a shard gets of the store before it serves anybody.
+/// Part of the store that a shard gets before it serves anybody.
 #[derive(Debug)]
 pub(crate) struct RestoredStore {
     handle: Arc<StoreHandle>,
@@ -152,7 +152,7 @@ impl RestoredStore {
     }
 }
 
-/// What has become of what was loaded.
+/// Outcome of making rooms of the channels that were loaded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Restored {
     /// Messages that are in their histories.

@@ -41,8 +41,8 @@ pub(crate) use load::{OpenStore, RestoredStore, StoreInfo};
 #[cfg(feature = "cli")]
 pub(crate) use task::LAST;
 
-/// Where publishers wait for the disk, what none of them waits for is handed over after so long, with a batch that others
-/// need if there is one.
+/// Delay of changes that no publisher waits for, where publishers wait for the disk. A batch that others need takes them
+/// with it.
 const LATER: Duration = Duration::from_millis(100);
 
 /// The store, as a shard sees it.

@@ -31,7 +31,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// Time that the last batches may take when the broker stops.
 pub(crate) const LAST: Duration = Duration::from_secs(5);
 
-/// What a batch has of one channel, until the store has answered.
+/// State of one channel in a batch, until the store has answered.
 #[derive(Debug)]
 struct HandedOver {
     channel: ChannelId,
@@ -39,19 +39,19 @@ struct HandedOver {
     key: ChannelKey,
     newest: u64,
     first: u64,
-    /// How often it was handed over before, and now.
+    /// Number of times that it was handed over, this one included.
     times: u64,
     publishers: Vec<PublisherId>,
 }
 
-/// What is in a batch, until the store has answered.
+/// Contents of a batch, until the store has answered.
 #[derive(Debug, Default)]
 struct Outgoing {
     channels: Vec<HandedOver>,
     forgotten: Vec<ChannelKey>,
 }
 
-/// Why a batch was not written.
+/// Reason for which a batch was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unwritten {
     /// The store has said so, or takes none.

@@ -32,7 +32,7 @@ pub(crate) struct HttpRequest<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// Why a request does not get what it asks for.
+/// Reason for which a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BadRequest {
     /// It is not HTTP/1.

@@ -58,7 +58,7 @@ pub(crate) struct Upgrade<'a> {
     /// The value of `Sec-WebSocket-Accept` in the answer.
     pub(crate) accept: String,
     pub(crate) offer: Offer,
-    /// Where the page that asks is from, if it is a page.
+    /// Origin of the page that asks, if it is a page.
     pub(crate) origin: Option<&'a str>,
     /// The numbers from `auth` in the query.
     pub(crate) auth: Vec<u64>,
