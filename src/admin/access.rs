@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use http::{Method, StatusCode};
 
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use crate::escape::Escaped;
 use crate::settings::AdminToken;
 use crate::websocket::{Hosts, HttpRequest, host_allowed, origin_allowed};
@@ -43,7 +43,7 @@ impl AdminAccess {
         &self,
         request: &HttpRequest<'_>,
         protection: Protection,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AdminProblem> {
         self.check_host(request)?;
         check_page(request)?;
         match protection {
@@ -54,7 +54,7 @@ impl AdminAccess {
 
     /// Refuses names that somebody may have made to lead here ("DNS rebinding"). Where there is a token, such a page
     /// does not have it.
-    fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), Problem> {
+    fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), AdminProblem> {
         if host_allowed(request.host, self.hosts(), &[]) {
             return Ok(());
         }
@@ -63,10 +63,10 @@ impl AdminAccess {
              localhost, or set admin_token_file",
             Escaped(request.host)
         );
-        Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
+        Err(AdminProblem::new(StatusCode::MISDIRECTED_REQUEST, detail))
     }
 
-    fn check_token(&self, request: &HttpRequest<'_>) -> Result<(), Problem> {
+    fn check_token(&self, request: &HttpRequest<'_>) -> Result<(), AdminProblem> {
         let Some(token) = &self.token else {
             return Ok(());
         };
@@ -80,7 +80,7 @@ impl AdminAccess {
             Some(_) => "the token is wrong",
             None => "a token is needed: Authorization: Bearer TOKEN (admin_token_file)",
         };
-        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+        Err(AdminProblem::new(StatusCode::UNAUTHORIZED, detail))
     }
 
     const fn hosts(&self) -> Hosts {
@@ -92,10 +92,10 @@ impl AdminAccess {
 }
 
 /// Refuses requests that a browser sends for a page of another origin. Names are checked beforehand.
-fn check_page(request: &HttpRequest<'_>) -> Result<(), Problem> {
+fn check_page(request: &HttpRequest<'_>) -> Result<(), AdminProblem> {
     let refused = |what: &str| {
         let detail = format!("{what}: only the dashboard of this listener may ask from a browser");
-        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        Err(AdminProblem::new(StatusCode::FORBIDDEN, detail))
     };
     let origin = request.only("Origin")?;
     if !origin_allowed(origin, request.host, Hosts::Any, &[]) {
@@ -112,7 +112,7 @@ fn check_page(request: &HttpRequest<'_>) -> Result<(), Problem> {
 }
 
 /// Returns the token that a request shows.
-fn bearer<'a>(request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
+fn bearer<'a>(request: &HttpRequest<'a>) -> Result<Option<&'a str>, AdminProblem> {
     let Some(value) = request.only("Authorization")? else {
         return Ok(None);
     };
@@ -120,7 +120,7 @@ fn bearer<'a>(request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
     let token = found.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = token else {
         let detail = "the only scheme of Authorization here is Bearer";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        return Err(AdminProblem::new(StatusCode::UNAUTHORIZED, detail));
     };
     Ok(Some(token.trim()))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::query::number;
 use super::server::AdminState;
 use super::view::{ListenerView, listener};
@@ -59,12 +59,12 @@ pub(super) struct LiftedView {
 }
 
 /// Lifts the ban of an address, or of a network as `/api/bans` shows it.
-pub(super) fn lift_ban(state: &AdminState, address: &str) -> Result<LiftedView, Problem> {
+pub(super) fn lift_ban(state: &AdminState, address: &str) -> Result<LiftedView, AdminProblem> {
     let network = address
         .parse()
-        .map_err(|_| Problem::bad_request("an IP address is needed, as in /api/bans"))?;
+        .map_err(|_| AdminProblem::bad_request("an IP address is needed, as in /api/bans"))?;
     if !state.common.limiter.bans.lift(network, Instant::now()) {
-        return Err(Problem::not_found("this address is not banned"));
+        return Err(AdminProblem::not_found("this address is not banned"));
     }
     tracing::info!("ban of {network} lifted by an operator");
     let lifted = address.to_owned();
@@ -72,8 +72,8 @@ pub(super) fn lift_ban(state: &AdminState, address: &str) -> Result<LiftedView, 
 }
 
 /// Reads the configuration again and puts it in force, on a thread of its own: others are answered meanwhile.
-pub(super) async fn reload(state: &AdminState) -> Result<ReloadView, Problem> {
-    let unavailable = |status, detail: &str| Problem::new(status, detail.to_owned());
+pub(super) async fn reload(state: &AdminState) -> Result<ReloadView, AdminProblem> {
+    let unavailable = |status, detail: &str| AdminProblem::new(status, detail.to_owned());
     let reload = state.reload.get().ok_or_else(|| {
         let detail = "the program that this broker is a part of has no configuration to read again";
         unavailable(StatusCode::NOT_IMPLEMENTED, detail)
@@ -99,8 +99,8 @@ pub(super) async fn reload(state: &AdminState) -> Result<ReloadView, Problem> {
 }
 
 /// Ends a session.
-pub(super) async fn end_session(state: &AdminState, id: &str) -> Result<EndedView, Problem> {
-    let not_found = || Problem::not_found("there is no such session");
+pub(super) async fn end_session(state: &AdminState, id: &str) -> Result<EndedView, AdminProblem> {
+    let not_found = || AdminProblem::not_found("there is no such session");
     let id = number(id).ok_or_else(not_found)?;
     let answers = state
         .ask_all(|answer| Inspection::EndSession(SessionId(id), answer))
@@ -109,20 +109,23 @@ pub(super) async fn end_session(state: &AdminState, id: &str) -> Result<EndedVie
         return Ok(EndedView { ended: id });
     }
     match answers.missing.first() {
-        Some(shard) => Err(Problem::unanswered(*shard)),
+        Some(shard) => Err(AdminProblem::unanswered(*shard)),
         None => Err(not_found()),
     }
 }
 
 /// Clears the history of a channel.
-pub(super) async fn clear_history(state: &AdminState, name: &str) -> Result<ClearedView, Problem> {
+pub(super) async fn clear_history(
+    state: &AdminState,
+    name: &str,
+) -> Result<ClearedView, AdminProblem> {
     let owner = state.common.owner(name);
     let cleared = state
         .ask(owner, |answer| {
             Inspection::ClearHistory(name.into(), answer)
         })
         .await?;
-    let cleared = cleared.ok_or_else(|| Problem::not_found("there is no such channel"))?;
+    let cleared = cleared.ok_or_else(|| AdminProblem::not_found("there is no such channel"))?;
     Ok(ClearedView {
         cleared_messages: cleared.messages,
         cleared_bytes: cleared.bytes,

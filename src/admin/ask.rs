@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::server::AdminState;
 use crate::shard::ShardId;
 use crate::shard::inspect::{Answer, Inspection};
@@ -53,9 +53,9 @@ impl AdminState {
         &self,
         shard: ShardId,
         question: impl FnOnce(Answer<T>) -> Inspection,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, AdminProblem> {
         let answered = self.question(shard.index(), question).answer().await;
-        answered.ok_or_else(|| Problem::unanswered(shard.index()))
+        answered.ok_or_else(|| AdminProblem::unanswered(shard.index()))
     }
 
     /// Asks all shards at the same time.

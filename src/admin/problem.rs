@@ -11,14 +11,14 @@ use crate::websocket::BadRequest;
 
 /// Reason for which a request is refused; answered as RFC 9457 has it.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct AdminProblem {
     status: StatusCode,
     detail: Cow<'static, str>,
     /// The methods that there are, if that is what is wrong.
     allow: Option<&'static str>,
 }
 
-impl Problem {
+impl AdminProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -74,7 +74,7 @@ impl Problem {
     }
 }
 
-impl From<BadRequest> for Problem {
+impl From<BadRequest> for AdminProblem {
     fn from(bad: BadRequest) -> Self {
         Self::new(bad.status(), bad.to_string())
     }

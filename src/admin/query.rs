@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use super::problem::Problem;
+use super::problem::AdminProblem;
 
 /// Most entries in a list.
 const MOST: usize = 1000;
@@ -22,14 +22,14 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// A parameter that is not among the `known` ones, or is there twice, or is not UTF-8.
-    pub(super) fn parse(query: Option<&'a str>, known: &[&str]) -> Result<Self, Problem> {
+    pub(super) fn parse(query: Option<&'a str>, known: &[&str]) -> Result<Self, AdminProblem> {
         let mut parameters: Vec<(&str, String)> = Vec::new();
         let pairs = query.into_iter().flat_map(|query| query.split('&'));
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&name) || parameters.iter().any(|(other, _)| *other == name) {
                 let detail = format!("the parameters here are {}, once each", known.join(", "));
-                return Err(Problem::bad_request(detail));
+                return Err(AdminProblem::bad_request(detail));
             }
             // Programs that make queries write a space so, as forms do.
             let value = value.replace('+', " ");
@@ -49,7 +49,7 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// It is no number, or too large.
-    pub(super) fn limit(&self) -> Result<usize, Problem> {
+    pub(super) fn limit(&self) -> Result<usize, AdminProblem> {
         Ok(self.count("limit", MOST)?.unwrap_or(DEFAULT))
     }
 
@@ -58,12 +58,12 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// It is no number, or too large.
-    pub(super) fn count(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
+    pub(super) fn count(&self, name: &str, most: usize) -> Result<Option<usize>, AdminProblem> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
         let value = number(value).filter(|value| (1..=most).contains(value));
-        let bad = || Problem::bad_request(format!("{name} is a number from 1 to {most}"));
+        let bad = || AdminProblem::bad_request(format!("{name} is a number from 1 to {most}"));
         value.map(Some).ok_or_else(bad)
     }
 
@@ -72,14 +72,18 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// None of them.
-    pub(super) fn one_of<T: Copy>(&self, name: &str, names: &[(&str, T)]) -> Result<T, Problem> {
+    pub(super) fn one_of<T: Copy>(
+        &self,
+        name: &str,
+        names: &[(&str, T)],
+    ) -> Result<T, AdminProblem> {
         let value = self.get(name);
         let found = names
             .iter()
             .find(|(known, _)| value.is_none_or(|value| value == *known));
         found.map(|(_, value)| *value).ok_or_else(|| {
             let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-            Problem::bad_request(format!("{name} is one of {}", names.join(", ")))
+            AdminProblem::bad_request(format!("{name} is one of {}", names.join(", ")))
         })
     }
 }
@@ -89,9 +93,9 @@ impl<'a> Query<'a> {
 /// # Errors
 ///
 /// It is not UTF-8.
-pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, AdminProblem> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map_err(|_| Problem::bad_request("the path or the query is not UTF-8"))
+    decoded.map_err(|_| AdminProblem::bad_request("the path or the query is not UTF-8"))
 }
 
 /// Parses a number without a sign.

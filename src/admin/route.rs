@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::access::Protection;
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::query::decode;
 use super::server::AdminState;
 use super::{act, files, health, view};
@@ -59,7 +59,7 @@ impl<'a> Resource<'a> {
     /// # Errors
     ///
     /// It is not UTF-8.
-    fn find(path: &'a str) -> Result<Option<Self>, Problem> {
+    fn find(path: &'a str) -> Result<Option<Self>, AdminProblem> {
         let found = match path {
             "/healthz" => Self::Health,
             "/readyz" => Self::Readiness,
@@ -78,7 +78,7 @@ impl<'a> Resource<'a> {
     }
 
     /// Returns the one of many that is at a path, or a file.
-    fn find_one(path: &'a str) -> Result<Option<Self>, Problem> {
+    fn find_one(path: &'a str) -> Result<Option<Self>, AdminProblem> {
         // A name has no slash that is not encoded.
         let one_of = |prefix: &str| {
             let (name, action) = match path.strip_prefix(prefix)?.split_once('/') {
@@ -146,17 +146,19 @@ pub(super) async fn answer(state: &AdminState, parts: &Parts) -> Response<Bytes>
 async fn respond(
     state: &AdminState,
     request: &HttpRequest<'_>,
-) -> Result<Response<Bytes>, Problem> {
+) -> Result<Response<Bytes>, AdminProblem> {
     let resource = Resource::find(request.path);
     let Ok(Some(resource)) = resource else {
         // Nobody learns without the token what there is.
         state.access.check(request, Protection::Token)?;
         let detail = "there is nothing here: OPERATIONS.md lists the paths of the admin listener";
-        return Err(resource.err().unwrap_or_else(|| Problem::not_found(detail)));
+        return Err(resource
+            .err()
+            .unwrap_or_else(|| AdminProblem::not_found(detail)));
     };
     state.access.check(request, resource.protection())?;
     if !resource.takes(&request.method) {
-        return Err(Problem::bad_method(resource.methods()));
+        return Err(AdminProblem::bad_method(resource.methods()));
     }
     let query = request.query;
     Ok(match resource {

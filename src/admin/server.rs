@@ -137,16 +137,16 @@ async fn accept_forever(listener: TcpListener, state: Rc<AdminState>, slots: Rc<
         }
         let (state, slots) = (state.clone(), slots.clone());
         tokio::task::spawn_local(async move {
-            let _place = Place(&slots, &shared);
+            let _slot = HeldSlot(&slots, &shared);
             serve(stream, shared.clone(), state).await;
         });
     }
 }
 
 /// The place of a connection, which is given back when its task ends, whatever ends it.
-struct Place<'a>(&'a Slots, &'a Rc<Shared>);
+struct HeldSlot<'a>(&'a Slots, &'a Rc<Shared>);
 
-impl Drop for Place<'_> {
+impl Drop for HeldSlot<'_> {
     fn drop(&mut self) {
         self.0.give_back(self.1);
     }

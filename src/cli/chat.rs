@@ -14,7 +14,7 @@ use super::interrupt::{reader_gone, run_client};
 use super::output::print;
 use super::refusal::RefusalGuide;
 use super::stdin_lines::StdinLines;
-use super::subscriptions::{Arrival, Subscriptions};
+use super::subscriptions::{SessionEvent, Subscriptions};
 use crate::client::{Publisher, Reconnect};
 use crate::escape::escape_for_terminal;
 
@@ -121,11 +121,11 @@ async fn hear(subscriptions: &mut Subscriptions<'_>) -> CommandFailure {
     }
 }
 
-fn show(arrival: &Arrival) -> io::Result<()> {
+fn show(arrival: &SessionEvent) -> io::Result<()> {
     let message = match arrival {
-        Arrival::Message(message) => message,
-        Arrival::Gap(gap) => return print(&format!("* {gap}\n")),
-        Arrival::Rights(rights) => {
+        SessionEvent::Message(message) => message,
+        SessionEvent::Gap(gap) => return print(&format!("* {gap}\n")),
+        SessionEvent::Rights(rights) => {
             let lacks = ["publish", "subscribe"].map(|right| rights.lack(right));
             let lines = lacks
                 .into_iter()

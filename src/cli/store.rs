@@ -18,7 +18,7 @@ use super::printer::JsonMessage;
 use crate::OpenStoreError;
 use crate::escape::escape_for_terminal;
 use crate::protocol::{HEADER_LEN, Message, Position, frames, is_presence};
-use crate::store::{self, ChannelState, ChannelSummary, Inspection, StoreSummary, StoredRun};
+use crate::store::{self, ChannelState, ChannelSummary, StoreInspection, StoreSummary, StoredRun};
 
 const STORE_EXIT_CODES: &str = "\
 Exit codes:
@@ -142,7 +142,7 @@ fn failed(error: &StoreCommandError) -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Result<String, StoreCommandError> {
-    let store = Inspection::open(&args.dir)?;
+    let store = StoreInspection::open(&args.dir)?;
     fail_on(store.check()?)?;
     let StoreSummary { channels, .. } = store.summary()?;
     Ok(format!("the store is fine: {}\n", sum(&channels)))
@@ -181,7 +181,7 @@ fn sum(channels: &[ChannelSummary]) -> String {
 }
 
 fn stat(args: &StatArgs) -> Result<String, StoreCommandError> {
-    let summary = Inspection::open(&args.dir)?.summary()?;
+    let summary = StoreInspection::open(&args.dir)?.summary()?;
     Ok(described(&summary))
 }
 
@@ -241,7 +241,7 @@ fn exported(result: Result<(), StoreCommandError>) -> ExitCode {
 }
 
 fn export(args: &ExportArgs) -> Result<(), StoreCommandError> {
-    let store = Inspection::open(&args.dir)?;
+    let store = StoreInspection::open(&args.dir)?;
     let mut out = BufWriter::with_capacity(64 << 10, Patient(io::stdout()));
     let mut written = Ok(());
     let is_wanted =

@@ -15,7 +15,7 @@ use super::interrupt::{reader_gone, run_client};
 use super::output::say;
 use super::printer::{MessageForm, Printer};
 use super::refusal::RefusalGuide;
-use super::subscriptions::{Arrival, Subscriptions};
+use super::subscriptions::{SessionEvent, Subscriptions};
 use super::template::Template;
 use crate::client::{Position, Reconnect};
 
@@ -186,12 +186,12 @@ async fn follow(
     subscriptions.without_history(histories);
     while *left != Some(0) {
         let message = match subscriptions.next(|| printer.flush()).await? {
-            Arrival::Message(message) => message,
-            Arrival::Gap(gap) => {
+            SessionEvent::Message(message) => message,
+            SessionEvent::Gap(gap) => {
                 printer.print_gap(&gap).map_err(CommandFailure::Output)?;
                 continue;
             }
-            Arrival::Rights(rights) => {
+            SessionEvent::Rights(rights) => {
                 match rights.lack("subscribe") {
                     // It may get the right.
                     Some(lack) if args.reconnect => {

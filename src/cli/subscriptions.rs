@@ -35,7 +35,7 @@ pub(super) struct Subscriptions<'a> {
 }
 
 /// Event of one of the sessions.
-pub(super) enum Arrival {
+pub(super) enum SessionEvent {
     Message(Received),
     Gap(Gap),
     Rights(Rights),
@@ -126,7 +126,7 @@ impl<'a> Subscriptions<'a> {
     pub(super) async fn next(
         &mut self,
         mut flush: impl FnMut() -> io::Result<()>,
-    ) -> Result<Arrival, CommandFailure> {
+    ) -> Result<SessionEvent, CommandFailure> {
         poll_fn(|cx| {
             loop {
                 match self.poll_event(cx)? {
@@ -160,7 +160,7 @@ impl<'a> Subscriptions<'a> {
     }
 
     /// Returns the message or the gap, if the event is one; tells the user of others.
-    fn taken(&mut self, event: Event) -> Option<Arrival> {
+    fn taken(&mut self, event: Event) -> Option<SessionEvent> {
         let subscription = &mut self.list[self.turn];
         match event {
             Event::Message(message) => {
@@ -170,7 +170,7 @@ impl<'a> Subscriptions<'a> {
                 }
                 let history = self.list[self.turn].history.as_ref();
                 let is_old = history.is_some_and(|history| history.is_before(&message));
-                return (!is_old).then_some(Arrival::Message(message));
+                return (!is_old).then_some(SessionEvent::Message(message));
             }
             Event::Malformed { error, .. } => {
                 say(format_args!("mles: skipped a malformed message: {error}"));
@@ -181,11 +181,11 @@ impl<'a> Subscriptions<'a> {
             }
             Event::Gap { missed } => {
                 let channel = subscription.channel.to_owned();
-                return Some(Arrival::Gap(Gap { channel, missed }));
+                return Some(SessionEvent::Gap(Gap { channel, missed }));
             }
             Event::Rights { allowed } => {
                 let channel = subscription.channel.to_owned();
-                return Some(Arrival::Rights(Rights { channel, allowed }));
+                return Some(SessionEvent::Rights(Rights { channel, allowed }));
             }
             Event::Unconfirmed { count } => say(format_args!(
                 "mles: WARNING: it is not known if what was said before the connection was lost has arrived ({})",

@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Common;
-use super::limits::{AddressKey, Ban, Meter, RateReached, Subject, TooOften};
+use super::limits::{AddressKey, Ban, BucketKey, Meter, RateReached, TooOften};
 use super::refusal::Refusal;
-use crate::access::{Proof, Rights, Subject as Grantee};
+use crate::access::{Proof, Rights, Subject};
 use crate::rate::Rate;
 
 impl Common {
@@ -34,22 +34,22 @@ impl Common {
         let is_proxy = live.settings.proxies.trusts(peer.ip());
         // A guess counts, too.
         if let Some(rate) = limits.join_rate_per_address.filter(|_| !is_proxy) {
-            let subject = Subject::joins_from(peer.ip());
-            self.take_one(subject, rate, RateReached::JoinsOfAddress)?;
+            let key = BucketKey::joins_from(peer.ip());
+            self.take_one(key, rate, RateReached::JoinsOfAddress)?;
         }
         let rights = live
             .access
             .join(proof, peer, uid, channel, SystemTime::now())?;
         if let Some((rate, key)) = limits.join_rate_per_key.zip(key_of(&rights)) {
-            let subject = Subject::JoinsWith(key);
-            self.take_one(subject, rate, RateReached::JoinsOfKey)?;
+            let key = BucketKey::JoinsWith(key);
+            self.take_one(key, rate, RateReached::JoinsOfKey)?;
         }
         Ok(rights)
     }
 
-    fn take_one(&self, subject: Subject, rate: Rate, reached: RateReached) -> Result<(), TooOften> {
+    fn take_one(&self, key: BucketKey, rate: Rate, reached: RateReached) -> Result<(), TooOften> {
         let (rates, now) = (&self.limiter.rates, Instant::now());
-        let meter = rates.meter(subject, rate, reached, now);
+        let meter = rates.meter(key, rate, reached, now);
         rates.try_take(&[meter], 1, now)
     }
 
@@ -62,12 +62,12 @@ impl Common {
         // A proxy that speaks for itself is no client.
         let is_proxy = settings.proxies.trusts(peer.ip());
         if let Some(rate) = limits.publish_rate_per_address.filter(|_| !is_proxy) {
-            let subject = Subject::publishes_from(peer.ip());
-            meters.push(rates.meter(subject, rate, RateReached::PublishesOfAddress, now));
+            let key = BucketKey::publishes_from(peer.ip());
+            meters.push(rates.meter(key, rate, RateReached::PublishesOfAddress, now));
         }
         if let Some((rate, key)) = limits.publish_rate_per_key.zip(key_of(rights)) {
-            let subject = Subject::PublishesWith(key);
-            meters.push(rates.meter(subject, rate, RateReached::PublishesOfKey, now));
+            let key = BucketKey::PublishesWith(key);
+            meters.push(rates.meter(key, rate, RateReached::PublishesOfKey, now));
         }
         meters
     }
@@ -91,8 +91,8 @@ impl Common {
             let who = self
                 .hasher
                 .hash_one((AddressKey::of(peer.ip()), uid, channel));
-            let subject = Subject::PublishesBy(who);
-            meters.push(rates.meter(subject, rate, RateReached::PublishesOfSession, now));
+            let key = BucketKey::PublishesBy(who);
+            meters.push(rates.meter(key, rate, RateReached::PublishesOfSession, now));
         }
         rates.try_take(&meters, messages, now)
     }
@@ -119,7 +119,7 @@ impl Common {
 /// own. No key has a name with a space.
 fn key_of(rights: &Rights) -> Option<Box<str>> {
     Some(match rights.subject()? {
-        Grantee::Key(name) => name.into(),
-        Grantee::Token(uid) => format!("token {uid}").into(),
+        Subject::Key(name) => name.into(),
+        Subject::Token(uid) => format!("token {uid}").into(),
     })
 }

@@ -13,12 +13,12 @@ struct Passed {
     bytes: Cell<u64>,
     /// Frames and bytes that had passed when the rates were made.
     before: Cell<(u64, u64)>,
-    rates: Cell<Rates>,
+    rates: Cell<TrafficRates>,
 }
 
 /// Traffic in one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Rates {
+pub(crate) struct TrafficRates {
     pub(crate) frames: f32,
     pub(crate) bytes: f32,
 }
@@ -43,10 +43,10 @@ impl Traffic {
     }
 
     /// Returns the rates as they were last made.
-    pub(super) fn rates(&self) -> Rates {
+    pub(super) fn rates(&self) -> TrafficRates {
         self.0
             .get()
-            .map_or_else(Rates::default, |passed| passed.rates.get())
+            .map_or_else(TrafficRates::default, |passed| passed.rates.get())
     }
 
     /// Makes the rates anew, of what has passed in the `seconds` since that was done last.
@@ -58,7 +58,7 @@ impl Traffic {
         let before = passed.before.replace(now);
         #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
         let rate = |now: u64, before: u64| (now - before) as f32 / seconds;
-        passed.rates.set(Rates {
+        passed.rates.set(TrafficRates {
             frames: rate(now.0, before.0),
             bytes: rate(now.1, before.1),
         });
@@ -76,9 +76,9 @@ mod tests {
         traffic.count(1, 100);
         traffic.sample(2.0);
         let (frames, bytes) = (2.0, 200.0);
-        assert_eq!(traffic.rates(), Rates { frames, bytes });
+        assert_eq!(traffic.rates(), TrafficRates { frames, bytes });
         traffic.sample(1.0);
-        assert_eq!(traffic.rates(), Rates::default());
+        assert_eq!(traffic.rates(), TrafficRates::default());
         assert_eq!((traffic.frames(), traffic.bytes()), (4, 400));
     }
 }

@@ -12,13 +12,13 @@ use super::engine::{Engine, EngineError};
 use super::journal;
 use super::load::{Nobody, Sink, Survey, read, survey};
 use super::marker::{LastMark, Mark, Marker};
-use super::open::{DATABASE, OpenStoreError, Place, SET_ASIDE};
+use super::open::{DATABASE, OpenStoreError, SET_ASIDE, StorePlace};
 use super::record::{ChannelRecord, PublisherRecord};
 use crate::channel::PublisherId;
 
 /// A store that is looked into. It is not changed: what a database writes when it is opened goes into a copy.
-pub(crate) struct Inspection {
-    place: Place,
+pub(crate) struct StoreInspection {
+    place: StorePlace,
     engine: FjallEngine,
     survey: Survey,
     last: LastMark,
@@ -67,14 +67,14 @@ pub(crate) struct ChannelSummary {
     pub(crate) bytes: u64,
 }
 
-impl Inspection {
+impl StoreInspection {
     /// Opens the store in `dir`.
     ///
     /// # Errors
     ///
     /// When there is none, when it is in use, or when it is damaged so that nothing of it can be read.
     pub(crate) fn open(dir: &Path) -> Result<Self, OpenStoreError> {
-        let place = Place(dir.to_owned());
+        let place = StorePlace(dir.to_owned());
         let peeked = Marker::peek(dir).map_err(|error| place.none(&error))?;
         let (lock, found) = peeked.ok_or_else(|| OpenStoreError::InUse(dir.to_owned()))?;
         let last = place.mark(found)?;
@@ -111,7 +111,7 @@ impl Inspection {
     ///
     /// When its directory cannot be read.
     pub(crate) fn summary(&self) -> Result<StoreSummary, OpenStoreError> {
-        let Place(dir) = &self.place;
+        let StorePlace(dir) = &self.place;
         let mut channels: Vec<_> = self.survey.channels.iter().map(summary).collect();
         channels.sort_by(|a, b| a.state.name.cmp(&b.state.name));
         Ok(StoreSummary {
@@ -207,7 +207,7 @@ impl Sink for Exporter<'_> {
 ///
 /// When it is in use or damaged, or when there is no space for that.
 pub(crate) fn compact(dir: &Path) -> Result<(u64, u64), OpenStoreError> {
-    let place = Place(dir.to_owned());
+    let place = StorePlace(dir.to_owned());
     let (_marker, last) = lock(&place)?;
     let database = dir.join(DATABASE);
     let before = disk_space(&database).map_err(|error| place.system(&error))?;
@@ -222,15 +222,15 @@ pub(crate) fn compact(dir: &Path) -> Result<(u64, u64), OpenStoreError> {
 ///
 /// When it is in use, not there, or the disk does not do it.
 pub(crate) fn renew(dir: &Path) -> Result<(), OpenStoreError> {
-    let place = Place(dir.to_owned());
+    let place = StorePlace(dir.to_owned());
     let (mut marker, last) = lock(&place)?;
     let written = marker.write_as_copy(last.mark);
     written.map_err(|error| place.system(&error))
 }
 
 /// Keeps servers away from a store that is there. Returns what is told of it, too.
-fn lock(place: &Place) -> Result<(Marker, LastMark), OpenStoreError> {
-    let Place(dir) = place;
+fn lock(place: &StorePlace) -> Result<(Marker, LastMark), OpenStoreError> {
+    let StorePlace(dir) = place;
     // Nothing is made where there is none.
     Marker::peek(dir).map_err(|error| place.none(&error))?;
     let opened = Marker::open(dir).map_err(|error| place.system(&error))?;

@@ -46,7 +46,7 @@ pub(crate) use batch::{
 pub(crate) use handle::TestWriter;
 pub(crate) use handle::{Loaded, StoreHandle};
 #[cfg(feature = "cli")]
-pub(crate) use inspect::{ChannelSummary, Inspection, StoreSummary, compact, renew};
+pub(crate) use inspect::{ChannelSummary, StoreInspection, StoreSummary, compact, renew};
 #[cfg(feature = "store")]
 pub use open::OpenStoreError;
 #[cfg(feature = "store")]

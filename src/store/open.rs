@@ -87,7 +87,7 @@ pub(crate) fn open(
     budget: u64,
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<(StoreHandle, Loaded), OpenStoreError> {
-    let place = Place(dir.to_owned());
+    let place = StorePlace(dir.to_owned());
     let opening = Opening {
         place,
         budget,
@@ -153,7 +153,7 @@ fn start(
 
 /// Settings with which a store is opened.
 struct Opening<'a> {
-    place: Place,
+    place: StorePlace,
     budget: u64,
     keep: &'a dyn Fn(&str) -> bool,
 }
@@ -273,9 +273,9 @@ impl Opening<'_> {
 
 /// Directory of a store; errors name it.
 #[derive(Debug)]
-pub(super) struct Place(pub(super) PathBuf);
+pub(super) struct StorePlace(pub(super) PathBuf);
 
-impl Place {
+impl StorePlace {
     /// Returns what the marker says of a database that is there; `None` if there is none, or it was never finished.
     pub(super) fn mark(&self, found: Found) -> Result<Option<LastMark>, OpenStoreError> {
         let database = self.0.join(DATABASE);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::seconds;
-use crate::admin::problem::Problem;
+use crate::admin::problem::AdminProblem;
 use crate::admin::query::Query;
 use crate::admin::server::AdminState;
 
@@ -25,7 +25,10 @@ struct BanView {
 }
 
 /// Returns the bans that last longest, as many as a query asks for.
-pub(in crate::admin) fn bans(state: &AdminState, query: Option<&str>) -> Result<BansView, Problem> {
+pub(in crate::admin) fn bans(
+    state: &AdminState,
+    query: Option<&str>,
+) -> Result<BansView, AdminProblem> {
     let limit = Query::parse(query, &["limit"])?.limit()?;
     let bans = state.common.limiter.bans.list(limit, Instant::now());
     let bans = bans.into_iter().map(|ban| BanView {

@@ -10,7 +10,7 @@ use super::sessions::SessionView;
 use super::{Page, page, rounded, seconds};
 use crate::admin::ask::Answers;
 use crate::admin::metrics::ChannelSample;
-use crate::admin::problem::Problem;
+use crate::admin::problem::AdminProblem;
 use crate::admin::query::{Query, number};
 use crate::admin::server::AdminState;
 use crate::channel::{ChannelSettings, SlowPolicy};
@@ -164,13 +164,13 @@ impl Whole {
 pub(in crate::admin) async fn channels(
     state: &AdminState,
     query: Option<&str>,
-) -> Result<ChannelsView, Problem> {
+) -> Result<ChannelsView, AdminProblem> {
     let query = Query::parse(query, &["sort", "limit", "after"])?;
     let (order, limit) = (query.one_of("sort", ORDERS)?, query.limit()?);
     let after = query.get("after").map(cursor).transpose()?;
     if after.is_some() && order == ChannelOrder::Queued {
         let detail = "there is one page by `queued`: shards add up what each of them has";
-        return Err(Problem::bad_request(detail));
+        return Err(AdminProblem::bad_request(detail));
     }
     let first = state.first_channels(order, limit, after).await;
     let wholes = state.describe(first.ids, 0).await;
@@ -193,7 +193,7 @@ pub(in crate::admin) async fn channels(
 pub(in crate::admin) async fn channel_samples(
     state: &AdminState,
     query: Option<&str>,
-) -> Result<Vec<ChannelSample>, Problem> {
+) -> Result<Vec<ChannelSample>, AdminProblem> {
     let Some(limit) = Query::parse(query, &["channels"])?.count("channels", MOST_SAMPLES)? else {
         return Ok(Vec::new());
     };
@@ -238,8 +238,8 @@ fn first_by_sum(ranked: Vec<Vec<Ranked<Box<str>, ChannelId>>>, limit: usize) -> 
 pub(in crate::admin) async fn channel(
     state: &AdminState,
     name: &str,
-) -> Result<ChannelDetails, Problem> {
-    let not_found = || Problem::not_found("there is no such channel");
+) -> Result<ChannelDetails, AdminProblem> {
+    let not_found = || AdminProblem::not_found("there is no such channel");
     let id = state.find_channel(name).await?.ok_or_else(not_found)?;
     let answers = state.describe(vec![id], SLOWEST).await;
     let mut whole = answers.all.into_iter().next().unwrap_or_default();
@@ -267,7 +267,7 @@ impl AdminState {
     pub(in crate::admin) async fn find_channel(
         &self,
         name: &str,
-    ) -> Result<Option<ChannelId>, Problem> {
+    ) -> Result<Option<ChannelId>, AdminProblem> {
         let owner = self.common.owner(name);
         self.ask(owner, |answer| Inspection::FindChannel(name.into(), answer))
             .await
@@ -323,11 +323,11 @@ impl AdminState {
     }
 }
 
-fn cursor(after: &str) -> Result<Cursor<Box<str>>, Problem> {
+fn cursor(after: &str) -> Result<Cursor<Box<str>>, AdminProblem> {
     let read = || {
         let (key, name) = after.split_once('-')?;
         let (key, name) = (number(key)?, name.into());
         Some(Cursor { key, name })
     };
-    read().ok_or_else(|| Problem::bad_request("after is what `next` of the page before says"))
+    read().ok_or_else(|| AdminProblem::bad_request("after is what `next` of the page before says"))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::unix_seconds;
-use crate::admin::problem::Problem;
+use crate::admin::problem::AdminProblem;
 use crate::admin::query::Query;
 use crate::admin::server::AdminState;
 use crate::peer::LinkStatus;
@@ -48,7 +48,7 @@ impl From<LinkStatus> for LinkView {
 pub(in crate::admin) fn links(
     state: &AdminState,
     query: Option<&str>,
-) -> Result<LinksView, Problem> {
+) -> Result<LinksView, AdminProblem> {
     let query = Query::parse(query, &["limit", "after"])?;
     let (limit, after) = (query.limit()?, query.get("after"));
     let links = &state.common.links;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Page, page, rounded, seconds, unix_seconds};
-use crate::admin::problem::Problem;
+use crate::admin::problem::AdminProblem;
 use crate::admin::query::{Query, number};
 use crate::admin::server::AdminState;
 use crate::shard::inspect::{
@@ -80,7 +80,7 @@ impl From<Ranked<u64, SessionReport>> for SessionView {
 pub(in crate::admin) async fn sessions(
     state: &AdminState,
     query: Option<&str>,
-) -> Result<SessionsView, Problem> {
+) -> Result<SessionsView, AdminProblem> {
     let query = Query::parse(query, &["sort", "channel", "uid", "limit", "after"])?;
     let (order, limit) = (query.one_of("sort", ORDERS)?, query.limit()?);
     let after = query.get("after").map(cursor).transpose()?;
@@ -110,11 +110,11 @@ pub(in crate::admin) async fn sessions(
     })
 }
 
-fn cursor(after: &str) -> Result<Cursor<u64>, Problem> {
+fn cursor(after: &str) -> Result<Cursor<u64>, AdminProblem> {
     let read = || {
         let (key, name) = after.split_once('-')?;
         let (key, name) = (number(key)?, number(name)?);
         Some(Cursor { key, name })
     };
-    read().ok_or_else(|| Problem::bad_request("after is what `next` of the page before says"))
+    read().ok_or_else(|| AdminProblem::bad_request("after is what `next` of the page before says"))
 }

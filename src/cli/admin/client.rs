@@ -82,7 +82,7 @@ pub(in crate::cli) struct AdminClient {
 
 /// Reason for which a request was refused.
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemBody {
     title: Option<String>,
     detail: Option<String>,
 }
@@ -221,7 +221,7 @@ impl AdminClient {
         let status = response.status();
         let kind = response.headers().get(CONTENT_TYPE);
         let is_problem = kind.is_some_and(|kind| kind.as_bytes().starts_with(PROBLEM.as_bytes()));
-        let problem = serde_json::from_slice::<Problem>(body);
+        let problem = serde_json::from_slice::<ProblemBody>(body);
         let (true, Ok(problem)) = (is_problem, problem) else {
             return self.foreign();
         };

@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
-use super::screen::{Rates, Screen};
+use super::screen::{CounterRates, Screen};
 use crate::cli::admin::{
     Channel, Link, Server, Session, Shard, Snapshot, byte_rate, bytes, count, micros, percent,
     rate, seconds, short_count,
@@ -141,7 +141,7 @@ fn draw_graph(
     area: Rect,
     screen: &Screen,
     name: &str,
-    value: impl Fn(&Rates) -> f64,
+    value: impl Fn(&CounterRates) -> f64,
 ) {
     let shown = screen.history.iter().rev().take(usize::from(area.width));
     #[allow(
@@ -208,7 +208,7 @@ fn name(text: &str) -> (String, Style) {
     plain(Escaped(text).to_string())
 }
 
-fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[Rates]) {
+fn draw_shards(frame: &mut Frame<'_>, area: Rect, shards: &[Shard], rates: &[CounterRates]) {
     let columns = [
         figure("shard", 5),
         figure("busy", 5),

@@ -12,7 +12,7 @@ const RECENT: usize = 61;
 
 /// Messages, and what else is counted, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Rates {
+pub(super) struct CounterRates {
     pub(super) published: f64,
     pub(super) delivered: f64,
     /// Sessions that join.
@@ -39,11 +39,11 @@ pub(super) struct Screen {
     pub(super) problem: Option<String>,
     pub(super) last: Option<Taken>,
     /// Rates of the whole server, the newest last.
-    pub(super) history: VecDeque<Rates>,
+    pub(super) history: VecDeque<CounterRates>,
     /// Counters of what goes wrong, as they were in the last minute, the newest last.
     losses: VecDeque<Vec<u64>>,
     /// Rates of each shard of the last snapshot, in its order.
-    pub(super) by_shard: Vec<Rates>,
+    pub(super) by_shard: Vec<CounterRates>,
 }
 
 impl Screen {
@@ -66,7 +66,7 @@ impl Screen {
         if self.is_paused {
             return;
         }
-        self.by_shard = vec![Rates::default(); snapshot.shards.len()];
+        self.by_shard = vec![CounterRates::default(); snapshot.shards.len()];
         if let Some(before) = &self.last
             && before.is_of_the_same_run(&snapshot)
         {
@@ -124,7 +124,7 @@ impl Taken {
 }
 
 /// Returns how fast counters have grown. `counter` gives one before and after.
-fn rates(seconds: f64, counter: impl Fn(&str) -> (Option<u64>, Option<u64>)) -> Rates {
+fn rates(seconds: f64, counter: impl Fn(&str) -> (Option<u64>, Option<u64>)) -> CounterRates {
     let rate = |name| match counter(name) {
         #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
         (Some(before), Some(after)) if seconds > 0.0 => {
@@ -132,7 +132,7 @@ fn rates(seconds: f64, counter: impl Fn(&str) -> (Option<u64>, Option<u64>)) -> 
         }
         _ => 0.0,
     };
-    Rates {
+    CounterRates {
         published: rate("frames_in"),
         delivered: rate("deliveries"),
         joined: rate("joined"),

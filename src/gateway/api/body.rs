@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::sleep_until;
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use crate::shard::allowance::{Overdrawn, Share, evicted};
 use crate::shard::frame_deadline::{FrameDeadline, FrameProgress};
 use crate::shard::refusal::Refusal;
@@ -26,7 +26,7 @@ pub(super) async fn read_body(
     shard: &Shard,
     mut body: Incoming,
     limit: usize,
-) -> Result<HeldBody<'_>, Problem> {
+) -> Result<HeldBody<'_>, ApiProblem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
@@ -56,7 +56,7 @@ pub(super) async fn read_body(
             }
             () = overdue => {
                 if deadline.check(Some(held.progress())).is_err() {
-                    return Err(Problem::new(
+                    return Err(ApiProblem::new(
                         StatusCode::REQUEST_TIMEOUT,
                         "the body did not go on within frame_deadline",
                     ));
@@ -67,7 +67,7 @@ pub(super) async fn read_body(
         let Some(frame) = frame else {
             return Ok(held);
         };
-        let frame = frame.map_err(|error| Problem::bad_request(format!("the body: {error}")))?;
+        let frame = frame.map_err(|error| ApiProblem::bad_request(format!("the body: {error}")))?;
         // Trailers say nothing here.
         if let Ok(data) = frame.into_data() {
             held.append(&data)?;
@@ -84,7 +84,7 @@ impl HeldBody<'_> {
     }
 
     /// Appends what has come. Room for it is made in steps that double.
-    fn append(&mut self, data: &Bytes) -> Result<(), Problem> {
+    fn append(&mut self, data: &Bytes) -> Result<(), ApiProblem> {
         let len = self.bytes.len() + data.len();
         if len > self.limit {
             return Err(too_large(self.limit));
@@ -102,7 +102,7 @@ impl HeldBody<'_> {
     }
 
     /// Waits until it has to give way to others, and returns what its client is told. Cancel safe.
-    pub(super) async fn evicted(&self) -> Problem {
+    pub(super) async fn evicted(&self) -> ApiProblem {
         evicted(self.shard.scratch_of(true), [&self.share]).await;
         overdrawn(self.shard)
     }
@@ -115,12 +115,12 @@ impl Drop for HeldBody<'_> {
     }
 }
 
-fn overdrawn(shard: &Shard) -> Problem {
+fn overdrawn(shard: &Shard) -> ApiProblem {
     shard.stats().partials_evicted.add(1);
     Refusal::Overdrawn.into()
 }
 
-fn too_large(limit: usize) -> Problem {
+fn too_large(limit: usize) -> ApiProblem {
     let detail = format!("the body is over the limit of {limit} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use super::read::since;
 use super::route::{Resource, Route};
 use super::{Admitted, Caller, cors, decimal, query};
@@ -62,7 +62,7 @@ impl Page {
 
     /// Returns the response to a request whose session gets no seat. It is counted and logged elsewhere.
     pub(in crate::gateway) fn refuse(&self, refusal: Refusal) -> Response<Bytes> {
-        self.allow(Problem::from(refusal).response())
+        self.allow(ApiProblem::from(refusal).response())
     }
 
     fn allow(&self, mut response: Response<Bytes>) -> Response<Bytes> {
@@ -104,7 +104,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'_>,
         route: Route<'_>,
-    ) -> Result<EventsRequest, Problem> {
+    ) -> Result<EventsRequest, ApiProblem> {
         self.check_host(request)?;
         let resume = ResumeRequest {
             // What a client shows when it comes back is newer than its address.
@@ -136,17 +136,17 @@ impl Caller<'_> {
 }
 
 /// Returns the position in `Last-Event-ID`. It is empty where a client has none.
-fn last_event_id(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
+fn last_event_id(request: &HttpRequest<'_>) -> Result<Option<Position>, ApiProblem> {
     let id = request.only("Last-Event-ID")?.filter(|id| !id.is_empty());
     let position = id.map(str::parse).transpose();
-    position.map_err(|bad| Problem::bad_request(format!("Last-Event-ID: {bad}")))
+    position.map_err(|bad| ApiProblem::bad_request(format!("Last-Event-ID: {bad}")))
 }
 
 /// Returns how many names a client wants at most that wants to know who is there.
-fn members(request: &HttpRequest<'_>) -> Result<Option<u64>, Problem> {
+fn members(request: &HttpRequest<'_>) -> Result<Option<u64>, ApiProblem> {
     let Some(members) = query(request, "members") else {
         return Ok(None);
     };
-    let count = decimal(members).ok_or_else(|| Problem::bad_request("members is a number"))?;
+    let count = decimal(members).ok_or_else(|| ApiProblem::bad_request("members is a number"))?;
     Ok(Some(count))
 }

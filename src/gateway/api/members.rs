@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use super::{Caller, Names, limit};
 use crate::gateway::response::json;
 use crate::shard::presence::MAX_NAMES;
@@ -24,7 +24,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'_>,
         names: &Names<'_>,
-    ) -> Result<Response<Bytes>, Problem> {
+    ) -> Result<Response<Bytes>, ApiProblem> {
         let limit = limit(request, 0..=MAX_NAMES)?;
         let members = self.shard.members(&names.channel, limit);
         let members = self.answer_of(members).await?;

@@ -9,7 +9,7 @@
 //!
 //! A new resource is a variant of [`Resource`](route::Resource) with its methods, and an arm of `Caller::respond`.
 //!
-//! Every error is a [`Problem`]. Who asks shows the same key as for a WebSocket session, and pages of other origins
+//! Every error is a [`ApiProblem`]. Who asks shows the same key as for a WebSocket session, and pages of other origins
 //! need the same permission.
 
 mod body;
@@ -35,7 +35,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use self::problem::Problem;
+use self::problem::ApiProblem;
 use self::route::{Resource, Route};
 use crate::access::{Credentials, Denied, Permissions, Proof, Rights};
 use crate::shard::Shard;
@@ -125,7 +125,11 @@ impl Caller<'_> {
         self.tell(refusal.into())
     }
 
-    async fn respond(&self, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: &HttpRequest<'_>,
+        body: Incoming,
+    ) -> Result<Answer, ApiProblem> {
         let route = Route::find(request.path)?;
         let response = match (route.resource, &request.method) {
             (Resource::Messages, &Method::GET | &Method::HEAD) => {
@@ -156,14 +160,14 @@ impl Caller<'_> {
                 self.begin_events(request, route)?;
                 events::head()
             }
-            (resource, _) => return Err(Problem::bad_method(resource.methods())),
+            (resource, _) => return Err(ApiProblem::bad_method(resource.methods())),
         };
         Ok(response.into())
     }
 
     /// Refuses a request to read by a name that somebody may have made to lead here: a browser does not say whose page
     /// asks for what its own server has, and under such a name it takes this server for that page's.
-    fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), Problem> {
+    fn check_host(&self, request: &HttpRequest<'_>) -> Result<(), ApiProblem> {
         if request.only("Origin")?.is_none() {
             self.shard.common.access().check_host(request.host)?;
         }
@@ -171,7 +175,7 @@ impl Caller<'_> {
     }
 
     /// Returns the origin of the page that asks, if it is one, and may.
-    fn check_origin<'a>(&self, request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
+    fn check_origin<'a>(&self, request: &HttpRequest<'a>) -> Result<Option<&'a str>, ApiProblem> {
         let origin = request.only("Origin")?;
         let access = self.shard.common.access();
         access.check_origin(origin, request.host)?;
@@ -184,7 +188,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'a>,
         channel: Cow<'a, str>,
-    ) -> Result<Admitted<'a>, Problem> {
+    ) -> Result<Admitted<'a>, ApiProblem> {
         let common = &self.shard.common;
         self.admit_with(request, channel, |proof, names| {
             common.join(proof, self.client, &names.uid, &names.channel)
@@ -196,7 +200,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'a>,
         channel: Cow<'a, str>,
-    ) -> Result<Admitted<'a>, Problem> {
+    ) -> Result<Admitted<'a>, ApiProblem> {
         let access = self.shard.common.access();
         self.admit_with(request, channel, |proof, names| {
             let (uid, channel) = (&names.uid, &names.channel);
@@ -210,7 +214,7 @@ impl Caller<'_> {
         request: &HttpRequest<'a>,
         channel: Cow<'a, str>,
         join: impl FnOnce(Proof<'_>, &Names<'_>) -> Result<Rights, Refusal>,
-    ) -> Result<Admitted<'a>, Problem> {
+    ) -> Result<Admitted<'a>, ApiProblem> {
         let (auth, bearer, token) = (request.auth()?, request.bearer()?, request.token()?);
         let credentials = Credentials {
             origin: request.only("Origin")?,
@@ -239,7 +243,7 @@ impl Caller<'_> {
             Err(Refusal::Denied(denied @ Denied::WrongAuth { .. }))
                 if bearer.is_none() && auth.is_empty() =>
             {
-                return Err(Problem::no_key(denied));
+                return Err(ApiProblem::no_key(denied));
             }
             Err(refusal) => return Err(refusal.into()),
         };
@@ -251,20 +255,20 @@ impl Caller<'_> {
     async fn answer_of<T>(
         &self,
         answer: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, ApiProblem> {
         if !self.shard.is_running() {
             return Err(Refusal::Stopping.into());
         }
         let deadline = self.shard.read_limits().frame_deadline;
         let answer = timeout(deadline, answer).await.map_err(|_| {
             let detail = "the channel did not answer within frame_deadline";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })?;
         Ok(answer?)
     }
 
     /// Counts and logs a problem, and returns the response.
-    fn tell(&self, problem: Problem) -> Response<Bytes> {
+    fn tell(&self, problem: ApiProblem) -> Response<Bytes> {
         let response = problem.response();
         if let Some(refusal) = problem.into_refusal() {
             self.shard
@@ -275,7 +279,7 @@ impl Caller<'_> {
 }
 
 /// Returns the uid that a request names in a header, or in the query.
-fn uid<'a>(request: &HttpRequest<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
+fn uid<'a>(request: &HttpRequest<'a>) -> Result<Option<Cow<'a, str>>, ApiProblem> {
     let uid = match request.only("Mles-Uid")? {
         Some(uid) => decode(uid, "Mles-Uid")?,
         None => match query(request, "uid") {
@@ -284,7 +288,7 @@ fn uid<'a>(request: &HttpRequest<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
         },
     };
     if uid.is_empty() {
-        return Err(Problem::bad_request("the uid is empty"));
+        return Err(ApiProblem::bad_request("the uid is empty"));
     }
     Ok(Some(uid))
 }
@@ -304,7 +308,7 @@ fn query<'a>(request: &HttpRequest<'a>, name: &str) -> Option<&'a str> {
 }
 
 /// Returns how many entries a request asks for at most.
-fn limit(request: &HttpRequest<'_>, allowed: RangeInclusive<usize>) -> Result<usize, Problem> {
+fn limit(request: &HttpRequest<'_>, allowed: RangeInclusive<usize>) -> Result<usize, ApiProblem> {
     let Some(limit) = query(request, "limit") else {
         return Ok(DEFAULT_LIMIT);
     };
@@ -312,7 +316,7 @@ fn limit(request: &HttpRequest<'_>, allowed: RangeInclusive<usize>) -> Result<us
         .filter(|limit| allowed.contains(limit))
         .ok_or_else(|| {
             let (least, most) = (allowed.start(), allowed.end());
-            Problem::bad_request(format!("limit is a number from {least} to {most}"))
+            ApiProblem::bad_request(format!("limit is a number from {least} to {most}"))
         })
 }
 
@@ -323,7 +327,7 @@ fn decimal<T: FromStr>(text: &str) -> Option<T> {
     is_digits.then(|| text.parse().ok()).flatten()
 }
 
-fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, Problem> {
+fn decode<'a>(text: &'a str, what: &'static str) -> Result<Cow<'a, str>, ApiProblem> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map_err(|_| Problem::bad_request(format!("{what} is not UTF-8")))
+    decoded.map_err(|_| ApiProblem::bad_request(format!("{what} is not UTF-8")))
 }

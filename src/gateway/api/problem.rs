@@ -15,7 +15,7 @@ use crate::websocket::BadRequest;
 
 /// Reason for which a request to the API is refused.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ApiProblem {
     status: StatusCode,
     detail: Cow<'static, str>,
     /// Number of the line that is wrong, from 1, in a body of lines.
@@ -26,7 +26,7 @@ pub(super) struct Problem {
     refusal: Option<Box<Refusal>>,
 }
 
-impl Problem {
+impl ApiProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -107,7 +107,7 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
+impl From<Refusal> for ApiProblem {
     fn from(refusal: Refusal) -> Self {
         let (status, reason) = match &refusal {
             Refusal::Denied(Denied::NameTooLong { .. }) => {
@@ -134,13 +134,13 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<Denied> for Problem {
+impl From<Denied> for ApiProblem {
     fn from(denied: Denied) -> Self {
         Refusal::from(denied).into()
     }
 }
 
-impl From<BadRequest> for Problem {
+impl From<BadRequest> for ApiProblem {
     fn from(bad: BadRequest) -> Self {
         Self::new(bad.status(), bad.to_string())
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::body::read_body;
 use super::message_lines::{LineMessage, lines};
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use super::{Admitted, Caller};
 use crate::channel::{FrameRun, PublisherId};
 use crate::gateway::response::json;
@@ -67,7 +67,7 @@ impl Caller<'_> {
         request: &HttpRequest<'_>,
         admitted: &Admitted<'_>,
         body: Incoming,
-    ) -> Result<Response<Bytes>, Problem> {
+    ) -> Result<Response<Bytes>, ApiProblem> {
         let (shard, Admitted { names, rights }) = (self.shard, admitted);
         if !shard.is_running() {
             return Err(Refusal::Stopping.into());
@@ -136,14 +136,14 @@ impl Caller<'_> {
     }
 
     /// Puts a message in for each line. Others have their turn in between.
-    async fn push_lines(&self, frames: &mut Frames<'_>, body: &[u8]) -> Result<(), Problem> {
+    async fn push_lines(&self, frames: &mut Frames<'_>, body: &[u8]) -> Result<(), ApiProblem> {
         for (number, line) in lines(body) {
             let message = LineMessage::parse(line);
             let message =
-                message.map_err(|bad| Problem::bad_request(bad.to_string()).at_line(number))?;
+                message.map_err(|bad| ApiProblem::bad_request(bad.to_string()).at_line(number))?;
             if frames.count as usize == MAX_LINES {
                 let detail = format!("more than {MAX_LINES} messages");
-                let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
+                let problem = ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
                 return Err(problem.at_line(number));
             }
             let pushed = frames.push(message.kind, &message.payload);
@@ -154,7 +154,7 @@ impl Caller<'_> {
             }
         }
         if frames.count == 0 {
-            return Err(Problem::bad_request("the body has no messages"));
+            return Err(ApiProblem::bad_request("the body has no messages"));
         }
         Ok(())
     }
@@ -162,13 +162,13 @@ impl Caller<'_> {
 
 impl Frames<'_> {
     /// Appends a frame with a message.
-    fn push(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Problem> {
+    fn push(&mut self, kind: Kind, payload: &[u8]) -> Result<(), ApiProblem> {
         let too_large = || {
             let detail = format!(
                 "the message is over the limit of {} bytes",
                 self.max_message
             );
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         };
         if payload.len() > self.max_message {
             return Err(too_large());
@@ -197,9 +197,9 @@ impl Frames<'_> {
 }
 
 /// Returns the form of a body by its `Content-Type`.
-fn form(request: &HttpRequest<'_>) -> Result<BodyForm, Problem> {
+fn form(request: &HttpRequest<'_>) -> Result<BodyForm, ApiProblem> {
     let unsupported =
-        |detail: &'static str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+        |detail: &'static str| ApiProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
     if request
         .only("Content-Encoding")?
         .is_some_and(|coding| coding != "identity")
@@ -241,29 +241,31 @@ fn form(request: &HttpRequest<'_>) -> Result<BodyForm, Problem> {
     Ok(form)
 }
 
-fn check_message(kind: Kind, body: &[u8]) -> Result<(), Problem> {
+fn check_message(kind: Kind, body: &[u8]) -> Result<(), ApiProblem> {
     if body.is_empty() {
-        return Err(Problem::bad_request("the body is empty: it is the message"));
+        return Err(ApiProblem::bad_request(
+            "the body is empty: it is the message",
+        ));
     }
     if kind == Kind::Text && std::str::from_utf8(body).is_err() {
-        return Err(Problem::bad_request(
+        return Err(ApiProblem::bad_request(
             "the body is not UTF-8, as text is; other bytes are application/octet-stream",
         ));
     }
     Ok(())
 }
 
-fn idempotency_key<'a>(request: &HttpRequest<'a>) -> Result<Option<&'a str>, Problem> {
+fn idempotency_key<'a>(request: &HttpRequest<'a>) -> Result<Option<&'a str>, ApiProblem> {
     let key = request.only("Idempotency-Key")?;
     if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         let detail = format!("Idempotency-Key has 1 to {MAX_KEY} characters");
-        return Err(Problem::bad_request(detail));
+        return Err(ApiProblem::bad_request(detail));
     }
     Ok(key)
 }
 
-fn unconfirmed() -> Problem {
-    Problem::new(
+fn unconfirmed() -> ApiProblem {
+    ApiProblem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "the channel did not take it within frame_deadline; it may still do so: with an \
          Idempotency-Key it is safe to send it again",

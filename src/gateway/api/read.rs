@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use super::{Caller, Names, limit, query};
 use crate::gateway::encoded_message::{EncodedMessage, encoded_messages};
 use crate::gateway::response::json;
@@ -32,7 +32,7 @@ impl Caller<'_> {
         &self,
         request: &HttpRequest<'_>,
         names: &Names<'_>,
-    ) -> Result<Response<Bytes>, Problem> {
+    ) -> Result<Response<Bytes>, ApiProblem> {
         let reading = Reading {
             channel: names.channel.as_ref().into(),
             since: since(request)?,
@@ -44,7 +44,7 @@ impl Caller<'_> {
     }
 }
 
-pub(super) fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Problem> {
+pub(super) fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, ApiProblem> {
     let Some(since) = query(request, "since") else {
         return Ok(None);
     };
@@ -52,7 +52,7 @@ pub(super) fn since(request: &HttpRequest<'_>) -> Result<Option<Position>, Probl
     let since = super::decode(since, "since")?;
     let position = since
         .parse()
-        .map_err(|bad| Problem::bad_request(format!("since: {bad}")))?;
+        .map_err(|bad| ApiProblem::bad_request(format!("since: {bad}")))?;
     Ok(Some(position))
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{Method, StatusCode};
 
 use super::decode;
-use super::problem::Problem;
+use super::problem::ApiProblem;
 use crate::shard::labels::RequestKind;
 use crate::websocket::HttpRequest;
 
@@ -64,11 +64,11 @@ impl<'a> Route<'a> {
     /// # Errors
     ///
     /// There is nothing, or the name of the channel is not UTF-8.
-    pub(super) fn find(path: &'a str) -> Result<Self, Problem> {
+    pub(super) fn find(path: &'a str) -> Result<Self, ApiProblem> {
         let (channel, resource) = split(path).ok_or_else(|| {
             let detail = "there is nothing here: the paths are /channels/{channel}/messages, \
                           /channels/{channel}/events and /channels/{channel}/members";
-            Problem::new(StatusCode::NOT_FOUND, detail)
+            ApiProblem::new(StatusCode::NOT_FOUND, detail)
         })?;
         let channel = decode(channel, "the channel")?;
         Ok(Self { channel, resource })

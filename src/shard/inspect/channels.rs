@@ -8,7 +8,7 @@ use super::super::Shard;
 use super::super::ids::{ChannelId, ShardId};
 use super::super::room::Room;
 use super::super::session::Session;
-use super::super::traffic::Rates;
+use super::super::traffic::TrafficRates;
 use super::ranking::{Cursor, Ranked, TopList};
 use super::sessions::{SessionReport, rate_key, report};
 use super::walk::{SeenChannel, Visitor};
@@ -60,7 +60,7 @@ pub(crate) struct OwnedPart {
     pub(crate) name: Box<str>,
     pub(crate) owner: ShardId,
     pub(crate) members: usize,
-    pub(crate) rates: Rates,
+    pub(crate) rates: TrafficRates,
     /// Messages that were published since the channel was opened.
     pub(crate) messages: u64,
     /// Their bytes.

@@ -44,7 +44,7 @@ use channels::Channels;
 pub(crate) use channels::{ChannelPermit, Unneeded};
 use permit::Connections;
 pub(crate) use permit::{Permit, Stage, Ticket, told};
-pub(crate) use rates::{Meter, RateReached, Rates, Subject, TooOften};
+pub(crate) use rates::{BucketKey, Meter, RateReached, Rates, TooOften};
 
 /// One address may hold this part of a limit before its holders go ahead of older ones.
 const SHARE: usize = 4;

@@ -47,7 +47,7 @@ pub(crate) struct TooOften {
 
 /// Holder of a bucket, and the action that it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Subject {
+pub(crate) enum BucketKey {
     JoinsFrom(AddressKey),
     JoinsWith(Box<str>),
     PublishesFrom(AddressKey),
@@ -56,7 +56,7 @@ pub(crate) enum Subject {
     PublishesBy(u64),
 }
 
-impl Subject {
+impl BucketKey {
     pub(crate) fn joins_from(ip: IpAddr) -> Self {
         Self::JoinsFrom(AddressKey::of(ip))
     }
@@ -108,7 +108,7 @@ pub(crate) struct Rates {
 
 #[derive(Debug, Default)]
 struct Buckets {
-    by_subject: HashMap<Subject, Arc<TokenBucket>>,
+    by_key: HashMap<BucketKey, Arc<TokenBucket>>,
     /// Number of buckets at which those that are full are looked for.
     prune_at: usize,
 }
@@ -116,7 +116,7 @@ struct Buckets {
 impl Rates {
     pub(crate) fn new(now: Instant) -> Self {
         let buckets = Buckets {
-            by_subject: HashMap::new(),
+            by_key: HashMap::new(),
             prune_at: PART,
         };
         Self {
@@ -125,15 +125,15 @@ impl Rates {
         }
     }
 
-    /// Returns the meter of `subject` at `rate`.
+    /// Returns the meter of `key` at `rate`.
     pub(crate) fn meter(
         &self,
-        subject: Subject,
+        key: BucketKey,
         rate: Rate,
         reached: RateReached,
         now: Instant,
     ) -> Meter {
-        let bucket = unpoisoned(&self.buckets).get(subject, self.clock.time(now));
+        let bucket = unpoisoned(&self.buckets).get(key, self.clock.time(now));
         Meter {
             bucket,
             rate,
@@ -182,21 +182,21 @@ impl Rates {
 }
 
 impl Buckets {
-    fn get(&mut self, subject: Subject, now: BucketTime) -> Arc<TokenBucket> {
-        if let Some(bucket) = self.by_subject.get(&subject) {
+    fn get(&mut self, key: BucketKey, now: BucketTime) -> Arc<TokenBucket> {
+        if let Some(bucket) = self.by_key.get(&key) {
             return bucket.clone();
         }
-        if self.by_subject.len() >= self.prune_at {
+        if self.by_key.len() >= self.prune_at {
             self.make_room(now);
         }
-        self.by_subject.entry(subject).or_default().clone()
+        self.by_key.entry(key).or_default().clone()
     }
 
     /// Forgets the buckets that are as good as new, and if there are too many others that no session keeps, a part of
     /// those.
     fn make_room(&mut self, now: BucketTime) {
         let mut idle = 0;
-        self.by_subject.retain(|_, bucket| {
+        self.by_key.retain(|_, bucket| {
             let is_kept = Arc::strong_count(bucket) > 1;
             let stays = is_kept || !bucket.is_full(now);
             idle += usize::from(stays && !is_kept);
@@ -204,13 +204,13 @@ impl Buckets {
         });
         let mut too_many = if idle >= MOST { PART } else { 0 };
         if too_many > 0 {
-            self.by_subject.retain(|_, bucket| {
+            self.by_key.retain(|_, bucket| {
                 let goes = too_many > 0 && Arc::strong_count(bucket) == 1;
                 too_many -= usize::from(goes);
                 !goes
             });
         }
-        self.prune_at = self.by_subject.len() + PART;
+        self.prune_at = self.by_key.len() + PART;
     }
 }
 
@@ -224,8 +224,8 @@ mod tests {
     }
 
     fn joins(rates: &Rates, from: &str, rate: Rate, now: Instant) -> Meter {
-        let subject = Subject::joins_from(ip(from));
-        rates.meter(subject, rate, RateReached::JoinsOfAddress, now)
+        let key = BucketKey::joins_from(ip(from));
+        rates.meter(key, rate, RateReached::JoinsOfAddress, now)
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         let rates = Rates::new(now);
         let (few, many) = (Rate::per_second(1), Rate::per_second(10));
         let of_key = rates.meter(
-            Subject::PublishesWith("web".into()),
+            BucketKey::PublishesWith("web".into()),
             many,
             RateReached::PublishesOfKey,
             now,
@@ -275,14 +275,14 @@ mod tests {
         for address in 0..200_000_u32 {
             let from = IpAddr::V4((0x0a00_0000 + address).into());
             let meter = rates.meter(
-                Subject::joins_from(from),
+                BucketKey::joins_from(from),
                 rate,
                 RateReached::JoinsOfAddress,
                 now,
             );
             rates.take(&[meter], 1, now);
         }
-        let len = |rates: &Rates| rates.buckets.lock().unwrap().by_subject.len();
+        let len = |rates: &Rates| rates.buckets.lock().unwrap().by_key.len();
         assert!(len(&rates) <= MOST + 2 * PART, "{}", len(&rates));
         // That of somebody who is still there is not forgotten.
         let again = joins(&rates, "192.0.2.1", rate, now);
@@ -292,7 +292,7 @@ mod tests {
         for address in 0..=u32::try_from(PART).unwrap() {
             let from = IpAddr::V4((0x0b00_0000 + address).into());
             rates.meter(
-                Subject::joins_from(from),
+                BucketKey::joins_from(from),
                 rate,
                 RateReached::JoinsOfAddress,
                 later,

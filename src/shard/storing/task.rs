@@ -46,7 +46,7 @@ struct HandedOver {
 
 /// Contents of a batch, until the store has answered.
 #[derive(Debug, Default)]
-struct Outgoing {
+struct BatchInFlight {
     channels: Vec<HandedOver>,
     forgotten: Vec<ChannelKey>,
 }
@@ -180,14 +180,18 @@ impl Shard {
     }
 
     /// Tells publishers who wait for runs in a batch that is on its way, or in the next, when they have waited for too long.
-    async fn refuse_overdue_forever(&self, store: &ShardStore, outgoing: &Outgoing) -> Infallible {
+    async fn refuse_overdue_forever(
+        &self,
+        store: &ShardStore,
+        outgoing: &BatchInFlight,
+    ) -> Infallible {
         loop {
             sleep(OVERDUE).await;
             self.refuse_overdue(store, outgoing);
         }
     }
 
-    fn refuse_overdue(&self, store: &ShardStore, outgoing: &Outgoing) {
+    fn refuse_overdue(&self, store: &ShardStore, outgoing: &BatchInFlight) {
         if !store.unsaved.holds_runs {
             return;
         }
@@ -211,12 +215,12 @@ impl Shard {
     }
 
     /// Takes what is new of marked channels, as far as it fits into a batch.
-    async fn collect(&self, store: &ShardStore) -> (Vec<Change>, Outgoing) {
+    async fn collect(&self, store: &ShardStore) -> (Vec<Change>, BatchInFlight) {
         let unsaved = &store.unsaved;
         unsaved.on_its_way.set(unsaved.since.take());
         unsaved.note_lag();
         let mut marked = unsaved.marked.take();
-        let mut outgoing = Outgoing {
+        let mut outgoing = BatchInFlight {
             forgotten: unsaved.take_forgotten(BATCH_CHANNELS),
             channels: Vec::new(),
         };
@@ -259,7 +263,7 @@ impl Shard {
     }
 
     /// Notes what the store has now, and commits what was held until it has.
-    async fn note_saved(self: &Rc<Self>, outgoing: Outgoing) {
+    async fn note_saved(self: &Rc<Self>, outgoing: BatchInFlight) {
         for (channel, saved) in self.note_in_rooms(outgoing) {
             self.commit_held(channel, saved).await;
         }
@@ -267,7 +271,7 @@ impl Shard {
 
     /// Notes what the store has now. Returns the channels in which something was held until it has, and up to which offset
     /// it has it.
-    fn note_in_rooms(&self, outgoing: Outgoing) -> Vec<(ChannelId, u64)> {
+    fn note_in_rooms(&self, outgoing: BatchInFlight) -> Vec<(ChannelId, u64)> {
         let mut registry = self.registry.borrow_mut();
         let mut holding = Vec::new();
         for handed_over in outgoing.channels {
@@ -290,7 +294,7 @@ impl Shard {
     }
 
     /// Has channels handed over as a whole: what the store has of them is not what it was thought to have.
-    fn begin_anew(&self, outgoing: &Outgoing) {
+    fn begin_anew(&self, outgoing: &BatchInFlight) {
         let mut registry = self.registry.borrow_mut();
         for handed_over in &outgoing.channels {
             let room = registry.room_of(handed_over.channel);
@@ -302,7 +306,7 @@ impl Shard {
     }
 
     /// Marks again what the store has not written.
-    fn take_back(&self, store: &ShardStore, outgoing: Outgoing) {
+    fn take_back(&self, store: &ShardStore, outgoing: BatchInFlight) {
         outgoing
             .forgotten
             .into_iter()
