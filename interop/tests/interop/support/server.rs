@@ -265,6 +265,14 @@ impl Server {
             .wait_for(told, |line| line.contains(told).then_some(()));
     }
 
+    /// Waits until one of our servers has told that its link is part of a ring.
+    pub(crate) fn wait_for_ring(&self) {
+        assert_eq!(self.spec.kind, ServerKind::Ours);
+        let told = "form a ring";
+        self.process
+            .wait_for(told, |line| line.contains(told).then_some(()));
+    }
+
     /// Waits until a reference server has let the first session in since it started.
     pub(crate) fn wait_for_first_join(&self) {
         assert_eq!(self.spec.kind, ServerKind::Reference, "ours does not tell");

@@ -106,38 +106,52 @@ impl Shard {
             tokio::io::copy(&mut reader, &mut sink).await?;
             Err(io::ErrorKind::UnexpectedEof.into())
         };
-        let outcome: Result<io::Result<()>, _> = timeout(SETTLE, async {
-            tokio::select! {
-                ended = closed => ended,
-                proven = self.prove(id, &writer, join) => proven,
-            }
-        })
-        .await;
-        match outcome {
-            Ok(result) => result.map(|()| Some(LinkFailure::Loop)),
-            Err(_elapsed) => {
-                // The probes have stayed away: the next link is opened as any other.
-                self.with_uplink(id, |_, uplink| uplink.is_wary = false);
-                Ok(None)
-            }
+        let is_ring = tokio::select! {
+            ended = closed => ended,
+            is_ring = self.prove(id, &writer, join) => is_ring,
+        };
+        if is_ring? {
+            return Ok(Some(LinkFailure::Loop));
         }
+        // The next link is opened as any other.
+        self.with_uplink(id, |_, uplink| uplink.is_wary = false);
+        Ok(None)
     }
 
-    /// Joins and sends probes, each when the one before has come back, until the ring is proven.
-    async fn prove(&self, id: ChannelId, writer: &StreamWriter, join: Bytes) -> io::Result<()> {
-        writer.write_all(join).await?;
-        let mut proofs = 0;
-        while proofs < PROOFS {
-            let probe = self.with_uplink(id, |channel, uplink| {
-                let cid = self.scout_cid(uplink);
-                uplink.probe_as(cid, channel, Instant::now())
-            });
-            if let Some(probe) = probe.flatten() {
-                writer.write_all(probe).await?;
+    /// Joins and sends probes, each when the one before has come back. Returns `false` if one stays away, however many have
+    /// come back before, and `true` once the ring is proven.
+    async fn prove(&self, id: ChannelId, writer: &StreamWriter, join: Bytes) -> io::Result<bool> {
+        let Ok(joined) = timeout(SETTLE, writer.write_all(join)).await else {
+            return Ok(false);
+        };
+        joined?;
+        for proofs in 0..PROOFS {
+            // Each has its time: a busy server may be slow, and still be part of a ring.
+            match timeout(SETTLE, self.probe_once(id, writer, proofs)).await {
+                Ok(returned) => returned?,
+                Err(_elapsed) => return Ok(false),
             }
+        }
+        Ok(true)
+    }
+
+    /// Sends a probe, and waits until it has come back, after `proofs` others in a row.
+    async fn probe_once(
+        &self,
+        id: ChannelId,
+        writer: &StreamWriter,
+        proofs: u32,
+    ) -> io::Result<()> {
+        let probe = self.with_uplink(id, |channel, uplink| {
+            let cid = self.scout_cid(uplink);
+            uplink.probe_as(cid, channel, Instant::now())
+        });
+        if let Some(probe) = probe.flatten() {
+            writer.write_all(probe).await?;
+        }
+        let came = || self.with_uplink(id, |_, uplink| uplink.prober.proofs());
+        while came().unwrap_or_default() <= proofs {
             sleep(TICK).await;
-            let came = self.with_uplink(id, |_, uplink| uplink.prober.proofs());
-            proofs = came.unwrap_or_default();
         }
         Ok(())
     }
