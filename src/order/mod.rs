@@ -24,8 +24,8 @@ use bytes::Bytes;
 
 use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::Epoch;
-pub(crate) use applied::{Applied, NotApplied};
-pub(crate) use packer::{Packer, TooLong};
+pub(crate) use applied::{Applied, Continuity, NotApplied};
+pub(crate) use packer::{InFlight, Packer, TooLong};
 
 /// Bits of an offset that count the messages of one record. See [`Sequence::offset`].
 const INDEX_BITS: u32 = 16;
