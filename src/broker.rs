@@ -1,6 +1,7 @@
 //! The broker: builds shards and listeners, and owns the order in which they start and stop.
 
 mod error;
+mod fleet;
 mod listening;
 mod preflight;
 mod reload;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::admin::{AdminServer, AdminState};
+use crate::fleet::OpenFleet;
 use crate::peer::LinkStatus;
 use crate::reload::{ReloadHook, ReloadReport};
 use crate::settings::{ListenerKind, Settings};
@@ -29,6 +31,7 @@ use crate::shard::{BrokerPhase, Common, Shard};
 use crate::store::StoreHandle;
 use crate::tls::{CertificateWatch, TlsError};
 pub use error::{BrokerError, StartError};
+use fleet::{fit_frames, open_fleet};
 use listening::{BoundListeners, ShardListeners, bind_admin};
 #[cfg(feature = "cli")]
 pub(crate) use preflight::preflight;
@@ -58,6 +61,8 @@ pub struct Broker {
     admin: Option<AdminServer>,
     /// The store of histories, which ends after the shards.
     store: Option<Arc<StoreHandle>>,
+    /// The thread of a node of a fleet, which ends after the shards.
+    fleet: Option<JoinHandle<()>>,
 }
 
 impl Broker {
@@ -89,16 +94,35 @@ impl Broker {
         Self::launch(settings, listening, shards)
     }
 
+    /// Starts a broker as a node of a fleet whose log was found.
+    #[cfg(all(test, feature = "fleet"))]
+    pub(crate) fn start_in(settings: Settings, fleet: OpenFleet) -> Result<Self, StartError> {
+        let shards = shard_count(&settings)?;
+        let mut listening = BoundListeners::default();
+        listening.bind(&settings, &[ListenerKind::Mles], None, shards)?;
+        Self::launch_in(settings, listening, shards, Some(fleet))
+    }
+
     fn launch(
         settings: Settings,
-        mut listening: BoundListeners,
+        listening: BoundListeners,
         shards: u16,
     ) -> Result<Self, StartError> {
+        let fleet = open_fleet(&settings)?;
+        Self::launch_in(settings, listening, shards, fleet)
+    }
+
+    fn launch_in(
+        mut settings: Settings,
+        mut listening: BoundListeners,
+        shards: u16,
+        fleet: Option<OpenFleet>,
+    ) -> Result<Self, StartError> {
+        if let Some(fleet) = &fleet {
+            fit_frames(&mut settings, &fleet.handle)?;
+        }
         check_frame(&settings)?;
         check_congestion(&settings)?;
-        if settings.fleet.is_on() && !cfg!(feature = "fleet") {
-            return Err(StartError::NoFleet);
-        }
         let tls = server_tls(&settings)?;
         let peer_tls = settings.peer.client_tls()?;
         let kinds = [
@@ -118,7 +142,9 @@ impl Broker {
         let listeners: Vec<_> = open.iter().map(|open| (open.kind, open.address)).collect();
         let store = open_store(&settings)?;
         let handle = store.as_ref().map(|store| store.handle.clone());
-        let (common, seeds) = seeds(settings, peer_tls, shards, store);
+        let (routes, events) = OpenFleet::routes(shards.into());
+        let in_fleet = fleet.as_ref().map(|fleet| (fleet, events));
+        let (common, seeds) = seeds(settings, peer_tls, shards, store, in_fleet);
         let watchdog = Watchdog::start(common.clone()).map_err(StartError::Thread)?;
         let mut broker = Self {
             common,
@@ -130,7 +156,9 @@ impl Broker {
             _watchdog: watchdog,
             admin: None,
             store: handle,
+            fleet: None,
         };
+        broker.fleet = fleet.map(|fleet| fleet.begin(broker.common.clone(), routes));
         broker.admin = broker.start_admin(admin)?;
         for (seed, sockets) in seeds.into_iter().zip(listening.by_shard(shards)) {
             let (change, changes) = tokio::sync::mpsc::unbounded_channel();
@@ -267,6 +295,11 @@ impl Broker {
                 Err(_) => failed = Err(BrokerError::Panicked),
             }
         }
+        if let Some(fleet) = self.fleet.take()
+            && fleet.join().is_err()
+        {
+            failed = Err(BrokerError::Panicked);
+        }
         if self.common.has_failed() && failed.is_ok() {
             failed = Err(BrokerError::Panicked);
         }
@@ -290,6 +323,9 @@ impl Drop for Broker {
         for thread in self.threads.drain(..) {
             // Only `wait` tells how it ended.
             let _ = thread.join();
+        }
+        if let Some(fleet) = self.fleet.take() {
+            let _ = fleet.join();
         }
         self.common.close_mailboxes();
     }

@@ -36,18 +36,31 @@ mod config;
 #[cfg(feature = "server")]
 mod escape;
 #[cfg(feature = "server")]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without the feature there are handles and no node; the log on NATS lands next"
+    )
+)]
+mod fleet;
+#[cfg(feature = "server")]
 mod gateway;
 #[cfg(feature = "server")]
 mod hyper_io;
 #[cfg(feature = "fleet")]
-#[expect(dead_code, reason = "nodes are being built on it")]
+#[allow(dead_code, reason = "the log on NATS lands next")]
 mod log;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
 mod network;
-#[cfg(feature = "fleet")]
-#[expect(dead_code, reason = "nodes are being built on it")]
+#[cfg(feature = "server")]
+#[cfg_attr(
+    not(feature = "fleet"),
+    allow(dead_code, reason = "without the feature there is no node")
+)]
 mod order;
 #[cfg(feature = "server")]
 mod peer;

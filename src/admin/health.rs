@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
+use crate::fleet::FleetPhase;
 use crate::peer::LinkState;
 use crate::response::text;
 use crate::settings::StoreSync;
@@ -23,6 +24,7 @@ pub(super) fn ready(common: &Common) -> Response<Bytes> {
     if is_cut_off(common) {
         reasons.push("no upstream".to_owned());
     }
+    reasons.extend(fleet_trouble(common));
     let (blocking, notes) = store_troubles(common);
     reasons.extend(blocking);
     if reasons.is_empty() && !notes.is_empty() {
@@ -30,6 +32,21 @@ pub(super) fn ready(common: &Common) -> Response<Bytes> {
     }
     reasons.extend(notes);
     answer(&reasons)
+}
+
+/// Returns why a node of a fleet should get no new clients, if it should not: it does not hear of its own records.
+fn fleet_trouble(common: &Common) -> Option<String> {
+    let status = common.fleet.as_ref()?.status();
+    let phase = match status.phase() {
+        FleetPhase::Serving => return None,
+        FleetPhase::Starting => "catching up with the fleet's log",
+        FleetPhase::Stalled => "own records do not come back from the fleet's log",
+        FleetPhase::CutOff => "cut off from the fleet's log",
+        FleetPhase::Unusable => "the fleet's log cannot be used",
+    };
+    let trouble = status.trouble();
+    let trouble = trouble.map(|trouble| format!(": {trouble}"));
+    Some(format!("{phase}{}", trouble.unwrap_or_default()))
 }
 
 /// Returns what is wrong with the store: first what keeps clients from publishing, then what does not.

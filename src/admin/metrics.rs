@@ -8,6 +8,7 @@
 
 mod channels;
 mod encoder;
+mod fleet;
 mod server;
 mod shards;
 mod store;
@@ -102,6 +103,7 @@ impl Collector for BrokerCollector {
         broker.encode_server(&mut encoder)?;
         broker.encode_shards(&mut encoder)?;
         broker.encode_store(&mut encoder)?;
+        broker.encode_fleet(&mut encoder)?;
         for metric in ShardStats::counters(&broker.common.stats) {
             encoder.stat(&metric, MetricType::Counter)?;
         }

@@ -67,6 +67,19 @@ pub enum StartError {
     /// The broker is to be a node of a fleet, and was built without the feature `fleet`.
     #[error("[fleet] has servers, and this program was built without the fleet")]
     NoFleet,
+    /// The log of the fleet is out of reach, or cannot be used.
+    #[error("the fleet's log: {0}")]
+    Fleet(String),
+    /// A frame might be too long for the log of the fleet.
+    #[error(
+        "max_frame of {max_frame} bytes is too much for the fleet's log, which takes frames of {most} bytes (max_payload)"
+    )]
+    FleetFrame {
+        /// The limit that is set.
+        max_frame: usize,
+        /// The largest that is possible.
+        most: usize,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::StartError;
+use super::fleet::fit_frames;
 use super::listening::{
     BoundListeners, OpenListener, ShardChange, WantedListener, addresses_by_kind, check_listener,
     compare,
@@ -156,6 +157,9 @@ impl Changeable {
     ) -> Result<ReloadReport, ReloadError> {
         if *common.phase.borrow() != BrokerPhase::Running {
             return Err(ReloadError::Stopping);
+        }
+        if let Some(fleet) = &common.fleet {
+            fit_frames(&mut settings, fleet)?;
         }
         let before = common.live_arc();
         let differences = keep_until_restart(&before.settings, &mut settings);

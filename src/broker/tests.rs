@@ -7,7 +7,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         pin: false,
         ..Settings::default()
     };
-    let (common, seeds) = seeds(settings, None, 3, None);
+    let (common, seeds) = seeds(settings, None, 3, None, None);
     let threads = seeds
         .into_iter()
         .map(|seed| spawn(common.clone(), seed, setup).unwrap());
@@ -20,6 +20,7 @@ fn broker(setup: fn(&Rc<Shard>) -> io::Result<()>) -> Broker {
         changeable: Arc::new(Mutex::new(Changeable::new(Vec::new(), 0, None, None))),
         admin: None,
         store: None,
+        fleet: None,
         reload: Arc::default(),
     }
 }

@@ -195,6 +195,13 @@ impl<T> Channel<T> {
         }
     }
 
+    /// Returns the offset up to which messages are gone once the channel is, where its order [is decided by
+    /// others](Self::begin_order); 0 elsewhere.
+    #[cfg(feature = "server")]
+    pub(crate) fn gone_to(&self) -> u64 {
+        self.history.gone_to()
+    }
+
     /// Returns `true` if the offset of a message may be more than one above that of the message before.
     pub(super) fn jumps(&self) -> bool {
         self.history.jumps()

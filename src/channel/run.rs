@@ -86,6 +86,23 @@ impl FrameRun {
         (frames > 0).then(|| Self::slice_of(self.bytes.slice(range), frames, self.pinned()))
     }
 
+    /// Divides the run into parts of at most `most` bytes, unless one frame is longer.
+    #[cfg(feature = "server")]
+    pub(crate) fn divide(&self, most: usize) -> Vec<Self> {
+        let mut parts = Vec::new();
+        let (mut start, mut end, mut count) = (0, 0, 0);
+        for frame in frames(&self.bytes) {
+            if count > 0 && end - start + frame.len() > most {
+                parts.extend(self.part(start..end, count));
+                (start, count) = (end, 0);
+            }
+            end += frame.len();
+            count += 1;
+        }
+        parts.extend(self.part(start..end, count));
+        parts
+    }
+
     /// Returns the run without hints of presence, as a history keeps what another server has passed on.
     /// `None` if nothing is left.
     #[cfg(feature = "server")]

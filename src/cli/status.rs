@@ -175,6 +175,9 @@ fn summary(server: &Server, now: u64) -> String {
     if let Some(store) = &server.store {
         fact(&mut out, "Store", &store.condition());
     }
+    if let Some(fleet) = &server.fleet {
+        fact(&mut out, "Fleet", &fleet.condition());
+    }
     let lost: Vec<_> = LOSSES
         .iter()
         .filter(|name| total(name) > 0)

@@ -8,7 +8,7 @@ use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Key, Message, ResumeRequest}
 use crate::shard::Shard;
 use crate::shard::layered::Layered;
 use crate::shard::limits::Permit;
-use crate::shard::message::{Arrival, Early, Gateway, Identity};
+use crate::shard::message::{Arrival, Early, Gateway, Identity, Introduced};
 
 /// A session that wants to join, and may.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl NewSession {
             shard.common.own_publisher(&self.rights, request);
         }
         let arrival = Arrival {
-            is_introduced: false,
+            introduced: Introduced::No,
             socket: layered.clone(),
             origin: shard.id,
             identity: Identity {

@@ -112,9 +112,10 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             "the members of the channel are behind",
         ),
         Refusal::Stopping => (StatusCode::SERVICE_UNAVAILABLE, STOPPING),
-        Refusal::Unwritten(_) | Refusal::Undecided(_) => {
+        Refusal::Unwritten(_) | Refusal::Undecided(_) | Refusal::CutOff | Refusal::Unordered => {
             return (StatusCode::SERVICE_UNAVAILABLE, refusal.to_string().into());
         }
+        Refusal::PlaceUnknown => return (StatusCode::CONFLICT, refusal.to_string().into()),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the request failed"),
     };
     (status, reason.into())

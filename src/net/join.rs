@@ -21,7 +21,7 @@ use crate::shard::input::{Input, Next, Scanner};
 use crate::shard::labels::Transport;
 use crate::shard::layered::Layered;
 use crate::shard::links::received_resync::ReceivedResync;
-use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::message::{Arrival, Early, Identity, Introduced, Socket};
 use crate::shard::pending_join::PendingJoin;
 use crate::shard::refusal::{Attempt, Refusal};
 use crate::shard::stream::{StreamReader, is_end};
@@ -158,7 +158,7 @@ fn arrival<S>(
             .clone();
     }
     Arrival {
-        is_introduced: false,
+        introduced: Introduced::No,
         socket,
         origin: shard.id,
         identity: Identity {

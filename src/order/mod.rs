@@ -11,21 +11,28 @@
 //!
 //! It must not know shards, sessions or any engine.
 
+#[cfg(feature = "fleet")]
 mod applied;
+#[cfg(feature = "fleet")]
 mod packer;
+#[cfg(feature = "fleet")]
 mod recent;
+#[cfg(feature = "fleet")]
 mod record;
+#[cfg(feature = "fleet")]
 mod segment;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "fleet"))]
 mod tests;
 
 use bytes::Bytes;
 
 use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::Epoch;
-pub(crate) use applied::{Applied, Continuity, NotApplied};
-pub(crate) use packer::{InFlight, Packer, TooLong};
+#[cfg(feature = "fleet")]
+pub(crate) use applied::{Applied, NotApplied};
+#[cfg(feature = "fleet")]
+pub(crate) use packer::{InFlight, Packer};
 
 /// Bits of an offset that count the messages of one record. See [`Sequence::offset`].
 const INDEX_BITS: u32 = 16;

@@ -128,6 +128,7 @@ impl Shard {
         self: &Rc<Self>,
         reading: Reading,
     ) -> Result<MessagePage, Refusal> {
+        self.reach_position(reading.since).await;
         let owner = self.common.owner(&reading.channel);
         self.ask_owner(owner, |reply| Question::Read(reading, reply))
             .await
@@ -242,7 +243,7 @@ impl Shard {
         let at = registry.find(channel);
         let room = at.and_then(|at| registry.room(at));
         if room.is_some_and(|room| self.awaits_commit(room)) {
-            Refusal::Unwritten(self.store_trouble())
+            self.why_held()
         } else {
             Refusal::Busy
         }
@@ -276,10 +277,14 @@ impl Shard {
         if !self.is_running() {
             return Err(Refusal::Stopping);
         }
+        if !self.is_served() {
+            return Err(Refusal::CutOff);
+        }
         let at = self.find_or_open(name, peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
         room.number();
+        self.catch_up_with_fleet(room);
         let was_idle = room.used(now);
         drop(registry);
         if was_idle {
@@ -323,7 +328,7 @@ fn sender(run: &FrameRun) -> Option<(&str, Cid)> {
 impl Room {
     /// Records that somebody without a seat uses the channel, so that others that may be freed go before it. Returns
     /// `true` if it had been idle for a while.
-    fn used(&mut self, now: Instant) -> bool {
+    pub(super) fn used(&mut self, now: Instant) -> bool {
         let was_idle = self.channel.touch(now);
         if was_idle {
             self.list_anew();

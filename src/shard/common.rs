@@ -22,11 +22,21 @@ use super::storing::{OpenStore, StoreInfo};
 use super::wake::Wake;
 use crate::access::{Access, Subject};
 use crate::channel::ChannelSettings;
+use crate::fleet::{FleetHandle, OpenFleet};
 use crate::peer::known::Digester;
 use crate::peer::status::LinkEntry;
+use crate::protocol::Epoch;
 use crate::settings::Settings;
 use crate::store::PublisherSecret;
 use crate::tls::ClientTls;
+
+/// Returns the secret that the nodes of a fleet share whose log was made with `epoch`.
+fn shared_secret(epoch: Epoch) -> PublisherSecret {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&epoch.0.to_le_bytes());
+    bytes[8..].copy_from_slice(&(!epoch.0).to_le_bytes());
+    PublisherSecret::from_bytes(bytes)
+}
 
 /// State that all shards of a broker share. The message path never touches it, counters aside.
 #[derive(Debug)]
@@ -73,8 +83,10 @@ pub(crate) struct Common {
     pub(super) lost: AtomicUsize,
     /// The store, if there is one.
     pub(crate) store: Option<StoreInfo>,
+    /// The fleet that this broker is a node of, if it is.
+    pub(crate) fleet: Option<Arc<FleetHandle>>,
     /// The secret that names of publishers are made with.
-    pub(super) publisher_secret: PublisherSecret,
+    publisher_secret: ArcSwap<PublisherSecret>,
     /// Set when a thread or task of the broker has panicked.
     pub(super) panicked: AtomicBool,
 }
@@ -87,8 +99,12 @@ impl Common {
         meters: MailboxMeters,
         inspectors: Vec<mpsc::Sender<Inspection>>,
         store: Option<&OpenStore>,
+        fleet: Option<&OpenFleet>,
     ) -> Self {
         let shards = wakes.len();
+        let stored = store.map(|store| store.loaded.secret);
+        let shared = fleet.map(|fleet| shared_secret(fleet.handle.made_with().id));
+        let secret = stored.or(shared).unwrap_or_else(PublisherSecret::random);
         Self {
             limiter: Limiter::new(settings.limits.clone()),
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
@@ -110,8 +126,8 @@ impl Common {
             unsaved: AtomicUsize::new(shards),
             lost: AtomicUsize::new(0),
             store: store.map(|store| StoreInfo::new(store, settings.limits.max_channels)),
-            publisher_secret: store
-                .map_or_else(PublisherSecret::random, |store| store.loaded.secret),
+            fleet: fleet.map(|fleet| fleet.handle.clone()),
+            publisher_secret: ArcSwap::from_pointee(secret),
             panicked: AtomicBool::new(false),
             live: ArcSwap::from_pointee(Live::new(settings, 0)),
         }
@@ -182,16 +198,35 @@ impl Common {
         self.wakes.len()
     }
 
-    /// Returns a hash of what somebody publishes, by a key that nobody knows.
+    /// Has names of publishers made with a secret that all nodes of the fleet have whose log was made with `epoch`.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn share_secret(&self, epoch: Epoch) {
+        self.publisher_secret.store(Arc::new(shared_secret(epoch)));
+    }
+
+    /// Returns a hasher that is keyed by the secret of this broker, of its store, or of its fleet.
+    fn secret_hasher(&self) -> SipHasher24 {
+        SipHasher24::new_with_key(&self.publisher_secret.load().to_bytes())
+    }
+
+    /// Returns a hash of what somebody publishes, by a key that is secret.
     pub(crate) fn content_hash(&self, content: &impl Hash) -> u64 {
-        self.hasher.hash_one(content)
+        let mut hasher = self.secret_hasher();
+        content.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Returns what a publisher is called that `subject` names so: the same number from another subject is another
+    /// publisher.
+    pub(super) fn own_number(&self, subject: Subject<'_>, publisher: u64) -> u64 {
+        self.content_hash(&(subject, publisher))
     }
 
     /// Returns the number by which a channel knows a publisher again that names itself with an idempotency key. It is
     /// keyed by a secret, so that nobody can choose keys that meet those of others; and the same key of another subject is
-    /// another publisher. A store has the secret, so that a key is known after a restart.
+    /// another publisher. A store has the secret, so that a key is known after a restart, and so do all nodes of a fleet.
     pub(crate) fn publisher_id(&self, subject: Option<Subject<'_>>, uid: &str, key: &str) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.publisher_secret.to_bytes());
+        let mut hasher = self.secret_hasher();
         let (kind, subject) = match subject {
             None => (0, ""),
             Some(Subject::Key(name)) => (1, name),

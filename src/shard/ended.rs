@@ -30,6 +30,8 @@ pub(crate) enum Ended {
     ByOperator,
     /// The settings have changed, and it may not be in its channel any more.
     RightsLost(Box<Denied>),
+    /// This node of a fleet has to begin anew, or is cut off.
+    CutOff,
     /// The broker is stopping.
     Stopping,
 }

@@ -56,6 +56,7 @@ pub(crate) fn for_refusal(refusal: &Refusal) -> (CloseCode, Cow<'static, str>) {
         ),
         Refusal::TooManyChannels => (CloseCode::TRY_LATER, "the server has too many channels"),
         Refusal::Stopping => return (CloseCode::GOING_AWAY, stopping().into()),
+        Refusal::CutOff => return (CloseCode::TRY_LATER, cut_off().into()),
         Refusal::Unwritten(_) => (CloseCode::TRY_LATER, "the server cannot write to its disk"),
         _ => (CloseCode::INTERNAL, "the join failed"),
     };
@@ -76,6 +77,7 @@ fn for_denied(denied: &Denied) -> (CloseCode, Cow<'static, str>) {
 pub(crate) fn for_end(ended: &Ended) -> Option<(CloseCode, Cow<'static, str>)> {
     match ended {
         Ended::Stopping => Some((CloseCode::GOING_AWAY, STOPPING.into())),
+        Ended::CutOff => Some((CloseCode::TRY_LATER, cut_off().into())),
         Ended::Slow(reason) => Some((CloseCode::SLOW, slow_text(*reason).into())),
         Ended::ByOperator => Some((CloseCode::POLICY, "ended by an operator".into())),
         Ended::Replaced => Some((CloseCode::DUPLICATE, "a new session took its place".into())),
@@ -89,6 +91,12 @@ pub(crate) fn for_end(ended: &Ended) -> Option<(CloseCode, Cow<'static, str>)> {
 /// Returns the reason in the close of a server that stops, which says when to come back.
 pub(crate) fn stopping() -> String {
     format!("{STOPPING}; retry after {} ms", retry_after())
+}
+
+/// Returns the reason in the close of a node that is cut off from its fleet, which says when to come back.
+fn cut_off() -> String {
+    let refusal = Refusal::CutOff;
+    format!("{refusal}; retry after {} ms", retry_after())
 }
 
 /// Returns the words for a client that has to wait, in the form of [`stopping`].

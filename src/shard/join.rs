@@ -11,7 +11,7 @@ use super::farewell::refusal_notice;
 use super::labels::Transport;
 use super::limits::LimitReached;
 use super::links::SeatedServer;
-use super::message::{Arrival, Delivery, Identity, Request, Socket};
+use super::message::{Arrival, Delivery, Identity, Introduced, Request, Socket};
 use super::refusal::{Attempt, Refusal};
 use super::rights::Purpose;
 use super::room::Room;
@@ -62,6 +62,9 @@ impl Shard {
             return self.seat_server(arrival, false);
         }
         let now = Instant::now();
+        let Some(arrival) = self.wait_for_fleet(arrival, now) else {
+            return;
+        };
         let Some(mut arrival) = self.wait_for_turn(arrival, now) else {
             return;
         };
@@ -107,7 +110,7 @@ impl Shard {
             let room = at.and_then(|at| registry.room(at));
             room.is_some_and(|room| room.holds_runs)
         };
-        if !holds_runs || self.end_ghost(arrival, now).is_err() {
+        if !holds_runs || self.fleet.is_some() || self.end_ghost(arrival, now).is_err() {
             return Ok(None);
         }
         let mut registry = self.registry.borrow_mut();
@@ -116,9 +119,13 @@ impl Shard {
             return Ok(None);
         };
         // One that was forgotten again meanwhile is counted anew on disk as well.
-        if !arrival.is_introduced || room.channel.first_receipt(publisher, now).is_some() {
+        if arrival.introduced == Introduced::No
+            || room.channel.first_receipt(publisher, now).is_some()
+        {
             let since = arrival.resume.as_ref().and_then(|resume| resume.since);
-            arrival.is_introduced |= self.introduce(room, publisher, since, now)?;
+            if self.introduce(room, publisher, since, now)? {
+                arrival.introduced = Introduced::Anew;
+            }
         }
         let turn = room.introduction(publisher);
         let limit = room.channel.settings().write_deadline;
@@ -158,8 +165,8 @@ impl Shard {
             _ = turn => self.seat(arrival),
             () = self.reached(BrokerPhase::Draining) => self.refuse(arrival, Refusal::Stopping),
             () = sleep(limit) => {
-                let trouble = self.store_trouble();
-                self.refuse(arrival, Refusal::Unwritten(trouble));
+                let why = self.why_held();
+                self.refuse(arrival, why);
             }
         }
     }
@@ -280,6 +287,7 @@ impl Shard {
         let at = self.find_or_open(&arrival.channel, arrival.identity.peer.ip(), now)?;
         let mut registry = self.registry.borrow_mut();
         let room = registry.room(at).ok_or(Refusal::TooManyChannels)?;
+        self.catch_up_with_fleet(room);
         let hello = arrival.hello();
         let link = hello.map_or(Ok(()), |hello| self.admit_link(room, &hello));
         if arrival.gateway.is_some() {
@@ -294,7 +302,7 @@ impl Shard {
             Refusal::CidInUse
         } else if brings_message(arrival) && self.awaits_commit(room) {
             // It would be held, and there is no end to who may come; members pause meanwhile.
-            Refusal::Unwritten(self.store_trouble())
+            self.why_held()
         } else if is_sole && !reserve_uid(room, &arrival.identity) {
             Refusal::Duplicate
         } else {
@@ -327,8 +335,10 @@ impl Shard {
         let mut registry = self.registry.borrow_mut();
         let channel = Channel::new(settings, registry.new_history(), now);
         let at = registry.open(self.id, name, channel, permit);
+        let gone_to = registry.gone_to();
         if let Some(room) = registry.room(at) {
             self.apply_storage(room);
+            self.enter_fleet(room, gone_to);
         }
         Ok(at)
     }

@@ -204,6 +204,8 @@ pub(crate) enum RefusalReason {
     Busy,
     /// The store cannot write what has to be on disk first.
     Store,
+    /// The node is cut off from its fleet, or does not know what the fleet makes of it.
+    Fleet,
     /// The broker is stopping.
     Stopping,
     /// A limit of connections, a rate, or a ban. Such refusals have counters of their own.
@@ -233,6 +235,7 @@ label! {
         Memory => "memory",
         Busy => "busy",
         Store => "store",
+        Fleet => "fleet",
         Stopping => "stopping",
         Limit => "limit",
         Ring => "ring",
@@ -323,13 +326,15 @@ impl From<&Refusal> for RefusalReason {
             | Refusal::Body(_)
             | Refusal::Resync(_)
             | Refusal::Fault(_)
-            | Refusal::OtherContent => Self::Malformed,
+            | Refusal::OtherContent
+            | Refusal::PlaceUnknown => Self::Malformed,
             Refusal::Denied(denied) => denied.into(),
             Refusal::CidInUse | Refusal::Duplicate => Self::InUse,
             Refusal::Superseded | Refusal::Overtaken => Self::Superseded,
             Refusal::TooManyChannels => Self::Channels,
             Refusal::Busy => Self::Busy,
             Refusal::Unwritten(_) | Refusal::Undecided(_) => Self::Store,
+            Refusal::CutOff | Refusal::Unordered | Refusal::NoLinks => Self::Fleet,
             Refusal::Stopping => Self::Stopping,
             Refusal::Ring => Self::Ring,
             Refusal::Io(_) => Self::Connection,

@@ -250,6 +250,7 @@ impl Shard {
             Ended::LetGo(_) => &stats.half_closed_evicted,
             Ended::ByOperator => &stats.ended_by_operator,
             Ended::RightsLost(_) => &stats.rights_lost,
+            Ended::CutOff => &stats.fleet_disconnects,
         };
         counter.add(1);
         let (peer, frames) = (session.peer, unsent);
@@ -259,7 +260,7 @@ impl Shard {
             Ended::ByPeer(error) if !has_not_read(error, frames) => {
                 tracing::debug!(%peer, %uid, %channel, unsent, %error, "session ended");
             }
-            Ended::Stopping | Ended::Replaced => {
+            Ended::Stopping | Ended::Replaced | Ended::CutOff => {
                 tracing::debug!(%peer, %uid, %channel, unsent, "session ended: {ended:?}");
             }
             _ if !self.log.admit() => {}

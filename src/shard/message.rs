@@ -216,11 +216,22 @@ pub(crate) struct Arrival<S> {
     pub(crate) resync: Option<Box<ReceivedResync>>,
     /// Set for a client that asks for positions. The join frame does not say so.
     pub(crate) resume: Option<Box<ResumeRequest>>,
-    /// `true` once its publisher was made known where that has to be on disk first.
-    pub(crate) is_introduced: bool,
+    /// Whether its publisher was made known where others have to know it first: a disk, or a fleet.
+    pub(crate) introduced: Introduced,
     /// Set for a session that a gateway opens for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
+}
+
+/// Whether a publisher was made known, before its session has a seat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Introduced {
+    #[default]
+    No,
+    /// As one whose messages were counted before.
+    Known,
+    /// As one whose messages are counted anew.
+    Anew,
 }
 
 /// A session that a gateway has opened for a client that knows no connection ids: the owner chooses
@@ -244,7 +255,7 @@ impl<S> Arrival<S> {
             channel: self.channel,
             join: self.join,
             is_silent: self.is_silent,
-            is_introduced: self.is_introduced,
+            introduced: self.introduced,
             resync: self.resync,
             resume: self.resume,
             gateway: self.gateway,

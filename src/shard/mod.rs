@@ -28,6 +28,7 @@ pub(crate) mod drain;
 pub(crate) mod ended;
 mod expiry;
 pub(crate) mod farewell;
+mod fleet;
 mod flush;
 pub(crate) mod frame_deadline;
 pub(crate) mod framing;
@@ -95,6 +96,7 @@ use std::task::Waker;
 use crate::channel::SessionId;
 use crate::tcp_info::TcpInspector;
 pub(crate) use common::Common;
+use fleet::ShardFleet;
 use held::HeldTotal;
 pub(crate) use ids::{ChannelId, ShardId};
 use input::Scratch;
@@ -167,6 +169,8 @@ pub(crate) struct Shard {
     held: HeldTotal,
     /// The store of the channels that keep their history on disk, if there is one.
     store: Option<ShardStore>,
+    /// The fleet that this broker is a node of, if it is.
+    fleet: Option<ShardFleet>,
 }
 
 impl Shard {

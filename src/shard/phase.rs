@@ -88,6 +88,13 @@ impl Common {
         self.panicked.load(Ordering::Acquire)
     }
 
+    /// Waits until the broker has come to `phase` or beyond. Cancel safe.
+    pub(crate) async fn reached(&self, phase: BrokerPhase) {
+        let mut phases = self.phase.subscribe();
+        // It could only fail if the sender were gone, which is here.
+        let _ = phases.wait_for(|current| *current >= phase).await;
+    }
+
     /// Moves on to `phase`. Does nothing if the broker is past it.
     pub(crate) fn advance(&self, phase: BrokerPhase) {
         self.phase.send_if_modified(|current| {

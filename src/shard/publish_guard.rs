@@ -20,9 +20,6 @@ use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::settings::DeniedPublish;
 
-/// Time after which a session that is held looks at its rates again, as a reload may have changed them.
-const RECONSIDER: Duration = Duration::from_secs(1);
-
 /// Limits of a session that publishes: a right that it lacks, or rates.
 #[derive(Debug)]
 pub(super) struct PublishGuard {
@@ -157,7 +154,7 @@ impl Shard {
             while let Some(guard) = session.guard()
                 && let Some(wait) = self.held(&guard)
             {
-                sleep(wait.min(RECONSIDER)).await;
+                sleep(wait).await;
             }
         };
         if self.is_held(session) {

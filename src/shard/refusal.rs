@@ -120,6 +120,20 @@ pub(crate) enum Refusal {
         "not on disk yet ({0}): it is published when it is; with the same Idempotency-Key it may be sent again"
     )]
     Undecided(StoreTrouble),
+    /// This node of a fleet does not hear of the log that orders messages.
+    #[error("the server is cut off from its fleet")]
+    CutOff,
+    /// What was published was handed over to the fleet, and nobody knows whether it has its place.
+    #[error(
+        "not known yet whether the fleet has it: with the same Idempotency-Key it may be sent again"
+    )]
+    Unordered,
+    /// What was published has its place in the fleet since before this node was started.
+    #[error("published before with the same Idempotency-Key: this server does not know where")]
+    PlaceUnknown,
+    /// A server wants to link to a node of a fleet.
+    #[error("the server is a node of a fleet: other servers cannot link to it")]
+    NoLinks,
     /// The broker takes no new sessions.
     #[error("the broker is stopping")]
     Stopping,
@@ -170,6 +184,7 @@ impl Refusal {
             Self::Resync(_) => Some(LinkRefusal::Resync),
             Self::CidInUse | Self::Superseded => Some(LinkRefusal::Cid),
             Self::Stopping => Some(LinkRefusal::Stopping),
+            Self::NoLinks => Some(LinkRefusal::Right),
             Self::Ring => Some(LinkRefusal::Loop),
             _ => None,
         }

@@ -87,6 +87,8 @@ pub(super) struct Registry {
     dirty: DirtyChannels,
     /// Tells rooms apart that have the same place one after the other.
     next_serial: u64,
+    /// Newest offset of a message that went with its room. See [`Self::gone_to`].
+    gone_to: u64,
     /// The memory that the histories of all rooms share.
     history: HistoryMemory,
 }
@@ -105,6 +107,7 @@ impl Registry {
             relay_ids: HashMap::new(),
             dirty: DirtyChannels::default(),
             next_serial: 0,
+            gone_to: 0,
             history: HistoryMemory::new(history_bytes),
         }
     }
@@ -159,8 +162,15 @@ impl Registry {
     pub(super) fn close(&mut self, at: u32) {
         if let Some(mut room) = self.rooms.try_remove(at as usize) {
             room.forget_stored();
+            self.gone_to = self.gone_to.max(room.channel.gone_to());
             self.names.remove(&room.name);
         }
+    }
+
+    /// Returns the offset up to which messages are gone with rooms that were closed, where the order of channels is decided
+    /// elsewhere and a room that is opened anew goes on in it.
+    pub(super) fn gone_to(&self) -> u64 {
+        self.gone_to
     }
 
     /// Returns the number that all indices of relays are below.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::ended::Ended;
 use super::ids::{ChannelId, Home};
 use super::leave::evicted;
 use super::message::{Adoption, Delivery, Request, Socket};
@@ -166,6 +167,9 @@ impl Shard {
         }
         self.flush_soon(registry, Home::Relayed(at));
         self.begin(session.clone(), then);
+        if !self.is_served() {
+            return self.end(&session, Ended::CutOff);
+        }
         // Before that, what its channel has published since then may still be on its way.
         if self.lets_go.get() {
             self.finish(&session);

@@ -10,7 +10,6 @@
 //!   is committed behind the new welcome, which says how many of its messages have their place: that session ends at
 //!   once, and what it has sent from another shard is left out when it comes.
 
-use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -29,7 +28,7 @@ impl Common {
     /// that nobody ends a session of somebody else, or has messages taken for repeated ones.
     pub(crate) fn own_publisher(&self, rights: &Rights, request: &mut ResumeRequest) {
         if let (Some(subject), Some(publisher)) = (rights.subject(), &mut request.publisher) {
-            *publisher = self.hasher.hash_one((subject, *publisher));
+            *publisher = self.own_number(subject, *publisher);
         }
     }
 }
@@ -102,6 +101,17 @@ impl Shard {
         if ghost > arrival.identity.session {
             return Err(Refusal::Superseded);
         }
+        drop(registry);
+        self.end_holder(at, cid, ghost, now);
+        Ok(())
+    }
+
+    /// Ends the session that holds the seat of a connection id, wherever its connection is.
+    pub(super) fn end_holder(self: &Rc<Self>, at: u32, cid: Cid, ghost: SessionId, now: Instant) {
+        let mut registry = self.registry.borrow_mut();
+        let Some(room) = registry.room(at) else {
+            return;
+        };
         let place = room.channel.seat(cid).map(|seat| seat.place);
         if let Some(Place::Local(key)) = place {
             let member = room.channel.local.get(key, ghost);
@@ -118,7 +128,6 @@ impl Shard {
                 self.after_leaving(at, ghost, now);
             }
         }
-        Ok(())
     }
 
     /// Counts a session that has come back with a position.

@@ -101,6 +101,16 @@ pub(super) enum CommitOutcome {
     },
 }
 
+impl CommitOutcome {
+    /// Returns the outcome of a call that has committed nothing.
+    pub(super) fn nothing() -> Self {
+        Self::Committed {
+            is_dirty: false,
+            is_suspect: false,
+        }
+    }
+}
+
 impl Room {
     /// Returns `true` if a run is committed in the call that proposes it; `false` if it has to be held.
     #[inline]
@@ -220,10 +230,16 @@ impl Shard {
         let Some(run) = room.channel.take_collected() else {
             return false;
         };
-        let committed = room.channel.commit(&run, SessionId::NONE, None, now);
+        self.pass_hints_on(room, &run);
+        self.commit_hints(room, &run, now)
+    }
+
+    /// Commits hints that have no place. Returns `true` if a ring is to be probed for.
+    pub(super) fn commit_hints(&self, room: &mut Room, run: &FrameRun, now: Instant) -> bool {
+        let committed = room.channel.commit(run, SessionId::NONE, None, now);
         self.count_deliveries(room.channel.local.len(), committed.deliveries);
-        self.relay(room, &run, SessionId::NONE, committed);
-        room.links.passed(&run, SessionId::NONE, now)
+        self.relay(room, run, SessionId::NONE, committed);
+        room.links.passed(run, SessionId::NONE, now)
     }
 
     /// Commits a run. Returns `true` if a ring is to be probed for.

@@ -260,6 +260,12 @@ stats! {
         /// Publishers, or idempotency keys, that channels have forgotten before their time: there were too many, or
         /// no memory.
         publishers_forgotten,
+        /// Sessions closed as their node was cut off from its fleet, or the fleet's log had lost records.
+        fleet_disconnects,
+        /// Frames handed over to the fleet's log of which nobody knows whether they have their place.
+        fleet_undecided_frames,
+        /// Frames of other nodes that this one does not keep: there are too many channels.
+        fleet_unkept_frames,
         /// Resync messages merged: servers below that linked up, or came back.
         resyncs,
         /// Frames in resync messages that were new, and published.

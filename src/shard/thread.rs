@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::backlog::MailboxMeters;
+use super::fleet::FleetSeed;
 use super::held::HeldTotal;
 use super::ids::ShardId;
 use super::inbox::Inbox;
@@ -32,6 +33,7 @@ use super::storing::{OpenStore, RestoredStore};
 use super::turn::Lane;
 use super::wake::Wake;
 use super::{BrokerPhase, Common, Shard};
+use crate::fleet::{FleetEvent, OpenFleet};
 use crate::settings::Settings;
 use crate::tcp_info::TcpInspector;
 use crate::tls::ClientTls;
@@ -52,14 +54,17 @@ pub(crate) struct Seed {
     inspections: mpsc::Receiver<Inspection>,
     core: Option<CoreId>,
     store: Option<RestoredStore>,
+    fleet: Option<FleetSeed>,
 }
 
-/// Makes the shards of a broker and the queues between them. They begin with what was in the store, if there is one.
+/// Makes the shards of a broker and the queues between them. They begin with what was in the store, or is in the log of the
+/// fleet, if there is one.
 pub(crate) fn seeds(
     settings: Settings,
     peer_tls: Option<ClientTls>,
     shards: u16,
     store: Option<OpenStore>,
+    fleet: Option<(&OpenFleet, Vec<mpsc::Receiver<FleetEvent>>)>,
 ) -> (Arc<Common>, Vec<Seed>) {
     let count = usize::from(shards);
     let cores = if settings.pin {
@@ -100,9 +105,15 @@ pub(crate) fn seeds(
         meters,
         inspectors,
         store.as_ref(),
+        fleet.as_ref().map(|(fleet, _)| *fleet),
     );
     let common = Arc::new(common);
     let mut stores = store.map(|store| store.divide(&common).into_iter());
+    let mut fleets = fleet.map(|(fleet, events)| {
+        let handle = &fleet.handle;
+        let events = events.into_iter();
+        events.map(|events| FleetSeed::new(handle.clone(), events))
+    });
     let queues = requests.into_iter().zip(deliveries).zip(inspections);
     let seeds = (0..shards).zip(inboxes).zip(queues);
     let seeds = seeds.map(
@@ -116,10 +127,18 @@ pub(crate) fn seeds(
             // More shards than cores share them.
             core: (!cores.is_empty()).then(|| cores[usize::from(id) % cores.len()]),
             store: stores.as_mut().and_then(Iterator::next),
+            fleet: fleets.as_mut().and_then(Iterator::next),
         },
     );
     let seeds = seeds.collect();
     (common, seeds)
+}
+
+/// What tasks of a shard take messages from.
+struct Queues {
+    inbox: Inbox,
+    inspections: mpsc::Receiver<Inspection>,
+    fleet: Option<mpsc::Receiver<FleetEvent>>,
 }
 
 impl Seed {
@@ -152,7 +171,12 @@ impl Seed {
         let common = self.common.clone();
         common.stats[id.index()].processor.is_this_thread();
         let result = runtime.block_on(async {
-            let (shard, inbox, inspections) = self.grow();
+            let (shard, queues) = self.grow();
+            let Queues {
+                inbox,
+                inspections,
+                fleet,
+            } = queues;
             shard.spawn(shard.clone().receive_forever(inbox));
             shard.spawn(shard.clone().flush_forever());
             shard.spawn(shard.clone().keep_lane_forever());
@@ -162,10 +186,14 @@ impl Seed {
             if shard.store.is_some() {
                 shard.spawn(shard.clone().save_forever());
             }
+            if let Some(events) = fleet {
+                shard.spawn(shard.clone().apply_forever(events));
+            }
             if !shard.common.settings().admin.listen.is_empty() {
                 shard.spawn(shard.clone().inspect_forever(inspections));
                 shard.spawn(shard.clone().measure_forever());
             }
+            shard.caught_up_with_fleet().await;
             setup(&shard)?;
             shard.common.accepting.fetch_add(1, Ordering::AcqRel);
             shard.live().await;
@@ -175,13 +203,14 @@ impl Seed {
         result
     }
 
-    fn grow(self) -> (Rc<Shard>, Inbox, mpsc::Receiver<Inspection>) {
+    fn grow(self) -> (Rc<Shard>, Queues) {
         let settings = self.common.settings();
         let memory = ShardMemory::new(&settings.limits, self.common.shards());
         let mut registry = Registry::new(memory.history);
         let store = self
             .store
             .map(|store| store.restore(self.id, &self.common, &mut registry));
+        let (fleet, events) = self.fleet.map(|fleet| fleet.grow(&settings.limits)).unzip();
         let shard = Shard {
             id: self.id,
             log: LogLimiter::default(),
@@ -207,9 +236,15 @@ impl Seed {
             stalled: StalledMembers::default(),
             held: HeldTotal::default(),
             store,
+            fleet,
             common: self.common,
         };
-        (Rc::new(shard), self.inbox, self.inspections)
+        let queues = Queues {
+            inbox: self.inbox,
+            inspections: self.inspections,
+            fleet: events,
+        };
+        (Rc::new(shard), queues)
     }
 }
 
@@ -228,8 +263,6 @@ impl Shard {
 
     /// Waits until the broker has come to `phase` or beyond. Cancel safe.
     pub(super) async fn reached(&self, phase: BrokerPhase) {
-        let mut phases = self.common.phase.subscribe();
-        // It could only fail if the sender were gone, and `common` holds it.
-        let _ = phases.wait_for(|current| *current >= phase).await;
+        self.common.reached(phase).await;
     }
 }

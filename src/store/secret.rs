@@ -14,7 +14,6 @@ impl PublisherSecret {
     }
 
     /// Returns the secret with these bytes.
-    #[cfg(any(feature = "store", test))]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))
     }

@@ -25,6 +25,9 @@ const TROUBLES = {
   resumed_partly: "sessions that came back too late for all they had missed",
   publishers_forgotten: "publishers forgotten before their time",
   orphaned_frames: "messages of sessions that had just ended",
+  fleet_disconnects: "sessions closed as this node was cut off from its fleet",
+  fleet_undecided_frames: "messages of which it is not known whether the fleet has them",
+  fleet_unkept_frames: "messages of other nodes that were not kept here",
   congestions: "times that one shard could not keep up with another",
   publishes_denied: "messages ignored because their sender may not publish",
   denied_disconnects: "sessions ended because they did what they have no right to",
@@ -55,6 +58,13 @@ function conditionOf({ stuck, congested, waiting, task, tasks }) {
   const does = parts.join(", ") || "idle";
   if (waiting > STARVED) return [`waits for a processor ${format.percent(waiting)}; ${does}`, true];
   return [does, false];
+}
+
+/** How a node of a fleet is, in one line. */
+function fleetText({ name, phase, trouble, sequence, epoch_number, lag }) {
+  const why = trouble ? `: ${trouble}` : "";
+  const behind = lag > 0 ? `, ${format.number(lag)} records behind` : "";
+  return `Fleet ${name}: ${phase}${why}; record ${format.number(sequence)} of epoch ${epoch_number}${behind}.`;
 }
 
 /** A section with a heading. */
@@ -157,6 +167,8 @@ export class Overview {
   });
   /** Says why the store cannot be written to, if it cannot. */
   #store = make("p", { role: "alert", hidden: true });
+  /** Says how the node of a fleet is, if it is one. */
+  #fleet = make("p", { hidden: true });
   #shards;
   #channels = new Table({
     label: "Busiest channels",
@@ -191,7 +203,7 @@ export class Overview {
       "div",
       { class: "view" },
       section("Last ten minutes", cards),
-      section("Troubles", this.#store, this.#troubles.element),
+      section("Troubles", this.#store, this.#fleet, this.#troubles.element),
       section("Shards", this.#shards.element),
       section("Busiest channels", this.#channels.element),
       section("Busiest publishers", this.#publishers.element),
@@ -212,7 +224,7 @@ export class Overview {
   show(server, shards) {
     const { points } = this.#samples;
     const now = this.#samples.now ?? {};
-    const { limits, memory, store } = server;
+    const { fleet, limits, memory, store } = server;
     const plot = (name, value, note) => this.#plots[name].show(points, value, note);
     plot("published", `${format.rate(now.published)}/s`, `${format.number(server.totals.frames_in)} since the start`);
     plot("delivered", `${format.rate(now.delivered)}/s`, `${format.number(server.totals.deliveries)} since the start`);
@@ -233,6 +245,9 @@ export class Overview {
     );
     this.#store.hidden = !store?.failure;
     setText(this.#store, `Nothing can be written to the store in ${store?.dir}: ${store?.failure}`);
+    this.#fleet.hidden = !fleet;
+    this.#fleet.role = fleet?.phase === "serving" ? null : "alert";
+    setText(this.#fleet, fleet ? fleetText(fleet) : "");
     this.#shards.show(shards);
     this.#showTroubles(server.totals);
   }

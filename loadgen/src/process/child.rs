@@ -62,13 +62,6 @@ impl OwnChild {
         self.0.try_wait()
     }
 
-    /// Asks it to end. That cannot fail but for a process that has ended already.
-    pub(super) fn terminate(&mut self) {
-        if self.is_there() {
-            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        }
-    }
-
     fn is_there(&mut self) -> bool {
         matches!(self.ended(), Ok(None))
     }
@@ -79,7 +72,9 @@ impl Drop for OwnChild {
     /// ended already.
     fn drop(&mut self) {
         let deadline = Instant::now() + STOP_DEADLINE;
-        self.terminate();
+        if self.is_there() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        }
         while self.is_there() && Instant::now() < deadline {
             std::thread::sleep(LOOK);
         }

@@ -205,7 +205,6 @@ impl Fanout {
             subscribers: self.subscribers,
             members: self.members,
             is_confirmed: false,
-            publishers_at: None,
             payload: self.payload,
         }
     }

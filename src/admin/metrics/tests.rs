@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::*;
+use crate::fleet::OpenFleet;
 use crate::settings::Settings;
 use crate::shard::labels::MemoryKind;
 use crate::shard::stats::Stats;
@@ -32,7 +33,9 @@ fn certificate() -> (tempfile::TempDir, Arc<ServerTls>) {
 fn rendered(accept: Option<&str>) -> (&'static str, String) {
     let mut settings = Settings::default();
     settings.peer.upstreams = vec!["upstream.example".parse().unwrap()];
-    let (common, _) = seeds(settings, None, 2, Some(OpenStore::for_tests().0));
+    let (store, fleet) = (OpenStore::for_tests().0, OpenFleet::for_tests());
+    let in_fleet = (&fleet, OpenFleet::routes(2).1);
+    let (common, _) = seeds(settings, None, 2, Some(store), Some(in_fleet));
     for kind in [
         MemoryKind::History,
         MemoryKind::Partial,

@@ -32,6 +32,7 @@ pub(in crate::admin) struct ServerView {
     certificate: Option<CertificateView>,
     memory: MemoryView,
     store: Option<StoreView>,
+    fleet: Option<FleetView>,
     /// All counters, by name.
     totals: BTreeMap<&'static str, u64>,
 }
@@ -102,6 +103,36 @@ struct StoreView {
     forgotten_channels: usize,
 }
 
+/// The fleet that the server is a node of.
+#[derive(Debug, Serialize)]
+struct FleetView {
+    name: String,
+    /// Whether the node serves: `starting`, `serving`, `stalled`, `cut off` or `unusable`.
+    phase: &'static str,
+    connected: bool,
+    /// What is wrong with the log, while something is.
+    trouble: Option<Box<str>>,
+    epoch: String,
+    epoch_number: u64,
+    /// Place in the log of the newest record that was applied.
+    sequence: u64,
+    /// Records of the log that are known and were not applied.
+    lag: u64,
+    /// Milliseconds since a record of this node came back; `null` before the first.
+    own_record_age_ms: Option<u128>,
+    batches: u64,
+    retries: u64,
+    records: u64,
+    repeats: u64,
+    fenced: u64,
+    late: u64,
+    let_go_frames: u64,
+    unreadable: u64,
+    reconnects: u64,
+    restarts: u64,
+    differences: u64,
+}
+
 /// Returns the server as a whole.
 pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
     let common = &state.common;
@@ -123,6 +154,7 @@ pub(in crate::admin) fn server(state: &AdminState) -> ServerView {
         certificate: certificate(state),
         memory: memory(common),
         store: store(common),
+        fleet: fleet(common),
         totals: stats.entries().collect(),
     }
 }
@@ -150,6 +182,34 @@ fn store(common: &Common) -> Option<StoreView> {
         loaded_channels: store.channels,
         loaded_messages: store.messages.load(Ordering::Relaxed),
         forgotten_channels: store.forgotten,
+    })
+}
+
+fn fleet(common: &Common) -> Option<FleetView> {
+    let status = common.fleet.as_ref()?.status();
+    let name = common.settings().fleet.name.clone();
+    let epoch = status.epoch();
+    Some(FleetView {
+        name: name.map_or_else(String::new, |name| name.to_string()),
+        phase: status.phase().name(),
+        connected: status.is_connected(),
+        trouble: status.trouble(),
+        epoch: epoch.id.to_string(),
+        epoch_number: epoch.number,
+        sequence: status.applied().0,
+        lag: status.lag(),
+        own_record_age_ms: status.own_record_age().map(|age| age.as_millis()),
+        batches: status.batches.get(),
+        retries: status.retries.get(),
+        records: status.records.get(),
+        repeats: status.repeats.get(),
+        fenced: status.fenced.get(),
+        late: status.late.get(),
+        let_go_frames: status.let_go_frames.get(),
+        unreadable: status.unreadable.get(),
+        reconnects: status.reconnects.get(),
+        restarts: status.restarts.get(),
+        differences: status.differences.get(),
     })
 }
 

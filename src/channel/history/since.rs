@@ -47,6 +47,14 @@ impl History {
         self.dropped_to = Some(offset);
     }
 
+    /// Returns the offset up to which messages are gone once this history is, where offsets jump; 0 elsewhere.
+    #[cfg(feature = "server")]
+    pub(in crate::channel) fn gone_to(&self) -> u64 {
+        let newest = self.runs.back().map_or(0, |newest| newest.end);
+        self.dropped_to
+            .map_or(0, |dropped_to| dropped_to.max(newest))
+    }
+
     /// Returns `true` if offsets jump.
     pub(in crate::channel) fn jumps(&self) -> bool {
         self.dropped_to.is_some()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::figures::{bytes, micros, percent, whole_seconds};
+use super::figures::{bytes, count, micros, percent, whole_seconds};
 use crate::escape::Escaped;
 
 /// Share of the time without a processor from which on that is what is wrong with a shard.
@@ -13,10 +13,13 @@ const STARVED: f64 = 0.3;
 const IN_PASSING: u64 = 1 << 16;
 
 /// Counters that grow when something does not arrive, or does not get in.
-pub(in crate::cli) const LOSSES: [&str; 13] = [
+pub(in crate::cli) const LOSSES: [&str; 16] = [
     "stalls",
     "dropped_frames",
     "slow_disconnects",
+    "fleet_disconnects",
+    "fleet_undecided_frames",
+    "fleet_unkept_frames",
     "refused",
     "turned_away",
     "protocol_errors",
@@ -51,6 +54,8 @@ pub(in crate::cli) struct Server {
     pub(in crate::cli) memory: Memory,
     /// Unknown for a server without a store, or of a version that has none.
     pub(in crate::cli) store: Option<Store>,
+    /// Unknown for a server that is in no fleet, or of a version that knows none.
+    pub(in crate::cli) fleet: Option<Fleet>,
     pub(in crate::cli) totals: Counters,
 }
 
@@ -194,6 +199,48 @@ pub(in crate::cli) struct Link {
     pub(in crate::cli) upstream: String,
     pub(in crate::cli) state: String,
     pub(in crate::cli) last_failure: Option<String>,
+}
+
+/// The fleet that the server is a node of.
+#[derive(Clone, Debug, Deserialize)]
+pub(in crate::cli) struct Fleet {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) phase: String,
+    /// What is wrong with its log.
+    pub(in crate::cli) trouble: Option<String>,
+    pub(in crate::cli) epoch_number: u64,
+    pub(in crate::cli) sequence: u64,
+    /// Records of the log that were not applied.
+    pub(in crate::cli) lag: u64,
+    pub(in crate::cli) own_record_age_ms: Option<u64>,
+}
+
+impl Fleet {
+    /// Returns `true` while its clients are served.
+    pub(in crate::cli) fn is_serving(&self) -> bool {
+        self.phase == "serving"
+    }
+
+    /// Returns its name and how it is, in one line.
+    pub(in crate::cli) fn condition(&self) -> String {
+        let lag = match self.lag {
+            0 => String::new(),
+            lag => format!(", {} records behind", count(lag)),
+        };
+        let age = self.own_record_age_ms.map(|age| micros(1000 * age));
+        let age = age.map(|age| format!(", own record {age} ago"));
+        let trouble = self.trouble.as_ref();
+        let trouble = trouble.map(|trouble| format!(": {}", Escaped(trouble)));
+        format!(
+            "{}, {}{}, record {} of epoch {}{lag}{}",
+            Escaped(&self.name),
+            Escaped(&self.phase),
+            trouble.unwrap_or_default(),
+            count(self.sequence),
+            self.epoch_number,
+            age.unwrap_or_default()
+        )
+    }
 }
 
 impl Store {

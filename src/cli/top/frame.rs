@@ -15,7 +15,7 @@ use crate::cli::admin::{
 };
 use crate::escape::Escaped;
 
-/// Lines about the server, that of the store left out.
+/// Lines about the server, those of store and fleet left out.
 const HEADER: u16 = 3;
 /// Lines of the graphs, title included.
 const GRAPH: u16 = 4;
@@ -57,7 +57,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, now: Instant) {
         link_area,
         foot,
     ] = Layout::vertical([
-        Constraint::Length(HEADER + u16::from(snapshot.server.store.is_some())),
+        Constraint::Length(HEADER + engines(&snapshot.server)),
         Constraint::Length(GRAPH),
         Constraint::Length(rows(snapshot.shards.len())),
         Constraint::Min(FEWEST + HEAD),
@@ -106,7 +106,21 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, screen: &Screen, server: &Server
         let text = format!("store {}", store.condition());
         lines.push(Line::styled(text, style));
     }
+    if let Some(fleet) = &server.fleet {
+        let style = if fleet.is_serving() {
+            Style::new()
+        } else {
+            WORRY
+        };
+        let text = format!("fleet {}", fleet.condition());
+        lines.push(Line::styled(text, style));
+    }
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Returns the number of lines about a store and a fleet.
+fn engines(server: &Server) -> u16 {
+    u16::from(server.store.is_some()) + u16::from(server.fleet.is_some())
 }
 
 /// Returns what has gone wrong in the last minute, if anything has; else how many come and ask.

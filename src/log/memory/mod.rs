@@ -8,6 +8,7 @@
 mod engine;
 mod tail;
 
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -68,7 +68,7 @@ impl Shard {
 
 impl Room {
     /// Takes the next run that is held and is due at `reached` or before, with the bytes that it cost.
-    fn take_held(&mut self, reached: u64) -> Option<(HeldRun, usize)> {
+    pub(in crate::shard) fn take_held(&mut self, reached: u64) -> Option<(HeldRun, usize)> {
         let held = self.held.as_mut()?;
         let taken = held.take(reached);
         if held.is_empty() {

@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use super::HeldRun;
+use crate::channel::FrameRun;
 use crate::shard::Shard;
 use crate::shard::dirty::DirtyChannels;
+use crate::shard::fleet::ShardFleet;
 use crate::shard::ids::ChannelId;
 use crate::shard::room::Room;
 use crate::shard::sequence::{CommitOutcome, Confirm, Proposed, Source, no_message, take_probes};
 
 impl Shard {
-    /// Holds a run until it may be committed. One without messages is committed at once, unless others are held.
+    /// Holds a run until it may be committed. One without messages is committed at once, unless others are held or it has
+    /// to come to other nodes.
     #[cold]
     pub(in crate::shard) fn hold(
         &self,
@@ -26,8 +29,11 @@ impl Shard {
         {
             return probes;
         }
+        if confirm.is_none() && self.is_too_long(&proposed.run) {
+            return self.hold_in_parts(room, dirty, &proposed, now);
+        }
         let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
-        if messages == 0 && !room.is_holding() {
+        if messages == 0 && !room.is_holding() && self.fleet.is_none() {
             if let Some(mut confirm) = confirm {
                 confirm.answer(Err(no_message()));
             }
@@ -39,8 +45,14 @@ impl Shard {
         };
         let is_of_link =
             !matches!(proposed.source, Source::Member) || room.links.is_linked(proposed.from);
+        let due = match &self.fleet {
+            Some(fleet) => {
+                fleet.propose_run(room, &proposed, messages, publisher, confirm.as_ref())
+            }
+            None => room.last_due() + u64::from(messages),
+        };
         let cost = room.hold(HeldRun {
-            due: room.last_due() + u64::from(messages),
+            due,
             messages,
             proposed,
             publisher,
@@ -50,22 +62,59 @@ impl Shard {
         });
         self.held.add(cost);
         self.pause_or_release(room);
-        CommitOutcome::Committed {
-            is_dirty: false,
-            is_suspect: false,
+        CommitOutcome::nothing()
+    }
+
+    /// Returns `true` if a run does not fit into a record of the fleet's log.
+    fn is_too_long(&self, run: &FrameRun) -> bool {
+        let fleet = self.fleet.as_ref();
+        fleet.is_some_and(|fleet| run.bytes().len() > fleet.max_run())
+    }
+
+    fn hold_in_parts(
+        &self,
+        room: &mut Room,
+        dirty: &mut DirtyChannels,
+        whole: &Proposed,
+        now: Instant,
+    ) -> CommitOutcome {
+        let most = self.fleet.as_ref().map_or(usize::MAX, ShardFleet::max_run);
+        let mut outcome = CommitOutcome::nothing();
+        for run in whole.run.divide(most) {
+            if run.bytes().len() > most {
+                // The limit on frames was larger when it came.
+                self.stats().fleet_unkept_frames.add(1);
+                continue;
+            }
+            let (from, source) = (whole.from, whole.source);
+            outcome = self.hold(room, dirty, Proposed { run, from, source }, None, now);
+        }
+        outcome
+    }
+
+    /// Tells those who have waited for the receipt of a run in any room for too long why they do not get it yet.
+    pub(in crate::shard) fn refuse_overdue_in_all(&self) {
+        if self.held.bytes() == 0 {
+            return;
+        }
+        let end = self.registry.borrow().rooms_end();
+        for at in 0..end {
+            let id = self.registry.borrow_mut().room(at).map(|room| room.id);
+            if let Some(id) = id {
+                self.refuse_overdue_in(id);
+            }
         }
     }
 
     /// Tells those who have waited for the receipt of a run in a room for too long why they do not get it yet.
     pub(in crate::shard) fn refuse_overdue_in(&self, channel: ChannelId) {
-        let trouble = self.store_trouble();
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room_of(channel) else {
             return;
         };
         let limit = room.channel.settings().write_deadline;
         if let Some(held) = &mut room.held {
-            held.refuse_overdue(limit, Instant::now(), trouble);
+            held.refuse_overdue(limit, Instant::now(), || self.why_undecided());
         }
     }
 }

@@ -25,6 +25,7 @@ use std::cell::Cell;
 use tokio::sync::oneshot;
 
 use super::Shard;
+use super::refusal::Refusal;
 use super::room::Room;
 use crate::channel::{PublisherId, SessionId};
 pub(super) use runs::{HeldRun, HeldRuns};
@@ -50,11 +51,11 @@ impl HeldTotal {
         self.bytes.get()
     }
 
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes);
     }
 
-    fn subtract(&self, bytes: usize) {
+    pub(super) fn subtract(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() - bytes);
     }
 }
@@ -100,6 +101,22 @@ impl Shard {
     fn holds_much(&self, room: &Room) -> bool {
         let bytes = room.held.as_ref().map_or(0, |held| held.bytes());
         bytes > ROOM_MARK || (bytes > 0 && self.held.bytes() > SHARD_MARK)
+    }
+
+    /// Returns why nothing is published that would have to be held.
+    pub(super) fn why_held(&self) -> Refusal {
+        match self.fleet {
+            Some(_) => Refusal::CutOff,
+            None => Refusal::Unwritten(self.store_trouble()),
+        }
+    }
+
+    /// Returns why it is not known yet whether what is held will be published.
+    pub(super) fn why_undecided(&self) -> Refusal {
+        match self.fleet {
+            Some(_) => Refusal::Unordered,
+            None => Refusal::Undecided(self.store_trouble()),
+        }
     }
 
     /// Records whether what runs are held for is out of order. Publishers wait while it is.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::channel::{PublisherId, SessionId};
-use crate::shard::refusal::{Refusal, StoreTrouble};
+use crate::shard::refusal::Refusal;
 use crate::shard::sequence::{Confirm, Proposed};
 
 /// Memory in bytes that a run which is held costs besides its frames.
@@ -125,13 +125,18 @@ impl HeldRuns {
     }
 
     /// Tells those who have waited for longer than `limit` why they get no receipt yet.
-    pub(super) fn refuse_overdue(&mut self, limit: Duration, now: Instant, trouble: StoreTrouble) {
+    pub(super) fn refuse_overdue(
+        &mut self,
+        limit: Duration,
+        now: Instant,
+        refusal: impl Fn() -> Refusal,
+    ) {
         for held in &mut self.entries {
             if let Held::Run(run) = held
                 && now.duration_since(run.at) >= limit
                 && let Some(confirm) = &mut run.confirm
             {
-                confirm.answer(Err(Refusal::Undecided(trouble)));
+                confirm.answer(Err(refusal()));
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::shard::links::Compared;
 use crate::shard::links::received_resync::NewFrames;
 use crate::shard::message::{Arrival, Socket};
 use crate::shard::parked::AfterJoin;
+use crate::shard::refusal::Refusal;
 use crate::shard::seat::Newcomer;
 use crate::shard::sequence::{Proposed, Source};
 use crate::shard::session::{Session, SessionPhase};
@@ -63,6 +64,10 @@ impl Shard {
         arrival: Arrival<Socket>,
         has_waited: bool,
     ) {
+        if self.fleet.is_some() {
+            // Nobody knows which of its frames other nodes have.
+            return self.refuse(arrival, Refusal::NoLinks);
+        }
         let name = arrival.channel.clone();
         let server = Server {
             arrival,

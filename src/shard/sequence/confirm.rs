@@ -28,6 +28,11 @@ pub(in crate::shard) struct Confirm {
 }
 
 impl Confirm {
+    /// Returns the name of the publication, if it has one.
+    pub(in crate::shard) fn idempotency(&self) -> Option<Idempotency> {
+        self.idempotency
+    }
+
     /// Returns what the name of the publication stands for among publishers.
     pub(in crate::shard) fn publisher(&self) -> Option<PublisherId> {
         self.idempotency.map(|named| named.publisher)
@@ -143,7 +148,7 @@ impl Shard {
             // A room that is closed holds nothing any more.
             _ = turn => {}
             () = sleep(limit) => {
-                let _ = reply.send(Err(Refusal::Undecided(self.store_trouble())));
+                let _ = reply.send(Err(self.why_undecided()));
                 return;
             }
         }

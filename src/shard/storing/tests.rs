@@ -179,7 +179,7 @@ fn what_has_no_place_in_a_history_at_the_start_is_counted() {
 /// Creates the store of a shard that does not run.
 fn store() -> ShardStore {
     let (handle, _writer) = StoreHandle::for_tests();
-    let (common, _) = seeds(settings(), None, 1, None);
+    let (common, _) = seeds(settings(), None, 1, None, None);
     ShardStore::new(handle.into(), StoreSync::Batch, ShardId(0), common)
 }
 

@@ -97,7 +97,7 @@ fn a_member_adopted_while_the_broker_stops_gets_what_comes_behind_it() {
         drain_deadline: Duration::from_secs(3600),
         ..Settings::default()
     };
-    let (common, seeds) = seeds(settings, None, 2, None);
+    let (common, seeds) = seeds(settings, None, 2, None, None);
     let [owner, relay]: [Seed; 2] = seeds.try_into().ok().unwrap();
     common.advance(BrokerPhase::Draining);
     let running = thread::spawn(move || relay.run(|_| Ok(())));
@@ -133,7 +133,7 @@ fn a_shard_that_is_kept_busy_is_found_and_forgiven() {
         pin: false,
         ..Settings::default()
     };
-    let (common, seeds) = seeds(settings, None, 1, None);
+    let (common, seeds) = seeds(settings, None, 1, None, None);
     let [shard]: [Seed; 1] = seeds.try_into().ok().unwrap();
     let watchdog = Watchdog::start(common.clone()).unwrap();
     let wait_until = |common: &Common, is_healthy: bool| {

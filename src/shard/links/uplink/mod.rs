@@ -175,11 +175,6 @@ impl Uplink {
         &self.path
     }
 
-    /// Returns the connection id that the link has at its upstream, while it is attached.
-    pub(in crate::shard::links) fn cid_above(&self) -> Option<Cid> {
-        self.attached.as_ref().map(|attached| attached.session.cid)
-    }
-
     /// Records the servers above this one. Returns `true` if that is news.
     pub(in crate::shard::links) fn set_path(&mut self, path: Vec<u64>) -> bool {
         let is_news = self.path != path;
@@ -391,6 +386,7 @@ fn failure_of(ended: &Ended) -> LinkFailure {
         Ended::Replaced
         | Ended::LetGo(_)
         | Ended::Stopping
+        | Ended::CutOff
         | Ended::Fault(_)
         | Ended::RightsLost(_)
         | Ended::Denied(_) => LinkFailure::Broken("closed here".to_owned()),

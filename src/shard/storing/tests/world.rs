@@ -20,7 +20,7 @@ use crate::protocol::{
 use crate::settings::{Settings, StoreSync};
 use crate::shard::ask::{Idempotency, Publication, Reading};
 use crate::shard::labels::Transport;
-use crate::shard::message::{Arrival, Early, Identity, Socket};
+use crate::shard::message::{Arrival, Early, Identity, Introduced, Socket};
 use crate::shard::refusal::Refusal;
 use crate::shard::stats::ShardStats;
 use crate::shard::storing::OpenStore;
@@ -66,7 +66,7 @@ impl World {
         let used = channels.iter().map(|channel| channel.state.key.0).max();
         while store.handle.next_key().0 <= used.unwrap_or(0) {}
         store.loaded.channels = channels;
-        let (common, seeds) = seeds(settings, None, 1, Some(store));
+        let (common, seeds) = seeds(settings, None, 1, Some(store), None);
         let [seed]: [Seed; 1] = seeds.try_into().ok().unwrap();
         let (work, mut works) = unbounded_channel::<Work>();
         let thread = thread::spawn(move || {
@@ -433,7 +433,7 @@ fn arrival(shard: &Shard, channel: &str, session: u64) -> Arrival<Socket> {
         is_silent: true,
         resync: None,
         resume: None,
-        is_introduced: false,
+        introduced: Introduced::No,
         gateway: None,
         early: Early::default(),
     }

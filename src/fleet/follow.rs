@@ -1,0 +1,268 @@
+//! Reads the log, and tells the shards what becomes of it.
+//!
+//! Each time that the log is read anew, the record that was applied last is compared with the one that the log has in its
+//! place. If the log has lost it, or has another, this node knows what nobody else will: it forgets all, begins anew
+//! from what the log has, and has an epoch begin, so that clients do not take positions of the one order for those of
+//! the other. If the log has let it go for its age, the node was away for too long, and begins anew as well.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::handle::{FleetEvent, RoutedRecord};
+use super::node::Node;
+use super::status::FleetPhase;
+use crate::log::{Log, LogError, LogState, Tail as _};
+use crate::order::{Decision, LogEntry, NotApplied, OrderedRecord, Outcome, Section, Sequence};
+
+/// The shortest and the longest pause before the log is read anew.
+const RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=Duration::from_secs(1);
+
+/// What the log has in the place of the record that was applied last.
+#[derive(Debug, PartialEq, Eq)]
+enum Compared {
+    /// The same, or there is nothing to compare.
+    Same,
+    /// Nothing, as it has let go of what is so old. What comes next is gone, too.
+    TooOld,
+    /// Something else, or nothing yet, or it is another log.
+    Lost,
+}
+
+impl<L: Log> Node<L> {
+    /// Reads the log for as long as the broker lives.
+    pub(super) async fn follow_forever(&self) {
+        let status = self.handle.status();
+        let mut pause = *RETRY.start();
+        loop {
+            let before = status.applied();
+            let Err(error) = self.follow().await;
+            status.set_connected(false);
+            self.note_trouble(&error);
+            if status.phase() == FleetPhase::Unusable {
+                return std::future::pending().await;
+            }
+            if status.applied() > before {
+                pause = *RETRY.start();
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(*RETRY.end());
+            status.reconnects.add(1);
+        }
+    }
+
+    /// Reads the log behind what was applied, until that fails.
+    async fn follow(&self) -> Result<Infallible, LogError> {
+        let state = self.log.describe().await?;
+        let last = self.applied.borrow().last();
+        match self.compare(last, &state).await? {
+            Compared::Same => {}
+            Compared::TooOld => {
+                tracing::warn!(
+                    sequence = last.0,
+                    "away from the fleet's log for too long: beginning anew from what it has"
+                );
+                self.applied.borrow_mut().start_over(&state);
+                self.restart(&state).await;
+            }
+            Compared::Lost => {
+                tracing::error!(
+                    sequence = last.0,
+                    "the fleet's log has lost records that were applied: an epoch begins"
+                );
+                self.applied.borrow_mut().lost(&state);
+                self.restart(&state).await;
+            }
+        }
+        let status = self.handle.status();
+        self.end.set(state.last);
+        status.set_newest(state.last);
+        let from = self.applied.borrow().last();
+        let mut tail = self.log.tail(from).await?;
+        status.set_connected(true);
+        loop {
+            let entry = tail.next().await?;
+            self.take_in(entry).await?;
+        }
+    }
+
+    /// Compares the record that was applied last with what the log has in its place.
+    async fn compare(&self, last: Sequence, state: &LogState) -> Result<Compared, LogError> {
+        if state.epoch != self.made_with.get() {
+            return Ok(Compared::Lost);
+        }
+        if self.begun_behind.get() == last {
+            // Nothing was applied yet. What it would begin with may be too old by now.
+            let is_there = state.first.0 <= last.0 + 1;
+            return Ok(if is_there {
+                Compared::Same
+            } else {
+                Compared::TooOld
+            });
+        }
+        if state.last < last {
+            return Ok(Compared::Lost);
+        }
+        if state.first.0 > last.0 + 1 {
+            return Ok(Compared::TooOld);
+        }
+        if state.first > last {
+            // It is too old to be compared, and nothing is missing behind it.
+            return Ok(Compared::Same);
+        }
+        let found = self.log.get(last).await?;
+        Ok(match found {
+            Some(found) if self.applied.borrow().is_last(&found) => Compared::Same,
+            Some(_) => Compared::Lost,
+            // It was let go just now.
+            None => Compared::TooOld,
+        })
+    }
+
+    /// Has the shards begin anew, as `applied` has.
+    async fn restart(&self, state: &LogState) {
+        let status = self.handle.status();
+        status.restarts.add(1);
+        self.made_with.set(state.epoch);
+        self.begun_at.set(state.last);
+        self.returned_at.set(Instant::now());
+        let (first, epoch) = {
+            let applied = self.applied.borrow();
+            (applied.last(), applied.epoch())
+        };
+        self.begun_behind.set(first);
+        status.begin_at(first);
+        status.set_epoch(epoch);
+        self.set_phase(FleetPhase::Starting).await;
+        self.common.share_secret(state.epoch.id);
+        let epoch = epoch.id;
+        self.tell(FleetEvent::Restart { epoch, first }).await;
+    }
+
+    /// Applies an entry of the log.
+    async fn take_in(&self, entry: LogEntry) -> Result<(), LogError> {
+        let status = self.handle.status();
+        status.records.add(1);
+        status.record_bytes.add(entry.bytes.len() as u64);
+        let applied = self.applied.borrow_mut().apply(&entry);
+        let record = match applied {
+            Ok(record) => record,
+            Err(error @ NotApplied::Damaged { .. }) => {
+                status.unreadable.add(1);
+                tracing::error!(%error, "cannot read a record of the fleet");
+                status.set_applied(entry.sequence);
+                return Ok(());
+            }
+            Err(error @ NotApplied::OutOfOrder { .. }) => {
+                return Err(LogError::Unreachable(error.to_string().into()));
+            }
+            Err(error @ NotApplied::Newer { .. }) => {
+                let text = error.to_string();
+                status.set_trouble(Some(&text));
+                self.set_phase(FleetPhase::Unusable).await;
+                return Err(LogError::Unusable(text.into()));
+            }
+        };
+        self.note_differences();
+        status.set_applied(record.sequence);
+        status.set_epoch(self.applied.borrow().epoch());
+        self.note_decisions(&record);
+        if record.is_own {
+            self.own_record_came_back(&record);
+        }
+        self.pass_on(record).await;
+        Ok(())
+    }
+
+    /// Takes in that a record of this node has come back.
+    fn own_record_came_back(&self, record: &OrderedRecord) {
+        let mut packer = self.packer.borrow_mut();
+        packer.has_come_back(record.head);
+        let status = self.handle.status();
+        let is_serving = matches!(status.phase(), FleetPhase::Serving | FleetPhase::Stalled);
+        if let Outcome::Decided(sections) = &record.outcome
+            && is_serving
+        {
+            let late = sections
+                .iter()
+                .filter(|(_, decision)| *decision == Decision::Late);
+            let late: Vec<Section> = late.map(|(section, _)| section.clone()).collect();
+            packer.push_again(late.into_iter());
+        }
+        drop(packer);
+        self.returned
+            .set(record.head.batch.max(self.returned.get()));
+        self.returned_at.set(Instant::now());
+        status.own_record_returned();
+        if status.set_trouble(None) {
+            tracing::info!("the trouble with the fleet's log is over");
+        }
+        self.news.notify_one();
+    }
+
+    /// Sends a record to all shards. That it is to be applied is news to each, whatever is in it.
+    async fn pass_on(&self, record: OrderedRecord) {
+        let owners = match &record.outcome {
+            Outcome::Decided(sections) => sections
+                .iter()
+                .map(|(section, _)| self.common.owner(&section.channel))
+                .collect(),
+            Outcome::Repeat | Outcome::Unsure => Box::default(),
+        };
+        let is_old = record.sequence <= self.begun_at.get();
+        let routed = RoutedRecord {
+            record,
+            owners,
+            is_old,
+        };
+        self.tell(FleetEvent::Record(Arc::new(routed))).await;
+    }
+
+    fn note_decisions(&self, record: &OrderedRecord) {
+        let status = self.handle.status();
+        match &record.outcome {
+            Outcome::Decided(sections) => {
+                for (_, decision) in sections {
+                    match decision {
+                        Decision::Repeat { .. } | Decision::OldRepeat => status.repeats.add(1),
+                        Decision::Fenced => status.fenced.add(1),
+                        Decision::Late => status.late.add(1),
+                        Decision::Commit { .. } | Decision::OtherContent => {}
+                    }
+                }
+            }
+            Outcome::Repeat => status.repeats.add(1),
+            Outcome::Unsure => {}
+        }
+        if record.begins_epoch {
+            let epoch = status.epoch();
+            tracing::warn!(number = epoch.number, epoch = %epoch.id, "an epoch of the fleet begins");
+        }
+    }
+
+    /// Raises an alarm if another node has read something else.
+    fn note_differences(&self) {
+        let (status, differences) = (self.handle.status(), self.applied.borrow().differences());
+        if differences > status.differences.get() {
+            status.differences.set(differences);
+            tracing::error!(
+                differences,
+                "another node has read other records than this one: members may see another order there"
+            );
+        }
+    }
+
+    /// Returns `true` if this node knows all that others know.
+    pub(super) fn may_serve(&self) -> bool {
+        let applied = self.applied.borrow();
+        let has_caught_up = applied.last() >= self.begun_at.get();
+        let is_current = self.returned_at.get().elapsed() < self.patience.stall;
+        has_caught_up
+            && applied.is_sure()
+            && is_current
+            && self.packer.borrow().in_flight().is_none()
+    }
+}
