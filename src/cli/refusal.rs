@@ -84,7 +84,9 @@ impl RefusalGuide {
             KeyShown::Token => {
                 "the token is not accepted: `mles token show` says for whom and until when it is good"
             }
-            KeyShown::None => "missing key; --key-file or MLES_KEY gives it",
+            KeyShown::None => {
+                "missing key; --key-file or MLES_KEY gives it, or --token-file a token"
+            }
         }
     }
 
@@ -181,7 +183,7 @@ mod tests {
                     4401,
                     "wrong key for uid a and channel b",
                 ),
-                "join refused: missing key; --key-file or MLES_KEY gives it",
+                "join refused: missing key; --key-file or MLES_KEY gives it, or --token-file a token",
             ),
             (
                 told(KeyShown::Token, None, 4401, "the token has expired"),

@@ -171,11 +171,14 @@ fn messages(channel: &ChannelSummary) -> u64 {
 fn sum(channels: &[ChannelSummary]) -> String {
     let all: u64 = channels.iter().map(messages).sum();
     let size: u64 = channels.iter().map(|channel| channel.bytes).sum();
-    let plural = if channels.len() == 1 { "" } else { "s" };
-    let channels = count(channels.len() as u64);
+    let counted = |n: u64, what: &str| {
+        let plural = if n == 1 { "" } else { "s" };
+        format!("{} {what}{plural}", count(n))
+    };
     format!(
-        "{channels} channel{plural}, {} messages, {}",
-        count(all),
+        "{}, {}, {}",
+        counted(channels.len() as u64, "channel"),
+        counted(all, "message"),
         bytes(size)
     )
 }
