@@ -1,5 +1,6 @@
 //! The command line: raw arguments, resolved once into the commands' own settings.
 
+mod drain;
 mod events;
 mod host;
 mod latency;
@@ -19,6 +20,7 @@ use crate::broker::{Broker, Client, Programs, Table};
 use crate::command::{Compare, Selection, Start};
 use crate::null_relay::{self, NullRelay};
 use crate::scenario::{Amount, Idle, Load, ScenarioName, ScenarioOptions, Seed, Timing};
+use drain::DrainArgs;
 use events::{ConnectStormArgs, HistoryJoinArgs, ReconnectStormArgs, SlowReaderArgs};
 use host::Host;
 use latency::{CompareLatencyArgs, LatencyArgs, SeedArgs, SweepArgs};
@@ -113,6 +115,13 @@ pub(crate) enum Command {
     /// broker's memory needs --pid. The time until the broker disconnects the slow subscriber is only
     /// known for a broker on this machine.
     SlowReader(SlowReaderArgs),
+    /// Start two linked servers of Mles, and drain one of them while many clients are connected
+    ///
+    /// Messages are published at the second server. The first one lets its clients go over --period, and each joins
+    /// the second the moment that it is let go. The exit code is 1 if a client does not move or loses a message, if
+    /// a connection ends inside a message, if more come in any second than in an even spread, or if the first
+    /// server does not end well.
+    Drain(DrainArgs),
     Render(RenderArgs),
     Diff(DiffArgs),
     /// Start one broker on loopback, print how to reach it, and run it until Ctrl-C
@@ -356,6 +365,7 @@ impl ProgramArgs {
             reference: self.reference_bin,
             reference_v2: self.reference_v2_bin,
             history: 0,
+            drained: None,
         }
     }
 }

@@ -132,6 +132,11 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
+    /// Lets connections from now on go to another broker, which speaks the same; those that are there stay.
+    pub(crate) fn redirect(&mut self, broker: SocketAddr) {
+        self.broker = broker;
+    }
+
     /// Lets connections fail from now on: one that does is closed and told by [`Fleet::take_failures`], and the
     /// others go on.
     pub(crate) fn survive_failures(&mut self) {
@@ -302,6 +307,11 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok(self.adapter.publication(session, payload)?)
     }
 
+    /// Returns `true` if what came on a connection ends inside a message or a notice.
+    pub(crate) fn is_cut(&self, id: LinkId) -> bool {
+        !self.links[id.0].scanner.carry().is_empty()
+    }
+
     /// Returns `true` if one connection can both publish and subscribe.
     pub(crate) fn is_duplex(&self) -> bool {
         self.adapter.is_duplex()
@@ -375,6 +385,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
                     self.adapter,
                     self.payload_len,
                     &mut self.scratch,
+                    event.is_read_closed(),
                     |header| {
                         deliver(id, header);
                     },

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command, RenderArgs};
-use command::{Compare, DiffCommand, Measure};
+use command::{Compare, DiffCommand, DrainCommand, Measure};
 use interrupt::Interrupt;
 use output::{print, say};
 use process::enter_congestion;
@@ -81,6 +81,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             args.resolve()?.run(&interrupt)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Drain(args) => return drain(&sensible(args.resolve()), &interrupt),
         Command::Render(args) => return render(&args, &paths.report),
         Command::Diff(args) => return diff(args.resolve()),
         Command::Throughput(args) => Box::new(sensible(args.resolve())),
@@ -127,6 +128,19 @@ fn planned(compare: Compare) -> Result<Option<Compare>, Failure> {
     }
     print(&format!("{}\n", compare.plan()?))?;
     Ok(None)
+}
+
+/// Moves clients from one server to another.
+fn drain(command: &DrainCommand, interrupt: &Interrupt) -> Result<ExitCode, Failure> {
+    let report = match command.run(interrupt) {
+        Err(_) if interrupt.is_set() => return Ok(ExitCode::from(130)),
+        report => report?,
+    };
+    print(&report)?;
+    Ok(match report.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// Shows a report that was kept, and writes it in other formats.

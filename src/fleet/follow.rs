@@ -15,22 +15,11 @@ use super::handle::{FleetEvent, RoutedRecord};
 use super::node::Node;
 use super::status::FleetPhase;
 use crate::log::{Log, LogError, LogState, Tail as _};
-use crate::order::{Decision, LogEntry, NotApplied, OrderedRecord, Outcome, Section, Sequence};
+use crate::order::{Continuity, Decision, LogEntry, NotApplied, OrderedRecord, Outcome, Section};
 
 /// The shortest and the longest pause before the log is read anew.
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
-
-/// What the log has in the place of the record that was applied last.
-#[derive(Debug, PartialEq, Eq)]
-enum Compared {
-    /// The same, or there is nothing to compare.
-    Same,
-    /// Nothing, as it has let go of what is so old. What comes next is gone, too.
-    TooOld,
-    /// Something else, or nothing yet, or it is another log.
-    Lost,
-}
 
 impl<L: Log> Node<L> {
     /// Reads the log for as long as the broker lives.
@@ -58,22 +47,26 @@ impl<L: Log> Node<L> {
     async fn follow(&self) -> Result<Infallible, LogError> {
         let state = self.log.describe().await?;
         let last = self.applied.borrow().last();
-        match self.compare(last, &state).await? {
-            Compared::Same => {}
-            Compared::TooOld => {
+        let found = if last >= state.first && last <= state.last {
+            self.log.get(last).await?
+        } else {
+            None
+        };
+        let continuity = self.applied.borrow_mut().resume(&state, found.as_ref());
+        match continuity {
+            Continuity::Unbroken => {}
+            Continuity::Gap => {
                 tracing::warn!(
                     sequence = last.0,
-                    "away from the fleet's log for too long: beginning anew from what it has"
+                    "the fleet's log has let go of records that this node has not seen: it begins anew from what there is"
                 );
-                self.applied.borrow_mut().start_over(&state);
                 self.restart(&state).await;
             }
-            Compared::Lost => {
+            Continuity::Loss => {
                 tracing::error!(
                     sequence = last.0,
                     "the fleet's log has lost records that were applied: an epoch begins"
                 );
-                self.applied.borrow_mut().lost(&state);
                 self.restart(&state).await;
             }
         }
@@ -89,51 +82,16 @@ impl<L: Log> Node<L> {
         }
     }
 
-    /// Compares the record that was applied last with what the log has in its place.
-    async fn compare(&self, last: Sequence, state: &LogState) -> Result<Compared, LogError> {
-        if state.epoch != self.made_with.get() {
-            return Ok(Compared::Lost);
-        }
-        if self.begun_behind.get() == last {
-            // Nothing was applied yet. What it would begin with may be too old by now.
-            let is_there = state.first.0 <= last.0 + 1;
-            return Ok(if is_there {
-                Compared::Same
-            } else {
-                Compared::TooOld
-            });
-        }
-        if state.last < last {
-            return Ok(Compared::Lost);
-        }
-        if state.first.0 > last.0 + 1 {
-            return Ok(Compared::TooOld);
-        }
-        if state.first > last {
-            // It is too old to be compared, and nothing is missing behind it.
-            return Ok(Compared::Same);
-        }
-        let found = self.log.get(last).await?;
-        Ok(match found {
-            Some(found) if self.applied.borrow().is_last(&found) => Compared::Same,
-            Some(_) => Compared::Lost,
-            // It was let go just now.
-            None => Compared::TooOld,
-        })
-    }
-
     /// Has the shards begin anew, as `applied` has.
     async fn restart(&self, state: &LogState) {
         let status = self.handle.status();
         status.restarts.add(1);
-        self.made_with.set(state.epoch);
         self.begun_at.set(state.last);
         self.returned_at.set(Instant::now());
         let (first, epoch) = {
             let applied = self.applied.borrow();
             (applied.last(), applied.epoch())
         };
-        self.begun_behind.set(first);
         status.begin_at(first);
         status.set_epoch(epoch);
         self.set_phase(FleetPhase::Starting).await;
@@ -180,10 +138,11 @@ impl<L: Log> Node<L> {
     /// Takes in that a record of this node has come back.
     fn own_record_came_back(&self, record: &OrderedRecord) {
         let mut packer = self.packer.borrow_mut();
-        packer.has_come_back(record.head);
+        let is_first = packer.take_back(record.head).is_some();
         let status = self.handle.status();
         let is_serving = matches!(status.phase(), FleetPhase::Serving | FleetPhase::Stalled);
         if let Outcome::Decided(sections) = &record.outcome
+            && is_first
             && is_serving
         {
             let late = sections

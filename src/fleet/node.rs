@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::handle::{FleetEvent, FleetHandle, OpenFleet, Routes};
 use super::status::FleetPhase;
 use crate::log::{Log, LogError};
-use crate::order::{Applied, FleetEpoch, Incarnation, Packer, Section, Sequence};
+use crate::order::{Applied, Incarnation, Packer, Section, Sequence};
 use crate::shard::{BrokerPhase, Common};
 
 /// How long a node waits for its own records.
@@ -43,14 +43,10 @@ pub(super) struct Node<L> {
     shards: Vec<mpsc::Sender<FleetEvent>>,
     pub(super) applied: RefCell<Applied>,
     pub(super) packer: RefCell<Packer>,
-    /// The epoch that the log was made with when it was last looked at.
-    pub(super) made_with: Cell<FleetEpoch>,
     /// The end of the log when its tail began.
     pub(super) end: Cell<Sequence>,
     /// The end of the log when the node began with the oldest record.
     pub(super) begun_at: Cell<Sequence>,
-    /// What is before that oldest record.
-    pub(super) begun_behind: Cell<Sequence>,
     /// Number of the newest own record that has come back.
     pub(super) returned: Cell<u64>,
     /// When it came back, or when the node began to wait for the first.
@@ -132,10 +128,8 @@ async fn run<L, F>(
         shards,
         applied: RefCell::new(applied),
         packer: RefCell::new(Packer::new(incarnation, state.max_record)),
-        made_with: Cell::new(state.epoch),
         end: Cell::new(state.last),
         begun_at: Cell::new(state.last),
-        begun_behind: Cell::new(begun_behind),
         returned: Cell::new(0),
         returned_at: Cell::new(Instant::now()),
         news: Notify::new(),

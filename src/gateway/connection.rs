@@ -13,6 +13,7 @@
 //! * Whatever is wrong with one session ends the connection: the protocols cannot tell a client of one.
 
 mod closing;
+mod held;
 mod intake;
 mod join;
 mod token;
@@ -20,20 +21,22 @@ mod token;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::framing;
 use super::upgrade::UpgradeTerms;
 use crate::protocol::{BodyPrefix, Key, Scan, Stop};
 use crate::shard::allowance::evicted;
 use crate::shard::frame_deadline::FrameDeadline;
-use crate::shard::input::{Input, Next, ReadStep, Scanner};
+use crate::shard::input::{CHUNK, Input, Next, ReadStep, Scanner};
 use crate::shard::layered::Layered;
 use crate::shard::limits::{Permit, Ticket, told};
 use crate::shard::refusal::Refusal;
@@ -44,8 +47,11 @@ use crate::shard::{BrokerPhase, Shard};
 use crate::websocket::{Assembly, WsFrameError, max_payload, scan};
 use closing::Closing;
 pub(super) use closing::FAREWELL;
+use held::HeldInput;
 use intake::IncomingRun;
 
+/// Time for which a client is not listened to while publishers are held back: most pauses are far shorter, and many.
+const SHORT_PAUSE: Duration = Duration::from_millis(500);
 /// Length of the mark of a message, in bytes.
 const MARK_LEN: usize = 1;
 
@@ -122,6 +128,10 @@ struct WsConnection {
     permit: Permit,
     /// Set once the first session has joined.
     has_joined: bool,
+    /// Set once what came behind the handshake is taken in.
+    is_listening: bool,
+    /// What has come while publishers were held back, until it is taken in.
+    held: Option<Box<HeldInput>>,
     /// Time by which it must have joined.
     deadline: Instant,
     /// When the client last sent something.
@@ -149,6 +159,8 @@ impl Shard {
             sessions: WsSessions::None,
             permit: upgraded.permit,
             has_joined: false,
+            is_listening: false,
+            held: None,
             deadline: upgraded.deadline,
             heard: now,
             next_ping: now + self.read_limits().ping_interval,
@@ -237,6 +249,7 @@ impl WsConnection {
             phase: self.shard.common.phase.subscribe(),
             ticket: self.permit.ticket(),
         };
+        self.is_listening = true;
         loop {
             let has_joined = self.has_joined();
             if self.is_paused() {
@@ -248,12 +261,18 @@ impl WsConnection {
                     return end;
                 }
             }
+            if self.held.is_some() {
+                if let Err(end) = Box::pin(self.go_on_with_held()).await {
+                    return end;
+                }
+                continue;
+            }
             let due = self.due();
             let step = tokio::select! {
                 // What has come is a sign of life, however late it is read.
                 biased;
                 end = outside.end(has_joined) => return end,
-                step = self.read() => step,
+                step = self.read(CHUNK) => step,
                 () = sleep_until(due) => match self.check_alive().and_then(|()| self.check_frame()) {
                     Ok(()) => continue,
                     Err(end) => return end,
@@ -272,14 +291,17 @@ impl WsConnection {
             || sessions.any(|ws| ws.session.pause().is_some() || self.shard.is_held(&ws.session))
     }
 
-    /// Waits until nothing holds publishers back. Cancel safe.
+    /// Waits until nothing holds publishers back, and answers pings meanwhile. Cancel safe.
     async fn wait_for_pauses(&mut self) -> Result<(), Closing> {
+        let sessions = self.sessions.iter().map(|ws| ws.session.clone()).collect();
+        let mut over = pin!(pauses_over(self.shard.clone(), sessions));
         let scratch = self.shard.scratch_of(self.has_joined());
         tokio::select! {
-            () = self.pauses_over() => {}
+            () = &mut over => {}
             () = evicted(scratch, [self.input.share(), &self.incoming.share]) => {
                 return Err(Closing::Overdrawn);
             }
+            () = sleep(SHORT_PAUSE) => self.listen_until(over).await?,
         }
         // It may have said something that was not read.
         self.heard = Instant::now();
@@ -287,35 +309,24 @@ impl WsConnection {
         Ok(())
     }
 
-    async fn pauses_over(&self) {
-        self.shard.congestion().over().await;
-        let paused = || self.sessions.iter().filter_map(|ws| ws.session.pause());
-        if let Some(limit) = paused().map(|(_, limit)| limit).max() {
-            let all = async {
-                for (pause, _) in paused() {
-                    pause.over().await;
-                }
-            };
-            // Past the limit it goes on all the same.
-            let _ = timeout(limit, all).await;
-            for (pause, _) in paused() {
-                pause.limited().await;
-            }
-        }
-        for ws in self.sessions.iter() {
-            self.shard.hold_over(&ws.session).await;
+    /// Takes in what has come while publishers were held back.
+    async fn go_on_with_held(&mut self) -> Result<(), Closing> {
+        match self.take_held() {
+            Some((run, frames)) => self.take(run, frames).await,
+            None => self.take_held_end().map_or(Ok(()), Err),
         }
     }
 
-    /// Reads once. Cancel safe.
-    async fn read(&mut self) -> std::io::Result<ReadStep<WsFrameError>> {
+    /// Reads up to `room` bytes, or of a long frame what has come. Cancel safe.
+    async fn read(&mut self, room: usize) -> std::io::Result<ReadStep<WsFrameError>> {
         let (frames, has_joined) = (self.frames(), self.has_joined());
         poll_fn(|cx| {
             let scratch = &mut self.shard.scratch_of(has_joined).borrow_mut();
             if scratch.allowance.is_evicted(&self.incoming.share, cx) {
                 return Poll::Ready(Ok(ReadStep::overdrawn()));
             }
-            self.input.poll_read(cx, &mut self.reader, scratch, &frames)
+            self.input
+                .poll_read_up_to(room, cx, &mut self.reader, scratch, &frames)
         })
         .await
     }
@@ -395,6 +406,27 @@ impl WsConnection {
         let scratch = &mut self.shard.scratch_of(self.has_joined()).borrow_mut();
         self.input.release(scratch);
         self.incoming.release(scratch);
+    }
+}
+
+/// Waits until nothing holds these publishers of a connection back. Cancel safe.
+async fn pauses_over(shard: Rc<Shard>, sessions: Vec<Rc<Session>>) {
+    shard.congestion().over().await;
+    let paused = || sessions.iter().filter_map(|session| session.pause());
+    if let Some(limit) = paused().map(|(_, limit)| limit).max() {
+        let all = async {
+            for (pause, _) in paused() {
+                pause.over().await;
+            }
+        };
+        // Past the limit it goes on all the same.
+        let _ = timeout(limit, all).await;
+        for (pause, _) in paused() {
+            pause.limited().await;
+        }
+    }
+    for session in &sessions {
+        shard.hold_over(session).await;
     }
 }
 

@@ -28,8 +28,8 @@ const MEMORY_LIMIT: usize = 1_000_000;
 
 /// What a node has applied of the log, as far as that decides about what follows.
 ///
-/// Pass it every record of the log, in order, to [`Applied::apply`]. Whenever a tail begins, ask with [`Applied::is_last`]
-/// whether the log still has what was applied; if not, go on with [`Applied::lost`]. Two nodes that do so come to the same decisions, whatever their settings are, whenever
+/// Whenever a tail is to begin, compare with the log ([`Applied::resume`]); the tail begins behind [`Applied::last`]. Pass
+/// every record that it reads to [`Applied::apply`]. Two nodes that do so come to the same decisions, whatever their settings are, whenever
 /// they have started, and whatever they have proposed themselves:
 ///
 /// * **Time is the log's.** A record has the time at which the engine has taken it, the same on all nodes. No clock is read.
@@ -71,7 +71,10 @@ pub(crate) struct Applied {
     last_hash: u64,
     /// When the engine has taken it.
     last_at_ms: u64,
+    /// The epoch in force.
     epoch: FleetEpoch,
+    /// The epoch that the log was made with.
+    made_with: FleetEpoch,
     certainty: Certainty,
     /// Set once the log has lost what was applied: the epoch of that. Nothing is sure before a later one begins.
     lost: Option<u64>,
@@ -107,6 +110,18 @@ enum Certainty {
     Warming { until_ms: u64 },
     /// It knows all.
     Sure,
+}
+
+/// How a log goes on that a node had read a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    /// With what comes behind what was applied.
+    Unbroken,
+    /// Records are not kept any more that this node has not seen: it was away for too long. It begins anew, and what it knew
+    /// is void for it.
+    Gap,
+    /// What was applied is not in the log. All nodes begin anew with an epoch: see [`Applied::epoch_to_begin`].
+    Loss,
 }
 
 /// A record was not applied.
@@ -148,6 +163,7 @@ impl Applied {
             last_hash: 0,
             last_at_ms: 0,
             epoch: log.epoch,
+            made_with: log.epoch,
             certainty: Certainty::Sure,
             lost: None,
             unsure_to: Sequence(0),
@@ -161,13 +177,51 @@ impl Applied {
         applied
     }
 
-    /// Begins anew with the oldest record of the log, as it does not have the next one any more: this node was away for too
-    /// long. What was applied is still what others have applied.
-    pub(crate) fn start_over(&mut self, log: &LogState) {
+    /// Compares what was applied with what the log is now, and with the record `found` that it has at [`Applied::last`], if it
+    /// has one there. Where this node cannot go on, it begins anew with the oldest record.
+    pub(crate) fn resume(&mut self, log: &LogState, found: Option<&LogEntry>) -> Continuity {
+        let continuity = self.compare(log, found);
+        match continuity {
+            Continuity::Unbroken => {}
+            Continuity::Gap => self.start_over(log),
+            Continuity::Loss => {
+                self.lost = self.lost.max(Some(self.epoch.number));
+                self.start_over(log);
+            }
+        }
+        continuity
+    }
+
+    fn compare(&self, log: &LogState, found: Option<&LogEntry>) -> Continuity {
+        if self.last_at_ms == 0 {
+            // Nothing is applied yet, so nothing can be lost.
+            let is_same = log.epoch == self.made_with && log.first.0 == self.last.0 + 1;
+            return if is_same {
+                Continuity::Unbroken
+            } else {
+                Continuity::Gap
+            };
+        }
+        if log.epoch != self.made_with || log.last < self.last {
+            return Continuity::Loss;
+        }
+        match found.filter(|found| found.sequence == self.last) {
+            Some(found) if hash(found) == self.last_hash => Continuity::Unbroken,
+            Some(_) => Continuity::Loss,
+            // It is too old for the log. If nothing has come since, nothing is missing.
+            None if log.last == self.last && log.last_at_ms == self.last_at_ms => {
+                Continuity::Unbroken
+            }
+            None => Continuity::Gap,
+        }
+    }
+
+    /// Begins with the oldest record of the log.
+    fn start_over(&mut self, log: &LogState) {
         self.last = Sequence(log.first.0.saturating_sub(1));
         (self.last_hash, self.last_at_ms) = (0, 0);
         self.unsure_to = self.last;
-        self.epoch = log.epoch;
+        (self.epoch, self.made_with) = (log.epoch, log.epoch);
         self.forget_all();
         self.certainty = match self.last {
             Sequence(0) => Certainty::Sure,
@@ -175,13 +229,6 @@ impl Applied {
             _ if log.first > log.last => learning_from(log.last_at_ms),
             _ => Certainty::Learning { until_ms: 0 },
         };
-    }
-
-    /// Begins anew with the oldest record of a log that has lost what was applied, or is another. Nothing is sure until
-    /// an epoch begins: see [`Applied::epoch_to_begin`].
-    pub(crate) fn lost(&mut self, log: &LogState) {
-        self.lost = self.lost.max(Some(self.epoch.number));
-        self.start_over(log);
     }
 
     /// Returns the number of the epoch that has to begin, because the log has lost what was applied; `None` if it has not, if a
@@ -194,14 +241,9 @@ impl Applied {
         Some(lost.max(self.epoch.number) + 1)
     }
 
-    /// Returns the last record that was applied, or left out; 0 or what is before the oldest record if there was none.
+    /// Returns the last record that was applied, or left out; the one before the oldest of the log if there was none.
     pub(crate) fn last(&self) -> Sequence {
         self.last
-    }
-
-    /// Returns `true` if the log has at that place what was applied last. Ask whenever a tail begins.
-    pub(crate) fn is_last(&self, found: &LogEntry) -> bool {
-        found.sequence == self.last && hash(found) == self.last_hash
     }
 
     /// Returns what the next record of this node is made on.

@@ -30,7 +30,7 @@ use bytes::Bytes;
 use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::Epoch;
 #[cfg(feature = "fleet")]
-pub(crate) use applied::{Applied, NotApplied};
+pub(crate) use applied::{Applied, Continuity, NotApplied};
 #[cfg(feature = "fleet")]
 pub(crate) use packer::{InFlight, Packer};
 

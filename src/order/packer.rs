@@ -18,7 +18,7 @@ const RECORD_LEN: usize = 256 << 10;
 ///
 /// What is proposed is passed to [`Packer::push`]. While nothing is in flight, [`Packer::pack`] makes the next record.
 /// It is to be appended, with the same id and the same bytes as often as that takes, until the log shows it; then
-/// [`Packer::has_come_back`] says so. Only then there may be another one, or a record that is late would come behind what
+/// [`Packer::take_back`] says so. Only then there may be another one, or a record that is late would come behind what
 /// was proposed after it. Whatever comes meanwhile is in the next record, so a log that is slow gets larger records, not more
 /// of them.
 #[derive(Debug)]
@@ -179,13 +179,11 @@ impl Packer {
         Some(self.in_flight.insert(in_flight))
     }
 
-    /// Takes in that the log has shown a record with this head. Returns `true` if that is the one in flight.
-    pub(crate) fn has_come_back(&mut self, head: RecordHead) -> bool {
-        let in_flight = self.in_flight.as_ref().map(|in_flight| in_flight.batch);
-        let is_own = head.incarnation == self.incarnation && in_flight == Some(head.batch);
-        if is_own {
-            self.in_flight = None;
-        }
-        is_own
+    /// Takes in that the log has shown a record with this head. Returns what was in flight, if it is that record: from here on
+    /// another one may be. Only then anything is to be done about what is [late](super::Decision::Late) in it.
+    pub(crate) fn take_back(&mut self, head: RecordHead) -> Option<InFlight> {
+        let is_own = head.incarnation == self.incarnation;
+        self.in_flight
+            .take_if(|in_flight| is_own && in_flight.batch == head.batch)
     }
 }

@@ -88,10 +88,12 @@ impl Shard {
     }
 
     /// Lets clients go evenly over the period, in random order so that no channel is the first to lose all of its
-    /// members, and waits until they are gone.
+    /// members, and waits until they are gone. Those whose connection id a link has are the last: the upstream, which
+    /// may be where they go, does not let them in before the link has ended.
     async fn let_go(self: &Rc<Self>, clients: Vec<Rc<Session>>, deadline: Instant) {
         let mut connections = by_connection(clients);
         connections.shuffle(&mut rand::rng());
+        connections.sort_by_key(|sessions| sessions.iter().any(|session| self.is_above(session)));
         let (period, allowed) = {
             let settings = self.common.settings();
             (settings.drain_period, settings.drain_deadline)
@@ -170,6 +172,13 @@ impl Shard {
             sleep(linger).await;
             shard.end(&session, Ended::Stopping);
         });
+    }
+
+    /// Returns `true` if the link of the session's channel has its connection id.
+    fn is_above(&self, session: &Session) -> bool {
+        let mut registry = self.registry.borrow_mut();
+        let room = session.home.owned().and_then(|at| registry.room(at));
+        room.is_some_and(|room| room.links.has_cid_above(session.cid))
     }
 
     /// Tells a session that asks for positions when to come back.

@@ -24,7 +24,7 @@ use crate::channel::FrameRun;
 use crate::protocol::{BodyCheck, FrameError, Run, Scan, Stop, scan, scan_with_notices};
 
 /// Bytes asked for with one read.
-const CHUNK: usize = 64 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;
 /// An incomplete frame up to this size is copied in front of the next read; of a longer one the
 /// rest is read straight into its own buffer.
 const COPIED: usize = FREE;
@@ -210,6 +210,19 @@ impl Input {
         scratch: &mut Scratch,
         scanner: &S,
     ) -> Poll<io::Result<ReadStep<S::Error>>> {
+        self.poll_read_up_to(CHUNK, cx, socket, scratch, scanner)
+    }
+
+    /// Like [`Self::poll_read`], for at most `room` bytes, which are no more than [`CHUNK`]. Of a long frame that has
+    /// begun, what there is of its rest is read.
+    pub(crate) fn poll_read_up_to<S: Scanner>(
+        &mut self,
+        room: usize,
+        cx: &mut Context<'_>,
+        socket: &mut (impl AsyncRead + Unpin),
+        scratch: &mut Scratch,
+        scanner: &S,
+    ) -> Poll<io::Result<ReadStep<S::Error>>> {
         if scratch.allowance.is_evicted(&self.share, cx) {
             return Poll::Ready(Ok(ReadStep::overdrawn()));
         }
@@ -218,7 +231,6 @@ impl Input {
         }
         scratch.buf.clear();
         scratch.buf.extend_from_slice(&self.partial);
-        let room = CHUNK;
         let n = ready!(poll_read_buf(cx, socket, &mut scratch.buf, room))?;
         if n == 0 {
             return Poll::Ready(Ok(self.at_eof()));

@@ -20,6 +20,9 @@ use crate::channel::FrameRun;
 use crate::escape::Escaped;
 use crate::settings::DeniedPublish;
 
+/// Time after which a session that is held looks at its rates again, as a reload may have changed them.
+const RECONSIDER: Duration = Duration::from_secs(1);
+
 /// Limits of a session that publishes: a right that it lacks, or rates.
 #[derive(Debug)]
 pub(super) struct PublishGuard {
@@ -154,7 +157,7 @@ impl Shard {
             while let Some(guard) = session.guard()
                 && let Some(wait) = self.held(&guard)
             {
-                sleep(wait).await;
+                sleep(wait.min(RECONSIDER)).await;
             }
         };
         if self.is_held(session) {

@@ -67,3 +67,44 @@ fn links_are_the_last_to_go() {
     let above = Recorder::join(&root, "above", 1);
     crate::common::wait_until("all is above", || above.has_all(&counts));
 }
+
+/// The upstream refuses a client whose connection id the link has, and clients go there when they are let go.
+#[test]
+fn the_client_that_the_link_stands_for_goes_last() {
+    const CLIENTS: usize = 10;
+    let root = start(peer_settings(&[]));
+    let peer = start(Settings {
+        drain_period: Some(Duration::from_secs(1)),
+        drain_deadline: LONG,
+        ..peer_settings(root.local_addrs())
+    });
+    let join = |n| {
+        Asker::join(
+            &peer,
+            &format!("client {n}"),
+            CHANNEL,
+            ResumeRequest::default(),
+        )
+    };
+    let first = join(0);
+    wait_for_link(&peer);
+    let others: Vec<_> = (1..CLIENTS).map(join).collect();
+    let (told, order) = std::sync::mpsc::channel();
+    let waiting: Vec<_> = std::iter::once(first)
+        .chain(others)
+        .map(|mut asker| {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                while !matches!(asker.next(), Event::Stopping(_)) {}
+                told.send(asker.client.uid.clone()).unwrap();
+            })
+        })
+        .collect();
+    peer.stop().unwrap();
+    for asker in waiting {
+        asker.join().unwrap();
+    }
+    let order: Vec<_> = order.try_iter().collect();
+    assert_eq!(order.len(), CLIENTS);
+    assert_eq!(order.last().unwrap(), "client 0", "{order:?}");
+}

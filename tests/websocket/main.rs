@@ -19,6 +19,7 @@ mod events;
 mod events_access;
 mod events_end;
 mod fairness;
+mod held;
 mod hostile;
 mod http;
 mod keep_alive;

@@ -35,7 +35,7 @@ use crate::library::{Job, Library};
 use crate::process::{Place, RunningBroker, StartError};
 pub(crate) use client::Client;
 pub(crate) use look::Look;
-pub(crate) use program::{Programs, missing_packages};
+pub(crate) use program::{Drained, Programs, missing_packages};
 use row::Row;
 pub(crate) use row::{HistorySupport, Table};
 

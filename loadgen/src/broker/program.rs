@@ -1,6 +1,8 @@
 //! Where brokers' programs are, and what brings those that are missing.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Broker;
 
@@ -15,10 +17,25 @@ pub(crate) struct Programs {
     pub(crate) congestion: Option<String>,
     /// Messages of each channel that servers of Mles keep.
     pub(crate) history: usize,
+    /// The part of a server of Mles in a move of clients from one to another; `None` for a server by itself.
+    pub(crate) drained: Option<Drained>,
     /// The `reference-server` program of `interop`; by default it is looked for near this program.
     pub(crate) reference: Option<PathBuf>,
     /// The `mles` program of version 2.9.4; by default it is looked for near this program.
     pub(crate) reference_v2: Option<PathBuf>,
+}
+
+/// The part that a server of Mles has where clients move from one to the one above it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Drained {
+    /// Clients come to it, and the other server is linked to it at this address.
+    Upstream(SocketAddr),
+    /// Clients go from it.
+    Downstream {
+        upstream: SocketAddr,
+        /// Time over which it lets them go.
+        period: Duration,
+    },
 }
 
 /// Where the program of a broker comes from.

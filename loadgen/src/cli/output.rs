@@ -129,7 +129,9 @@ impl Command {
             Self::Compare(args) => args.output.paths(),
             Self::Latency(args) => args.output.paths(),
             Self::Sweep(args) => args.output.paths(),
-            Self::Diff(_) | Self::Start(_) | Self::NullRelay(_) => OutputPaths::default(),
+            Self::Drain(_) | Self::Diff(_) | Self::Start(_) | Self::NullRelay(_) => {
+                OutputPaths::default()
+            }
         }
     }
 
@@ -146,7 +148,7 @@ impl Command {
             Self::Compare(args) => &args.loss,
             Self::Latency(args) => &args.loss,
             Self::Sweep(args) => &args.loss,
-            Self::Idle(_) | Self::Render(_) | Self::Diff(_) => return false,
+            Self::Idle(_) | Self::Drain(_) | Self::Render(_) | Self::Diff(_) => return false,
             Self::Start(_) | Self::NullRelay(_) => return false,
         };
         loss.allow_loss

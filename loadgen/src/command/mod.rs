@@ -6,11 +6,14 @@
 
 mod compare;
 mod diff;
+mod drain;
 mod launch;
 mod runner;
 mod single;
 mod start;
 mod sweep;
+
+use std::io;
 
 use thiserror::Error;
 
@@ -22,6 +25,7 @@ use crate::watch::Watch;
 
 pub(crate) use compare::{Compare, Selection};
 pub(crate) use diff::DiffCommand;
+pub(crate) use drain::DrainCommand;
 pub(crate) use single::SingleBroker;
 pub(crate) use start::Start;
 pub(crate) use sweep::{Steps, Sweep};
@@ -41,6 +45,9 @@ pub(crate) enum CommandError {
     /// A broker that was asked for does not run.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// There is no address to be had.
+    #[error("cannot listen: {0}")]
+    Address(#[from] io::Error),
     /// Packages with programs of brokers are missing, by their names.
     #[error("loadgen installs nothing: run `scripts/setup`, which brings {0}")]
     MissingPackages(String),

@@ -23,12 +23,14 @@ pub(super) struct Link<M> {
 }
 
 impl<M: PayloadHeader> Link<M> {
-    /// Reads until the socket is empty.
+    /// Reads until the socket is empty, or to its end if `has_ended` says that there is one: no other event tells of an
+    /// end that has come together with data.
     pub(super) fn receive(
         &mut self,
         adapter: &dyn Adapter,
         payload_len: usize,
         scratch: &mut Scratch,
+        has_ended: bool,
         mut deliver: impl FnMut(M),
     ) -> Result<(), FleetError> {
         let Some(stream) = &mut self.stream else {
@@ -52,7 +54,7 @@ impl<M: PayloadHeader> Link<M> {
             for _ in 0..pings {
                 self.outbox.extend_from_slice(adapter.pong());
             }
-            if is_last {
+            if is_last && !has_ended {
                 return Ok(());
             }
         }

@@ -62,6 +62,13 @@ impl OwnChild {
         self.0.try_wait()
     }
 
+    /// Asks it to end. That cannot fail but for a process that has ended already.
+    pub(super) fn terminate(&mut self) {
+        if self.is_there() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        }
+    }
+
     fn is_there(&mut self) -> bool {
         matches!(self.ended(), Ok(None))
     }
@@ -72,9 +79,7 @@ impl Drop for OwnChild {
     /// ended already.
     fn drop(&mut self) {
         let deadline = Instant::now() + STOP_DEADLINE;
-        if self.is_there() {
-            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        }
+        self.terminate();
         while self.is_there() && Instant::now() < deadline {
             std::thread::sleep(LOOK);
         }

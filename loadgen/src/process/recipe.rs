@@ -55,6 +55,14 @@ fn free() -> io::Result<TcpListener> {
     found.map_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), Ok)
 }
 
+/// Returns an address of loopback that was free a moment ago, for a broker that listens at two.
+///
+/// # Errors
+/// The system has no port left.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    free()?.local_addr()
+}
+
 /// A program to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {

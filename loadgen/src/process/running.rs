@@ -195,6 +195,40 @@ impl RunningBroker {
         Ok(())
     }
 
+    /// Asks it to stop, as an operator does.
+    pub(crate) fn terminate(&mut self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// Words behind its name, if it does not end in that time, or says that something went wrong.
+    pub(crate) fn wait_for_success(
+        &mut self,
+        time: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + time;
+        let status = loop {
+            match self.process.ended() {
+                Ok(Some(status)) => break status,
+                Err(error) => return Err(format!("cannot be looked at: {error}")),
+                Ok(None) if Instant::now() > deadline || interrupt.sleep(LOOK) => {
+                    return Err(format!("has not ended within {} s", time.as_secs()));
+                }
+                Ok(None) => {}
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!(
+            "ended with {status}; it said: {}",
+            last_words(&self.log)
+        ))
+    }
+
     /// Returns version, command and settings.
     pub(crate) fn provenance(&self) -> &Provenance {
         &self.provenance

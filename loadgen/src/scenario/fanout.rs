@@ -205,6 +205,7 @@ impl Fanout {
             subscribers: self.subscribers,
             members: self.members,
             is_confirmed: false,
+            publishers_at: None,
             payload: self.payload,
         }
     }

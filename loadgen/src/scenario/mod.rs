@@ -7,6 +7,7 @@ mod by_library;
 mod bystander;
 mod catalog;
 mod cpu_meter;
+mod drain;
 mod estimate;
 mod fanout;
 mod history;
@@ -40,6 +41,7 @@ use crate::process::ProcError;
 use crate::verify::Tally;
 
 pub(crate) use catalog::{Preset, ScenarioName, ScenarioOptions};
+pub(crate) use drain::{Drain, DrainOutcome};
 pub(crate) use fanout::{Amount, Fanout, FanoutOutcome, Mode, Timing};
 pub(crate) use history::{HistoryJoin, HistoryOutcome};
 #[cfg(test)]

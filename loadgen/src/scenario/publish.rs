@@ -82,6 +82,7 @@ impl Publish {
         let shape = Shape {
             publishers: self.connections,
             is_confirmed: true,
+            publishers_at: None,
             ..Shape::single(self.payload)
         };
         let mut publishing = Publishing {

@@ -51,6 +51,8 @@ pub(super) struct Shape {
     pub(super) is_confirmed: bool,
     /// Bytes.
     pub(super) payload: usize,
+    /// Another broker for publishers, and for whoever connects again; `None` if it is that of the subscribers.
+    pub(super) publishers_at: Option<SocketAddr>,
 }
 
 impl Shape {
@@ -63,6 +65,7 @@ impl Shape {
             members: false,
             is_confirmed: false,
             payload,
+            publishers_at: None,
         }
     }
 
@@ -154,6 +157,9 @@ impl<'a, M: PayloadHeader> Topology<'a, M> {
                     members.push(opened);
                 }
             }
+        }
+        if let Some(broker) = shape.publishers_at {
+            self.fleet.redirect(broker);
         }
         let mut members = members.into_iter();
         let payload: Vec<u8> = std::iter::repeat_n(0, M::LEN)

@@ -228,3 +228,13 @@ fn a_congestion_control_that_there_is_not_is_told_in_a_line() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("--congestion carrier-pigeon: "), "{said}");
 }
+
+#[test]
+fn a_drain_that_makes_no_sense() {
+    let args = ["drain", "--broker", "nats"];
+    assert_fails(&args, 2, &["--broker", "mles-resume"]);
+    let args = ["drain", "--period", "500ms"];
+    assert_fails(&args, 2, &["--period", "1s"]);
+    let args = ["drain", "--mles-bin", "/nonexistent/mles"];
+    assert_fails(&args, 1, &["cannot start", "/nonexistent/mles"]);
+}

@@ -19,6 +19,7 @@ macro_rules! test_brokers {
 mod bad_input;
 mod broker_process;
 mod brokers;
+mod drain;
 mod events;
 mod fault_proxy;
 mod interrupt;

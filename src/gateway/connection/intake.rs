@@ -316,7 +316,7 @@ impl WsSession {
     }
 }
 
-fn unmasked(head: &FrameHead, payload: &[u8]) -> Vec<u8> {
+pub(super) fn unmasked(head: &FrameHead, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len());
     unmask_into(&mut out, payload, head.mask);
     out

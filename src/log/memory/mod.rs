@@ -8,7 +8,6 @@
 mod engine;
 mod tail;
 
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use super::{FIRST_EPOCH, START_MS, empty_log, named, run_section, seat_section};
 use crate::channel::PublisherId;
 use crate::log::LogState;
 use crate::order::{
-    Applied, Author, Basis, Decision, FleetEpoch, Incarnation, LogEntry, NotApplied, OrderedRecord,
-    Outcome, Record, RecordBody, RecordHead, Section, Sequence,
+    Applied, Author, Basis, Continuity, Decision, FleetEpoch, Incarnation, LogEntry, NotApplied,
+    OrderedRecord, Outcome, Record, RecordBody, RecordHead, Section, Sequence,
 };
 use crate::protocol::Epoch;
 
@@ -275,15 +275,44 @@ fn what_is_out_of_order_or_damaged_or_newer_is_not_applied() {
 }
 
 #[test]
-fn a_node_finds_its_last_record_in_the_log() {
+fn a_node_finds_out_what_the_log_does_not_have() {
     let mut world = World::new();
-    world.heartbeat(A);
-    world.heartbeat(A);
-    assert!(world.applied.is_last(&world.entries[1]));
-    assert!(!world.applied.is_last(&world.entries[0]));
-    let mut other = world.entries[0].clone();
-    other.sequence = Sequence(2);
-    assert!(!world.applied.is_last(&other));
+    for _ in 0..3 {
+        world.now_ms += 1;
+        world.heartbeat(A);
+    }
+    let resume = |log: &LogState, at: Option<usize>| {
+        let mut node = world.node_from(1);
+        let found = at.map(|at| LogEntry {
+            sequence: Sequence(3),
+            ..world.entries[at].clone()
+        });
+        let continuity = node.resume(log, found.as_ref());
+        (continuity, node.last().0)
+    };
+    let whole = world.log_from(1);
+    assert_eq!(resume(&whole, Some(2)), (Continuity::Unbroken, 3));
+    assert_eq!(resume(&whole, Some(1)), (Continuity::Loss, 0));
+    let shorter = LogState {
+        last: Sequence(2),
+        ..whole
+    };
+    assert_eq!(resume(&shorter, None), (Continuity::Loss, 0));
+    let empty = LogState {
+        first: Sequence(4),
+        ..whole
+    };
+    assert_eq!(resume(&empty, None), (Continuity::Unbroken, 3));
+    let later = LogState {
+        last: Sequence(9),
+        ..empty
+    };
+    assert_eq!(resume(&later, None), (Continuity::Gap, 3));
+    let much_later = LogState {
+        first: Sequence(8),
+        ..later
+    };
+    assert_eq!(resume(&much_later, None), (Continuity::Gap, 7));
 }
 
 #[test]
@@ -335,7 +364,11 @@ fn nothing_is_sure_after_a_loss_until_an_epoch_begins() {
     let log = world.log_from(1);
     let mut node = world.node_from(1);
     assert_eq!(node.epoch_to_begin(), None);
-    node.lost(&log);
+    let lost = LogState {
+        last: Sequence(0),
+        ..log
+    };
+    assert_eq!(node.resume(&lost, None), Continuity::Loss);
     assert_eq!(node.last(), Sequence(0));
     let unsure = node.apply(&world.entries[0]).expect("it is the next");
     assert!(matches!(unsure.outcome, Outcome::Unsure));

@@ -25,7 +25,7 @@ fn message(ticket: u64, len: usize) -> Section {
 fn next(packer: &mut Packer) -> Option<Vec<u64>> {
     let bytes = packer.pack(BASIS)?.bytes.clone();
     let record = Record::decode(&bytes).expect("just packed");
-    assert!(packer.has_come_back(record.head));
+    assert!(packer.take_back(record.head).is_some());
     let RecordBody::Sections(sections) = record.body else {
         panic!("it has sections");
     };
@@ -45,9 +45,12 @@ fn what_comes_while_a_record_is_in_flight_is_in_the_next() {
     let record = Record::decode(&first.bytes).expect("just packed");
     let mut other = record.head;
     other.incarnation = Incarnation(0xB);
-    assert!(!packer.has_come_back(other), "it is of another node");
-    assert!(packer.has_come_back(record.head));
-    assert!(!packer.has_come_back(record.head), "it was there before");
+    assert!(packer.take_back(other).is_none(), "it is of another node");
+    assert!(packer.take_back(record.head).is_some());
+    assert!(
+        packer.take_back(record.head).is_none(),
+        "it was there before"
+    );
     assert_eq!(next(&mut packer), Some(vec![2, 3]));
     assert_eq!(packer.waiting_len(), 0);
 }
@@ -100,7 +103,7 @@ fn a_record_has_no_more_messages_than_offsets() {
         let messages = sections.iter().map(Section::messages).sum::<u64>();
         assert!(messages <= MAX_MESSAGES);
         all += messages;
-        packer.has_come_back(record.head);
+        packer.take_back(record.head);
     }
     assert_eq!(all, 80_000);
 }
@@ -121,7 +124,7 @@ fn records_are_counted_and_named() {
     let heartbeat = packer.heartbeat(BASIS, None).expect("nothing is in flight");
     assert_eq!((heartbeat.batch, &*heartbeat.id), (1, "000000000000000a-1"));
     let head = Record::decode(&heartbeat.bytes).expect("just made").head;
-    packer.has_come_back(head);
+    packer.take_back(head);
     let epoch = packer.begin_epoch(FIRST_EPOCH, 5).expect("none in flight");
     let head = Record::decode(&epoch.bytes).expect("just made").head;
     assert_eq!((head.batch, head.basis.at_ms), (2, 5));

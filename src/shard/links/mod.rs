@@ -15,6 +15,7 @@ use std::time::Instant;
 use super::sequence::{Proposed, Source};
 use crate::channel::{FrameRun, SessionId};
 use crate::peer::echo::ProbeReturn;
+use crate::protocol::Cid;
 use downlink::Downlinks;
 pub(super) use downlink::MAX_LATE;
 pub(super) use merge_queue::{Merging, SeatedServer};
@@ -107,6 +108,11 @@ impl Links {
     /// Returns the servers above this one for the channel, the upstream first, as far as it has told them.
     fn path(&self) -> &[u64] {
         self.uplink().map_or(&[], Uplink::path)
+    }
+
+    /// Returns `true` if the link to an upstream has this connection id there.
+    pub(in crate::shard) fn has_cid_above(&self, cid: Cid) -> bool {
+        self.uplink().and_then(Uplink::cid_above) == Some(cid)
     }
 
     fn uplink(&self) -> Option<&Uplink> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
-use crate::broker::Programs;
+use crate::broker::{Drained, Programs};
 use crate::process::{Place, Recipe, Version, words};
 
 /// What this project's server takes for clients on its own machine where `tcp_congestion` is not set.
@@ -58,8 +58,20 @@ pub(super) fn mles(
     let mut args = words(&["serve", listener.option(), &listen]);
     args.extend(words(&["--history-limit", &history, "--allow-anonymous"]));
     args.extend(words(&["--max-connections-per-address", CONNECTIONS]));
-    if listener != Listener::Tcp {
-        args.extend(words(&["--listen", "none"]));
+    match programs.drained {
+        Some(Drained::Upstream(addr)) => args.extend(words(&["--listen", &addr.to_string()])),
+        _ if listener != Listener::Tcp => args.extend(words(&["--listen", "none"])),
+        _ => {}
+    }
+    if let Some(Drained::Downstream { upstream, period }) = programs.drained {
+        let [period, deadline] = [period, 2 * period].map(|it| format!("{}ms", it.as_millis()));
+        args.extend(words(&["--peer", &upstream.to_string()]));
+        args.extend(words(&[
+            "--drain-period",
+            &period,
+            "--drain-deadline",
+            &deadline,
+        ]));
     }
     if let Some(shards) = programs.shards {
         args.extend(words(&["--shards", &shards.to_string()]));

@@ -175,6 +175,11 @@ impl Uplink {
         &self.path
     }
 
+    /// Returns the connection id that the link has at its upstream, while it is attached.
+    pub(in crate::shard::links) fn cid_above(&self) -> Option<Cid> {
+        self.attached.as_ref().map(|attached| attached.session.cid)
+    }
+
     /// Records the servers above this one. Returns `true` if that is news.
     pub(in crate::shard::links) fn set_path(&mut self, path: Vec<u64>) -> bool {
         let is_news = self.path != path;
