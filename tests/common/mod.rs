@@ -26,6 +26,7 @@ pub mod bystanders;
 pub mod events;
 pub mod http;
 pub mod load;
+pub mod nats;
 pub mod slow;
 pub mod tls_proxy;
 pub mod token;
