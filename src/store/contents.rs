@@ -71,6 +71,11 @@ impl Contents {
         self.0.values_mut()
     }
 
+    /// Takes the channels of another store's part, none of which it has.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Returns the highest key that a channel has; 0 if there is none.
     pub(super) fn highest_key(&self) -> u64 {
         self.0.keys().map(|key| key.0).max().unwrap_or_default()
@@ -213,7 +218,7 @@ impl Contents {
             key,
             value: None,
         }));
-        engine.scan_keys(Table::Publishers, &channel_key(channel), &mut |key| {
+        engine.scan_keys(Table::Publishers, channel..=channel, &mut |key| {
             if let Some((channel, publisher)) = read_key_in(key) {
                 writes.push(publisher_write(channel, PublisherId(publisher), None));
             }

@@ -1,7 +1,11 @@
 //! The seam between the writer and the database below it: tests put a disk there that is slow, full or broken.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use thiserror::Error;
+
+use super::batch::ChannelKey;
 
 /// The tables of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,12 @@ impl Table {
     }
 }
 
+/// The first and the last of the channels whose records are visited.
+pub(super) type ChannelRange = RangeInclusive<ChannelKey>;
+
+/// All channels.
+pub(super) const ALL_CHANNELS: ChannelRange = ChannelKey(0)..=ChannelKey(u64::MAX);
+
 /// A change of one record.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
@@ -58,7 +68,7 @@ pub(super) enum EngineError {
 pub(super) type Visitor<'a> = &'a mut dyn FnMut(&[u8], Bytes);
 
 /// A database of tables with ordered keys, whose commits are whole or not there.
-pub(super) trait Engine: Send {
+pub(super) trait Engine: Send + Sync {
     /// Writes all of it, or nothing, and hands it to the system.
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError>;
 
@@ -68,14 +78,19 @@ pub(super) trait Engine: Send {
     /// Returns the value of a key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
 
-    /// Visits the records whose keys begin with `prefix`, in the order of their keys.
-    fn scan(&self, table: Table, prefix: &[u8], visit: Visitor<'_>) -> Result<(), EngineError>;
+    /// Visits the records of channels, in the order of their keys.
+    fn scan(
+        &self,
+        table: Table,
+        channels: ChannelRange,
+        visit: Visitor<'_>,
+    ) -> Result<(), EngineError>;
 
     /// Like [`scan`](Self::scan), without values where that saves reading them.
     fn scan_keys(
         &self,
         table: Table,
-        prefix: &[u8],
+        channels: ChannelRange,
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<(), EngineError>;
 

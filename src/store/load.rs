@@ -1,12 +1,13 @@
 //! Reads a store, and looks for damage: the database does not find all of it itself.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::batch::{ChannelKey, LoadedChannel, StoredPublisher, StoredRun};
 use super::contents::{Contents, OnDisk, RunOnDisk, start};
-use super::engine::{Engine, EngineError, Table};
+use super::engine::{ALL_CHANNELS, ChannelRange, Engine, EngineError, Table};
 use super::record::{
     BadRecord, COMMIT, ChannelRecord, PublisherRecord, SECRET, decode_number, decode_run,
     decode_secret, read_key_in,
@@ -44,6 +45,13 @@ impl Faults {
         if self.told.len() < TOLD {
             self.told.push(fault());
         }
+    }
+
+    /// Adds those of another part of the store.
+    pub(super) fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = TOLD - self.told.len();
+        self.told.extend(other.told.into_iter().take(room));
     }
 
     /// Returns the first fault, and how many there are besides it.
@@ -96,7 +104,7 @@ pub(super) fn survey(engine: &dyn Engine, synced: u64) -> Result<Survey, EngineE
     let (mut channels, mut fault) = (Vec::new(), None);
     engine.scan(
         Table::Channels,
-        &[],
+        ALL_CHANNELS,
         &mut |key, value| match ChannelRecord::decode(key, value) {
             Ok(record) => channels.push(record),
             Err(error) => {
@@ -114,6 +122,15 @@ pub(super) fn survey(engine: &dyn Engine, synced: u64) -> Result<Survey, EngineE
     }
 }
 
+/// Channels that are read one after the other.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    /// Their states, in the order of their keys.
+    pub(super) channels: &'a [ChannelRecord],
+    /// All keys that no other part has: a record of a channel that is not there is found, too.
+    pub(super) keys: ChannelRange,
+}
+
 /// Reads all histories and publishers. Those of the channels that `wanted` returns `true` for go to `sink`; the others are
 /// checked as well.
 ///
@@ -126,17 +143,39 @@ pub(super) fn read(
     wanted: &dyn Fn(&ChannelRecord) -> bool,
     sink: &mut dyn Sink,
 ) -> Result<(Contents, Faults), EngineError> {
+    let part = Part {
+        channels: &survey.channels,
+        keys: ALL_CHANNELS,
+    };
+    read_part(engine, &part, wanted, sink, &AtomicU64::new(0))
+}
+
+/// Reads a part of the channels, as [`read`] does all of them. Adds the bytes of frames to `bytes` as they come.
+///
+/// # Errors
+///
+/// See [`read`].
+pub(super) fn read_part(
+    engine: &dyn Engine,
+    part: &Part<'_>,
+    wanted: &dyn Fn(&ChannelRecord) -> bool,
+    sink: &mut dyn Sink,
+    bytes: &AtomicU64,
+) -> Result<(Contents, Faults), EngineError> {
     let mut reader = Reader {
         contents: Contents::default(),
         faults: Faults::default(),
         wanted,
         sink,
+        bytes,
     };
-    for record in &survey.channels {
+    for record in part.channels {
         reader.contents.insert(OnDisk::new(record.clone()));
     }
-    engine.scan(Table::Runs, &[], &mut |key, value| reader.run(key, value))?;
-    engine.scan(Table::Publishers, &[], &mut |key, value| {
+    engine.scan(Table::Runs, part.keys.clone(), &mut |key, value| {
+        reader.run(key, value);
+    })?;
+    engine.scan(Table::Publishers, part.keys.clone(), &mut |key, value| {
         reader.publisher(key, value);
     })?;
     let Reader {
@@ -179,6 +218,8 @@ struct Reader<'a> {
     faults: Faults,
     wanted: &'a dyn Fn(&ChannelRecord) -> bool,
     sink: &'a mut dyn Sink,
+    /// Bytes of frames that were read.
+    bytes: &'a AtomicU64,
 }
 
 impl Reader<'_> {
@@ -209,6 +250,7 @@ impl Reader<'_> {
         }
         let len = run.run.bytes().len() as u64;
         channel.runs.push_back(RunOnDisk { end, len });
+        self.bytes.fetch_add(len, Ordering::Relaxed);
         if run.publisher.is_some() {
             channel.named = end;
         }
@@ -248,8 +290,6 @@ fn owner<'a>(contents: &'a mut Contents, key: &[u8]) -> Option<(&'a mut OnDisk, 
 #[derive(Default)]
 pub(super) struct Collector {
     channels: HashMap<ChannelKey, Collected>,
-    /// Bytes of frames so far.
-    pub(super) bytes: u64,
 }
 
 #[derive(Default)]
@@ -260,7 +300,6 @@ struct Collected {
 
 impl Sink for Collector {
     fn run(&mut self, channel: &ChannelRecord, run: StoredRun) {
-        self.bytes += run.run.bytes().len() as u64;
         let collected = self.channels.entry(channel.state.key).or_default();
         collected.runs.push(run);
     }
@@ -272,6 +311,11 @@ impl Sink for Collector {
 }
 
 impl Collector {
+    /// Takes the channels of another one, none of which it has.
+    pub(super) fn append(&mut self, other: Self) {
+        self.channels.extend(other.channels);
+    }
+
     /// Takes out a channel whose state is `record`.
     pub(super) fn take(&mut self, record: &ChannelRecord) -> LoadedChannel {
         let collected = self.channels.remove(&record.state.key);

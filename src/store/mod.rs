@@ -26,6 +26,8 @@ mod marker;
 #[cfg(feature = "store")]
 mod open;
 #[cfg(feature = "store")]
+mod parallel;
+#[cfg(feature = "store")]
 mod record;
 mod secret;
 mod status;

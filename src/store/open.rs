@@ -17,8 +17,9 @@ use super::database::{FjallEngine, renew_journals};
 use super::engine::{Engine, EngineError, Table, Write};
 use super::handle::{Loaded, StoreHandle};
 use super::journal;
-use super::load::{Collector, Survey, read, survey};
+use super::load::{Collector, Survey, survey};
 use super::marker::{self, Found, LastMark, Mark, Marker};
+use super::parallel::{Loading, load};
 use super::record::{COMMIT, ChannelRecord, SECRET, encode_number, encode_secret};
 use super::secret::PublisherSecret;
 use super::writer::{DiskLimits, Schedule, Writer};
@@ -33,7 +34,7 @@ pub(super) const SET_ASIDE: &str = "damaged-";
 /// Most orders that a channel remembers to be the continuation of.
 const PAST_EPOCHS: usize = 16;
 /// Memory in bytes that a run costs besides its frames.
-const RUN_COST: u64 = 192;
+pub(super) const RUN_COST: u64 = 192;
 
 /// Reason for which a store cannot be opened.
 #[derive(Debug, Error)]
@@ -185,9 +186,12 @@ impl Opening<'_> {
         let engine = FjallEngine::open(database)?;
         let survey = survey(&engine, mark.commit)?;
         let choice = Choice::of(&survey, self.budget, self.keep);
-        let mut collector = Collector::default();
         let is_wanted = |record: &ChannelRecord| choice.wanted.contains(&record.state.key);
-        let (contents, faults) = read(&engine, &survey, &is_wanted, &mut collector)?;
+        let Loading {
+            contents,
+            faults,
+            collector,
+        } = load(&engine, &survey.channels, &is_wanted)?;
         if let Some(fault) = faults.in_words() {
             return Err(EngineError::Damaged(fault));
         }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{ChannelKey, ChannelState, StoredPublisher, StoredRun};
+use super::database::SEPARATED;
 use super::secret::PublisherSecret;
 use crate::channel::{FrameRun, Origin, PastEpoch, Published, PublisherId};
 use crate::protocol::{BodyCheck, Epoch, MAX_BODY_LEN, Stop, scan};
@@ -204,6 +205,7 @@ pub(super) fn encode_run(channel: ChannelKey, run: &StoredRun) -> (Bytes, Bytes)
 /// Decodes a run, and checks its frames. What is not much longer than its frames is kept as it is, not copied.
 pub(super) fn decode_run(key: &[u8], value: Bytes) -> Result<StoredRun, BadRecord> {
     let (_, end) = read_key_in(key).ok_or(BadRecord::Fields)?;
+    let buffer = buffer_of(value.len());
     let mut fields = Fields::open(key, value)?;
     let origin = match u16::from_le_bytes(fields.take()?) {
         0 => Origin::Member,
@@ -219,9 +221,7 @@ pub(super) fn decode_run(key: &[u8], value: Bytes) -> Result<StoredRun, BadRecor
         return Err(BadRecord::Fields);
     }
     let count = u32::try_from(scanned.run.frames).map_err(|_| BadRecord::Fields)?;
-    // It is in a buffer with its fields, and small ones with others.
-    let capacity = frames.len() + BUFFER;
-    let run = FrameRun::slice_of(frames, count, capacity);
+    let run = FrameRun::slice_of(frames, count, buffer);
     if messages == 0 || run.messages() != messages as usize || end < u64::from(messages) {
         return Err(BadRecord::Fields);
     }
@@ -235,8 +235,16 @@ pub(super) fn decode_run(key: &[u8], value: Bytes) -> Result<StoredRun, BadRecor
     })
 }
 
-/// Bytes that the buffer of a value may have besides it: the database keeps a whole block in memory with each of its values.
-const BUFFER: usize = 8 << 10;
+/// Returns the most bytes of the buffer that a value of `len` bytes is in.
+fn buffer_of(len: usize) -> usize {
+    let is_separated = len >= SEPARATED as usize;
+    len + if is_separated { VALUE_HEADER } else { BLOCK }
+}
+
+/// Bytes that a buffer of its own has besides a value.
+const VALUE_HEADER: usize = 64;
+/// Bytes that the buffer of a small value may have besides it: the database keeps a whole block in memory with each of them.
+const BLOCK: usize = 8 << 10;
 
 impl PublisherRecord {
     /// Encodes it.

@@ -10,7 +10,7 @@ use rand::{Rng as _, RngExt as _};
 
 use super::*;
 use crate::store::database::{FjallEngine, is_journal};
-use crate::store::engine::{Engine, EngineError, Table, Visitor, Write};
+use crate::store::engine::{ChannelRange, Engine, EngineError, Table, Visitor, Write};
 use crate::store::load::{Nobody, read, survey};
 use crate::store::marker::{Marker, NAME};
 use crate::store::open::DATABASE;
@@ -188,17 +188,22 @@ impl Engine for Watched {
         self.inner.get(table, key)
     }
 
-    fn scan(&self, table: Table, prefix: &[u8], visit: Visitor<'_>) -> Result<(), EngineError> {
-        self.inner.scan(table, prefix, visit)
+    fn scan(
+        &self,
+        table: Table,
+        channels: ChannelRange,
+        visit: Visitor<'_>,
+    ) -> Result<(), EngineError> {
+        self.inner.scan(table, channels, visit)
     }
 
     fn scan_keys(
         &self,
         table: Table,
-        prefix: &[u8],
+        channels: ChannelRange,
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<(), EngineError> {
-        self.inner.scan_keys(table, prefix, visit)
+        self.inner.scan_keys(table, channels, visit)
     }
 
     fn disk_space(&self) -> Result<u64, EngineError> {

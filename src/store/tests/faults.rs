@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::store::contents::Contents;
 use crate::store::database::FjallEngine;
-use crate::store::engine::{Engine, EngineError, Table, Visitor, Write};
+use crate::store::engine::{ChannelRange, Engine, EngineError, Table, Visitor, Write};
 use crate::store::marker::Marker;
 use crate::store::record::{COMMIT, SECRET, encode_number, encode_secret};
 use crate::store::secret::PublisherSecret;
@@ -66,17 +66,22 @@ impl Engine for Faulty {
         self.inner.get(table, key)
     }
 
-    fn scan(&self, table: Table, prefix: &[u8], visit: Visitor<'_>) -> Result<(), EngineError> {
-        self.inner.scan(table, prefix, visit)
+    fn scan(
+        &self,
+        table: Table,
+        channels: ChannelRange,
+        visit: Visitor<'_>,
+    ) -> Result<(), EngineError> {
+        self.inner.scan(table, channels, visit)
     }
 
     fn scan_keys(
         &self,
         table: Table,
-        prefix: &[u8],
+        channels: ChannelRange,
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<(), EngineError> {
-        self.inner.scan_keys(table, prefix, visit)
+        self.inner.scan_keys(table, channels, visit)
     }
 
     fn disk_space(&self) -> Result<u64, EngineError> {

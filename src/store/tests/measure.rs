@@ -16,6 +16,16 @@ fn written() -> u64 {
         .expect("a number")
 }
 
+/// Returns the time that all threads of this process have worked.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("its name is in parentheses");
+    // Of user and system, in hundredths of a second.
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks = times.map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
 /// Publishes `rounds` times to `channels` channels, `runs` runs of `len` bytes each, of which a history keeps `kept`.
 fn publish(channels: usize, rounds: usize, len: usize, kept: u64) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -78,13 +88,15 @@ fn time_to_load_a_gibibyte() {
         }
         store.close();
         drop(store);
-        let begun = Instant::now();
+        let (begun, worked) = (Instant::now(), processor_time());
         let (store, loaded) = open(dir.path(), &interval(), 4 << 30, &|_| true).expect("it opens");
-        let took = begun.elapsed();
+        let (took, worked) = (begun.elapsed(), processor_time() - worked);
         let runs = loaded.channels.iter().flat_map(|channel| &channel.runs);
         let bytes: usize = runs.map(|run| run.run.bytes().len()).sum();
         let rate = bytes as f64 / took.as_secs_f64() / 1e6;
-        println!("runs of {len} B: {bytes} B loaded in {took:?}, {rate:.0} MB/s");
+        println!(
+            "runs of {len} B: {bytes} B loaded in {took:?}, {rate:.0} MB/s, {worked:?} of processors"
+        );
         drop(store);
     }
 }
