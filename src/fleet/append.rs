@@ -13,6 +13,8 @@ use crate::protocol::Epoch;
 
 /// Time after which a node that has nothing else to append shows that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Time after which a node compares its digest with those of others, however much it has to append.
+const COMPARE: Duration = Duration::from_secs(10);
 /// Time after which a node that does not serve yet does so: it serves when enough of that has come back.
 const IMPATIENT: Duration = Duration::from_millis(50);
 /// Time that a record which was appended may take to come back before it is appended once more: the log may have lost it.
@@ -25,10 +27,20 @@ impl<L: Log> Node<L> {
     /// Appends what shards propose. While the node does not serve, nothing but that it is there.
     pub(super) async fn append_forever(&self, mut proposals: mpsc::UnboundedReceiver<Section>) {
         let mut due = Instant::now();
+        let mut compare = Instant::now() + COMPARE;
         loop {
             match self.handle.status().phase() {
                 FleetPhase::Serving | FleetPhase::Stalled => {
-                    let record = self.next_record(&mut proposals, due).await;
+                    let record = if Instant::now() >= compare {
+                        compare = Instant::now() + COMPARE;
+                        self.in_flight().or_else(|| self.heartbeat())
+                    } else {
+                        None
+                    };
+                    let record = match record {
+                        Some(record) => record,
+                        None => self.next_record(&mut proposals, due).await,
+                    };
                     self.append(record).await;
                     due = Instant::now() + HEARTBEAT;
                 }

@@ -137,9 +137,21 @@ async fn run<L, F>(
     node.serve(proposals).await;
 }
 
+/// Stops the broker when the thread panics: nothing would come back from the log any more.
+struct StopOnPanic<'a>(&'a Common);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
 impl<L: Log> Node<L> {
     /// Does all that a node does, until the broker stops.
     async fn serve(&self, proposals: mpsc::UnboundedReceiver<Section>) {
+        let _guard = StopOnPanic(&self.common);
         tokio::select! {
             () = self.follow_forever() => {}
             () = self.append_forever(proposals) => {}

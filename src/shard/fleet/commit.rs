@@ -51,6 +51,10 @@ impl Shard {
             }
             return;
         }
+        let takes_place = matches!(decision, Decision::Commit { .. });
+        if !takes_place && !routed.record.is_own {
+            return;
+        }
         let Ok(at) = self.find_or_open(&section.channel, ELSEWHERE, now) else {
             return self.has_no_place(routed, section);
         };
