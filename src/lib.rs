@@ -37,11 +37,11 @@ mod config;
 mod escape;
 #[cfg(feature = "server")]
 #[cfg_attr(
-    not(test),
+    not(feature = "fleet"),
     allow(
         dead_code,
         unused_imports,
-        reason = "without the feature there are handles and no node; the log on NATS lands next"
+        reason = "without the feature there are handles and no node"
     )
 )]
 mod fleet;
@@ -50,7 +50,7 @@ mod gateway;
 #[cfg(feature = "server")]
 mod hyper_io;
 #[cfg(feature = "fleet")]
-#[allow(dead_code, reason = "the log on NATS lands next")]
+#[cfg_attr(not(test), allow(dead_code, reason = "`mles fleet` lands next"))]
 mod log;
 #[cfg(feature = "server")]
 mod net;

@@ -6,6 +6,23 @@ use crate::protocol::MAX_FRAME_LEN;
 use crate::settings::Settings;
 
 /// Finds the log of the fleet, if the broker is a node of one. Blocks until it is found.
+#[cfg(feature = "fleet")]
+pub(super) fn open_fleet(settings: &Settings) -> Result<Option<OpenFleet>, StartError> {
+    use crate::fleet::{FleetPatience, open};
+    use crate::log::nats::NatsLog;
+
+    if !settings.fleet.is_on() {
+        return Ok(None);
+    }
+    let fleet = settings.fleet.clone();
+    let patience = FleetPatience::new(fleet.patience);
+    let opened = open(patience, || async move { NatsLog::connect(&fleet).await });
+    let opened = opened.map_err(|error| StartError::Fleet(error.to_string()))?;
+    Ok(Some(opened))
+}
+
+/// Finds no log: this program was built without fleets.
+#[cfg(not(feature = "fleet"))]
 pub(super) fn open_fleet(settings: &Settings) -> Result<Option<OpenFleet>, StartError> {
     if settings.fleet.is_on() {
         return Err(StartError::NoFleet);

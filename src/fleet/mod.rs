@@ -36,4 +36,6 @@ mod watch;
 pub(crate) use handle::{FleetEvent, FleetHandle, OpenFleet, RoutedRecord};
 #[cfg(feature = "fleet")]
 pub(crate) use node::{FleetPatience, open};
-pub(crate) use status::{FleetPhase, FleetStatus};
+pub(crate) use status::FleetPhase;
+#[cfg(all(test, feature = "client", feature = "fleet"))]
+use status::FleetStatus;
