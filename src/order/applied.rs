@@ -1,6 +1,6 @@
 //! What a node has applied of the log, and what that makes of the next record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,6 +23,8 @@ pub(super) const MEMORY_MS: u64 = 600_000;
 const LEARNING_MS: u64 = 2 * LATE_MS;
 /// How long it waits then until what it has not seen is forgotten. A minute more, as the log's time may go back by that.
 const WARMING_MS: u64 = MEMORY_MS + LATE_MS;
+/// How many of the last records are known by their times.
+const KNOWN_TIMES: usize = 4096;
 /// How many seats, and how many names of publications, are remembered.
 const MEMORY_LIMIT: usize = 1_000_000;
 
@@ -38,6 +40,8 @@ const MEMORY_LIMIT: usize = 1_000_000;
 /// * **Nothing comes very late.** A record says how new the log was that its node knew. One that the log has taken a minute
 ///   after that is void for all, and its node knows so: it may propose the sections again. So a record that was delayed
 ///   somewhere cannot come when nobody knows any more that it was there before, or that its publisher has moved.
+/// * **Nothing rests on what is lost.** A record names the newest one that its node had applied. If the log has another in that
+///   place, or none, the record is void, too: the log has lost what it rests on, and its node finds that out soon.
 /// * **A publisher has one seat.** From the place on at which a publisher has taken a seat, nothing of its other sessions has a
 ///   place: what they have proposed before, and is in the log only now, would be there twice, because the client was told
 ///   how much has its place and sends the rest itself. A node whose session has lost its seat in that way ends it when
@@ -58,7 +62,7 @@ const MEMORY_LIMIT: usize = 1_000_000;
 /// 3. Then everything that it has not seen is forgotten by all other nodes as well, and it is sure.
 ///
 /// Its histories begin only then. It is sure at once with a log that has lost nothing yet, and when it sees an epoch
-/// begin in the second part. What it learned in the second part may hide that a publication had a place before: see
+/// begin in the second part. If the log keeps nothing any more, the node has an epoch begin, as after a loss. What it learned in the second part may hide that a publication had a place before: see
 /// [`Decision::OldRepeat`]. What is forgotten is what was mentioned longest ago, so that holds for the largest number of
 /// seats and names, too. Times of the log may go back, as another server of the engine may have another clock, which is
 /// allowed for up to a minute.
@@ -71,12 +75,14 @@ pub(crate) struct Applied {
     last_hash: u64,
     /// When the engine has taken it.
     last_at_ms: u64,
+    /// When the engine has taken the last records, in their order.
+    times: VecDeque<u64>,
     /// The epoch in force.
     epoch: FleetEpoch,
     /// The epoch that the log was made with.
     made_with: FleetEpoch,
     certainty: Certainty,
-    /// Set once the log has lost what was applied: the epoch of that. Nothing is sure before a later one begins.
+    /// Set if an epoch has to begin with a higher number than that. Nothing is sure before.
     lost: Option<u64>,
     /// The last record of which this node is not sure what came of it.
     unsure_to: Sequence,
@@ -162,6 +168,7 @@ impl Applied {
             last: Sequence(0),
             last_hash: 0,
             last_at_ms: 0,
+            times: VecDeque::new(),
             epoch: log.epoch,
             made_with: log.epoch,
             certainty: Certainty::Sure,
@@ -183,9 +190,15 @@ impl Applied {
         let continuity = self.compare(log, found);
         match continuity {
             Continuity::Unbroken => {}
-            Continuity::Gap => self.start_over(log),
+            Continuity::Gap => {
+                if log.epoch != self.made_with {
+                    self.epoch = log.epoch;
+                }
+                self.start_over(log);
+            }
             Continuity::Loss => {
                 self.lost = self.lost.max(Some(self.epoch.number));
+                self.epoch = log.epoch;
                 self.start_over(log);
             }
         }
@@ -206,7 +219,10 @@ impl Applied {
             return Continuity::Loss;
         }
         match found.filter(|found| found.sequence == self.last) {
-            Some(found) if hash(found) == self.last_hash => Continuity::Unbroken,
+            // Nodes append again what was lost, so the same record may have come to the same place, at another time.
+            Some(found) if found.at_ms == self.last_at_ms && hash(found) == self.last_hash => {
+                Continuity::Unbroken
+            }
             Some(_) => Continuity::Loss,
             // It is too old for the log. If nothing has come since, nothing is missing.
             None if log.last == self.last && log.last_at_ms == self.last_at_ms => {
@@ -220,18 +236,23 @@ impl Applied {
     fn start_over(&mut self, log: &LogState) {
         self.last = Sequence(log.first.0.saturating_sub(1));
         (self.last_hash, self.last_at_ms) = (0, 0);
+        self.times.clear();
         self.unsure_to = self.last;
-        (self.epoch, self.made_with) = (log.epoch, log.epoch);
+        self.made_with = log.epoch;
         self.forget_all();
         self.certainty = match self.last {
             Sequence(0) => Certainty::Sure,
-            // All that was in it is as old as the last of it.
-            _ if log.first > log.last => learning_from(log.last_at_ms),
+            // Nobody could learn which epoch is in force. None has a higher number than the time in which it began.
+            _ if log.first > log.last => {
+                self.lost = self.lost.max(Some(log.last_at_ms));
+                Certainty::Sure
+            }
             _ => Certainty::Learning { until_ms: 0 },
         };
     }
 
-    /// Returns the number of the epoch that has to begin, because the log has lost what was applied; `None` if it has not, if a
+    /// Returns the number of the epoch that has to begin, because the log has lost what was applied, or has nothing that
+    /// tells which is in force; `None` if none has to, if a
     /// later one has begun, or while this node could not tell whether it began. Propose it once all of the log is applied.
     pub(crate) fn epoch_to_begin(&self) -> Option<u64> {
         let lost = self.lost?;
@@ -250,6 +271,7 @@ impl Applied {
     pub(crate) fn basis(&self) -> Basis {
         Basis {
             epoch: self.epoch,
+            sequence: self.last,
             at_ms: self.last_at_ms,
         }
     }
@@ -315,6 +337,10 @@ impl Applied {
         self.last = at;
         self.last_hash = hash(entry);
         self.last_at_ms = entry.at_ms;
+        if self.times.len() == KNOWN_TIMES {
+            self.times.pop_front();
+        }
+        self.times.push_back(entry.at_ms);
         self.pass_time(entry.at_ms);
         let applied = match decoded {
             Ok(record) => Ok(self.apply_record(record, entry)),
@@ -348,6 +374,12 @@ impl Applied {
         let begins_epoch = self.begins_epoch(head, &body);
         if begins_epoch {
             self.begin_epoch(head.basis.epoch);
+            self.certainty = match (self.certainty, &body) {
+                (Certainty::Warming { .. }, RecordBody::Epoch) => Certainty::Sure,
+                // It may have begun in what was not understood.
+                (Certainty::Warming { .. }, _) => learning_from(entry.at_ms),
+                (certainty, _) => certainty,
+            };
         }
         let outcome = self.decide(head, body, entry);
         self.segments.add(entry, Some(&outcome));
@@ -379,9 +411,6 @@ impl Applied {
         self.epoch = epoch;
         self.forget_all();
         self.lost = self.lost.filter(|lost| *lost >= epoch.number);
-        if matches!(self.certainty, Certainty::Warming { .. }) {
-            self.certainty = Certainty::Sure;
-        }
     }
 
     fn forget_all(&mut self) {
@@ -396,8 +425,10 @@ impl Applied {
         if matches!(self.certainty, Certainty::Learning { .. }) {
             return Outcome::Unsure;
         }
-        let is_current = head.basis.epoch == self.epoch && !is_late(head, entry);
-        // What is late is so for all nodes, also for those that do not know whether it was there before.
+        let basis = head.basis;
+        let is_current =
+            basis.epoch == self.epoch && !is_late(basis, entry) && self.has_in_place(basis);
+        // What is void is so for all nodes, also for those that do not know whether it was there before.
         if is_current && was_there {
             return Outcome::Repeat;
         }
@@ -418,6 +449,25 @@ impl Applied {
         } else {
             Outcome::Unsure
         }
+    }
+
+    /// Returns `true` if the record that a node had applied is in its place in front of the last one, as far as that is known.
+    fn has_in_place(&self, basis: Basis) -> bool {
+        // A node that has applied none can only have made the first.
+        if basis.at_ms == 0 {
+            return true;
+        }
+        let back = self.last.0.checked_sub(basis.sequence.0);
+        let Some(back) = back.filter(|back| *back > 0) else {
+            return false;
+        };
+        let back = usize::try_from(back).unwrap_or(usize::MAX);
+        let index = self
+            .times
+            .len()
+            .checked_sub(1)
+            .and_then(|last| last.checked_sub(back));
+        index.is_none_or(|index| self.times[index] == basis.at_ms)
     }
 
     /// Counts a record of a node. Returns `true` if it was there before.
@@ -524,10 +574,10 @@ fn learning_from(at_ms: u64) -> Certainty {
 }
 
 /// Returns `true` if the log has a record so late that it is void.
-fn is_late(head: RecordHead, entry: &LogEntry) -> bool {
+fn is_late(basis: Basis, entry: &LogEntry) -> bool {
     // Whoever makes the first record can know of none.
-    let is_first = entry.sequence == Sequence(1) && head.basis.at_ms == 0;
-    !is_first && entry.at_ms.saturating_sub(head.basis.at_ms) > LATE_MS
+    let is_first = entry.sequence == Sequence(1) && basis.at_ms == 0;
+    !is_first && entry.at_ms.saturating_sub(basis.at_ms) > LATE_MS
 }
 
 fn hash(entry: &LogEntry) -> u64 {

@@ -90,7 +90,9 @@ pub(crate) struct RecordHead {
 pub(crate) struct Basis {
     /// The epoch in force. In a record that begins an epoch, that one.
     pub(crate) epoch: FleetEpoch,
-    /// When the engine has taken the newest record that was applied, in milliseconds since 1970; 0 if there was none.
+    /// The newest record that was applied.
+    pub(crate) sequence: Sequence,
+    /// When the engine has taken it, in milliseconds since 1970; 0 if there was none.
     pub(crate) at_ms: u64,
 }
 
@@ -185,7 +187,7 @@ pub(crate) enum Decision {
     OtherContent,
     /// Its publisher has taken another seat since.
     Fenced,
-    /// The log has it too late after it was made, or in another epoch. It has no place and never gets one, so it may be
+    /// The log has it too late after it was made, in another epoch, or without something that its node had applied. It has no place and never gets one, so it may be
     /// proposed again.
     Late,
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::record::SECTIONS_AT;
 use super::{
     Basis, FleetEpoch, Incarnation, MAX_MESSAGES, Record, RecordBody, RecordHead, Section,
-    SegmentDigest,
+    SegmentDigest, Sequence,
 };
 
 /// A record takes no more sections when it is as long as this, in bytes.
@@ -157,7 +157,13 @@ impl Packer {
 
     /// Makes a record that begins an epoch; `None` if one is in flight.
     pub(crate) fn begin_epoch(&mut self, epoch: FleetEpoch, at_ms: u64) -> Option<&InFlight> {
-        self.send(Basis { epoch, at_ms }, RecordBody::Epoch)
+        let sequence = Sequence(0);
+        let basis = Basis {
+            epoch,
+            sequence,
+            at_ms,
+        };
+        self.send(basis, RecordBody::Epoch)
     }
 
     fn send(&mut self, basis: Basis, body: RecordBody) -> Option<&InFlight> {

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Author, Basis, Content, FleetEpoch, Incarnation, MAX_MESSAGES, NamedPublication, Record,
-    RecordBody, RecordHead, Section, SegmentDigest,
+    RecordBody, RecordHead, Section, SegmentDigest, Sequence,
 };
 use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::{BodyCheck, Epoch, MAX_BODY_LEN, Stop, scan};
@@ -24,7 +24,7 @@ pub(crate) const VERSION: u8 = 1;
 /// Length of the version and the checksum.
 const PREFIX: usize = 1 + 8;
 /// Length of the head and the kind of body.
-const HEAD: usize = 5 * 8 + 1;
+const HEAD: usize = 6 * 8 + 1;
 /// Length of what comes before the sections.
 pub(super) const SECTIONS_AT: usize = PREFIX + HEAD + 4;
 /// Shortest entry of the table.
@@ -71,11 +71,18 @@ impl Record {
         let RecordHead {
             incarnation,
             batch,
-            basis: Basis { epoch, at_ms },
+            basis:
+                Basis {
+                    epoch,
+                    sequence,
+                    at_ms,
+                },
         } = self.head;
-        for number in [incarnation.0, batch, epoch.number, epoch.id.0, at_ms] {
+        for number in [incarnation.0, batch, epoch.number, epoch.id.0] {
             put(&mut out, number);
         }
+        put(&mut out, sequence.0);
+        put(&mut out, at_ms);
         match &self.body {
             RecordBody::Sections(sections) => put_sections(&mut out, sections),
             RecordBody::Epoch => out.push(body::EPOCH),
@@ -368,6 +375,7 @@ impl<'a> Fields<'a> {
             batch,
             basis: Basis {
                 epoch: FleetEpoch { number, id },
+                sequence: Sequence(self.number()?),
                 at_ms: self.number()?,
             },
         })

@@ -40,9 +40,15 @@ impl World {
             batch: self.batches,
             basis: Basis {
                 epoch: self.epoch,
-                at_ms: self.now_ms,
+                ..self.applied.basis()
             },
         }
+    }
+
+    /// Lets time pass in which nodes show that they are there.
+    fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.heartbeat(B);
     }
 
     fn append_record(&mut self, record: &Record) -> OrderedRecord {
@@ -134,6 +140,7 @@ fn messages_of_a_channel_are_counted_from_the_start_of_the_record() {
 #[test]
 fn a_record_that_was_there_before_changes_nothing() {
     let mut world = World::new();
+    world.heartbeat(A);
     let head = world.head(A);
     let record = Record {
         head,
@@ -159,6 +166,27 @@ fn a_record_that_comes_late_is_void() {
     let author = Author::Publisher(PublisherId(9));
     let decided = world.append(B, vec![run_section("c", 1, author, &["text"])]);
     assert_eq!(decided, [commit(3, 0)]);
+}
+
+#[test]
+fn a_record_that_rests_on_what_is_lost_is_void() {
+    let mut world = World::new();
+    world.heartbeat(A);
+    world.now_ms += 1;
+    world.heartbeat(B);
+    let decided = |world: &mut World, sequence, at_ms| {
+        let mut head = world.head(A);
+        head.basis.sequence = Sequence(sequence);
+        head.basis.at_ms = at_ms;
+        let body = RecordBody::Sections(vec![by_publisher(1)]);
+        decisions(&world.append_record(&Record { head, body }))
+    };
+    let mut is_void = |sequence, at_ms| decided(&mut world, sequence, at_ms) == [Decision::Late];
+    assert!(!is_void(1, START_MS));
+    assert!(!is_void(2, START_MS + 1));
+    assert!(is_void(2, START_MS), "another record was in that place");
+    assert!(is_void(6, START_MS + 1), "it rests on itself");
+    assert!(is_void(60, START_MS + 1), "it rests on what is to come");
 }
 
 #[test]
@@ -214,11 +242,11 @@ fn a_publication_with_a_name_has_one_place() {
         [Decision::Repeat { first, last }, Decision::OtherContent]
     );
     // It is remembered since it was mentioned last.
-    world.now_ms += 10 * MINUTE;
+    world.pass(10 * MINUTE);
     let again = world.append(A, vec![by_name(1)]);
     assert_eq!(again, [Decision::Repeat { first, last }]);
-    world.now_ms += 10 * MINUTE + 1;
-    assert_eq!(world.append(A, vec![by_name(1)]), [commit(4, 0)]);
+    world.pass(10 * MINUTE + 1);
+    assert_eq!(world.append(A, vec![by_name(1)]), [commit(6, 0)]);
 }
 
 #[test]
@@ -293,6 +321,11 @@ fn a_node_finds_out_what_the_log_does_not_have() {
     let whole = world.log_from(1);
     assert_eq!(resume(&whole, Some(2)), (Continuity::Unbroken, 3));
     assert_eq!(resume(&whole, Some(1)), (Continuity::Loss, 0));
+    // The same record in the same place is another one at another time.
+    let mut node = world.node_from(1);
+    let mut again = world.entries[2].clone();
+    again.at_ms += 1;
+    assert_eq!(node.resume(&whole, Some(&again)), Continuity::Loss);
     let shorter = LogState {
         last: Sequence(2),
         ..whole
@@ -339,7 +372,7 @@ fn a_node_is_sure_once_the_others_have_forgotten_what_it_has_not_seen() {
 }
 
 #[test]
-fn a_log_that_keeps_nothing_is_as_old_as_its_last_record() {
+fn an_epoch_begins_with_a_log_that_keeps_nothing() {
     let mut world = World::new();
     world.heartbeat(A);
     let log = LogState {
@@ -347,14 +380,18 @@ fn a_log_that_keeps_nothing_is_as_old_as_its_last_record() {
         ..world.log_from(1)
     };
     let mut node = Applied::new(B, &log);
-    assert!(!node.is_sure());
-    for minutes in [2, 11] {
-        world.now_ms += minutes * MINUTE + 1;
-        world.heartbeat(A);
-        let entry = world.entries.last().expect("just appended");
-        node.apply(entry).expect("it is the next");
-    }
-    assert!(node.is_sure());
+    assert_eq!((node.is_sure(), node.sure_in_ms()), (false, None));
+    let number = node.epoch_to_begin().expect("one has to begin");
+    assert!(number > START_MS, "it is above all that there were");
+    world.epoch = FleetEpoch {
+        number,
+        id: Epoch(0xE2),
+    };
+    let head = world.head(B);
+    let body = RecordBody::Epoch;
+    world.append_record(&Record { head, body });
+    let begins = node.apply(&world.entries[1]).expect("it is the next");
+    assert!(begins.begins_epoch && node.is_sure());
 }
 
 #[test]

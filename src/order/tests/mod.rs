@@ -3,6 +3,7 @@
 mod applied;
 mod packer;
 mod record;
+mod world;
 
 use super::{Author, Content, FleetEpoch, NamedPublication, Section, Sequence};
 use crate::channel::{FrameRun, PublisherId};

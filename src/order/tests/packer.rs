@@ -1,12 +1,15 @@
 //! What a node appends.
 
 use super::{FIRST_EPOCH, START_MS, run_section};
+use crate::order::packer::TooLong;
 use crate::order::{
-    Author, Basis, Content, Incarnation, MAX_MESSAGES, Packer, Record, RecordBody, Section, TooLong,
+    Author, Basis, Content, Incarnation, MAX_MESSAGES, Packer, Record, RecordBody, Section,
+    Sequence,
 };
 
 const BASIS: Basis = Basis {
     epoch: FIRST_EPOCH,
+    sequence: Sequence(5),
     at_ms: START_MS,
 };
 

@@ -8,6 +8,7 @@ use crate::channel::PublisherId;
 use crate::order::record::BadRecord;
 use crate::order::{
     Author, Basis, Content, Incarnation, Record, RecordBody, RecordHead, Section, SegmentDigest,
+    Sequence,
 };
 
 fn record(body: RecordBody) -> Record {
@@ -16,6 +17,7 @@ fn record(body: RecordBody) -> Record {
         batch: 3,
         basis: Basis {
             epoch: FIRST_EPOCH,
+            sequence: Sequence(5),
             at_ms: START_MS,
         },
     };
