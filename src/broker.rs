@@ -410,7 +410,7 @@ impl StopHandle {
     }
 }
 
-/// A thread that has panicked with it leaves nothing half done that another could not go on with.
+/// Locks it, though a thread has panicked with it: that leaves nothing half done that another could not go on with.
 fn unpoisoned(changeable: &Mutex<Changeable>) -> MutexGuard<'_, Changeable> {
     changeable.lock().unwrap_or_else(PoisonError::into_inner)
 }

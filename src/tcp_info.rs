@@ -88,7 +88,7 @@ fn open() -> Option<Socket> {
     opened.ok()
 }
 
-/// A request for the one socket with these addresses: `struct nlmsghdr`, then `struct
+/// Returns a request for the one socket with these addresses: `struct nlmsghdr`, then `struct
 /// inet_diag_req_v2`.
 fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     let (family, interface) = match local {

@@ -116,7 +116,7 @@ pub(super) fn shows_no_key(auth: Option<u64>, uid: &str, channel: &str) -> bool 
     auth.is_none_or(|auth| auth == v2_auth(uid, channel, ""))
 }
 
-/// SipHash-2-4 with an all-zero key over the bytes of the three, with nothing between them.
+/// Returns the SipHash-2-4 with an all-zero key of the bytes of the three, with nothing between them.
 pub(super) fn v2_auth(uid: &str, channel: &str, key: &str) -> u64 {
     let mut hasher = SipHasher24::new();
     for part in [uid, channel, key] {

@@ -35,13 +35,13 @@ impl AdminProblem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// A shard does not answer in time.
+    /// Returns the problem that a shard does not answer in time.
     pub(super) fn unanswered(shard: usize) -> Self {
         let detail = format!("shard {shard} does not answer");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// The resource has other methods only.
+    /// Returns the problem that the resource has other methods only.
     pub(super) fn bad_method(allow: &'static str) -> Self {
         let detail = format!("the methods here are {allow}");
         Self {

@@ -100,7 +100,7 @@ fn is_any_v4(address: SocketAddr) -> bool {
     address.ip().to_canonical() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Of two addresses to listen on, the one that is part of the other, and that other; `None` if both
+/// Returns, of two addresses to listen on, the one that is part of the other, and that other; `None` if both
 /// can be had. `all`: the addresses that this broker listens on.
 #[cfg(feature = "cli")]
 pub(crate) fn overlap(

@@ -126,7 +126,7 @@ impl LinkMemory {
         }
     }
 
-    /// Up to which of the frames that a link has offered they have come, if it was here before.
+    /// Returns up to which of its frames a link has brought them, if it was here before.
     pub(crate) fn received_from(&self, link: u64) -> Option<u64> {
         self.links.get(&link).map(|link| link.received)
     }

@@ -234,7 +234,7 @@ impl LinkEntry {
         }
     }
 
-    /// Nothing in it can be half done, so a panic elsewhere does not matter.
+    /// Locks the state. Nothing in it can be half done, so a panic elsewhere does not matter.
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,17 +5,17 @@
 
 use serde::{Serialize, Serializer};
 
-/// Length in bytes of the shortest head that announces a length or count of `n`.
+/// Returns the length in bytes of the shortest head that announces a length or count of `n`.
 pub(super) const fn head_len(n: usize) -> usize {
     unsigned_len(n as u64)
 }
 
-/// Length in bytes of a string of `len` bytes, head included.
+/// Returns the length in bytes of a string of `len` bytes, head included.
 pub(super) const fn string_len(len: usize) -> usize {
     head_len(len) + len
 }
 
-/// Length in bytes of an unsigned integer.
+/// Returns the length in bytes of an unsigned integer.
 pub(super) const fn unsigned_len(n: u64) -> usize {
     match n {
         0..=23 => 1,

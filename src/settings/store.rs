@@ -43,7 +43,7 @@ pub enum StoreSync {
 }
 
 impl StoreSync {
-    /// Time between two batches of a shard; none passes between those that publishers wait for.
+    /// Returns the time between two batches of a shard; none passes between those that publishers wait for.
     pub(crate) const fn interval(self) -> Duration {
         match self {
             Self::Interval(interval) => interval,

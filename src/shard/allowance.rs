@@ -48,7 +48,7 @@ struct Holder {
 }
 
 impl Allowance {
-    /// An allowance of `bytes`, of which nothing is used.
+    /// Creates an allowance of `bytes`, of which nothing is used.
     pub(crate) const fn new(bytes: usize) -> Self {
         Self {
             total: bytes,

@@ -35,8 +35,7 @@ pub(super) enum Wrote {
 }
 
 impl Shard {
-    /// The flusher: runs whenever members have something queued, behind the readers that were
-    /// woken before it.
+    /// Flushes whenever members have something queued, behind the readers that were woken before it.
     pub(super) async fn flush_forever(self: Rc<Self>) {
         std::future::poll_fn(|cx| {
             *self.flusher.borrow_mut() = Some(cx.waker().clone());
@@ -245,7 +244,7 @@ impl Shard {
         Wrote::Full
     }
 
-    /// The task of a member whose socket is full. It ends when all is written or the member is gone.
+    /// Writes to a member whose socket is full, until all is written or the member is gone.
     async fn write_when_ready(self: Rc<Self>, session: Rc<Session>, key: MemberKey) {
         let _stalled = self.list_stalled(&session);
         loop {

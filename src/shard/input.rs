@@ -36,7 +36,7 @@ pub(crate) trait Scanner {
     /// The fault of bytes that are no frame.
     type Error;
 
-    /// The run of whole, good frames at the start of `buf`.
+    /// Returns the run of whole, good frames at the start of `buf`.
     fn scan(&self, buf: &[u8]) -> Scan<Self::Error>;
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// `allowance`: bytes of memory for incomplete frames, over all connections.
+    /// Creates a buffer and `allowance` bytes of memory for incomplete frames, over all connections.
     pub(crate) fn new(allowance: usize) -> Self {
         Self {
             buf: Self::fresh(),

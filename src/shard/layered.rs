@@ -41,7 +41,7 @@ pub(crate) struct Layered {
 }
 
 impl Layered {
-    /// `tls`: a session whose handshake is over.
+    /// Creates the layers of a connection; the handshake of `tls` is over.
     pub(crate) fn new(stream: TcpStream, tls: Option<Connection>) -> Self {
         Self {
             stream,
@@ -116,12 +116,12 @@ impl Layered {
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
     }
 
-    /// One session more has a seat.
+    /// Counts a session that has a seat.
     pub(super) fn take_seat(&self) {
         self.seats.set(self.seats.get() + 1);
     }
 
-    /// One session has given up its seat. Returns whether it was the last.
+    /// Counts a session no more that has given up its seat. Returns `true` if it was the last.
     pub(super) fn leave_seat(&self, session: SessionId) -> bool {
         self.wait_no_more(session);
         self.seats.set(self.seats.get().saturating_sub(1));

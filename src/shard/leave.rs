@@ -56,7 +56,7 @@ impl Shard {
         self.stats().sessions.of(session.transport).add(1);
     }
 
-    /// The broker is stopping and the session has got all that was queued for it: closes our side.
+    /// Closes our side of a session that has got all that was queued for it, when the broker is stopping.
     /// The session ends when the client closes its own.
     pub(super) fn close_write(self: &Rc<Self>, session: &Rc<Session>) {
         if self.leave(session).is_last {

@@ -102,7 +102,7 @@ pub(crate) fn mailbox<M>(shards: usize, wake: &Arc<Wake>) -> (Mailbox<M>, Vec<Ou
 }
 
 impl<M: Weigh> Mailbox<M> {
-    /// The next message.
+    /// Takes the next message.
     pub(crate) fn take(&self) -> Option<M> {
         let message = self.queue.try_recv().ok()?;
         self.shared
@@ -198,8 +198,8 @@ impl<M: Weigh> Outlet<M> {
         self.try_push(message)
     }
 
-    /// The weight is added after the push, so that a sender that fails leaves no trace by which
-    /// another could fail; the sum may therefore be off, even below zero, by what is being pushed.
+    /// Pushes a message if there is room. The weight is added after the push, so that a sender that fails leaves no trace
+    /// by which another could fail; the sum may therefore be off, even below zero, by what is being pushed.
     fn try_push(&self, message: M) -> Result<(), M> {
         let weight = weight(&message);
         let queued = self.shared.bytes.load(Ordering::Relaxed);

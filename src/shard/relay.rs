@@ -91,7 +91,7 @@ impl Shard {
         }
     }
 
-    /// The member of a relayed channel that is `session`.
+    /// Returns the member of a relayed channel that is `session`.
     pub(super) fn relayed(&self, channel: ChannelId, session: SessionId) -> Option<Rc<Session>> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.relay_of(channel)?;

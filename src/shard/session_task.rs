@@ -224,7 +224,7 @@ impl SessionTask {
         }
     }
 
-    /// The client has closed its sending side: it still gets what is published.
+    /// Notes that the client has closed its sending side: it still gets what is published.
     fn at_eof(&mut self, torn: bool) -> Option<Ended> {
         if torn {
             tracing::debug!(peer = %self.session.peer, "client closed its side inside a frame");

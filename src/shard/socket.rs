@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[cfg(target_os = "linux")]
 const LOOPBACK_CONGESTION: &[u8] = b"reno";
 
-/// Without delay, and with a dead peer noticed after `tcp_timeout`: idle connections by keepalive
+/// Sets a socket up to send without delay, and to notice a dead peer after `tcp_timeout`: idle connections by keepalive
 /// probes, busy ones by unacknowledged data (`TCP_USER_TIMEOUT`). The latter also ends connections
 /// whose peer is there but reads nothing, so it leaves them the longest `write_deadline`.
 ///

@@ -192,7 +192,7 @@ macro_rules! stats {
                 $(self.$gauge = self.$gauge.wrapping_add(shard.$gauge.sum());)*
             }
 
-            /// All figures with their names, in a fixed order.
+            /// Returns all figures with their names, in a fixed order.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [
                     ("connections", self.connections),

@@ -87,7 +87,7 @@ pub(super) fn with_slices<T>(outbox: &Outbox, write: impl FnOnce(&[IoSlice<'_>])
     }
 }
 
-/// The two sides of a connection, plain or with TLS.
+/// Returns the two sides of a connection, plain or with TLS.
 pub(super) fn sides(stream: TcpStream, tls: Option<Connection>) -> (StreamReader, StreamWriter) {
     if tls.is_some() {
         let layered = Rc::new(Layered::new(stream, tls));

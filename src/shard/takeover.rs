@@ -119,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// The session in a join's place, if it may be one of the same client.
+    /// Returns the session in a join's place, if it may be one of the same client.
     fn holder(&self, arrival: &Arrival<Socket>, refusal: &Refusal) -> Option<Incumbent> {
         let mut registry = self.registry.borrow_mut();
         let at = registry.find(&arrival.channel)?;
@@ -192,8 +192,8 @@ impl Shard {
         });
     }
 
-    /// A session has given up its seat, or gives way to any other: the join that waits for it has its
-    /// turn, as soon as the caller is done.
+    /// Gives the join its turn that waits for a session which has given up its seat, or gives way to any other, as soon as
+    /// the caller is done.
     pub(super) fn has_given_way(self: &Rc<Self>, session: SessionId) {
         let takeover = self.takeovers.borrow_mut().remove(&session);
         if let Some(takeover) = takeover {

@@ -142,7 +142,7 @@ struct Queues {
 }
 
 impl Seed {
-    /// Which shard it will be.
+    /// Returns the id of the shard that it will be.
     pub(crate) fn id(&self) -> ShardId {
         self.id
     }

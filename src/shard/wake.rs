@@ -28,7 +28,7 @@ impl Wake {
         }
     }
 
-    /// Called by the shard's task before its first [`Wake::sleep`].
+    /// Registers the shard's task, before its first [`Wake::sleep`].
     pub(crate) fn register(&self, waker: &Waker) {
         let mut slot = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if !slot.as_ref().is_some_and(|w| w.will_wake(waker)) {
@@ -36,7 +36,7 @@ impl Wake {
         }
     }
 
-    /// Called by a sender after its push. Wakes the shard if it is asleep.
+    /// Wakes the shard if it is asleep. To be called by a sender after its push.
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
@@ -47,8 +47,8 @@ impl Wake {
         }
     }
 
-    /// Called by the shard when it found its queues empty; `is_idle` looks again. Returns whether
-    /// the shard may stop: from then on a `notify` wakes it.
+    /// Returns `true` if the shard may stop, which has found its queues empty; `is_idle` looks again. From then on a
+    /// `notify` wakes it.
     pub(crate) fn sleep(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.asleep.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

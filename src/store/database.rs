@@ -326,7 +326,8 @@ fn opening(error: fjall::Error) -> EngineError {
     }
 }
 
-/// A file that has another length than it should, or is not there, is damage.
+/// Returns the error of a file that could not be opened. One that has another length than it should, or is not there, is
+/// damage.
 fn opening_file(error: &io::Error) -> EngineError {
     let is_damage = matches!(
         error.kind(),

@@ -169,12 +169,20 @@ fn a_sub_on_a_quiet_channel_ends_when_its_reader_has_gone() {
 #[test]
 fn a_sub_without_a_reader_of_a_pipe_goes_on() {
     let server = FakeServer::start();
-    let mut mles = Mles::start_with(&server, &["sub", "news", "-n", "1"], |command| {
+    let mut mles = Mles::start_with(&server, &["sub", "news", "-n", "2"], |command| {
         command.stdin(Stdio::null()).stdout(Stdio::null())
     });
     let mut peer = server.accept();
     peer.read_frame();
-    std::thread::sleep(Duration::from_millis(100));
+    peer.send(&frame("bob", "news", "none"));
+    // One that comes later, and whose reader of a pipe has gone, has ended by then.
+    let mut other = Mles::start_listening(&server, &["sub", "news"]);
+    let mut other_peer = server.accept();
+    other_peer.read_frame();
+    other_peer.send(&frame("bob", "news", "one"));
+    let (_, stdout) = other.first_line();
+    drop(stdout);
+    assert_eq!(other.code(), 0);
     assert!(mles.child().try_wait().unwrap().is_none());
     peer.send(&frame("bob", "news", "one"));
     assert_eq!(mles.code(), 0);

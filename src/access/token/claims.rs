@@ -128,7 +128,7 @@ impl Claims {
         }
     }
 
-    /// A token that says for whom it is is not for a server that does not know itself by that name.
+    /// Checks that the token is for this server. One that names an audience is not for a server that has no such name.
     pub(super) fn check_audience(&self, expected: Option<&str>) -> Result<(), TokenError> {
         let is_right = match (&self.audience, expected) {
             (None, None) => true,

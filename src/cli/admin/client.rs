@@ -88,6 +88,8 @@ struct ProblemBody {
 }
 
 impl AdminClient {
+    /// Creates a client of the admin listener at `place`.
+    ///
     /// # Errors
     ///
     /// When there is no runtime to be had.

@@ -199,17 +199,17 @@ fn draw_table(
     frame.render_widget(table, area);
 }
 
-/// A column of text as wide as what is left.
+/// Returns a column of text as wide as what is left.
 const fn wide(head: &str) -> (&str, Constraint, Alignment) {
     (head, Constraint::Fill(1), Alignment::Left)
 }
 
-/// A column of figures.
+/// Returns a column of figures.
 const fn figure(head: &str, width: u16) -> (&str, Constraint, Alignment) {
     (head, Constraint::Length(width), Alignment::Right)
 }
 
-/// A column of short text.
+/// Returns a column of short text.
 const fn short(head: &str, width: u16) -> (&str, Constraint, Alignment) {
     (head, Constraint::Length(width), Alignment::Left)
 }

@@ -41,7 +41,7 @@ impl ApiProblem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// The client shows no key where one is needed.
+    /// Returns the problem that the client shows no key where one is needed.
     pub(super) fn no_key(denied: Denied) -> Self {
         let detail = "a key is needed: Authorization: Bearer KEY, or ?auth= with the hash of key, uid \
                       and channel";
@@ -50,7 +50,7 @@ impl ApiProblem {
         problem
     }
 
-    /// The resource has other methods only.
+    /// Returns the problem that the resource has other methods only.
     pub(super) fn bad_method(allow: &'static str) -> Self {
         let detail = format!("the methods here are {allow}");
         Self {

@@ -119,7 +119,7 @@ mod tests {
         holders
     }
 
-    /// The order in which all go.
+    /// Returns the order in which all go.
     fn order(mut holders: Holders<()>, share: usize) -> Vec<u64> {
         let first = || {
             let serial = holders.first(share)?.serial;

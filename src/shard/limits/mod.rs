@@ -168,7 +168,7 @@ impl Limiter {
         Ok(permit)
     }
 
-    /// The system has no file descriptor left: tells the connection that goes first. Returns
+    /// Tells the connection to go that goes first, when the system has no file descriptor left. Returns
     /// `false` if there is none.
     pub(crate) fn free_file(&self, now: Instant) -> bool {
         // That limit is nobody's own, so the address does not matter.
@@ -225,7 +225,7 @@ impl Limiter {
     }
 }
 
-/// A thread that panicked has stopped the broker: what it leaves behind is not worth another panic.
+/// Locks it, though a thread has panicked with it: that has stopped the broker, and is not worth another panic.
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -35,7 +35,7 @@ pub(crate) enum Stage {
 impl Stage {
     const ALL: [Self; 4] = [Self::Ending, Self::HalfClosed, Self::Joining, Self::Stalled];
 
-    /// The stages that can make room at a limit.
+    /// Returns the stages that can make room at a limit.
     fn at(full: LimitReached) -> &'static [Self] {
         match full {
             LimitReached::Connections | LimitReached::Address | LimitReached::Files => &Self::ALL,
@@ -45,7 +45,7 @@ impl Stage {
         }
     }
 
-    /// The most connections that there may be in this stage.
+    /// Returns the most connections that there may be in this stage.
     fn limit(self, limits: &Limits) -> usize {
         match self {
             Self::Joining => limits.max_joining,
@@ -156,7 +156,7 @@ impl Connections {
         true
     }
 
-    /// The serial number of who goes first of those in one stage.
+    /// Returns the serial number of who goes first of those in one stage.
     fn first(
         &self,
         stage: Stage,

@@ -118,8 +118,7 @@ impl Shard {
         }
     }
 
-    /// The upstream of this server has told which servers are above it for a channel: those below
-    /// are told in turn.
+    /// Tells the servers below which servers are above for a channel, as the upstream of this server has told.
     pub(in crate::shard) fn set_upstream_path(self: &Rc<Self>, at: u32, path: Vec<u64>) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {
@@ -160,7 +159,7 @@ impl Shard {
         self.flush_soon(registry, session.home);
     }
 
-    /// The servers that a server below has above it: this one first.
+    /// Returns the servers that a server below has above it: this one first.
     fn path_of(&self, room: &Room) -> Vec<u64> {
         std::iter::once(self.common.server_id)
             .chain(room.links.path().iter().copied())

@@ -98,8 +98,8 @@ impl Shard {
         }
     }
 
-    /// A member that was slow has taken all that was queued for it. If it has lost news about members, it waits for the
-    /// list now.
+    /// Notes that a member that was slow has taken all that was queued for it. If it has lost news about members, it waits
+    /// for the list now.
     pub(in crate::shard) fn caught_up(self: &Rc<Self>, session: &Session, key: MemberKey) {
         let mut registry = self.registry.borrow_mut();
         let members = registry.local_members(session.home);

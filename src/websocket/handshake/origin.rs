@@ -118,7 +118,7 @@ impl<'a> Web<'a> {
     }
 }
 
-/// Parsing alone would let a sign through.
+/// Returns the number if there are only digits: parsing alone would let a sign through.
 fn decimal(port: &str) -> Option<u16> {
     let is_digits = port.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| port.parse().ok()).flatten()

@@ -193,8 +193,8 @@ impl Shard {
     }
 }
 
-/// The link speaks for the member for which it was opened, as long as that is there and its
-/// connection id is free above; else for another one on this shard, each in turn.
+/// Chooses the member that the link speaks for: that for which it was opened, as long as that is there and its
+/// connection id is free above; else another one on this shard, each in turn.
 fn choose_member(room: &mut Room) {
     let Some(uplink) = room.links.uplink_mut() else {
         return;
@@ -242,7 +242,7 @@ fn numbered(
 }
 
 impl Uplink {
-    /// The first frame is queued.
+    /// Begins with the first frame, which is queued.
     fn begin(
         &mut self,
         target: usize,

@@ -75,8 +75,8 @@ async fn secure(
     Ok(Line { stream, tls })
 }
 
-/// A connection to a port of this machine on which nobody listens can end up with itself, when the
-/// system chooses that very port for our end (TCP simultaneous open).
+/// Returns the connection unless it is one with itself, as a port of this machine on which nobody listens may lead to, when
+/// the system chooses that very port for our end (TCP simultaneous open).
 fn with_somebody_else(stream: TcpStream) -> io::Result<TcpStream> {
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());

@@ -107,7 +107,7 @@ impl Shard {
         }
     }
 
-    /// The join was not refused so far: it was taken, even if the upstream does not say so.
+    /// Takes a join that was not refused so far for one that was taken, even if the upstream does not say so.
     fn settle(&self, id: ChannelId, driver: u32) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room_of(id) else {
@@ -127,7 +127,7 @@ impl Shard {
         }
     }
 
-    /// The last member has left: closes the link, unless somebody comes meanwhile.
+    /// Closes the link after the last member has left, unless somebody comes meanwhile.
     pub(in crate::shard) fn close_link_later(self: &Rc<Self>, at: u32) {
         let mut registry = self.registry.borrow_mut();
         let Some(room) = registry.room(at) else {

@@ -92,7 +92,7 @@ impl Shard {
         }
     }
 
-    /// The upstream tells which servers are above this one. If this one is among them the links
+    /// Takes in which servers are above this one, as the upstream tells. If this one is among them the links
     /// form a ring, and of the ring's servers the one with the least id gives its link up. The others
     /// pass on what they know of the ring, so that the one gets to know.
     fn on_path(self: &Rc<Self>, at: u32, session: &Session, mut path: Vec<u64>) {
@@ -284,7 +284,7 @@ impl Uplink {
         true
     }
 
-    /// The upstream has taken the link, as far as one can tell.
+    /// Notes that the upstream has taken the link, as far as one can tell.
     pub(super) fn taken(&mut self, channel: &str, now: Instant, log: &LogLimiter) {
         if let Some(news) = self.link.taken(now) {
             self.entry.shared.add(|counters| &counters.connects, 1);

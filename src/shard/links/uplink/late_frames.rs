@@ -28,7 +28,7 @@ pub(in crate::shard) struct Compared {
 }
 
 impl Links {
-    /// These frames have been compared and found new; they are going to be published as late ones. Until
+    /// Remembers frames that have been compared and found new; they are going to be published as late ones. Until
     /// they have been compared above, an equal frame from there is the same.
     pub(in crate::shard) fn suspect<'a>(
         &mut self,

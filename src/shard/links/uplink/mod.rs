@@ -247,7 +247,7 @@ impl Uplink {
         self.entry.shared.set(state, &self.upstream());
     }
 
-    /// The name of the upstream in use, or to be tried next.
+    /// Returns the name of the upstream in use, or to be tried next.
     fn upstream(&self) -> String {
         let settings = self.entry.common.settings();
         let upstreams = &settings.peer.upstreams;
@@ -320,7 +320,7 @@ impl Links {
 }
 
 impl Shard {
-    /// A session with the upstream has ended.
+    /// Notes that a session with the upstream has ended.
     pub(in crate::shard) fn link_ended(
         self: &Rc<Self>,
         session: &Rc<Session>,
@@ -361,7 +361,7 @@ impl Shard {
 }
 
 impl Uplink {
-    /// The attempt or the session has failed.
+    /// Notes that the attempt or the session has failed.
     fn fail(&mut self, channel: &str, failure: LinkFailure, log: &LogLimiter) {
         let state = state_after(&failure);
         self.is_cid_taken = failure == LinkFailure::Refused(LinkRefusal::Cid);
