@@ -3,10 +3,12 @@
 //! Where a run has to be somewhere else before anybody sees it, a room holds it ([`Room::holds_runs`]): it waits in the
 //! order in which it was proposed ([`HeldRuns`]) until what it waits for has come so far, is committed then, and only then
 //! delivered and confirmed. Who needs to see all that is held so far waits for its turn behind it. What it waits for is
-//! not decided here: with `sync = "batch"` it is the store that has to have it on disk.
+//! not decided here: with `sync = "batch"` it is the store that has to have it on disk, in a fleet the log that has to have
+//! given it its place.
 //!
 //! Each run that is held is *due* at a number, which rises from run to run. Whoever knows that all up to a number has come
-//! has those runs committed ([`Shard::commit_held`]). For the store that number is the offset of a run's last message.
+//! has those runs committed ([`Shard::commit_held`]). For the store that number is the offset of a run's last message,
+//! in a fleet the ticket of its proposal.
 //!
 //! Invariants:
 //!
