@@ -183,8 +183,8 @@ mod tests {
             for part in &parts {
                 assert_eq!(part.keys.start().0, next);
                 next = part.keys.end().0.wrapping_add(1);
-                let keys = part.channels.iter().map(|channel| channel.state.key);
-                assert!(keys.into_iter().all(|key| part.keys.contains(&key)));
+                let mut keys = part.channels.iter().map(|channel| channel.state.key);
+                assert!(keys.all(|key| part.keys.contains(&key)));
             }
             assert_eq!(next, 0, "the last key is in the last part");
             let count: usize = parts.iter().map(|part| part.channels.len()).sum();
