@@ -151,11 +151,16 @@ impl MessagePage {
 }
 
 impl Numbered {
-    /// Returns `true` if what is known of a publisher goes for one that goes on from the position `since`.
+    /// Returns `true` if what is known of a publisher goes for one that goes on from the position `since`. At the last
+    /// message of an order that was cut off it may have been counted anew, and that is lost: since then it has published
+    /// nothing that is here.
     fn has_known_count(&self, known: Published, since: Option<Position>) -> bool {
-        match since.map(|since| self.locate(since)) {
-            Some(Located::At(offset)) => offset >= known.since,
-            Some(Located::Behind(_) | Located::Unknown) | None => false,
+        let Some(since) = since else {
+            return false;
+        };
+        match self.locate(since) {
+            Located::At(offset) => offset >= known.since && !self.is_last_of_past(since),
+            Located::Behind(_) | Located::Unknown => false,
         }
     }
 }

@@ -57,6 +57,15 @@ pub(super) enum Located {
 }
 
 impl Numbered {
+    /// Returns `true` if that is the position of the last message that this order has of another.
+    pub(super) fn is_last_of_past(&self, position: Position) -> bool {
+        let next = Position {
+            offset: position.offset.saturating_add(1),
+            ..position
+        };
+        position.epoch != self.epoch && matches!(self.locate(next), Located::Behind(_))
+    }
+
     /// Finds the place of a position, which may be one of an order that this one goes on from.
     pub(super) fn locate(&self, position: Position) -> Located {
         let Position { epoch, offset } = position;

@@ -337,6 +337,32 @@ fn a_publisher_is_told_what_has_its_place_after_a_restart() {
 }
 
 #[test]
+fn a_publisher_may_have_been_counted_anew_where_an_order_was_cut_off() {
+    let past = |end| {
+        let epoch = Epoch(1);
+        vec![PastEpoch { epoch, end }]
+    };
+    let mut world = World::new(ChannelSettings::default(), usize::MAX);
+    world.join(1, at(1, 0));
+    world.publish_from(1);
+    world.publish_from(1);
+    world.crash(Epoch(2), past(2));
+    // What it was told at the end of the first order was not saved.
+    assert_eq!(world.join(2, at(1, 2)), None);
+    world.publish_from(2);
+    world.crash(Epoch(2), past(2));
+    assert_eq!(world.join(3, at(2, 3)), Some(1));
+
+    let mut world = World::new(ChannelSettings::default(), usize::MAX);
+    world.join(1, at(1, 0));
+    world.publish_from(1);
+    world.publish_from(1);
+    world.crash(Epoch(2), past(2));
+    // Before that it has lost nothing that was told.
+    assert_eq!(world.join(2, at(1, 1)), Some(2));
+}
+
+#[test]
 fn a_publisher_that_knows_what_was_lost_is_counted_anew() {
     let mut world = World::new(ChannelSettings::default(), usize::MAX);
     world.join(1, at(1, 0));

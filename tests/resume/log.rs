@@ -53,6 +53,10 @@ pub enum Event {
     Page(Page),
     /// The server has started, and the channel has this epoch. No session that does not ask has begun yet.
     Server(Epoch),
+    /// So many batches are on disk. That was asked for after this actor's entry before, of the same server.
+    Written(u64),
+    /// At the end: the offset up to which the order that has become of each epoch has the same messages.
+    Ends(Vec<(Epoch, u64)>),
     /// The server is stopped.
     Stop(Stop),
     /// A session that does not ask for positions has joined.

@@ -70,8 +70,11 @@ impl Publisher {
     /// A session begins. What is not settled behind that has to be sent again, once [`Self::may_publish`] says so.
     pub fn welcome(&mut self, welcome: &Welcome) -> Result<Settled, String> {
         let epoch = welcome.position.epoch;
-        let is_same = self.epoch.replace(epoch) == Some(epoch);
-        if !is_same {
+        let before = self.epoch.replace(epoch);
+        // An order that goes on has the old places as well.
+        let goes_on = welcome.recovered || welcome.missed.is_some();
+        let is_same = before == Some(epoch);
+        if !is_same && !goes_on {
             // Of another order nothing is known but what was confirmed.
             self.base = self.settled;
         }
@@ -91,10 +94,11 @@ impl Publisher {
             // It is counted anew, and so it was forgotten if the order is the same.
             None => {
                 self.begins_at = Some(welcome.position);
+                // In an order that goes on from what was on disk it is unknown as what it has sent was not there.
                 if is_same {
                     settled.doubtful = self.settle(self.sent);
-                    self.base = self.settled;
                 }
+                self.base = self.settled;
             }
         }
         self.sent = self.settled;

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use mles::Settings;
 use mles::channel::SlowPolicy;
+use mles::{Settings, StoreSync};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Rng, websocket};
@@ -44,6 +44,8 @@ pub enum Storage {
     Memory,
     /// On disk, before anybody sees it: no restart takes anything.
     Disk,
+    /// On disk some time after everybody has seen it: who is killed loses the newest messages.
+    DiskLater,
 }
 
 /// What carries a session that asks for positions.
@@ -151,7 +153,7 @@ impl Scenario {
     pub fn with_storage(theme: Theme, seed: u64, storage: Storage) -> Self {
         let mut scenario = Self::new(theme, seed);
         scenario.storage = storage;
-        if storage == Storage::Disk {
+        if storage != Storage::Memory {
             let mut rng = Rng(seed ^ 0xD15C << 40);
             let restarts = 3 + rng.below(6);
             scenario.restarts = (0..restarts).map(|_| rng.below(95)).collect();
@@ -165,7 +167,23 @@ impl Scenario {
         match self.storage {
             Storage::Memory => self.theme.to_string(),
             Storage::Disk => format!("{}_on_disk", self.theme),
+            Storage::DiskLater => format!("{}_on_disk_later", self.theme),
         }
+    }
+
+    /// Returns `true` if publishers may be counted anew before they are done. A join that was given up while a server started
+    /// may come after the next one, and know only an order that was cut off.
+    pub fn forgets(&self) -> bool {
+        self.theme == Theme::Forgetful || self.late_joins || self.storage == Storage::DiskLater
+    }
+
+    /// Returns when what is new comes to the disk.
+    pub fn sync(&self) -> StoreSync {
+        if self.storage == Storage::Disk {
+            return StoreSync::Batch;
+        }
+        let millis = [1, 20, 100, 400][Rng(self.seed ^ 0x5C << 40).below(4)];
+        StoreSync::Interval(Duration::from_millis(millis))
     }
 
     /// Returns the settings of the server, without its addresses.

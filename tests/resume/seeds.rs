@@ -60,10 +60,16 @@ fn forgetful_on_disk() {
     run_seeds(Theme::Forgetful, Storage::Disk);
 }
 
+#[test]
+#[cfg(feature = "store")]
+fn whole_on_disk_later() {
+    run_seeds(Theme::Whole, Storage::DiskLater);
+}
+
 fn run_seeds(theme: Theme, storage: Storage) {
     let always = match storage {
         Storage::Memory => ALWAYS,
-        Storage::Disk => ALWAYS_ON_DISK,
+        Storage::Disk | Storage::DiskLater => ALWAYS_ON_DISK,
     };
     let seeds = seeds(always);
     let left = Mutex::new(seeds.iter().copied());

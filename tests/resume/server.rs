@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mles::channel::HistoryStorage;
-use mles::{Broker, Settings, StoreSync};
+use mles::{Broker, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::common::PATIENCE;
@@ -31,6 +31,7 @@ pub struct Launch {
     pub tcp: SocketAddr,
     pub tls: SocketAddr,
     pub web: SocketAddr,
+    pub admin: SocketAddr,
     pub cert: PathBuf,
     pub key: PathBuf,
     /// The directory of the store.
@@ -51,7 +52,8 @@ impl Launch {
         }
         settings.channels.default.history = HistoryStorage::Disk;
         settings.store.dir = Some(self.dir.clone());
-        settings.store.sync = StoreSync::Batch;
+        settings.store.sync = scenario.sync();
+        settings.admin.listen = vec![self.admin];
         settings
     }
 

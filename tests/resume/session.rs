@@ -253,10 +253,10 @@ impl Session {
     }
 
     fn take_notice(&mut self, connection: &mut Connection, notice: Notice) {
-        // It is stopping and takes nobody in, its disk is slow, or a newer session of the same publisher is there. The
-        // end follows.
+        // It is stopping and takes nobody in, its disk is slow, this member is slow, or a newer session of the same
+        // publisher is there. The end follows.
         if let Notice::Close(Close {
-            code: 1001 | 1013 | 4409,
+            code: 1001 | 1013 | 4408 | 4409,
             ..
         }) = notice
         {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use mles::client::ClientTls;
-use mles::protocol::Position;
+use mles::protocol::{Epoch, Position};
 use tokio::io;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -38,6 +38,8 @@ pub struct Shared {
     pub may_join: watch::Sender<bool>,
     /// Set while it has a session.
     pub listens: watch::Sender<bool>,
+    /// Number of the server that runs; `None` while none does.
+    pub server: Cell<Option<usize>>,
     pub lengths: Lengths,
     pub tls: Tls,
 }
@@ -51,6 +53,7 @@ impl Shared {
             settled: watch::Sender::new(0),
             may_join: watch::Sender::new(false),
             listens: watch::Sender::new(false),
+            server: Cell::default(),
             lengths: scenario.lengths,
             tls: Tls(place.client.clone()),
         }
@@ -75,6 +78,31 @@ impl Shared {
         if let Some(position) = position.filter(is_newer) {
             self.floor.set(Some(position));
         }
+    }
+
+    /// Returns the epochs that anybody has seen before the one that the server has now.
+    pub fn epochs(&self) -> Vec<Epoch> {
+        let log = self.log.borrow();
+        let mut seen = Vec::new();
+        let mut newest = None;
+        for entry in log.iter() {
+            let epoch = match &entry.event {
+                Event::Server(epoch) => {
+                    newest = Some(*epoch);
+                    *epoch
+                }
+                Event::Welcome(welcome) => welcome.position.epoch,
+                Event::Receipt { receipt, .. } => receipt.position.epoch,
+                Event::Posted { last, .. } => last.epoch,
+                Event::Page(page) => page.next.epoch,
+                _ => continue,
+            };
+            if !seen.contains(&epoch) {
+                seen.push(epoch);
+            }
+        }
+        seen.retain(|epoch| Some(*epoch) != newest);
+        seen
     }
 
     pub fn is_goal(&self, position: Option<Position>) -> bool {

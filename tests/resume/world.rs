@@ -23,6 +23,7 @@ use crate::scenario::{Scenario, Storage, Theme, Transport};
 use crate::server::{Launch, Server};
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::store;
 
 /// The longest time that a run may take: only one that hangs takes so long.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -37,6 +38,8 @@ struct World<'a> {
     shared: Rc<Shared>,
     launch: Launch,
     server: Option<Server>,
+    /// How many have been started.
+    servers: usize,
     actors: Vec<ActorFacts>,
     /// Those that end by themselves.
     tasks: JoinSet<()>,
@@ -61,6 +64,7 @@ pub fn run(place: &Place, scenario: &Scenario) -> Result<Tally, String> {
         rng: Rng(scenario.seed),
         shared: shared.clone(),
         server: None,
+        servers: 0,
         launch,
         actors: Vec::new(),
         tasks: JoinSet::new(),
@@ -103,6 +107,7 @@ impl World<'_> {
         }
         self.plain_members();
         self.reader();
+        self.store_watcher();
         for percent in self.scenario.restarts.clone() {
             self.wait_for_settled(self.quota * percent / 100).await?;
             self.restart(own).await?;
@@ -118,6 +123,7 @@ impl World<'_> {
         }
         self.endless.shutdown().await;
         let last_reader = self.read_everything().await;
+        self.tell_ends(own).await;
         self.stop(own, Stop::Orderly).await?;
         Ok(last_reader)
     }
@@ -241,6 +247,30 @@ impl World<'_> {
         self.tasks.spawn_local(reader.run());
     }
 
+    /// Has it written down how much is on disk, where others do not wait for that.
+    fn store_watcher(&mut self) {
+        if self.scenario.storage != Storage::DiskLater {
+            return;
+        }
+        let actor = self.add("the store", false);
+        let admin = Http::new(Proxy::to(self.place.admin, || Plan::CALM), PATIENCE);
+        let watch = store::watch(self.shared.clone(), actor, admin);
+        self.endless.spawn_local(watch);
+    }
+
+    /// Tells how far each order went on that is over.
+    async fn tell_ends(&mut self, own: usize) {
+        if self.scenario.storage != Storage::DiskLater {
+            return;
+        }
+        let mut ends = Vec::new();
+        for epoch in self.shared.epochs() {
+            let server = self.place.address(Transport::Tcp);
+            ends.push((epoch, store::end_of(epoch, server, own).await));
+        }
+        self.shared.log(own, Event::Ends(ends));
+    }
+
     /// Waits until so many messages are settled. Nobody may have failed meanwhile.
     async fn wait_for_settled(&mut self, messages: usize) -> Result<(), String> {
         let mut settled = self.shared.settled.subscribe();
@@ -257,7 +287,7 @@ impl World<'_> {
     /// Stops the server, in order or at once, and starts it again where it was.
     async fn restart(&mut self, own: usize) -> Result<(), String> {
         self.shared.may_join.send_replace(false);
-        let is_on_disk = self.scenario.storage == Storage::Disk;
+        let is_on_disk = self.scenario.storage != Storage::Memory;
         if is_on_disk {
             let more = self.rng.below(40) as u64;
             sleep(Duration::from_millis(more)).await;
@@ -292,11 +322,14 @@ impl World<'_> {
         let started = spawn_blocking(move || launch.start()).await;
         self.server = Some(started.map_err(text_of)??);
         self.tell_epoch(own).await;
+        self.servers += 1;
+        self.shared.server.set(Some(self.servers));
         Ok(())
     }
 
     /// Stops the server. It must have been well until then.
     async fn stop(&mut self, own: usize, how: Stop) -> Result<(), String> {
+        self.shared.server.set(None);
         self.shared.log(own, Event::Stop(how));
         let server = self.server.take().unwrap();
         spawn_blocking(move || server.stop(how)).await.unwrap()
@@ -366,7 +399,7 @@ impl World<'_> {
             history: self.scenario.history,
             storage: self.scenario.storage,
             drops: self.scenario.theme == Theme::Slow && self.scenario.policy == DropOldest,
-            forgets: self.scenario.theme == Theme::Forgetful || self.scenario.late_joins,
+            forgets: self.scenario.forgets(),
             actors: self.actors.clone(),
             last_reader,
         }

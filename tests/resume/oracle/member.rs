@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mles::protocol::{Epoch, Position};
 
+use super::disk::{Located, locate};
 use super::order::Order;
 use super::watcher::Watcher;
 use super::{Facts, Oracle};
@@ -11,6 +12,7 @@ use crate::counter::Counter;
 use crate::log::Event;
 use crate::notice::{Gap, Receipt, Welcome};
 use crate::payload::{Body, Tag};
+use crate::scenario::Storage;
 
 #[derive(Default)]
 pub(super) struct Member {
@@ -22,8 +24,10 @@ pub(super) struct Member {
     replay: u64,
     is_behind_gap: bool,
     watcher: Watcher,
-    /// What it was told that it has published, and at which position.
-    published: Vec<(Position, u64)>,
+    /// Offset from which on its messages count, since it was counted anew last.
+    counts_from: u64,
+    /// What it was told that it has published, at which position, and from which offset on that counts.
+    published: Vec<(Position, u64, u64)>,
 }
 
 impl Oracle<'_> {
@@ -39,7 +43,9 @@ impl Oracle<'_> {
                 (member.since, member.floor) = (*since, *floor);
             }
             Event::Welcome(welcome) => {
-                member.welcome(welcome, history)?;
+                let epoch = welcome.position.epoch;
+                let located = member.since.map(|since| locate(&self.ends, since, epoch));
+                member.welcome(welcome, located, history)?;
                 match member.since {
                     Some(_) if welcome.recovered => self.tally.resumed += 1,
                     Some(_) if welcome.missed.is_some() => self.tally.resumed_partly += 1,
@@ -100,18 +106,27 @@ impl Oracle<'_> {
 }
 
 impl Member {
-    fn welcome(&mut self, welcome: &Welcome, history: usize) -> Result<(), String> {
+    fn welcome(
+        &mut self,
+        welcome: &Welcome,
+        located: Option<Located>,
+        history: usize,
+    ) -> Result<(), String> {
         let Position { epoch, offset } = welcome.position;
         let start = offset.checked_sub(welcome.replay);
         let start = start.ok_or("more is replayed than there is")?;
-        let known = self.since.filter(|since| since.epoch == epoch);
-        let expected = match (self.since, known) {
-            (None, _) => (true, Some(0)),
-            (Some(_), None) => (false, None),
-            (Some(_), Some(since)) if since.offset > offset => {
+        let expected = match located {
+            None => (true, Some(0)),
+            // Of an order without messages it is not known whether the disk has ever had it.
+            Some(Located::At(0)) if !welcome.recovered && self.is_of_other(epoch) => (false, None),
+            Some(Located::Behind(end)) if end > offset => {
+                return Err(format!("the order ends before {end}, which it has kept"));
+            }
+            Some(Located::Behind(_) | Located::Unknown) => (false, None),
+            Some(Located::At(since)) if since > offset => {
                 return Err(format!("the order ends before {since}, which was told"));
             }
-            (Some(_), Some(since)) => match start.checked_sub(since.offset) {
+            Some(Located::At(since)) => match start.checked_sub(since) {
                 Some(missed) => (missed == 0, Some(missed)),
                 None => return Err(format!("it begins again at {start}, before {since}")),
             },
@@ -119,7 +134,10 @@ impl Member {
         if (welcome.recovered, welcome.missed) != expected {
             return Err(format!("recovered and missed have to be {expected:?}"));
         }
-        let behind = known.map_or(offset, |since| offset - since.offset);
+        let behind = match located {
+            Some(Located::At(since) | Located::Behind(since)) => offset - since,
+            Some(Located::Unknown) | None => offset,
+        };
         let kept = behind.min(history as u64);
         if welcome.replay != kept {
             return Err(format!(
@@ -136,10 +154,19 @@ impl Member {
         self.replay = welcome.replay;
         self.counter.welcome(welcome);
         self.watcher.lose();
-        let published = welcome.published;
-        self.published
-            .extend(published.map(|published| (welcome.position, published)));
+        match welcome.published {
+            Some(published) => {
+                let told = (welcome.position, published, self.counts_from);
+                self.published.push(told);
+            }
+            None => self.counts_from = offset,
+        }
         Ok(())
+    }
+
+    /// Returns `true` if it comes from the order of another epoch.
+    fn is_of_other(&self, epoch: Epoch) -> bool {
+        self.since.is_some_and(|since| since.epoch != epoch)
     }
 
     fn message(&mut self) -> Result<Position, String> {
@@ -201,9 +228,13 @@ impl Member {
         last: Epoch,
         facts: &Facts,
     ) -> Result<(), String> {
-        for (position, published) in &self.published {
+        for (position, published, counts_from) in &self.published {
             let order = &orders[&position.epoch.0];
-            let known = order.count_up_to(actor, position.offset);
+            let mut known = order.count_up_to(actor, position.offset);
+            if facts.storage == Storage::DiskLater {
+                // What it published before it was counted anew may be there.
+                known -= order.count_up_to(actor, *counts_from);
+            }
             let is_whole = position.epoch == last && order.is_whole(facts.history);
             let is_true = if facts.forgets {
                 *published <= known || !is_whole

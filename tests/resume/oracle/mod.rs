@@ -1,6 +1,8 @@
 //! Judges what the actors of a run have seen. It knows the promises, and nothing of how they are kept:
 //!
 //! * A history on disk goes on in its epoch after each start, and nothing of it is gone. One in memory has a new epoch.
+//! * One that comes to the disk later goes on in a new epoch after a kill: everything that was on disk is there, positions
+//!   up to there count, and those behind it are told that something is gone. After a stop in order it goes on as it was.
 //! * In one epoch a place has one message, for all who see it, and a message has one place.
 //! * A client that counts by the rule knows the place of each message that it gets.
 //! * What was confirmed is there, in the order in which its publisher sent it.
@@ -8,6 +10,7 @@
 //! * A gap is told where something was left out, and nowhere else.
 //! * Who has the names of all members has those of all after each change.
 
+mod disk;
 mod member;
 mod order;
 mod plain;
@@ -21,6 +24,7 @@ use mles::protocol::{Epoch, Position};
 use crate::log::{Entry, Event, Page, Stop};
 use crate::payload::{Body, Tag};
 use crate::scenario::Storage;
+use disk::{DiskLog, Located};
 use member::Member;
 use order::Order;
 use plain::PlainMember;
@@ -72,6 +76,10 @@ pub struct Tally {
     pub gaps: usize,
     pub found_placed: usize,
     pub doubtful: usize,
+    /// Messages of orders that are over that were known to be on disk.
+    pub on_disk: usize,
+    /// Messages that somebody has seen, and that a kill took.
+    pub lost: usize,
 }
 
 impl Tally {
@@ -87,6 +95,8 @@ impl Tally {
         self.gaps += other.gaps;
         self.found_placed += other.found_placed;
         self.doubtful += other.doubtful;
+        self.on_disk += other.on_disk;
+        self.lost += other.lost;
     }
 }
 
@@ -95,7 +105,7 @@ impl Display for Tally {
         write!(
             f,
             "{} stops, {} of them sudden, {} epochs, {} messages seen, {} with receipts; resumed: {} whole, {} partly, {} in a \
-             new epoch; {} gaps told, {} messages found placed at a welcome, {} doubtful",
+             new epoch; {} gaps told, {} messages found placed at a welcome, {} doubtful; {} known to be on disk, {} lost",
             self.stops,
             self.sudden,
             self.epochs,
@@ -107,6 +117,8 @@ impl Display for Tally {
             self.gaps,
             self.found_placed,
             self.doubtful,
+            self.on_disk,
+            self.lost,
         )
     }
 }
@@ -119,6 +131,10 @@ pub fn judge(facts: &Facts, log: &[Entry]) -> Result<Tally, Fault> {
         members: BTreeMap::new(),
         plain: BTreeMap::new(),
         epoch: None,
+        is_running: false,
+        stops: Vec::new(),
+        ends: ends_in(log),
+        disk: DiskLog::default(),
         tally: Tally::default(),
     };
     for (at, entry) in log.iter().enumerate() {
@@ -131,6 +147,16 @@ pub fn judge(facts: &Facts, log: &[Entry]) -> Result<Tally, Fault> {
     Ok(oracle.tally)
 }
 
+/// Returns the offsets up to which orders went on that are over, which is told last.
+fn ends_in(log: &[Entry]) -> BTreeMap<u64, u64> {
+    let told = log.iter().find_map(|entry| match &entry.event {
+        Event::Ends(ends) => Some(ends.as_slice()),
+        _ => None,
+    });
+    let ends = told.unwrap_or_default().iter();
+    ends.map(|(epoch, end)| (epoch.0, *end)).collect()
+}
+
 struct Oracle<'a> {
     facts: &'a Facts,
     /// By epoch.
@@ -140,6 +166,12 @@ struct Oracle<'a> {
     plain: BTreeMap<usize, PlainMember>,
     /// That of the server that was started last.
     epoch: Option<Epoch>,
+    is_running: bool,
+    /// How servers were stopped since then.
+    stops: Vec<Stop>,
+    /// By epoch, the offset up to which the order has gone on in that of the next.
+    ends: BTreeMap<u64, u64>,
+    disk: DiskLog,
     tally: Tally,
 }
 
@@ -172,7 +204,12 @@ impl Oracle<'_> {
             Event::Stop(how) => {
                 self.tally.stops += 1;
                 self.tally.sudden += usize::from(*how == Stop::Sudden);
+                self.is_running = false;
+                self.stops.push(*how);
+                self.disk = DiskLog::default();
             }
+            Event::Written(batches) => self.see_written(*batches),
+            Event::Ends(_) => {}
             Event::PlainJoin => {
                 let epoch = self.epoch.ok_or("no server has started")?;
                 self.plain.entry(actor).or_default().join(epoch);
@@ -194,13 +231,27 @@ impl Oracle<'_> {
     fn see_start(&mut self, epoch: Epoch) -> Result<(), String> {
         let before = self.epoch.replace(epoch);
         let goes_on = before.is_some_and(|before| before == epoch);
+        self.is_running = true;
+        let stops = std::mem::take(&mut self.stops);
         match self.facts.storage {
             Storage::Memory if goes_on => Err(format!("{epoch} goes on, from nothing")),
             // Nobody had waited until one that is still empty was on disk.
             Storage::Disk if !goes_on && before.is_some_and(|before| self.has_messages(before)) => {
                 Err(format!("{before:?} is over, and {epoch} has begun"))
             }
-            Storage::Memory | Storage::Disk => Ok(()),
+            Storage::DiskLater if goes_on && stops.first() == Some(&Stop::Sudden) => {
+                Err(format!("{epoch} goes on, though its server was killed"))
+            }
+            Storage::DiskLater
+                if !goes_on
+                    && stops == [Stop::Orderly]
+                    && before.is_some_and(|before| self.has_messages(before)) =>
+            {
+                Err(format!(
+                    "{before:?} is over, and {epoch} has begun, in order"
+                ))
+            }
+            Storage::Memory | Storage::Disk | Storage::DiskLater => Ok(()),
         }
     }
 
@@ -211,10 +262,14 @@ impl Oracle<'_> {
 
     fn see_page(&mut self, actor: usize, page: &Page) -> Result<(), String> {
         let Position { epoch, offset: end } = page.next;
-        let known = page.since.filter(|since| since.epoch == epoch);
+        let located = page.since.map(|since| self.locate(since, epoch));
+        let known = match located {
+            Some(Located::At(offset)) => Some(offset),
+            _ => None,
+        };
         let floor = page.floor.filter(|floor| floor.epoch == epoch);
         let start = match (page.since, known) {
-            (Some(_), Some(since)) => since.offset + page.missed.ok_or("missed is not known")?,
+            (Some(_), Some(since)) => since + page.missed.ok_or("missed is not known")?,
             (Some(_), None) if page.missed.is_some() => {
                 return Err("missed is known across epochs".to_owned());
             }
@@ -230,6 +285,11 @@ impl Oracle<'_> {
                 "recovered: {}, missed: {:?}",
                 page.is_recovered, page.missed
             ));
+        }
+        if let Some(Located::Behind(lost)) = located
+            && start < lost
+        {
+            return Err(format!("it begins again at {start}, before {lost}"));
         }
         if start > end || end - start > page.limit as u64 && !page.messages.is_empty() {
             return Err(format!(
@@ -267,8 +327,11 @@ impl Oracle<'_> {
 
     fn end(&mut self) -> Result<(), String> {
         let last = self.orders.iter().find(|(_, order)| order.newest.is_some());
-        let (&last, order) = last.ok_or("nothing was read at the end")?;
-        order.check_end(self.facts.history)?;
+        let (&last, _) = last.ok_or("nothing was read at the end")?;
+        if self.facts.storage == Storage::DiskLater {
+            self.join_orders(Epoch(last))?;
+        }
+        self.orders[&last].check_end(self.facts.history)?;
         let with_messages = self.orders.values().filter(|order| !order.is_empty());
         let with_messages = with_messages.count();
         if self.facts.storage == Storage::Disk && with_messages > 1 {

@@ -15,6 +15,8 @@ pub(super) struct Order {
     confirmed: HashSet<Tag>,
     /// The offsets that were read at the end.
     pub(super) read: BTreeSet<u64>,
+    /// Offset of the newest message that was on disk before its server ended, as far as that is known.
+    pub(super) on_disk: u64,
     /// The newest offset, as it was read at the end; `None` for an epoch that was over by then.
     pub(super) newest: Option<u64>,
 }
@@ -62,6 +64,33 @@ impl Order {
     /// The publisher was told that the message has a place.
     pub(super) fn confirm(&mut self, tag: Tag) {
         self.confirmed.insert(tag);
+    }
+
+    /// Returns the offset of the newest message that somebody has seen.
+    pub(super) fn newest_seen(&self) -> Option<u64> {
+        self.at.keys().next_back().copied()
+    }
+
+    /// Returns how many messages somebody has seen behind an offset.
+    pub(super) fn count_behind(&self, offset: u64) -> usize {
+        self.at.range(offset + 1..).count()
+    }
+
+    /// Another order goes on from this one up to the offset `end`: all up to there is in its place there, too.
+    pub(super) fn give_to(&self, other: &mut Self, end: u64) -> Result<(), String> {
+        self.left_out
+            .range(..=end)
+            .try_for_each(|offset| other.leave_out(*offset))?;
+        other.take_from(self, end)?;
+        let kept = |tag: &&Tag| self.place_of(**tag).is_some_and(|place| place <= end);
+        other.confirmed.extend(self.confirmed.iter().filter(kept));
+        Ok(())
+    }
+
+    /// Takes over what another order has up to the offset `end`.
+    pub(super) fn take_from(&mut self, other: &Self, end: u64) -> Result<(), String> {
+        let mut kept = other.at.range(..=end);
+        kept.try_for_each(|(offset, body)| self.place(*offset, *body))
     }
 
     pub(super) fn place_of(&self, tag: Tag) -> Option<u64> {
