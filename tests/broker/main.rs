@@ -39,6 +39,8 @@ mod silent_connections;
 mod slow_member;
 #[cfg(feature = "store")]
 mod store;
+#[cfg(feature = "store")]
+mod store_full;
 mod takeover;
 mod tls;
 mod tls_hostile;

@@ -11,13 +11,13 @@ use crate::admin::{admin_settings, ask, get};
 use crate::common::asker::Asker;
 use crate::common::{Client, settings, start, wait_until};
 
-const ASK: ResumeRequest = ResumeRequest {
+pub(crate) const ASK: ResumeRequest = ResumeRequest {
     since: None,
     publisher: None,
     members: None,
 };
 
-fn since(position: Position) -> ResumeRequest {
+pub(crate) fn since(position: Position) -> ResumeRequest {
     ResumeRequest {
         since: Some(position),
         ..ASK
@@ -25,7 +25,7 @@ fn since(position: Position) -> ResumeRequest {
 }
 
 /// Settings of a server whose channels are on disk.
-fn on_disk(dir: &Path, sync: StoreSync) -> Settings {
+pub(crate) fn on_disk(dir: &Path, sync: StoreSync) -> Settings {
     let mut settings = admin_settings();
     settings.channels.default.history = HistoryStorage::Disk;
     settings.store.dir = Some(dir.join("store"));
@@ -33,7 +33,7 @@ fn on_disk(dir: &Path, sync: StoreSync) -> Settings {
     settings
 }
 
-fn every(millis: u64) -> StoreSync {
+pub(crate) fn every(millis: u64) -> StoreSync {
     StoreSync::Interval(Duration::from_millis(millis))
 }
 

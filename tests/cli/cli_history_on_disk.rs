@@ -1,6 +1,12 @@
 //! Histories on disk on the command line: options, what a start says, and what is there after a restart.
 
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::cli_serve::Broker;
 use crate::program::{mles, taken};
@@ -118,4 +124,75 @@ fn a_second_server_on_one_store_does_not_start() {
     assert!(err.contains("in use by another process"), "{err}");
     let (code, _, err) = run(&["pub", "room", "hello", "--confirm"], &first);
     assert_eq!((code, &*err), (0, ""));
+}
+
+#[test]
+fn a_process_that_is_stopped_for_a_while_loses_nothing_and_doubles_nothing() {
+    const EACH: usize = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = on_disk(dir.path());
+    let more = ["--store-sync", "batch", "--history-limit", "10000"];
+    options.extend(more.map(str::to_owned));
+    let broker = Broker::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    let (receipt, receipts) = mpsc::channel();
+    let publishers: Vec<_> = ["a", "b"]
+        .map(|uid| {
+            let (mut publisher, receipt) = (publisher(&broker, uid, EACH), receipt.clone());
+            thread::spawn(move || {
+                let receipts = BufReader::new(publisher.stdout.take().unwrap()).lines();
+                receipts.for_each(|line| receipt.send(line.unwrap()).unwrap());
+                assert!(publisher.wait().unwrap().success());
+            })
+        })
+        .into();
+    drop(receipt);
+    let mut positions = HashSet::new();
+    for _ in 0..4 {
+        positions.extend(receipts.iter().take(EACH / 4));
+        broker.signal("-STOP");
+        // So long that its clients notice, and its deadlines have passed.
+        thread::sleep(Duration::from_millis(400));
+        broker.signal("-CONT");
+    }
+    positions.extend(receipts.iter());
+    publishers
+        .into_iter()
+        .for_each(|publisher| publisher.join().unwrap());
+    assert_eq!(
+        positions.len(),
+        2 * EACH,
+        "each message has a place of its own"
+    );
+
+    // As it is after a kill, too.
+    broker.signal("-KILL");
+    assert_eq!(broker.end().0, None);
+    let broker = Broker::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    let count = (2 * EACH).to_string();
+    let (code, out, err) = run(&["sub", "room", "--count", &count], &broker);
+    assert_eq!((code, &*err), (0, ""));
+    for uid in ["a", "b"] {
+        let own = out.lines().filter(|line| line.starts_with(uid));
+        let sent = (0..EACH).map(|number| format!("{uid} {number}"));
+        assert!(own.eq(sent), "{uid}: {out}");
+    }
+}
+
+/// Starts to publish so many messages, each with who has sent it and its number.
+fn publisher(broker: &Broker, uid: &str, messages: usize) -> Child {
+    let mut command = mles();
+    command.args(["pub", "room", "--uid", uid, "--confirm", "--reconnect"]);
+    command.env("MLES_SERVER", broker.server());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut lines, uid) = (child.stdin.take().unwrap(), uid.to_owned());
+    thread::spawn(move || {
+        for number in 0..messages {
+            writeln!(lines, "{uid} {number}").unwrap();
+        }
+    });
+    child
 }
