@@ -125,6 +125,7 @@ fn show(arrival: &SessionEvent) -> io::Result<()> {
     let message = match arrival {
         SessionEvent::Message(message) => message,
         SessionEvent::Gap(gap) => return print(&format!("* {gap}\n")),
+        SessionEvent::Members(members) => return print(&format!("* {members}\n")),
         SessionEvent::Rights(rights) => {
             let lacks = ["publish", "subscribe"].map(|right| rights.lack(right));
             let lines = lacks

@@ -9,7 +9,7 @@ use humantime::format_rfc3339_millis;
 use serde::Serialize;
 
 use super::output::{Patient, say};
-use super::subscriptions::Gap;
+use super::subscriptions::{Gap, MemberNames, Members};
 use super::template::{Placeholder, Template};
 use crate::client::{Position, Received};
 use crate::escape::escape_for_terminal;
@@ -58,6 +58,31 @@ struct JsonGap<'a> {
     time: Option<String>,
     channel: &'a str,
     gap: JsonMissed,
+}
+
+/// News of members of a channel, as a JSON object.
+#[derive(Serialize)]
+struct JsonMembers<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    channel: &'a str,
+    #[serde(flatten)]
+    news: JsonNews<'a>,
+}
+
+/// What there is to say of members, in the form of the notices of the protocol.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum JsonNews<'a> {
+    Members {
+        count: u64,
+        uids: &'a [Box<str>],
+    },
+    Changes {
+        count: u64,
+        joined: &'a [Box<str>],
+        left: &'a [Box<str>],
+    },
 }
 
 #[derive(Serialize)]
@@ -118,6 +143,32 @@ impl Printer {
             gap: JsonMissed { missed: gap.missed },
         };
         serde_json::to_writer(&mut *out, &gap)?;
+        out.write_all(b"\n")
+    }
+
+    /// Tells who is there, or who has come and left: in JSON between the messages, otherwise on standard error.
+    pub(super) fn print_members(&mut self, members: &Members) -> io::Result<()> {
+        let Self { out, form, .. } = self;
+        if !matches!(form, MessageForm::Json) {
+            // What came before it is seen before it.
+            out.flush()?;
+            say(format_args!("mles: {members}"));
+            return Ok(());
+        }
+        let count = members.count;
+        let members = JsonMembers {
+            time: (self.has_time).then(|| now().to_string()),
+            channel: &members.channel,
+            news: match &members.names {
+                MemberNames::All(uids) => JsonNews::Members { count, uids },
+                MemberNames::Changes { joined, left } => JsonNews::Changes {
+                    count,
+                    joined,
+                    left,
+                },
+            },
+        };
+        serde_json::to_writer(&mut *out, &members)?;
         out.write_all(b"\n")
     }
 

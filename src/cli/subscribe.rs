@@ -19,6 +19,8 @@ use super::subscriptions::{SessionEvent, Subscriptions};
 use super::template::Template;
 use crate::client::{Position, Reconnect};
 
+/// The most names of members to ask for, which is the most that servers send.
+const MOST_NAMES: u32 = 1000;
 /// The heading of the options that say how messages are printed.
 const OUTPUT: &str = "Output";
 
@@ -32,6 +34,7 @@ Examples:
   mles sub news --format '{{time}} {{uid}}: {{message}}'
   mles sub news --json | jq -r .message
   mles sub news --since 0123456789abcdef:42
+  mles sub news --members
 
 The recent history of a channel comes first. Each message is followed by a line end. On a terminal, \
 control characters and bytes that are not UTF-8 are escaped.
@@ -40,6 +43,11 @@ With --json, a line is an object with \"channel\", \"uid\" and \"message\", or \
 where the message is not UTF-8, and with \"position\" if the server gives one. Where messages are missing, it is \
 {{\"channel\":\"news\",\"gap\":{{\"missed\":3}}}}, with null if their number is not known. Otherwise a gap is a line on \
 standard error.
+
+With --members, who is there is told first, and who has come and left from then on: in lines on standard error, or with \
+--json in objects such as {{\"channel\":\"news\",\"members\":{{\"count\":2,\"uids\":[\"alice\",\"bob\"]}}}} and \
+{{\"channel\":\"news\",\"changes\":{{\"count\":1,\"joined\":[],\"left\":[\"bob\"]}}}}. There are at most 1,000 names in each; \
+count is the number of members, this one included. --count counts messages only.
 
 In --format, {{channel}} {{uid}} {{message}} {{hex}} {{base64}} {{length}} {{time}} {{position}} stand for what they \
 say, {{{{ is a brace, and \\n \\t \\0 \\\\ are as usual. The time is that of arrival here, in UTC.
@@ -98,6 +106,10 @@ pub(super) struct SubArgs {
     /// Also print the empty messages that announce joins
     #[arg(long, help_heading = OUTPUT)]
     joins: bool,
+
+    /// Also tell who is in the channel, and who comes and leaves
+    #[arg(long, help_heading = OUTPUT)]
+    members: bool,
 
     #[command(flatten)]
     connect: ConnectArgs,
@@ -166,6 +178,9 @@ async fn follow(
     if let Some(position) = args.since {
         client = client.since(position);
     }
+    if args.members {
+        client = client.members(MOST_NAMES);
+    }
     if args.reconnect {
         client = client.reconnect(Reconnect::default());
     }
@@ -191,14 +206,25 @@ async fn follow(
                 printer.print_gap(&gap).map_err(CommandFailure::Output)?;
                 continue;
             }
+            SessionEvent::Members(members) => {
+                let printed = printer.print_members(&members);
+                printed.map_err(CommandFailure::Output)?;
+                continue;
+            }
             SessionEvent::Rights(rights) => {
-                match rights.lack("subscribe") {
-                    // It may get the right.
-                    Some(lack) if args.reconnect => {
-                        say(format_args!("mles: {lack}: nothing comes from there"));
+                let needed: &[&str] = match args.members {
+                    true => &["subscribe", "presence"],
+                    false => &["subscribe"],
+                };
+                for right in needed {
+                    match rights.lack(right) {
+                        // It may get the right.
+                        Some(lack) if args.reconnect => {
+                            say(format_args!("mles: {lack}: nothing comes from there"));
+                        }
+                        Some(lack) => return Err(CommandFailure::Refused(lack)),
+                        None => {}
                     }
-                    Some(lack) => return Err(CommandFailure::Refused(lack)),
-                    None => {}
                 }
                 continue;
             }

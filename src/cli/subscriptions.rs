@@ -39,6 +39,26 @@ pub(super) enum SessionEvent {
     Message(Received),
     Gap(Gap),
     Rights(Rights),
+    Members(Members),
+}
+
+/// News of who is in a channel.
+pub(super) struct Members {
+    pub(super) channel: String,
+    /// Number of members.
+    pub(super) count: u64,
+    pub(super) names: MemberNames,
+}
+
+/// The uids in news of members.
+pub(super) enum MemberNames {
+    /// Of those who are there, as many as were asked for.
+    All(Vec<Box<str>>),
+    /// Of those who have come and left.
+    Changes {
+        joined: Vec<Box<str>>,
+        left: Vec<Box<str>>,
+    },
 }
 
 /// Rights of a session in its channel.
@@ -114,7 +134,7 @@ impl<'a> Subscriptions<'a> {
         }
     }
 
-    /// Waits for the next message of any session, a gap, or what it may do. Calls `flush` before each wait.
+    /// Waits for the next message of any session, a gap, news of members, or what it may do. Calls `flush` before each wait.
     ///
     /// # Errors
     ///
@@ -159,7 +179,7 @@ impl<'a> Subscriptions<'a> {
         Ok(Poll::Pending)
     }
 
-    /// Returns the message or the gap, if the event is one; tells the user of others.
+    /// Returns what the event is for the caller, if it is anything; tells the user of others.
     fn taken(&mut self, event: Event) -> Option<SessionEvent> {
         let subscription = &mut self.list[self.turn];
         match event {
@@ -186,6 +206,16 @@ impl<'a> Subscriptions<'a> {
             Event::Rights { allowed } => {
                 let channel = subscription.channel.to_owned();
                 return Some(SessionEvent::Rights(Rights { channel, allowed }));
+            }
+            Event::Members { count, uids } => {
+                return Some(subscription.members(count, MemberNames::All(uids)));
+            }
+            Event::MembersChanged {
+                count,
+                joined,
+                left,
+            } => {
+                return Some(subscription.members(count, MemberNames::Changes { joined, left }));
             }
             Event::Unconfirmed { count } => say(format_args!(
                 "mles: WARNING: it is not known if what was said before the connection was lost has arrived ({})",
@@ -251,7 +281,47 @@ fn messages(count: u64) -> String {
     format!("{count} message{}", if count == 1 { "" } else { "s" })
 }
 
+impl fmt::Display for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channel, count, .. } = self;
+        let channel = escape_for_terminal(channel.as_bytes());
+        let plural = if *count == 1 { "" } else { "s" };
+        write!(f, "{count} member{plural} on \"{channel}\"")?;
+        let lists: [(&str, &[Box<str>]); 2] = match &self.names {
+            MemberNames::All(uids) => [("", uids), ("", &[])],
+            MemberNames::Changes { joined, left } => [(" joined", joined), (" left", left)],
+        };
+        let mut separator = ": ";
+        for (what, uid) in lists
+            .iter()
+            .flat_map(|(what, uids)| uids.iter().map(move |uid| (what, uid)))
+        {
+            write!(
+                f,
+                "{separator}{}{what}",
+                escape_for_terminal(uid.as_bytes())
+            )?;
+            separator = ", ";
+        }
+        match &self.names {
+            MemberNames::All(uids) if *count > uids.len() as u64 => {
+                write!(f, "{separator}and {} more", count - uids.len() as u64)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Subscription<'_> {
+    fn members(&self, count: u64, names: MemberNames) -> SessionEvent {
+        let channel = self.channel.to_owned();
+        SessionEvent::Members(Members {
+            channel,
+            count,
+            names,
+        })
+    }
+
     fn set_state(&mut self, state: ConnectionState) {
         self.state = state;
         if let Some(history) = &self.history {

@@ -155,6 +155,20 @@ impl Client {
         self
     }
 
+    /// Asks who is in the channel, and asks for [positions](Self::positions): an [`Event::Members`] comes first, with at most
+    /// `names` uids, and an [`Event::MembersChanged`] whenever somebody has come or left. Off by default. Servers send no more
+    /// than 1,000 names at once.
+    ///
+    /// The session needs the right `presence`. A server that does not give positions tells nothing.
+    ///
+    /// [`Event::Members`]: super::Event::Members
+    /// [`Event::MembersChanged`]: super::Event::MembersChanged
+    #[must_use]
+    pub fn members(mut self, names: u32) -> Self {
+        self.options.members = Some(names.into());
+        self
+    }
+
     /// Begins sessions behind `position`, where an earlier session or program has stopped, and asks for positions. What
     /// came since then is received first. If not all of it can be had, an [`Event::Gap`](super::Event::Gap) comes
     /// before it.

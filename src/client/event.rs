@@ -52,6 +52,23 @@ pub enum Event {
         /// come.
         allowed: Vec<Box<str>>,
     },
+    /// Who is in the channel. Only in sessions that [ask for members](super::Client::members): once behind each join, and again
+    /// when the session has caught up after it was too slow to be told of all changes. What was known before is over.
+    Members {
+        /// Number of members, the session itself included.
+        count: u64,
+        /// The uids of members, as many as the session has asked for at most. One that is there twice has two entries.
+        uids: Vec<Box<str>>,
+    },
+    /// Members have come or left. Only in sessions that [ask for members](super::Client::members).
+    MembersChanged {
+        /// Number of members now. It may be ahead of the names: those that there was no room for come with the next changes.
+        count: u64,
+        /// The uids of members that have come.
+        joined: Vec<Box<str>>,
+        /// The uids of members that have left.
+        left: Vec<Box<str>>,
+    },
     /// The server does not take a token that was shown in the place of the one before, which counts until it expires. Only
     /// in sessions with tokens.
     TokenRefused {

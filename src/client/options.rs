@@ -28,6 +28,8 @@ pub(super) struct SessionOptions {
     pub(super) reset_on_drop: bool,
     /// Set to ask for positions, as sessions do that reconnect.
     pub(super) positions: bool,
+    /// The largest number of names in the first list of members, of sessions that ask who is there.
+    pub(super) members: Option<u64>,
     /// Position at which a session begins.
     pub(super) since: Option<Position>,
     /// Waits between attempts to reconnect, if sessions reconnect.
@@ -49,6 +51,7 @@ impl SessionOptions {
             join_timeout: Duration::from_secs(5),
             reset_on_drop: false,
             positions: false,
+            members: None,
             since: None,
             reconnect: None,
             token: None,
@@ -57,10 +60,11 @@ impl SessionOptions {
         }
     }
 
-    /// Returns `true` if sessions ask for positions. Those with tokens do, as they are told then when these expire.
+    /// Returns `true` if sessions ask for positions. Those with tokens do, as they are told then when these expire, and
+    /// so do those that ask for members.
     pub(super) const fn asks_for_positions(&self) -> bool {
         let begins_or_returns = self.since.is_some() || self.reconnect.is_some();
-        self.positions || begins_or_returns || self.token.is_some()
+        self.positions || begins_or_returns || self.token.is_some() || self.members.is_some()
     }
 
     /// Returns the token to show, if there is one.

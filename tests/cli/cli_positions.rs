@@ -68,6 +68,57 @@ fn objects_have_positions_and_tell_of_gaps() {
     assert_eq!(objects, expected);
 }
 
+/// Sends who is there, a message, and who has come and left since, and a last message.
+fn tell_members(peer: &mut Peer) {
+    welcome(peer, 7, 0);
+    let uids = vec!["alice".into(), "b\u{1b}b".into()];
+    peer.send(&Notice::Members { count: 3, uids }.encode());
+    peer.send(&frame("bob", "news", "eight"));
+    let changes = Notice::Changes {
+        count: 1,
+        joined: vec!["zoe".into()],
+        left: vec!["alice".into(), "bob".into(), "zoe".into()],
+    };
+    peer.send(&changes.encode());
+    peer.send(&frame("bob", "news", "nine"));
+}
+
+#[test]
+fn members_are_objects_among_the_messages() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news", "--members", "--json", "-n", "2"]);
+    let mut peer = server.accept();
+    assert_eq!(peer.read_join().1.members, Some(1000));
+    tell_members(&mut peer);
+    let (code, stdout, stderr) = mles.end();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let objects: Vec<Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(objects.len(), 4, "{stdout}");
+    let members = json!({"count": 3, "uids": ["alice", "b\u{1b}b"]});
+    assert_eq!(objects[0], json!({"channel": "news", "members": members}));
+    assert_eq!(objects[1]["message"], "eight");
+    let changes = json!({"count": 1, "joined": ["zoe"], "left": ["alice", "bob", "zoe"]});
+    assert_eq!(objects[2], json!({"channel": "news", "changes": changes}));
+    assert_eq!(objects[3]["message"], "nine");
+}
+
+#[test]
+fn members_are_lines_on_standard_error() {
+    let server = FakeServer::start();
+    let mles = Mles::start(&server, &["sub", "news", "--members", "-n", "2"]);
+    let mut peer = server.accept();
+    peer.read_join();
+    tell_members(&mut peer);
+    let (code, stdout, stderr) = mles.end();
+    assert_eq!((code, stdout.as_str()), (0, "eight\nnine\n"));
+    let expected = "mles: 3 members on \"news\": alice, b\\u{1b}b, and 1 more\n\
+                    mles: 1 member on \"news\": zoe joined, alice left, bob left, zoe left\n";
+    assert_eq!(stderr, expected);
+}
+
 #[test]
 fn a_gap_is_a_line_on_standard_error() {
     let server = FakeServer::start();

@@ -1,6 +1,6 @@
 //! Sessions that come back to a real server, over connections that are cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mles::Broker;
@@ -163,4 +163,37 @@ async fn a_later_program_goes_on_where_an_earlier_one_stopped() {
     let (text, position) = next_message(&mut later, &mut gaps).await;
     assert_eq!((text.as_str(), position.offset), ("two", 2));
     assert_eq!(gaps, []);
+}
+
+/// Keeps what is `known` of members up to date until it is as expected.
+async fn wait_for_members(session: &mut Session, known: &mut BTreeSet<String>, expected: &[&str]) {
+    while !known.iter().eq(expected) {
+        match next(session).await {
+            Event::Members { uids, .. } => *known = uids.iter().map(ToString::to_string).collect(),
+            Event::MembersChanged { joined, left, .. } => {
+                known.extend(joined.iter().map(ToString::to_string));
+                for uid in left {
+                    known.remove(&*uid);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_there_is_known_after_a_reconnect_as_well() {
+    let broker = broker();
+    let proxy = CuttingProxy::start(broker.address());
+    let watcher = client(proxy.address(), "watcher").members(100);
+    let (mut watcher, mut known) = (watcher.join("news").await.unwrap(), BTreeSet::new());
+    wait_for_members(&mut watcher, &mut known, &["watcher"]).await;
+    let join = |uid| client(broker.address(), uid);
+    let alice = join("alice").join("news").await.unwrap();
+    wait_for_members(&mut watcher, &mut known, &["alice", "watcher"]).await;
+    proxy.cut();
+    // Those who come and leave meanwhile are in the list behind the next join, or told as changes.
+    let _bob = join("bob").join("news").await.unwrap();
+    alice.close(PATIENCE).await.unwrap();
+    wait_for_members(&mut watcher, &mut known, &["bob", "watcher"]).await;
 }

@@ -71,7 +71,8 @@ pub(in crate::client) async fn open(
         publisher,
         matcher,
         outgoing,
-    );
+    )
+    .with_members(options.members);
     let attempt = join(&options, names, first, Some(&tracker.request())).await;
     let mut core = Core::new(&options, names.clone(), first, tracker);
     match attempt {

@@ -107,6 +107,17 @@ fn cost(event: &Event) -> usize {
         + match event {
             Event::Message(message) => message.frame().len(),
             Event::Malformed { frame, .. } => frame.len(),
+            Event::Members { uids, .. } => cost_of_names(uids),
+            Event::MembersChanged { joined, left, .. } => {
+                cost_of_names(joined) + cost_of_names(left)
+            }
             _ => 0,
         }
+}
+
+fn cost_of_names(names: &[Box<str>]) -> usize {
+    names
+        .iter()
+        .map(|name| size_of_val(name) + name.len())
+        .sum()
 }

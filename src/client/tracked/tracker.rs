@@ -35,6 +35,8 @@ pub(in crate::client) struct Tracker {
     /// Where the user wants to begin.
     since: Option<Position>,
     publisher: Option<u64>,
+    /// The largest number of names in the first list of members, if the user wants to know who is there.
+    members: Option<u64>,
     offer: Offer,
     /// Set once a server has given positions to this session.
     was_offered: bool,
@@ -80,6 +82,7 @@ impl Tracker {
             cid: outgoing.identity().cid,
             since,
             publisher,
+            members: None,
             offer: Offer::Open,
             was_offered: false,
             joins: 0,
@@ -98,12 +101,18 @@ impl Tracker {
         }
     }
 
+    /// Asks who is there with every join, for so many names at most, if there is a number.
+    pub(super) fn with_members(mut self, names: Option<u64>) -> Self {
+        self.members = names;
+        self
+    }
+
     /// Returns what the next join asks for.
     pub(super) fn request(&self) -> ResumeRequest {
         ResumeRequest {
             since: self.position.or(self.since),
             publisher: self.publisher,
-            members: None,
+            members: self.members,
         }
     }
 
@@ -250,6 +259,16 @@ impl Tracker {
                 self.replayed(missed, told);
             }
             Notice::Stopping { retry } => self.retry = Some(retry),
+            Notice::Members { count, uids } => told.push(Event::Members { count, uids }),
+            Notice::Changes {
+                count,
+                joined,
+                left,
+            } => told.push(Event::MembersChanged {
+                count,
+                joined,
+                left,
+            }),
             Notice::Rights { allowed } => told.push(Event::Rights { allowed }),
             Notice::Close { code, reason } => {
                 let was_in = self.offer == Offer::Given;
