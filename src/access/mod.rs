@@ -229,8 +229,9 @@ impl Access {
         self.keyring.session_key(address, uid, channel)
     }
 
-    /// Returns `true` if members may have different rights, by different keys or tokens.
-    fn hides_keys(&self) -> bool {
+    /// Returns `true` if members may have different rights, by different keys or tokens: nobody sees the session keys of
+    /// others then.
+    pub(crate) fn hides_keys(&self) -> bool {
         self.keys.has_several() || !self.rules.is_empty() || self.tokens.has_keys()
     }
 

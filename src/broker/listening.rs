@@ -54,12 +54,24 @@ pub(super) type Sockets = Vec<(ListenerId, Acceptor, TcpListener)>;
 /// A message to a shard: the settings have changed.
 #[derive(Debug)]
 pub(super) struct ShardChange {
-    /// Listeners to close.
-    pub(super) close: Vec<ListenerId>,
-    /// Sockets of new listeners.
-    pub(super) open: Sockets,
-    /// Takes the number of sessions that were ended, once the settings are applied.
+    /// What the shard has to do.
+    pub(super) step: ReloadStep,
+    /// Takes the number of sessions that were ended, once that is done.
     pub(super) done: std::sync::mpsc::Sender<u64>,
+}
+
+/// What a shard does in a reload.
+#[derive(Debug)]
+pub(super) enum ReloadStep {
+    /// Applies the settings in force.
+    Apply {
+        /// Listeners to close.
+        close: Vec<ListenerId>,
+        /// Sockets of new listeners.
+        open: Sockets,
+    },
+    /// Clears the session keys in histories, as members may not see them any more. All shards have applied the settings.
+    HideKeys,
 }
 
 impl BoundListeners {
@@ -287,18 +299,28 @@ impl ShardListeners {
         Ok(())
     }
 
+    async fn apply(&mut self, close: &[ListenerId], open: Sockets) -> u64 {
+        for (id, acceptor, socket) in open {
+            if let Err(error) = self.add(id, acceptor, socket) {
+                tracing::error!(%error, "cannot accept from a new listener on one of the shards");
+            }
+        }
+        for id in close {
+            self.open.remove(id);
+        }
+        self.shard.apply_live().await
+    }
+
     /// Does at each change of the settings what there is to do on this shard.
     pub(super) async fn follow(mut self, mut changes: UnboundedReceiver<ShardChange>) {
         while let Some(change) = changes.recv().await {
-            for (id, acceptor, socket) in change.open {
-                if let Err(error) = self.add(id, acceptor, socket) {
-                    tracing::error!(%error, "cannot accept from a new listener on one of the shards");
+            let ended = match change.step {
+                ReloadStep::Apply { close, open } => self.apply(&close, open).await,
+                ReloadStep::HideKeys => {
+                    self.shard.hide_keys().await;
+                    0
                 }
-            }
-            for id in change.close {
-                self.open.remove(&id);
-            }
-            let ended = self.shard.apply_live().await;
+            };
             // Who waits for it may have given up.
             let _ = change.done.send(ended);
         }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::StartError;
 use super::fleet::fit_frames;
 use super::listening::{
-    BoundListeners, OpenListener, ShardChange, WantedListener, addresses_by_kind, check_listener,
-    compare,
+    BoundListeners, OpenListener, ReloadStep, ShardChange, WantedListener, addresses_by_kind,
+    check_listener, compare,
 };
 use super::preflight::{check_congestion, check_frame, tls_files};
 use crate::net::ListenerDirectory;
@@ -182,7 +182,11 @@ impl Changeable {
         common.replace_settings(settings);
         let opened = self.replace_listeners(&close, &bound);
         self.watch_certificates(common);
-        let sessions_ended = self.tell_shards(common, &close, bound);
+        let sessions_ended = self.apply(common, &close, bound);
+        if !before.access.hides_keys() && common.live().access.hides_keys() {
+            // Only now nothing with a key can come into a history any more.
+            self.tell_shards(common, std::iter::repeat_with(|| ReloadStep::HideKeys));
+        }
         Ok(ReloadReport {
             changed,
             needs_restart: owned(differences.needs_restart),
@@ -250,17 +254,22 @@ impl Changeable {
     }
 
     /// Has each shard apply the settings in force, and waits until all have. Returns how many sessions have ended.
-    fn tell_shards(&self, common: &Common, close: &[OpenListener], bound: BoundListeners) -> u64 {
-        let (done, applied) = mpsc::channel();
+    fn apply(&self, common: &Common, close: &[OpenListener], bound: BoundListeners) -> u64 {
         let sockets = bound.by_shard(self.shard_count());
-        for (shard, open) in self.shards.iter().zip(sockets) {
-            let change = ShardChange {
-                close: close.iter().map(|closed| closed.id).collect(),
-                open,
-                done: done.clone(),
-            };
+        let steps = sockets.into_iter().map(|open| ReloadStep::Apply {
+            close: close.iter().map(|closed| closed.id).collect(),
+            open,
+        });
+        self.tell_shards(common, steps)
+    }
+
+    /// Has each shard do its step, and waits until all have. Returns how many sessions have ended.
+    fn tell_shards(&self, common: &Common, steps: impl IntoIterator<Item = ReloadStep>) -> u64 {
+        let (done, applied) = mpsc::channel();
+        for (shard, step) in self.shards.iter().zip(steps) {
+            let done = done.clone();
             // A shard that is gone has stopped the broker.
-            let _ = shard.send(change);
+            let _ = shard.send(ShardChange { step, done });
         }
         drop(done);
         let deadline = Instant::now() + PATIENCE;

@@ -1,5 +1,7 @@
 //! The last frames of a channel, kept for members that join later.
 
+#[cfg(feature = "server")]
+mod keys;
 mod saved;
 mod since;
 
@@ -12,6 +14,8 @@ use super::memory::{Account, HistoryMemory};
 use super::run::FrameRun;
 use super::settings::ChannelSettings;
 use crate::protocol::frames;
+#[cfg(feature = "server")]
+pub(crate) use keys::ClearedKeys;
 pub use saved::HistoryRun;
 pub use since::{Page, PageLimit};
 

@@ -48,6 +48,8 @@ pub use encoding::{Encoding, FRAMES};
 pub(crate) use encoding::{NoticeEncoding, Unit};
 pub use fanout::{Fanout, SlowReason, Verdict};
 pub use form::Form;
+#[cfg(feature = "server")]
+pub(crate) use history::ClearedKeys;
 pub use history::{History, HistoryRun, Origin, Page, PageLimit};
 pub use member::{Member, SessionId};
 pub use members::MemberKey;

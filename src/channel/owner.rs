@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 use super::announcements::Announcements;
 use super::fanout::Fanout;
+#[cfg(feature = "server")]
+use super::history::ClearedKeys;
 use super::history::{History, Origin};
 use super::member::{Member, SessionId};
 use super::members::MemberKey;
@@ -202,6 +204,12 @@ impl<T> Channel<T> {
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Puts zeros in the place of the session keys of some runs in the history; see [`History::clear_keys`].
+    #[cfg(feature = "server")]
+    pub(crate) fn clear_keys(&mut self, left: usize) -> ClearedKeys {
+        self.history.clear_keys(left)
     }
 
     /// Takes the history out: members that join later get what is published from now on. Numbers go on, so whoever

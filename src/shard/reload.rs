@@ -1,7 +1,7 @@
 //! How a shard takes over new settings for what is open already.
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Shard;
 use super::ended::Ended;
@@ -9,9 +9,11 @@ use super::ids::Home;
 use super::live::{Live, ReadLimits};
 use super::session::{Role, Session};
 use super::turn;
-use crate::channel::MemberKey;
+use crate::channel::{ClearedKeys, MemberKey};
 use crate::settings::Limits;
 
+/// Longest time that is waited for what is on its way between shards.
+const CATCH_UP: Duration = Duration::from_secs(2);
 /// Units of a turn that looking for a channel's settings costs.
 const CHANNEL: u32 = 8;
 /// Units of a turn that deciding about a session's rights costs.
@@ -54,6 +56,33 @@ impl Shard {
             }
         }
         ended
+    }
+
+    /// Puts zeros in the place of the session keys that are in histories: whoever reads one could join as its sender. To be
+    /// called when no session of any shard publishes with a key any more.
+    pub(crate) async fn hide_keys(self: &Rc<Self>) {
+        self.catch_up(tokio::time::Instant::now() + CATCH_UP).await;
+        let homes = self.registry.borrow().homes();
+        for at in homes.into_iter().filter_map(Home::owned) {
+            let mut left = usize::MAX;
+            while left > 0 {
+                let cleared = self.clear_keys(at, left);
+                turn::spend(CHANNEL);
+                turn::spend_bytes(cleared.bytes);
+                left = cleared.left;
+                if turn::is_expensive() {
+                    self.yield_turn().await;
+                }
+            }
+        }
+    }
+
+    /// Clears the keys of some runs of a history, of which so many are left. The place may have become another room's, which
+    /// does no harm.
+    fn clear_keys(&self, at: u32, left: usize) -> ClearedKeys {
+        let mut registry = self.registry.borrow_mut();
+        let room = registry.room(at);
+        room.map_or_else(ClearedKeys::default, |room| room.channel.clear_keys(left))
     }
 
     fn resize_memory(&self, limits: &Limits) {

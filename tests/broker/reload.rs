@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mles::protocol::Keyring;
+use mles::protocol::{FrameHeader, Key, Keyring};
 use mles::{
     AccessRule, Broker, ListenerKind, NamePattern, NamedKey, Permissions, ReloadError, RuleHolder,
     Settings, StartError,
@@ -412,4 +412,52 @@ fn reloads_while_clients_come_and_go_disturb_nobody() {
     let sent = load.stop();
     received_all(member, sent);
     assert_eq!(broker.stats().rights_lost, 0);
+}
+
+/// Joins, and returns the keys in the headers of the history, up to the message `last`.
+fn keys_in_history(broker: &Broker, uid: &str, last: &[u8]) -> Vec<Key> {
+    let mut reader = Client::join_with(broker, &secret("shared"), uid, "room", b"", None);
+    let mut keys = Vec::new();
+    loop {
+        let got = reader.receive_message();
+        keys.push(FrameHeader::decode(&got.raw).unwrap().unwrap().key);
+        if got.message == last {
+            return keys;
+        }
+    }
+}
+
+#[test]
+fn histories_forget_session_keys_when_there_are_rules_for_the_first_time() {
+    // On the owner's shard, and as members of a relay.
+    for spread_threshold in [100, 0] {
+        let open = Settings {
+            keyring: secret("shared"),
+            spread_threshold,
+            shards: Some(2),
+            ..settings()
+        };
+        let broker = start(open.clone());
+        let mut alice = join(&broker, &secret("shared"), "alice", "room");
+        // One after the other, and some in one read.
+        for n in 0..20 {
+            alice.send(format!("{n}").as_bytes());
+        }
+        alice.send(&vec![b'.'; 100 << 10]);
+        alice.send(b"end");
+        let keys = keys_in_history(&broker, "before", b"end");
+        assert!(keys.iter().any(|key| *key == alice.key), "{keys:?}");
+        let rule = AccessRule {
+            holder: RuleHolder::Everybody,
+            uid: NamePattern::any(),
+            channel: NamePattern::any(),
+            allow: Permissions::ALL,
+        };
+        let rules = vec![rule];
+        broker.reload(Settings { rules, ..open }).unwrap();
+        alice.send(b"behind");
+        let keys = keys_in_history(&broker, "behind", b"behind");
+        assert!(keys.len() >= 23, "{keys:?}");
+        assert!(keys.iter().all(|key| *key == Key(0)), "{keys:?}");
+    }
 }

@@ -215,6 +215,8 @@ fn restore_room(
     let young = runs.iter().skip_while(is_old);
     let young: u64 = young.map(|run| u64::from(run.messages)).sum();
     let newest = state.newest;
+    // It may have been written before there were rules.
+    let hides_keys = common.live().access.hides_keys();
     let had_members = state.idle_since.is_none();
     let saved = SavedState {
         epoch: state.epoch,
@@ -222,7 +224,7 @@ fn restore_room(
         newest: state.newest,
         runs: runs
             .into_iter()
-            .map(|run| history_run(run, clocks))
+            .map(|run| history_run(run, clocks, hides_keys))
             .collect(),
         publishers: publishers
             .into_iter()
@@ -251,10 +253,13 @@ fn restore_room(
     (at, restored)
 }
 
-fn history_run(run: StoredRun, clocks: Clocks) -> HistoryRun {
+fn history_run(run: StoredRun, clocks: Clocks, hides_keys: bool) -> HistoryRun {
     HistoryRun {
         at: clocks.instant(run.at),
-        run: run.run,
+        run: match hides_keys {
+            true => run.run.without_keys(),
+            false => run.run,
+        },
         end: run.end,
         messages: run.messages,
         origin: run.origin,
