@@ -89,6 +89,16 @@ fn the_settings_for_kubernetes_are_accepted_and_fit_the_pod() {
 }
 
 #[test]
+fn the_debian_changelog_is_of_this_version() {
+    let changelog = read("configs/debian/changelog");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        changelog.starts_with(&format!("mles ({version}-")),
+        "{version}: {changelog}"
+    );
+}
+
+#[test]
 fn the_image_is_built_with_the_oldest_rust_that_will_do() {
     let manifest = read("Cargo.toml");
     let rust = manifest.split("rust-version = \"").nth(1).unwrap();
