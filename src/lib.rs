@@ -56,7 +56,7 @@ mod log;
 mod net;
 #[cfg(feature = "server")]
 mod network;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "fuzzing", feature = "server"))]
 #[cfg_attr(
     not(feature = "fleet"),
     allow(dead_code, reason = "without the feature there is no node")
@@ -131,3 +131,10 @@ pub use store::OpenStoreError;
 #[cfg(all(doctest, feature = "client", feature = "server"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What fuzz targets reach besides the public API.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::order::encode_again;
+}

@@ -17,7 +17,7 @@ mod applied;
 mod packer;
 #[cfg(feature = "fleet")]
 mod recent;
-#[cfg(feature = "fleet")]
+#[cfg(any(feature = "fleet", feature = "fuzzing"))]
 mod record;
 #[cfg(feature = "fleet")]
 mod segment;
@@ -35,6 +35,8 @@ pub(crate) use applied::{Applied, Continuity, NotApplied};
 use packer::TooLong;
 #[cfg(feature = "fleet")]
 pub(crate) use packer::{InFlight, Packer};
+#[cfg(feature = "fuzzing")]
+pub use record::encode_again;
 
 /// Bits of an offset that count the messages of one record. See [`Sequence::offset`].
 const INDEX_BITS: u32 = 16;

@@ -133,6 +133,13 @@ impl Record {
     }
 }
 
+/// Decodes any bytes, and encodes the record that they are; `None` if they are none.
+#[cfg(feature = "fuzzing")]
+pub fn encode_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = Record::decode(&Bytes::copy_from_slice(bytes)).ok()?;
+    Some(record.encode().to_vec())
+}
+
 impl Section {
     /// Returns the number of bytes that it takes in a record.
     pub(super) fn encoded_len(&self) -> usize {
