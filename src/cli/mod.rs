@@ -16,6 +16,7 @@ mod drain;
 mod duration;
 mod exit;
 mod failure;
+mod fleet;
 mod greeting;
 mod history_end;
 mod inherited;
@@ -87,6 +88,7 @@ enum CliCommand {
     Chat(chat::ChatArgs),
     Token(token::TokenArgs),
     Store(store::StoreArgs),
+    Fleet(fleet::FleetArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         CliCommand::Chat(args) => chat::run(args),
         CliCommand::Token(args) => token::run(args),
         CliCommand::Store(args) => store::run(&args),
+        CliCommand::Fleet(args) => fleet::run(&args),
         CliCommand::Completions(args) => completions::run(&args, self::command()),
         CliCommand::Man(args) => man::run(&args, self::command()),
     }

@@ -8,7 +8,14 @@ use clap::Command;
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Broker",
-        &["serve", "check-config", "dev-cert", "token", "store"],
+        &[
+            "serve",
+            "check-config",
+            "dev-cert",
+            "token",
+            "store",
+            "fleet",
+        ],
     ),
     ("Running broker", &["status", "top", "reload", "drain"]),
     ("Clients", &["pub", "sub", "chat"]),

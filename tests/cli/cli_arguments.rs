@@ -137,7 +137,7 @@ fn there_is_a_manual_page_for_every_command() {
     }
     assert_eq!(
         fs::read_dir(&out).unwrap().count(),
-        21,
+        26,
         "a page too many or too few"
     );
     let under_a_file = out.join("mles.1").join("x");

@@ -11,6 +11,7 @@ mod cli_client;
 mod cli_config;
 mod cli_dev_cert;
 mod cli_end;
+mod cli_fleet;
 mod cli_history_on_disk;
 mod cli_input;
 mod cli_keys;

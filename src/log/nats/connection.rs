@@ -267,7 +267,9 @@ fn connect_error(error: &ConnectError, servers: &[String]) -> LogError {
             unusable(format!("{servers}: wrong login, or none"))
         }
         ConnectErrorKind::Authentication => {
-            let why = why.trim_start_matches("AuthError(").trim_end_matches(')');
+            let bare = why.strip_prefix("AuthError(");
+            let bare = bare.and_then(|rest| rest.strip_suffix(')'));
+            let why = bare.unwrap_or(&why);
             unusable(format!("{servers}: {why}"))
         }
         ConnectErrorKind::Tls => unusable(format!("{servers}: TLS failed: {}", root(error))),

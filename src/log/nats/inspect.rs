@@ -12,13 +12,10 @@ use serde_json::json;
 
 use super::connection::Connection;
 use super::request::{WRONG_LAST_SEQUENCE, api_error};
-use super::stream::{self, DUPLICATE_WINDOW, StreamNames};
-use super::tail::milliseconds;
-use super::{NatsLog, unreachable};
+use super::stream::{self, DUPLICATE_WINDOW, NewLog, StreamNames};
+use super::{HEADER_ROOM, NatsLog, unreachable};
 use crate::log::{Log as _, LogError, LogState, Tail as _};
 
-/// Least time that records have to be kept: what nodes remember of publishers must not outlive the log that it is from.
-const MIN_AGE: Duration = Duration::from_secs(20 * 60);
 /// A sequence that no stream has.
 const NO_SEQUENCE: u64 = i64::MAX as u64;
 
@@ -32,8 +29,6 @@ pub(crate) struct Inspection {
     pub(crate) state: LogState,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// When the newest record came, in milliseconds since 1970.
-    pub(crate) newest_ms: u64,
     pub(crate) max_age: Duration,
     /// Bytes that the stream may have; `None` is no limit.
     pub(crate) max_bytes: Option<u64>,
@@ -84,7 +79,8 @@ pub(super) async fn inspect(
     names: &StreamNames,
 ) -> Result<Inspection, LogError> {
     let info = stream::info(connection, names).await?;
-    let state = stream::state(&info, connection.max_payload())?;
+    let longest = connection.max_payload().saturating_sub(HEADER_ROOM);
+    let state = stream::state(&info, longest)?;
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     find_faults(&info.config, names, &mut faults);
     find_warnings(&info, &mut warnings);
@@ -103,7 +99,6 @@ pub(super) async fn inspect(
         state,
         records: info.state.messages,
         bytes: info.state.bytes,
-        newest_ms: milliseconds(info.state.last_timestamp.unix_timestamp_nanos()),
         max_age: info.config.max_age,
         max_bytes: u64::try_from(info.config.max_bytes)
             .ok()
@@ -178,8 +173,14 @@ fn find_faults(config: &Config, names: &StreamNames, faults: &mut Vec<String>) {
     check(is_whole && !config.allow_rollup, text.to_owned());
     let is_alone = config.mirror.is_none() && config.sources.as_ref().is_none_or(Vec::is_empty);
     check(is_alone, "it must have no mirror or source".to_owned());
-    let text = format!("max_age must be at least {MIN_AGE:?}");
-    check(config.max_age.is_zero() || config.max_age >= MIN_AGE, text);
+    let text = format!(
+        "max_age must be at least {} minutes",
+        NewLog::MIN_AGE.as_secs() / 60
+    );
+    check(
+        config.max_age.is_zero() || config.max_age >= NewLog::MIN_AGE,
+        text,
+    );
     let is_open = !config.no_ack && !config.sealed;
     check(
         is_open,

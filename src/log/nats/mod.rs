@@ -69,8 +69,13 @@ impl NatsLog {
         })
     }
 
-    /// Makes the log. It must not be there yet.
-    pub(crate) async fn make(&self, new: &NewLog) -> Result<(), LogError> {
+    /// Returns the name of the stream.
+    pub(crate) fn stream(&self) -> &str {
+        &self.names.stream
+    }
+
+    /// Makes the log. `false` if there is one already, which stays as it is.
+    pub(crate) async fn make(&self, new: &NewLog) -> Result<bool, LogError> {
         stream::make(&self.connection, &self.names, new).await
     }
 

@@ -13,6 +13,8 @@ pub(super) const NO_MESSAGE: ErrorCode = ErrorCode(10037);
 pub(super) const NO_STREAM: ErrorCode = ErrorCode(10059);
 /// There is a stream of that name with other settings.
 pub(super) const STREAM_EXISTS: ErrorCode = ErrorCode(10058);
+/// A server that is in no cluster cannot have several copies.
+pub(super) const NO_REPLICAS: ErrorCode = ErrorCode(10074);
 /// A message was to be the one behind another, and is not.
 pub(super) const WRONG_LAST_SEQUENCE: ErrorCode = ErrorCode(10071);
 /// JetStream is not on, or not for this account.
@@ -29,7 +31,7 @@ pub(super) fn request_error(error: &RequestError) -> LogError {
     match error.kind() {
         RequestErrorKind::TimedOut => unreachable("NATS does not answer in time"),
         RequestErrorKind::NoResponders => unreachable(
-            "nobody answers at NATS: JetStream is off, the stream is not there, or it has no leader",
+            "JetStream does not answer: it is off at these servers, or there is no leader just now",
         ),
         _ => unreachable(error.to_string()),
     }

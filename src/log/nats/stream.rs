@@ -7,7 +7,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, StorageType};
 
 use super::connection::Connection;
-use super::request::{NO_STREAM, STREAM_EXISTS, api_error};
+use super::request::{NO_REPLICAS, NO_STREAM, STREAM_EXISTS, api_error};
 use super::tail::milliseconds;
 use super::{unreachable, unusable};
 use crate::log::{LogError, LogState};
@@ -66,29 +66,34 @@ pub(crate) struct NewLog {
     pub(crate) max_bytes: u64,
 }
 
-/// Makes the stream.
+impl NewLog {
+    /// Least time that records have to be kept: what nodes remember of publishers must not outlive the log that it is from.
+    pub(crate) const MIN_AGE: Duration = Duration::from_secs(20 * 60);
+}
+
+/// Makes the stream. `false` if there is one already.
 pub(super) async fn make(
     connection: &Connection,
     names: &StreamNames,
     new: &NewLog,
-) -> Result<(), LogError> {
+) -> Result<bool, LogError> {
     // Asked first, as a stream that is there may be another's, with settings that say more.
     if find(connection, names).await?.is_some() {
-        return Err(exists(names));
+        return Ok(false);
     }
     let config = config(names, new);
     let subject = format!("STREAM.CREATE.{}", names.stream);
     let answer = connection.ask_within(&subject, &config, MAKE_PATIENCE);
     let answer: Response<Info> = answer.await?;
     match answer {
-        Response::Ok(_) => Ok(()),
-        Response::Err { error } if error.error_code() == STREAM_EXISTS => Err(exists(names)),
+        Response::Ok(_) => Ok(true),
+        Response::Err { error } if error.error_code() == STREAM_EXISTS => Ok(false),
+        Response::Err { error } if error.error_code() == NO_REPLICAS => {
+            let text = format!("{}; one server alone takes --replicas 1", api_error(&error));
+            Err(unusable(text))
+        }
         Response::Err { error } => Err(api_error(&error)),
     }
-}
-
-fn exists(names: &StreamNames) -> LogError {
-    unusable(format!("the stream {} is there already", names.stream))
 }
 
 fn config(names: &StreamNames, new: &NewLog) -> Config {

