@@ -24,8 +24,8 @@ use crate::config::{LogFormat, LogSettings};
 /// Longest time that the end of the program waits for log lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Crates whose lines at level `info` tell what the store tells in fewer words.
-const DATABASE: [&str; 2] = ["fjall", "lsm_tree"];
+/// Crates whose lines at level `info` tell what the store, or the log of a fleet, tells in fewer words.
+const ENGINES: [&str; 3] = ["fjall", "lsm_tree", "async_nats"];
 
 /// The way out for everything that the server says.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl Log {
     /// When the level cannot be parsed.
     pub(super) fn filter(settings: &LogSettings) -> Result<Targets, ParseError> {
         let mut filter: Targets = settings.level.parse()?;
-        for target in DATABASE {
+        for target in ENGINES {
             if filter.would_enable(target, &Level::INFO)
                 && !filter.would_enable(target, &Level::DEBUG)
             {
