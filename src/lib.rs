@@ -50,7 +50,10 @@ mod gateway;
 #[cfg(feature = "server")]
 mod hyper_io;
 #[cfg(feature = "fleet")]
-#[cfg_attr(not(test), allow(dead_code, reason = "`mles fleet` lands next"))]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only `mles fleet` makes logs and looks at them")
+)]
 mod log;
 #[cfg(feature = "server")]
 mod net;

@@ -36,6 +36,7 @@ impl Hasher for NameHasher {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "it takes both halves")]
     fn write_u128(&mut self, name: u128) {
         self.0 ^= name as u64 ^ (name >> 64) as u64;
     }

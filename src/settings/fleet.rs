@@ -94,6 +94,7 @@ pub enum BadFleetServer {
 
 impl FleetServer {
     /// Returns the host and the port.
+    #[cfg(feature = "cli")]
     pub(crate) fn name(&self) -> &ServerName {
         &self.0
     }

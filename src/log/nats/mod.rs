@@ -89,11 +89,6 @@ impl NatsLog {
         inspect::try_out(self).await
     }
 
-    /// Returns `true` while there is a connection to a server. It does not say that the log is in reach.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connection.is_up()
-    }
-
     async fn publish(&self, headers: HeaderMap, record: Bytes) -> Result<Response<Ack>, LogError> {
         let longest = self.connection.max_payload();
         if record.len() + HEADER_ROOM > longest {
