@@ -32,8 +32,8 @@ pub(super) struct SessionTask {
     generation: u32,
     /// Ends it when a frame does not go on. Absent while none has been waited for.
     timer: Option<Box<FrameTimer>>,
-    /// A wait that has to be over before the next read. Yields why the session has ended, if it has.
-    wait: Option<Pin<Box<dyn Future<Output = Option<Ended>>>>>,
+    /// A wait that has to be over before the next read.
+    wait: Option<Pin<Box<dyn Future<Output = Waited>>>>,
 }
 
 impl Shard {
@@ -55,11 +55,32 @@ impl Shard {
             timer: None,
             wait: None,
         };
+        if early.run.is_some() && task.is_paused() {
+            // There is no end to who may come with messages while a store cannot write.
+            let gates = gates(self.clone(), task.session.clone());
+            task.wait = Some(Box::pin(async move {
+                match gates.await {
+                    Waited::Over => Waited::Early(Box::new(early)),
+                    waited => waited,
+                }
+            }));
+            return self.spawn(task);
+        }
         match task.take_early(early) {
             Ok(()) => self.spawn(task),
             Err(ended) => self.end(&task.session, ended),
         }
     }
+}
+
+/// Outcome of a wait.
+enum Waited {
+    /// It is over.
+    Over,
+    /// The session has ended meanwhile.
+    Ended(Ended),
+    /// It is over for what came together with the join frame.
+    Early(Box<Early>),
 }
 
 impl Future for SessionTask {
@@ -82,8 +103,14 @@ impl SessionTask {
                     return Poll::Ready(Ended::Overdrawn);
                 }
                 drop(scratch);
-                if let Some(ended) = ready!(wait.as_mut().poll(cx)) {
-                    return Poll::Ready(ended);
+                match ready!(wait.as_mut().poll(cx)) {
+                    Waited::Over => {}
+                    Waited::Ended(ended) => return Poll::Ready(ended),
+                    Waited::Early(early) => {
+                        if let Err(ended) = self.take_early(*early) {
+                            return Poll::Ready(ended);
+                        }
+                    }
                 }
                 // Nothing could come.
                 self.timer = None;
@@ -253,7 +280,7 @@ impl SessionTask {
 /// Waits while other shards are congested or the channel has a member that pauses its publishers,
 /// the latter never longer than its limit; and until the session has made up for what it has published too fast. A session that is ended meanwhile must not wait: its
 /// connection counts for as long as its task lives.
-async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
+async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Waited {
     let over = session.over.get_or_init(Rc::default).clone();
     let released = async {
         shard.congestion.over().await;
@@ -261,25 +288,25 @@ async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
         shard.hold_over(&session).await;
     };
     tokio::select! {
-        () = released => None,
-        () = over.notified() => Some(Ended::Stopping),
+        () = released => Waited::Over,
+        () = over.notified() => Waited::Ended(Ended::Stopping),
     }
 }
 
 /// Waits until what other servers of the channel have brought is published.
-async fn merged(shard: Rc<Shard>, session: Rc<Session>) -> Option<Ended> {
+async fn merged(shard: Rc<Shard>, session: Rc<Session>) -> Waited {
     shard.until_merged(&session).await;
-    None
+    Waited::Over
 }
 
 /// Waits until the socket of a half-closed session fails, which alone shows that the client is gone
 /// altogether, or until the session has to make room or is ended from this side.
-async fn gone(session: Rc<Session>) -> Option<Ended> {
+async fn gone(session: Rc<Session>) -> Waited {
     let over = session.over.get_or_init(Rc::default).clone();
     tokio::select! {
-        error = session.writer.failed() => Some(Ended::ByPeer(error)),
-        limit = session.let_go() => Some(Ended::LetGo(limit)),
-        () = over.notified() => Some(Ended::Stopping),
+        error = session.writer.failed() => Waited::Ended(Ended::ByPeer(error)),
+        limit = session.let_go() => Waited::Ended(Ended::LetGo(limit)),
+        () = over.notified() => Waited::Ended(Ended::Stopping),
     }
 }
 

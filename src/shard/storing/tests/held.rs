@@ -192,6 +192,21 @@ fn nobody_joins_with_a_message_while_the_store_cannot_write() {
 }
 
 #[test]
+fn what_follows_a_join_frame_waits_outside_while_the_store_cannot_write() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.refuse();
+    world.wait_until_paused("room", true);
+    let before = world.held_bytes();
+    let _client = world.join_and_send("room", "2");
+    assert_eq!(world.stats().joined.get(), 1);
+    assert_eq!(world.held_bytes(), before);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1 2");
+    assert_eq!(first.offset(), 1);
+}
+
+#[test]
 fn latency_is_sampled_of_what_is_held() {
     let world = World::new(synced());
     let mut disk = Disk::default();

@@ -1,6 +1,7 @@
 //! A broker of one shard, and the other end of its store.
 
 use std::io;
+use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -198,6 +199,23 @@ impl World {
             join: run(channel, text).bytes().clone(),
             ..arrival(shard, channel, 9)
         });
+    }
+
+    /// Has a client join whose message follows the join frame at once. Returns its connection.
+    pub(super) fn join_and_send(&self, channel: &'static str, text: &'static str) -> TcpStream {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        self.seat(move |shard| Arrival {
+            socket: Socket::Here(server.try_into().unwrap()),
+            early: Early {
+                run: Some(run(channel, text)),
+                ..Early::default()
+            },
+            ..arrival(shard, channel, 9)
+        });
+        client
     }
 
     /// Has a client of another shard join as a publisher that goes on from the position `since`.
