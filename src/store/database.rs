@@ -310,7 +310,8 @@ fn guarded<T>(
     })
 }
 
-fn system(error: io::Error) -> EngineError {
+/// Returns the error of a system call.
+pub(super) fn system(error: io::Error) -> EngineError {
     EngineError::System(error.to_string())
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::batch::{ChannelState, StoredRun};
-use super::database::{FjallEngine, copy_content, disk_space, is_journal};
+use super::database::{FjallEngine, copy_content, disk_space, is_journal, system};
 use super::engine::{Engine, EngineError};
 use super::journal;
 use super::load::{Nobody, Sink, Survey, read, survey};
@@ -169,7 +169,7 @@ fn open_copy(
 ) -> Result<(FjallEngine, Survey), EngineError> {
     match journal::repair(database, mark.commit) {
         Err(EngineError::Damaged(reason)) => faults.push(reason),
-        repaired => repaired?,
+        repaired => repaired?.keep().map_err(system)?,
     }
     let engine = FjallEngine::open(database)?;
     let survey = match survey(&engine, mark.commit) {
@@ -260,9 +260,7 @@ fn set_aside_in(dir: &Path) -> io::Result<Vec<SetAside>> {
 }
 
 fn compact_database(database: &Path, mark: Mark) -> Result<(), EngineError> {
-    journal::repair(database, mark.commit)?;
-    let mut engine = FjallEngine::open(database)?;
-    let survey = survey(&engine, mark.commit)?;
+    let (mut engine, survey) = journal::open_repaired(database, mark.commit)?;
     let (_, faults) = read(&engine, &survey, &|_| false, &mut Nobody)?;
     match faults.in_words() {
         Some(fault) => Err(EngineError::Damaged(fault)),

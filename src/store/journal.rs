@@ -12,10 +12,15 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::database::{FjallEngine, system};
 use super::engine::EngineError;
+use super::load::{Survey, survey};
 use super::record::{COMMIT, decode_number};
 
+/// Extension of a journal that was cut, as it was before.
+const WHOLE: &str = "whole";
 /// Marker at the end of each batch.
+/*X*/
 const TRAILER: [u8; 4] = *b"FJL\x03";
 /// Tags of what a batch consists of.
 mod tag {
@@ -25,14 +30,63 @@ mod tag {
     pub(super) const CLEAR: u8 = 4;
 }
 
+/// Opens the database in `dir` with its journals repaired, and reads what is in it. `synced` is the number of the commit
+/// that was on disk at least.
+///
+/// # Errors
+///
+/// When it is damaged, with the journals as they were; or when it cannot be opened.
+pub(super) fn open_repaired(dir: &Path, synced: u64) -> Result<(FjallEngine, Survey), EngineError> {
+    let repaired = repair(dir, synced)?;
+    let opened = FjallEngine::open(dir).and_then(|engine| {
+        let survey = survey(&engine, synced)?;
+        Ok((engine, survey))
+    });
+    let settled = match &opened {
+        Ok(_) => repaired.keep(),
+        Err(_) => repaired.undo(),
+    };
+    settled.map_err(system)?;
+    opened
+}
+
+/// A database whose journals were repaired.
+#[must_use]
+pub(super) struct Repaired {
+    /// Where the journal is that was cut, and where it is as it was, if it is not known yet whether that was right.
+    doubtful: Option<(PathBuf, PathBuf)>,
+}
+
+impl Repaired {
+    /// Says that the database has everything.
+    pub(super) fn keep(self) -> io::Result<()> {
+        let Some((journal, whole)) = self.doubtful else {
+            return Ok(());
+        };
+        fs::remove_file(whole)?;
+        // It must not come back once more has been written to the journal.
+        sync_parent(&journal)
+    }
+
+    /// Puts the journal back as it was. The database must be closed.
+    fn undo(self) -> io::Result<()> {
+        let Some((journal, whole)) = self.doubtful else {
+            return Ok(());
+        };
+        fs::rename(whole, &journal)?;
+        sync_parent(&journal)
+    }
+}
+
 /// Checks the journals in `dir`, and cuts off what was being written at a crash. `synced` is the number of the commit that
-/// was on disk at least.
+/// was on disk at least. Where the journals do not tell whether that commit is there, as the tables may have it, they are
+/// kept as they were until the database has been looked into.
 ///
 /// # Errors
 ///
 /// When a batch cannot be read that was on disk, before anything is changed; or when a file cannot be read.
-pub(super) fn repair(dir: &Path, synced: u64) -> Result<(), EngineError> {
-    let system = |error: io::Error| EngineError::System(error.to_string());
+pub(super) fn repair(dir: &Path, synced: u64) -> Result<Repaired, EngineError> {
+    put_back(dir).map_err(system)?;
     let mut journals = journals(dir).map_err(system)?;
     let Some((_, active)) = journals.pop() else {
         // They hold what is not in tables yet, and one is there from the beginning.
@@ -48,17 +102,57 @@ pub(super) fn repair(dir: &Path, synced: u64) -> Result<(), EngineError> {
     }
     let read = read(&active).map_err(system)?;
     if read.is_whole {
-        return Ok(());
+        return Ok(Repaired { doubtful: None });
     }
-    if read.commit.or(last).is_some_and(|commit| commit < synced) {
-        return Err(damaged(&active, read.end));
-    }
-    let cut = || {
-        let file = OpenOptions::new().write(true).open(&active)?;
-        file.set_len(read.end)?;
-        file.sync_all()
+    let doubtful = match read.commit.or(last) {
+        Some(commit) if commit < synced => return Err(damaged(&active, read.end)),
+        Some(_) => {
+            cut(&active, read.end).map_err(system)?;
+            None
+        }
+        None => {
+            let whole = cut_copy(&active, read.end).map_err(system)?;
+            Some((active, whole))
+        }
     };
-    cut().map_err(system)
+    Ok(Repaired { doubtful })
+}
+
+/// Ends a journal at `end`.
+fn cut(journal: &Path, end: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(journal)?;
+    file.set_len(end)?;
+    file.sync_all()
+}
+
+/// Puts a copy that ends at `end` in the place of a journal. Returns where the journal is now.
+fn cut_copy(journal: &Path, end: u64) -> io::Result<PathBuf> {
+    let (whole, copied) = (journal.with_extension(WHOLE), journal.with_extension("cut"));
+    let mut copy = File::create(&copied)?;
+    io::copy(&mut File::open(journal)?.take(end), &mut copy)?;
+    copy.sync_all()?;
+    fs::rename(journal, &whole)?;
+    fs::rename(copied, journal)?;
+    sync_parent(journal)?;
+    Ok(whole)
+}
+
+/// Puts journals back as they were that somebody has cut who was killed before it was known whether that was right.
+fn put_back(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == WHOLE) {
+            let journal = path.with_extension("jnl");
+            fs::rename(path, &journal)?;
+            sync_parent(&journal)?;
+        }
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 fn damaged(path: &Path, at: u64) -> EngineError {

@@ -17,7 +17,7 @@ use super::database::{FjallEngine, renew_journals};
 use super::engine::{Engine, EngineError, Table, Write};
 use super::handle::{Loaded, StoreHandle};
 use super::journal;
-use super::load::{Collector, Survey, survey};
+use super::load::{Collector, Survey};
 use super::marker::{self, Found, LastMark, Mark, Marker};
 use super::parallel::{Loading, load};
 use super::record::{COMMIT, ChannelRecord, SECRET, encode_number, encode_secret};
@@ -136,8 +136,8 @@ fn start(
         reopen: Box::new(move |commit| {
             let renewed = renew_journals(&database);
             renewed.map_err(|error| EngineError::System(error.to_string()))?;
-            journal::repair(&database, commit)?;
-            Ok(Box::new(FjallEngine::open(&database)?))
+            let (engine, _) = journal::open_repaired(&database, commit)?;
+            Ok(Box::new(engine))
         }),
         contents: opened.contents,
         marker,
@@ -182,9 +182,7 @@ impl Opening<'_> {
 
     fn load(&self, database: &Path, last: LastMark) -> Result<Opened, EngineError> {
         let mark = last.mark;
-        journal::repair(database, mark.commit)?;
-        let engine = FjallEngine::open(database)?;
-        let survey = survey(&engine, mark.commit)?;
+        let (engine, survey) = journal::open_repaired(database, mark.commit)?;
         let choice = Choice::of(&survey, self.budget, self.keep);
         let is_wanted = |record: &ChannelRecord| choice.wanted.contains(&record.state.key);
         let Loading {

@@ -219,6 +219,44 @@ fn a_damaged_store_is_refused_as_it_is_or_set_aside() {
 }
 
 #[test]
+fn a_journal_without_a_whole_batch_is_cut_only_if_the_tables_have_everything() {
+    let left = left();
+    let dir = left.dir.path();
+    let journal = dir.join("db/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    // In the first batch: none can be read.
+    bytes[30] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let settings = settings(StoreSync::Batch);
+    let files = || {
+        let mut found = Vec::new();
+        files(&dir.join("db"), &mut found);
+        found.retain(|path| path.parent() == journal.parent());
+        found.sort();
+        found
+    };
+    let before = files();
+    for _ in 0..2 {
+        let refusal = refusal(dir, &settings);
+        assert!(
+            matches!(refusal, OpenStoreError::Damaged { .. }),
+            "{refusal}"
+        );
+        assert_eq!(fs::read(&journal).unwrap(), bytes, "nothing is changed");
+        assert_eq!(files(), before);
+    }
+    // Killed before it was known that this is damage.
+    fs::rename(&journal, journal.with_extension("whole")).unwrap();
+    fs::write(&journal, []).unwrap();
+    refusal(dir, &settings);
+    assert_eq!(fs::read(&journal).unwrap(), bytes, "it is back");
+    bytes[30] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let (_store, loaded) = open_all(dir, &settings);
+    assert_eq!(all(&loaded), left.content);
+}
+
+#[test]
 fn files_that_are_missing_are_damage() {
     for missing in ["synced", "db/0.jnl", "db/version"] {
         let left = left();
