@@ -50,6 +50,17 @@ pub(crate) enum Change {
     Forget(ChannelKey),
 }
 
+impl Change {
+    /// Returns the channel that changes.
+    #[cfg(feature = "store")]
+    pub(super) fn channel(&self) -> ChannelKey {
+        match self {
+            Self::Save(saved) => saved.state.key,
+            Self::Forget(channel) => *channel,
+        }
+    }
+}
+
 /// State of a channel, and what is new of its history.
 #[derive(Debug)]
 pub(crate) struct SavedChannel {

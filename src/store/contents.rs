@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
-use super::batch::{Change, ChannelKey, SavedChannel, StoredRun};
+use super::batch::{Change, ChannelKey, SavedChannel, StoredPublisher, StoredRun};
 use super::engine::{Engine, EngineError, Table, Write};
 use super::record::{ChannelRecord, PublisherRecord, channel_key, encode_run, key_in, read_key_in};
 use crate::channel::PublisherId;
@@ -140,10 +140,16 @@ impl Contents {
         let Some(on_disk) = self.0.get_mut(&channel) else {
             return Ok(());
         };
-        let first = saved.first.min(on_disk.record.state.newest + 1);
+        let newest = on_disk.record.state.newest;
+        let first = saved.first.min(newest + 1);
         if first > on_disk.record.first {
             on_disk.record.first = first;
             on_disk.delete_until(channel, first, writes);
+            // What goes may be all that tells of them. What counts messages that are not on disk would tell of too many.
+            let publishers = saved.publishers.iter().copied();
+            let publishers =
+                publishers.filter(|(_, known)| known.is_none_or(|known| known.counted <= newest));
+            on_disk.write_publishers(channel, newest, publishers, writes);
             writes.push(on_disk.record_write());
         }
         Ok(())
@@ -181,25 +187,7 @@ impl Contents {
         for run in runs {
             on_disk.add_run(channel, &run, writes);
         }
-        for (publisher, known) in publishers {
-            // A record that is written anew stays for as long as that needs.
-            on_disk.forgotten.retain(|&(_, other)| other != publisher);
-            let record = match known {
-                Some(known) => Some(PublisherRecord::Known(known)),
-                None if on_disk.named >= first => {
-                    on_disk.forgotten.push_back((newest, publisher));
-                    Some(PublisherRecord::Forgotten(newest))
-                }
-                None => None,
-            };
-            writes.push(publisher_write(channel, publisher, record));
-        }
-        while let Some(&(end, publisher)) = on_disk.forgotten.front()
-            && end < first
-        {
-            on_disk.forgotten.pop_front();
-            writes.push(publisher_write(channel, publisher, None));
-        }
+        on_disk.write_publishers(channel, newest, publishers, writes);
         writes.push(on_disk.record_write());
     }
 
@@ -248,6 +236,37 @@ impl OnDisk {
             key,
             value: Some(value),
         });
+    }
+
+    /// Appends what is to be written for publishers, of which no run behind `newest` is there, and removes records that
+    /// nobody needs any more.
+    fn write_publishers(
+        &mut self,
+        channel: ChannelKey,
+        newest: u64,
+        publishers: impl IntoIterator<Item = (PublisherId, Option<StoredPublisher>)>,
+        writes: &mut Vec<Write>,
+    ) {
+        let first = self.record.first;
+        for (publisher, known) in publishers {
+            // A record that is written anew stays for as long as that needs.
+            self.forgotten.retain(|&(_, other)| other != publisher);
+            let record = match known {
+                Some(known) => Some(PublisherRecord::Known(known)),
+                None if self.named >= first => {
+                    self.forgotten.push_back((newest, publisher));
+                    Some(PublisherRecord::Forgotten(newest))
+                }
+                None => None,
+            };
+            writes.push(publisher_write(channel, publisher, record));
+        }
+        while let Some(&(end, publisher)) = self.forgotten.front()
+            && end < first
+        {
+            self.forgotten.pop_front();
+            writes.push(publisher_write(channel, publisher, None));
+        }
     }
 
     /// Deletes the runs that end before message `first`.

@@ -140,6 +140,7 @@ fn start(
             Ok(Box::new(engine))
         }),
         contents: opened.contents,
+        unfit: HashSet::new(),
         marker,
         commit: opened.commit,
         sync: settings.sync,

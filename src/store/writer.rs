@@ -1,5 +1,6 @@
 //! The thread that writes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::StoreError;
-use super::batch::{Batch, Change};
+use super::batch::{Batch, Change, ChannelKey};
 use super::contents::Contents;
 use super::engine::{Engine, EngineError, Table, Write};
 use super::handle::Command;
@@ -70,6 +71,8 @@ pub(super) struct Writer {
     pub(super) engine: Option<Box<dyn Engine>>,
     pub(super) reopen: Reopen,
     pub(super) contents: Contents,
+    /// Channels of which the last change did not fit, and was not written.
+    pub(super) unfit: HashSet<ChannelKey>,
     pub(super) marker: Marker,
     /// Number of the last commit that was acknowledged.
     pub(super) commit: u64,
@@ -167,9 +170,10 @@ impl Writer {
                     bytes += batch_bytes;
                     waiting.push(batch.done);
                 }
-                Err(Refused::Batch(reason)) => {
+                Err(Refused::Batch(channel, reason)) => {
                     error!(reason, "a batch for the store is refused");
                     self.status.failed_batches.add(1);
+                    self.unfit.insert(channel);
                     refused.push((batch.done, reason));
                 }
                 Err(Refused::All(error)) => {
@@ -190,12 +194,11 @@ impl Writer {
         self.status.batches.add(waiting.len() as u64);
         self.status.runs.add(runs as u64);
         self.status.bytes.add(bytes as u64);
-        match refused.last() {
-            Some((_, reason)) => {
-                let reason = format!("it does not take what a shard hands over: {reason}");
-                self.status.fail(&reason.into());
-            }
-            None => self.recover(),
+        if let Some((_, reason)) = refused.last() {
+            let reason = format!("it does not take what a shard hands over: {reason}");
+            self.status.fail(&reason.into());
+        } else if self.unfit.is_empty() {
+            self.recover();
         }
         for done in waiting {
             // A shard that has ended does not wait any more.
@@ -215,7 +218,10 @@ impl Writer {
             let mut changes = batches.iter().flat_map(|batch| &batch.changes);
             result = changes.try_for_each(|change| contents.shrink(change, engine, &mut writes));
         }
-        let result = result.and_then(|()| self.commit(writes));
+        let result = match result {
+            Ok(()) if !writes.is_empty() => self.commit(writes),
+            result => result,
+        };
         if result.is_err() {
             self.engine = None;
         }
@@ -227,18 +233,21 @@ impl Writer {
     fn apply(&mut self, changes: Vec<Change>, writes: &mut Vec<Write>) -> Result<(), Refused> {
         let engine = self.engine.as_deref().ok_or(Refused::All(closed()))?;
         for change in &changes {
-            self.contents.check(change).map_err(Refused::Batch)?;
+            let checked = self.contents.check(change);
+            checked.map_err(|reason| Refused::Batch(change.channel(), reason))?;
         }
         for change in changes {
+            self.unfit.remove(&change.channel());
             let applied = self.contents.apply(change, engine, writes);
             applied.map_err(Refused::All)?;
         }
         Ok(())
     }
 
-    /// Commits what is to be written, and syncs it unless the system is to do that.
+    /// Commits what is to be written, and syncs it unless the system is to do that. After a failure something is written in
+    /// any case: without that nobody knows whether it can be.
     fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), EngineError> {
-        if writes.is_empty() {
+        if writes.is_empty() && self.status.failure().is_none() {
             return Ok(());
         }
         let engine = self.engine.as_mut().ok_or_else(closed)?;
@@ -396,8 +405,8 @@ impl Writer {
 
 /// Reason for which a batch is not written.
 enum Refused {
-    /// It does not fit to what is there.
-    Batch(&'static str),
+    /// This change in it does not fit to what is there.
+    Batch(ChannelKey, &'static str),
     /// The database cannot be used.
     All(EngineError),
 }

@@ -1,6 +1,6 @@
 //! A disk that is watched at each commit and each sync of a store, so that its power can be cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
@@ -238,6 +238,7 @@ pub(super) fn start_watched(dir: &Path, sync: StoreSync) -> (StoreHandle, Arc<Mu
         engine: Some(Box::new(engine)),
         reopen: Box::new(|_| Err(EngineError::System("nothing fails".to_owned()))),
         contents,
+        unfit: HashSet::new(),
         marker,
         commit: survey.commit,
         sync,

@@ -1,5 +1,6 @@
 //! A disk that fails, is full or slow: nothing is acknowledged that is not there, and all goes on by itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -130,6 +131,7 @@ fn start(dir: &Path, faults: &Arc<Faults>) -> StoreHandle {
         engine: Some(engine),
         reopen: Box::new(move |_| open()),
         contents: Contents::default(),
+        unfit: HashSet::new(),
         marker,
         commit: 1,
         sync: StoreSync::Batch,
@@ -286,6 +288,73 @@ fn a_batch_that_does_not_fit_is_refused_alone_and_told() {
         assert!(reason.contains("message"), "{reason}");
     }
     room.first = 1;
+    // What is written of others says nothing of this one.
+    let mut other = TestChannel::new(&store, "other");
+    let run = other.publish(1, 10);
+    write(&store, vec![other.save(vec![run])]).expect("it is written");
+    assert!(store.status().failure().is_some());
     write(&store, vec![room.save(vec![first, second])]).expect("as a whole it fits");
     assert!(store.status().failure().is_none());
+}
+
+#[test]
+fn a_store_works_again_only_when_something_was_written() {
+    let faults = Arc::new(Faults::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(dir.path(), &faults);
+    let mut room = TestChannel::new(&store, "room");
+    faults.commit_fails.store(true, Ordering::SeqCst);
+    let run = room.publish(1, 10);
+    write(&store, vec![room.save(vec![run])]).expect_err("the disk is broken");
+    // There is nothing to be written for a channel that was never there.
+    let unknown = TestChannel::new(&store, "unknown");
+    write(&store, vec![unknown.forget()]).expect_err("the disk is still broken");
+    assert!(store.status().failure().is_some());
+    faults.commit_fails.store(false, Ordering::SeqCst);
+    write(&store, vec![unknown.forget()]).expect("the disk works");
+    assert!(store.status().failure().is_none());
+}
+
+#[test]
+fn what_is_deleted_of_a_store_that_is_too_large_stays_counted() {
+    let faults = Arc::new(Faults::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(dir.path(), &faults);
+    let mut room = TestChannel::new(&store, "room");
+    let publisher = PublisherId(7);
+    let run = StoredRun {
+        publisher: Some(publisher),
+        ..room.publish(2, 10)
+    };
+    write(&store, vec![room.save(vec![run])]).expect("it is written");
+    faults.is_too_large.store(true, Ordering::SeqCst);
+    // Space is measured now and then.
+    let mut last = room.publish(1, 10);
+    while write(&store, vec![room.save(vec![last.clone()])]).is_ok() {
+        last = room.publish(1, 10);
+    }
+    room.first = room.state.newest;
+    let Change::Save(mut saved) = room.save(vec![last]) else {
+        unreachable!()
+    };
+    let known = StoredPublisher {
+        published: Published {
+            count: 2,
+            first: 1,
+            first_end: 2,
+            since: 0,
+        },
+        at: None,
+        counted: room.state.newest - 1,
+    };
+    saved.publishers.push((publisher, Some(known)));
+    write(&store, vec![Change::Save(saved)]).expect_err("it is too large");
+    store.close();
+    drop(store);
+    let (_store, loaded) = open_all(dir.path(), &settings(StoreSync::Batch));
+    let [channel] = &loaded.channels[..] else {
+        panic!("{loaded:?}");
+    };
+    assert!(channel.runs.is_empty(), "what was deleted went");
+    assert_eq!(channel.publishers, [(publisher, known)]);
 }
