@@ -156,9 +156,7 @@ impl<L: Log> Node<L> {
             .set(record.head.batch.max(self.returned.get()));
         self.returned_at.set(Instant::now());
         status.own_record_returned();
-        if status.set_trouble(None) {
-            tracing::info!("the trouble with the fleet's log is over");
-        }
+        self.trouble_is_over();
         self.news.notify_one();
     }
 

@@ -15,6 +15,9 @@ use crate::log::{Log, LogError};
 use crate::order::{Applied, Incarnation, Packer, Section, Sequence};
 use crate::shard::{BrokerPhase, Common};
 
+/// Time between two log lines about trouble that lasts. Reading and appending may have different words for it.
+const REMIND: Duration = Duration::from_secs(10);
+
 /// How long a node waits for its own records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FleetPatience {
@@ -53,6 +56,8 @@ pub(super) struct Node<L> {
     pub(super) returned_at: Cell<Instant>,
     /// Tells that an own record has come back.
     pub(super) news: Notify,
+    /// When the log was last told of trouble, while there is some.
+    trouble_told: Cell<Option<Instant>>,
 }
 
 /// Finds the log that `connect` connects to, on a thread of its own. Blocks until it is found.
@@ -133,6 +138,7 @@ async fn run<L, F>(
         returned: Cell::new(0),
         returned_at: Cell::new(Instant::now()),
         news: Notify::new(),
+        trouble_told: Cell::new(None),
     };
     node.serve(proposals).await;
 }
@@ -198,11 +204,22 @@ impl<L: Log> Node<L> {
         self.tell(FleetEvent::Phase(phase)).await;
     }
 
-    /// Records what is wrong with the log, and logs it if it is news.
+    /// Records what is wrong with the log, and logs it when it begins, and what it is by then from time to time.
     pub(super) fn note_trouble(&self, error: &LogError) {
         let text = error.to_string();
-        if self.handle.status().set_trouble(Some(&text)) {
+        self.handle.status().set_trouble(Some(&text));
+        let told = self.trouble_told.get();
+        if told.is_none_or(|told| told.elapsed() >= REMIND) {
+            self.trouble_told.set(Some(Instant::now()));
             tracing::warn!(error = %text, "trouble with the fleet's log");
+        }
+    }
+
+    /// Records that the log is well again.
+    pub(super) fn trouble_is_over(&self) {
+        self.handle.status().set_trouble(None);
+        if self.trouble_told.take().is_some() {
+            tracing::info!("the trouble with the fleet's log is over");
         }
     }
 

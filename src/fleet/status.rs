@@ -198,13 +198,11 @@ impl FleetStatus {
         self.returned_ms.store(millis.max(1), Ordering::Relaxed);
     }
 
-    /// Records what is wrong with the log. Returns `true` if that is news.
-    pub(super) fn set_trouble(&self, trouble: Option<&str>) -> bool {
+    /// Records what is wrong with the log, if something is.
+    pub(super) fn set_trouble(&self, trouble: Option<&str>) {
         let mut now = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = now.as_deref() != trouble;
-        if is_news {
+        if now.as_deref() != trouble {
             *now = trouble.map(Into::into);
         }
-        is_news
     }
 }
