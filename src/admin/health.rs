@@ -39,6 +39,9 @@ fn fleet_trouble(common: &Common) -> Option<String> {
     let status = common.fleet.as_ref()?.status();
     let phase = match status.phase() {
         FleetPhase::Serving => return None,
+        FleetPhase::Starting if status.sure_in_ms.get() > 0 => {
+            "learning what the other nodes remember, which takes some minutes of the fleet's log"
+        }
         FleetPhase::Starting => "catching up with the fleet's log",
         FleetPhase::Stalled => "own records do not come back from the fleet's log",
         FleetPhase::CutOff => "cut off from the fleet's log",

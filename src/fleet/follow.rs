@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::handle::{FleetEvent, RoutedRecord};
@@ -20,6 +21,10 @@ use crate::order::{Continuity, Decision, LogEntry, NotApplied, OrderedRecord, Ou
 /// The shortest and the longest pause before the log is read anew.
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
+
+/// A record that is smaller, in bytes, is copied: it may be a part of a buffer that an engine reads into, which histories would
+/// keep alive.
+const SMALL: usize = 64 << 10;
 
 impl<L: Log> Node<L> {
     /// Reads the log for as long as the broker lives.
@@ -101,7 +106,10 @@ impl<L: Log> Node<L> {
     }
 
     /// Applies an entry of the log.
-    async fn take_in(&self, entry: LogEntry) -> Result<(), LogError> {
+    async fn take_in(&self, mut entry: LogEntry) -> Result<(), LogError> {
+        if entry.bytes.len() < SMALL {
+            entry.bytes = Bytes::copy_from_slice(&entry.bytes);
+        }
         let status = self.handle.status();
         status.records.add(1);
         status.record_bytes.add(entry.bytes.len() as u64);
@@ -125,6 +133,7 @@ impl<L: Log> Node<L> {
             }
         };
         self.note_differences();
+        self.note_knowledge();
         status.set_applied(record.sequence);
         status.set_epoch(self.applied.borrow().epoch());
         self.note_decisions(&record);
@@ -198,6 +207,13 @@ impl<L: Log> Node<L> {
             let epoch = status.epoch();
             tracing::warn!(number = epoch.number, epoch = %epoch.id, "an epoch of the fleet begins");
         }
+    }
+
+    /// Tells how much this node knows of what others know.
+    fn note_knowledge(&self) {
+        let (status, applied) = (self.handle.status(), self.applied.borrow());
+        status.sure_in_ms.set(applied.sure_in_ms().unwrap_or(0));
+        status.remembered.set(applied.remembered() as u64);
     }
 
     /// Raises an alarm if another node has read something else.

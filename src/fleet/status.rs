@@ -63,6 +63,10 @@ pub(crate) struct FleetStatus {
     made: Instant,
     /// What is wrong with the log, while something is.
     trouble: Mutex<Option<Box<str>>>,
+    /// Time in milliseconds of the log until a node that starts knows all that others know, at least; 0 once it does.
+    pub(crate) sure_in_ms: Counter,
+    /// Seats of publishers and names of publications that are remembered.
+    pub(crate) remembered: Counter,
     /// Records that this node has appended.
     pub(crate) batches: Counter,
     /// Bytes of them.
@@ -103,6 +107,8 @@ impl FleetStatus {
             returned_ms: AtomicU64::new(0),
             made: Instant::now(),
             trouble: Mutex::new(None),
+            sure_in_ms: Counter::default(),
+            remembered: Counter::default(),
             batches: Counter::default(),
             batch_bytes: Counter::default(),
             retries: Counter::default(),

@@ -282,6 +282,7 @@ impl Applied {
     }
 
     /// Returns the last record of which this node does not know what the others have made of it. Histories begin behind it.
+    #[cfg(test)]
     pub(crate) fn unsure_to(&self) -> Sequence {
         self.unsure_to
     }

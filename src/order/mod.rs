@@ -31,8 +31,6 @@ use crate::channel::{FrameRun, PublisherId};
 use crate::protocol::Epoch;
 #[cfg(feature = "fleet")]
 pub(crate) use applied::{Applied, Continuity, NotApplied};
-#[cfg(all(test, feature = "fleet"))]
-use packer::TooLong;
 #[cfg(feature = "fleet")]
 pub(crate) use packer::{InFlight, Packer};
 #[cfg(feature = "fuzzing")]

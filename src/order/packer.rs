@@ -116,6 +116,7 @@ impl Packer {
     }
 
     /// Returns the bytes that wait to be packed.
+    #[cfg(test)]
     pub(crate) fn waiting_len(&self) -> usize {
         self.waiting_len
     }

@@ -44,6 +44,11 @@ impl Metrics {
                 figure(status.lag()),
             ),
             (
+                "mles_fleet_remembered",
+                "Seats of publishers and idempotency keys of the last ten minutes that this node remembers, at most a million of each.",
+                figure(status.remembered.get()),
+            ),
+            (
                 "mles_fleet_epoch_number",
                 "Number of the fleet's epoch: it rises when the log has lost records.",
                 figure(status.epoch().number),
