@@ -38,8 +38,7 @@ impl Hasher for NameHasher {
 
     #[expect(clippy::cast_possible_truncation, reason = "it takes both halves")]
     fn write_u128(&mut self, name: u128) {
-        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
-        self.0 ^= half(name) ^ half(name >> 64);
+        self.0 ^= name as u64 ^ (name >> 64) as u64;
     }
 }
 
