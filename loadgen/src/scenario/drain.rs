@@ -287,7 +287,9 @@ impl<'a> Crowd<'a> {
         for (LinkId(place), error) in self.topology.fleet.take_failures() {
             self.take_failure(place, error)?;
         }
-        while let Some((_, place)) = self.refused_until.pop_front_if(|it| it.0 <= Instant::now()) {
+        let now = Instant::now();
+        while let Some(&(_, place)) = self.refused_until.front().filter(|it| it.0 <= now) {
+            self.refused_until.pop_front();
             self.join_second(place)?;
         }
         let fleet = &self.topology.fleet;
