@@ -46,6 +46,10 @@ pub(super) const NOTCH: &str = "M-4,-4h8v8h-8l3,-4z";
 pub(super) const STAIRS: &str = "M-4.5,4.5v-3h3v-3h3v-3h3v9z";
 pub(super) const ARROW: &str = "M-4.8,-1.5h4v-3l5.6,4.5l-5.6,4.5v-3h-4z";
 pub(super) const SLASH: &str = "M-4.8,4.5l5.6,-9h4l-5.6,9z";
+pub(super) const DISK: &str = "M-4.5,-3.5h9v2h-9zM-4.5,-0.5h9v4h-9z";
+pub(super) const PILLAR: &str = "M-4.5,-4.5h9v2h-3v5h3v2h-9v-2h3v-5h-3z";
+pub(super) const STREAM: &str = "M-5,-3h7l3,3l-3,3h-7l3,-3z";
+pub(super) const ANCHOR: &str = "M-1.2,-5h2.4v6h3.3l-4.5,4l-4.5,-4h3.3z";
 
 #[cfg(test)]
 mod tests {

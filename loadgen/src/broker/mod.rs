@@ -95,6 +95,10 @@ brokers! {
     MlesWss "mles-wss": mles::WEBSOCKET_TLS;
     /// Mles v1 for sessions that ask for positions.
     MlesResume "mles-resume": mles::TCP_WITH_POSITIONS;
+    /// Mles v1 with histories on disk, synced each 100 ms.
+    MlesDisk "mles-disk": mles::TCP_ON_DISK;
+    /// Mles v1 with histories on disk, synced before a message is delivered.
+    MlesBatch "mles-batch": mles::TCP_SYNCED;
     /// Mles v2 over WebSocket for sessions that ask for positions.
     MlesV2Resume "mles-v2-resume": mles::WEBSOCKET_V2_WITH_POSITIONS;
     /// Mles to event streams (server-sent events), published as v2 over WebSocket.
@@ -105,10 +109,14 @@ brokers! {
     Nats "nats": nats::NATS, nats::NatsLibrary;
     /// The NATS client protocol, as nats-server 2.15 speaks it.
     NatsCurrent "nats-2.15": nats::NATS_2_15, nats::NatsLibrary;
+    /// NATS JetStream, which syncs each message before it confirms it.
+    JetStream "jetstream": nats::JETSTREAM;
     /// Redis PUBLISH/SUBSCRIBE over RESP2.
     Redis "redis": redis::REDIS, redis::RedisLibrary;
     /// Redis PUBLISH/SUBSCRIBE over RESP2, as Valkey speaks it.
     Valkey "valkey": redis::VALKEY, redis::RedisLibrary;
+    /// Redis PUBLISH of what a stream has, which syncs before it replies.
+    RedisAof "redis-aof": redis::AOF;
     /// MQTT 3.1.1 at QoS 0, as mosquitto speaks it.
     Mosquitto "mosquitto": mqtt::MOSQUITTO, mqtt::MqttLibrary;
     /// AMQP 0-9-1, as RabbitMQ speaks it.

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::Broker;
 
+/// Messages of each channel that brokers keep which have them on disk.
+pub(super) const KEPT: usize = 1000;
+
 /// The user's choices about brokers' programs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {

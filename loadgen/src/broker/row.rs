@@ -57,6 +57,8 @@ pub(crate) enum Table {
     Positions,
     /// Publishers that wait until each message is confirmed, over HTTP and otherwise
     Publish,
+    /// Publishers that wait until each message is on disk
+    Durable,
 }
 
 impl Table {

@@ -88,7 +88,7 @@ impl ScenarioName {
                 Self::Fanout1000,
                 Self::Idle,
             ],
-            Table::Publish => &[Self::Publish, Self::PublishPipelined],
+            Table::Publish | Table::Durable => &[Self::Publish, Self::PublishPipelined],
             Table::Gateway => &[Self::Fanout, Self::Fanout100, Self::Fanout1000, Self::Idle],
         }
     }

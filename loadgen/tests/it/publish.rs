@@ -10,9 +10,12 @@ test_brokers! {
     mles_http: "mles-http",
     mles_resume: "mles-resume",
     mles_v2_resume: "mles-v2-resume",
+    mles_disk: "mles-disk",
+    mles_batch: "mles-batch",
     nats: "nats",
     nats_2_15: "nats-2.15",
     redis: "redis",
+    redis_aof: "redis-aof",
     valkey: "valkey",
 }
 

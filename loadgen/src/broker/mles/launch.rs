@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
+use crate::broker::program::KEPT;
 use crate::broker::{Drained, Programs};
 use crate::process::{Place, Recipe, Version, words};
 
@@ -95,6 +96,34 @@ pub(super) fn mles(
         files,
         congestion: Some(congestion.to_owned()),
         ..Recipe::new(program, args, listener.settings())
+    })
+}
+
+/// Starts this project's server with histories on disk, of which it syncs as `sync` says.
+pub(super) fn mles_on_disk(
+    sync: &str,
+    program: PathBuf,
+    place: Place<'_>,
+    programs: &Programs,
+) -> io::Result<Recipe> {
+    let programs = Programs {
+        history: programs.history.max(KEPT),
+        ..programs.clone()
+    };
+    let mut recipe = mles(Listener::Tcp, program, place, &programs)?;
+    let args = &mut recipe.start.args;
+    args.extend(words(&[
+        "--history",
+        "disk",
+        "--store-sync",
+        sync,
+        "--store-dir",
+    ]));
+    args.push(place.dir.join("store").into());
+    Ok(Recipe {
+        settings: "a history of 1000 messages for each channel, on disk; no key, anyone may join; \
+                   max_connections_per_address raised to 20000",
+        ..recipe
     })
 }
 

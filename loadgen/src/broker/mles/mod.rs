@@ -11,7 +11,7 @@ mod notice;
 mod websocket;
 
 use super::look::{
-    ARROW, BAR, CIRCLE, CROSS, FRAME, LEFT, Look, NOTCH, RIGHT, RING, SLASH, STAIRS,
+    ARROW, BAR, CIRCLE, CROSS, DISK, FRAME, LEFT, Look, NOTCH, PILLAR, RIGHT, RING, SLASH, STAIRS,
 };
 use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
@@ -54,6 +54,22 @@ pub(super) const TCP_WITH_POSITIONS: Row = Row {
     tables: &[Table::Positions, Table::Publish],
     look: Look::new(["#1f8a9c", "#63cfdf"], "3 3", NOTCH),
     ..TCP
+};
+
+/// Histories on disk, which are synced behind the messages.
+pub(super) const TCP_ON_DISK: Row = Row {
+    launch: |program, place, programs| launch::mles_on_disk("100ms", program, place, programs),
+    tables: &[Table::Durable],
+    look: Look::new(["#56641a", "#bccb62"], "1.5 3 6 3", DISK),
+    ..TCP_WITH_POSITIONS
+};
+
+/// Histories on disk, where each message is synced before anybody sees it.
+pub(super) const TCP_SYNCED: Row = Row {
+    launch: |program, place, programs| launch::mles_on_disk("batch", program, place, programs),
+    pace: 50e3,
+    look: Look::new(["#7d4f00", "#e0ad52"], "1.5 3 1.5 3 6 3", PILLAR),
+    ..TCP_ON_DISK
 };
 
 pub(super) const WEBSOCKET_V1: Row = Row {

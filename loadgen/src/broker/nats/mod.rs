@@ -1,13 +1,15 @@
 //! Core NATS: `nats-server`, its client protocol, and async-nats.
 
 mod adapter;
+mod jetstream_adapter;
 mod library;
 
-use super::look::{HOURGLASS, Look, SQUARE};
+use super::look::{HOURGLASS, Look, SQUARE, STREAM};
 use super::program::{Location, Program};
 use super::row::{HistorySupport, Row, Table};
 use crate::process::{Recipe, words};
 use adapter::NatsAdapter;
+use jetstream_adapter::JetStreamAdapter;
 pub(super) use library::NatsLibrary;
 
 pub(super) const NATS: Row = Row {
@@ -42,4 +44,27 @@ pub(super) const NATS_2_15: Row = Row {
     ),
     look: Look::new(["#8c6d00", "#dcc04a"], "9 3 9 3 2 3", HOURGLASS),
     ..NATS
+};
+
+/// A stream of one replica in files, each message of which is synced before it is confirmed. Older servers cannot.
+pub(super) const JETSTREAM: Row = Row {
+    adapter: |_, _| Box::new(JetStreamAdapter),
+    launch: |program, place, programs| {
+        let recipe = (NATS_2_15.launch)(program, place, programs)?;
+        let dir = place.dir.join("jetstream");
+        let jetstream = format!("jetstream {{ store_dir: {dir:?}, sync_interval: always }}\n");
+        let files = recipe.files.into_iter();
+        let files = files.map(|(path, text)| (path, text + &jetstream));
+        Ok(Recipe {
+            files: files.collect(),
+            settings: "JetStream with sync_interval always; a stream with one replica, in files, 1000 messages for each \
+                       subject, republished to subscribers; max_payload raised to 8 MB",
+            ..recipe
+        })
+    },
+    history: HistorySupport::None("its stream is not read here"),
+    pace: 5e3,
+    tables: &[Table::Durable],
+    look: Look::new(["#005f73", "#5fd0e6"], "9 3 2 3 2 3 2 3", STREAM),
+    ..NATS_2_15
 };

@@ -2,15 +2,17 @@
 
 mod adapter;
 mod library;
+mod stream_adapter;
 
 use std::path::PathBuf;
 
-use super::look::{BOW_TIE, DIAMOND, Look};
+use super::look::{ANCHOR, BOW_TIE, DIAMOND, Look};
 use super::program::{Location, Program};
 use super::row::{HistorySupport, Row, Table};
 use crate::process::{Place, Recipe, words};
 use adapter::RedisAdapter;
 pub(super) use library::RedisLibrary;
+use stream_adapter::StreamAdapter;
 
 pub(super) const REDIS: Row = Row {
     adapter: |_, _| Box::new(RedisAdapter),
@@ -37,6 +39,23 @@ pub(super) const VALKEY: Row = Row {
     ..REDIS
 };
 
+/// Streams in a file of commands that is synced before replies are sent.
+pub(super) const AOF: Row = Row {
+    adapter: |_, _| Box::new(StreamAdapter),
+    launch: |program, place, _| {
+        let mut recipe = launch(program, place, AOF_SETTINGS);
+        let synced = ["--appendonly", "yes", "--appendfsync", "always"];
+        recipe.start.args.extend(words(&synced));
+        Ok(recipe)
+    },
+    pace: 50e3,
+    tables: &[Table::Durable],
+    look: Look::new(["#8f1d6b", "#ff8fd8"], "2.5 2.5 2.5 2.5 9 3", ANCHOR),
+    ..REDIS
+};
+
+const AOF_SETTINGS: &str = "no RDB; AOF with appendfsync always; a script adds each message to a stream of about 1000 and \
+                            publishes it; maxclients raised to 15000";
 const SETTINGS: &str = "no RDB, no AOF; maxclients raised to 15000; replies to PUBLISH are read";
 const VALKEY_SETTINGS: &str = "no RDB, no AOF; maxclients raised to 15000; replies to PUBLISH are read; built with \
                                malloc of the C library instead of jemalloc";
