@@ -8,7 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::server_name::ServerName;
-use crate::tls::{ClientTls, ClientTlsOptions, TlsError};
+use crate::tls::ClientTlsOptions;
+#[cfg(feature = "fleet")]
+use crate::tls::{ClientTls, TlsError};
 
 /// The port of NATS servers, by custom.
 const NATS_PORT: u16 = 4222;
@@ -51,6 +53,7 @@ impl FleetSettings {
 
     /// Loads the configuration of TLS; `None` when nothing asks for it. A server that insists on TLS gets it all the
     /// same, with the authorities of the system. Reads files.
+    #[cfg(feature = "fleet")]
     pub(crate) fn client_tls(&self) -> Result<Option<ClientTls>, TlsError> {
         let asks = self.tls != ClientTlsOptions::default();
         let needs_tls = asks || self.servers.iter().any(FleetServer::is_tls);
