@@ -81,6 +81,8 @@ pub(super) struct Node {
     /// What was proposed and is not decided, by its ticket, and when that was.
     held: HashMap<u64, u64>,
     now_ms: u64,
+    /// The last record of which it does not know what came of it.
+    unsure_to: Sequence,
 }
 
 impl Node {
@@ -96,6 +98,7 @@ impl Node {
             counts: HashMap::new(),
             held: HashMap::new(),
             now_ms: 0,
+            unsure_to: Sequence(0),
         }
     }
 
@@ -122,9 +125,9 @@ impl Node {
         applied.map_or(Sequence(0), Applied::last)
     }
 
+    /// Returns the last record of which it does not know what came of it.
     pub(super) fn unsure_to(&self) -> Sequence {
-        let applied = self.applied.as_ref();
-        applied.map_or(Sequence(u64::MAX), Applied::unsure_to)
+        self.unsure_to
     }
 
     /// Takes in what a client proposes.
@@ -208,15 +211,17 @@ impl Node {
     }
 
     fn begin_tail(&mut self, state: &LogState, news: &mut Vec<News>) -> Result<(), LogError> {
-        let incarnation = self.incarnation;
+        let (incarnation, is_new) = (self.incarnation, self.applied.is_none());
         let applied = self
             .applied
             .get_or_insert_with(|| Applied::new(incarnation, state));
         let found = now(self.log.get(applied.last())).expect("at once")?;
-        if applied.resume(state, found.as_ref()) != Continuity::Unbroken {
+        let continuity = applied.resume(state, found.as_ref());
+        let last = applied.last();
+        if continuity != Continuity::Unbroken || is_new {
             self.void(news);
+            self.unsure_to = last;
         }
-        let last = self.last();
         self.tail = Some(now(self.log.tail(last)).expect("at once")?);
         Ok(())
     }
@@ -238,6 +243,9 @@ impl Node {
         let (is_own, sequence) = (record.is_own, record.sequence);
         let Outcome::Decided(sections) = record.outcome else {
             // What was in flight when the node began anew is not waited for any more.
+            if matches!(record.outcome, Outcome::Unsure) {
+                self.unsure_to = sequence;
+            }
             return;
         };
         let mut again = Vec::new();

@@ -1,24 +1,30 @@
 //! What a node has applied of the log, and what that makes of the next record.
 
+mod continuity;
+mod decide;
+
 use std::collections::{HashMap, VecDeque};
 
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::recent::{Name, Recent};
+pub(crate) use continuity::Continuity;
+use decide::Named;
+
+use super::recent::Recent;
 use super::record::BadRecord;
 use super::segment::Segments;
 use super::{
-    Author, Basis, Content, Decision, FleetEpoch, Incarnation, LogEntry, NamedPublication,
-    OrderedRecord, Outcome, Record, RecordBody, RecordHead, Section, SegmentDigest, Sequence,
+    Basis, FleetEpoch, Incarnation, LogEntry, OrderedRecord, Record, RecordBody, RecordHead,
+    SegmentDigest, Sequence,
 };
 use crate::log::LogState;
 
 /// A record is void that the log has taken this much later than the newest record that its node had applied when it made it,
 /// in milliseconds of the log's time.
-pub(super) const LATE_MS: u64 = 60_000;
+const LATE_MS: u64 = 60_000;
 /// How long seats and names of publications are remembered, in milliseconds of the log's time.
-pub(super) const MEMORY_MS: u64 = 600_000;
+const MEMORY_MS: u64 = 600_000;
 /// How long a node that starts learns what was the last record of each node: within that time after one, it would be late.
 const LEARNING_MS: u64 = 2 * LATE_MS;
 /// How long it waits then until what it has not seen is forgotten. A minute more, as the log's time may go back by that.
@@ -84,8 +90,6 @@ pub(crate) struct Applied {
     certainty: Certainty,
     /// Set if an epoch has to begin with a higher number than that. Nothing is sure before.
     lost: Option<u64>,
-    /// The last record of which this node is not sure what came of it.
-    unsure_to: Sequence,
     /// The number of the last record of each node, and when that was.
     batches: HashMap<Incarnation, (u64, u64)>,
     /// Who has the seat of a publisher.
@@ -97,16 +101,6 @@ pub(crate) struct Applied {
     differences: u64,
 }
 
-/// What is remembered of a publication with a name.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    content: u64,
-    first: u64,
-    last: u64,
-    /// `true` if it may have had a place before.
-    is_unsure: bool,
-}
-
 /// How much a node knows of what other nodes know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Certainty {
@@ -116,18 +110,6 @@ enum Certainty {
     Warming { until_ms: u64 },
     /// It knows all.
     Sure,
-}
-
-/// How a log goes on that a node had read a part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Continuity {
-    /// With what comes behind what was applied.
-    Unbroken,
-    /// Records are not kept any more that this node has not seen: it was away for too long. It begins anew, and what it knew
-    /// is void for it.
-    Gap,
-    /// What was applied is not in the log. All nodes begin anew with an epoch: see [`Applied::epoch_to_begin`].
-    Loss,
 }
 
 /// A record was not applied.
@@ -173,7 +155,6 @@ impl Applied {
             made_with: log.epoch,
             certainty: Certainty::Sure,
             lost: None,
-            unsure_to: Sequence(0),
             batches: HashMap::new(),
             seats: Recent::new(MEMORY_MS, MEMORY_LIMIT),
             named: Recent::new(MEMORY_MS, MEMORY_LIMIT),
@@ -182,84 +163,6 @@ impl Applied {
         };
         applied.start_over(log);
         applied
-    }
-
-    /// Compares what was applied with what the log is now, and with the record `found` that it has at [`Applied::last`], if it
-    /// has one there. Where this node cannot go on, it begins anew with the oldest record.
-    pub(crate) fn resume(&mut self, log: &LogState, found: Option<&LogEntry>) -> Continuity {
-        let continuity = self.compare(log, found);
-        match continuity {
-            Continuity::Unbroken => {}
-            Continuity::Gap => {
-                if log.epoch != self.made_with {
-                    self.epoch = log.epoch;
-                }
-                self.start_over(log);
-            }
-            Continuity::Loss => {
-                self.lost = self.lost.max(Some(self.epoch.number));
-                self.epoch = log.epoch;
-                self.start_over(log);
-            }
-        }
-        continuity
-    }
-
-    fn compare(&self, log: &LogState, found: Option<&LogEntry>) -> Continuity {
-        if self.last_at_ms == 0 {
-            // Nothing is applied yet, so nothing can be lost.
-            let is_same = log.epoch == self.made_with && log.first.0 == self.last.0 + 1;
-            return if is_same {
-                Continuity::Unbroken
-            } else {
-                Continuity::Gap
-            };
-        }
-        if log.epoch != self.made_with || log.last < self.last {
-            return Continuity::Loss;
-        }
-        match found.filter(|found| found.sequence == self.last) {
-            // Nodes append again what was lost, so the same record may have come to the same place, at another time.
-            Some(found) if found.at_ms == self.last_at_ms && hash(found) == self.last_hash => {
-                Continuity::Unbroken
-            }
-            Some(_) => Continuity::Loss,
-            // It is too old for the log. If nothing has come since, nothing is missing.
-            None if log.last == self.last && log.last_at_ms == self.last_at_ms => {
-                Continuity::Unbroken
-            }
-            None => Continuity::Gap,
-        }
-    }
-
-    /// Begins with the oldest record of the log.
-    fn start_over(&mut self, log: &LogState) {
-        self.last = Sequence(log.first.0.saturating_sub(1));
-        (self.last_hash, self.last_at_ms) = (0, 0);
-        self.times.clear();
-        self.unsure_to = self.last;
-        self.made_with = log.epoch;
-        self.forget_all();
-        self.certainty = match self.last {
-            Sequence(0) => Certainty::Sure,
-            // Nobody could learn which epoch is in force. None has a higher number than the time in which it began.
-            _ if log.first > log.last => {
-                self.lost = self.lost.max(Some(log.last_at_ms));
-                Certainty::Sure
-            }
-            _ => Certainty::Learning { until_ms: 0 },
-        };
-    }
-
-    /// Returns the number of the epoch that has to begin, because the log has lost what was applied, or has nothing that
-    /// tells which is in force; `None` if none has to, if a
-    /// later one has begun, or while this node could not tell whether it began. Propose it once all of the log is applied.
-    pub(crate) fn epoch_to_begin(&self) -> Option<u64> {
-        let lost = self.lost?;
-        if matches!(self.certainty, Certainty::Learning { .. }) {
-            return None;
-        }
-        Some(lost.max(self.epoch.number) + 1)
     }
 
     /// Returns the last record that was applied, or left out; the one before the oldest of the log if there was none.
@@ -279,12 +182,6 @@ impl Applied {
     /// Returns the epoch in force.
     pub(crate) fn epoch(&self) -> FleetEpoch {
         self.epoch
-    }
-
-    /// Returns the last record of which this node does not know what the others have made of it. Histories begin behind it.
-    #[cfg(test)]
-    pub(crate) fn unsure_to(&self) -> Sequence {
-        self.unsure_to
     }
 
     /// Returns `true` if this node comes to the decisions of all others. One that is not may serve nobody.
@@ -343,17 +240,13 @@ impl Applied {
         }
         self.times.push_back(entry.at_ms);
         self.pass_time(entry.at_ms);
-        let applied = match decoded {
+        match decoded {
             Ok(record) => Ok(self.apply_record(record, entry)),
             Err(cause) => {
                 self.segments.add(entry, None);
                 Err(NotApplied::Damaged { at, cause })
             }
-        };
-        if !self.is_sure() {
-            self.unsure_to = at;
         }
-        applied
     }
 
     /// Takes in that the log is at that time.
@@ -420,165 +313,12 @@ impl Applied {
         self.named = Recent::new(MEMORY_MS, MEMORY_LIMIT);
         self.segments = Segments::default();
     }
-
-    fn decide(&mut self, head: RecordHead, body: RecordBody, entry: &LogEntry) -> Outcome {
-        let was_there = self.count_batch(head, entry.at_ms);
-        if matches!(self.certainty, Certainty::Learning { .. }) {
-            return Outcome::Unsure;
-        }
-        let basis = head.basis;
-        let is_current =
-            basis.epoch == self.epoch && !is_late(basis, entry) && self.has_in_place(basis);
-        // What is void is so for all nodes, also for those that do not know whether it was there before.
-        if is_current && was_there {
-            return Outcome::Repeat;
-        }
-        let sections = match body {
-            RecordBody::Sections(sections) if is_current => self.take_in(head, sections, entry),
-            RecordBody::Sections(sections) => {
-                let late = sections.into_iter();
-                late.map(|section| (section, Decision::Late)).collect()
-            }
-            RecordBody::Heartbeat(Some(digest)) if is_current && self.segments.differs(digest) => {
-                self.differences += 1;
-                Vec::new()
-            }
-            RecordBody::Epoch | RecordBody::Heartbeat(_) => Vec::new(),
-        };
-        if self.is_sure() {
-            Outcome::Decided(sections)
-        } else {
-            Outcome::Unsure
-        }
-    }
-
-    /// Returns `true` if the record that a node had applied is in its place in front of the last one, as far as that is known.
-    fn has_in_place(&self, basis: Basis) -> bool {
-        // A node that has applied none can only have made the first.
-        if basis.at_ms == 0 {
-            return true;
-        }
-        let back = self.last.0.checked_sub(basis.sequence.0);
-        let Some(back) = back.filter(|back| *back > 0) else {
-            return false;
-        };
-        let back = usize::try_from(back).unwrap_or(usize::MAX);
-        let index = self
-            .times
-            .len()
-            .checked_sub(1)
-            .and_then(|last| last.checked_sub(back));
-        index.is_none_or(|index| self.times[index] == basis.at_ms)
-    }
-
-    /// Counts a record of a node. Returns `true` if it was there before.
-    fn count_batch(&mut self, head: RecordHead, at_ms: u64) -> bool {
-        if !self.batches.contains_key(&head.incarnation) {
-            // What comes of these would be late.
-            let is_young = |seen: u64| seen.saturating_add(MEMORY_MS) >= at_ms;
-            self.batches.retain(|_, &mut (_, seen)| is_young(seen));
-        }
-        let (last, seen) = self.batches.entry(head.incarnation).or_default();
-        let was_there = head.batch <= *last;
-        *last = head.batch.max(*last);
-        *seen = at_ms;
-        was_there
-    }
-
-    /// Decides about the sections of a record that is not void.
-    fn take_in(
-        &mut self,
-        head: RecordHead,
-        sections: Vec<Section>,
-        entry: &LogEntry,
-    ) -> Vec<(Section, Decision)> {
-        let mut counted: HashMap<Box<str>, u64> = HashMap::new();
-        let decided = sections.into_iter().map(|section| {
-            let index = counted.get(&section.channel).copied().unwrap_or(0);
-            let before = entry.sequence.offset(index);
-            let decision = self.decide_section(head, &section, before, entry.at_ms);
-            let messages = section.messages();
-            if messages > 0 && matches!(decision, Decision::Commit { .. }) {
-                *counted.entry(section.channel.clone()).or_default() += messages;
-            }
-            (section, decision)
-        });
-        decided.collect()
-    }
-
-    fn decide_section(
-        &mut self,
-        head: RecordHead,
-        section: &Section,
-        before: u64,
-        at_ms: u64,
-    ) -> Decision {
-        let seat = (head.incarnation, section.session);
-        match section.content {
-            Content::Seat { publisher, .. } => {
-                let name = Name::new(&section.channel, publisher);
-                self.seats.mention(name, seat, at_ms);
-            }
-            Content::Run {
-                by: Author::Publisher(publisher),
-                ..
-            } => {
-                let name = Name::new(&section.channel, publisher);
-                if self.seats.get(name).is_some_and(|taken| taken != seat) {
-                    return Decision::Fenced;
-                }
-            }
-            Content::Run {
-                by: Author::Publication(named),
-                messages,
-                ..
-            } if messages > 0 => {
-                let place = (before + 1, before + u64::from(messages));
-                return self.decide_named(&section.channel, named, place, at_ms);
-            }
-            Content::Run { .. } | Content::Hints { .. } => {}
-        }
-        Decision::Commit { before }
-    }
-
-    /// Decides about a publication with a name, which comes to that place if it was not there before.
-    fn decide_named(
-        &mut self,
-        channel: &str,
-        named: NamedPublication,
-        (first, last): (u64, u64),
-        at_ms: u64,
-    ) -> Decision {
-        let name = Name::new(channel, named.publisher);
-        let before = self.named.get(name);
-        let known = before.unwrap_or(Named {
-            content: named.content,
-            first,
-            last,
-            is_unsure: !self.is_sure(),
-        });
-        self.named.mention(name, known, at_ms);
-        let (first, last) = (known.first, known.last);
-        match before {
-            None => Decision::Commit { before: first - 1 },
-            Some(known) if known.is_unsure => Decision::OldRepeat,
-            Some(known) if known.content != named.content => Decision::OtherContent,
-            Some(_) => Decision::Repeat { first, last },
-        }
-    }
 }
 
 fn learning_from(at_ms: u64) -> Certainty {
     Certainty::Learning {
         until_ms: at_ms + LEARNING_MS,
     }
-}
-
-/// Returns `true` if the log has a record so late that it is void.
-fn is_late(basis: Basis, entry: &LogEntry) -> bool {
-    // Whoever makes the first record can know of none.
-    let is_first = entry.sequence == Sequence(1) && basis.at_ms == 0;
-    !is_first && entry.at_ms.saturating_sub(basis.at_ms) > LATE_MS
 }
 
 fn hash(entry: &LogEntry) -> u64 {
