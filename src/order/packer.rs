@@ -28,8 +28,6 @@ pub(crate) struct Packer {
     max_record: usize,
     /// What was proposed and is in no record yet.
     waiting: VecDeque<Section>,
-    /// Bytes that it takes in records.
-    waiting_len: usize,
     /// Number of the newest record.
     batch: u64,
     in_flight: Option<InFlight>,
@@ -70,7 +68,6 @@ impl Packer {
             incarnation,
             max_record,
             waiting: VecDeque::new(),
-            waiting_len: 0,
             batch: 0,
             in_flight: None,
         }
@@ -92,7 +89,6 @@ impl Packer {
         if section.channel.len() > u16::MAX.into() {
             return Err(TooLong::Name(section.channel.len()));
         }
-        self.waiting_len += len;
         self.waiting.push_back(section);
         Ok(())
     }
@@ -101,7 +97,6 @@ impl Packer {
     /// waits: those of one publisher keep their order.
     pub(crate) fn push_again(&mut self, late: impl DoubleEndedIterator<Item = Section>) {
         for section in late.rev() {
-            self.waiting_len += section.encoded_len();
             self.waiting.push_front(section);
         }
     }
@@ -110,15 +105,8 @@ impl Packer {
     pub(crate) fn drop_waiting(&mut self, keep: impl Fn(&Section) -> bool) -> Vec<Section> {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let (kept, dropped): (Vec<_>, Vec<_>) = waiting.partition(keep);
-        self.waiting_len = kept.iter().map(Section::encoded_len).sum();
         self.waiting = kept.into();
         dropped
-    }
-
-    /// Returns the bytes that wait to be packed.
-    #[cfg(test)]
-    pub(crate) fn waiting_len(&self) -> usize {
-        self.waiting_len
     }
 
     /// Returns the record that is in flight.
@@ -141,7 +129,6 @@ impl Packer {
             if !fits && !sections.is_empty() {
                 break;
             }
-            self.waiting_len -= next.encoded_len();
             sections.extend(self.waiting.pop_front());
         }
         self.send(basis, RecordBody::Sections(sections))

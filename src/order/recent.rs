@@ -1,15 +1,15 @@
 //! What is remembered for some time, and only so much of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::channel::PublisherId;
 
 /// Names a publisher in a channel: a hash of both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Name(u128);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name([u8; 16]);
 
 impl Name {
     /// Returns the name of a publisher in a channel.
@@ -17,7 +17,14 @@ impl Name {
         let mut hasher = Xxh3::new();
         hasher.update(&publisher.0.to_le_bytes());
         hasher.update(channel.as_bytes());
-        Self(hasher.digest128())
+        Self(hasher.digest128().to_le_bytes())
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        hasher.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 
@@ -36,9 +43,8 @@ impl Hasher for NameHasher {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "it takes both halves")]
-    fn write_u128(&mut self, name: u128) {
-        self.0 ^= name as u64 ^ (name >> 64) as u64;
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

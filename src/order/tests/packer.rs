@@ -55,7 +55,7 @@ fn what_comes_while_a_record_is_in_flight_is_in_the_next() {
         "it was there before"
     );
     assert_eq!(next(&mut packer), Some(vec![2, 3]));
-    assert_eq!(packer.waiting_len(), 0);
+    assert_eq!(next(&mut packer), None);
 }
 
 #[test]
