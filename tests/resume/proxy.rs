@@ -106,8 +106,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Accepts until the runtime ends. `plan` is asked for each connection.
-    pub fn to(target: SocketAddr, plan: impl FnMut() -> Plan + 'static) -> Self {
+    /// Accepts until the runtime ends. `target` and `plan` are asked for each connection.
+    pub fn to(
+        target: impl FnMut() -> SocketAddr + 'static,
+        plan: impl FnMut() -> Plan + 'static,
+    ) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
@@ -135,7 +138,7 @@ struct State {
 
 async fn accept(
     listener: TcpListener,
-    target: SocketAddr,
+    mut target: impl FnMut() -> SocketAddr + 'static,
     mut plan: impl FnMut() -> Plan + 'static,
     state: Rc<State>,
 ) {
@@ -143,7 +146,7 @@ async fn accept(
         let (client, _) = listener.accept().await.unwrap();
         let number = state.accepted.get() + 1;
         state.accepted.set(number);
-        let (plan, state) = (plan(), state.clone());
+        let (target, plan, state) = (target(), plan(), state.clone());
         spawn_local(async move {
             // Nobody listens while the server is started again: the client sees its connection closed.
             if let Ok(server) = connect(target, &plan).await {

@@ -29,7 +29,8 @@ impl Path {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let plans = RefCell::new(plans.into_iter().collect::<VecDeque<_>>());
         let plan = move || plans.borrow_mut().pop_front().unwrap_or(Plan::CALM);
-        let proxy = Proxy::to(server.local_addr().unwrap(), plan);
+        let target = server.local_addr().unwrap();
+        let proxy = Proxy::to(move || target, plan);
         Self { server, proxy }
     }
 

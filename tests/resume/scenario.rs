@@ -46,6 +46,18 @@ pub enum Storage {
     Disk,
     /// On disk some time after everybody has seen it: who is killed loses the newest messages.
     DiskLater,
+    /// In the log of a fleet, whose nodes come and go: none of that takes anything.
+    Fleet,
+}
+
+impl Storage {
+    /// Returns how many servers there are at once.
+    pub fn servers(self) -> usize {
+        match self {
+            Self::Memory | Self::Disk | Self::DiskLater => 1,
+            Self::Fleet => 3,
+        }
+    }
 }
 
 /// What carries a session that asks for positions.
@@ -168,6 +180,7 @@ impl Scenario {
             Storage::Memory => self.theme.to_string(),
             Storage::Disk => format!("{}_on_disk", self.theme),
             Storage::DiskLater => format!("{}_on_disk_later", self.theme),
+            Storage::Fleet => format!("{}_in_a_fleet", self.theme),
         }
     }
 

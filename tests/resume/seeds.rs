@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 
+use crate::common::nats;
 use crate::oracle::Tally;
 use crate::place::Place;
 use crate::scenario::{Scenario, Storage, Theme};
@@ -66,16 +67,31 @@ fn whole_on_disk_later() {
     run_seeds(Theme::Whole, Storage::DiskLater);
 }
 
+#[test]
+#[cfg(feature = "fleet")]
+fn whole_in_a_fleet() {
+    run_seeds(Theme::Whole, Storage::Fleet);
+}
+
+#[test]
+#[cfg(feature = "fleet")]
+fn window_in_a_fleet() {
+    run_seeds(Theme::Window, Storage::Fleet);
+}
+
 fn run_seeds(theme: Theme, storage: Storage) {
+    if storage == Storage::Fleet && nats::program().is_none() {
+        return;
+    }
     let always = match storage {
         Storage::Memory => ALWAYS,
-        Storage::Disk | Storage::DiskLater => ALWAYS_ON_DISK,
+        Storage::Disk | Storage::DiskLater | Storage::Fleet => ALWAYS_ON_DISK,
     };
     let seeds = seeds(always);
     let left = Mutex::new(seeds.iter().copied());
     let all = Mutex::new((Tally::default(), Vec::new()));
     let work = || {
-        let place = Place::new();
+        let place = Place::new(storage);
         loop {
             let Some(seed) = left.lock().unwrap().next() else {
                 return;

@@ -13,12 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::PATIENCE;
 use crate::log::Stop;
+use crate::place::Addresses;
 use crate::scenario::{Scenario, Storage, Theme};
 
 /// The environment variable that tells a process which server it is.
 const ROLE: &str = "MLES_TEST_SERVER";
 /// What a process says before the reason why it could not start.
 const FAILED: &str = "failed: ";
+/// The name of the fleet.
+const FLEET: &str = "test";
+/// Time after which a node whose log is away holds its publishers. After three times as long it lets its clients go.
+const FLEET_PATIENCE: Duration = Duration::from_millis(700);
 /// What a process says when it listens.
 const LISTENS: &str = "listens";
 
@@ -28,32 +33,40 @@ pub struct Launch {
     pub theme: Theme,
     pub seed: u64,
     pub storage: Storage,
-    pub tcp: SocketAddr,
-    pub tls: SocketAddr,
-    pub web: SocketAddr,
+    pub addresses: Addresses,
     pub admin: SocketAddr,
     pub cert: PathBuf,
     pub key: PathBuf,
     /// The directory of the store.
     pub dir: PathBuf,
+    /// The NATS server that has the log of the fleet.
+    pub log: Option<String>,
 }
 
 impl Launch {
     fn settings(&self) -> Settings {
         let scenario = Scenario::with_storage(self.theme, self.seed, self.storage);
         let mut settings = scenario.settings();
-        settings.listen = vec![self.tcp];
-        settings.websocket.listen = vec![self.web];
-        settings.tls.listen = vec![self.tls];
+        settings.listen = vec![self.addresses.tcp];
+        settings.websocket.listen = vec![self.addresses.web];
+        settings.tls.listen = vec![self.addresses.tls];
         settings.tls.cert = Some(self.cert.clone());
         settings.tls.key = Some(self.key.clone());
-        if self.storage == Storage::Memory {
-            return settings;
+        match self.storage {
+            Storage::Memory => {}
+            Storage::Disk | Storage::DiskLater => {
+                settings.channels.default.history = HistoryStorage::Disk;
+                settings.store.dir = Some(self.dir.clone());
+                settings.store.sync = scenario.sync();
+                settings.admin.listen = vec![self.admin];
+            }
+            Storage::Fleet => {
+                let servers = self.log.iter().map(|url| url.parse().unwrap());
+                settings.fleet.servers = servers.collect();
+                settings.fleet.name = Some(FLEET.parse().unwrap());
+                settings.fleet.patience = FLEET_PATIENCE;
+            }
         }
-        settings.channels.default.history = HistoryStorage::Disk;
-        settings.store.dir = Some(self.dir.clone());
-        settings.store.sync = scenario.sync();
-        settings.admin.listen = vec![self.admin];
         settings
     }
 
@@ -81,6 +94,18 @@ impl Launch {
         }
         process.wait().unwrap();
         Err(why)
+    }
+
+    /// Makes the log of the fleet, if the server is a node of one.
+    pub fn make_log(&self) {
+        let Some(url) = &self.log else {
+            return;
+        };
+        let init = ["fleet", "init", url, "--name", FLEET, "--replicas", "1"];
+        let output = Command::new(env!("CARGO_BIN_EXE_mles")).args(init).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     /// Starts a server in a process of its own, and kills it soon, however far it has come. Blocks.
@@ -115,6 +140,13 @@ fn start_here(settings: &Settings) -> Broker {
     }
 }
 
+/// Sends a process a signal.
+fn signal(process: &Child, signal: &str) {
+    let pid = process.id().to_string();
+    let status = Command::new("kill").args([signal, &pid]).status();
+    assert!(status.unwrap().success());
+}
+
 /// A server that runs.
 #[derive(Debug)]
 pub enum Server {
@@ -129,6 +161,15 @@ pub enum Server {
 }
 
 impl Server {
+    /// Has its process stand still for a while, if it has one of its own. Blocks.
+    pub fn pause(&self, time: Duration) {
+        if let Self::Process { process, .. } = self {
+            signal(process, "-STOP");
+            std::thread::sleep(time);
+            signal(process, "-CONT");
+        }
+    }
+
     /// Stops it, and waits until it has stopped. It must have been well until then.
     pub fn stop(self, how: Stop) -> Result<(), String> {
         match self {

@@ -1,5 +1,6 @@
 //! Lets the actors of a run live, and its server die in between.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use mles::protocol::Position;
 use tokio::task::{JoinSet, LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use crate::common::nats::NatsServer;
 use crate::common::{PATIENCE, Rng};
 use crate::counter::Counter;
 use crate::http::{Http, HttpPublisher};
@@ -36,10 +38,12 @@ struct World<'a> {
     place: &'a Place,
     rng: Rng,
     shared: Rc<Shared>,
-    launch: Launch,
-    server: Option<Server>,
+    launches: Vec<Launch>,
+    servers: Vec<Option<Server>>,
+    /// What has the log of the fleet.
+    log: Option<NatsServer>,
     /// How many have been started.
-    servers: usize,
+    started: usize,
     actors: Vec<ActorFacts>,
     /// Those that end by themselves.
     tasks: JoinSet<()>,
@@ -57,15 +61,19 @@ pub fn run(place: &Place, scenario: &Scenario) -> Result<Tally, String> {
         .unwrap();
     let shared = Rc::new(Shared::new(scenario, place));
     let store = tempfile::tempdir().unwrap();
-    let launch = place.launch(scenario, store.path());
+    let log = (scenario.storage == Storage::Fleet).then(|| NatsServer::start().unwrap());
+    let url = log.as_ref().map(NatsServer::url);
+    let launches = place.launches(scenario, store.path(), url.as_deref());
+    launches[0].make_log();
     let mut world = World {
         scenario,
         place,
         rng: Rng(scenario.seed),
         shared: shared.clone(),
-        server: None,
-        servers: 0,
-        launch,
+        servers: launches.iter().map(|_| None).collect(),
+        launches,
+        log,
+        started: 0,
         actors: Vec::new(),
         tasks: JoinSet::new(),
         endless: JoinSet::new(),
@@ -76,8 +84,8 @@ pub fn run(place: &Place, scenario: &Scenario) -> Result<Tally, String> {
         let lived = timeout(DEADLINE, world.live()).await;
         lived.unwrap_or_else(|_| Err(format!("it hangs: {}", world.waits_for())))
     }));
-    if let Some(server) = world.server.take() {
-        // It is there after a fault only, which is told.
+    for server in world.servers.iter_mut().filter_map(Option::take) {
+        // They are there after a fault only, which is told.
         let _ = server.stop(Stop::Sudden);
     }
     let log = shared.log.borrow();
@@ -95,7 +103,9 @@ impl World<'_> {
     /// Lets everybody live until they have seen everything. Returns the actor that has read everything at the end.
     async fn live(&mut self) -> Result<usize, String> {
         let own = self.add("the test", false);
-        self.start(own).await?;
+        for at in 0..self.launches.len() {
+            self.start(own, at).await?;
+        }
         for transport in Transport::ALL {
             self.session(transport, false);
             if transport.can_publish() {
@@ -110,7 +120,10 @@ impl World<'_> {
         self.store_watcher();
         for percent in self.scenario.restarts.clone() {
             self.wait_for_settled(self.quota * percent / 100).await?;
-            self.restart(own).await?;
+            match self.scenario.storage {
+                Storage::Memory | Storage::Disk | Storage::DiskLater => self.restart(own).await?,
+                Storage::Fleet => self.disturb(own).await?,
+            }
         }
         self.wait_for_settled(self.quota).await?;
         let goal = self.finish(own).await;
@@ -124,7 +137,9 @@ impl World<'_> {
         self.endless.shutdown().await;
         let last_reader = self.read_everything().await;
         self.tell_ends(own).await;
-        self.stop(own, Stop::Orderly).await?;
+        for at in 0..self.launches.len() {
+            self.stop(own, at, Stop::Orderly).await?;
+        }
         Ok(last_reader)
     }
 
@@ -147,7 +162,8 @@ impl World<'_> {
         let (mut rng, scenario) = (self.rng(), self.scenario.clone());
         let mut left = scenario.faults;
         let shared = self.shared.clone();
-        Proxy::to(self.place.address(transport), move || {
+        let target = self.target(transport);
+        Proxy::to(target, move || {
             if left == 0 || shared.goal.borrow().is_some() {
                 return Plan {
                     has_small_buffers: is_slow,
@@ -229,8 +245,16 @@ impl World<'_> {
             .spawn_local(publisher.publish(self.scenario.quota));
     }
 
-    fn calm_proxy(&self, transport: Transport) -> Proxy {
-        Proxy::to(self.place.address(transport), || Plan::CALM)
+    fn calm_proxy(&mut self, transport: Transport) -> Proxy {
+        Proxy::to(self.target(transport), || Plan::CALM)
+    }
+
+    /// Returns what chooses a server for each connection.
+    fn target(&mut self, transport: Transport) -> impl FnMut() -> SocketAddr + use<> {
+        let servers = self.place.servers();
+        let addresses: Vec<_> = servers.iter().map(|server| server.of(transport)).collect();
+        let mut rng = self.rng();
+        move || addresses[rng.below(addresses.len())]
     }
 
     fn reader(&mut self) {
@@ -253,7 +277,8 @@ impl World<'_> {
             return;
         }
         let actor = self.add("the store", false);
-        let admin = Http::new(Proxy::to(self.place.admin, || Plan::CALM), PATIENCE);
+        let target = self.place.admin;
+        let admin = Http::new(Proxy::to(move || target, || Plan::CALM), PATIENCE);
         let watch = store::watch(self.shared.clone(), actor, admin);
         self.endless.spawn_local(watch);
     }
@@ -265,7 +290,7 @@ impl World<'_> {
         }
         let mut ends = Vec::new();
         for epoch in self.shared.epochs() {
-            let server = self.place.address(Transport::Tcp);
+            let server = self.place.servers()[0].tcp;
             ends.push((epoch, store::end_of(epoch, server, own).await));
         }
         self.shared.log(own, Event::Ends(ends));
@@ -302,36 +327,84 @@ impl World<'_> {
         } else {
             Stop::Orderly
         };
-        self.stop(own, how).await?;
+        self.stop(own, 0, how).await?;
         let rest = self.rng.below(30) as u64;
         sleep(Duration::from_millis(rest)).await;
         let mut listens = self.shared.listens.subscribe();
         listens.wait_for(|listens| !listens).await.unwrap();
         if is_on_disk && self.rng.below(3) == 0 {
-            let (launch, life) = (self.launch.clone(), self.rng.below(150) as u64);
+            let (launch, life) = (self.launches[0].clone(), self.rng.below(150) as u64);
             let life = Duration::from_millis(life);
             let killed = spawn_blocking(move || launch.start_and_kill(life)).await;
             killed.map_err(text_of)?;
             self.shared.log(own, Event::Stop(Stop::Sudden));
         }
-        self.start(own).await
+        self.start(own, 0).await
     }
 
-    async fn start(&mut self, own: usize) -> Result<(), String> {
-        let launch = self.launch.clone();
+    /// Kills, stops or pauses one of the nodes, or the server that has their log. The others go on.
+    async fn disturb(&mut self, own: usize) -> Result<(), String> {
+        let at = self.rng.below(self.launches.len());
+        let more = Duration::from_millis(self.rng.below(40) as u64);
+        sleep(more).await;
+        let rest = Duration::from_millis(self.rng.below(300) as u64);
+        match self.rng.below(6) {
+            what @ 0..=2 => {
+                let how = if what == 0 {
+                    Stop::Orderly
+                } else {
+                    Stop::Sudden
+                };
+                self.stop(own, at, how).await?;
+                sleep(rest).await;
+                self.start(own, at).await
+            }
+            3 => {
+                let server = self.servers[at].take().unwrap();
+                let long = Duration::from_millis(self.rng.below(3000) as u64);
+                let paused = spawn_blocking(move || {
+                    server.pause(long);
+                    server
+                });
+                self.servers[at] = Some(paused.await.map_err(text_of)?);
+                Ok(())
+            }
+            what => {
+                let mut log = self.log.take().unwrap();
+                let long = Duration::from_millis(self.rng.below(3000) as u64);
+                let disturbed = spawn_blocking(move || {
+                    if what == 4 {
+                        log.kill();
+                        std::thread::sleep(rest);
+                        log.restart();
+                    } else {
+                        log.pause();
+                        std::thread::sleep(long);
+                        log.resume();
+                    }
+                    log
+                });
+                self.log = Some(disturbed.await.map_err(text_of)?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn start(&mut self, own: usize, at: usize) -> Result<(), String> {
+        let launch = self.launches[at].clone();
         let started = spawn_blocking(move || launch.start()).await;
-        self.server = Some(started.map_err(text_of)??);
+        self.servers[at] = Some(started.map_err(text_of)??);
         self.tell_epoch(own).await;
-        self.servers += 1;
-        self.shared.server.set(Some(self.servers));
+        self.started += 1;
+        self.shared.server.set(Some(self.started));
         Ok(())
     }
 
-    /// Stops the server. It must have been well until then.
-    async fn stop(&mut self, own: usize, how: Stop) -> Result<(), String> {
+    /// Stops a server. It must have been well until then.
+    async fn stop(&mut self, own: usize, at: usize, how: Stop) -> Result<(), String> {
         self.shared.server.set(None);
         self.shared.log(own, Event::Stop(how));
-        let server = self.server.take().unwrap();
+        let server = self.servers[at].take().unwrap();
         spawn_blocking(move || server.stop(how)).await.unwrap()
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Member {
 
 impl Oracle<'_> {
     pub(super) fn see_member(&mut self, actor: usize, event: &Event) -> Result<(), String> {
-        let history = self.facts.history;
+        let facts = self.facts;
         let member = self.members.entry(actor).or_default();
         let was_behind_gap = std::mem::take(&mut member.is_behind_gap);
         match event {
@@ -43,9 +43,13 @@ impl Oracle<'_> {
                 (member.since, member.floor) = (*since, *floor);
             }
             Event::Welcome(welcome) => {
-                let epoch = welcome.position.epoch;
-                let located = member.since.map(|since| locate(&self.ends, since, epoch));
-                member.welcome(welcome, located, history)?;
+                if facts.jumps() {
+                    member.welcome_in_fleet(welcome, facts.history)?;
+                } else {
+                    let epoch = welcome.position.epoch;
+                    let located = member.since.map(|since| locate(&self.ends, since, epoch));
+                    member.welcome(welcome, located, facts.history)?;
+                }
                 match member.since {
                     Some(_) if welcome.recovered => self.tally.resumed += 1,
                     Some(_) if welcome.missed.is_some() => self.tally.resumed_partly += 1,
@@ -61,8 +65,11 @@ impl Oracle<'_> {
                 self.tally.messages += 1;
                 self.place(position, *body)?;
             }
+            Event::Receipt { receipt, tags } if facts.jumps() && receipt.count == 0 => {
+                member.jump(receipt, tags)?;
+            }
             Event::Receipt { receipt, tags } => {
-                let before = member.receipt(receipt, tags)?;
+                let before = member.receipt(receipt, tags, facts.jumps())?;
                 self.tally.receipts += tags.len();
                 // Behind a gap only the place of the last is known.
                 let first = if was_behind_gap { tags.len() - 1 } else { 0 };
@@ -100,8 +107,7 @@ impl Oracle<'_> {
             return Err("a gap, where nobody drops anything".to_owned());
         }
         let order = self.order(before.epoch);
-        let mut offsets = before.offset + 1..=before.offset + gap.missed;
-        offsets.try_for_each(|offset| order.leave_out(offset))
+        order.leave_out(before.offset + 1..before.offset + gap.missed + 1)
     }
 }
 
@@ -151,6 +157,37 @@ impl Member {
         {
             return Err(format!("it ends before {:?}, which was known", self.floor));
         }
+        self.begin(welcome);
+        Ok(())
+    }
+
+    /// Where offsets jump nobody can tell by them how many messages there are.
+    fn welcome_in_fleet(&mut self, welcome: &Welcome, history: usize) -> Result<(), String> {
+        let Position { epoch, offset } = welcome.position;
+        let start = welcome.start.filter(|start| start.epoch == epoch);
+        let start = start.ok_or("it does not say where the replay begins")?;
+        let is_known = self.since.is_none_or(|since| since.epoch == epoch);
+        let expected = match (is_known, welcome.missed) {
+            (true, Some(0)) => true,
+            (true, None) if self.since.is_some() && history < super::EVERYTHING => false,
+            (false, None) => false,
+            _ => return Err(format!("missed: {:?}", welcome.missed)),
+        };
+        if welcome.recovered != expected {
+            return Err(format!("recovered has to be {expected}"));
+        }
+        let least = self.since.filter(|since| since.epoch == epoch);
+        let least = least.map_or(0, |since| since.offset);
+        if start.offset < least || offset < start.offset {
+            return Err(format!(
+                "it goes on at {start}, to {offset}, behind {least}"
+            ));
+        }
+        self.begin(welcome);
+        Ok(())
+    }
+
+    fn begin(&mut self, welcome: &Welcome) {
         self.replay = welcome.replay;
         self.counter.welcome(welcome);
         self.watcher.lose();
@@ -159,8 +196,20 @@ impl Member {
                 let told = (welcome.position, published, self.counts_from);
                 self.published.push(told);
             }
-            None => self.counts_from = offset,
+            None => self.counts_from = welcome.position.offset,
         }
+    }
+
+    /// The next message does not follow the one before it.
+    fn jump(&mut self, receipt: &Receipt, tags: &[Tag]) -> Result<(), String> {
+        let before = self.counter.position().ok_or("a jump before any welcome")?;
+        let goes_on = receipt.position.epoch == before.epoch
+            && receipt.position.offset > before.offset
+            && tags.is_empty();
+        if !goes_on {
+            return Err(format!("a jump from {before} to {}", receipt.position));
+        }
+        self.counter.receipt(receipt);
         Ok(())
     }
 
@@ -176,7 +225,12 @@ impl Member {
     }
 
     /// Returns the position before the messages, if nothing lies between them.
-    fn receipt(&mut self, receipt: &Receipt, tags: &[Tag]) -> Result<Position, String> {
+    fn receipt(
+        &mut self,
+        receipt: &Receipt,
+        tags: &[Tag],
+        may_jump: bool,
+    ) -> Result<Position, String> {
         let count = receipt.count;
         if tags.is_empty() || tags.len() as u64 != count {
             return Err(format!(
@@ -195,14 +249,18 @@ impl Member {
             offset: before.offset + count,
             ..before
         };
-        if receipt.position != due {
+        let jumps = receipt.position.epoch == due.epoch && receipt.position.offset > due.offset;
+        if receipt.position != due && !(may_jump && jumps) {
             return Err(format!(
                 "a receipt at {} where {due} is due",
                 receipt.position
             ));
         }
         self.counter.receipt(receipt);
-        Ok(before)
+        Ok(Position {
+            offset: receipt.position.offset - count,
+            ..before
+        })
     }
 
     /// Returns the position before the gap.
@@ -235,7 +293,7 @@ impl Member {
                 // What it published before it was counted anew may be there.
                 known -= order.count_up_to(actor, *counts_from);
             }
-            let is_whole = position.epoch == last && order.is_whole(facts.history);
+            let is_whole = position.epoch == last && facts.is_whole(order);
             let is_true = if facts.forgets {
                 *published <= known || !is_whole
             } else {

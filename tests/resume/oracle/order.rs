@@ -1,7 +1,9 @@
 //! The order of one epoch, as far as somebody has seen it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
+use super::Facts;
 use crate::payload::{Body, Tag};
 
 #[derive(Default)]
@@ -9,8 +11,8 @@ pub(super) struct Order {
     /// What is at each offset.
     at: BTreeMap<u64, Body>,
     places: HashMap<Tag, u64>,
-    /// Where a client was told that there is nothing for it.
-    left_out: BTreeSet<u64>,
+    /// Where clients were told that there is nothing for them.
+    left_out: Vec<Range<u64>>,
     /// Messages whose publishers know that they have a place.
     confirmed: HashSet<Tag>,
     /// The offsets that were read at the end.
@@ -32,7 +34,8 @@ impl Order {
         if body == Body::Torn {
             return Err(format!("the message at {offset} is none that was sent"));
         }
-        if self.left_out.contains(&offset) && body != Body::Junk {
+        let is_left_out = || self.left_out.iter().any(|range| range.contains(&offset));
+        if body != Body::Junk && !self.at.contains_key(&offset) && is_left_out() {
             return Err(format!(
                 "{body:?} at {offset}, which was left out for others"
             ));
@@ -52,13 +55,23 @@ impl Order {
         Ok(())
     }
 
-    /// Somebody was told that there is nothing at an offset that its transport can carry.
-    pub(super) fn leave_out(&mut self, offset: u64) -> Result<(), String> {
-        self.left_out.insert(offset);
-        match self.at.get(&offset) {
-            Some(body @ Body::Tagged(_)) => Err(format!("{body:?} was left out at {offset}")),
-            _ => Ok(()),
+    /// Somebody was told that there is nothing at these offsets that its transport can carry.
+    pub(super) fn leave_out(&mut self, offsets: Range<u64>) -> Result<(), String> {
+        if offsets.is_empty() {
+            return Ok(());
         }
+        let mut there = self.at.range(offsets.clone());
+        let lost = there.find(|(_, body)| matches!(body, Body::Tagged(_)));
+        if let Some((offset, body)) = lost {
+            return Err(format!("{body:?} was left out at {offset}"));
+        }
+        self.left_out.push(offsets);
+        Ok(())
+    }
+
+    /// Returns how many messages are known to be at these offsets.
+    pub(super) fn count(&self, offsets: Range<u64>) -> u64 {
+        self.at.range(offsets).count() as u64
     }
 
     /// The publisher was told that the message has a place.
@@ -78,9 +91,9 @@ impl Order {
 
     /// Another order goes on from this one up to the offset `end`: all up to there is in its place there, too.
     pub(super) fn give_to(&self, other: &mut Self, end: u64) -> Result<(), String> {
-        self.left_out
-            .range(..=end)
-            .try_for_each(|offset| other.leave_out(*offset))?;
+        let left_out = self.left_out.iter();
+        let mut left_out = left_out.map(|range| range.start..range.end.min(end + 1));
+        left_out.try_for_each(|range| other.leave_out(range))?;
         other.take_from(self, end)?;
         let kept = |tag: &&Tag| self.place_of(**tag).is_some_and(|place| place <= end);
         other.confirmed.extend(self.confirmed.iter().filter(kept));
@@ -110,9 +123,16 @@ impl Order {
     }
 
     /// What was read at the end is what others have seen.
-    pub(super) fn check_end(&self, history: usize) -> Result<(), String> {
+    pub(super) fn check_end(&self, facts: &Facts) -> Result<(), String> {
         let newest = self.newest.unwrap_or_default();
-        let oldest = 1 + newest.saturating_sub(history as u64);
+        let oldest = if facts.is_whole(self) {
+            1
+        } else if facts.jumps() {
+            // How much is kept cannot be told by offsets.
+            self.read.first().copied().unwrap_or(newest + 1)
+        } else {
+            1 + newest.saturating_sub(facts.history as u64)
+        };
         let seen = self
             .at
             .range(oldest..)
@@ -124,9 +144,8 @@ impl Order {
             let place = self.place_of(**tag);
             place.is_some_and(|place| place < oldest || self.read.contains(&place))
         };
-        let lost = |tag: &&Tag| {
-            !is_kept(tag) && (self.is_whole(history) || self.place_of(**tag).is_some())
-        };
+        let lost =
+            |tag: &&Tag| !is_kept(tag) && (facts.is_whole(self) || self.place_of(**tag).is_some());
         match self.confirmed.iter().find(lost) {
             Some(lost) => Err(format!("{lost:?} was confirmed, and is not there")),
             None => Ok(()),
