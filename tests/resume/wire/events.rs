@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Ask, CHANNEL, Input, Wire, header, take_head};
+use crate::notice::{Notice, Receipt};
 use crate::payload::Tag;
 
 #[derive(Default)]
@@ -16,6 +17,10 @@ pub struct Events {
     /// The body as far as it has come and was not read.
     body: Vec<u8>,
     event: PartialEvent,
+    /// The position of the last message, as far as the events have told.
+    position: Option<Position>,
+    /// What comes behind a jump that was just told.
+    behind_jump: Option<Input>,
 }
 
 /// The fields of an event that have come.
@@ -57,6 +62,9 @@ impl Wire for Events {
     }
 
     fn take(&mut self, bytes: &mut Vec<u8>, _out: &mut Vec<u8>) -> Result<Option<Input>, String> {
+        if let Some(input) = self.behind_jump.take() {
+            return Ok(Some(input));
+        }
         if self.is_chunked.is_none() {
             let Some(head) = take_head(bytes) else {
                 return Ok(None);
@@ -81,8 +89,8 @@ impl Wire for Events {
             let line = line.trim_end_matches(['\r', '\n']);
             if !line.is_empty() {
                 self.event.put(line)?;
-            } else if let Some(input) = std::mem::take(&mut self.event).input()? {
-                return Ok(Some(input));
+            } else if let Some((told, input)) = std::mem::take(&mut self.event).input()? {
+                return Ok(Some(self.place(told, input)));
             }
         }
         Ok(is_over.then(|| Input::Closed("the end of the response".to_owned())))
@@ -111,6 +119,44 @@ fn take_chunks(bytes: &mut Vec<u8>, body: &mut Vec<u8>) -> Result<bool, String> 
     Ok(false)
 }
 
+impl Events {
+    /// Notes the position that an event has told. Where that does not follow the one before, who counts has to be told
+    /// first, as over other transports.
+    fn place(&mut self, told: Option<Position>, input: Input) -> Input {
+        let missed = match &input {
+            Input::Notice(Notice::Gap(gap)) => gap.missed,
+            _ => 1,
+        };
+        let (before, is_welcome) = (
+            self.position,
+            matches!(input, Input::Notice(Notice::Welcome(_))),
+        );
+        let next = before.map(|before| Position {
+            offset: before.offset + missed,
+            ..before
+        });
+        let Some(told) = told else {
+            if matches!(input, Input::Notice(Notice::Gap(_))) {
+                self.position = next;
+            }
+            return input;
+        };
+        self.position = Some(told);
+        let jumps = next.is_some_and(|next| next.epoch == told.epoch && next.offset < told.offset);
+        if is_welcome || !jumps {
+            return input;
+        }
+        self.behind_jump = Some(input);
+        Input::Notice(Notice::Receipt(Receipt {
+            count: 0,
+            position: Position {
+                offset: told.offset - missed,
+                ..told
+            },
+        }))
+    }
+}
+
 impl PartialEvent {
     fn put(&mut self, line: &str) -> Result<(), String> {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -129,8 +175,8 @@ impl PartialEvent {
         }
     }
 
-    /// Returns the whole event; `None` if it was a comment.
-    fn input(self) -> Result<Option<Input>, String> {
+    /// Returns the whole event, and the position that it tells; `None` if it was a comment.
+    fn input(self) -> Result<Option<(Option<Position>, Input)>, String> {
         let Some(data) = self.data else {
             return Ok(None);
         };
@@ -138,13 +184,13 @@ impl PartialEvent {
         let told = self.id.map(|id| id.parse::<Position>());
         let told = told.transpose().map_err(|error| wrong(&error))?;
         if self.name.as_deref() == Some("close") {
-            return Ok(Some(Input::Closed(data)));
+            return Ok(Some((told, Input::Closed(data))));
         }
         if let Some(name) = self.name.filter(|name| name != "message") {
             let value: Value = serde_json::from_str(&data).map_err(|error| wrong(&error))?;
             let notice = serde_json::from_value(json!({ name: value }));
             return notice
-                .map(|notice| Some(Input::Notice(notice)))
+                .map(|notice| Some((told, Input::Notice(notice))))
                 .map_err(|error| wrong(&error));
         }
         let message: EncodedMessage = serde_json::from_str(&data).map_err(|error| wrong(&error))?;
@@ -156,10 +202,11 @@ impl PartialEvent {
             (None, Some(base64)) => STANDARD.decode(base64).map_err(|error| wrong(&error))?,
             _ => return Err(wrong(&"not either text or base64")),
         };
-        Ok(Some(Input::Message {
+        let message = Input::Message {
             uid: Some(message.uid),
             payload: Some(payload),
             told,
-        }))
+        };
+        Ok(Some((told, message)))
     }
 }
