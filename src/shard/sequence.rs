@@ -226,7 +226,7 @@ impl Shard {
     }
 
     /// Commits the announcements that a room has collected. Returns `true` if a ring is to be probed for.
-    fn commit_collected(&self, room: &mut Room, now: Instant) -> bool {
+    pub(super) fn commit_collected(&self, room: &mut Room, now: Instant) -> bool {
         let Some(run) = room.channel.take_collected() else {
             return false;
         };

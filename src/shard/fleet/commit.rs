@@ -240,8 +240,10 @@ impl Shard {
         if room.channel.is_empty() {
             return;
         }
-        self.commit_hints(room, run, now);
-        let outcome = self.tend_members(room, dirty, false);
+        // Those of members here go first: who has just joined does not get its own.
+        let mut is_suspect = room.channel.has_collected() && self.commit_collected(room, now);
+        is_suspect |= self.commit_hints(room, run, now);
+        let outcome = self.tend_members(room, dirty, is_suspect);
         drop(registry);
         self.after_commit(at, outcome, now);
     }
