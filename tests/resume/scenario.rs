@@ -185,9 +185,9 @@ impl Scenario {
     }
 
     /// Returns `true` if publishers may be counted anew before they are done. A join that was given up while a server started
-    /// may come after the next one, and know only an order that was cut off.
+    /// or stood still may come after the next one, and know less than that, or only an order that was cut off.
     pub fn forgets(&self) -> bool {
-        self.theme == Theme::Forgetful || self.late_joins || self.storage == Storage::DiskLater
+        self.theme == Theme::Forgetful || self.late_joins || self.storage != Storage::Memory
     }
 
     /// Returns when what is new comes to the disk.

@@ -289,7 +289,7 @@ impl Member {
         for (position, published, counts_from) in &self.published {
             let order = &orders[&position.epoch.0];
             let mut known = order.count_up_to(actor, position.offset);
-            if facts.storage == Storage::DiskLater {
+            if matches!(facts.storage, Storage::DiskLater | Storage::Fleet) {
                 // What it published before it was counted anew may be there.
                 known -= order.count_up_to(actor, *counts_from);
             }
