@@ -56,7 +56,8 @@ impl Shard {
             wait: None,
         };
         if early.run.is_some() && task.is_paused() {
-            // There is no end to who may come with messages while a store cannot write.
+            // There is no end to who may come with messages while a store cannot write. It may end before the wait begins.
+            task.session.over.get_or_init(Rc::default);
             let gates = gates(self.clone(), task.session.clone());
             task.wait = Some(Box::pin(async move {
                 match gates.await {
@@ -106,6 +107,11 @@ impl SessionTask {
                 match ready!(wait.as_mut().poll(cx)) {
                     Waited::Over => {}
                     Waited::Ended(ended) => return Poll::Ready(ended),
+                    Waited::Early(early) if self.session.is_over() => {
+                        let frames = early.run.map_or(0, |run| run.frames() as u64);
+                        self.shard.stats().orphaned_frames.add(frames);
+                        return Poll::Ready(Ended::Stopping);
+                    }
                     Waited::Early(early) => {
                         if let Err(ended) = self.take_early(*early) {
                             return Poll::Ready(ended);
@@ -278,8 +284,9 @@ impl SessionTask {
 }
 
 /// Waits while other shards are congested or the channel has a member that pauses its publishers,
-/// the latter never longer than its limit; and until the session has made up for what it has published too fast. A session that is ended meanwhile must not wait: its
-/// connection counts for as long as its task lives.
+/// the latter never longer than its limit; and until the session has made up for what it has
+/// published too fast. A session that is ended meanwhile must not wait: its connection counts for as
+/// long as its task lives.
 async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Waited {
     let over = session.over.get_or_init(Rc::default).clone();
     let released = async {
@@ -288,8 +295,9 @@ async fn gates(shard: Rc<Shard>, session: Rc<Session>) -> Waited {
         shard.hold_over(&session).await;
     };
     tokio::select! {
-        () = released => Waited::Over,
+        biased;
         () = over.notified() => Waited::Ended(Ended::Stopping),
+        () = released => Waited::Over,
     }
 }
 
