@@ -4,10 +4,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
+use crate::protocol::{HEADER_LEN, Key};
+
+/// Where the session key begins, with which a frame's header ends.
+const KEY_AT: usize = HEADER_LEN - size_of::<Key>();
+
 /// Digests of the newest frames that both sides have, oldest first.
 ///
 /// A digest is a 64-bit hash with a key of this process, so that nobody can make two frames that
-/// share one. Frames are told apart by all of their bytes, header included.
+/// share one. Frames are told apart by all of their bytes but the session key, which one side may have
+/// cleared and the other not.
 #[derive(Debug)]
 pub(crate) struct KnownFrames {
     digests: VecDeque<u64>,
@@ -19,9 +25,12 @@ pub(crate) struct KnownFrames {
 pub(crate) struct Digester(RandomState);
 
 impl Digester {
-    /// Returns the digest of a whole frame.
+    /// Returns the digest of a whole frame, whatever its session key.
     pub(crate) fn digest(&self, frame: &[u8]) -> u64 {
-        self.0.hash_one(frame)
+        match (frame.get(..KEY_AT), frame.get(HEADER_LEN..)) {
+            (Some(before), Some(behind)) => self.0.hash_one((before, behind)),
+            _ => self.0.hash_one(frame),
+        }
     }
 }
 
@@ -100,8 +109,10 @@ impl ReplayFilter {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
+    use crate::protocol::{Cid, Message, encode_frame};
 
     fn known(limit: usize, frames: &[u64]) -> KnownFrames {
         let mut known = KnownFrames::new(limit);
@@ -160,5 +171,21 @@ mod tests {
         assert_eq!(one.digest(b"a"), one.digest(b"a"));
         assert_ne!(one.digest(b"a"), one.digest(b"b"));
         assert_ne!(one.digest(b"a"), other.digest(b"a"));
+    }
+
+    #[test]
+    fn a_frame_is_known_without_its_session_key() {
+        let digester = Digester::default();
+        let digest = |cid, key, message: &str| {
+            let message = Message {
+                uid: "alice",
+                channel: "room",
+                message: message.as_bytes(),
+            };
+            digester.digest(&encode_frame(Cid(cid), Key(key), &message).unwrap())
+        };
+        assert_eq!(digest(1, 7, "hello"), digest(1, 0, "hello"));
+        assert_ne!(digest(1, 7, "hello"), digest(2, 7, "hello"));
+        assert_ne!(digest(1, 7, "hello"), digest(1, 7, "world"));
     }
 }
