@@ -58,12 +58,15 @@ impl Shard {
         ended
     }
 
-    /// Puts zeros in the place of the session keys that are in histories: whoever reads one could join as its sender. To be
-    /// called when no session of any shard publishes with a key any more.
+    /// Puts zeros in the place of the session keys that are in histories, or held for them: whoever reads one could join as
+    /// its sender. To be called when no session of any shard publishes with a key any more.
     pub(crate) async fn hide_keys(self: &Rc<Self>) {
         self.catch_up(tokio::time::Instant::now() + CATCH_UP).await;
         let homes = self.registry.borrow().homes();
         for at in homes.into_iter().filter_map(Home::owned) {
+            if let Some(room) = self.registry.borrow_mut().room(at) {
+                self.clear_held_keys(room);
+            }
             let mut left = usize::MAX;
             while left > 0 {
                 let cleared = self.clear_keys(at, left);

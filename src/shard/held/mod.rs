@@ -26,9 +26,9 @@ use std::cell::Cell;
 
 use tokio::sync::oneshot;
 
-use super::Shard;
 use super::refusal::Refusal;
 use super::room::Room;
+use super::{Shard, turn};
 use crate::channel::{PublisherId, SessionId};
 pub(super) use runs::{HeldRun, HeldRuns};
 
@@ -93,6 +93,16 @@ impl Room {
 }
 
 impl Shard {
+    /// Puts zeros in the place of the session keys of the runs that a room holds, which come into its history later.
+    pub(super) fn clear_held_keys(&self, room: &mut Room) {
+        if let Some(held) = &mut room.held {
+            self.held.subtract(held.bytes());
+            held.clear_keys();
+            self.held.add(held.bytes());
+            turn::spend_bytes(held.bytes());
+        }
+    }
+
     /// Returns `true` while publishers of a room have to wait for what their runs are held for, however long that takes:
     /// it is out of order, or so slow that much is held.
     pub(super) fn awaits_commit(&self, room: &Room) -> bool {

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::channel::{PublisherId, SessionId};
+use crate::channel::{FrameRun, PublisherId, SessionId};
 use crate::shard::refusal::Refusal;
 use crate::shard::sequence::{Confirm, Proposed};
 
@@ -105,6 +106,20 @@ impl HeldRuns {
                     self.bytes -= cost;
                     return Some((*run, cost));
                 }
+            }
+        }
+    }
+
+    /// Puts zeros in the place of the session keys of all runs.
+    pub(super) fn clear_keys(&mut self) {
+        for held in &mut self.entries {
+            if let Held::Run(held) = held {
+                self.bytes -= held.cost();
+                // Taken out, so that it is not copied for being held twice.
+                let none = FrameRun::exact(Bytes::new(), 0);
+                let run = std::mem::replace(&mut held.proposed.run, none);
+                held.proposed.run = run.without_keys();
+                self.bytes += held.cost();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::disk::Disk;
 use super::world::{World, settings};
 use crate::channel::HistoryStorage;
-use crate::protocol::Position;
+use crate::protocol::{Key, Position};
 use crate::settings::{Settings, StoreSync};
 use crate::shard::labels::RefusalReason;
 use crate::shard::refusal::{Refusal, StoreTrouble};
@@ -126,6 +126,24 @@ fn who_would_be_counted_anew_comes_again_while_the_store_cannot_write() {
     world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
     assert_eq!(first.offset(), 1);
     assert!(disk.publishers("room").is_empty());
+}
+
+#[test]
+fn keys_of_what_is_held_do_not_come_into_the_history_when_they_are_cleared() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.write(&mut disk);
+    first.answer().unwrap();
+    assert_eq!(world.read_keys("room"), [Key(1)]);
+    let held = world.begin(None, "room", "2");
+    let batch = world.next();
+    world.hide_keys();
+    assert_eq!(world.read_keys("room"), [Key(0)]);
+    disk.write(batch);
+    assert_eq!(held.offset(), 2);
+    assert_eq!(world.read_keys("room"), [Key(0), Key(0)]);
+    assert_eq!(world.held_bytes(), 0);
 }
 
 #[test]

@@ -14,9 +14,10 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::disk::{Disk, texts};
 use crate::access::Rights;
-use crate::channel::{FrameRun, HistoryStorage, PublisherId, Receipt, SessionId};
+use crate::channel::{FrameRun, HistoryStorage, MessagePage, PublisherId, Receipt, SessionId};
 use crate::protocol::{
-    Cid, Epoch, HEADER_LEN, Key, Message, Position, ResumeRequest, encode_frame, frames,
+    Cid, Epoch, FrameHeader, HEADER_LEN, Key, Message, Position, ResumeRequest, encode_frame,
+    frames,
 };
 use crate::settings::{Settings, StoreSync};
 use crate::shard::ask::{Idempotency, Publication, Reading};
@@ -272,19 +273,31 @@ impl World {
         channel: &str,
         since: Option<(Epoch, u64)>,
     ) -> (Epoch, Vec<String>, bool) {
-        let reading = Reading {
-            channel: channel.into(),
-            since: since.map(|(epoch, offset)| Position { epoch, offset }),
-            limit: 1000,
-            peer: ([127, 0, 0, 1], 9).into(),
-        };
-        let page = self.run(|shard| async move { shard.read_messages(reading).await.unwrap() });
+        let page = self.read_page(channel, since);
         let runs = page.runs.iter().flat_map(|(_, run)| frames(run));
         let texts = runs.map(|frame| {
             let message = Message::decode(&frame[HEADER_LEN..]).unwrap().message;
             String::from_utf8(message.to_vec()).unwrap()
         });
         (page.epoch, texts.collect(), page.is_recovered)
+    }
+
+    /// Reads the session keys in a channel's history.
+    pub(super) fn read_keys(&self, channel: &str) -> Vec<Key> {
+        let page = self.read_page(channel, None);
+        let runs = page.runs.iter().flat_map(|(_, run)| frames(run));
+        runs.map(|frame| FrameHeader::decode(frame).unwrap().unwrap().key)
+            .collect()
+    }
+
+    fn read_page(&self, channel: &str, since: Option<(Epoch, u64)>) -> MessagePage {
+        let reading = Reading {
+            channel: channel.into(),
+            since: since.map(|(epoch, offset)| Position { epoch, offset }),
+            limit: 1000,
+            peer: ([127, 0, 0, 1], 9).into(),
+        };
+        self.run(|shard| async move { shard.read_messages(reading).await.unwrap() })
     }
 
     /// Clears the history of a channel.
@@ -297,6 +310,11 @@ impl World {
     pub(super) fn reload(&self, settings: Settings) {
         self.common.replace_settings(settings);
         self.run(|shard| async move { shard.apply_live().await });
+    }
+
+    /// Clears the session keys that are in histories.
+    pub(super) fn hide_keys(&self) {
+        self.run(|shard| async move { shard.hide_keys().await });
     }
 
     /// Waits for the next batch.
