@@ -20,7 +20,6 @@ use super::record::{COMMIT, decode_number};
 /// Extension of a journal that was cut, as it was before.
 const WHOLE: &str = "whole";
 /// Marker at the end of each batch.
-/*X*/
 const TRAILER: [u8; 4] = *b"FJL\x03";
 /// Tags of what a batch consists of.
 mod tag {
