@@ -61,12 +61,6 @@ struct FileId {
 }
 
 impl FileId {
-    /// The name of no file.
-    const NONE: Self = Self {
-        inode: 0,
-        made_at: 0,
-    };
-
     fn of(metadata: &Metadata) -> Self {
         let made_at = metadata.created().ok();
         let since = made_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -232,7 +226,11 @@ impl Marker {
     /// When the disk does not do it.
     #[cfg(feature = "cli")]
     pub(super) fn write_as_copy(&mut self, mark: Mark) -> io::Result<()> {
-        self.id = FileId::NONE;
+        // No file has this name.
+        self.id = FileId {
+            inode: 0,
+            made_at: 0,
+        };
         self.write_both(mark)
     }
 

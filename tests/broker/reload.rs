@@ -446,7 +446,7 @@ fn histories_forget_session_keys_when_there_are_rules_for_the_first_time() {
         alice.send(&vec![b'.'; 100 << 10]);
         alice.send(b"end");
         let keys = keys_in_history(&broker, "before", b"end");
-        assert!(keys.iter().any(|key| *key == alice.key), "{keys:?}");
+        assert!(keys.contains(&alice.key), "{keys:?}");
         let rule = AccessRule {
             holder: RuleHolder::Everybody,
             uid: NamePattern::any(),
