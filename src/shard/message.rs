@@ -195,7 +195,8 @@ pub(crate) struct Early {
 }
 
 impl Early {
-    fn weight(&self) -> usize {
+    /// Returns the bytes of memory that it keeps alive.
+    pub(super) fn weight(&self) -> usize {
         self.run.as_ref().map_or(0, FrameRun::pinned) + self.partial.len()
     }
 }

@@ -33,6 +33,7 @@ mod flush;
 pub(crate) mod frame_deadline;
 pub(crate) mod framing;
 mod held;
+mod held_early;
 mod ids;
 mod inbox;
 pub(crate) mod input;

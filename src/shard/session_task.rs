@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use super::Shard;
 use super::ended::Ended;
 use super::frame_deadline::{FrameTimer, Overdue};
+use super::held_early::HeldEarly;
 use super::input::{Frames, Input, InputCheck, Next, Scanner as _};
 use super::message::Early;
 use super::session::{Role, Session, SessionPhase};
@@ -55,19 +56,12 @@ impl Shard {
             timer: None,
             wait: None,
         };
-        if early.run.is_some() && task.is_paused() {
-            // There is no end to who may come with messages while a store cannot write. It may end before the wait begins.
-            task.session.over.get_or_init(Rc::default);
-            let gates = gates(self.clone(), task.session.clone());
-            task.wait = Some(Box::pin(async move {
-                match gates.await {
-                    Waited::Over => Waited::Early(Box::new(early)),
-                    waited => waited,
-                }
-            }));
-            return self.spawn(task);
-        }
-        match task.take_early(early) {
+        let taken = if early.run.is_some() && task.is_paused() {
+            task.take_early_later(early)
+        } else {
+            task.take_early(early)
+        };
+        match taken {
             Ok(()) => self.spawn(task),
             Err(ended) => self.end(&task.session, ended),
         }
@@ -81,7 +75,7 @@ enum Waited {
     /// The session has ended meanwhile.
     Ended(Ended),
     /// It is over for what came together with the join frame.
-    Early(Box<Early>),
+    Early(Box<HeldEarly>),
 }
 
 impl Future for SessionTask {
@@ -107,13 +101,12 @@ impl SessionTask {
                 match ready!(wait.as_mut().poll(cx)) {
                     Waited::Over => {}
                     Waited::Ended(ended) => return Poll::Ready(ended),
-                    Waited::Early(early) if self.session.is_over() => {
-                        let frames = early.run.map_or(0, |run| run.frames() as u64);
-                        self.shard.stats().orphaned_frames.add(frames);
+                    Waited::Early(_) if self.session.is_over() => {
                         return Poll::Ready(Ended::Stopping);
                     }
-                    Waited::Early(early) => {
-                        if let Err(ended) = self.take_early(*early) {
+                    Waited::Early(held) => {
+                        self.renew_check();
+                        if let Err(ended) = self.take_early(held.take()) {
                             return Poll::Ready(ended);
                         }
                     }
@@ -158,12 +151,17 @@ impl SessionTask {
         is_paused && self.session.phase.get() != SessionPhase::Over
     }
 
-    /// Reads once and publishes the whole frames.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    /// Checks by the settings that are in force now.
+    fn renew_check(&mut self) {
         if self.generation != self.session.generation.get() {
             self.generation = self.session.generation.get();
             self.check = self.session.input_check();
         }
+    }
+
+    /// Reads once and publishes the whole frames.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        self.renew_check();
         let scanner = scanner(&self.shard, &self.check);
         let mut scratch = self.shard.scratch.borrow_mut();
         let input = &mut self.input;
@@ -189,6 +187,22 @@ impl SessionTask {
         let begin = || Box::new(FrameTimer::new(received, limit));
         let timer = self.timer.get_or_insert_with(begin);
         timer.poll_overdue(cx, received, limit)
+    }
+
+    /// Has what came together with the join frame wait until the session may publish: there is no end to who may come with
+    /// messages while a store cannot write.
+    fn take_early_later(&mut self, early: Early) -> Result<(), Ended> {
+        // It may end before the wait is polled.
+        self.session.over.get_or_init(Rc::default);
+        let held = HeldEarly::new(self.shard.clone(), early).map_err(|_| Ended::Overdrawn)?;
+        let gates = gates(self.shard.clone(), self.session.clone());
+        self.wait = Some(Box::pin(async move {
+            match gates.await {
+                Waited::Over => Waited::Early(Box::new(held)),
+                waited => waited,
+            }
+        }));
+        Ok(())
     }
 
     fn take_early(&mut self, early: Early) -> Result<(), Ended> {

@@ -225,6 +225,21 @@ fn what_follows_a_join_frame_waits_outside_while_the_store_cannot_write() {
 }
 
 #[test]
+fn what_follows_a_join_frame_goes_with_its_session() {
+    let world = World::new(synced());
+    let mut disk = Disk::default();
+    let first = world.begin(None, "room", "1");
+    world.refuse();
+    world.wait_until_paused("room", true);
+    let _client = world.join_send_and_end("room", "2");
+    // While the store cannot write: its connection counts until then.
+    world.wait_until_orphaned(1);
+    world.write_all(&mut disk, |disk| disk.texts("room") == "1: 1");
+    assert_eq!(first.offset(), 1);
+    assert_eq!(world.read("room", None).1, ["1"]);
+}
+
+#[test]
 fn latency_is_sampled_of_what_is_held() {
     let world = World::new(synced());
     let mut disk = Disk::default();

@@ -204,17 +204,34 @@ impl World {
 
     /// Has a client join whose message follows the join frame at once. Returns its connection.
     pub(super) fn join_and_send(&self, channel: &'static str, text: &'static str) -> TcpStream {
+        self.join_send_and(channel, text, |_| {})
+    }
+
+    /// Like [`Self::join_and_send`], and ends the session before its task has run.
+    pub(super) fn join_send_and_end(&self, channel: &'static str, text: &'static str) -> TcpStream {
+        self.join_send_and(channel, text, |shard| _ = shard.end_all())
+    }
+
+    fn join_send_and(
+        &self,
+        channel: &'static str,
+        text: &'static str,
+        then: impl FnOnce(&Rc<Shard>) + Send + 'static,
+    ) -> TcpStream {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
-        self.seat(move |shard| Arrival {
-            socket: Socket::Here(server.try_into().unwrap()),
-            early: Early {
-                run: Some(run(channel, text)),
-                ..Early::default()
-            },
-            ..arrival(shard, channel, 9)
+        self.run(move |shard| async move {
+            shard.seat(Arrival {
+                socket: Socket::Here(server.try_into().unwrap()),
+                early: Early {
+                    run: Some(run(channel, text)),
+                    ..Early::default()
+                },
+                ..arrival(&shard, channel, 9)
+            });
+            then(&shard);
         });
         client
     }
@@ -246,6 +263,15 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         while self.stats().joined.get() < sessions {
             assert!(Instant::now() < deadline, "nobody joins");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until so many frames or more of sessions that have ended were dropped.
+    pub(super) fn wait_until_orphaned(&self, frames: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.stats().orphaned_frames.get() < frames {
+            assert!(Instant::now() < deadline, "nothing is dropped");
             thread::sleep(Duration::from_millis(1));
         }
     }
