@@ -102,9 +102,9 @@ struct CompactArgs {
 /// Begin new epochs, as a backup was restored
 #[derive(Args)]
 #[command(after_help = format!("\
-To be called before the server starts with a snapshot of a volume or of a virtual machine, or with a backup that was written \
-over the files of a store. The next server begins a new epoch in every channel: clients that have seen more than the backup \
-has are told so, and the others go on. A backup that was copied into an empty directory is known as one without that.
+To be called before the server starts with a snapshot of a volume or of a virtual machine. The next server begins a new \
+epoch in every channel: clients that have seen more than the backup has are told so, and the others go on. A backup that \
+was copied is known as one without that.
 
 {STORE_EXIT_CODES}"))]
 struct RenewArgs {
