@@ -67,8 +67,14 @@ pub(super) fn load(
         for _ in 0..cores.min(THREADS).min(parts.len()) {
             let (work, running) = (&work, running.clone());
             let thread = thread::Builder::new().name("mles-load".to_owned());
-            let spawned = thread.spawn_scoped(scope, move || work.run(running));
-            threads.push(spawned.map_err(|error| EngineError::System(error.to_string()))?);
+            match thread.spawn_scoped(scope, move || work.run(running)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) if threads.is_empty() => {
+                    return Err(EngineError::System(error.to_string()));
+                }
+                // Fewer do it as well.
+                Err(_) => break,
+            }
         }
         drop(running);
         work.tell(&ended, total);
