@@ -12,8 +12,8 @@ use super::turn;
 use crate::channel::{ClearedKeys, MemberKey};
 use crate::settings::Limits;
 
-/// Longest time that is waited for what is on its way between shards.
-const CATCH_UP: Duration = Duration::from_secs(2);
+/// Time to clear keys in. Half of it is for what is on its way between shards.
+const CATCH_UP: Duration = Duration::from_secs(4);
 /// Units of a turn that looking for a channel's settings costs.
 const CHANNEL: u32 = 8;
 /// Units of a turn that deciding about a session's rights costs.
@@ -62,6 +62,12 @@ impl Shard {
     /// its sender. To be called when no session of any shard publishes with a key any more.
     pub(crate) async fn hide_keys(self: &Rc<Self>) {
         self.catch_up(tokio::time::Instant::now() + CATCH_UP).await;
+        if self.behind.get() > 0 {
+            tracing::warn!(
+                shard = self.id.index(),
+                "other shards are too busy: histories may keep session keys of messages that are on their way"
+            );
+        }
         let homes = self.registry.borrow().homes();
         for at in homes.into_iter().filter_map(Home::owned) {
             if let Some(room) = self.registry.borrow_mut().room(at) {
