@@ -10,9 +10,9 @@ use crate::protocol::{Notice, Position};
 /// The units that are left out of a queue, from its front on.
 ///
 /// To a member that counts they become at most three notices: a gap for what was before its last receipt, that receipt,
-/// and a gap for what was behind it. Where offsets jump, a fourth says before that gap where it begins. Notices that were there are left out like messages, and are part of the new
-/// ones, so that nothing is told twice, and there are never more. Its welcome stays, and so do what it was told last of its
-/// rights and of its token, and that the server is stopping.
+/// and a gap for what was behind it. Where offsets jump, a fourth says before that gap where it begins. Notices that were
+/// there are left out like messages, and are part of the new ones, so that nothing is told twice, and there are never more.
+/// Its welcome stays, and so do what it was told last of its rights and of its token, and that the server is stopping.
 pub(super) struct LeftOut<'a> {
     form: &'a Form,
     pub(super) dropped: Dropped,
