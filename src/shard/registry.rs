@@ -173,6 +173,11 @@ impl Registry {
         self.gone_to
     }
 
+    /// Forgets how far messages are gone with rooms: another order begins.
+    pub(super) fn forget_gone(&mut self) {
+        self.gone_to = 0;
+    }
+
     /// Returns the number that all indices of relays are below.
     pub(super) fn relays_end(&self) -> u32 {
         index(self.relays.capacity())

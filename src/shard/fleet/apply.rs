@@ -81,6 +81,11 @@ impl Shard {
     /// Ends what was known before the log lost records: positions count in another epoch from here on.
     async fn begin_fleet_epoch(self: &Rc<Self>, epoch: Epoch, at: Sequence) {
         self.void_rooms(epoch, at.offset(0));
+        if let Some(fleet) = &self.fleet {
+            // Who joins meanwhile must not get a position that counts records which are lost.
+            let before = Sequence(at.0.saturating_sub(1));
+            fleet.applied.set(fleet.applied.get().min(before));
+        }
         self.close_members_with_positions().await;
     }
 

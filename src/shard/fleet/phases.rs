@@ -30,14 +30,16 @@ impl Shard {
         }
     }
 
-    /// Voids what is known of all channels: an order begins behind `offset`.
+    /// Voids what is known of all channels: an order begins behind `offset`, also of those that have no room yet. Offsets of
+    /// the order before may be higher.
     pub(super) fn void_rooms(&self, epoch: Epoch, offset: u64) {
         let Some(fleet) = &self.fleet else {
             return;
         };
         fleet.epoch.set(epoch);
-        fleet.has_forgotten(offset);
+        fleet.forgotten_to.set(offset);
         let mut registry = self.registry.borrow_mut();
+        registry.forget_gone();
         for at in 0..registry.rooms_end() {
             if let Some(room) = registry.room(at) {
                 drop(room.channel.begin_order(epoch, offset));
