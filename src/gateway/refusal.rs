@@ -97,6 +97,9 @@ pub(super) fn for_http(refusal: &Refusal) -> (StatusCode, Cow<'static, str>) {
             StatusCode::UNPROCESSABLE_ENTITY,
             "this Idempotency-Key was used with another body: a repeat has the same body, and another message another key",
         ),
+        Refusal::TooLarge { .. } => {
+            return (StatusCode::PAYLOAD_TOO_LARGE, refusal.to_string().into());
+        }
         Refusal::TooSlow { .. } | Refusal::Idle => (StatusCode::REQUEST_TIMEOUT, "too slow"),
         Refusal::LimitReached(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -327,6 +327,7 @@ impl From<&Refusal> for RefusalReason {
             | Refusal::Resync(_)
             | Refusal::Fault(_)
             | Refusal::OtherContent
+            | Refusal::TooLarge { .. }
             | Refusal::PlaceUnknown => Self::Malformed,
             Refusal::Denied(denied) => denied.into(),
             Refusal::CidInUse | Refusal::Duplicate => Self::InUse,

@@ -109,6 +109,12 @@ pub(crate) enum Refusal {
     /// It has published something else by that name before.
     #[error("the Idempotency-Key was used with another body")]
     OtherContent,
+    /// What it publishes at once does not fit into a record of the fleet.
+    #[error("more than {most} bytes at once, names in each message included: publish it in parts")]
+    TooLarge {
+        /// How many bytes of frames there may be.
+        most: usize,
+    },
     /// Its publishers had to wait for too long.
     #[error("the members of the channel are behind (slow_policy, write_deadline)")]
     Busy,

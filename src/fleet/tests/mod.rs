@@ -6,6 +6,7 @@
 
 mod cut_off;
 mod epochs;
+mod http;
 mod order;
 mod publishers;
 mod world;

@@ -6,8 +6,8 @@ use super::HeldRun;
 use crate::channel::FrameRun;
 use crate::shard::Shard;
 use crate::shard::dirty::DirtyChannels;
-use crate::shard::fleet::ShardFleet;
 use crate::shard::ids::ChannelId;
+use crate::shard::refusal::Refusal;
 use crate::shard::room::Room;
 use crate::shard::sequence::{CommitOutcome, Confirm, Proposed, Source, no_message, take_probes};
 
@@ -29,8 +29,13 @@ impl Shard {
         {
             return probes;
         }
-        if confirm.is_none() && self.is_too_long(&proposed.run) {
-            return self.hold_in_parts(room, dirty, &proposed, now);
+        if let Some(most) = self.exceeded_by(&proposed.run) {
+            let Some(mut confirm) = confirm else {
+                return self.hold_in_parts(room, dirty, &proposed, most, now);
+            };
+            // It has one place, or none.
+            confirm.answer(Err(Refusal::TooLarge { most }));
+            return CommitOutcome::nothing();
         }
         let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
         if messages == 0 && !room.is_holding() && self.fleet.is_none() {
@@ -65,10 +70,10 @@ impl Shard {
         CommitOutcome::nothing()
     }
 
-    /// Returns `true` if a run does not fit into a record of the fleet's log.
-    fn is_too_long(&self, run: &FrameRun) -> bool {
-        let fleet = self.fleet.as_ref();
-        fleet.is_some_and(|fleet| run.bytes().len() > fleet.max_run())
+    /// Returns the length in bytes that a run may have in a record of the fleet's log, if it is longer than that.
+    fn exceeded_by(&self, run: &FrameRun) -> Option<usize> {
+        let most = self.fleet.as_ref()?.max_run();
+        (run.bytes().len() > most).then_some(most)
     }
 
     fn hold_in_parts(
@@ -76,9 +81,9 @@ impl Shard {
         room: &mut Room,
         dirty: &mut DirtyChannels,
         whole: &Proposed,
+        most: usize,
         now: Instant,
     ) -> CommitOutcome {
-        let most = self.fleet.as_ref().map_or(usize::MAX, ShardFleet::max_run);
         let mut outcome = CommitOutcome::nothing();
         for run in whole.run.divide(most) {
             if run.bytes().len() > most {
