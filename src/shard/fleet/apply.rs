@@ -105,7 +105,12 @@ impl Shard {
         let Some(fleet) = &self.fleet else {
             return;
         };
+        let was_served = self.is_served();
         fleet.phase.set(phase);
+        if !was_served && self.is_served() {
+            // What was proposed before the node served was let go by its thread.
+            self.let_held_go();
+        }
         self.set_stuck(phase != FleetPhase::Serving);
         if matches!(phase, FleetPhase::CutOff | FleetPhase::Unusable) {
             self.let_held_go();

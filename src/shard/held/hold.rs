@@ -37,6 +37,15 @@ impl Shard {
             confirm.answer(Err(Refusal::TooLarge { most }));
             return CommitOutcome::nothing();
         }
+        if !self.is_served() {
+            // It would never come back. Its session is being closed.
+            let frames = proposed.run.frames() as u64;
+            match confirm {
+                Some(mut confirm) => confirm.answer(Err(self.why_held())),
+                None => self.stats().orphaned_frames.add(frames),
+            }
+            return CommitOutcome::nothing();
+        }
         let messages = u32::try_from(proposed.run.messages()).unwrap_or(u32::MAX);
         if messages == 0 && !room.is_holding() && self.fleet.is_none() {
             if let Some(mut confirm) = confirm {
