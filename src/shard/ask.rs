@@ -24,7 +24,7 @@ use super::message::Request;
 use super::refusal::Refusal;
 use super::room::Room;
 use super::waiting_publications::WaitingPublications;
-use super::{Shard, turn};
+use super::{BrokerPhase, Shard, turn};
 use crate::channel::{FrameRun, PageLimit, PublisherId};
 pub(crate) use crate::channel::{MessagePage, Receipt};
 use crate::protocol::{Cid, FrameHeader, HEADER_LEN, Message, Position};
@@ -123,12 +123,12 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyChannels`] or [`Refusal::Stopping`]. It is neither counted nor logged here.
+    /// [`Refusal::TooManyChannels`] or [`Refusal::Stopping`]; in a fleet [`Refusal::CutOff`] if the position has not come
+    /// here in time. It is neither counted nor logged here.
     pub(crate) async fn read_messages(
         self: &Rc<Self>,
         reading: Reading,
     ) -> Result<MessagePage, Refusal> {
-        self.reach_position(reading.since).await;
         let owner = self.common.owner(&reading.channel);
         self.ask_owner(owner, |reply| Question::Read(reading, reply))
             .await
@@ -172,6 +172,9 @@ impl Shard {
     pub(super) fn answer(self: &Rc<Self>, question: Question) {
         match question {
             Question::Publish(publication, reply) => self.publish_for(publication, reply),
+            Question::Read(reading, reply) if self.is_behind(reading.since) => {
+                self.spawn(self.clone().read_later(reading, reply));
+            }
             Question::Read(reading, reply) => {
                 // Nobody waits for it when the connection is gone.
                 let _ = reply.send(self.read_for(&reading));
@@ -247,6 +250,18 @@ impl Shard {
         } else {
             Refusal::Busy
         }
+    }
+
+    /// Reads for somebody who knows more than this shard does yet, once it has come here.
+    async fn read_later(self: Rc<Self>, reading: Reading, mut reply: Reply<MessagePage>) {
+        let page = tokio::select! {
+            () = reply.closed() => return,
+            reached = self.reach_position(reading.since) => {
+                reached.and_then(|()| self.read_for(&reading))
+            }
+            () = self.reached(BrokerPhase::Draining) => Err(Refusal::Stopping),
+        };
+        let _ = reply.send(page);
     }
 
     fn read_for(self: &Rc<Self>, reading: &Reading) -> Result<MessagePage, Refusal> {

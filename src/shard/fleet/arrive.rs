@@ -158,12 +158,27 @@ impl Shard {
         true
     }
 
+    /// Returns `true` if somebody who reads behind a position knows what was not applied here yet, and may come.
+    pub(in crate::shard) fn is_behind(&self, since: Option<Position>) -> bool {
+        let fleet = self.fleet.as_ref();
+        self.is_served() && fleet.is_some_and(|fleet| fleet.is_ahead(since).is_some())
+    }
+
     /// Waits until what somebody knows who reads behind a position has been applied here, at most for a few seconds.
     /// Cancel safe.
-    pub(in crate::shard) async fn reach_position(&self, since: Option<Position>) {
+    ///
+    /// # Errors
+    ///
+    /// It has not come.
+    pub(in crate::shard) async fn reach_position(
+        &self,
+        since: Option<Position>,
+    ) -> Result<(), Refusal> {
         let ahead = self.fleet.as_ref().and_then(|fleet| fleet.is_ahead(since));
-        if let Some(sequence) = ahead {
-            self.has_come(FleetWait::Applied(sequence)).await;
-        }
+        let Some(sequence) = ahead else {
+            return Ok(());
+        };
+        let has_come = self.has_come(FleetWait::Applied(sequence)).await;
+        has_come.then_some(()).ok_or(Refusal::CutOff)
     }
 }
