@@ -416,7 +416,7 @@ impl History {
     }
 
     /// Records, where offsets jump, that messages up to an offset are not kept.
-    fn has_dropped(&mut self, end: u64) {
+    pub(in crate::channel) fn has_dropped(&mut self, end: u64) {
         if let Some(dropped_to) = &mut self.dropped_to {
             *dropped_to = end.max(*dropped_to);
         }

@@ -200,6 +200,12 @@ impl<T> Channel<T> {
         }
     }
 
+    /// Records that messages up to `offset` are not kept, where the order [is decided by others](Self::begin_order).
+    #[cfg(feature = "server")]
+    pub(crate) fn has_forgotten(&mut self, offset: u64) {
+        self.history.has_dropped(offset);
+    }
+
     /// Returns the offset up to which messages are gone once the channel is, where its order [is decided by
     /// others](Self::begin_order); 0 elsewhere.
     #[cfg(feature = "server")]

@@ -120,7 +120,10 @@ impl Shard {
         };
         room.holds_runs = true;
         let forgotten = fleet.forgotten_to.get().max(gone_to);
-        drop(room.channel.begin_order(fleet.epoch.get(), forgotten));
+        // In the middle of a record that may be beyond the next message of this channel.
+        let begins = forgotten.min(fleet.applied.get().end_offset());
+        drop(room.channel.begin_order(fleet.epoch.get(), begins));
+        room.channel.has_forgotten(forgotten);
     }
 
     /// Has the position of a room say that all up to the newest record is known here.
