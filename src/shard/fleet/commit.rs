@@ -80,10 +80,14 @@ impl Shard {
         self.after_section(placed, now);
     }
 
-    /// Notes that messages of another node are not kept here: there are as many channels as there may be.
+    /// Notes that a section has no room here: there are as many channels as there may be.
     fn has_no_place(&self, routed: &RoutedRecord, section: &Section) {
         if let Some(fleet) = &self.fleet {
             fleet.has_forgotten(routed.record.sequence.end_offset());
+            if routed.record.is_own {
+                // Whoever waits for the seat is refused.
+                fleet.seats.borrow_mut().remove(&section.ticket);
+            }
         }
         if let Content::Run { run, .. } = &section.content {
             self.stats().fleet_unkept_frames.add(run.frames() as u64);
