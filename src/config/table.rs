@@ -274,7 +274,7 @@ options! {
         fleet_client_key @restart: settings.fleet.tls.key => FilePath, optional;
         /// Time for which the log may be out of reach before this node is not ready and holds its publishers back;
         /// after three times as long it lets its clients go
-        fleet_patience @restart: settings.fleet.patience => Time(Duration::from_secs(1)..=HOUR);
+        fleet_patience @restart: settings.fleet.patience => Time(Duration::from_secs(1)..=MINUTE);
     }
 
     Limits {

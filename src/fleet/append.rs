@@ -38,11 +38,13 @@ impl<L: Log> Node<L> {
                         None
                     };
                     let record = match record {
-                        Some(record) => record,
+                        Some(record) => Some(record),
                         None => self.next_record(&mut proposals, due).await,
                     };
-                    self.append(record).await;
-                    due = Instant::now() + HEARTBEAT;
+                    if let Some(record) = record {
+                        self.append(record).await;
+                        due = Instant::now() + HEARTBEAT;
+                    }
                 }
                 FleetPhase::Starting | FleetPhase::CutOff => {
                     let record = self.epoch_record().or_else(|| self.heartbeat());
@@ -53,7 +55,9 @@ impl<L: Log> Node<L> {
                         self.let_go(&mut proposals);
                         self.set_phase(FleetPhase::Serving).await;
                     } else {
-                        sleep(IMPATIENT).await;
+                        // One that learns what the log says does not get faster by its own records.
+                        let is_sure = self.applied.borrow().is_sure();
+                        sleep(if is_sure { IMPATIENT } else { HEARTBEAT }).await;
                     }
                 }
                 FleetPhase::Unusable => {
@@ -65,31 +69,37 @@ impl<L: Log> Node<L> {
     }
 
     /// Waits for what is to be appended next: an epoch, what was proposed, or when it is time that the node shows that
-    /// it is there.
+    /// it is there. `None` if clients are not served any more.
     async fn next_record(
         &self,
         proposals: &mut mpsc::UnboundedReceiver<Section>,
         due: Instant,
-    ) -> InFlight {
-        loop {
+    ) -> Option<InFlight> {
+        while self.is_serving() {
             while let Ok(section) = proposals.try_recv() {
                 self.push(section);
             }
             if let Some(record) = self.in_flight().or_else(|| self.epoch_record()) {
-                return record;
+                return Some(record);
+            }
+            if self.has_stood_still() {
+                // It is about to be cut off.
+                sleep(IMPATIENT).await;
+                continue;
             }
             let basis = self.applied.borrow().basis();
             if let Some(record) = self.packer.borrow_mut().pack(basis) {
-                return record.clone();
+                return Some(record.clone());
             }
             tokio::select! {
                 Some(section) = proposals.recv() => self.push(section),
                 () = self.news.notified() => {}
                 () = sleep_until(due) => if let Some(record) = self.heartbeat() {
-                    return record;
+                    return Some(record);
                 },
             }
         }
+        None
     }
 
     fn push(&self, section: Section) {
@@ -146,6 +156,9 @@ impl<L: Log> Node<L> {
                 }
             };
             if timeout(wait, self.has_returned(batch)).await.is_ok() {
+                return;
+            }
+            if status.phase() == FleetPhase::Unusable {
                 return;
             }
             status.retries.add(1);

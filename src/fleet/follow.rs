@@ -22,6 +22,10 @@ use crate::order::{Continuity, Decision, LogEntry, NotApplied, OrderedRecord, Ou
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
 
+/// What is late is proposed again until so much of the log's time has passed since it was made, in milliseconds: half of the
+/// time for which the log's nodes remember names of publications and seats.
+const AGAIN_MS: u64 = 300_000;
+
 /// A record that is smaller, in bytes, is copied: it may be a part of a buffer that an engine reads into, which histories would
 /// keep alive.
 const SMALL: usize = 64 << 10;
@@ -48,6 +52,23 @@ impl<L: Log> Node<L> {
         }
     }
 
+    /// Checks that the log does not end before what was applied. A server of the engine that was cut off from the others may
+    /// say so without anything being lost, so it is believed once it was said for a while.
+    fn believe(&self, state: &LogState) -> Result<(), LogError> {
+        if !self.applied.borrow().ends_before(state) {
+            self.ends_before_since.set(None);
+            return Ok(());
+        }
+        let since = self.ends_before_since.get().unwrap_or_else(Instant::now);
+        self.ends_before_since.set(Some(since));
+        if since.elapsed() < self.patience.stall {
+            let end = state.last.0;
+            let text = format!("the log ends with record {end}, and later ones were applied");
+            return Err(LogError::Unreachable(text.into()));
+        }
+        Ok(())
+    }
+
     /// Reads the log behind what was applied, until that fails.
     async fn follow(&self) -> Result<Infallible, LogError> {
         let state = self.log.describe().await?;
@@ -57,6 +78,7 @@ impl<L: Log> Node<L> {
         } else {
             None
         };
+        self.believe(&state)?;
         let continuity = self.applied.borrow_mut().resume(&state, found.as_ref());
         match continuity {
             Continuity::Unbroken => {}
@@ -137,28 +159,37 @@ impl<L: Log> Node<L> {
         status.set_applied(record.sequence);
         status.set_epoch(self.applied.borrow().epoch());
         self.note_decisions(&record);
-        if record.is_own {
-            self.own_record_came_back(&record);
-        }
-        self.pass_on(record).await;
+        let proposes_again = record.is_own && self.own_record_came_back(&record);
+        self.pass_on(record, proposes_again).await;
         Ok(())
     }
 
-    /// Takes in that a record of this node has come back.
-    fn own_record_came_back(&self, record: &OrderedRecord) {
+    /// Takes in that a record of this node has come back. Returns `true` if what is late in it is proposed again: not when that
+    /// was made so long ago that the log may not know any more what was published meanwhile in its place.
+    fn own_record_came_back(&self, record: &OrderedRecord) -> bool {
         let mut packer = self.packer.borrow_mut();
         let is_first = packer.take_back(record.head).is_some();
         let status = self.handle.status();
         let is_serving = matches!(status.phase(), FleetPhase::Serving | FleetPhase::Stalled);
+        let mut proposes_again = false;
         if let Outcome::Decided(sections) = &record.outcome
             && is_first
-            && is_serving
         {
             let late = sections
                 .iter()
                 .filter(|(_, decision)| *decision == Decision::Late);
             let late: Vec<Section> = late.map(|(section, _)| section.clone()).collect();
-            packer.push_again(late.into_iter());
+            if late.is_empty() {
+                self.late_since_ms.set(None);
+            } else {
+                let since_ms = self.late_since_ms.get();
+                let since_ms = since_ms.unwrap_or(record.head.basis.at_ms);
+                self.late_since_ms.set(Some(since_ms));
+                proposes_again = is_serving && record.at_ms.saturating_sub(since_ms) < AGAIN_MS;
+            }
+            if proposes_again {
+                packer.push_again(late.into_iter());
+            }
         }
         drop(packer);
         self.returned
@@ -167,10 +198,11 @@ impl<L: Log> Node<L> {
         status.own_record_returned();
         self.trouble_is_over();
         self.news.notify_one();
+        proposes_again
     }
 
     /// Sends a record to all shards. That it is to be applied is news to each, whatever is in it.
-    async fn pass_on(&self, record: OrderedRecord) {
+    async fn pass_on(&self, record: OrderedRecord, proposes_again: bool) {
         let owners = match &record.outcome {
             Outcome::Decided(sections) => sections
                 .iter()
@@ -183,6 +215,7 @@ impl<L: Log> Node<L> {
             record,
             owners,
             is_old,
+            proposes_again,
         };
         self.tell(FleetEvent::Record(Arc::new(routed))).await;
     }

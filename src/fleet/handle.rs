@@ -35,6 +35,8 @@ pub(crate) struct RoutedRecord {
     pub(crate) owners: Box<[ShardId]>,
     /// `true` if it was in the log when this node began to read: its time is that of the record.
     pub(crate) is_old: bool,
+    /// `true` if this node proposes what is late in it again.
+    pub(crate) proposes_again: bool,
 }
 
 /// The way of shards into the log.

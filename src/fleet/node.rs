@@ -54,6 +54,12 @@ pub(super) struct Node<L> {
     pub(super) returned: Cell<u64>,
     /// When it came back, or when the node began to wait for the first.
     pub(super) returned_at: Cell<Instant>,
+    /// Since when the log says that it ends before what was applied.
+    pub(super) ends_before_since: Cell<Option<Instant>>,
+    /// The time of the log at which the oldest was made of what is late and was proposed again, in milliseconds.
+    pub(super) late_since_ms: Cell<Option<u64>>,
+    /// When the node last looked whether its records come back.
+    pub(super) looked_at: Cell<Instant>,
     /// Tells that an own record has come back.
     pub(super) news: Notify,
     /// When the log was last told of trouble, while there is some.
@@ -82,7 +88,11 @@ where
             .enable_all()
             .build_local(Default::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(run(patience, connect, &found, begun)),
+            Ok(runtime) => {
+                runtime.block_on(run(patience, connect, &found, begun));
+                // A name that is being resolved is not waited for.
+                runtime.shutdown_background();
+            }
             Err(error) => _ = found.send(Err(no_thread(error))),
         }
     });
@@ -137,6 +147,9 @@ async fn run<L, F>(
         begun_at: Cell::new(state.last),
         returned: Cell::new(0),
         returned_at: Cell::new(Instant::now()),
+        ends_before_since: Cell::new(None),
+        late_since_ms: Cell::new(None),
+        looked_at: Cell::new(Instant::now()),
         news: Notify::new(),
         trouble_told: Cell::new(None),
     };

@@ -1,6 +1,6 @@
 //! Records as bytes.
 //!
-//! A record is a version byte, the checksum of all that follows, the head, a table of sections, and then the frames of all
+//! A record is a version byte, the checksum of that and of all that follows, the head, a table of sections, and then the frames of all
 //! of them, back to back. Numbers are little-endian. Frames are not encoded again, and what is decoded shares the bytes of
 //! the record, but for small runs of large records: a run keeps no more than twice its length alive.
 //!
@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 use thiserror::Error;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Author, Basis, Content, FleetEpoch, Incarnation, MAX_MESSAGES, NamedPublication, Record,
@@ -62,6 +62,11 @@ mod kind {
     pub(super) const HINTS: u8 = 5;
 }
 
+/// Returns the checksum of a record of some version, of which `rest` comes behind the checksum.
+fn checksum(version: u8, rest: &[u8]) -> u64 {
+    xxh3_64_with_seed(rest, version.into())
+}
+
 impl Record {
     /// Encodes the record.
     pub(crate) fn encode(&self) -> Bytes {
@@ -93,7 +98,7 @@ impl Record {
                 put(&mut out, digest.digest);
             }
         }
-        let sum = xxh3_64(&out[PREFIX..]);
+        let sum = checksum(VERSION, &out[PREFIX..]);
         out[1..PREFIX].copy_from_slice(&sum.to_le_bytes());
         out.into()
     }
@@ -110,12 +115,12 @@ impl Record {
     /// Decodes a record.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, BadRecord> {
         let mut fields = Fields(bytes);
-        match fields.byte()? {
-            VERSION => {}
-            other => return Err(BadRecord::Version(other)),
-        }
-        if fields.number()? != xxh3_64(fields.0) {
+        let version = fields.byte()?;
+        if fields.number()? != checksum(version, fields.0) {
             return Err(BadRecord::Checksum);
+        }
+        if version != VERSION {
+            return Err(BadRecord::Version(version));
         }
         let head = fields.head()?;
         let body = match fields.byte()? {

@@ -38,6 +38,11 @@ impl Applied {
         continuity
     }
 
+    /// Returns `true` if this is the log that was read, and it says that it ends before what was applied.
+    pub(crate) fn ends_before(&self, log: &LogState) -> bool {
+        self.last_at_ms > 0 && log.epoch == self.made_with && log.last < self.last
+    }
+
     fn compare(&self, log: &LogState, found: Option<&LogEntry>) -> Continuity {
         if self.last_at_ms == 0 {
             // Nothing is applied yet, so nothing can be lost.
@@ -48,7 +53,7 @@ impl Applied {
                 Continuity::Gap
             };
         }
-        if log.epoch != self.made_with || log.last < self.last {
+        if log.epoch != self.made_with || self.ends_before(log) {
             return Continuity::Loss;
         }
         match found.filter(|found| found.sequence == self.last) {
@@ -91,6 +96,6 @@ impl Applied {
         if matches!(self.certainty, Certainty::Learning { .. }) {
             return None;
         }
-        Some(lost.max(self.epoch.number) + 1)
+        Some(lost.max(self.epoch.number).saturating_add(1))
     }
 }

@@ -1,6 +1,6 @@
 //! What a node makes of the log.
 
-use super::{FIRST_EPOCH, START_MS, empty_log, named, run_section, seat_section};
+use super::{FIRST_EPOCH, START_MS, empty_log, named, run_section, seat_section, with_checksum};
 use crate::channel::PublisherId;
 use crate::log::LogState;
 use crate::order::{
@@ -288,13 +288,11 @@ fn what_is_out_of_order_or_damaged_or_newer_is_not_applied() {
     assert_eq!(error, NotApplied::OutOfOrder { expected, found });
     entry.sequence = expected;
     let mut bytes = entry.bytes.to_vec();
-    bytes[0] += 1;
-    entry.bytes = bytes.clone().into();
+    entry.bytes = with_checksum(2, &bytes[9..]);
     let error = world.applied.apply(&entry).expect_err("it is newer");
     let (at, version) = (expected, 2);
     assert_eq!(error, NotApplied::Newer { at, version });
     assert_eq!(world.applied.last(), Sequence(1));
-    bytes[0] -= 1;
     bytes[20] ^= 1;
     let error = world.append_bytes(bytes.into()).expect_err("it is damaged");
     assert!(matches!(error, NotApplied::Damaged { .. }), "{error}");

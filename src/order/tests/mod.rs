@@ -5,6 +5,8 @@ mod packer;
 mod record;
 mod world;
 
+use bytes::Bytes;
+
 use super::{Author, Content, FleetEpoch, NamedPublication, Section, Sequence};
 use crate::channel::{FrameRun, PublisherId};
 use crate::log::LogState;
@@ -75,4 +77,10 @@ fn named(publisher: u64, content: u64) -> Author {
         publisher: PublisherId(publisher),
         content,
     })
+}
+
+/// Gives bytes behind the checksum the checksum that they have to have.
+fn with_checksum(version: u8, rest: &[u8]) -> Bytes {
+    let sum = xxhash_rust::xxh3::xxh3_64_with_seed(rest, version.into()).to_le_bytes();
+    [&[version][..], &sum, rest].concat().into()
 }

@@ -145,8 +145,7 @@ impl Shard {
         decision: Decision,
         now: Instant,
     ) {
-        if decision == Decision::Late {
-            // It is proposed again.
+        if decision == Decision::Late && placed.routed.proposes_again {
             return;
         }
         let mut registry = self.registry.borrow_mut();
@@ -163,6 +162,7 @@ impl Shard {
                 is_repeat: true,
             }),
             Decision::OtherContent => Err(Refusal::OtherContent),
+            Decision::Late => Err(Refusal::Unordered),
             _ => Err(Refusal::PlaceUnknown),
         };
         if let Some(mut confirm) = held.and_then(|held| held.confirm) {
