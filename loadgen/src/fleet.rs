@@ -63,6 +63,8 @@ pub(crate) struct LinkId(pub(crate) usize);
 /// The connections; every payload on them begins with an `M`.
 pub(crate) struct Fleet<'a, M> {
     broker: SocketAddr,
+    /// Other nodes of the broker, to which [`Fleet::open`] connects subscribers too, in turn.
+    others: Vec<SocketAddr>,
     adapter: &'a dyn Adapter,
     payload_len: usize,
     interrupt: &'a Interrupt,
@@ -101,6 +103,7 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         let sealed = connector.as_ref().map_or(0, |_| SEALED_LEN);
         Ok(Self {
             broker,
+            others: Vec::new(),
             adapter,
             payload_len,
             interrupt,
@@ -132,6 +135,20 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         Ok(self.alarm.set(after)?)
     }
 
+    /// Lets [`Fleet::open`] connect those who subscribe to these nodes of the broker too, in turn.
+    pub(crate) fn spread(&mut self, others: &[SocketAddr]) {
+        self.others = others.to_vec();
+    }
+
+    /// Returns the node for the next connection.
+    fn node(&self, role: Role) -> SocketAddr {
+        let place = self.links.len() % (self.others.len() + 1);
+        match (role, place.checked_sub(1)) {
+            (Role::Subscriber | Role::Member, Some(other)) => self.others[other],
+            _ => self.broker,
+        }
+    }
+
     /// Lets connections from now on go to another broker, which speaks the same; those that are there stay.
     pub(crate) fn redirect(&mut self, broker: SocketAddr) {
         self.broker = broker;
@@ -161,8 +178,9 @@ impl<'a, M: PayloadHeader> Fleet<'a, M> {
         number: u32,
         channel: &str,
     ) -> Result<(LinkId, SocketAddr), FleetError> {
-        let stream = TcpStream::connect_timeout(&self.broker, CONNECT_DEADLINE);
-        let stream = stream.map_err(|source| self.no_connection(source))?;
+        let addr = self.node(role);
+        let stream = TcpStream::connect_timeout(&addr, CONNECT_DEADLINE);
+        let stream = stream.map_err(|source| FleetError::Connect { addr, source })?;
         stream.set_nonblocking(true)?;
         self.adopt(mio::net::TcpStream::from_std(stream), role, number, channel)
     }

@@ -49,6 +49,8 @@ pub(super) const SLASH: &str = "M-4.8,4.5l5.6,-9h4l-5.6,9z";
 pub(super) const DISK: &str = "M-4.5,-3.5h9v2h-9zM-4.5,-0.5h9v4h-9z";
 pub(super) const PILLAR: &str = "M-4.5,-4.5h9v2h-3v5h3v2h-9v-2h3v-5h-3z";
 pub(super) const STREAM: &str = "M-5,-3h7l3,3l-3,3h-7l3,-3z";
+pub(super) const BARS: &str = "M-4.8,-4h2.4v8h-2.4zM-1.2,-4h2.4v8h-2.4zM2.4,-4h2.4v8h-2.4z";
+pub(super) const FUNNEL: &str = "M-5,-4.5h10l-3.6,5v4h-2.8v-4z";
 pub(super) const ANCHOR: &str = "M-1.2,-5h2.4v6h3.3l-4.5,4l-4.5,-4h3.3z";
 
 #[cfg(test)]

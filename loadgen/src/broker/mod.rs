@@ -99,6 +99,8 @@ brokers! {
     MlesDisk "mles-disk": mles::TCP_ON_DISK;
     /// Mles v1 with histories on disk, synced before a message is delivered.
     MlesBatch "mles-batch": mles::TCP_SYNCED;
+    /// Mles v1 from three nodes of a fleet on JetStream.
+    MlesFleet "mles-fleet": mles::FLEET;
     /// Mles v2 over WebSocket for sessions that ask for positions.
     MlesV2Resume "mles-v2-resume": mles::WEBSOCKET_V2_WITH_POSITIONS;
     /// Mles to event streams (server-sent events), published as v2 over WebSocket.
@@ -111,6 +113,8 @@ brokers! {
     NatsCurrent "nats-2.15": nats::NATS_2_15, nats::NatsLibrary;
     /// NATS JetStream, which syncs each message before it confirms it.
     JetStream "jetstream": nats::JETSTREAM;
+    /// NATS JetStream with a push consumer for each subscriber.
+    NatsJetStream "nats-jetstream": nats::CONSUMERS;
     /// Redis PUBLISH/SUBSCRIBE over RESP2.
     Redis "redis": redis::REDIS, redis::RedisLibrary;
     /// Redis PUBLISH/SUBSCRIBE over RESP2, as Valkey speaks it.

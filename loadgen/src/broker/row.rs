@@ -59,6 +59,8 @@ pub(crate) enum Table {
     Publish,
     /// Publishers that wait until each message is on disk
     Durable,
+    /// Nodes of a fleet on JetStream, beside JetStream alone
+    Fleet,
 }
 
 impl Table {

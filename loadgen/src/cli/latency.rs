@@ -20,12 +20,12 @@ pub(super) struct TargetArgs {
     /// Kind of broker
     #[arg(long)]
     broker: Broker,
-    /// Where it listens
-    #[arg(long, value_name = "HOST:PORT")]
-    addr: Host,
-    /// Process id of the broker, to measure its CPU time and memory
-    #[arg(long)]
-    pid: Option<u32>,
+    /// Where it listens. With several nodes, fan-out and latency spread subscribers over all, and publishers use the first
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    addr: Vec<Host>,
+    /// Process id of the broker, to measure its CPU time and memory; of all its processes, where it has several
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
     /// Key of a Mles server. Prefer the environment variable: other users of this machine can see
     /// arguments
     #[arg(long, env = "MLES_KEY", hide_env_values = true, value_name = "KEY")]
@@ -166,9 +166,11 @@ impl TargetArgs {
     }
 
     fn target(&self) -> Target {
+        let mut addrs = self.addr.iter().map(Host::reachable);
         Target {
-            addr: self.addr.reachable(),
-            pid: self.pid,
+            addr: addrs.next().expect("clap asks for an address"),
+            others: addrs.collect(),
+            pids: self.pid.clone(),
             keyring: Keyring::new(self.key.clone(), None),
         }
     }

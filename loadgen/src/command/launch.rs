@@ -27,7 +27,8 @@ pub(super) fn launch(
 pub(super) fn target(process: &RunningBroker) -> Target {
     Target {
         addr: process.addr(),
-        pid: Some(process.pid()),
+        others: process.others(),
+        pids: process.pids(),
         keyring: Keyring::default(),
     }
 }

@@ -29,13 +29,16 @@ impl Start {
             Err(StartError::Interrupted) => return Ok(()),
             started => started?,
         };
+        let addrs = std::iter::once(running.addr()).chain(running.others());
+        let addrs: Vec<_> = addrs.map(|addr| addr.to_string()).collect();
+        let pids: Vec<_> = running.pids().iter().map(ToString::to_string).collect();
         // Nobody may be there to read it.
         let _ = writeln!(
             io::stdout(),
             "--broker {} --addr {} --pid {}",
             self.broker.name(),
-            running.addr(),
-            running.pid()
+            addrs.join(","),
+            pids.join(",")
         );
         while !interrupt.sleep(LOOK) {
             running.check()?;

@@ -13,6 +13,6 @@ mod socket;
 
 pub(crate) use congestion::enter as enter_congestion;
 pub(crate) use proc::{CpuTime, Memory, ProcError};
-pub(crate) use recipe::{Helper, Invocation, Place, Recipe, Version, free_address, words};
+pub(crate) use recipe::{Front, Helper, Invocation, Place, Recipe, Version, free_address, words};
 pub(crate) use running::{Provenance, RunningBroker, StartError};
 pub(crate) use socket::PeerEnd;

@@ -46,6 +46,19 @@ impl CpuTime {
         Self::under(&PathBuf::from(format!("/proc/{pid}")))
     }
 
+    /// Returns the CPU time of all of `pids` together up to now; `None` of none.
+    ///
+    /// # Errors
+    /// As [`CpuTime::of`].
+    pub(crate) fn of_all(pids: &[u32]) -> Result<Option<Self>, ProcError> {
+        let mut all = None;
+        for &pid in pids {
+            let one = Self::of(pid)?;
+            all = Some(all.map_or(one, |sum: Self| sum.and(one)));
+        }
+        Ok(all)
+    }
+
     /// Returns the CPU time of this process up to now.
     ///
     /// # Errors
@@ -60,6 +73,14 @@ impl CpuTime {
             nanoseconds: self.nanoseconds.saturating_sub(earlier.nanoseconds),
             user_ticks: self.user_ticks.saturating_sub(earlier.user_ticks),
             system_ticks: self.system_ticks.saturating_sub(earlier.system_ticks),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            nanoseconds: self.nanoseconds + other.nanoseconds,
+            user_ticks: self.user_ticks + other.user_ticks,
+            system_ticks: self.system_ticks + other.system_ticks,
         }
     }
 
@@ -88,6 +109,21 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Returns the memory of all of `pids` together now.
+    ///
+    /// # Errors
+    /// [`ProcError::Unknown`] of none; or a process is gone or another user's.
+    pub(crate) fn of_all(pids: &[u32]) -> Result<Self, ProcError> {
+        let (first, others) = pids.split_first().ok_or(ProcError::Unknown)?;
+        let mut all = Self::of(*first)?;
+        for &pid in others {
+            let one = Self::of(pid)?;
+            all.anonymous_bytes += one.anonymous_bytes;
+            all.rss_bytes += one.rss_bytes;
+        }
+        Ok(all)
+    }
+
     /// Returns the memory of process `pid` now.
     ///
     /// # Errors
@@ -111,11 +147,18 @@ impl Memory {
 }
 
 impl Memory {
-    /// Returns the resident bytes of process `pid`, which cost the kernel less to tell than the other figures.
+    /// Returns the resident bytes of all of `pids`, which cost the kernel less to tell than the other figures.
     ///
     /// # Errors
-    /// The process is gone.
-    pub(crate) fn resident(pid: u32) -> Result<u64, ProcError> {
+    /// [`ProcError::Unknown`] of none; or a process is gone.
+    pub(crate) fn resident(pids: &[u32]) -> Result<u64, ProcError> {
+        if pids.is_empty() {
+            return Err(ProcError::Unknown);
+        }
+        pids.iter().copied().map(Self::resident_of).sum()
+    }
+
+    fn resident_of(pid: u32) -> Result<u64, ProcError> {
         let path = PathBuf::from(format!("/proc/{pid}/status"));
         let kilobytes = kilobytes(&read(&path)?, "VmRSS:");
         let what = "VmRSS";

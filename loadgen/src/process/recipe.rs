@@ -72,12 +72,22 @@ pub(crate) struct Invocation {
     pub(crate) env: Vec<(&'static str, OsString)>,
 }
 
-/// Another process that a broker needs, started before it and stopped after it.
+/// Another process that a broker needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Helper {
     pub(crate) start: Invocation,
     /// Where it accepts connections once it is up.
     pub(crate) addr: SocketAddr,
+}
+
+/// Servers that clients connect to, with the broker's program behind them. They are part of the broker: what they take
+/// counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    /// A command that has to succeed before, once the program accepts connections.
+    pub(crate) prepare: Invocation,
+    /// At least one.
+    pub(crate) nodes: Vec<Helper>,
 }
 
 /// How a broker's version is known.
@@ -93,7 +103,10 @@ pub(crate) enum Version {
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     pub(crate) start: Invocation,
+    /// A process that is started before the program and stopped after it.
     pub(crate) helper: Option<Helper>,
+    /// Servers in front of the program, where clients connect instead.
+    pub(crate) front: Option<Front>,
     /// Configuration files to write before, path and text.
     pub(crate) files: Vec<(PathBuf, String)>,
     pub(crate) version: Version,
@@ -114,6 +127,7 @@ impl Recipe {
                 env: Vec::new(),
             },
             helper: None,
+            front: None,
             files: Vec::new(),
             version: Version::Printed(&["--version"]),
             settings,

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::child::{LOOK, OwnChild};
 use super::congestion::Congestion;
-use super::recipe::{Invocation, Place, Recipe, Version};
+use super::recipe::{Front, Invocation, Place, Recipe, Version};
 use crate::command_line::{joined, without_folders};
 use crate::interrupt::Interrupt;
 
@@ -101,6 +101,8 @@ pub(crate) struct Provenance {
 /// A broker that accepts connections; stopped when dropped, before its helper and its files go.
 #[derive(Debug)]
 pub(crate) struct RunningBroker {
+    /// Stopped before the process behind them.
+    nodes: Vec<Node>,
     process: OwnChild,
     addr: SocketAddr,
     provenance: Provenance,
@@ -108,6 +110,15 @@ pub(crate) struct RunningBroker {
     log: PathBuf,
     _helper: Option<OwnChild>,
     _dir: TempDir,
+}
+
+/// A server in front of the broker's process.
+#[derive(Debug)]
+struct Node {
+    process: OwnChild,
+    addr: SocketAddr,
+    program: PathBuf,
+    log: PathBuf,
 }
 
 impl RunningBroker {
@@ -141,7 +152,12 @@ impl RunningBroker {
         let helper = helper.transpose()?.map(|(child, _)| child);
         let log = dir.path().join("log");
         let (process, connection) = start(&recipe.start, addr, &log, interrupt)?;
+        let nodes = match &recipe.front {
+            Some(front) => start_front(front, dir.path(), interrupt)?,
+            None => Vec::new(),
+        };
         Ok(Self {
+            nodes,
             process,
             addr,
             provenance: Provenance::of(&recipe, dir.path(), &connection),
@@ -154,10 +170,18 @@ impl RunningBroker {
 
     /// Returns where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+        self.nodes.first().map_or(self.addr, |node| node.addr)
     }
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+
+    /// Returns where its other nodes listen, where it has several.
+    pub(crate) fn others(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().skip(1).map(|node| node.addr).collect()
+    }
+
+    /// Returns the ids of its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let nodes = self.nodes.iter().map(|node| node.process.id());
+        std::iter::once(self.process.id()).chain(nodes).collect()
     }
 
     /// Checks that it still runs.
@@ -165,6 +189,9 @@ impl RunningBroker {
     /// # Errors
     /// [`StartError::Ended`].
     pub(crate) fn check(&mut self) -> Result<(), StartError> {
+        for node in &mut self.nodes {
+            check(&mut node.process, &node.program, &node.log)?;
+        }
         check(&mut self.process, &self.program, &self.log)
     }
 
@@ -243,7 +270,7 @@ impl Provenance {
                 Version::Printed(args) => printed_version(&recipe.start.program, args),
                 Version::Known(version) => version.clone(),
             },
-            command: command_line(&recipe.start, dir),
+            command: command_lines(recipe, dir),
             settings: Cow::Owned(format!("{}; {congestion}", recipe.settings)),
             congestion: Some(congestion),
         }
@@ -294,6 +321,54 @@ fn check(child: &mut OwnChild, program: &Path, log: &Path) -> Result<(), StartEr
             source,
         }),
     }
+}
+
+/// Starts the servers in front of a broker's process, once what has to be prepared is.
+fn start_front(front: &Front, dir: &Path, interrupt: &Interrupt) -> Result<Vec<Node>, StartError> {
+    prepare(&front.prepare, &dir.join("prepare.log"), interrupt)?;
+    let nodes = front.nodes.iter().enumerate().map(|(number, node)| {
+        let log = dir.join(format!("node-{number}.log"));
+        let (process, _) = start(&node.start, node.addr, &log, interrupt)?;
+        Ok(Node {
+            process,
+            addr: node.addr,
+            program: node.start.program.clone(),
+            log,
+        })
+    });
+    nodes.collect()
+}
+
+/// Runs a command to its end.
+fn prepare(command: &Invocation, log: &Path, interrupt: &Interrupt) -> Result<(), StartError> {
+    let failed = |source| StartError::Spawn {
+        program: command.program.clone(),
+        source,
+    };
+    let mut child = OwnChild::spawn(command, log).map_err(failed)?;
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        match child.ended().map_err(failed)? {
+            Some(status) if status.success() => return Ok(()),
+            Some(_) => return check(&mut child, &command.program, log),
+            None if Instant::now() > deadline => {
+                return Err(failed(io::ErrorKind::TimedOut.into()));
+            }
+            None if interrupt.sleep(LOOK) => return Err(StartError::Interrupted),
+            None => {}
+        }
+    }
+}
+
+/// Returns the command lines of a broker's processes.
+fn command_lines(recipe: &Recipe, dir: &Path) -> String {
+    let front = recipe.front.iter().flat_map(|front| {
+        let nodes = front.nodes.iter().map(|node| &node.start);
+        std::iter::once(&front.prepare).chain(nodes)
+    });
+    let all = std::iter::once(&recipe.start).chain(front);
+    let lines: Vec<_> = all.map(|start| command_line(start, dir)).collect();
+    lines.join("; ")
 }
 
 /// Returns variables, program and arguments, to be repeated in a shell. Files of the broker are named from its

@@ -22,6 +22,9 @@ pub(crate) enum ScenarioName {
     /// 1 publisher → 100 subscribers, 64 bytes, pipelined
     #[value(name = "fanout-100")]
     Fanout100,
+    /// 1 publisher → 300 subscribers, 64 bytes, pipelined
+    #[value(name = "fanout-300")]
+    Fanout300,
     /// 1 publisher → 1000 subscribers, 64 bytes, pipelined
     #[value(name = "fanout-1000")]
     Fanout1000,
@@ -89,6 +92,7 @@ impl ScenarioName {
                 Self::Idle,
             ],
             Table::Publish | Table::Durable => &[Self::Publish, Self::PublishPipelined],
+            Table::Fleet => &[Self::Fanout300, Self::Latency],
             Table::Gateway => &[Self::Fanout, Self::Fanout100, Self::Fanout1000, Self::Idle],
         }
     }
@@ -133,6 +137,7 @@ impl ScenarioName {
             Self::FanoutUnbatched => fanout(|it| it.mode = Mode::Unbatched),
             Self::FanoutUnbatchedX8 => fanout(|it| (it.mode, it.channels) = (Mode::Unbatched, 8)),
             Self::Fanout100 => fanout(|it| it.subscribers = 100),
+            Self::Fanout300 => fanout(|it| it.subscribers = 300),
             Self::Fanout1000 => fanout(|it| it.subscribers = 1000),
             Self::Channels => fanout(|it| it.channels = 100),
             Self::Large => fanout(|it| it.payload = 64 << 10),

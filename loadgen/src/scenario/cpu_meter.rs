@@ -3,10 +3,10 @@
 use super::{ScenarioError, Target};
 use crate::process::CpuTime;
 
-/// Both processes' CPU time when a window began.
+/// CPU time of the broker and of this program when a window began.
 #[derive(Debug)]
 pub(super) struct CpuMeter {
-    pid: Option<u32>,
+    pids: Vec<u32>,
     server: Option<CpuTime>,
     tool: CpuTime,
 }
@@ -14,7 +14,7 @@ pub(super) struct CpuMeter {
 /// CPU time of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
-    /// The broker's, all threads; `None` when its process is not known.
+    /// The broker's, all processes and threads; `None` when they are not known.
     pub(super) server: Option<CpuTime>,
     /// CPU time of this program.
     pub(super) tool: CpuTime,
@@ -27,8 +27,8 @@ impl CpuMeter {
     /// The broker's process cannot be looked at.
     pub(super) fn start(target: &Target) -> Result<Self, ScenarioError> {
         Ok(Self {
-            pid: target.pid,
-            server: target.pid.map(CpuTime::of).transpose()?,
+            pids: target.pids.clone(),
+            server: CpuTime::of_all(&target.pids)?,
             tool: CpuTime::of_self()?,
         })
     }
@@ -38,19 +38,14 @@ impl CpuMeter {
     /// # Errors
     /// The broker's process cannot be looked at, or [`ScenarioError::NotTheBroker`].
     pub(super) fn stop(self, delivered: u64) -> Result<Cost, ScenarioError> {
-        let server = match self.pid.zip(self.server) {
-            Some((pid, before)) => Some((pid, CpuTime::of(pid)?.since(before))),
-            None => None,
-        };
+        let now = CpuTime::of_all(&self.pids)?;
+        let server = now.zip(self.server).map(|(now, before)| now.since(before));
         let tool = CpuTime::of_self()?.since(self.tool);
-        match server {
-            Some((pid, CpuTime { nanoseconds: 0, .. })) if delivered > 0 => {
+        match (server, self.pids.first()) {
+            (Some(CpuTime { nanoseconds: 0, .. }), Some(&pid)) if delivered > 0 => {
                 Err(ScenarioError::NotTheBroker(pid))
             }
-            _ => Ok(Cost {
-                server: server.map(|(_, server)| server),
-                tool,
-            }),
+            _ => Ok(Cost { server, tool }),
         }
     }
 }

@@ -163,7 +163,8 @@ impl Fanout {
             return self.run_by_library(broker, target, timing, interrupt);
         }
         let adapter = broker.adapter(self.payload, &target.keyring);
-        let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        let mut fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        fleet.spread(&target.others);
         let shape = self.shape();
         let mut run = FanoutRun {
             topology: Topology::assemble(fleet, shape)?,

@@ -14,7 +14,7 @@ use super::{ScenarioError, Target};
 use crate::broker::Broker;
 use crate::fleet::{Fleet, FleetError};
 use crate::interrupt::Interrupt;
-use crate::process::{Memory, ProcError};
+use crate::process::Memory;
 use crate::verify::Stamp;
 
 /// Bytes of the one message that each subscriber hears before it is left alone.
@@ -73,13 +73,12 @@ impl Idle {
         target: &Target,
         interrupt: &Interrupt,
     ) -> Result<IdleOutcome, ScenarioError> {
-        let pid = target.pid.ok_or(ProcError::Unknown)?;
         let adapter = broker.adapter(PROBE_PAYLOAD, &target.keyring);
         let mut topologies: Vec<Topology<'_, Stamp>> = Vec::new();
         let mut connected = 0;
         let mut points = vec![IdlePoint {
             subscribers: 0,
-            memory: Memory::of(pid)?,
+            memory: Memory::of_all(&target.pids)?,
         }];
         for &count in &self.counts {
             while connected < count {
@@ -98,7 +97,7 @@ impl Idle {
             self.settle(&mut topologies, interrupt)?;
             points.push(IdlePoint {
                 subscribers: connected,
-                memory: Memory::of(pid)?,
+                memory: Memory::of_all(&target.pids)?,
             });
         }
         Ok(IdleOutcome {

@@ -140,7 +140,8 @@ impl Latency {
             return self.run_by_library((broker, target), phases, interrupt, (watch, label));
         }
         let adapter = broker.adapter(self.payload, &target.keyring);
-        let fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        let mut fleet = Fleet::new(target.addr, adapter.as_ref(), self.payload, interrupt)?;
+        fleet.spread(&target.others);
         let mut open_loop = OpenLoop::new(Topology::assemble(fleet, self.shape())?);
         self.phase(&mut open_loop, phases.warm_up, self.seed ^ 1, None)?;
         let before = open_loop.topology().tally();

@@ -118,8 +118,10 @@ impl ScenarioError {
 pub(crate) struct Target {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// Its process, when it is local and known.
-    pub(crate) pid: Option<u32>,
+    /// Where its other nodes listen, over which fan-out and latency spread their subscribers.
+    pub(crate) others: Vec<SocketAddr>,
+    /// Its processes, when they are local and known.
+    pub(crate) pids: Vec<u32>,
     /// The source of keys for sessions of Mles.
     pub(crate) keyring: Keyring,
 }

@@ -281,7 +281,7 @@ fn watch(target: &Target, slow: SocketAddr, done: &AtomicBool) -> Sight {
     loop {
         let seconds = start.elapsed().as_secs_f64();
         // A broker that has ended is told by its connections.
-        if let Some(Ok(rss_bytes)) = target.pid.map(Memory::resident) {
+        if let Ok(rss_bytes) = Memory::resident(&target.pids) {
             sight.memory.push(MemoryPoint { seconds, rss_bytes });
         }
         if is_here && sight.let_go_seconds.is_none() && end.is_open() != Some(true) {

@@ -44,6 +44,13 @@ test_brokers! {
     reference: "reference",
 }
 
+// These have several nodes, or a consumer for each subscriber.
+test_brokers! {
+    [delivers_every_message_once,] for
+    mles_fleet: "mles-fleet",
+    nats_jetstream: "nats-jetstream",
+}
+
 /// Those that only the lean client speaks with.
 const WITHOUT_LIBRARY: [&str; 9] = [
     "mles-ws",

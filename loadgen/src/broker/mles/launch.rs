@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
+use crate::broker::nats;
 use crate::broker::program::KEPT;
 use crate::broker::{Drained, Programs};
-use crate::process::{Place, Recipe, Version, words};
+use crate::process::{Front, Helper, Place, Recipe, Version, free_address, words};
 
 /// What this project's server takes for clients on its own machine where `tcp_congestion` is not set.
 const LOOPBACK_CONGESTION: &str = "reno";
@@ -124,6 +125,42 @@ pub(super) fn mles_on_disk(
         settings: "a history of 1000 messages for each channel, on disk; no key, anyone may join; \
                    max_connections_per_address raised to 20000",
         ..recipe
+    })
+}
+
+/// Starts a NATS server, and three servers of this project that are nodes of a fleet on its JetStream.
+pub(super) fn mles_fleet(
+    program: PathBuf,
+    place: Place<'_>,
+    programs: &Programs,
+) -> io::Result<Recipe> {
+    let node = super::TCP.program.find(programs).ok_or_else(|| {
+        let why = format!("mles is not installed{}", super::TCP.program.hint());
+        io::Error::new(io::ErrorKind::NotFound, why)
+    })?;
+    let [engine, name] = [format!("nats://{}", place.listen()), "loadgen".to_owned()];
+    let init = ["fleet", "init", &engine, "--name", &name, "--replicas", "1"];
+    let prepare = Recipe::new(node.clone(), words(&init), "").start;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let addr = free_address()?;
+        let place = Place {
+            port: addr.port(),
+            ..place
+        };
+        let mut start = mles(Listener::Tcp, node.clone(), place, programs)?.start;
+        let fleet = ["--fleet", &engine, "--fleet-name", &name];
+        start.args.extend(words(&fleet));
+        nodes.push(Helper { start, addr });
+    }
+    let congestion = programs.congestion.as_deref();
+    Ok(Recipe {
+        front: Some(Front { prepare, nodes }),
+        settings: "JetStream with its default sync_interval, a stream with one replica in files; three nodes on it, publishers \
+                   at the first and subscribers at all; no history but in history-join; no key, anyone may join; \
+                   max_connections_per_address raised to 20000",
+        congestion: Some(congestion.unwrap_or(LOOPBACK_CONGESTION).to_owned()),
+        ..nats::jetstream(program, place, programs)?
     })
 }
 

@@ -11,8 +11,10 @@ mod notice;
 mod websocket;
 
 use super::look::{
-    ARROW, BAR, CIRCLE, CROSS, DISK, FRAME, LEFT, Look, NOTCH, PILLAR, RIGHT, RING, SLASH, STAIRS,
+    ARROW, BAR, BARS, CIRCLE, CROSS, DISK, FRAME, LEFT, Look, NOTCH, PILLAR, RIGHT, RING, SLASH,
+    STAIRS,
 };
+use super::nats::NATS_2_15;
 use super::program::{Location, Program, ProgramSource};
 use super::row::{HistorySupport, Row, Table};
 use crate::adapter::OverTls;
@@ -70,6 +72,15 @@ pub(super) const TCP_SYNCED: Row = Row {
     pace: 50e3,
     look: Look::new(["#7d4f00", "#e0ad52"], "1.5 3 1.5 3 6 3", PILLAR),
     ..TCP_ON_DISK
+};
+
+/// Three nodes with one order, on a stream of one replica; publishers on the first, subscribers on all.
+pub(super) const FLEET: Row = Row {
+    program: NATS_2_15.program,
+    launch: launch::mles_fleet,
+    tables: &[Table::Fleet],
+    look: Look::new(["#1b5e4b", "#6cc9ad"], "1.5 3 1.5 3 1.5 6", BARS),
+    ..TCP
 };
 
 pub(super) const WEBSOCKET_V1: Row = Row {

@@ -4,10 +4,13 @@ mod adapter;
 mod jetstream_adapter;
 mod library;
 
-use super::look::{HOURGLASS, Look, SQUARE, STREAM};
-use super::program::{Location, Program};
+use std::io;
+use std::path::PathBuf;
+
+use super::look::{FUNNEL, HOURGLASS, Look, SQUARE, STREAM};
+use super::program::{Location, Program, Programs};
 use super::row::{HistorySupport, Row, Table};
-use crate::process::{Recipe, words};
+use crate::process::{Place, Recipe, words};
 use adapter::NatsAdapter;
 use jetstream_adapter::JetStreamAdapter;
 pub(super) use library::NatsLibrary;
@@ -46,9 +49,38 @@ pub(super) const NATS_2_15: Row = Row {
     ..NATS
 };
 
+/// Starts the current server with JetStream as it is by default.
+pub(super) fn jetstream(
+    program: PathBuf,
+    place: Place<'_>,
+    programs: &Programs,
+) -> io::Result<Recipe> {
+    let recipe = (NATS_2_15.launch)(program, place, programs)?;
+    let dir = place.dir.join("jetstream");
+    let jetstream = format!("jetstream {{ store_dir: {dir:?} }}\n");
+    let files = recipe.files.into_iter();
+    let files = files.map(|(path, text)| (path, text + &jetstream));
+    Ok(Recipe {
+        files: files.collect(),
+        settings: "JetStream with its default sync_interval; a stream with one replica, in files; a push consumer \
+                   without acks, in memory, for each subscriber; max_payload raised to 8 MB",
+        ..recipe
+    })
+}
+
+/// A stream of one replica in files, which each subscriber reads by a consumer of its own.
+pub(super) const CONSUMERS: Row = Row {
+    adapter: |_, _| Box::new(JetStreamAdapter::Consumers),
+    launch: jetstream,
+    pace: 100e3,
+    tables: &[Table::Fleet],
+    look: Look::new(["#7a1f3d", "#f08cab"], "9 3 2 3 2 6", FUNNEL),
+    ..JETSTREAM
+};
+
 /// A stream of one replica in files, each message of which is synced before it is confirmed. Older servers cannot.
 pub(super) const JETSTREAM: Row = Row {
-    adapter: |_, _| Box::new(JetStreamAdapter),
+    adapter: |_, _| Box::new(JetStreamAdapter::Republished),
     launch: |program, place, programs| {
         let recipe = (NATS_2_15.launch)(program, place, programs)?;
         let dir = place.dir.join("jetstream");

@@ -81,6 +81,7 @@ fn recipe(
             env: env.into(),
         },
         helper: epmd(place.spare_ports[0]),
+        front: None,
         files: vec![
             (config, format!("{listener}{patience}{log}")),
             (enabled_plugins, plugins.to_owned()),
