@@ -53,16 +53,14 @@ impl HistoryEnd {
         }
     }
 
-    /// Returns `true` if a message of the session belongs to the history. To be asked of every message, in
-    /// their order.
+    /// Returns `true` if a message of the session belongs to the history, or announces one of the sessions that joined
+    /// behind, of which there may be more than one. To be asked of every message, in their order.
     pub(super) fn is_before(&self, message: &Received) -> bool {
-        if self.shared.is_over.load(Ordering::Relaxed) {
-            return false;
-        }
         if message.is_announcement() && self.shared.is_marker(message.cid()) {
             self.shared.is_over.store(true, Ordering::Relaxed);
+            return true;
         }
-        true
+        !self.shared.is_over.load(Ordering::Relaxed)
     }
 
     /// Records whether the session has a connection.

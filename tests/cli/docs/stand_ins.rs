@@ -132,6 +132,11 @@ pub(super) const STAND_INS: &[StandIn] = &[
         ),
     ),
     row(
+        "mles pub room hello --server 127.0.0.1:8079",
+        "publishes at a node of the fleet",
+        Instead::Run("mles pub --help | grep -q -- --server"),
+    ),
+    row(
         "mles serve --fleet ",
         "needs NATS",
         Instead::Run("mles serve --help | grep -q -- --fleet-name"),
