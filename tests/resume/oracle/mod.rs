@@ -368,7 +368,8 @@ impl Oracle<'_> {
         self.orders[&last].check_end(self.facts)?;
         let with_messages = self.orders.values().filter(|order| !order.is_empty());
         let with_messages = with_messages.count();
-        if self.facts.storage != Storage::Memory && with_messages > 1 {
+        let keeps_epoch = matches!(self.facts.storage, Storage::Disk | Storage::Fleet);
+        if keeps_epoch && with_messages > 1 {
             return Err(format!("messages in {with_messages} epochs of one channel"));
         }
         let keeps_order = |tag: &Tag| self.facts.actors[tag.actor].keeps_order;
