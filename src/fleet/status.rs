@@ -8,7 +8,7 @@ use crate::order::{FleetEpoch, Sequence};
 use crate::protocol::Epoch;
 use crate::shard::counter::Counter;
 
-/// Whether a node serves. It does so as long as its own records come back from the log.
+/// State of a node. It serves as long as its own records come back from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum FleetPhase {

@@ -217,14 +217,14 @@ pub(crate) struct Arrival<S> {
     pub(crate) resync: Option<Box<ReceivedResync>>,
     /// Set for a client that asks for positions. The join frame does not say so.
     pub(crate) resume: Option<Box<ResumeRequest>>,
-    /// Whether its publisher was made known where others have to know it first: a disk, or a fleet.
+    /// How far its publisher was made known where others have to know it first: on a disk, or in a fleet.
     pub(crate) introduced: Introduced,
     /// Set for a session that a gateway opens for its client.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) early: Early,
 }
 
-/// Whether a publisher was made known, before its session has a seat.
+/// How far a publisher was made known before its session has a seat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Introduced {
     #[default]

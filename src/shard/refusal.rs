@@ -109,7 +109,7 @@ pub(crate) enum Refusal {
     /// It has published something else by that name before.
     #[error("the Idempotency-Key was used with another body")]
     OtherContent,
-    /// What it publishes at once does not fit into a record of the fleet.
+    /// A publication does not fit into a record of the fleet.
     #[error("more than {most} bytes at once, names in each message included: publish it in parts")]
     TooLarge {
         /// How many bytes of frames there may be.

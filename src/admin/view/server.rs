@@ -107,7 +107,7 @@ struct StoreView {
 #[derive(Debug, Serialize)]
 struct FleetView {
     name: String,
-    /// Whether the node serves: `starting`, `serving`, `stalled`, `cut off` or `unusable`.
+    /// State of the node: `starting`, `serving`, `stalled`, `cut off` or `unusable`.
     phase: &'static str,
     connected: bool,
     /// What is wrong with the log, while something is.

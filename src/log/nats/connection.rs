@@ -35,7 +35,7 @@ const API: &str = "$JS.API";
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     client: Client,
-    /// The same connection, for messages of streams.
+    /// Publishes to streams and reads them, over that connection.
     pub(super) context: jetstream::Context,
     events: Arc<Events>,
     /// Who this is, for those who look at the servers.

@@ -7,7 +7,7 @@ use crate::process::Place;
 
 /// Where rustls-acme, which `mles` 2.9.4 takes its certificates from, would keep the one it had got
 /// from Let's Encrypt for `localhost`: the hash is over the name and the address of that authority.
-/// What it finds there, and is valid for long enough, it takes without asking anybody.
+/// A certificate that is found there, and is valid for long enough, is taken without asking anybody.
 const ACME_CACHE: &str = "cached_cert_VK-lYGvOoYu5HvTAehRJeelHMjtQw3LqzEhpKEb7WlM";
 
 /// A certificate for `localhost` and its key, in PEM.
